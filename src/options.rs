@@ -145,7 +145,8 @@ pub fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
+        // As JavaScript writes it: no `.0`.
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
         Value::String(text) if text.chars().count() > 40 => {
             format!("\"{}…\"", text.chars().take(40).collect::<String>().escape_debug())
         }
