@@ -49,7 +49,8 @@ async function main(settings) {
 async function profileFirst(settings) {
   const [row] = settings.rows;
   const contestant = row.contestants.find(({ client }) => client === settings.clients[0]);
-  if (!contestant || row.isInHarness) throw new Error(`--profile: "${row.name}" has nothing of ${settings.clients[0]} to profile`);
+  if (!contestant || row.isInHarness)
+    throw new Error(`--profile: "${row.name}" has nothing of ${settings.clients[0]} to profile`);
   await profile(row, contestant, settings.profile, settings);
   return 0;
 }

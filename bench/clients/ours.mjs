@@ -1,16 +1,19 @@
 import { createRequire } from "node:module";
-import { join } from "node:path";
 
-/**
- * This package, loaded from the directory under test (`--package`, by default the repository).
- * Its defaults are measured as they are: deadlines, bounded queues and telemetry are on.
- */
-export function loadPackage(packageDirectory) {
-  return createRequire(import.meta.url)(join(packageDirectory, "."));
+const require = createRequire(import.meta.url);
+
+/** The file that `require` of the package under test (`--package`, by default the repository) loads. */
+export function packageEntry(packageDirectory) {
+  try {
+    return require.resolve(packageDirectory);
+  } catch (cause) {
+    throw new Error("the package is not built: run npm run build", { cause });
+  }
 }
 
+/** Our defaults are measured as they are: deadlines, bounded queues and telemetry are on. */
 async function connect(endpoint, packageDirectory) {
-  const backplane = loadPackage(packageDirectory);
+  const backplane = require(packageEntry(packageDirectory));
   const manager = new backplane.RedisConnectionManager({ host: endpoint.host, port: endpoint.port });
   await manager.connect();
   const store = new backplane.KVStore(manager, { namespace: "bench" });

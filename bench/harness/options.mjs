@@ -93,6 +93,7 @@ function chosenClients(list) {
 function positive(name, text) {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name}: expected a whole number from 1, got "${text}"`);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`--${name}: expected a whole number from 1, got "${text}"`);
   return value;
 }

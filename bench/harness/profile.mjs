@@ -50,12 +50,26 @@ async function underPerf(child, name) {
     console.log(`\nself time by ${sort}, percent of the process`);
     printPerfReport(data, sort);
   }
-  console.log(`\nperf report -i bench/profiles/${name}.perf.data  (JavaScript names only while the process lived: see above)`);
+  console.log(
+    `\nperf report -i bench/profiles/${name}.perf.data shows more; JavaScript functions have names only in the lists above`,
+  );
   return sample;
 }
 
 function printPerfReport(data, sort) {
-  const options = ["report", "-i", data, "--no-children", "-g", "none", "--stdio", "--percent-limit", "0.4", "--sort", sort];
+  const options = [
+    "report",
+    "-i",
+    data,
+    "--no-children",
+    "-g",
+    "none",
+    "--stdio",
+    "--percent-limit",
+    "0.4",
+    "--sort",
+    sort,
+  ];
   const { stdout } = spawnSync("perf", options, { encoding: "utf8", maxBuffer: 2 ** 28 });
   const lines = stdout.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#"));
   for (const line of lines.slice(0, SHOWN_LINES)) console.log(line.trimEnd().slice(0, 160));

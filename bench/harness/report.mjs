@@ -7,7 +7,14 @@ export function printRow(row, standings, verdicts, settings) {
   const [primary, ...others] = row.metrics;
   const peers = measured(standings).filter((standing) => !isOurs(standing));
   const leader = primary.isAroundZero ? undefined : best(peers, primary.key, primary.better);
-  const header = ["client", "configuration", primary.title, "min – max", ...others.map(({ title }) => title), "ours ÷ this"];
+  const header = [
+    "client",
+    "configuration",
+    primary.title,
+    "min – max",
+    ...others.map(({ title }) => title),
+    "ours ÷ this",
+  ];
   const lines = standings.map((standing) => {
     const { client, configuration, summary } = standing;
     if (!summary) return [client, configuration, `failed: ${standing.failure}`];
@@ -56,7 +63,9 @@ function printTable(lines) {
     Math.max(...lines.filter((line) => line.length === columns).map((line) => line[column].length)),
   );
   for (const line of lines) {
-    const cells = line.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]) : cell.padStart(line.length === columns ? widths[column] : 0)));
+    const cells = line.map((cell, column) =>
+      column < 2 ? cell.padEnd(widths[column]) : cell.padStart(line.length === columns ? widths[column] : 0),
+    );
     console.log(`  ${cells.join("  ").trimEnd()}`);
   }
 }

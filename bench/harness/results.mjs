@@ -60,7 +60,12 @@ export function writeResults(run, judged, { packageDirectory }) {
 function oursVersion(packageDirectory) {
   const version = versionIn(packageDirectory);
   try {
-    const git = (...args) => execFileSync("git", args, { cwd: packageDirectory, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    const git = (...args) =>
+      execFileSync("git", args, {
+        cwd: packageDirectory,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+      }).trim();
     const changed = git("status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock") !== "";
     return `${version} (${git("rev-parse", "--short", "HEAD")}${changed ? ", changed" : ""})`;
   } catch {

@@ -48,7 +48,16 @@ export function limit({ metric, unit, atLeast, atMost }) {
       const bound = bounds({ atLeast, atMost }, ` ${unit}`);
       if (!ours) return { metric, label: "ours", bound, verdict: "unknown" };
       const { median, min, max } = ours.summary[metric];
-      return { metric, label: "ours", bound, value: median, unit: ` ${unit}`, min, max, verdict: verdict(median, { atLeast, atMost }) };
+      return {
+        metric,
+        label: "ours",
+        bound,
+        value: median,
+        unit: ` ${unit}`,
+        min,
+        max,
+        verdict: verdict(median, { atLeast, atMost }),
+      };
     },
   };
 }

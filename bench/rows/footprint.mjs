@@ -1,13 +1,14 @@
 /** What the package costs before the first command: the time of `require()`, and the download of one platform's binary. */
 import { execFile } from "node:child_process";
-import { readFileSync, readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { ratio } from "../harness/targets.mjs";
+import { packageEntry } from "../clients/ours.mjs";
 import { summarize } from "../harness/statistics.mjs";
+import { ratio } from "../harness/targets.mjs";
 
 const MIB = 1024 * 1024;
 const PROBE = fileURLToPath(new URL("require-probe.cjs", import.meta.url));
@@ -78,7 +79,7 @@ export const rows = [
     isInHarness: true,
     needsServer: false,
     contestants: [
-      requiring("ours", (packageDirectory) => join(packageDirectory, ".")),
+      requiring("ours", packageEntry),
       requiring("ioredis", () => resolve("ioredis")),
       requiring("node-redis", () => resolve("redis")),
       requiring("glide", () => resolve("@valkey/valkey-glide")),
@@ -97,10 +98,12 @@ export const rows = [
     isFresh: true,
     maxRounds: 1,
     contestants: [
-      weighing("ours", (packageDirectory) => onlyBinaryIn(join(packageDirectory, "dist"), "ours")),
+      weighing("ours", (packageDirectory) => onlyBinaryIn(dirname(packageEntry(packageDirectory)), "ours")),
       weighing("glide", () => {
         const glide = createRequire(resolve("@valkey/valkey-glide"));
-        const directory = dirname(glide.resolve(`@valkey/valkey-glide-${platformName().replace("-msvc", "")}/package.json`));
+        const directory = dirname(
+          glide.resolve(`@valkey/valkey-glide-${platformName().replace("-msvc", "")}/package.json`),
+        );
         return onlyBinaryIn(directory, "valkey-glide");
       }),
     ],

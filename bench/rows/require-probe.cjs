@@ -2,4 +2,6 @@
 const before = performance.now();
 require(process.argv[2]);
 const requireMs = performance.now() - before;
-process.stdout.write(JSON.stringify({ requireMs, rssMiB: process.memoryUsage.rss() / 1024 / 1024 }), () => process.exit());
+process.stdout.write(JSON.stringify({ requireMs, rssMiB: process.memoryUsage.rss() / 1024 / 1024 }), () =>
+  process.exit(),
+);
