@@ -14,9 +14,11 @@ export async function contest(row, settings, report) {
   const entered = row.contestants
     .map((contestant, index) => ({ ...contestant, index, samples: [] }))
     .filter(({ client }) => settings.clients.includes(client));
-  const rounds = Math.min(settings.rounds, row.maxRounds ?? Infinity);
+  const split = row.split ?? 1;
+  const rounds = Math.min(settings.rounds, row.maxRounds ?? Infinity) * split;
   const server = row.needsServer === false ? undefined : await startServer();
-  const context = contextOf(settings, server);
+  const { warmMs, windowMs } = settings;
+  const context = contextOf({ ...settings, warmMs: warmMs / split, windowMs: windowMs / split }, server);
   const attempt = async (contestant, step) => {
     if (contestant.failure) return undefined;
     try {

@@ -11,6 +11,7 @@
  * - `isFresh`: a new process for every sample, with no warm-up;
  * - `isInHarness`: the contestants start processes of their own and are run without a child;
  * - `needsServer: false`: no `redis-server` is started;
+ * - `split`: each round is made of this many, each as many times shorter, where the machine's mood changes within a round;
  * - `maxRounds`: more rounds than this say nothing new.
  */
 import { rows as footprint } from "./footprint.mjs";
