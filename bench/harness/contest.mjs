@@ -1,7 +1,7 @@
 /**
  * Runs one row: a fresh server, every contestant in a child process of its own, and rounds in which each
  * is sampled once, in an order rotated by one per round (A B C, B C A, …), so that whatever else the machine
- * does in the meantime falls on all of them alike. One sample of each before the first round is thrown away.
+ * does in the meantime falls on all of them alike. A whole round of each before the first is thrown away.
  *
  * A contestant that fails is out, with its reason; the others go on.
  */
@@ -33,7 +33,7 @@ export async function contest(row, settings, report) {
     if (!row.isFresh) {
       for (const contestant of entered) {
         await attempt(contestant, corner.open);
-        await attempt(contestant, corner.sample);
+        for (let part = 0; part < split; part++) await attempt(contestant, corner.sample);
       }
     }
     for (let round = 0; round < rounds; round++) {
