@@ -7,6 +7,7 @@ mod histogram;
 pub mod operation;
 mod prometheus;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -106,41 +107,46 @@ impl Metrics {
             operations: self
                 .operations
                 .recorded()
-                .map(|(operation, histogram)| OperationSnapshot {
-                    operation: operation.name(),
-                    duration_ms: histogram.snapshot(),
-                })
+                .map(|(operation, histogram)| (operation.name(), histogram.snapshot()))
                 .collect(),
         }
     }
 }
 
-/// [`Metrics`] at a point in time.
+/// [`Metrics`] at a point in time. A metric has one name, here and in Prometheus' text.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    pub connections: i64,
-    pub connection_errors: u64,
-    pub reconnection_attempts: u64,
-    pub initialization_ms: HistogramSnapshot,
-    pub concurrent_initialization_attempts: i64,
-    pub pending_commands: i64,
-    pub pending_bytes: i64,
-    pub rejected_commands: u64,
-    pub timed_out_commands: u64,
-    pub failed_commands: u64,
-    pub resent_commands: u64,
-    pub sent_bytes: u64,
-    pub received_bytes: u64,
+    #[serde(rename = "redis_cache_hit_total")]
     pub cache_hits: u64,
+    #[serde(rename = "redis_cache_miss_total")]
     pub cache_misses: u64,
-    pub operations: Vec<OperationSnapshot>,
-}
-
-/// One operation of a [`Snapshot`].
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OperationSnapshot {
-    pub operation: &'static str,
-    pub duration_ms: HistogramSnapshot,
+    #[serde(rename = "redis_connection_errors_total")]
+    pub connection_errors: u64,
+    #[serde(rename = "redis_reconnection_attempts_total")]
+    pub reconnection_attempts: u64,
+    #[serde(rename = "redis_commands_rejected_total")]
+    pub rejected_commands: u64,
+    #[serde(rename = "redis_commands_timed_out_total")]
+    pub timed_out_commands: u64,
+    #[serde(rename = "redis_commands_failed_total")]
+    pub failed_commands: u64,
+    #[serde(rename = "redis_commands_resent_total")]
+    pub resent_commands: u64,
+    #[serde(rename = "redis_sent_bytes_total")]
+    pub sent_bytes: u64,
+    #[serde(rename = "redis_received_bytes_total")]
+    pub received_bytes: u64,
+    #[serde(rename = "redis_connection_pool_size")]
+    pub connections: i64,
+    #[serde(rename = "redis_commands_pending")]
+    pub pending_commands: i64,
+    #[serde(rename = "redis_pending_bytes")]
+    pub pending_bytes: i64,
+    #[serde(rename = "redis_concurrent_initialization_attempts")]
+    pub concurrent_initialization_attempts: i64,
+    #[serde(rename = "redis_initialization_duration_ms")]
+    pub initialization_ms: HistogramSnapshot,
+    /// By operation.
+    #[serde(rename = "redis_operation_duration_ms")]
+    pub operations: BTreeMap<&'static str, HistogramSnapshot>,
 }

@@ -67,9 +67,9 @@ impl Snapshot {
         );
         page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
         page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
-        for operation in &self.operations {
-            let label = format!("operation=\"{}\"", operation.operation);
-            page.histogram("redis_operation_duration_ms", &label, &operation.duration_ms);
+        for (operation, histogram) in &self.operations {
+            let label = format!("operation=\"{operation}\"");
+            page.histogram("redis_operation_duration_ms", &label, histogram);
         }
         page.0
     }
