@@ -103,7 +103,7 @@ async fn ask(held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
     match &word[..] {
         b"load" => Ok(Turn::Load),
         b"wait" => Ok(Turn::Wait),
-        _ => decode::json(value, held.manager.metrics()).map(Turn::Value),
+        _ => decode::raw(value).map(Turn::Value),
     }
 }
 
