@@ -226,7 +226,7 @@ export class KVStore {
   /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
   mget<T = unknown>(keys: string[]): Promise<(T | null)[]> {
     if (!Array.isArray(keys)) return Promise.reject(configError('KVStore.mget: keys', 'an array of strings', keys));
-    return this.#keys<(T | null)[]>(MGET, 'mget', keys);
+    return callWithKeys<(T | null)[]>(this, MGET, 'mget', keys);
   }
 
   /**
