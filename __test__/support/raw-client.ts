@@ -53,8 +53,8 @@ export class RawClient implements AsyncDisposable {
     socket.on('close', () => this.#lose(new RawError('connection closed')));
   }
 
-  /** Connects, and authenticates when a password is given. Rejects with what the socket or the server said. */
-  static async connect(address: RawAddress): Promise<RawClient> {
+  /** Connects, and authenticates when a password is given. Rejects with what the socket or the server said. `onOpen` comes before the first byte. */
+  static async connect(address: RawAddress, onOpen?: (localPort: number) => void): Promise<RawClient> {
     const where = address.path
       ? { path: address.path }
       : { host: address.host ?? '127.0.0.1', port: address.port ?? 6379 };
@@ -67,6 +67,7 @@ export class RawClient implements AsyncDisposable {
       });
     });
     const client = new RawClient(socket);
+    onOpen?.(client.localPort);
     if (address.password !== undefined) {
       await client.call('AUTH', ...(address.username ? [address.username] : []), address.password).catch((error) => {
         client.destroy();

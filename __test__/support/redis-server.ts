@@ -143,19 +143,14 @@ export class RedisServer implements AsyncDisposable {
   }
 
   /** A connection as the harness' user, for the caller to close. */
-  connect(): Promise<RawClient> {
+  connect(onOpen?: (localPort: number) => void): Promise<RawClient> {
     const tls = this.certificates && {
       ca: this.certificates.ca.cert,
       cert: this.certificates.client.cert,
       key: this.certificates.client.key,
     };
-    return RawClient.connect({
-      host: this.host,
-      port: this.port,
-      tls,
-      username: HARNESS_USER,
-      password: this.#harnessPassword,
-    });
+    const address = { host: this.host, port: this.port, tls, username: HARNESS_USER, password: this.#harnessPassword };
+    return RawClient.connect(address, onOpen);
   }
 
   /** One command as the harness' user, on a connection of its own. */
@@ -208,11 +203,9 @@ export class RedisServer implements AsyncDisposable {
   async monitor(): Promise<Monitor> {
     const client = await this.connect();
     const commands: MonitoredCommand[] = [];
-    const harness = new Set<string>();
     client.onPush = (line) => {
       const command = parseMonitorLine(String(line));
-      // The harness logs in on a new connection each time; its AUTH is hidden from MONITOR, its port is not.
-      if (command && !harness.has(command.from) && !this.#harnessPorts.has(command.from)) commands.push(command);
+      if (command && !this.#harnessPorts.has(command.from)) commands.push(command);
     };
     await client.call('MONITOR');
     return {
@@ -225,8 +218,8 @@ export class RedisServer implements AsyncDisposable {
   readonly #harnessPorts = new Set<string>();
 
   async #with<T>(use: (client: RawClient) => Promise<T>): Promise<T> {
-    const client = await within(PATIENCE_MS, this.connect(), 'redis-server to accept the harness');
-    this.#harnessPorts.add(`127.0.0.1:${client.localPort}`);
+    const hide = (port: number) => this.#harnessPorts.add(`127.0.0.1:${port}`);
+    const client = await within(PATIENCE_MS, this.connect(hide), 'redis-server to accept the harness');
     try {
       return await within(PATIENCE_MS, use(client), 'redis-server to answer the harness');
     } finally {
