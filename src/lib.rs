@@ -1,1 +1,37 @@
-//! redis-backplane
+//! Everything a TypeScript service does with Redis, through one set of connections.
+//!
+//! # The map
+//!
+//! ```text
+//!  node          the only folder that names napi: calls in, outcomes and events out, in batches
+//!    │
+//!  kv            features: what users ask for, in terms of commands and scripts
+//!    │
+//!  connection    the only folder that opens a stream
+//!    │
+//!  keys  backoff  lifecycle  telemetry  options  resp  crossing   leaves: know nothing of each other
+//!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
+//! ```
+//!
+//! Arrows point down only. The TypeScript face in `src/js` stands on `node`; it holds types, wrapping and disposal, and
+//! no Redis logic.
+//!
+//! # Invariants
+//!
+//! - One I/O thread per process ([`lifecycle`]); every connection, timer and renewal is a task of it.
+//! - Every request is settled exactly once ([`connection::Sink`]), within its deadline.
+//! - Nothing is sent twice unless it only reads, or the server said that it executed nothing.
+//! - Answers are matched by order; a settled request keeps its place until its answer came.
+//! - Secrets never leave Rust: no error, event, metric or `Debug` holds one.
+
+pub mod backoff;
+pub mod connection;
+pub mod crossing;
+pub mod error;
+pub mod keys;
+pub mod lifecycle;
+#[cfg(feature = "node")]
+mod node;
+pub mod options;
+pub mod resp;
+pub mod telemetry;

@@ -1,0 +1,472 @@
+//! The one task that owns a manager's connection: it connects, serves, reconnects and ends.
+//!
+//! All state of the connection lives here. The handle talks to it through the inbox (commands) and the control
+//! channel (connect, close); it answers by settling requests and by the published [`State`].
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Sleep, timeout};
+
+use super::event::Event;
+use super::handshake::Greeted;
+use super::pipeline::{Demand, Pipeline, timed_out};
+use super::request::Request;
+use super::shared::Shared;
+use super::state::{self, State};
+use super::{handshake, link};
+use crate::crossing::batch;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+
+/// Wait before a request goes again that the server could not serve "now".
+const LATER: Duration = Duration::from_millis(50);
+/// How long the actor sleeps when nothing has a deadline.
+const FAR: Duration = Duration::from_secs(3600);
+
+pub(super) enum Control {
+    Connect(oneshot::Sender<Result<()>>),
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    control: mpsc::UnboundedReceiver<Control>,
+    /// Requests that were not given to a connection yet, oldest first.
+    queue: VecDeque<Request>,
+    /// Requests the server wants to see again, and when.
+    later: Vec<(Instant, Request)>,
+    connecting: Vec<oneshot::Sender<Result<()>>>,
+    closing: Vec<oneshot::Sender<()>>,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Why the actor stops what it does.
+enum Stop {
+    /// `disconnect()` was called.
+    Close,
+    /// Every handle is gone.
+    Dropped,
+}
+
+enum Served {
+    Lost(Error),
+    Stopped(Stop),
+}
+
+impl Actor {
+    pub(super) fn new(shared: Arc<Shared>, control: mpsc::UnboundedReceiver<Control>) -> Self {
+        Self {
+            shared,
+            control,
+            queue: VecDeque::new(),
+            later: Vec::new(),
+            connecting: Vec::new(),
+            closing: Vec::new(),
+            timer: Box::pin(tokio::time::sleep(FAR)),
+        }
+    }
+
+    /// Lives until every handle is gone. Whatever is unsettled then is settled with kind `closed`.
+    pub(super) async fn run(mut self) {
+        loop {
+            let stop = match self.rest().await {
+                Some(event) => {
+                    self.shared.step(event);
+                    self.live().await
+                }
+                None => Some(Stop::Dropped),
+            };
+            match stop {
+                // It gave up; the next use begins anew.
+                None => {}
+                Some(Stop::Close) => self.close(),
+                Some(Stop::Dropped) => {
+                    self.shared.interrupt_exclusive();
+                    batch(|| drop(self));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits in `idle`, `failed` or `closed` for a reason to connect.
+    async fn rest(&mut self) -> Option<state::Event> {
+        loop {
+            tokio::select! {
+                control = self.control.recv() => match control? {
+                    Control::Connect(done) => {
+                        self.connecting.push(done);
+                        return Some(state::Event::Connect);
+                    }
+                    Control::Close(done) => {
+                        self.closing.push(done);
+                        self.close();
+                    }
+                },
+                () = self.shared.arrived.notified() => {
+                    self.intake();
+                    if self.queue.is_empty() {
+                        continue;
+                    }
+                    if self.shared.state() == State::Closed {
+                        let error = self.shared.closed();
+                        self.refuse_queue(&error);
+                        continue;
+                    }
+                    return Some(state::Event::Use);
+                }
+            }
+        }
+    }
+
+    /// From the first attempt until it gives up (`None`) or is stopped.
+    async fn live(&mut self) -> Option<Stop> {
+        let mut attempt = 0;
+        let mut was_up = false;
+        loop {
+            let connected = match self.attempt().await {
+                Ok(connected) => connected,
+                Err(stop) => return Some(stop),
+            };
+            match connected {
+                Ok(greeted) => {
+                    was_up = true;
+                    let since = Instant::now();
+                    self.up(&greeted);
+                    match self.serve(greeted).await {
+                        Served::Stopped(stop) => return Some(stop),
+                        Served::Lost(error) => {
+                            self.shared.step(state::Event::Lost);
+                            self.shared.failed(&error);
+                            // A connection that never lasts is no reason to start over with short delays.
+                            if since.elapsed() > self.shared.config.reconnect.max {
+                                attempt = 0;
+                            }
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.shared.failed(&error);
+                    let limit = if was_up {
+                        self.shared.config.reconnect_attempts
+                    } else {
+                        Some(self.shared.config.connect_retries)
+                    };
+                    if is_final(&error) || limit.is_some_and(|limit| attempt >= limit) {
+                        self.give_up(&error);
+                        return None;
+                    }
+                }
+            }
+            let delay = self.shared.config.reconnect.delay(attempt);
+            attempt = attempt.saturating_add(1);
+            self.shared.metrics.reconnection_attempts.add(1);
+            self.shared.tell(Event::Reconnecting { attempt, delay });
+            if let Err(stop) = self.wait(tokio::time::sleep(delay)).await {
+                return Some(stop);
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Result<Greeted>, Stop> {
+        let shared = Arc::clone(&self.shared);
+        let begin = Instant::now();
+        let outcome = self.wait(connect(&shared)).await?;
+        self.shared.metrics.initialization.record(begin.elapsed());
+        Ok(outcome)
+    }
+
+    /// Waits for `work` while requests come in and expire.
+    async fn wait<F: Future>(&mut self, work: F) -> Result<F::Output, Stop> {
+        let mut work = pin!(work);
+        loop {
+            let now = Instant::now();
+            self.intake();
+            self.expire_queue(now);
+            self.arm(self.queue.front().map(|request| request.deadline(self.shared.config.command_timeout)), now);
+            tokio::select! {
+                output = &mut work => return Ok(output),
+                control = self.control.recv() => match control {
+                    Some(Control::Connect(done)) => self.share_attempt(done),
+                    Some(Control::Close(done)) => {
+                        self.closing.push(done);
+                        return Err(Stop::Close);
+                    }
+                    None => return Err(Stop::Dropped),
+                },
+                () = self.shared.arrived.notified() => {}
+                () = &mut self.timer => {}
+            }
+        }
+    }
+
+    fn share_attempt(&mut self, done: oneshot::Sender<Result<()>>) {
+        self.connecting.push(done);
+        let sharing = i64::try_from(self.connecting.len()).unwrap_or(i64::MAX);
+        self.shared.metrics.concurrent_initialization_attempts.at_least(sharing);
+    }
+
+    fn up(&mut self, greeted: &Greeted) {
+        self.shared.met(greeted.server.clone());
+        self.shared.metrics.concurrent_initialization_attempts.at_least(1);
+        self.shared.step(state::Event::Up);
+        self.shared.tell(Event::Ready);
+        self.answer_connecting(&Ok(()));
+    }
+
+    fn give_up(&mut self, error: &Error) {
+        self.shared.step(state::Event::GiveUp);
+        self.answer_connecting(&Err(error.clone()));
+        self.intake();
+        self.refuse_queue(&error.clone().with_delivery(Delivery::NotSent));
+        self.shared.tell(Event::End);
+    }
+
+    fn answer_connecting(&mut self, outcome: &Result<()>) {
+        for done in self.connecting.drain(..) {
+            // A caller whose own deadline passed has gone.
+            let _ = done.send(outcome.clone());
+        }
+    }
+
+    /// Uses the connection until it is lost or must end.
+    async fn serve(&mut self, greeted: Greeted) -> Served {
+        let config = &self.shared.config;
+        let (command_timeout, keep_alive, close_timeout) =
+            (config.command_timeout, config.keep_alive, config.close_timeout);
+        let metrics = Arc::clone(&self.shared.metrics);
+        let mut pipeline = Pipeline::new(greeted.stream, metrics, Instant::now());
+        let mut close_at: Option<Instant> = None;
+        let mut renewing = false;
+        loop {
+            let now = Instant::now();
+            self.intake();
+            self.repeat_later(now);
+            renewing |= self.take_demands(&mut pipeline, now);
+            if renewing && pipeline.is_idle() {
+                return Served::Lost(self.lost(
+                    pipeline,
+                    Error::new(ErrorKind::Connection, "the server became a replica: looking for the master"),
+                ));
+            }
+            if !renewing {
+                self.fill(&mut pipeline);
+            }
+            batch(|| pipeline.expire(command_timeout, now));
+            self.expire_queue(now);
+            if let Some(close_at) = close_at {
+                let done = pipeline.is_idle()
+                    && self.queue.is_empty()
+                    && self.later.is_empty()
+                    && self.shared.exclusive.is_empty();
+                if done || now >= close_at {
+                    self.hang_up(pipeline).await;
+                    return Served::Stopped(Stop::Close);
+                }
+            }
+            let look_again = match pipeline.check_alive(keep_alive, now) {
+                Ok(at) => at,
+                Err(error) => return Served::Lost(self.lost(pipeline, error)),
+            };
+            let next = [
+                Some(look_again),
+                pipeline.next_deadline(command_timeout),
+                self.queue.front().map(|request| request.deadline(command_timeout)),
+                self.later.iter().map(|(at, _)| *at).min(),
+                close_at,
+            ];
+            self.arm(next.into_iter().flatten().min(), now);
+            tokio::select! {
+                turn = poll_fn(|cx| batch(|| pipeline.poll(cx))) => if let Err(error) = turn {
+                    let error = self.lost(pipeline, error);
+                    return if close_at.is_some() { Served::Stopped(Stop::Close) } else { Served::Lost(error) };
+                },
+                control = self.control.recv() => match control {
+                    Some(Control::Connect(done)) => {
+                        let answer = if close_at.is_some() { Err(self.shared.closed()) } else { Ok(()) };
+                        let _ = done.send(answer);
+                    }
+                    Some(Control::Close(done)) => {
+                        self.closing.push(done);
+                        if close_at.is_none() {
+                            self.shared.step(state::Event::Close);
+                            self.shared.interrupt_exclusive();
+                            close_at = Some(Instant::now() + close_timeout);
+                        }
+                    }
+                    None => return Served::Stopped(Stop::Dropped),
+                },
+                () = self.shared.arrived.notified() => {}
+                () = self.shared.exclusive.wait(), if close_at.is_some() && !self.shared.exclusive.is_empty() => {}
+                () = &mut self.timer => {}
+            }
+        }
+    }
+
+    /// Sorts what a lost connection leaves: what is certainly or harmlessly repeatable waits for the next one, the
+    /// rest is answered now.
+    fn lost(&mut self, pipeline: Pipeline, error: Error) -> Error {
+        let left = pipeline.end();
+        let now = Instant::now();
+        let mut again = left.unsent;
+        batch(|| {
+            for request in left.unanswered {
+                if request.command.safe {
+                    self.shared.metrics.resent_commands.add(1);
+                    again.push(request);
+                } else {
+                    let unknown = Error::new(
+                        ErrorKind::Connection,
+                        "the connection was lost before the answer came: it may have been executed",
+                    )
+                    .with_delivery(Delivery::MaybeExecuted)
+                    .caused_by(error.clone());
+                    request.settle(Err(unknown), now);
+                }
+            }
+        });
+        again.extend(self.later.drain(..).map(|(_, request)| request));
+        again.sort_by_key(|request| request.accepted);
+        again.extend(self.queue.drain(..));
+        self.queue = again.into();
+        error
+    }
+
+    fn intake(&mut self) {
+        self.queue.extend(self.shared.take_inbox());
+    }
+
+    fn fill(&mut self, pipeline: &mut Pipeline) {
+        while pipeline.has_room() {
+            let Some(request) = self.queue.pop_front() else {
+                return;
+            };
+            pipeline.append(request);
+        }
+    }
+
+    /// Takes what the server wants to see again. True when it must be on another connection.
+    fn take_demands(&mut self, pipeline: &mut Pipeline, now: Instant) -> bool {
+        let mut renew = false;
+        for demand in pipeline.take_demands() {
+            self.shared.metrics.resent_commands.add(1);
+            match demand {
+                Demand::Later(request) => self.later.push((now + LATER, request)),
+                Demand::Renew(request) => {
+                    renew = true;
+                    self.later.push((now, request));
+                }
+            }
+        }
+        renew
+    }
+
+    fn repeat_later(&mut self, now: Instant) {
+        let due = self.later.extract_if(.., |(at, _)| *at <= now).map(|(_, request)| request);
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|request| request.accepted);
+        for request in due.into_iter().rev() {
+            self.queue.push_front(request);
+        }
+    }
+
+    /// Settles what waited in the queue for too long: not one byte of it was sent.
+    fn expire_queue(&mut self, now: Instant) {
+        let limit = self.shared.config.command_timeout;
+        if self.queue.front().is_none_or(|request| request.deadline(limit) > now) {
+            return;
+        }
+        let why = self.shared.last_error().filter(|_| self.shared.state() != State::Ready);
+        batch(|| {
+            while let Some(request) = self.queue.pop_front_if(|request| request.deadline(limit) <= now) {
+                let error = timed_out(limit, Delivery::NotSent);
+                let error = match &why {
+                    Some(why) => error.caused_by(why.clone()),
+                    None => error,
+                };
+                request.settle(Err(error), now);
+            }
+        });
+    }
+
+    fn refuse_queue(&mut self, error: &Error) {
+        let now = Instant::now();
+        batch(|| {
+            for request in self.queue.drain(..).chain(self.later.drain(..).map(|(_, request)| request)) {
+                request.settle(Err(error.clone()), now);
+            }
+        });
+    }
+
+    /// Ends the connection in good order, then answers what is still unanswered.
+    async fn hang_up(&mut self, mut pipeline: Pipeline) {
+        let good_bye = poll_fn(|cx| pipeline.poll_shutdown(cx));
+        // The peer may be gone: then there is nobody to be polite to.
+        let _ = timeout(Duration::from_millis(100), good_bye).await;
+        let left = pipeline.end();
+        let error = Error::new(ErrorKind::Closed, "disconnect() ended the wait for the answer after closeTimeoutMs");
+        let now = Instant::now();
+        batch(|| {
+            for request in left.unsent {
+                request.settle(Err(error.clone()), now);
+            }
+            for request in left.unanswered {
+                request.settle(Err(error.clone().with_delivery(Delivery::MaybeExecuted)), now);
+            }
+        });
+    }
+
+    /// The end of `disconnect()`, from whatever state.
+    fn close(&mut self) {
+        self.shared.step(state::Event::Close);
+        self.shared.interrupt_exclusive();
+        let error = self.shared.closed();
+        self.answer_connecting(&Err(error.clone()));
+        self.intake();
+        self.refuse_queue(&error);
+        if self.shared.step(state::Event::Ended) {
+            self.shared.tell(Event::End);
+        }
+        for done in self.closing.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Sets the timer to `at`, unless it rings earlier anyway.
+    fn arm(&mut self, at: Option<Instant>, now: Instant) {
+        let at = tokio::time::Instant::from_std(at.unwrap_or(now + FAR));
+        if at < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(at);
+        }
+    }
+}
+
+/// One attempt: a stream and the first words on it, within `connectTimeoutMs`.
+pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
+    let config = &shared.config;
+    let limit = config.connect_timeout;
+    let attempt = async { handshake::greet(config, link::open(config).await?).await };
+    timeout(limit, attempt).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
+    })
+}
+
+/// Would the next attempt fail the same way, whatever time passes?
+fn is_final(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => true,
+        ErrorKind::Connection
+        | ErrorKind::Timeout
+        | ErrorKind::Server
+        | ErrorKind::Disabled
+        | ErrorKind::Closed
+        | ErrorKind::Overloaded
+        | ErrorKind::Serialization
+        | ErrorKind::LeaseLost
+        | ErrorKind::Cancelled => false,
+    }
+}

@@ -1,0 +1,218 @@
+//! What a command by its name may do: whether it only reads, whether it blocks, and which ones a shared connection
+//! cannot carry.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::telemetry::Operation;
+
+/// Where a blocking command has its timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timeout {
+    LastSeconds,
+    FirstSeconds,
+    /// After the word `BLOCK`, in milliseconds; without it the command does not block.
+    BlockOption,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    Reads,
+    Writes,
+    Blocks(Timeout),
+    Waits,
+    Refused(&'static str),
+}
+
+/// What is known of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub operation: Operation,
+    nature: Nature,
+}
+
+/// How a command travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With all others.
+    Shared,
+    /// On a connection of its own, for at most this long; `None` is until the connection ends.
+    Own(Option<Duration>),
+}
+
+const READS: &str = "BITCOUNT BITFIELD_RO BITPOS DBSIZE DUMP ECHO EXISTS EXPIRETIME GEODIST GEOHASH GEOPOS GEORADIUSBYMEMBER_RO \
+GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO KEYS LCS \
+LINDEX LLEN LOLWUT LPOS LRANGE MGET PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY ROLE SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER \
+SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XINFO XLEN XPENDING XRANGE XREVRANGE ZCARD ZCOUNT \
+ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX \
+ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION EVAL_RO EVALSHA_RO FCALL_RO";
+
+const WRITES: &str = "ACL APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP CLIENT CLUSTER COMMAND CONFIG COPY DEBUG DECR DECRBY DEL DISCARD EVAL \
+EVALSHA EXPIRE EXPIREAT FAILOVER FCALL FLUSHALL FLUSHDB FUNCTION GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX \
+GETSET HDEL HEXPIRE HINCRBY HINCRBYFLOAT HMSET HPERSIST HPEXPIRE HPTTL HSET HSETNX HTTL INCR INCRBY INCRBYFLOAT LASTSAVE LATENCY \
+LINSERT LMOVE LMPOP LPOP LPUSH LPUSHX LREM LSET LTRIM MEMORY MIGRATE MODULE MOVE MSET MSETNX OBJECT PERSIST PEXPIRE PEXPIREAT PFADD \
+PFMERGE PSETEX PUBLISH PUBSUB READONLY READWRITE RENAME RENAMENX REPLICAOF RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SAVE SCRIPT \
+SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SHUTDOWN SINTERSTORE SLAVEOF SLOWLOG SMOVE SORT SPOP SPUBLISH SREM SUNIONSTORE SWAPDB \
+TOUCH UNLINK XACK XACKDEL XADD XAUTOCLAIM XCLAIM XDEL XDELEX XGROUP XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZMPOP ZPOPMAX \
+ZPOPMIN ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE";
+
+const SUBSCRIPTION: &str = "use MessageBus.subscribe(): a subscription changes the whole connection";
+const SHARED: &str = "it would change the connection for everyone who shares it";
+
+static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
+    let mut table = HashMap::new();
+    let mut put = |names: &'static str, nature| {
+        for name in names.split_ascii_whitespace() {
+            table.insert(name, Spec { operation: Operation::named(name), nature });
+        }
+    };
+    put(READS, Nature::Reads);
+    put(WRITES, Nature::Writes);
+    put("BLPOP BRPOP BRPOPLPUSH BLMOVE BZPOPMIN BZPOPMAX", Nature::Blocks(Timeout::LastSeconds));
+    put("BLMPOP BZMPOP", Nature::Blocks(Timeout::FirstSeconds));
+    put("XREAD XREADGROUP", Nature::Blocks(Timeout::BlockOption));
+    put("WAIT WAITAOF", Nature::Waits);
+    put("SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE", Nature::Refused(SUBSCRIPTION));
+    put("MULTI EXEC WATCH UNWATCH", Nature::Refused("use transaction(), or KVStore.update() for a compare-and-set"));
+    put("SELECT", Nature::Refused("set RedisConfig.db: it would change the connection for everyone who shares it"));
+    put(
+        "AUTH HELLO",
+        Nature::Refused(
+            "set RedisConfig.username and password: it would change the connection for everyone who shares it",
+        ),
+    );
+    put("QUIT RESET", Nature::Refused("use disconnect(): it would end the connection for everyone who shares it"));
+    put("MONITOR SYNC PSYNC ASKING", Nature::Refused(SHARED));
+    table
+});
+
+static OTHER: LazyLock<Operation> = LazyLock::new(|| Operation::named("other"));
+
+/// What is known of the command called `name`, in any case of letters.
+#[must_use]
+pub fn spec(name: &[u8]) -> Spec {
+    let mut upper = [0u8; 24];
+    let known = upper.get_mut(..name.len()).and_then(|upper| {
+        upper.copy_from_slice(name);
+        upper.make_ascii_uppercase();
+        TABLE.get(std::str::from_utf8(upper).ok()?).copied()
+    });
+    known.unwrap_or(Spec { operation: *OTHER, nature: Nature::Writes })
+}
+
+impl Spec {
+    /// Does it only read, so that sending it twice does no harm?
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        matches!(self.nature, Nature::Reads)
+    }
+
+    /// How the command `name` with `args` travels.
+    ///
+    /// # Errors
+    ///
+    /// `config` for a command that would change or end a shared connection, and for a timeout that is no number.
+    pub fn way(&self, name: &[u8], args: &[&[u8]], longest: Duration) -> Result<Way> {
+        let name = || String::from_utf8_lossy(name).to_uppercase();
+        match self.nature {
+            Nature::Refused(why) => Err(Error::config(format!(
+                "{}: expected another command, got one that is not for a shared connection: {why}",
+                name()
+            ))),
+            Nature::Reads | Nature::Writes => refuse_reply_modes(&name(), args).map(|()| Way::Shared),
+            Nature::Waits => {
+                // It is about the writes of the connection it comes on, so it cannot go elsewhere.
+                let timeout = args.last().and_then(|arg| number(arg)).map(|ms| ms / 1e3);
+                match timeout {
+                    Some(seconds) if seconds > 0.0 && seconds < longest.as_secs_f64() => Ok(Way::Shared),
+                    _ => Err(Error::config(format!(
+                        "{}: expected a timeout above 0 and below commandTimeoutMs, {}, because it holds up the shared connection",
+                        name(),
+                        longest.as_millis()
+                    ))),
+                }
+            }
+            Nature::Blocks(place) => {
+                let (timeout, unit) = match place {
+                    Timeout::LastSeconds => (args.last(), 1.0),
+                    Timeout::FirstSeconds => (args.first(), 1.0),
+                    Timeout::BlockOption => match args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK")) {
+                        Some(at) => (args.get(at + 1), 1e-3),
+                        None => return Ok(Way::Shared),
+                    },
+                };
+                let seconds = timeout.and_then(|arg| number(arg)).map(|n| n * unit);
+                match seconds {
+                    Some(0.0) => Ok(Way::Own(None)),
+                    Some(seconds) if seconds > 0.0 && seconds <= 1e7 => {
+                        Ok(Way::Own(Some(Duration::from_secs_f64(seconds))))
+                    }
+                    _ => Err(Error::config(format!("{}: expected a timeout from 0 on, got something else", name()))),
+                }
+            }
+        }
+    }
+}
+
+/// `CLIENT REPLY OFF` and `SKIP` would leave every later caller with the answer of another.
+fn refuse_reply_modes(name: &str, args: &[&[u8]]) -> Result<()> {
+    let is = |at: usize, word: &[u8]| args.get(at).is_some_and(|arg: &&[u8]| arg.eq_ignore_ascii_case(word));
+    if name == "CLIENT" && (is(0, b"REPLY") || is(0, b"TRACKING")) {
+        return Err(Error::config(format!(
+            "CLIENT: expected another subcommand, got one that is not for a shared connection: {SHARED}"
+        )));
+    }
+    Ok(())
+}
+
+fn number(arg: &[u8]) -> Option<f64> {
+    std::str::from_utf8(arg).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(words: &[&str]) -> Result<Way> {
+        let args: Vec<&[u8]> = words[1..].iter().map(|word| word.as_bytes()).collect();
+        spec(words[0].as_bytes()).way(words[0].as_bytes(), &args, Duration::from_secs(5))
+    }
+
+    #[test]
+    fn blocking_commands_get_a_connection_of_their_own_for_as_long_as_they_say() {
+        assert_eq!(way(&["blpop", "k", "1.5"]).unwrap(), Way::Own(Some(Duration::from_millis(1500))));
+        assert_eq!(way(&["BLMPOP", "2", "1", "k", "LEFT"]).unwrap(), Way::Own(Some(Duration::from_secs(2))));
+        assert_eq!(
+            way(&["XREAD", "block", "100", "STREAMS", "s", "$"]).unwrap(),
+            Way::Own(Some(Duration::from_millis(100)))
+        );
+        assert_eq!(way(&["XREAD", "STREAMS", "s", "0"]).unwrap(), Way::Shared);
+        assert_eq!(way(&["BRPOP", "k", "0"]).unwrap(), Way::Own(None));
+        assert!(way(&["BLPOP", "k", "soon"]).is_err());
+    }
+
+    #[test]
+    fn commands_that_would_change_a_shared_connection_are_refused() {
+        for words in [
+            &["SUBSCRIBE", "c"][..],
+            &["multi"],
+            &["SELECT", "1"],
+            &["CLIENT", "reply", "OFF"],
+            &["QUIT"],
+            &["WAIT", "1", "0"],
+        ] {
+            let error = way(words).unwrap_err();
+            assert_eq!(error.kind(), crate::error::ErrorKind::Config, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn only_reads_are_safe_to_send_again() {
+        assert!(spec(b"get").is_safe());
+        for name in ["SET", "INCR", "EVAL", "NO-SUCH-COMMAND", "A-NAME-LONGER-THAN-ANY-COMMAND"] {
+            assert!(!spec(name.as_bytes()).is_safe(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What a manager is told: read once from the user's options, with every default and range in one place.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::secret::{Password, Secret};
+use super::target::{self, Address, Target};
+use super::tls::Tls;
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::keys::Namespace;
+use crate::options::{Options, describe};
+
+/// The configuration of one manager. `Debug` shows no secret: [`Password`] has none to show.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub target: Target,
+    pub tls: Option<Tls>,
+    pub username: Option<String>,
+    pub password: Password,
+    pub db: u64,
+    /// The constructor does no I/O; first use connects. Default true.
+    pub lazy_connect: bool,
+    /// Bounds one attempt: name, TCP, TLS, handshake, password. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Further attempts of the first connect. Default 0.
+    pub connect_retries: u32,
+    /// Bounds a command from the call to its answer. Default 5 s.
+    pub command_timeout: Duration,
+    /// Default 50 ms … 2 s.
+    pub reconnect: Backoff,
+    /// Attempts to restore a lost connection; `None`, the default, is endless.
+    pub reconnect_attempts: Option<u32>,
+    /// A peer silent for this long is asked; silent for as long again, it is dead. Default 10 s.
+    pub keep_alive: Duration,
+    /// Default 100 000.
+    pub max_pending_commands: u64,
+    /// Default 256 MiB.
+    pub max_pending_bytes: u64,
+    /// Bounds a graceful end. Default 5 s.
+    pub close_timeout: Duration,
+    pub client_name: String,
+    pub namespace: Namespace,
+}
+
+impl Config {
+    /// Reads the JSON of a `RedisConfig`. A password that is a function comes as `{"$": "a function"}`; the caller of
+    /// this puts its [`PasswordSource`](super::secret::PasswordSource) in afterwards.
+    pub fn parse(json: &str) -> Result<(Self, AskPassword)> {
+        let mut options = Options::parse("RedisConfig", json)?;
+        let url = options.secret("url")?.map(|url| target::parse(&url)).transpose()?;
+        let tls = read_tls(&mut options, url.as_ref().is_some_and(|url| url.tls))?;
+        let target = read_target(&mut options, url.as_ref().map(|url| &url.target))?;
+        let (url_username, url_password, url_db) =
+            url.map_or((None, None, None), |url| (url.username, url.password, url.db));
+        let username = options.text("username")?.or(url_username);
+        let (password, ask) = read_password(&mut options, url_password)?;
+        if username.is_some() && matches!(password, Password::None) && ask == AskPassword::No {
+            return Err(Error::config("RedisConfig.password: expected the password of RedisConfig.username, got none"));
+        }
+        let db = options.whole("db", 0..=1_000_000)?.or(url_db).unwrap_or(0);
+        if db != 0 && matches!(target, Target::Cluster(_)) {
+            return Err(Error::config(format!("RedisConfig.db: expected 0, the only database of a cluster, got {db}")));
+        }
+        let mut reconnect =
+            options.nested("reconnect")?.unwrap_or(Options::from_value("RedisConfig.reconnect", Value::Null)?);
+        let min = reconnect.millis("minDelayMs", 1)?.unwrap_or(Duration::from_millis(50));
+        let max = reconnect.millis("maxDelayMs", 1)?.unwrap_or(Duration::from_secs(2).max(min));
+        if max < min {
+            return Err(Error::config(format!(
+                "RedisConfig.reconnect.maxDelayMs: expected at least minDelayMs, {}, got {}",
+                min.as_millis(),
+                max.as_millis()
+            )));
+        }
+        let reconnect_attempts = reconnect.whole("maxAttempts", 1..=1_000_000_000)?.map(small);
+        reconnect.finish()?;
+        let config = Self {
+            target,
+            tls,
+            username,
+            password,
+            db,
+            lazy_connect: options.flag("lazyConnect")?.unwrap_or(true),
+            connect_timeout: options.millis("connectTimeoutMs", 1)?.unwrap_or(Duration::from_secs(10)),
+            connect_retries: options.whole("connectRetries", 0..=1_000_000)?.map_or(0, small),
+            command_timeout: options.millis("commandTimeoutMs", 1)?.unwrap_or(Duration::from_secs(5)),
+            reconnect: Backoff { min, max },
+            reconnect_attempts,
+            keep_alive: options.millis("keepAliveMs", 10)?.unwrap_or(Duration::from_secs(10)),
+            max_pending_commands: options.whole("maxPendingCommands", 1..=100_000_000)?.unwrap_or(100_000),
+            max_pending_bytes: options.whole("maxPendingBytes", 1024..=1 << 40)?.unwrap_or(256 << 20),
+            close_timeout: options.millis("closeTimeoutMs", 0)?.unwrap_or(Duration::from_secs(5)),
+            client_name: read_client_name(&mut options)?,
+            namespace: read_namespace(&mut options)?,
+        };
+        options.finish()?;
+        Ok((config, ask))
+    }
+}
+
+/// Must the password be asked for?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskPassword {
+    No,
+    Yes,
+}
+
+/// Reads option `namespace`, of a manager or of a feature on it.
+pub fn read_namespace(options: &mut Options) -> Result<Namespace> {
+    let name = options.text("namespace")?.unwrap_or_default();
+    if name.len() > 512 || name.contains(|c: char| c.is_control()) || name.starts_with('~') {
+        return Err(options.wrong(
+            "namespace",
+            "at most 512 bytes without control characters, not beginning with ~",
+            &Value::String(name),
+        ));
+    }
+    Ok(Namespace::NONE.join(&name))
+}
+
+fn small(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn read_tls(options: &mut Options, by_url: bool) -> Result<Option<Tls>> {
+    match options.take("tls") {
+        None if by_url => Tls::standard().map(Some),
+        None => Ok(None),
+        Some(Value::Bool(true)) => Tls::standard().map(Some),
+        Some(Value::Bool(false)) if by_url => {
+            Err(Error::config("RedisConfig.tls: expected true, as RedisConfig.url says, got false"))
+        }
+        Some(Value::Bool(false)) => Ok(None),
+        Some(object @ Value::Object(_)) => Tls::from_options(Options::from_value("RedisConfig.tls", object)?).map(Some),
+        Some(other) => Err(options.wrong("tls", "true, false or an object", &other)),
+    }
+}
+
+fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target> {
+    let host = options.text("host")?;
+    let port = options.whole("port", 1..=65_535)?;
+    let path = options.text("path")?;
+    if let Some(target) = by_url {
+        for (name, given) in [("host", host.is_some()), ("port", port.is_some()), ("path", path.is_some())] {
+            if given {
+                return Err(Error::config(format!(
+                    "RedisConfig.{name}: expected nothing beside RedisConfig.url, got a value"
+                )));
+            }
+        }
+        return Ok(target.clone());
+    }
+    if let Some(path) = path {
+        if host.is_some() || port.is_some() {
+            return Err(Error::config(
+                "RedisConfig.path: expected nothing beside RedisConfig.host or port, got a value",
+            ));
+        }
+        if path.is_empty() || path.contains('\0') {
+            return Err(options.wrong("path", "the path of a Unix socket", &Value::String(path)));
+        }
+        return Ok(Target::Unix(path));
+    }
+    let host = host.unwrap_or_else(|| "127.0.0.1".into());
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(options.wrong("host", "a host name or an address", &Value::String(host)));
+    }
+    let port = u16::try_from(port.unwrap_or(6379)).unwrap_or(6379);
+    Ok(Target::Tcp(Address { host, port }))
+}
+
+fn read_password(options: &mut Options, by_url: Option<Secret>) -> Result<(Password, AskPassword)> {
+    let fixed = |secret: Option<Secret>| secret.map_or(Password::None, Password::Fixed);
+    match options.take("password") {
+        None => Ok((fixed(by_url), AskPassword::No)),
+        Some(Value::String(text)) => {
+            Ok((fixed(Some(Secret::new(text)).filter(|s| !s.reveal().is_empty())), AskPassword::No))
+        }
+        Some(Value::Object(map)) if map.get("$").is_some_and(|what| what == "a function") => {
+            Ok((Password::None, AskPassword::Yes))
+        }
+        Some(Value::Number(_) | Value::Bool(_)) => {
+            Err(Error::config("RedisConfig.password: expected a string or a function, got something else"))
+        }
+        Some(other) => Err(Error::config(format!(
+            "RedisConfig.password: expected a string or a function, got {}",
+            describe(&other)
+        ))),
+    }
+}
+
+fn read_client_name(options: &mut Options) -> Result<String> {
+    let name = options.text("clientName")?.unwrap_or_else(|| "redis-backplane".into());
+    if name.is_empty() || name.len() > 256 || !name.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
+        return Err(options.wrong(
+            "clientName",
+            "1 to 256 printable ASCII characters without spaces",
+            &Value::String(name),
+        ));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        Config::parse(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_given_is_the_local_server() {
+        let (config, ask) = Config::parse("{}").unwrap();
+        assert_eq!(config.target, Target::Tcp(Address { host: "127.0.0.1".into(), port: 6379 }));
+        assert_eq!(config.command_timeout, Duration::from_secs(5));
+        assert_eq!(ask, AskPassword::No);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        assert!(refused(r#"{"url":"redis://h","host":"x"}"#).starts_with("RedisConfig.host:"));
+        assert!(refused(r#"{"path":"/s","port":1}"#).starts_with("RedisConfig.path:"));
+        assert!(refused(r#"{"url":"redis+cluster://h","db":1}"#).starts_with("RedisConfig.db:"));
+        assert!(refused(r#"{"username":"u"}"#).starts_with("RedisConfig.password:"));
+        assert!(
+            refused(r#"{"reconnect":{"minDelayMs":9,"maxDelayMs":3}}"#)
+                .starts_with("RedisConfig.reconnect.maxDelayMs:")
+        );
+        assert!(refused(r#"{"url":"rediss://h","tls":false}"#).starts_with("RedisConfig.tls:"));
+    }
+
+    #[test]
+    fn a_secret_is_in_no_debug_output() {
+        let (config, _) = Config::parse(r#"{"url":"redis://u:hunter2@h"}"#).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

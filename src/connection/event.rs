@@ -1,0 +1,39 @@
+//! What a manager tells whoever watches it.
+
+use std::time::Duration;
+
+use super::state::State;
+use crate::error::Error;
+
+/// Something happened to a manager.
+#[derive(Clone, Debug)]
+pub enum Event {
+    State {
+        from: State,
+        to: State,
+    },
+    /// A connection is usable; everything that was subscribed is back.
+    Ready,
+    /// Attempt number `attempt` (1 is the first) will be made after `delay`.
+    Reconnecting {
+        attempt: u32,
+        delay: Duration,
+    },
+    /// An attempt failed or a connection was lost.
+    Error(Error),
+    /// The manager has closed or given up.
+    End,
+}
+
+/// Watches a manager. Called on the I/O thread; must not block.
+pub trait Observer: Send + Sync {
+    fn event(&self, event: Event);
+}
+
+/// Watches nothing.
+#[derive(Debug)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn event(&self, _event: Event) {}
+}

@@ -1,0 +1,162 @@
+//! The first words on a connection: protocol, credentials, name, database.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::config::Config;
+use super::link::Stream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::{self, Reader, Reply};
+
+/// What the server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// `redis`, `valkey`, …
+    pub kind: String,
+    pub version: String,
+    /// `master` or `replica`.
+    pub role: String,
+    /// 3, or 2 where the server refuses `HELLO`.
+    pub protocol: u8,
+}
+
+/// A stream that is ready for commands.
+pub(super) struct Greeted {
+    pub stream: Box<dyn Stream>,
+    pub server: ServerInfo,
+}
+
+/// The least time between two looks at a server that is loading its data.
+const LOADING_PAUSE: Duration = Duration::from_millis(50);
+
+/// Introduces this client on a fresh stream. RESP3 is asked for; a server that knows no `HELLO` is spoken to in RESP2.
+///
+/// # Errors
+///
+/// `auth` for refused credentials, `server` for any other refusal, `connection` if the stream ends. A server that is
+/// loading its data is waited for; the caller bounds how long.
+pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
+    let password = config.password.get().await?;
+    let password = password.as_ref().map(super::secret::Secret::reveal);
+    let mut wire = Wire { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default() };
+
+    let user = config.username.as_deref().unwrap_or("default");
+    let hello = match password {
+        Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password]).await,
+        None => wire.ask(&["HELLO", "3"]).await,
+    };
+    let server = match hello {
+        Ok(reply) => ServerInfo { protocol: 3, ..describe(&reply) },
+        Err(error) if knows_no_hello(&error) => {
+            if let Some(password) = password {
+                match config.username.as_deref() {
+                    Some(user) => wire.ask(&["AUTH", user, password]).await?,
+                    None => wire.ask(&["AUTH", password]).await?,
+                };
+            }
+            let mut server = describe(&Reply::Nil);
+            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await {
+                if let Some(version) =
+                    String::from_utf8_lossy(&info).lines().find_map(|l| l.strip_prefix("redis_version:"))
+                {
+                    server.version = version.trim().to_owned();
+                }
+            }
+            server
+        }
+        Err(error) => return Err(error),
+    };
+    wire.ask(&["CLIENT", "SETNAME", &config.client_name]).await.or_else(permitted_to_fail)?;
+    if config.db != 0 {
+        wire.ask(&["SELECT", &config.db.to_string()]).await?;
+    }
+    // Redis 7.2 and later; older ones answer with an error, which is fine.
+    for (what, value) in [("LIB-NAME", "redis-backplane"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
+        wire.ask(&["CLIENT", "SETINFO", what, value]).await.or_else(refused_is_fine)?;
+    }
+    while let Err(error) = wire.ask(&["PING"]).await {
+        match error.server_code() {
+            Some("LOADING") => tokio::time::sleep(LOADING_PAUSE).await,
+            // A replica that has lost its master, or a user without the right to PING, still answers commands.
+            Some("MASTERDOWN" | "NOPERM") => break,
+            _ => return Err(error),
+        }
+    }
+    Ok(Greeted { stream: wire.stream, server })
+}
+
+fn knows_no_hello(error: &Error) -> bool {
+    let message = error.message().to_ascii_lowercase();
+    error.server_code() == Some("NOPROTO")
+        || (error.server_code() == Some("ERR")
+            && (message.contains("unknown command") || message.contains("unsupported")))
+}
+
+/// A user that may not set a name works without one.
+fn permitted_to_fail(error: Error) -> Result<Reply> {
+    if error.server_code() == Some("NOPERM") { Ok(Reply::Nil) } else { Err(error) }
+}
+
+fn refused_is_fine(error: Error) -> Result<Reply> {
+    if error.server_code().is_some() { Ok(Reply::Nil) } else { Err(error) }
+}
+
+/// Reads the reply of `HELLO`.
+pub(super) fn describe(reply: &Reply) -> ServerInfo {
+    let mut info = ServerInfo { kind: "redis".into(), version: "unknown".into(), role: "master".into(), protocol: 2 };
+    let pairs: Vec<(&Reply, &Reply)> = match reply {
+        Reply::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
+        Reply::Array(items) => items.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        _ => Vec::new(),
+    };
+    for (key, value) in pairs {
+        let (Reply::Bulk(key) | Reply::Simple(key), Reply::Bulk(value) | Reply::Simple(value)) = (key, value) else {
+            continue;
+        };
+        let value = String::from_utf8_lossy(value).into_owned();
+        match &key[..] {
+            b"server" => info.kind = value,
+            b"version" => info.version = value,
+            b"role" => info.role = value,
+            _ => {}
+        }
+    }
+    info
+}
+
+/// A stream on which one question is asked at a time.
+struct Wire {
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
+    reader: Reader,
+}
+
+impl Wire {
+    async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
+        let mut out = BytesMut::new();
+        resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        self.stream.write_all(&out).await.map_err(lost)?;
+        loop {
+            match self.reader.next(&mut self.buffer) {
+                Ok(Some(Reply::Error(line))) => return Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+                Ok(Some(Reply::Push(_))) => {}
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {
+                    if self.stream.read_buf(&mut self.buffer).await.map_err(lost)? == 0 {
+                        return Err(Error::new(
+                            ErrorKind::Connection,
+                            "the server closed the connection while it was being set up",
+                        ));
+                    }
+                }
+                Err(e) => return Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
+            }
+        }
+    }
+}
+
+fn lost(e: std::io::Error) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection broke while it was being set up: {e}")).caused_by(e)
+}

@@ -1,0 +1,92 @@
+//! Opens byte streams: TCP, TLS over it, Unix sockets and the embedded engine. Nothing else does.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::config::Config;
+use super::target::{Address, Target};
+use super::tls::Tls;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Both directions of a connection.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream to the one server of `config`.
+pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
+    match &config.target {
+        Target::Tcp(address) => open_tcp(config, address).await,
+        Target::Unix(path) => open_unix(path).await,
+        Target::Memory(_) | Target::Sentinel { .. } | Target::Cluster(_) => {
+            Err(Error::config("RedisConfig.url: this kind of server is not supported yet"))
+        }
+    }
+}
+
+/// A stream to the server at `address`, with TLS if `config` says so.
+pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<dyn Stream>> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that opens TCP streams")]
+    let stream =
+        TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|e| cannot_connect(address, e))?;
+    watch(&stream, config.keep_alive).map_err(|e| cannot_connect(address, e))?;
+    match &config.tls {
+        None => Ok(Box::new(stream)),
+        Some(tls) => Ok(Box::new(encrypt(tls, address, stream).await?)),
+    }
+}
+
+async fn open_unix(path: &str) -> Result<Box<dyn Stream>> {
+    #[cfg(unix)]
+    {
+        #[expect(clippy::disallowed_methods, reason = "the one place that opens Unix sockets")]
+        let stream = tokio::net::UnixStream::connect(path).await.map_err(|e| cannot_connect(&path, e))?;
+        Ok(Box::new(stream))
+    }
+    #[cfg(not(unix))]
+    Err(Error::config(format!("RedisConfig.path: expected no Unix socket on this platform, got {path}")))
+}
+
+fn cannot_connect(address: &impl std::fmt::Display, e: io::Error) -> Error {
+    let why = match e.kind() {
+        io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+        _ => e.to_string(),
+    };
+    Error::new(ErrorKind::Connection, format!("cannot connect to {address}: {why}")).caused_by(e)
+}
+
+async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<impl Stream + use<>> {
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(address.host.clone()).map_err(|e| {
+            Error::new(ErrorKind::Tls, format!("{} is no name a certificate can have", address.host)).caused_by(e)
+        })?,
+    };
+    TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(|e| {
+        // A peer that hangs up in the middle of the handshake does not speak TLS either.
+        Error::new(ErrorKind::Tls, format!("no TLS with {address}: {e}")).caused_by(e)
+    })
+}
+
+/// Has the kernel notice a dead peer too: it is the only one who can while a blocking command waits, or while
+/// written bytes are not acknowledged.
+fn watch(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // The kernel counts in whole seconds.
+    let idle = keep_alive.max(Duration::from_secs(1));
+    let interval = (keep_alive / 3).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(keep_alive * 2))?;
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The handle of a connection manager: cheap to clone, usable from any thread.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::actor::{Actor, Control};
+use super::command::{self, Way};
+use super::config::Config;
+use super::event::Observer;
+use super::exclusive;
+use super::handshake::{self, ServerInfo};
+use super::request::{Command, Sink};
+use super::shared::Shared;
+use super::state::State;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::Namespace;
+use crate::lifecycle;
+use crate::resp::{self, Reply};
+use crate::telemetry::{Metrics, Operation};
+
+/// One set of connections to one Redis. When the last clone is dropped its connections end.
+#[derive(Clone)]
+pub struct Manager {
+    shared: Arc<Shared>,
+    control: mpsc::UnboundedSender<Control>,
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("target", &self.shared.config.target)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Manager::health`] found.
+#[derive(Clone, Debug)]
+pub struct Health {
+    pub state: State,
+    /// The round trip, if the server answered.
+    pub outcome: Result<Duration>,
+    pub server: Option<ServerInfo>,
+}
+
+impl Manager {
+    /// Opens nothing unless `lazy_connect` is off.
+    #[must_use]
+    pub fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
+        let lazy = config.lazy_connect;
+        let shared = Arc::new(Shared::new(config, observer));
+        let (control, commands) = mpsc::unbounded_channel();
+        let actor = {
+            // The actor's timer belongs to the runtime of the I/O thread.
+            let _runtime = lifecycle::io().enter();
+            Actor::new(Arc::clone(&shared), commands)
+        };
+        lifecycle::spawn(actor.run());
+        let manager = Self { shared, control };
+        if !lazy {
+            let (done, _) = oneshot::channel();
+            // The actor lives as long as this handle.
+            let _ = manager.control.send(Control::Connect(done));
+        }
+        manager
+    }
+
+    /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the attempt; `closed` if `disconnect()` came in between; `timeout` if a connection that
+    /// was lost is not restored within `connectTimeoutMs`.
+    pub async fn connect(&self) -> Result<()> {
+        let (done, outcome) = oneshot::channel();
+        if self.control.send(Control::Connect(done)).is_err() {
+            return Err(self.shared.closed());
+        }
+        let config = &self.shared.config;
+        let attempts = config.connect_retries.saturating_add(1);
+        let limit = (config.connect_timeout + config.reconnect.max).saturating_mul(attempts);
+        match timeout(limit, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(self.shared.closed()),
+            Err(_) => {
+                let error = Error::new(ErrorKind::Timeout, format!("not connected within {} ms", limit.as_millis()));
+                Err(match self.shared.last_error() {
+                    Some(cause) => error.caused_by(cause),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// Ends every connection, after what was accepted is answered or `closeTimeoutMs` has passed. Idempotent.
+    pub async fn disconnect(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.control.send(Control::Close(done)).is_ok() {
+            // Answered when everything has ended; the actor's own end is just as good.
+            let _ = ended.await;
+        }
+        self.shared.exclusive.close();
+        let grace = self.shared.config.close_timeout + Duration::from_secs(1);
+        let _ = timeout(grace, self.shared.exclusive.wait()).await;
+        self.shared.exclusive.reopen();
+    }
+
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.shared.config.namespace
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
+    /// `commandTimeoutMs`.
+    pub fn submit(&self, command: Command, sink: Sink) {
+        self.shared.submit(command, sink);
+    }
+
+    /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
+    pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
+        exclusive::submit(&self.shared, command, sink, blocks_for);
+    }
+
+    /// Sends one command and waits for its answer; an error reply is an `Err`.
+    pub async fn call(&self, command: Command) -> Result<Reply> {
+        let (sink, answer) = oneshot::channel();
+        self.submit(command, Sink::Waiter(sink));
+        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// Packs one command given by its words, and says how it travels.
+    ///
+    /// # Errors
+    ///
+    /// `config`, see [`command::Spec::way`].
+    pub fn prepare(&self, words: &[&[u8]]) -> Result<(Command, Way)> {
+        let Some((name, args)) = words.split_first().filter(|(name, _)| !name.is_empty()) else {
+            return Err(Error::config("command: expected the name of a Redis command, got an empty one"));
+        };
+        let spec = command::spec(name);
+        let way = spec.way(name, args, self.shared.config.command_timeout)?;
+        let mut payload = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
+        resp::pack(&mut payload, words);
+        let command = Command {
+            payload: payload.freeze(),
+            replies: 1,
+            safe: spec.is_safe(),
+            operation: spec.operation,
+            script: None,
+        };
+        Ok((command, way))
+    }
+
+    /// Packs `MULTI`, the commands and `EXEC`. The answer is for [`transaction_outcome`](Self::transaction_outcome).
+    ///
+    /// # Errors
+    ///
+    /// `config` for a command that cannot be in a transaction.
+    pub fn prepare_transaction(&self, commands: &[Vec<&[u8]>]) -> Result<Command> {
+        let mut payload = BytesMut::with_capacity(256);
+        resp::pack(&mut payload, &[b"MULTI"]);
+        for words in commands {
+            let (command, _) = self.prepare(words)?;
+            payload.extend_from_slice(&command.payload);
+        }
+        resp::pack(&mut payload, &[b"EXEC"]);
+        let replies =
+            u32::try_from(commands.len() + 2).map_err(|_| Error::config("transaction: expected fewer commands"))?;
+        Ok(Command {
+            payload: payload.freeze(),
+            replies,
+            safe: false,
+            operation: Operation::named("transaction"),
+            script: None,
+        })
+    }
+
+    /// What a transaction's replies mean: its results, or the error that stopped or spoilt it.
+    ///
+    /// # Errors
+    ///
+    /// `rejected` if Redis refused a command and executed none; `maybe-executed`, naming the command, if one of them
+    /// failed while the others were executed: Redis takes nothing back.
+    pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
+        let strange = || {
+            Error::new(ErrorKind::Server, "the server's answer to a transaction is not one")
+                .with_delivery(Delivery::MaybeExecuted)
+        };
+        let Reply::Array(mut replies) = reply else {
+            return Err(strange());
+        };
+        let error_of = |line: &[u8]| Error::from_reply(&String::from_utf8_lossy(line));
+        match replies.pop() {
+            Some(Reply::Array(results)) => {
+                let failed = results.iter().enumerate().find_map(|(at, result)| match result {
+                    Reply::Error(line) => Some((at, error_of(line))),
+                    _ => None,
+                });
+                match failed {
+                    None => Ok(results),
+                    Some((at, error)) => Err(error
+                        .with_message(|message| {
+                            format!("command {} of the transaction failed, the others were executed: {message}", at + 1)
+                        })
+                        .with_delivery(Delivery::MaybeExecuted)),
+                }
+            }
+            Some(Reply::Error(line)) => {
+                let first = replies.iter().find_map(|reply| match reply {
+                    Reply::Error(line) => Some(error_of(line)),
+                    _ => None,
+                });
+                Err(match first {
+                    Some(first) => first.with_message(|message| format!("the transaction was not executed: {message}")),
+                    None => error_of(&line),
+                })
+            }
+            _ => Err(strange()),
+        }
+    }
+
+    /// The time of one round trip.
+    pub async fn ping(&self) -> Result<Duration> {
+        let (command, _) = self.prepare(&[b"PING"])?;
+        let begin = Instant::now();
+        self.call(command).await?;
+        Ok(begin.elapsed())
+    }
+
+    /// Asks the server who it is. Never fails; bounded by `commandTimeoutMs`.
+    pub async fn health(&self) -> Health {
+        let mut hello = BytesMut::new();
+        resp::pack(&mut hello, &[b"HELLO"]);
+        let command = Command {
+            payload: hello.freeze(),
+            replies: 1,
+            safe: true,
+            operation: Operation::named("health"),
+            script: None,
+        };
+        let begin = Instant::now();
+        let answer = self.call(command).await;
+        let latency = begin.elapsed();
+        match answer {
+            Ok(reply) => {
+                Health { state: self.state(), outcome: Ok(latency), server: Some(handshake::describe(&reply)) }
+            }
+            // A server that knows no HELLO answers, and so is well.
+            Err(error) if error.kind() == ErrorKind::Server && error.server_code() == Some("ERR") => {
+                Health { state: self.state(), outcome: Ok(latency), server: self.shared.server() }
+            }
+            Err(error) => Health { state: self.state(), outcome: Err(error), server: self.shared.server() },
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Connections: one for all commands of a manager, one more for each command that blocks.
+//!
+//! | file | what |
+//! |---|---|
+//! | `manager` | the handle that everyone else holds |
+//! | `state` | the life of a manager, a pure state machine |
+//! | `actor` | the one task that connects, serves, reconnects and ends |
+//! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `exclusive` | blocking commands |
+//! | `request`, `command`, `script` | what is sent, and what is known of it |
+//! | `config`, `target`, `secret`, `tls` | what a manager is told |
+//! | `link`, `handshake` | how a stream is opened and introduced |
+//! | `event`, `shared` | what is told, and what is shared with the actor |
+
+mod actor;
+pub mod command;
+pub mod config;
+pub mod event;
+mod exclusive;
+mod handshake;
+mod link;
+mod manager;
+mod pipeline;
+mod request;
+mod script;
+pub mod secret;
+mod shared;
+mod state;
+mod target;
+mod tls;
+
+pub use config::{AskPassword, Config};
+pub use event::{Event, Observer, Unobserved};
+pub use handshake::ServerInfo;
+pub use manager::{Health, Manager};
+pub use request::{Command, Decode, Sink};
+pub use script::Script;
+pub use state::State;
+pub use target::{Address, Target};

@@ -1,0 +1,342 @@
+//! One live connection: what was written on it, in order, and which answers are still to come.
+//!
+//! Reading and writing are polled together, so a server that stops reading until its answers are taken never
+//! blocks both ends. Answers are matched by order alone; a request whose deadline passes is settled
+//! but keeps its place, so no answer is ever given to the wrong caller.
+//!
+//! Liveness: a peer silent for `keep_alive` is asked with a `PING`; silent for almost as long again, it is lost.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use super::link::Stream;
+use super::request::Request;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::{Reader, Reply};
+use crate::telemetry::Metrics;
+
+/// Bytes that may wait in the output buffer before further requests stay in the queue, where they can still expire unsent.
+const OUTPUT_HIGH_WATER: usize = 256 * 1024;
+const READ_CHUNK: usize = 64 * 1024;
+/// Reads in a row before other work of the thread gets a turn.
+const READS_PER_TURN: usize = 16;
+const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
+
+enum Expected {
+    Request(Request),
+    /// Nobody waits: an answer to a `PING` or `SCRIPT LOAD` of ours.
+    Ours,
+}
+
+/// What an answer asks for, beyond being given to its caller.
+pub(super) enum Demand {
+    /// The server cannot serve it now, and has not: try again later on this connection.
+    Later(Request),
+    /// The server became a replica: try again on a new connection.
+    Renew(Request),
+}
+
+/// The requests of a connection that ended.
+pub(super) struct Leftovers {
+    /// Not one byte of them was written.
+    pub(super) unsent: Vec<Request>,
+    /// Written at least in part.
+    pub(super) unanswered: Vec<Request>,
+}
+
+pub(super) struct Pipeline {
+    stream: Box<dyn Stream>,
+    reader: Reader,
+    input: BytesMut,
+    output: BytesMut,
+    unflushed: bool,
+    expected: VecDeque<Expected>,
+    /// How many at the front of `expected` are settled already.
+    settled: usize,
+    /// Is some deadline in `expected` earlier than one before it?
+    unordered: bool,
+    newest: Option<Instant>,
+    appended: u64,
+    written: u64,
+    heard: Instant,
+    asked: bool,
+    demands: Vec<Demand>,
+    metrics: Arc<Metrics>,
+}
+
+impl Pipeline {
+    pub(super) fn new(stream: Box<dyn Stream>, metrics: Arc<Metrics>, now: Instant) -> Self {
+        metrics.connections.add(1);
+        Self {
+            stream,
+            reader: Reader::default(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            unflushed: false,
+            expected: VecDeque::new(),
+            settled: 0,
+            unordered: false,
+            newest: None,
+            appended: 0,
+            written: 0,
+            heard: now,
+            asked: false,
+            demands: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// May a further request be appended now?
+    pub(super) fn has_room(&self) -> bool {
+        self.output.len() < OUTPUT_HIGH_WATER
+    }
+
+    /// Is nothing to be written, and nobody waiting for an answer?
+    pub(super) fn is_idle(&self) -> bool {
+        self.settled_everywhere() && self.output.is_empty() && self.demands.is_empty()
+    }
+
+    fn settled_everywhere(&self) -> bool {
+        self.expected.iter().skip(self.settled).all(|expected| match expected {
+            Expected::Request(request) => request.is_settled(),
+            Expected::Ours => true,
+        })
+    }
+
+    /// Appends a request to what is written next.
+    pub(super) fn append(&mut self, mut request: Request) {
+        self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
+        self.newest = Some(request.accepted);
+        request.position = self.appended;
+        request.partial.clear();
+        self.write(&request.command.payload);
+        self.expected.push_back(Expected::Request(request));
+    }
+
+    fn write(&mut self, bytes: &Bytes) {
+        self.output.extend_from_slice(bytes);
+        self.appended += bytes.len() as u64;
+    }
+
+    fn append_ours(&mut self, bytes: &Bytes) {
+        self.write(bytes);
+        self.expected.push_back(Expected::Ours);
+    }
+
+    /// What answers have asked for since the last call.
+    pub(super) fn take_demands(&mut self) -> Vec<Demand> {
+        std::mem::take(&mut self.demands)
+    }
+
+    /// Writes what can be written and reads what can be read. Ready when something was read, with an error when the
+    /// connection is lost.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Poll::Ready(Err(e)) = self.poll_write(cx) {
+            return Poll::Ready(Err(lost(&e.to_string()).caused_by(e)));
+        }
+        for turn in 0..READS_PER_TURN {
+            self.input.reserve(READ_CHUNK);
+            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
+                Poll::Pending if turn == 0 => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(lost("closed by the server"))),
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(lost(&e.to_string()).caused_by(e))),
+                Poll::Ready(Ok(count)) => {
+                    let now = Instant::now();
+                    self.metrics.received_bytes.add(count as u64);
+                    self.heard = now;
+                    self.asked = false;
+                    if let Err(error) = self.take_replies(now) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.output.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+            if count == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(count);
+            self.written += count as u64;
+            self.metrics.sent_bytes.add(count as u64);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take_replies(&mut self, now: Instant) -> Result<()> {
+        loop {
+            match self.reader.next(&mut self.input) {
+                Ok(None) => return Ok(()),
+                Ok(Some(Reply::Push(_))) => {}
+                Ok(Some(reply)) => self.take_reply(reply, now)?,
+                Err(e) => return Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
+            }
+        }
+    }
+
+    fn take_reply(&mut self, reply: Reply, now: Instant) -> Result<()> {
+        let mut request = match self.expected.pop_front() {
+            Some(Expected::Request(request)) => request,
+            Some(Expected::Ours) => {
+                self.settled = self.settled.saturating_sub(1);
+                return Ok(());
+            }
+            None => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
+        };
+        let reply = if request.command.replies > 1 {
+            request.partial.push(reply);
+            if request.partial.len() < request.command.replies as usize {
+                self.expected.push_front(Expected::Request(request));
+                return Ok(());
+            }
+            Reply::Array(std::mem::take(&mut request.partial))
+        } else {
+            reply
+        };
+        self.settled = self.settled.saturating_sub(1);
+        if self.expected.is_empty() {
+            self.unordered = false;
+            self.newest = None;
+        }
+        if request.is_settled() {
+            return Ok(());
+        }
+        match reply {
+            Reply::Error(line) => self.take_refusal(request, line, now),
+            reply => request.settle(Ok(reply), now),
+        }
+        Ok(())
+    }
+
+    /// An error reply: a refusal that says "not now" or "not here" has executed nothing, so the request may go again.
+    fn take_refusal(&mut self, mut request: Request, line: Bytes, now: Instant) {
+        let code = line.split(|b| *b == b' ').next().unwrap_or_default();
+        match (code, &request.command.script) {
+            (b"NOSCRIPT", Some(script)) => {
+                let load = script.load();
+                self.metrics.resent_commands.add(1);
+                self.append_ours(&load);
+                self.append(request);
+            }
+            (b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN", _) => self.demands.push(Demand::Later(request)),
+            (b"READONLY", _) if !request.renewed => {
+                request.renewed = true;
+                self.demands.push(Demand::Renew(request));
+            }
+            _ => request.settle(Ok(Reply::Error(line)), now),
+        }
+    }
+
+    /// When the next deadline of a request passes.
+    pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Instant> {
+        let mut open = self.expected.iter().skip(self.settled).filter_map(|expected| match expected {
+            Expected::Request(request) if !request.is_settled() => Some(request.deadline(timeout)),
+            _ => None,
+        });
+        if self.unordered { open.min() } else { open.next() }
+    }
+
+    /// Settles every request whose deadline has passed. They keep their places.
+    pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
+        for at in self.settled..self.expected.len() {
+            match &mut self.expected[at] {
+                Expected::Request(request) if !request.is_settled() => {
+                    if request.deadline(timeout) <= now {
+                        request.abandon(timed_out(timeout, Delivery::MaybeExecuted), now);
+                    } else if self.unordered {
+                        continue;
+                    } else {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+            if at == self.settled {
+                self.settled += 1;
+            }
+        }
+    }
+
+    /// Asks a silent peer, and gives up on one that stays silent. Says when to look again.
+    pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
+        let ask_at = self.heard + keep_alive;
+        // A little less than twice, so that the loss is known within twice.
+        let dead_at = self.heard + keep_alive.mul_f64(1.9);
+        if self.asked {
+            if now >= dead_at {
+                let silence = now.saturating_duration_since(self.heard).as_millis();
+                return Err(lost(&format!("the server has been silent for {silence} ms")));
+            }
+            return Ok(dead_at);
+        }
+        if now < ask_at {
+            return Ok(ask_at);
+        }
+        // This process may have been stopped for long: the peer gets its time to answer from now on.
+        self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
+        self.asked = true;
+        self.append_ours(&PING);
+        Ok(self.heard + keep_alive.mul_f64(1.9))
+    }
+
+    /// Ends the connection and gives back what was not answered.
+    pub(super) fn end(mut self) -> Leftovers {
+        let mut left = Leftovers { unsent: Vec::new(), unanswered: Vec::new() };
+        for expected in std::mem::take(&mut self.expected) {
+            match expected {
+                Expected::Request(request) if request.is_settled() => {}
+                Expected::Request(request) if request.position >= self.written => left.unsent.push(request),
+                Expected::Request(request) => left.unanswered.push(request),
+                Expected::Ours => {}
+            }
+        }
+        for demand in std::mem::take(&mut self.demands) {
+            let (Demand::Later(request) | Demand::Renew(request)) = demand;
+            left.unsent.push(request);
+        }
+        left.unsent.sort_by_key(|request| request.accepted);
+        left
+    }
+
+    /// Says good-bye to the peer, so that it need not wait for a reset.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), cx)
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.metrics.connections.add(-1);
+    }
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection was lost: {why}"))
+}
+
+/// The error of a request whose deadline passed.
+pub(super) fn timed_out(timeout: Duration, delivery: Delivery) -> Error {
+    let what = match delivery {
+        Delivery::NotSent => "it was not sent",
+        Delivery::MaybeExecuted | Delivery::Rejected => "it was sent and may have been executed",
+    };
+    Error::new(ErrorKind::Timeout, format!("no answer within commandTimeoutMs, {} ms: {what}", timeout.as_millis()))
+        .with_delivery(delivery)
+}

@@ -1,0 +1,130 @@
+//! A command on its way: what is written, what it may do, and who waits for the answer.
+//!
+//! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
+//! with kind `closed`. That is what makes "every promise settles" a property of a type.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::script::Script;
+use crate::crossing::{Answer, Outcome};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+use crate::telemetry::{Metrics, Operation};
+
+/// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
+pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
+
+/// Who waits for a reply.
+#[derive(Debug)]
+pub enum Sink {
+    Answer(Answer, Decode),
+    Waiter(oneshot::Sender<Result<Reply>>),
+    /// Nobody.
+    Ignored,
+}
+
+impl Sink {
+    /// Gives the outcome to who waits for it.
+    pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
+        match self {
+            Self::Answer(answer, decode) => answer.give(outcome.and_then(|reply| decode(reply, metrics))),
+            // A caller that no longer waits wants no answer.
+            Self::Waiter(sender) => drop(sender.send(outcome)),
+            Self::Ignored => {}
+        }
+    }
+}
+
+/// Bytes to write and what is known of them.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// One or more packed commands.
+    pub payload: Bytes,
+    /// How many replies they get. More than one are answered together, as an array.
+    pub replies: u32,
+    /// Only reads: may be sent again when nobody knows whether it was executed.
+    pub safe: bool,
+    pub operation: Operation,
+    /// The script of an `EVALSHA`, to be loaded where the server does not know it.
+    pub script: Option<Script>,
+}
+
+/// A [`Command`] with who waits for it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) command: Command,
+    pub(super) accepted: Instant,
+    /// Where its first byte stands in all that was ever written on the present connection.
+    pub(super) position: u64,
+    /// Replies of several that have come.
+    pub(super) partial: Vec<Reply>,
+    /// Sent again on the server's demand, so as not to do so twice for the same reason.
+    pub(super) renewed: bool,
+    sink: Option<Sink>,
+    metrics: Arc<Metrics>,
+}
+
+impl Request {
+    /// Counts the command as pending until it is settled.
+    pub(super) fn new(command: Command, sink: Sink, accepted: Instant, metrics: Arc<Metrics>) -> Self {
+        metrics.pending_commands.add(1);
+        metrics.pending_bytes.add(size(&command));
+        Self { command, accepted, position: 0, partial: Vec::new(), renewed: false, sink: Some(sink), metrics }
+    }
+
+    /// Gives the outcome to who waits for it.
+    pub(super) fn settle(mut self, outcome: Result<Reply>, now: Instant) {
+        self.finish(outcome, now);
+    }
+
+    /// Settles it, but keeps its place in the order of replies.
+    pub(super) fn abandon(&mut self, error: Error, now: Instant) {
+        self.finish(Err(error), now);
+    }
+
+    /// Has it been settled?
+    pub(super) fn is_settled(&self) -> bool {
+        self.sink.is_none()
+    }
+
+    pub(super) fn deadline(&self, timeout: Duration) -> Instant {
+        self.accepted + timeout
+    }
+
+    fn finish(&mut self, outcome: Result<Reply>, now: Instant) {
+        let Some(sink) = self.sink.take() else {
+            return;
+        };
+        self.metrics.pending_commands.add(-1);
+        self.metrics.pending_bytes.add(-size(&self.command));
+        self.metrics.operation_took(self.command.operation, now.saturating_duration_since(self.accepted));
+        match &outcome {
+            Ok(Reply::Error(_)) => self.metrics.failed_commands.add(1),
+            Err(error) if error.kind() == ErrorKind::Timeout => self.metrics.timed_out_commands.add(1),
+            _ => {}
+        }
+        let outcome = match outcome {
+            Ok(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+            other => other,
+        };
+        sink.settle(outcome, &self.metrics);
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if self.sink.is_some() {
+            let error = Error::new(ErrorKind::Closed, "the connection manager has ended")
+                .with_delivery(Delivery::MaybeExecuted);
+            self.finish(Err(error), Instant::now());
+        }
+    }
+}
+
+fn size(command: &Command) -> i64 {
+    i64::try_from(command.payload.len()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,52 @@
+//! A Lua script: sent by its digest, and by its text where the server does not know it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::resp;
+
+/// A script's text and the SHA-1 digest Redis knows it by.
+#[derive(Clone)]
+pub struct Script(Arc<Inner>);
+
+struct Inner {
+    digest: String,
+    text: Bytes,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({})", self.0.digest)
+    }
+}
+
+impl Script {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let digest = redis::Script::new(text).get_hash().to_owned();
+        Self(Arc::new(Inner { digest, text: Bytes::copy_from_slice(text.as_bytes()) }))
+    }
+
+    /// `EVALSHA digest count keys… args…`, packed.
+    #[must_use]
+    pub fn call<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+        let mut out = BytesMut::with_capacity(256);
+        resp::begin(&mut out, 3 + keys.len() + args.len());
+        resp::push(&mut out, b"EVALSHA");
+        resp::push(&mut out, self.0.digest.as_bytes());
+        resp::push(&mut out, keys.len().to_string().as_bytes());
+        keys.iter().for_each(|key| resp::push(&mut out, key));
+        args.for_each(|arg| resp::push(&mut out, arg));
+        out.freeze()
+    }
+
+    /// `SCRIPT LOAD`, to be written before the call is written again.
+    #[must_use]
+    pub fn load(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.0.text.len() + 64);
+        resp::pack(&mut out, &[b"SCRIPT", b"LOAD", &self.0.text]);
+        out.freeze()
+    }
+}

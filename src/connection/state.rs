@@ -1,0 +1,139 @@
+//! The life of a manager as a pure state machine.
+//!
+//! ```text
+//! idle ─────── use ──────► connecting          nothing was tried yet
+//! connecting ─ up ───────► ready
+//! connecting ─ give up ──► failed              all attempts of connect() failed
+//! ready ────── lost ─────► reconnecting        the connection broke by itself
+//! reconnecting up ───────► ready
+//! reconnecting give up ──► failed              wrong credentials, or maxAttempts
+//! failed ───── use ──────► connecting          a fresh attempt
+//! closed ───── connect ──► connecting          only connect() reopens; a command is refused
+//! any ──────── close ────► closing ─ ended ──► closed
+//! ```
+
+/// Where a manager is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    Idle,
+    Connecting,
+    Ready,
+    Reconnecting,
+    Closing,
+    Closed,
+    Failed,
+}
+
+/// What happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A command came.
+    Use,
+    /// `connect()` was called.
+    Connect,
+    /// A connection is up and its handshake done.
+    Up,
+    /// No further attempt will be made.
+    GiveUp,
+    /// The connection broke.
+    Lost,
+    /// `disconnect()` was called.
+    Close,
+    /// Everything of it has ended.
+    Ended,
+}
+
+impl State {
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Connecting, Self::Ready, Self::Reconnecting, Self::Closing, Self::Closed, Self::Failed];
+
+    /// The state after `event`, or `None` where the event changes nothing.
+    #[must_use]
+    pub fn after(self, event: Event) -> Option<Self> {
+        match (self, event) {
+            (Self::Idle | Self::Failed, Event::Use | Event::Connect) | (Self::Closed, Event::Connect) => {
+                Some(Self::Connecting)
+            }
+            (Self::Connecting | Self::Reconnecting, Event::Up) => Some(Self::Ready),
+            (Self::Connecting | Self::Reconnecting, Event::GiveUp) => Some(Self::Failed),
+            (Self::Ready, Event::Lost) => Some(Self::Reconnecting),
+            (Self::Idle | Self::Connecting | Self::Ready | Self::Reconnecting | Self::Failed, Event::Close) => {
+                Some(Self::Closing)
+            }
+            (Self::Closing, Event::Ended) => Some(Self::Closed),
+            _ => None,
+        }
+    }
+
+    /// The name in the TypeScript API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Ready => "ready",
+            Self::Reconnecting => "reconnecting",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Does it refuse commands?
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Closing | Self::Closed)
+    }
+
+    pub(super) fn from_u8(n: u8) -> Self {
+        Self::ALL.get(usize::from(n)).copied().unwrap_or(Self::Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [Event; 7] =
+        [Event::Use, Event::Connect, Event::Up, Event::GiveUp, Event::Lost, Event::Close, Event::Ended];
+
+    #[test]
+    fn every_transition_is_one_of_those_written_above() {
+        let mut moves = Vec::new();
+        for state in State::ALL {
+            for event in EVENTS {
+                if let Some(next) = state.after(event) {
+                    moves.push(format!("{} {event:?} {}", state.name(), next.name()));
+                }
+            }
+        }
+        assert_eq!(
+            moves,
+            [
+                "idle Use connecting",
+                "idle Connect connecting",
+                "idle Close closing",
+                "connecting Up ready",
+                "connecting GiveUp failed",
+                "connecting Close closing",
+                "ready Lost reconnecting",
+                "ready Close closing",
+                "reconnecting Up ready",
+                "reconnecting GiveUp failed",
+                "reconnecting Close closing",
+                "closing Ended closed",
+                "closed Connect connecting",
+                "failed Use connecting",
+                "failed Connect connecting",
+                "failed Close closing",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_command_never_reopens_what_was_closed() {
+        assert_eq!(State::Closed.after(Event::Use), None);
+        assert_eq!(State::Closing.after(Event::Connect), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! Where a server is, as a URL says it.
+
+use url::Url;
+
+use super::secret::Secret;
+use crate::error::{Error, Result};
+
+/// What to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Tcp(Address),
+    Unix(String),
+    /// The embedded engine of that name; `None` is one of its own.
+    Memory(Option<String>),
+    /// The master that these sentinels name.
+    Sentinel {
+        sentinels: Vec<Address>,
+        master: String,
+    },
+    /// The cluster that these nodes are of.
+    Cluster(Vec<Address>),
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// All that a URL can say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parsed {
+    pub target: Target,
+    pub tls: bool,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub db: Option<u64>,
+}
+
+const FORMS: &str = "a URL such as redis://host:6379/0, rediss://host, redis+unix:///path?db=0, redis+sentinel://host:26379,host:26379/master, redis+cluster://host:6379,host:6379 or memory://name";
+
+/// Reads a URL. Its text, which may hold credentials, is in no error.
+pub(super) fn parse(text: &str) -> Result<Parsed> {
+    let bad = |why: &str| Error::config(format!("RedisConfig.url: expected {FORMS}, got {why}"));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(bad("a text without ://"));
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    let (form, tls) = match scheme.as_str() {
+        "redis" | "valkey" => (Form::Single, false),
+        "rediss" | "valkeys" => (Form::Single, true),
+        "redis+unix" | "valkey+unix" | "unix" => (Form::Unix, false),
+        "redis+sentinel" | "valkey+sentinel" => (Form::Sentinel, false),
+        "rediss+sentinel" | "valkeys+sentinel" => (Form::Sentinel, true),
+        "redis+cluster" | "valkey+cluster" => (Form::Cluster, false),
+        "rediss+cluster" | "valkeys+cluster" => (Form::Cluster, true),
+        "memory" => (Form::Memory, false),
+        _ => return Err(bad("an unknown scheme")),
+    };
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(authority_end);
+    let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The url crate reads everything but a list of hosts.
+    let url = Url::parse(&format!("redis://{user_info}@host{tail}")).map_err(|_| bad("one that does not parse"))?;
+    let decoded = |part: &str| percent_decode(part).ok_or_else(|| bad("credentials that are not UTF-8"));
+    let username = Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?;
+    let password = url.password().map(decoded).transpose()?.map(Secret::new);
+    let mut db = None;
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "db" => db = Some(value.parse().map_err(|_| bad("a db that is no number"))?),
+            _ => return Err(bad("an unknown parameter behind ?")),
+        }
+    }
+    if url.fragment().is_some() {
+        return Err(bad("a fragment behind # (write # in a password as %23)"));
+    }
+    let path = percent_decode(url.path()).ok_or_else(|| bad("a path that is not UTF-8"))?;
+    let mut parts = path.trim_start_matches('/').split('/').filter(|part| !part.is_empty());
+    let mut db_of = |part: Option<&str>| match part {
+        None => Ok(()),
+        Some(number) => {
+            number.parse().map(|number| db = Some(number)).map_err(|_| bad("a database behind / that is no number"))
+        }
+    };
+    let addresses = |default: u16| -> Result<Vec<Address>> {
+        hosts.split(',').map(|host| address(host, default).ok_or_else(|| bad("a host that does not parse"))).collect()
+    };
+    let target = match form {
+        Form::Single => {
+            db_of(parts.next())?;
+            let mut list = addresses(6379)?;
+            match (list.pop(), list.is_empty()) {
+                (Some(one), true) => Target::Tcp(one),
+                _ => return Err(bad("several hosts (use redis+cluster:// or redis+sentinel://)")),
+            }
+        }
+        Form::Unix => {
+            if !hosts.is_empty() || path.is_empty() || path == "/" {
+                return Err(bad("no path (write three slashes)"));
+            }
+            parts.by_ref().for_each(drop);
+            Target::Unix(path.clone())
+        }
+        Form::Sentinel => {
+            let master = parts.next().map_or_else(|| "mymaster".to_owned(), str::to_owned);
+            db_of(parts.next())?;
+            Target::Sentinel { sentinels: addresses(26379)?, master }
+        }
+        Form::Cluster => {
+            db_of(parts.next())?;
+            Target::Cluster(addresses(6379)?)
+        }
+        Form::Memory => {
+            db_of(parts.next())?;
+            let name = percent_decode(hosts).ok_or_else(|| bad("a name that is not UTF-8"))?;
+            Target::Memory(Some(name).filter(|name| !name.is_empty()))
+        }
+    };
+    if parts.next().is_some() {
+        return Err(bad("too many parts behind /"));
+    }
+    Ok(Parsed { target, tls, username, password, db })
+}
+
+enum Form {
+    Single,
+    Unix,
+    Sentinel,
+    Cluster,
+    Memory,
+}
+
+fn address(text: &str, default_port: u16) -> Option<Address> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(v6) => {
+            let (host, port) = v6.split_once(']')?;
+            (host, port.strip_prefix(':'))
+        }
+        None => match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let host = if host.is_empty() && port.is_none() { "127.0.0.1" } else { host };
+    let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    Some(Address {
+        host: host.to_owned(),
+        port: port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?,
+    })
+    .filter(|_| fine)
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Target {
+        Target::Tcp(Address { host: host.into(), port })
+    }
+
+    #[test]
+    fn every_form_of_url_is_read() {
+        for (text, target, tls, db) in [
+            ("redis://localhost", tcp("localhost", 6379), false, None),
+            ("redis://localhost:7000/3", tcp("localhost", 7000), false, Some(3)),
+            ("rediss://[::1]:7000", tcp("::1", 7000), true, None),
+            ("redis+unix:///run/redis.sock?db=2", Target::Unix("/run/redis.sock".into()), false, Some(2)),
+            ("memory://tests", Target::Memory(Some("tests".into())), false, None),
+            ("memory://", Target::Memory(None), false, None),
+            (
+                "redis+sentinel://a:1,b/main/4",
+                Target::Sentinel {
+                    sentinels: vec![Address { host: "a".into(), port: 1 }, Address { host: "b".into(), port: 26379 }],
+                    master: "main".into(),
+                },
+                false,
+                Some(4),
+            ),
+            (
+                "rediss+cluster://a:1,b:2",
+                Target::Cluster(vec![Address { host: "a".into(), port: 1 }, Address { host: "b".into(), port: 2 }]),
+                true,
+                None,
+            ),
+        ] {
+            let parsed = parse(text).unwrap();
+            assert_eq!((parsed.target, parsed.tls, parsed.db), (target, tls, db), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded() {
+        let parsed = parse("redis://us%40er:p%3Aa%2Fss@h").unwrap();
+        assert_eq!(parsed.username.as_deref(), Some("us@er"));
+        assert_eq!(parsed.password.as_ref().map(Secret::reveal), Some("p:a/ss"));
+        let parsed = parse("redis://:only@h").unwrap();
+        assert_eq!(parsed.username, None);
+        assert_eq!(parsed.password.as_ref().map(Secret::reveal), Some("only"));
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_repeating_it() {
+        for text in [
+            "localhost:6379",
+            "http://:hunter2@h",
+            "redis://:hunter2@h:port",
+            "redis://:hunter2@h/x",
+            "redis://:hunter2@h/1/2",
+            "redis://:hunter2@h?what=1",
+            "redis://:hunter2@a,b",
+            "redis+unix://:hunter2@",
+            "redis://:hunter2@h h",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message().starts_with("RedisConfig.url: expected a URL"), "{error}");
+            assert!(!error.message().contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! How calls come in from a binding and outcomes go back, without naming Node.
+//!
+//! A call is a verb and [`Arg`]s; its caller is an [`Answer`], which is given exactly one [`Outcome`]. What an outcome
+//! becomes on the other side is written here once, so features decide what they return and the binding only moves it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// One argument of a call, as it came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arg<'a> {
+    /// Not given, or `undefined`.
+    Absent,
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// Anything else; this is what it is called in an error.
+    Other(&'a str),
+}
+
+impl fmt::Display for Arg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing"),
+            Self::Null => f.write_str("null"),
+            Self::Bool(flag) => write!(f, "{flag}"),
+            Self::Number(number) => write!(f, "{number}"),
+            // A text may be a payload or hold a secret: an error says how long it is, not what it says.
+            Self::Text(text) => write!(f, "a string of {} characters", text.chars().count()),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+/// What a call gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// `undefined`.
+    Nothing,
+    Null,
+    Bool(bool),
+    Number(f64),
+    /// A string.
+    Text(Bytes),
+    /// JSON text, to be parsed; text that is not JSON stays a string.
+    Json(Bytes),
+    /// A `Buffer`.
+    Bytes(Bytes),
+    List(Vec<Outcome>),
+    /// A reply as the server gave it: bulk strings are strings where they are UTF-8 and `Buffer`s where not.
+    Reply(Reply),
+}
+
+/// Takes outcomes by number; implemented by the binding.
+pub trait Completions: Send + Sync {
+    /// Takes an outcome. Says whether [`Completions::wake`] must be called, which may be later and once for many.
+    fn complete(&self, number: u32, outcome: Result<Outcome>) -> bool;
+    /// Tells whoever takes the outcomes out that there are some.
+    fn wake(&self);
+}
+
+/// Who waits for the outcome of a call. Dropped without one, it answers with kind `closed`.
+pub struct Answer(Option<(Arc<dyn Completions>, u32)>);
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({:?})", self.0.as_ref().map(|(_, number)| number))
+    }
+}
+
+impl Answer {
+    #[must_use]
+    pub fn to(completions: Arc<dyn Completions>, number: u32) -> Self {
+        Self(Some((completions, number)))
+    }
+
+    /// Gives the outcome.
+    pub fn give(mut self, outcome: Result<Outcome>) {
+        self.finish(outcome);
+    }
+
+    fn finish(&mut self, outcome: Result<Outcome>) {
+        if let Some((completions, number)) = self.0.take() {
+            if completions.complete(number, outcome) {
+                at_end_of_batch(move || completions.wake());
+            }
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.finish(Err(Error::new(ErrorKind::Closed, "what was called has ended")));
+        }
+    }
+}
+
+thread_local! {
+    static AFTERWARDS: RefCell<Option<Vec<Box<dyn FnOnce()>>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; wake-ups that it causes happen once, at its end.
+pub fn batch<T>(work: impl FnOnce() -> T) -> T {
+    let outermost = AFTERWARDS.with(|list| {
+        let mut list = list.borrow_mut();
+        let outermost = list.is_none();
+        list.get_or_insert_default();
+        outermost
+    });
+    // Dropped also when `work` panics: what was completed by then is announced all the same.
+    let _end = outermost.then_some(EndOfBatch);
+    work()
+}
+
+struct EndOfBatch;
+
+impl Drop for EndOfBatch {
+    fn drop(&mut self) {
+        let afterwards = AFTERWARDS.with(|list| list.borrow_mut().take()).unwrap_or_default();
+        for act in afterwards {
+            act();
+        }
+    }
+}
+
+/// Does `act` at the end of the present [`batch`], or now if there is none.
+pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
+    let now = AFTERWARDS.with(|list| match &mut *list.borrow_mut() {
+        Some(list) => {
+            list.push(Box::new(act));
+            None
+        }
+        None => Some(act),
+    });
+    if let Some(act) = now {
+        act();
+    }
+}

@@ -1,0 +1,279 @@
+//! The one error of this crate: what kind of failure, what it says, and whether the server may have acted.
+//!
+//! [`Error::to_string`] speaks for this level only; causes are in [`std::error::Error::source`].
+//! No message contains a password, the credentials of a URL or a payload.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure an [`Error`] is. Each kind has one stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The caller's arguments or configuration.
+    Config,
+    /// Redis is switched off by configuration.
+    Disabled,
+    /// Refused, reset, lost, or the name did not resolve.
+    Connection,
+    /// The server refused the credentials, or they do not permit the command.
+    Auth,
+    /// The TLS handshake failed.
+    Tls,
+    /// A connect, command or wait deadline passed.
+    Timeout,
+    /// Used after `disconnect()` or `close()`.
+    Closed,
+    /// Too many commands or bytes are waiting.
+    Overloaded,
+    /// The server answered with an error.
+    Server,
+    /// A value cannot become JSON, or stored bytes are not what was expected.
+    Serialization,
+    /// A lock, job or registration belongs to someone else now.
+    LeaseLost,
+    /// The caller's signal was aborted.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// The kind's name in the TypeScript API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Disabled => "disabled",
+            Self::Connection => "connection",
+            Self::Auth => "auth",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Overloaded => "overloaded",
+            Self::Server => "server",
+            Self::Serialization => "serialization",
+            Self::LeaseLost => "lease-lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The stable code, one per kind.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Config => "ERR_REDIS_CONFIG",
+            Self::Disabled => "ERR_REDIS_DISABLED",
+            Self::Connection => "ERR_REDIS_CONNECTION",
+            Self::Auth => "ERR_REDIS_AUTH",
+            Self::Tls => "ERR_REDIS_TLS",
+            Self::Timeout => "ERR_REDIS_TIMEOUT",
+            Self::Closed => "ERR_REDIS_CLOSED",
+            Self::Overloaded => "ERR_REDIS_OVERLOADED",
+            Self::Server => "ERR_REDIS_SERVER",
+            Self::Serialization => "ERR_REDIS_SERIALIZATION",
+            Self::LeaseLost => "ERR_REDIS_LEASE_LOST",
+            Self::Cancelled => "ERR_REDIS_CANCELLED",
+        }
+    }
+}
+
+/// Whether the server may have acted on what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// Not a byte of it left this process.
+    NotSent,
+    /// It was written, at least in part, and no answer came.
+    MaybeExecuted,
+    /// The server answered that it refuses.
+    Rejected,
+}
+
+impl Delivery {
+    /// The name in the TypeScript API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not-sent",
+            Self::MaybeExecuted => "maybe-executed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// A failure: kind, message, delivery and cause.
+#[derive(Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    delivery: Delivery,
+    server_code: Option<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of something that was never sent.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), delivery: Delivery::NotSent, server_code: None, source: None }
+    }
+
+    /// A bad argument or option.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    /// An error reply, as the server worded it: `CODE text`.
+    #[must_use]
+    pub fn from_reply(line: &str) -> Self {
+        let (code, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let is_code =
+            !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let kind = match code {
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => ErrorKind::Auth,
+            // Before Redis 6 a wrong password was a plain ERR.
+            "ERR" if rest.starts_with("invalid password") || rest.starts_with("AUTH ") => ErrorKind::Auth,
+            _ => ErrorKind::Server,
+        };
+        Self {
+            kind,
+            message: line.to_owned(),
+            delivery: Delivery::Rejected,
+            server_code: is_code.then(|| code.to_owned()),
+            source: None,
+        }
+    }
+
+    /// The same failure, with another word on delivery.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// The same failure in other words.
+    #[must_use]
+    pub fn with_message(mut self, say: impl FnOnce(&str) -> String) -> Self {
+        self.message = say(&self.message);
+        self
+    }
+
+    /// The same failure, caused by `source`.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What happened, without its cause.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the server may have acted.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …).
+    #[must_use]
+    pub fn server_code(&self) -> Option<&str> {
+        self.server_code.as_deref()
+    }
+
+    /// May the same call succeed if it is made again? Says nothing about whether that is safe:
+    /// see [`Error::delivery`].
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self.kind {
+            ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Overloaded => true,
+            ErrorKind::Server => matches!(
+                self.server_code(),
+                Some(
+                    "LOADING"
+                        | "TRYAGAIN"
+                        | "CLUSTERDOWN"
+                        | "MASTERDOWN"
+                        | "READONLY"
+                        | "BUSY"
+                        | "OOM"
+                        | "MOVED"
+                        | "ASK"
+                        | "NOREPLICAS"
+                        | "UNKILLABLE"
+                )
+            ),
+            ErrorKind::Config
+            | ErrorKind::Disabled
+            | ErrorKind::Auth
+            | ErrorKind::Tls
+            | ErrorKind::Closed
+            | ErrorKind::Serialization
+            | ErrorKind::LeaseLost
+            | ErrorKind::Cancelled => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, message, delivery, server_code, source } = self;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("message", message)
+            .field("delivery", delivery)
+            .field("server_code", server_code)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|s| s.as_ref() as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_of_an_error_reply_is_its_code() {
+        let error = Error::from_reply("WRONGTYPE Operation against a key");
+        assert_eq!(error.kind(), ErrorKind::Server);
+        assert_eq!(error.server_code(), Some("WRONGTYPE"));
+        assert_eq!(error.delivery(), Delivery::Rejected);
+    }
+
+    #[test]
+    fn refused_credentials_are_of_kind_auth() {
+        for line in [
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "NOPERM this user has no permissions",
+            "ERR invalid password",
+        ] {
+            assert_eq!(Error::from_reply(line).kind(), ErrorKind::Auth, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_reply_without_a_code_has_none() {
+        assert_eq!(Error::from_reply("went wrong").server_code(), None);
+    }
+}

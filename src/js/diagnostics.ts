@@ -1,0 +1,63 @@
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+
+import { channel, tracingChannel } from 'node:diagnostics_channel';
+
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
+const commands = tracingChannel<unknown, CommandTrace>('redis-backplane:command');
+const connects = tracingChannel<unknown, Endpoint>('redis-backplane:connect');
+const ready = channel('redis-backplane:connection:ready');
+const closed = channel('redis-backplane:connection:closed');
+const errors = channel('redis-backplane:error');
+
+// `TracingChannel.hasSubscribers` is younger than the oldest Node this runs on.
+function isTraced(tracing: typeof commands | typeof connects): boolean {
+  const { start, end, asyncStart, asyncEnd, error } = tracing;
+  return start.hasSubscribers || end.hasSubscribers || asyncStart.hasSubscribers || asyncEnd.hasSubscribers || error.hasSubscribers;
+}
+
+/** Does anyone listen to commands? */
+export function commandsAreTraced(): boolean {
+  return isTraced(commands);
+}
+
+/** Publishes the course of a command. */
+export function traceCommand<T>(endpoint: Endpoint, command: string, count: number, run: () => Promise<T>): Promise<T> {
+  const args: readonly string[] = new Array<string>(count).fill('?');
+  return commands.tracePromise(run, { ...endpoint, command, args });
+}
+
+/** Publishes the course of a connect. */
+export function traceConnect<T>(endpoint: Endpoint, run: () => Promise<T>): Promise<T> {
+  return isTraced(connects) ? connects.tracePromise(run, { ...endpoint }) : run();
+}
+
+export function publishReady(endpoint: Endpoint, createTimeMs: number): void {
+  if (!ready.hasSubscribers) return;
+  const { clientId, serverAddress, serverPort } = endpoint;
+  ready.publish({ clientId, serverAddress, serverPort, createTimeMs });
+}
+
+export function publishClosed(endpoint: Endpoint, reason: string, wasConnected: boolean): void {
+  if (closed.hasSubscribers) closed.publish({ clientId: endpoint.clientId, reason, wasConnected });
+}
+
+export function publishError(endpoint: Endpoint, error: Error, retryCount: number): void {
+  if (errors.hasSubscribers) errors.publish({ error, origin: 'client', internal: true, clientId: endpoint.clientId, retryCount });
+}

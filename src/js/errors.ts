@@ -1,0 +1,127 @@
+/** The one error of this package. */
+
+/** What kind of failure a {@link RedisError} is. */
+export type RedisErrorKind =
+  /** The caller's arguments or configuration. */
+  | 'config'
+  /** Redis is switched off: `REDIS_ENABLED=false`. */
+  | 'disabled'
+  /** Refused, reset, lost, or the name did not resolve. */
+  | 'connection'
+  /** The server refused the credentials, or they do not permit the command. */
+  | 'auth'
+  /** The TLS handshake failed. */
+  | 'tls'
+  /** A connect, command or wait deadline passed. */
+  | 'timeout'
+  /** Used after `disconnect()` or `close()`. */
+  | 'closed'
+  /** Too many commands or bytes are waiting for the server. */
+  | 'overloaded'
+  /** The server answered with an error: `WRONGTYPE`, `OOM`, `READONLY`, … */
+  | 'server'
+  /** A value cannot become JSON, or stored bytes are not what was expected. */
+  | 'serialization'
+  /** A lock, job or registration belongs to someone else now. */
+  | 'lease-lost'
+  /** The caller's `AbortSignal` was aborted. */
+  | 'cancelled';
+
+/**
+ * Did the server possibly act? `not-sent`: not a byte left this process. `maybe-executed`: it was sent, and no answer came.
+ * `rejected`: the server answered that it refuses.
+ */
+export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
+
+/** What a {@link RedisError} is made of, beyond its kind and message. */
+export interface RedisErrorFields {
+  /** The first word of an error reply, such as `WRONGTYPE`. */
+  serverCode?: string;
+  /** Default false. */
+  retryable?: boolean;
+  /** Default `not-sent`. */
+  delivery?: RedisErrorDelivery;
+  /** What led to it. */
+  cause?: unknown;
+}
+
+const brand = Symbol.for('redis-backplane.RedisError');
+
+/**
+ * Every failure of this package. `instanceof RedisError` holds across copies of the package and across VM contexts.
+ * No message contains a password, the credentials of a URL or a payload.
+ */
+export class RedisError extends Error {
+  /** What kind of failure it is. */
+  readonly redisErrorKind: RedisErrorKind;
+  /** Stable, one per kind: `ERR_REDIS_TIMEOUT`, `ERR_REDIS_LEASE_LOST`, … */
+  readonly code: string;
+  /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
+  readonly serverCode?: string;
+  /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
+  readonly retryable: boolean;
+  /** Did the server possibly act on it? */
+  readonly delivery: RedisErrorDelivery;
+
+  constructor(kind: RedisErrorKind, message: string, fields: RedisErrorFields = {}) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.name = 'RedisError';
+    this.redisErrorKind = kind;
+    this.code = `ERR_REDIS_${kind.toUpperCase().replace('-', '_')}`;
+    if (fields.serverCode !== undefined) this.serverCode = fields.serverCode;
+    this.retryable = fields.retryable ?? false;
+    this.delivery = fields.delivery ?? 'not-sent';
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  /** True for an error of any copy of this package, in any VM context. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && brand in value;
+  }
+}
+
+/** An error as the native side gives it. */
+export interface Failure {
+  kind?: RedisErrorKind;
+  code?: string | null;
+  message: string;
+  serverCode?: string;
+  retryable: boolean;
+  delivery: RedisErrorDelivery;
+  cause?: Failure;
+}
+
+/** The error that the fields of the native side describe, with its causes. */
+export function toError(failure: Failure): Error {
+  const cause = failure.cause === undefined ? undefined : toError(failure.cause);
+  if (failure.kind === undefined) {
+    const error = new Error(failure.message, cause === undefined ? undefined : { cause });
+    return failure.code ? Object.assign(error, { code: failure.code }) : error;
+  }
+  const { serverCode, retryable, delivery } = failure;
+  return new RedisError(failure.kind, failure.message, { serverCode, retryable, delivery, cause });
+}
+
+/** An error about an argument. */
+export function configError(name: string, expected: string, got: unknown): RedisError {
+  return new RedisError('config', `${name}: expected ${expected}, got ${describe(got)}`);
+}
+
+/** What came, in an error message; never what a string says. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return `a string of ${value.length} characters`;
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return String(value);
+    case 'bigint':
+      return 'a BigInt';
+    case 'object':
+      if (value === null) return 'null';
+      return Array.isArray(value) ? 'an array' : 'an object';
+    default:
+      return `a ${typeof value}`;
+  }
+}

@@ -1,0 +1,20 @@
+/** What the classes of this package share and do not show. */
+
+import type { Endpoint } from './diagnostics.js';
+import type { Port } from './port.js';
+
+/** The key under which a public object keeps what is not public; the same for every copy of the package. */
+export const internals: unique symbol = Symbol.for('redis-backplane.internals') as never;
+
+/** How to reach a native object. */
+export interface Internals {
+  readonly port: Port;
+  readonly handle: number;
+  readonly endpoint: Endpoint;
+}
+
+// Older Node versions define `Symbol.asyncDispose` in the main context only; a Jest test runs in another, where `await using`, compiled
+// to look it up, needs it as much as the classes here.
+if (Symbol.asyncDispose === undefined) {
+  Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') });
+}

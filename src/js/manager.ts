@@ -1,0 +1,326 @@
+/** The connection manager: the one object everything else is built on. */
+
+import { inspect } from 'node:util';
+import type { RedisConfig } from './config.js';
+import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
+import { configError, type Failure, type RedisError, toError } from './errors.js';
+import { type Internals, internals } from './internals.js';
+import type { MetricsSnapshot } from './metrics.js';
+import { verb } from './native.js';
+import { port } from './port.js';
+
+/**
+ * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
+ * being restored. `closing`: `disconnect()` runs. `closed`: it has ended. `failed`: it gave up; the next use begins anew.
+ */
+export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
+
+/** What {@link RedisConnectionManager.health} finds. */
+export interface ConnectionHealth {
+  /** Did the server answer? */
+  ok: boolean;
+  state: ConnectionState;
+  /** The round trip in milliseconds; `null` without an answer. */
+  latencyMs: number | null;
+  /** Who answered, or who answered last. */
+  server?: { kind: string; version: string; role: string };
+  /** Why there was no answer. */
+  error?: string;
+}
+
+/** A part of a Redis command. A number is sent in decimal and must be finite. */
+export type CommandArgument = string | number | Buffer;
+
+/** The events of a {@link RedisConnectionManager}, with what their listeners are given. */
+export interface ConnectionEvents {
+  /** The state has changed. */
+  state: [to: ConnectionState, from: ConnectionState];
+  /** A connection is usable, again or for the first time. */
+  ready: [];
+  /** Attempt number `attempt` (from 1) will be made in `delayMs` milliseconds. */
+  reconnecting: [info: { attempt: number; delayMs: number }];
+  /** An attempt failed or a connection was lost. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+  /** It has closed, or given up. */
+  end: [];
+}
+
+const CONNECT = verb('manager.connect');
+const DISCONNECT = verb('manager.disconnect');
+const PING = verb('manager.ping');
+const HEALTH = verb('manager.health');
+const PASSWORD = verb('manager.password');
+const COMMAND = verb('manager.command');
+const TRANSACTION = verb('manager.transaction');
+const SCRIPT = verb('manager.script');
+
+type Listener = (...args: never[]) => void;
+
+/** What a manager keeps to itself; reached by {@link internals}. */
+class Inside implements Internals {
+  readonly port = port();
+  readonly handle: number;
+  readonly endpoint: Endpoint;
+  readonly listeners = new Map<keyof ConnectionEvents, Set<Listener>>();
+  readonly shown: object;
+  readonly #password: (() => string | Promise<string>) | undefined;
+  #attempt = 0;
+  #connectingSince = 0;
+
+  constructor(config: RedisConfig) {
+    this.handle = this.port.open('manager', 0, config);
+    const { password, url, clientName, ...open } = config;
+    this.#password = typeof password === 'function' ? password : undefined;
+    const where = url === undefined ? undefined : endpointOf(url);
+    const serverAddress = where?.host ?? config.path ?? config.host ?? '127.0.0.1';
+    const serverPort = where ? where.port : config.path === undefined ? (config.port ?? 6379) : undefined;
+    const clientId = `${clientName ?? 'redis-backplane'}#${this.handle}`;
+    this.endpoint = { database: config.db ?? where?.db ?? 0, serverAddress, serverPort, clientId };
+    this.shown = { server: serverPort === undefined ? serverAddress : `${serverAddress}:${serverPort}`, namespace: open.namespace };
+    this.port.describe(this.handle, this.endpoint);
+    this.port.listen(this.handle, (event) => this.handleEvent(event));
+  }
+
+  handleEvent(event: { event: string; [field: string]: unknown }): void {
+    switch (event.event) {
+      case 'state': {
+        const [to, from] = [event.to as ConnectionState, event.from as ConnectionState];
+        if (to === 'connecting' || to === 'reconnecting') this.#connectingSince = performance.now();
+        if (to === 'closed' || to === 'failed') {
+          publishClosed(this.endpoint, to === 'closed' ? 'disconnect' : 'gave up', from === 'closing');
+        }
+        this.emit('state', to, from);
+        break;
+      }
+      case 'ready':
+        this.#attempt = 0;
+        publishReady(this.endpoint, performance.now() - this.#connectingSince);
+        this.emit('ready');
+        break;
+      case 'reconnecting': {
+        const info = { attempt: event.attempt as number, delayMs: event.delayMs as number };
+        this.#attempt = info.attempt;
+        this.emit('reconnecting', info);
+        break;
+      }
+      case 'error': {
+        const error = toError(event.error as Failure) as RedisError;
+        publishError(this.endpoint, error, this.#attempt);
+        this.emit('error', error);
+        break;
+      }
+      case 'end':
+        this.emit('end');
+        break;
+      case 'password':
+        void this.#givePassword(event.number as number);
+        break;
+    }
+  }
+
+  emit<E extends keyof ConnectionEvents>(name: E, ...args: ConnectionEvents[E]): void {
+    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+      try {
+        (listener as (...args: unknown[]) => void)(...args);
+      } catch (error) {
+        // A listener that throws is its owner's mistake: it is said, and neither the others nor the process suffer.
+        process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+      }
+    }
+  }
+
+  /** Asks the user's function and gives Rust what it said; its error's text may hold a secret and stays here. */
+  async #givePassword(number: number): Promise<void> {
+    let given: unknown;
+    try {
+      given = await this.#password?.();
+      if (typeof given !== 'string') given = Symbol('not a string');
+    } catch {
+      given = { threw: true };
+    }
+    if (typeof given === 'string') await this.port.callQuietly(this.handle, PASSWORD, number, given);
+    else await this.port.callQuietly(this.handle, PASSWORD, number, typeof given === 'symbol' ? null : given);
+  }
+}
+
+/**
+ * One set of connections to one Redis, for everything that is built on it.
+ *
+ * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
+ * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
+ * process alive; a pending command does.
+ */
+export class RedisConnectionManager {
+  /** @internal */
+  declare readonly [internals]: Inside;
+
+  /**
+   * @param config A configuration, or a URL. Default: the local server.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came.
+   */
+  constructor(config: RedisConfig | string = {}) {
+    const given = typeof config === 'string' ? { url: config } : config;
+    if (typeof given !== 'object' || given === null) throw configError('RedisConnectionManager', 'a RedisConfig or a URL', config);
+    const inside = new Inside(given);
+    Object.defineProperty(this, internals, { value: inside });
+  }
+
+  /**
+   * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
+   *
+   * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
+   */
+  async connect(): Promise<void> {
+    const { port, handle, endpoint } = this[internals];
+    await traceConnect(endpoint, () => port.call(handle, CONNECT));
+  }
+
+  /**
+   * Ends all connections: commands already accepted are answered first, for at most `closeTimeoutMs`; later ones reject with kind
+   * `closed`. Idempotent and safe in any state; afterwards nothing keeps the process alive. `connect()` opens it again.
+   */
+  async disconnect(): Promise<void> {
+    const { port, handle } = this[internals];
+    await port.call(handle, DISCONNECT);
+  }
+
+  /** Is the state `ready`? */
+  isConnected(): boolean {
+    return this.state === 'ready';
+  }
+
+  /** Where it is in its life, now. */
+  get state(): ConnectionState {
+    const { port, handle } = this[internals];
+    return port.state(handle) as ConnectionState;
+  }
+
+  /** The time of one round trip in milliseconds. */
+  async ping(): Promise<number> {
+    const { port, handle } = this[internals];
+    return (await port.call(handle, PING)) as number;
+  }
+
+  /** Asks the server who it is. Never rejects; bounded by `commandTimeoutMs`. */
+  async health(): Promise<ConnectionHealth> {
+    const { port, handle } = this[internals];
+    return (await port.call(handle, HEALTH)) as ConnectionHealth;
+  }
+
+  /**
+   * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
+   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps.
+   *
+   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
+   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, …) are refused with kind `config`, naming what to use instead.
+   *
+   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
+   * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
+   */
+  command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T> {
+    const { port, handle } = this[internals];
+    for (let at = 0; at < args.length; at++) {
+      if (typeof args[at] !== 'string') return call<T>(this, COMMAND, [name, ...args.map(word)]);
+    }
+    return port.call(handle, COMMAND, name, ...args) as Promise<T>;
+  }
+
+  /**
+   * Executes commands between `MULTI` and `EXEC`: all of them, with nothing of anyone else in between, or none.
+   *
+   * @returns The replies, in order.
+   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one
+   * failed while the others were executed, since Redis takes nothing back.
+   */
+  transaction<T = unknown[]>(commands: [string, ...CommandArgument[]][]): Promise<T> {
+    if (!Array.isArray(commands)) return Promise.reject(configError('transaction: commands', 'an array of commands', commands));
+    if (commands.length === 0) return Promise.resolve([] as T);
+    const flat: unknown[] = [];
+    for (const command of commands) {
+      if (!Array.isArray(command)) return Promise.reject(configError('transaction: command', 'an array of its words', command));
+      flat.push(command.length, ...command.map(word));
+    }
+    return call<T>(this, TRANSACTION, flat);
+  }
+
+  /**
+   * Runs a Lua script on the server, by its digest; its text is sent where the server does not know it.
+   *
+   * @param lua The text.
+   * @param keys Every key the script touches (`KEYS`).
+   * @param args What else it is given (`ARGV`).
+   */
+  script<T = unknown>(lua: string, keys: string[], args: CommandArgument[] = []): Promise<T> {
+    if (typeof lua !== 'string') return Promise.reject(configError('script: lua', 'a string', lua));
+    if (!Array.isArray(keys)) return Promise.reject(configError('script: keys', 'an array of strings', keys));
+    if (!Array.isArray(args)) return Promise.reject(configError('script: args', 'an array', args));
+    return call<T>(this, SCRIPT, [lua, keys.length, ...keys, ...args.map(word)]);
+  }
+
+  /** The numbers of this manager and of everything built on it. */
+  metrics(): MetricsSnapshot {
+    const { port, handle } = this[internals];
+    return JSON.parse(port.metrics(handle)) as MetricsSnapshot;
+  }
+
+  /** The same numbers in Prometheus' text format. */
+  prometheus(): string {
+    const { port, handle } = this[internals];
+    return port.prometheus(handle);
+  }
+
+  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+    if (typeof listener !== 'function') throw configError(`on('${event}'): listener`, 'a function', listener);
+    const { listeners } = this[internals];
+    const set = listeners.get(event) ?? new Set<Listener>();
+    listeners.set(event, set.add(listener as Listener));
+    return this;
+  }
+
+  /** Removes a listener. */
+  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+    this[internals].listeners.get(event)?.delete(listener as Listener);
+    return this;
+  }
+
+  /** Adds a listener for the next time only. */
+  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+    const first = (...args: ConnectionEvents[E]): void => {
+      this.off(event, first);
+      listener(...args);
+    };
+    return this.on(event, first);
+  }
+
+  /** The same as {@link disconnect}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.disconnect();
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `RedisConnectionManager ${inspect({ state: this.state, ...this[internals].shown })}`;
+  }
+}
+
+function call<T>(manager: RedisConnectionManager, verb: number, args: unknown[]): Promise<T> {
+  const { port, handle } = manager[internals];
+  return port.call(handle, verb, ...args) as Promise<T>;
+}
+
+/** A number as Redis reads it; the rest as it is, to be judged in Rust. */
+function word(value: unknown): unknown {
+  if (typeof value !== 'number') return value;
+  return Number.isFinite(value) ? String(value) : { notFinite: value };
+}
+
+function endpointOf(text: string): { host: string; port: number | undefined; db?: number } {
+  const [, scheme = '', authority = '', path = ''] = /^([^:]*):\/\/([^/?#]*)([^?#]*)/.exec(text) ?? [];
+  const hosts = authority.slice(authority.lastIndexOf('@') + 1);
+  if (scheme.endsWith('unix')) return { host: path, port: undefined };
+  if (scheme === 'memory') return { host: `memory://${hosts}`, port: undefined };
+  const [, host = hosts, portText] = /^(.*?)(?::(\d+))?$/.exec(hosts.split(',')[0] ?? '') ?? [];
+  const db = /^\/(\d+)$/.exec(path)?.[1];
+  return { host, port: portText === undefined ? 6379 : Number(portText), db: db === undefined ? undefined : Number(db) };
+}

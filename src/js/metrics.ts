@@ -1,0 +1,47 @@
+/** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
+
+/** A histogram of durations in milliseconds. */
+export interface HistogramSnapshot {
+  /** How many durations were recorded. */
+  count: number;
+  /** Their sum in milliseconds. */
+  sum: number;
+  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  buckets: { le: number | null; count: number }[];
+}
+
+/** The numbers of a manager and of everything built on it, since it was made. */
+export interface MetricsSnapshot {
+  /** `cacheGet` and `getOrSet` calls that found a value. */
+  redis_cache_hit_total: number;
+  /** `cacheGet` and `getOrSet` calls that found none. */
+  redis_cache_miss_total: number;
+  /** Failed attempts to connect, and lost connections. */
+  redis_connection_errors_total: number;
+  /** Attempts to restore a lost connection. */
+  redis_reconnection_attempts_total: number;
+  /** Commands refused because too much was waiting (kind `overloaded`). */
+  redis_commands_rejected_total: number;
+  /** Commands whose deadline passed. */
+  redis_commands_timed_out_total: number;
+  /** Commands answered with an error reply. */
+  redis_commands_failed_total: number;
+  /** Commands that were safe to send again, and were. */
+  redis_commands_resent_total: number;
+  /** Bytes written to the server. */
+  redis_sent_bytes_total: number;
+  /** Bytes read from the server. */
+  redis_received_bytes_total: number;
+  /** Open connections. */
+  redis_connection_pool_size: number;
+  /** Commands accepted and not yet settled. */
+  redis_commands_pending: number;
+  /** Bytes of commands accepted and not yet settled. */
+  redis_pending_bytes: number;
+  /** The most callers that ever shared one attempt to connect. */
+  redis_concurrent_initialization_attempts: number;
+  /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
+  redis_initialization_duration_ms: HistogramSnapshot;
+  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  redis_operation_duration_ms: Record<string, HistogramSnapshot>;
+}

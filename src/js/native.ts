@@ -1,0 +1,71 @@
+/** The native addon: found once, its exports typed. Nothing else of the face loads it. */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What `src/node/exports.rs` exports. */
+export interface Native {
+  verbs(): string[];
+  openPort(drain: () => void): number;
+  closePort(port: number): void;
+  holdPort(port: number, hold: boolean): void;
+  open(port: number, kind: string, parent: number, options: string): string;
+  release(port: number, handle: number): void;
+  submit(port: number, words: Uint32Array, wordCount: number, bytes: Uint8Array, byteCount: number): void;
+  drain(port: number): unknown[];
+  state(port: number, manager: number): string;
+  metrics(port: number, manager: number): string;
+  prometheus(port: number, manager: number): string;
+}
+
+function isMusl(): boolean {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  if (report?.header?.glibcVersionRuntime) return false;
+  try {
+    return readFileSync('/usr/bin/ldd', 'latin1').includes('musl');
+  } catch {
+    // No ldd to ask: the report has no glibc version, so it is musl.
+    return true;
+  }
+}
+
+function platformName(): string {
+  const { platform, arch } = process;
+  if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
+  if (platform === 'win32') return `win32-${arch}-msvc`;
+  return `${platform}-${arch}`;
+}
+
+function load(): Native {
+  const name = platformName();
+  const beside = join(__dirname, `redis-backplane.${name}.node`);
+  const wanted = existsSync(beside) ? beside : `redis-backplane-${name}`;
+  try {
+    return require(wanted) as Native;
+  } catch (cause) {
+    throw new Error(
+      `redis-backplane has no native binary for ${name}: its optional dependency ${`redis-backplane-${name}`} is not installed ` +
+        '(install without --omit=optional, on the platform that runs it)',
+      { cause },
+    );
+  }
+}
+
+export const native: Native = load();
+
+const names = native.verbs();
+const numbers = new Map(names.map((name, number) => [name, number]));
+
+/** The name of a verb. */
+export function verbName(number: number): string {
+  return names[number] ?? 'unknown';
+}
+
+/** The number of the verb called `name`. */
+export function verb(name: string): number {
+  const number = numbers.get(name);
+  if (number === undefined) {
+    throw new Error(`redis-backplane: its native binary is of another version: it has no ${name}`);
+  }
+  return number;
+}

@@ -1,0 +1,366 @@
+/**
+ * Where calls cross to Rust and outcomes come back, many at a time.
+ *
+ * A call makes its promise here and keeps it in a table by number; its words and bytes are collected until the present run of
+ * promise jobs has gone on once, then cross in one native call. Outcomes are announced by one wake-up and taken out in flat
+ * arrays. Nothing here uses a timer, `process.nextTick` or `queueMicrotask`, so fake timers do not stop it.
+ */
+
+import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
+import { configError, type Failure, RedisError, toError } from './errors.js';
+import { native, verbName } from './native.js';
+
+const enum Kind {
+  Absent = 0,
+  Null = 1,
+  False = 2,
+  True = 3,
+  Number = 4,
+  Text = 5,
+  Bytes = 6,
+  Other = 7,
+}
+
+const enum Tag {
+  Value = 0,
+  Json = 1,
+  Error = 2,
+  Event = 3,
+  List = 4,
+}
+
+/** The longest argument, in bytes; Redis' own limit is the same. */
+const MAX_BYTES = 0x1fff_ffff;
+/** Collected bytes after which a submission does not wait for more. */
+const FLUSH_BYTES = 256 * 1024;
+const FLUSH_WORDS = 16 * 1024;
+/** Room that stays allocated between submissions. */
+const KEPT_BYTES = 1024 * 1024;
+/** Up to here a loop over the characters is faster than a call into the engine. */
+const SHORT = 24;
+
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  /** Does it keep the process alive? */
+  holds: boolean;
+}
+
+/** Takes the events of one handle. */
+export type EventHandler = (event: { event: string; [field: string]: unknown }) => void;
+
+const settled: Promise<void> = Promise.resolve();
+
+class Port {
+  readonly #drain = (): void => this.#takeOut();
+  readonly #id = native.openPort(this.#drain);
+  readonly #flush = (): void => this.#submit();
+  readonly #waiting: (Waiting | undefined)[] = [];
+  readonly #free: number[] = [];
+  readonly #handlers = new Map<number, EventHandler>();
+  readonly #endpoints = new Map<number, Endpoint>();
+  readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
+  #holding = 0;
+  #held = false;
+  #collecting = false;
+  #words = new Uint32Array(4096);
+  #wordCount = 0;
+  #bytes = Buffer.allocUnsafeSlow(64 * 1024);
+  #view = new DataView(this.#bytes.buffer);
+  #byteCount = 0;
+
+  /** Calls `verb` on `target`. The promise settles exactly once and keeps the process alive until then. */
+  call(target: number, verb: number, ...args: unknown[]): Promise<unknown> {
+    if (commandsAreTraced()) return this.#traced(target, verb, args);
+    return this.#call(target, verb, args, true);
+  }
+
+  /** As {@link call}, but waiting for it does not keep the process alive. */
+  callQuietly(target: number, verb: number, ...args: unknown[]): Promise<unknown> {
+    return this.#call(target, verb, args, false);
+  }
+
+  /**
+   * Opens a native object. Throws what is wrong with its options. With an `owner` it is let go when that is collected.
+   */
+  open(kind: string, parent: number, options: unknown, owner?: object): number {
+    const opened = JSON.parse(native.open(this.#id, kind, parent, optionsJson(options))) as { handle: number } | { error: Failure };
+    if ('error' in opened) throw toError(opened.error);
+    const endpoint = this.#endpoints.get(parent);
+    if (endpoint !== undefined) this.#endpoints.set(opened.handle, endpoint);
+    if (owner !== undefined) this.#collected.register(owner, opened.handle);
+    return opened.handle;
+  }
+
+  /** Lets a native object go. */
+  release(handle: number): void {
+    this.#handlers.delete(handle);
+    this.#endpoints.delete(handle);
+    native.release(this.#id, handle);
+  }
+
+  /** Has the events of `handle` given to `handler`. */
+  listen(handle: number, handler: EventHandler): void {
+    this.#handlers.set(handle, handler);
+  }
+
+  /** Says who `handle` talks to, for traces. */
+  describe(handle: number, endpoint: Endpoint): void {
+    this.#endpoints.set(handle, endpoint);
+  }
+
+  state(manager: number): string {
+    return native.state(this.#id, manager);
+  }
+
+  metrics(manager: number): string {
+    return native.metrics(this.#id, manager);
+  }
+
+  prometheus(manager: number): string {
+    return native.prometheus(this.#id, manager);
+  }
+
+  #call(target: number, verb: number, args: unknown[], holds: boolean): Promise<unknown> {
+    const number = this.#free.pop() ?? this.#waiting.length;
+    const wordMark = this.#wordCount;
+    const byteMark = this.#byteCount;
+    try {
+      this.#reserveWords(4 + args.length);
+      const words = this.#words;
+      let at = this.#wordCount;
+      words[at++] = verb;
+      words[at++] = target;
+      words[at++] = number;
+      words[at++] = args.length;
+      for (let i = 0; i < args.length; i++) words[at++] = this.#write(args[i]);
+      this.#wordCount = at;
+    } catch (error) {
+      this.#wordCount = wordMark;
+      this.#byteCount = byteMark;
+      if (number < this.#waiting.length) this.#free.push(number);
+      return Promise.reject(error);
+    }
+    const promise = new Promise<unknown>((resolve, reject) => {
+      this.#waiting[number] = { resolve, reject, holds };
+    });
+    if (holds) this.#holding++;
+    if (this.#byteCount >= FLUSH_BYTES || this.#wordCount >= FLUSH_WORDS) {
+      this.#submit();
+    } else if (!this.#collecting) {
+      this.#collecting = true;
+      settled.then(this.#flush);
+    }
+    return promise;
+  }
+
+  #traced(target: number, verb: number, args: unknown[]): Promise<unknown> {
+    const endpoint = this.#endpoints.get(target);
+    const run = (): Promise<unknown> => this.#call(target, verb, args, true);
+    if (endpoint === undefined) return run();
+    const name = verbName(verb);
+    if (name === 'manager.command') return traceCommand(endpoint, String(args[0]).toUpperCase(), args.length - 1, run);
+    return traceCommand(endpoint, name, args.length, run);
+  }
+
+  #submit(): void {
+    this.#collecting = false;
+    if (this.#wordCount === 0) return;
+    if (!this.#held && this.#holding > 0) this.#hold(true);
+    const [words, wordCount, bytes, byteCount] = [this.#words, this.#wordCount, this.#bytes, this.#byteCount];
+    this.#wordCount = 0;
+    this.#byteCount = 0;
+    native.submit(this.#id, words, wordCount, bytes, byteCount);
+    if (bytes.length > KEPT_BYTES) this.#resize(64 * 1024, 0);
+  }
+
+  #hold(hold: boolean): void {
+    this.#held = hold;
+    native.holdPort(this.#id, hold);
+  }
+
+  /** Called by the wake-up. Must not throw. */
+  #takeOut(): void {
+    for (;;) {
+      const items = native.drain(this.#id);
+      if (items.length === 0) break;
+      for (let at = 0; at < items.length; at += 3) {
+        const number = items[at] as number;
+        const tag = items[at + 1] as Tag;
+        const value = items[at + 2];
+        if (tag === Tag.Event) {
+          this.#event(number, value as string);
+          continue;
+        }
+        const waiting = this.#waiting[number];
+        if (waiting === undefined) continue;
+        this.#waiting[number] = undefined;
+        this.#free.push(number);
+        if (waiting.holds) this.#holding--;
+        if (tag === Tag.Value) waiting.resolve(value);
+        else if (tag === Tag.Error) waiting.reject(toError(JSON.parse(value as string) as Failure));
+        else waiting.resolve(decode(tag, value));
+      }
+    }
+    if (this.#held && this.#holding === 0) this.#hold(false);
+  }
+
+  #event(handle: number, json: string): void {
+    this.#handlers.get(handle)?.(JSON.parse(json) as Parameters<EventHandler>[0]);
+  }
+
+  /** Writes the bytes of an argument and gives the word that describes it. */
+  #write(value: unknown): number {
+    switch (typeof value) {
+      case 'string':
+        return this.#text(Kind.Text, value);
+      case 'number': {
+        this.#reserveBytes(8);
+        this.#view.setFloat64(this.#byteCount, value, true);
+        this.#byteCount += 8;
+        return word(Kind.Number, 8);
+      }
+      case 'undefined':
+        return word(Kind.Absent, 0);
+      case 'boolean':
+        return word(value ? Kind.True : Kind.False, 0);
+      case 'object':
+        if (value === null) return word(Kind.Null, 0);
+        if (ArrayBuffer.isView(value)) return this.#binary(value);
+        return this.#text(Kind.Other, Array.isArray(value) ? 'an array' : 'an object');
+      default:
+        return this.#text(Kind.Other, `a ${typeof value}`);
+    }
+  }
+
+  #text(kind: Kind, text: string): number {
+    const { length } = text;
+    this.#reserveBytes(length * 3);
+    const start = this.#byteCount;
+    const bytes = this.#bytes;
+    if (length <= SHORT) {
+      let at = 0;
+      for (; at < length; at++) {
+        const code = text.charCodeAt(at);
+        if (code > 0x7f) break;
+        bytes[start + at] = code;
+      }
+      if (at === length) {
+        this.#byteCount = start + length;
+        return word(kind, length);
+      }
+    }
+    const written = bytes.write(text, start);
+    if (written > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, text);
+    // A lone surrogate has no UTF-8: writing it would silently write something else.
+    if (written !== length && !text.isWellFormed()) {
+      throw configError('argument', 'a well-formed string', 'one with a lone surrogate');
+    }
+    this.#byteCount = start + written;
+    return word(kind, written);
+  }
+
+  #binary(value: ArrayBufferView): number {
+    const { byteLength } = value;
+    if (byteLength > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, byteLength);
+    this.#reserveBytes(byteLength);
+    this.#bytes.set(new Uint8Array(value.buffer, value.byteOffset, byteLength), this.#byteCount);
+    this.#byteCount += byteLength;
+    return word(Kind.Bytes, byteLength);
+  }
+
+  #reserveWords(count: number): void {
+    const needed = this.#wordCount + count;
+    if (needed <= this.#words.length) return;
+    const grown = new Uint32Array(Math.max(needed, this.#words.length * 2));
+    grown.set(this.#words.subarray(0, this.#wordCount));
+    this.#words = grown;
+  }
+
+  #reserveBytes(count: number): void {
+    const needed = this.#byteCount + count;
+    if (needed > this.#bytes.length) this.#resize(Math.max(needed, this.#bytes.length * 2), this.#byteCount);
+  }
+
+  #resize(size: number, keep: number): void {
+    const bytes = Buffer.allocUnsafeSlow(size);
+    if (keep > 0) bytes.set(this.#bytes.subarray(0, keep));
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+  }
+}
+
+function word(kind: Kind, length: number): number {
+  return ((kind << 29) | length) >>> 0;
+}
+
+function decode(tag: Tag, value: unknown): unknown {
+  switch (tag) {
+    case Tag.Json:
+      return parse(value as string);
+    case Tag.List: {
+      const flat = value as unknown[];
+      const list: unknown[] = new Array(flat.length / 2);
+      for (let at = 0; at < list.length; at++) list[at] = decode(flat[at * 2] as Tag, flat[at * 2 + 1]);
+      return list;
+    }
+    case Tag.Error:
+      return toError(JSON.parse(value as string) as Failure);
+    default:
+      return value;
+  }
+}
+
+/** JSON, or the text itself where it is none: other programs store plain text. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Options as JSON, with what JSON cannot say named for the error message. */
+function optionsJson(options: unknown): string {
+  const special = (name: string): { $: string } => ({ $: name });
+  const seen = new Set<unknown>();
+  const plain = (value: unknown): unknown => {
+    switch (typeof value) {
+      case 'number':
+        return Number.isFinite(value) ? value : special(String(value));
+      case 'bigint':
+        return special('a BigInt');
+      case 'function':
+      case 'symbol':
+        return special(`a ${typeof value}`);
+      case 'object': {
+        if (value === null) return null;
+        if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
+        if (seen.has(value)) return special('an object that contains itself');
+        seen.add(value);
+        if (Array.isArray(value)) return value.map(plain);
+        // An option that is undefined is one that is not given.
+        const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
+        return Object.fromEntries(entries.map(([name, inner]) => [name, plain(inner)]));
+      }
+      default:
+        return value;
+    }
+  };
+  return JSON.stringify(plain(options) ?? null);
+}
+
+let only: Port | undefined;
+
+/** The port of this copy of the package, opened at first use. */
+export function port(): Port {
+  only ??= new Port();
+  return only;
+}
+
+export type { Port };
+
+/** The error of a value that came from Rust in another shape than this version knows. */
+export function unexpected(what: string): RedisError {
+  return new RedisError('serialization', `${what}: the native side answered in an unknown shape`);
+}

@@ -1,0 +1,119 @@
+//! What the TypeScript face calls. Every function is synchronous and short; a panic becomes an exception.
+#![expect(unreachable_pub, reason = "napi exports what is `pub`, wherever it is")]
+
+use napi::Env;
+use napi::bindgen_prelude::{Function, Unknown};
+use napi_derive::napi;
+use serde_json::json;
+
+use super::failure;
+use super::frame::Calls;
+use super::manager;
+use super::port::{self, Port, Target};
+use super::raw::{self, Drained};
+use super::verbs::{self, Verbs};
+use crate::crossing::{Answer, batch};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Outcomes taken out at a time: enough to amortize the crossing, few enough to keep handles and pauses small.
+const DRAIN: usize = 1024;
+
+thread_local! {
+    static VERBS: Verbs = Verbs::new();
+}
+
+/// The names of all verbs; a verb's number is its place.
+#[napi(catch_unwind)]
+pub fn verbs() -> Vec<String> {
+    verbs::names().into_iter().map(str::to_owned).collect()
+}
+
+/// Opens a port; `drain` is called, without arguments, when there is something to take out. It must not throw.
+#[napi(catch_unwind)]
+pub fn open_port(env: Env, drain: Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {
+    port::open(env, &drain)
+}
+
+/// Closes a port and all that was opened through it.
+#[napi(catch_unwind)]
+pub fn close_port(port: u32) {
+    port::close(port);
+}
+
+/// Has the port hold the process while something is pending.
+#[napi(catch_unwind)]
+pub fn hold_port(env: Env, port: u32, hold: bool) -> napi::Result<()> {
+    port::with(port, |port| raw::hold(env, port, hold)).unwrap_or(Ok(()))
+}
+
+/// Opens a target. Gives `{"handle": …}` or `{"error": …}` as JSON.
+#[napi(catch_unwind)]
+pub fn open(port: u32, kind: String, parent: u32, options: String) -> String {
+    let opened = port::with(port, |port| open_target(port, &kind, parent, &options));
+    match opened.unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the port is closed"))) {
+        Ok(handle) => json!({ "handle": handle }).to_string(),
+        Err(error) => format!("{{\"error\":{}}}", failure::to_json(&error)),
+    }
+}
+
+fn open_target(port: &mut Port, kind: &str, _parent: u32, options: &str) -> Result<u32> {
+    match kind {
+        "manager" => {
+            let target = manager::open(port.outbox.clone(), port.coming(), options)?;
+            Ok(port.add(|_| Target::Manager(target)))
+        }
+        other => Err(Error::config(format!("open: expected a known kind, got {other}"))),
+    }
+}
+
+/// Lets a target go. What it has pending is settled with kind `closed`.
+#[napi(catch_unwind)]
+pub fn release(port: u32, handle: u32) {
+    let target = port::with(port, |port| port.targets.remove(&handle));
+    drop(target);
+}
+
+/// Takes calls in; see `frame`.
+#[napi(catch_unwind)]
+pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_count: u32) {
+    let (Some(words), Some(bytes)) = (words.get(..word_count as usize), bytes.get(..byte_count as usize)) else {
+        return;
+    };
+    port::with(port, |port| {
+        VERBS.with(|verbs| {
+            batch(|| {
+                for call in Calls::new(words, bytes) {
+                    let answer = Answer::to(port.outbox.clone(), call.number);
+                    verbs.call(call.verb, port.targets.get(&call.target), &call.args, answer);
+                }
+            });
+        });
+    });
+}
+
+/// Takes outcomes out: `[number, tag, value, …]`; see `raw`.
+#[napi(catch_unwind, ts_return_type = "unknown[]")]
+pub fn drain(port: u32) -> Drained {
+    Drained(port::with(port, |port| port.outbox.take(DRAIN)).unwrap_or_default())
+}
+
+/// The state of a manager.
+#[napi(catch_unwind)]
+pub fn state(port: u32, manager: u32) -> &'static str {
+    manager::with(port, manager, |manager| manager.manager.state().name()).unwrap_or("closed")
+}
+
+/// The metrics of a manager, as JSON.
+#[napi(catch_unwind)]
+pub fn metrics(port: u32, manager: u32) -> String {
+    manager::with(port, manager, |manager| {
+        serde_json::to_string(&manager.manager.metrics().snapshot()).unwrap_or_default()
+    })
+    .unwrap_or_default()
+}
+
+/// The metrics of a manager, in Prometheus' text format.
+#[napi(catch_unwind)]
+pub fn prometheus(port: u32, manager: u32) -> String {
+    manager::with(port, manager, |manager| manager.manager.metrics().snapshot().prometheus()).unwrap_or_default()
+}

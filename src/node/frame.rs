@@ -1,0 +1,82 @@
+//! Calls as they come in: words in one typed array, bytes in another, many calls at a time.
+//!
+//! A call is `[verb, target, number, argument count, argument…]`, an argument `kind << 29 | length`; its `length` bytes follow
+//! those of the argument before in the byte array. The writer is `src/js/port.ts`.
+
+use crate::crossing::Arg;
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) verb: u32,
+    pub(super) target: u32,
+    pub(super) number: u32,
+    pub(super) args: Vec<Arg<'a>>,
+}
+
+/// The calls of one submission.
+pub(super) struct Calls<'a> {
+    words: &'a [u32],
+    bytes: &'a [u8],
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(words: &'a [u32], bytes: &'a [u8]) -> Self {
+        Self { words, bytes }
+    }
+}
+
+impl<'a> Iterator for Calls<'a> {
+    type Item = Call<'a>;
+
+    fn next(&mut self) -> Option<Call<'a>> {
+        let (head, rest) = self.words.split_at_checked(4)?;
+        let (lengths, rest) = rest.split_at_checked(head[3] as usize)?;
+        self.words = rest;
+        let mut args = Vec::with_capacity(lengths.len());
+        for word in lengths {
+            let (bytes, rest) = self.bytes.split_at_checked((word & 0x1fff_ffff) as usize)?;
+            self.bytes = rest;
+            args.push(argument(word >> 29, bytes));
+        }
+        Some(Call { verb: head[0], target: head[1], number: head[2], args })
+    }
+}
+
+fn argument(kind: u32, bytes: &[u8]) -> Arg<'_> {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or("a text that is not UTF-8");
+    match kind {
+        0 => Arg::Absent,
+        1 => Arg::Null,
+        2 => Arg::Bool(false),
+        3 => Arg::Bool(true),
+        4 => bytes.try_into().map_or(Arg::Other("a malformed number"), |bytes| Arg::Number(f64::from_le_bytes(bytes))),
+        5 => std::str::from_utf8(bytes).map_or(Arg::Other("a text that is not UTF-8"), Arg::Text),
+        6 => Arg::Bytes(bytes),
+        _ => Arg::Other(text(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_come_apart_as_they_were_written() {
+        let words = [7, 1, 42, 3, 5 << 29 | 3, 4 << 29 | 8, 0, 8, 1, 43, 1, 6 << 29 | 2];
+        let mut bytes = b"key".to_vec();
+        bytes.extend(1.5f64.to_le_bytes());
+        bytes.extend([0xff, 0x00]);
+        let calls: Vec<_> = Calls::new(&words, &bytes).collect();
+        assert_eq!(calls.len(), 2);
+        assert_eq!((calls[0].verb, calls[0].target, calls[0].number), (7, 1, 42));
+        assert_eq!(calls[0].args, [Arg::Text("key"), Arg::Number(1.5), Arg::Absent]);
+        assert_eq!(calls[1].args, [Arg::Bytes(&[0xff, 0x00])]);
+    }
+
+    #[test]
+    fn a_cut_submission_ends_the_calls() {
+        assert_eq!(Calls::new(&[1, 1, 1, 1, 6 << 29 | 9], b"short").count(), 0);
+        assert_eq!(Calls::new(&[1, 1], b"").count(), 0);
+    }
+}

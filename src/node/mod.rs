@@ -1,0 +1,22 @@
+//! The binding: the only folder that may name napi.
+//!
+//! | file | what |
+//! |---|---|
+//! | `exports` | what the TypeScript face calls: every one synchronous, short, and unable to panic outward |
+//! | `port` | where outcomes and events wait for one environment, and its wake-up |
+//! | `frame` | calls as they come in: many in two typed arrays |
+//! | `verbs` | the table of what can be called |
+//! | `raw` | outcomes as JavaScript values, a function held weakly; the one file with `unsafe` |
+//! | `manager` | the verbs of a connection manager, its events, its password callback |
+//! | `failure` | errors as fields |
+//!
+//! A call crosses in [`exports::submit`], its outcome in [`exports::drain`]; one wake-up announces any number of outcomes.
+//! Nothing here is `async`: connecting and closing are calls like any other, so there is no second runtime.
+
+mod exports;
+mod failure;
+mod frame;
+mod manager;
+mod port;
+mod raw;
+mod verbs;

@@ -1,0 +1,165 @@
+//! Where outcomes and events wait for one copy of the TypeScript face, and the wake-up that announces them.
+//!
+//! A port belongs to the thread of its environment. The I/O thread pushes and wakes; at most one wake-up is on its way
+//! (items queued in a thread-safe function when a worker dies would leak). The wake-up is weak: it holds the process only
+//! while the face says so, which it does while something is pending. The face's function is held weakly: when the face is
+//! collected (a finished Jest test file), its port closes with all that it had open.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use napi::bindgen_prelude::{Function, Unknown};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+
+use super::manager::ManagerTarget;
+use super::raw::WeakFunction;
+use crate::crossing::{Completions, Outcome};
+use crate::error::Result;
+
+/// The wake-up: weak, without arguments, and with room for one call.
+pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
+
+/// What waits to be taken out.
+#[derive(Debug)]
+pub(super) enum Item {
+    Outcome(u32, Result<Outcome>),
+    /// Something happened to the target of that handle; JSON.
+    Event(u32, String),
+}
+
+/// The part of a port that other threads reach.
+pub(super) struct Outbox {
+    items: Mutex<Option<VecDeque<Item>>>,
+    waking: AtomicBool,
+    wake: Wake,
+}
+
+impl Outbox {
+    fn push(&self, item: Item) -> bool {
+        // A closed port has nobody who takes anything out.
+        let Some(items) = &mut *lock(&self.items) else {
+            return false;
+        };
+        items.push_back(item);
+        !self.waking.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn event(&self, handle: u32, json: String) {
+        if self.push(Item::Event(handle, json)) {
+            self.wake();
+        }
+    }
+
+    /// Takes up to `most` items.
+    pub(super) fn take(&self, most: usize) -> Vec<Item> {
+        self.waking.store(false, Ordering::Release);
+        match &mut *lock(&self.items) {
+            Some(items) => {
+                let count = items.len().min(most);
+                items.drain(..count).collect()
+            }
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Completions for Outbox {
+    fn complete(&self, number: u32, outcome: Result<Outcome>) -> bool {
+        self.push(Item::Outcome(number, outcome))
+    }
+
+    fn wake(&self) {
+        // Refused only when the environment is going away, and then nobody waits.
+        let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+/// What a handle stands for.
+pub(super) enum Target {
+    Manager(ManagerTarget),
+}
+
+/// A port, as its own thread sees it.
+pub(super) struct Port {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) targets: HashMap<u32, Target>,
+    next_handle: u32,
+}
+
+impl Port {
+    pub(super) fn add(&mut self, make: impl FnOnce(u32) -> Target) -> u32 {
+        self.next_handle += 1;
+        self.targets.insert(self.next_handle, make(self.next_handle));
+        self.next_handle
+    }
+
+    /// The handle that the next [`Port::add`] will give.
+    pub(super) fn coming(&self) -> u32 {
+        self.next_handle + 1
+    }
+
+    pub(super) fn wake_raw(&self) -> napi::sys::napi_threadsafe_function {
+        self.outbox.wake.raw()
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        let left = lock(&self.outbox.items).take();
+        drop(left);
+    }
+}
+
+#[derive(Default)]
+struct Ports {
+    open: HashMap<u32, Port>,
+    last: u32,
+    watching_end: bool,
+}
+
+thread_local! {
+    static PORTS: RefCell<Ports> = RefCell::default();
+}
+
+/// Opens a port whose wake-up calls `drain`.
+pub(super) fn open(env: Env, drain: &Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {
+    let watching = PORTS.with(|ports| std::mem::replace(&mut ports.borrow_mut().watching_end, true));
+    if !watching {
+        // Before the environment goes, every port goes: nothing may touch a thread-safe function that is freed.
+        env.add_env_cleanup_hook((), |()| drop(PORTS.try_with(RefCell::take)))?;
+    }
+    let id = PORTS.with(|ports| {
+        let ports = &mut *ports.borrow_mut();
+        ports.last += 1;
+        ports.last
+    });
+    let drain = WeakFunction::new(env, drain, id, close)?;
+    // The thread-safe function itself calls nothing of the face, so that it keeps nothing of it alive.
+    let nothing: Function<'_, (), ()> = env.create_function_from_closure("wake", |_| Ok(()))?;
+    let wake =
+        nothing.build_threadsafe_function::<()>().weak::<true>().max_queue_size::<2>().build_callback(move |ctx| {
+            drain.call(ctx.env);
+            Ok(())
+        })?;
+    let outbox = Arc::new(Outbox { items: Mutex::new(Some(VecDeque::new())), waking: AtomicBool::new(false), wake });
+    PORTS.with(|ports| ports.borrow_mut().open.insert(id, Port { outbox, targets: HashMap::new(), next_handle: 0 }));
+    Ok(id)
+}
+
+/// Closes a port and all that was opened through it.
+pub(super) fn close(id: u32) {
+    let port = PORTS.try_with(|ports| ports.borrow_mut().open.remove(&id));
+    drop(port);
+}
+
+/// Does `act` with the port, if it is open.
+pub(super) fn with<T>(id: u32, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
+    PORTS.with(|ports| ports.borrow_mut().open.get_mut(&id).map(act))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,341 @@
+//! Node-API's C functions, and the one file of the binding with `unsafe`. Two things need them: outcomes as JavaScript
+//! values, because a flat array of plain values is several times cheaper than conversions per element; and a function
+//! held weakly, because a strong hold would keep the whole VM context of a finished Jest test file alive.
+//!
+//! Every block upholds the same two conditions, named in its `SAFETY:` line: `env` is the environment of the calling
+//! thread, and every value is used within the handle scope of the call that made it.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::ptr;
+
+use napi::bindgen_prelude::{Function, JsValue, ToNapiValue, TypeName, Unknown};
+use napi::sys::{self, napi_env, napi_value};
+use napi::{Env, Result, ValueType, check_status};
+
+use super::failure;
+use super::port::{Item, Port};
+use crate::crossing::Outcome;
+use crate::error::{Error, ErrorKind};
+use crate::resp::Reply;
+
+/// What an element is. Also in `src/js/port.ts`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Tag {
+    /// The value itself.
+    Value = 0,
+    /// JSON text to be parsed; text that is not JSON is the value itself.
+    Json = 1,
+    /// The fields of an error as JSON.
+    Error = 2,
+    /// An event as JSON; the number is the handle.
+    Event = 3,
+    /// A flat array of tag and value, tag and value …
+    List = 4,
+}
+
+/// `[number, tag, value, number, tag, value, …]`.
+pub(super) struct Drained(pub(super) Vec<Item>);
+
+impl TypeName for Drained {
+    fn type_name() -> &'static str {
+        "Array"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Object
+    }
+}
+
+impl ToNapiValue for Drained {
+    unsafe fn to_napi_value(env: napi_env, drained: Self) -> Result<napi_value> {
+        let js = Js(env);
+        let array = js.array(drained.0.len() * 3)?;
+        let mut at = 0;
+        for item in drained.0 {
+            let (number, tag, value) = match item {
+                Item::Event(handle, json) => (handle, Tag::Event, Some(js.text(json.as_bytes())?)),
+                Item::Outcome(number, Ok(outcome)) => {
+                    let (tag, value) = js.outcome(outcome)?;
+                    (number, tag, value)
+                }
+                Item::Outcome(number, Err(error)) => (number, Tag::Error, Some(js.error(&error)?)),
+            };
+            js.set(array, at, js.unsigned(number)?)?;
+            js.set(array, at + 1, js.unsigned(tag as u32)?)?;
+            if let Some(value) = value {
+                js.set(array, at + 2, value)?;
+            }
+            at += 3;
+        }
+        Ok(array)
+    }
+}
+
+/// Makes JavaScript values in one environment.
+#[derive(Clone, Copy)]
+struct Js(napi_env);
+
+impl Js {
+    /// An outcome's tag and value; no value is `undefined`.
+    fn outcome(self, outcome: Outcome) -> Result<(Tag, Option<napi_value>)> {
+        let value = match outcome {
+            Outcome::Nothing => return Ok((Tag::Value, None)),
+            Outcome::Json(bytes) => {
+                return match std::str::from_utf8(&bytes) {
+                    Ok(_) => Ok((Tag::Json, Some(self.text(&bytes)?))),
+                    Err(_) => Ok((Tag::Error, Some(self.error(&not_text())?))),
+                };
+            }
+            Outcome::List(items) => {
+                let array = self.array(items.len() * 2)?;
+                for (at, item) in items.into_iter().enumerate() {
+                    let (tag, value) = self.outcome(item)?;
+                    self.set(array, at * 2, self.unsigned(tag as u32)?)?;
+                    if let Some(value) = value {
+                        self.set(array, at * 2 + 1, value)?;
+                    }
+                }
+                return Ok((Tag::List, Some(array)));
+            }
+            Outcome::Null => self.null()?,
+            Outcome::Bool(flag) => self.bool(flag)?,
+            Outcome::Number(number) => self.number(number)?,
+            Outcome::Text(bytes) => self.string_or_buffer(&bytes)?,
+            Outcome::Bytes(bytes) => self.buffer(&bytes)?,
+            Outcome::Reply(reply) => self.reply(reply)?,
+        };
+        Ok((Tag::Value, Some(value)))
+    }
+
+    fn reply(self, reply: Reply) -> Result<napi_value> {
+        match reply {
+            Reply::Nil => self.null(),
+            Reply::Int(number) => self.integer(number),
+            Reply::Double(number) => self.number(number),
+            Reply::Bool(flag) => self.bool(flag),
+            Reply::Bulk(bytes) | Reply::Simple(bytes) | Reply::BigNumber(bytes) | Reply::Error(bytes) => {
+                self.string_or_buffer(&bytes)
+            }
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+                let array = self.array(items.len())?;
+                for (at, item) in items.into_iter().enumerate() {
+                    self.set(array, at, self.reply(item)?)?;
+                }
+                Ok(array)
+            }
+            Reply::Map(pairs) => {
+                let object = self.object()?;
+                for (key, value) in pairs {
+                    let key = self.reply(key)?;
+                    let value = self.reply(value)?;
+                    self.define(object, key, value)?;
+                }
+                Ok(object)
+            }
+        }
+    }
+
+    fn error(self, error: &Error) -> Result<napi_value> {
+        self.text(failure::to_json(error).as_bytes())
+    }
+
+    /// A string where the bytes are UTF-8; else exactly those bytes.
+    fn string_or_buffer(self, bytes: &[u8]) -> Result<napi_value> {
+        if bytes.is_ascii() {
+            self.latin1(bytes)
+        } else if std::str::from_utf8(bytes).is_ok() {
+            self.utf8(bytes)
+        } else {
+            self.buffer(bytes)
+        }
+    }
+
+    /// A string of bytes known to be UTF-8.
+    fn text(self, bytes: &[u8]) -> Result<napi_value> {
+        if bytes.is_ascii() { self.latin1(bytes) } else { self.utf8(bytes) }
+    }
+
+    fn latin1(self, bytes: &[u8]) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: `self.0` is the calling thread's environment; the pointer and length are of a live slice, which is copied.
+        check_status!(unsafe {
+            sys::napi_create_string_latin1(self.0, bytes.as_ptr().cast(), bytes.len().cast_signed(), &raw mut value)
+        })?;
+        Ok(value)
+    }
+
+    fn utf8(self, bytes: &[u8]) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `latin1`.
+        check_status!(unsafe {
+            sys::napi_create_string_utf8(self.0, bytes.as_ptr().cast(), bytes.len().cast_signed(), &raw mut value)
+        })?;
+        Ok(value)
+    }
+
+    fn buffer(self, bytes: &[u8]) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `latin1`; the copied-to pointer is not asked for.
+        check_status!(unsafe {
+            sys::napi_create_buffer_copy(self.0, bytes.len(), bytes.as_ptr().cast(), ptr::null_mut(), &raw mut value)
+        })?;
+        Ok(value)
+    }
+
+    fn number(self, number: f64) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: `self.0` is the calling thread's environment; the result is used in this scope.
+        check_status!(unsafe { sys::napi_create_double(self.0, number, &raw mut value) })?;
+        Ok(value)
+    }
+
+    fn unsigned(self, number: u32) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`.
+        check_status!(unsafe { sys::napi_create_uint32(self.0, number, &raw mut value) })?;
+        Ok(value)
+    }
+
+    /// A number where it is exact, else a `BigInt`.
+    fn integer(self, number: i64) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        if number.unsigned_abs() <= 1 << 53 {
+            // SAFETY: as in `number`.
+            check_status!(unsafe { sys::napi_create_int64(self.0, number, &raw mut value) })?;
+        } else {
+            // SAFETY: as in `number`.
+            check_status!(unsafe { sys::napi_create_bigint_int64(self.0, number, &raw mut value) })?;
+        }
+        Ok(value)
+    }
+
+    fn null(self) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`.
+        check_status!(unsafe { sys::napi_get_null(self.0, &raw mut value) })?;
+        Ok(value)
+    }
+
+    fn bool(self, flag: bool) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`.
+        check_status!(unsafe { sys::napi_get_boolean(self.0, flag, &raw mut value) })?;
+        Ok(value)
+    }
+
+    fn object(self) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`.
+        check_status!(unsafe { sys::napi_create_object(self.0, &raw mut value) })?;
+        Ok(value)
+    }
+
+    fn array(self, length: usize) -> Result<napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`.
+        check_status!(unsafe { sys::napi_create_array_with_length(self.0, length, &raw mut value) })?;
+        Ok(value)
+    }
+
+    fn set(self, array: napi_value, at: usize, value: napi_value) -> Result<()> {
+        let at = u32::try_from(at).map_err(|_| napi::Error::from_reason("an array too long"))?;
+        // SAFETY: as in `number`; `array` and `value` are of this scope.
+        check_status!(unsafe { sys::napi_set_element(self.0, array, at, value) })
+    }
+
+    /// Defines an own property, so that a key named `__proto__` is a key like any other.
+    fn define(self, object: napi_value, name: napi_value, value: napi_value) -> Result<()> {
+        let mut key = ptr::null_mut();
+        // SAFETY: as in `set`; numbers become the names JavaScript gives them.
+        check_status!(unsafe { sys::napi_coerce_to_string(self.0, name, &raw mut key) })?;
+        let property = sys::napi_property_descriptor {
+            utf8name: ptr::null(),
+            name: key,
+            method: None,
+            getter: None,
+            setter: None,
+            value,
+            attributes: sys::PropertyAttributes::writable
+                | sys::PropertyAttributes::enumerable
+                | sys::PropertyAttributes::configurable,
+            data: ptr::null_mut(),
+        };
+        // SAFETY: as in `set`; the descriptor lives through the call, which copies it.
+        check_status!(unsafe { sys::napi_define_properties(self.0, object, 1, &raw const property) })
+    }
+}
+
+fn not_text() -> Error {
+    Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
+}
+
+/// A JavaScript function that is not kept alive.
+pub(super) struct WeakFunction(sys::napi_ref);
+
+impl WeakFunction {
+    /// Holds `function` weakly; once it is collected, `gone` is called with `id` on the same thread.
+    pub(super) fn new(env: Env, function: &Function<'_, (), Unknown<'static>>, id: u32, gone: fn(u32)) -> Result<Self> {
+        let notice = Box::into_raw(Box::new((id, gone)));
+        // SAFETY: `env` is the calling thread's; the box is freed by `collected`, which Node-API calls exactly once.
+        let added = check_status!(unsafe {
+            sys::napi_add_finalizer(
+                env.raw(),
+                function.raw(),
+                notice.cast(),
+                Some(collected),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        });
+        if let Err(error) = added {
+            // SAFETY: not added, so nobody else will free it.
+            drop(unsafe { Box::from_raw(notice) });
+            return Err(error);
+        }
+        let mut reference = ptr::null_mut();
+        // SAFETY: `env` is the calling thread's and `function` a value of this scope; a count of 0 is a weak reference.
+        check_status!(unsafe { sys::napi_create_reference(env.raw(), function.raw(), 0, &raw mut reference) })?;
+        Ok(Self(reference))
+    }
+
+    /// Calls it, without arguments, if it is still there. What it throws is dropped: a wake-up has nobody to throw at.
+    pub(super) fn call(&self, env: Env) {
+        let raw = env.raw();
+        let (mut function, mut this, mut result) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: called on the environment's own thread, within the handle scope of the wake-up; a collected function is
+        // null and not called; an exception is taken out of the environment before anyone else can meet it.
+        unsafe {
+            let found = sys::napi_get_reference_value(raw, self.0, &raw mut function) == sys::Status::napi_ok;
+            if !found || function.is_null() || sys::napi_get_undefined(raw, &raw mut this) != sys::Status::napi_ok {
+                return;
+            }
+            let status = sys::napi_call_function(raw, this, function, 0, ptr::null(), &raw mut result);
+            if status == sys::Status::napi_pending_exception {
+                sys::napi_get_and_clear_last_exception(raw, &raw mut result);
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn collected(_env: napi_env, data: *mut c_void, _hint: *mut c_void) {
+    // SAFETY: `data` is the box that `WeakFunction::new` gave away, and this is called once.
+    let notice = unsafe { Box::from_raw(data.cast::<(u32, fn(u32))>()) };
+    let (id, gone) = *notice;
+    // A panic must not unwind into Node.
+    let _ = std::panic::catch_unwind(|| gone(id));
+}
+
+/// Has the port's wake-up hold the process, or no longer.
+pub(super) fn hold(env: Env, port: &Port, hold: bool) -> Result<()> {
+    let wake = port.wake_raw();
+    // SAFETY: called on the environment's own thread, and the port that owns the thread-safe function is open.
+    check_status!(unsafe {
+        if hold {
+            sys::napi_ref_threadsafe_function(env.raw(), wake)
+        } else {
+            sys::napi_unref_threadsafe_function(env.raw(), wake)
+        }
+    })
+}

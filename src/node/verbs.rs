@@ -1,0 +1,41 @@
+//! The table of what can be called, by name; a name's place is its number.
+
+use super::manager::{self, ManagerTarget};
+use super::port::Target;
+use crate::crossing::{Answer, Arg};
+use crate::error::Error;
+
+/// What a call of a verb does.
+#[derive(Clone, Copy)]
+enum Verb {
+    Manager(fn(&ManagerTarget, &[Arg<'_>], Answer)),
+}
+
+fn all() -> impl Iterator<Item = (&'static str, Verb)> {
+    manager::CALLS.iter().map(|(name, call)| (*name, Verb::Manager(*call)))
+}
+
+/// The names of all verbs, in the order of their numbers.
+pub(super) fn names() -> Vec<&'static str> {
+    all().map(|(name, _)| name).collect()
+}
+
+/// The verbs by number.
+pub(super) struct Verbs(Vec<Verb>);
+
+impl Verbs {
+    pub(super) fn new() -> Self {
+        Self(all().map(|(_, verb)| verb).collect())
+    }
+
+    /// Calls verb number `verb` on `target`.
+    pub(super) fn call(&self, verb: u32, target: Option<&Target>, args: &[Arg<'_>], answer: Answer) {
+        match (self.0.get(verb as usize), target) {
+            (Some(Verb::Manager(call)), Some(Target::Manager(manager))) => call(manager, args, answer),
+            (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
+            (Some(_), None) => {
+                answer.give(Err(Error::new(crate::error::ErrorKind::Closed, "what was called has been released")));
+            }
+        }
+    }
+}

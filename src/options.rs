@@ -1,0 +1,209 @@
+//! Options that came from a user: read once, by name, with an error that says what was expected and what came.
+//!
+//! They cross as JSON. What JSON cannot say (`NaN`, an infinity, a function, …) comes as `{"$": "NaN"}` and is
+//! named in the error. A name nobody asked for is an error too, so a misspelt option is never ignored.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// The longest timer: what a 32-bit signed number of milliseconds holds, 24.8 days, as in `setTimeout`.
+pub const MAX_MS: f64 = 2_147_483_647.0;
+
+/// One object of options.
+#[derive(Debug)]
+pub struct Options {
+    /// What the object is called in errors, such as `RedisConfig`.
+    owner: String,
+    values: Map<String, Value>,
+    asked: HashSet<&'static str>,
+}
+
+impl Options {
+    /// Options out of JSON text.
+    pub fn parse(owner: &str, json: &str) -> Result<Self> {
+        let value: Value =
+            serde_json::from_str(json).map_err(|e| Error::config(format!("{owner}: expected options, got {e}")))?;
+        Self::from_value(owner, value)
+    }
+
+    /// Options out of a value that must be an object; `null` is an empty one.
+    pub fn from_value(owner: &str, value: Value) -> Result<Self> {
+        let values = match value {
+            Value::Object(values) if !values.contains_key("$") => values,
+            Value::Null => Map::new(),
+            other => {
+                return Err(Error::config(format!("{owner}: expected an object, got {}", describe(&other))));
+            }
+        };
+        Ok(Self { owner: owner.to_owned(), values, asked: HashSet::new() })
+    }
+
+    /// The raw value of `name`; `None` if absent or null.
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.insert(name);
+        self.values.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Is `name` present and not null?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// An error about option `name`.
+    #[must_use]
+    pub fn wrong(&self, name: &str, expected: &str, got: &Value) -> Error {
+        Error::config(format!("{}.{name}: expected {expected}, got {}", self.owner, describe(got)))
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(name, "a string", &other)),
+        }
+    }
+
+    /// A text that is a secret: its value is never part of the error.
+    pub fn secret(&mut self, name: &'static str) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => {
+                Err(Error::config(format!("{}.{name}: expected a string, got {}", self.owner, type_name(&other))))
+            }
+        }
+    }
+
+    /// A truth value.
+    pub fn flag(&mut self, name: &'static str) -> Result<Option<bool>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(self.wrong(name, "true or false", &other)),
+        }
+    }
+
+    /// A whole number in `range`.
+    pub fn whole(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Result<Option<u64>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(n) if n.fract() == 0.0 && *range.start() as f64 <= n && n <= *range.end() as f64 =>
+            {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+                Ok(Some(n as u64))
+            }
+            _ => Err(self.wrong(name, &format!("a whole number from {} to {}", range.start(), range.end()), &value)),
+        }
+    }
+
+    /// A duration in milliseconds, at least `least`.
+    pub fn millis(&mut self, name: &'static str, least: u64) -> Result<Option<Duration>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(ms) if ms >= least as f64 && ms <= MAX_MS => Ok(Some(Duration::from_secs_f64(ms / 1e3))),
+            _ => Err(self.wrong(name, &format!("a number of milliseconds from {least} to {MAX_MS}"), &value)),
+        }
+    }
+
+    /// A nested object of options.
+    pub fn nested(&mut self, name: &'static str) -> Result<Option<Options>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(value) => Options::from_value(&format!("{}.{name}", self.owner), value).map(Some),
+        }
+    }
+
+    /// Refuses every name that nobody asked for.
+    pub fn finish(self) -> Result<()> {
+        let Some(name) = self.values.keys().find(|name| !self.asked.contains(name.as_str())) else {
+            return Ok(());
+        };
+        let mut known: Vec<_> = self.asked.iter().copied().collect();
+        known.sort_unstable();
+        Err(Error::config(format!(
+            "{}.{name}: expected one of the options {}, got an unknown option",
+            self.owner,
+            known.join(", ")
+        )))
+    }
+}
+
+/// What came, in an error message: short, and of a text only its beginning.
+#[must_use]
+pub fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(flag) => flag.to_string(),
+        // As JavaScript writes it: no `.0`.
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
+        Value::String(text) if text.chars().count() > 40 => {
+            format!("\"{}…\"", text.chars().take(40).collect::<String>().escape_debug())
+        }
+        Value::String(text) => format!("\"{}\"", text.escape_debug()),
+        Value::Object(_) | Value::Array(_) => type_name(value).into(),
+    }
+}
+
+fn type_name(value: &Value) -> &str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(map) => match map.get("$") {
+            Some(Value::String(special)) => special,
+            _ => "an object",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn options(value: Value) -> Options {
+        Options::from_value("Thing", value).unwrap()
+    }
+
+    #[test]
+    fn a_bad_number_is_named_with_what_was_expected_and_what_came() {
+        for (value, came) in [
+            (json!(-5), "got -5"),
+            (json!(1.5), "got 1.5"),
+            (json!(5e9), "got 5000000000"),
+            (json!({"$": "NaN"}), "got NaN"),
+            (json!("5"), "got \"5\""),
+        ] {
+            let error = options(json!({ "size": value })).whole("size", 0..=10).unwrap_err();
+            assert!(error.message().starts_with("Thing.size: expected a whole number from 0 to 10"), "{error}");
+            assert!(error.message().ends_with(came), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_option_is_refused() {
+        let mut some = options(json!({ "siez": 1 }));
+        assert_eq!(some.whole("size", 0..=10).unwrap(), None);
+        let error = some.finish().unwrap_err();
+        assert!(error.message().starts_with("Thing.siez:"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_type_is_not_repeated() {
+        let error = options(json!({ "password": 12345 })).secret("password").unwrap_err();
+        assert!(!error.message().contains("12345"), "{error}");
+    }
+}

@@ -1,0 +1,152 @@
+//! What happened, as numbers: counters, gauges and histograms of one manager.
+//!
+//! Updating one is a relaxed atomic addition. Nothing of a key's name, a value or a payload is ever
+//! recorded: operations are labelled by the names in [`operation`], a closed set.
+
+mod histogram;
+pub mod operation;
+mod prometheus;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use operation::Operation;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds `n` and gives the new value.
+    pub fn add(&self, n: i64) -> i64 {
+        self.0.fetch_add(n, Relaxed) + n
+    }
+
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Raises the gauge to `n` if it is lower.
+    pub fn at_least(&self, n: i64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+}
+
+/// All numbers of one manager.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Open connections, of every purpose.
+    pub connections: Gauge,
+    pub connection_errors: Counter,
+    pub reconnection_attempts: Counter,
+    /// From the begin of an attempt until the connection was usable.
+    pub initialization: Histogram,
+    /// The most callers that ever waited for one connection attempt at once.
+    pub concurrent_initialization_attempts: Gauge,
+    pub pending_commands: Gauge,
+    pub pending_bytes: Gauge,
+    /// Refused because too much was waiting.
+    pub rejected_commands: Counter,
+    pub timed_out_commands: Counter,
+    /// Answered with an error reply.
+    pub failed_commands: Counter,
+    /// Sent again after a lost connection, or because the server asked to try again.
+    pub resent_commands: Counter,
+    pub sent_bytes: Counter,
+    pub received_bytes: Counter,
+    pub cache_hits: Counter,
+    pub cache_misses: Counter,
+    operations: operation::Table,
+}
+
+impl Metrics {
+    /// One operation was settled after `took`.
+    pub fn operation_took(&self, operation: Operation, took: Duration) {
+        self.operations.of(operation).record(took);
+    }
+
+    /// Everything as it is now. Numbers are read one after another, not at one instant.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            connections: self.connections.get(),
+            connection_errors: self.connection_errors.get(),
+            reconnection_attempts: self.reconnection_attempts.get(),
+            initialization_ms: self.initialization.snapshot(),
+            concurrent_initialization_attempts: self.concurrent_initialization_attempts.get(),
+            pending_commands: self.pending_commands.get(),
+            pending_bytes: self.pending_bytes.get(),
+            rejected_commands: self.rejected_commands.get(),
+            timed_out_commands: self.timed_out_commands.get(),
+            failed_commands: self.failed_commands.get(),
+            resent_commands: self.resent_commands.get(),
+            sent_bytes: self.sent_bytes.get(),
+            received_bytes: self.received_bytes.get(),
+            cache_hits: self.cache_hits.get(),
+            cache_misses: self.cache_misses.get(),
+            operations: self
+                .operations
+                .recorded()
+                .map(|(operation, histogram)| (operation.name(), histogram.snapshot()))
+                .collect(),
+        }
+    }
+}
+
+/// [`Metrics`] at a point in time. A metric has one name, here and in Prometheus' text.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    #[serde(rename = "redis_cache_hit_total")]
+    pub cache_hits: u64,
+    #[serde(rename = "redis_cache_miss_total")]
+    pub cache_misses: u64,
+    #[serde(rename = "redis_connection_errors_total")]
+    pub connection_errors: u64,
+    #[serde(rename = "redis_reconnection_attempts_total")]
+    pub reconnection_attempts: u64,
+    #[serde(rename = "redis_commands_rejected_total")]
+    pub rejected_commands: u64,
+    #[serde(rename = "redis_commands_timed_out_total")]
+    pub timed_out_commands: u64,
+    #[serde(rename = "redis_commands_failed_total")]
+    pub failed_commands: u64,
+    #[serde(rename = "redis_commands_resent_total")]
+    pub resent_commands: u64,
+    #[serde(rename = "redis_sent_bytes_total")]
+    pub sent_bytes: u64,
+    #[serde(rename = "redis_received_bytes_total")]
+    pub received_bytes: u64,
+    #[serde(rename = "redis_connection_pool_size")]
+    pub connections: i64,
+    #[serde(rename = "redis_commands_pending")]
+    pub pending_commands: i64,
+    #[serde(rename = "redis_pending_bytes")]
+    pub pending_bytes: i64,
+    #[serde(rename = "redis_concurrent_initialization_attempts")]
+    pub concurrent_initialization_attempts: i64,
+    #[serde(rename = "redis_initialization_duration_ms")]
+    pub initialization_ms: HistogramSnapshot,
+    /// By operation.
+    #[serde(rename = "redis_operation_duration_ms")]
+    pub operations: BTreeMap<&'static str, HistogramSnapshot>,
+}

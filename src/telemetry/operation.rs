@@ -1,0 +1,69 @@
+//! The names under which durations are recorded: a closed set, so that a metric's labels are bounded.
+//!
+//! A name is interned once, by the table of commands or by a feature; the first [`CAPACITY`] are kept apart, later
+//! ones are counted together as `other`.
+
+use std::sync::{OnceLock, RwLock};
+
+use super::Histogram;
+
+const CAPACITY: usize = 512;
+
+/// An interned name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Operation(u16);
+
+static NAMES: RwLock<Vec<&'static str>> = RwLock::new(Vec::new());
+
+impl Operation {
+    /// Interns `name`. Meant for statics and tables, not for each call.
+    pub fn named(name: &'static str) -> Self {
+        let mut names = NAMES.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if names.is_empty() {
+            names.push("other");
+        }
+        let at = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+            if names.len() == CAPACITY {
+                return 0;
+            }
+            names.push(name);
+            names.len() - 1
+        });
+        Self(u16::try_from(at).unwrap_or(0))
+    }
+
+    /// The name it was interned by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let names = NAMES.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.get(usize::from(self.0)).copied().unwrap_or("other")
+    }
+}
+
+/// A histogram for each operation that was ever recorded.
+pub(super) struct Table(Box<[OnceLock<Box<Histogram>>]>);
+
+impl Default for Table {
+    fn default() -> Self {
+        Self((0..CAPACITY).map(|_| OnceLock::new()).collect())
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.recorded()).finish()
+    }
+}
+
+impl Table {
+    pub(super) fn of(&self, operation: Operation) -> &Histogram {
+        self.0[usize::from(operation.0)].get_or_init(Box::default)
+    }
+
+    pub(super) fn recorded(&self) -> impl Iterator<Item = (Operation, &Histogram)> {
+        self.0.iter().enumerate().filter_map(|(at, cell)| {
+            let at = u16::try_from(at).ok()?;
+            Some((Operation(at), &**cell.get()?))
+        })
+    }
+}

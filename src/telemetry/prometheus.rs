@@ -1,0 +1,123 @@
+//! [`Snapshot`] in Prometheus' text format 0.0.4.
+
+use std::fmt::Write;
+
+use super::{HistogramSnapshot, Snapshot};
+
+impl Snapshot {
+    /// The snapshot as a page a Prometheus server can scrape; times are in milliseconds, as the names say.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut page = Page::default();
+        let as_f64 = |n: u64| n as f64;
+        page.counter(
+            "redis_cache_hit_total",
+            "cacheGet and getOrSet calls that found a value",
+            as_f64(self.cache_hits),
+        );
+        page.counter(
+            "redis_cache_miss_total",
+            "cacheGet and getOrSet calls that found none",
+            as_f64(self.cache_misses),
+        );
+        page.counter(
+            "redis_connection_errors_total",
+            "failed attempts and lost connections",
+            as_f64(self.connection_errors),
+        );
+        page.counter(
+            "redis_reconnection_attempts_total",
+            "attempts to restore a lost connection",
+            as_f64(self.reconnection_attempts),
+        );
+        page.counter(
+            "redis_commands_rejected_total",
+            "commands refused because too much was waiting",
+            as_f64(self.rejected_commands),
+        );
+        page.counter(
+            "redis_commands_timed_out_total",
+            "commands whose deadline passed",
+            as_f64(self.timed_out_commands),
+        );
+        page.counter(
+            "redis_commands_failed_total",
+            "commands answered with an error reply",
+            as_f64(self.failed_commands),
+        );
+        page.counter(
+            "redis_commands_resent_total",
+            "commands that were safe to send again and were",
+            as_f64(self.resent_commands),
+        );
+        page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
+        page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
+        page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
+        page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
+        page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
+        page.gauge(
+            "redis_concurrent_initialization_attempts",
+            "the most callers that shared one connection attempt",
+            self.concurrent_initialization_attempts as f64,
+        );
+        page.head(
+            "redis_initialization_duration_ms",
+            "from the begin of an attempt until the connection was usable",
+            "histogram",
+        );
+        page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
+        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
+        for (operation, histogram) in &self.operations {
+            let label = format!("operation=\"{operation}\"");
+            page.histogram("redis_operation_duration_ms", &label, histogram);
+        }
+        page.0
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) {
+        self.head(name, help, "counter");
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.head(name, help, "gauge");
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, label: &str, histogram: &HistogramSnapshot) {
+        let comma = if label.is_empty() { "" } else { "," };
+        for bucket in &histogram.buckets {
+            let le = bucket.le.map_or_else(|| "+Inf".to_owned(), |le| le.to_string());
+            let _ = writeln!(self.0, "{name}_bucket{{{label}{comma}le=\"{le}\"}} {}", bucket.count);
+        }
+        let braces = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+        let _ = writeln!(self.0, "{name}_sum{braces} {}\n{name}_count{braces} {}", histogram.sum, histogram.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Metrics, Operation};
+    use std::time::Duration;
+
+    #[test]
+    fn the_page_has_every_metric_with_its_type() {
+        let metrics = Metrics::default();
+        metrics.cache_hits.add(3);
+        metrics.operation_took(Operation::named("kv.get"), Duration::from_micros(300));
+        let page = metrics.snapshot().prometheus();
+        assert!(page.contains("# TYPE redis_cache_hit_total counter\nredis_cache_hit_total 3\n"), "{page}");
+        assert!(page.contains("redis_operation_duration_ms_bucket{operation=\"kv.get\",le=\"0.5\"} 1\n"), "{page}");
+        assert!(page.contains("redis_operation_duration_ms_count{operation=\"kv.get\"} 1\n"), "{page}");
+        assert!(page.contains("redis_initialization_duration_ms_bucket{le=\"+Inf\"} 0\n"), "{page}");
+    }
+}
