@@ -1,1 +1,3 @@
 //! redis-backplane
+
+pub mod embedded;
