@@ -60,6 +60,7 @@ const ALLOWED: &[(&str, Normal, &str)] = &[
     ("memory", Normal::Kind, "an estimate"),
     ("xinfo", Normal::Shape, "idle times, seen times and radix tree nodes are internals"),
     ("xpending", Normal::Shape, "idle times"),
+    ("config", Normal::SortedPairs, "an order of its own"),
     ("dbsize", Normal::Near(0), "compared as it is"),
     ("command", Normal::Kind, "another list of commands"),
 ];
@@ -411,7 +412,7 @@ const TEMPLATES: &[(&str, &[&str])] = &[
             "keys R", "scan 0 match R count 10000", "scan 0 type string|list|hash|zset|set|stream count 10000", "object encoding K", "object freq K", "dbsize", "select N", "swapdb N N", "flushdb", "ping", "ping V", "echo V",
             "wait 0 0", "hello 2|3", "client getname", "client setname F", "client id", "client no-evict on|off", "client setinfo lib-name x", "config get maxmemory", "config set maxmemory 0", "config get save hz", "config set nosuch V",
             "command count", "time", "memory usage K", "role", "publish F V", "spublish F V", "pubsub numsub F F", "pubsub channels", "pubsub numpat", "pubsub shardnumsub F", "nosuchcommand V V", "object V", "client V", "xgroup V K", "script V", "auth V", "auth V V",
-            "script load B", "script exists V", "evalsha V 0", "multi", "exec", "discard", "watch K", "unwatch", "reset", "latency latest", "slowlog len", "slowlog get N", "debug V", "geoadd K D D F", "lastsave V",
+            "script load B", "script exists V", "evalsha V 0", "multi", "exec", "discard", "watch K", "unwatch", "reset", "latency latest", "slowlog len", "slowlog get N", "debug V", "lastsave V",
         ],
     ),
     ("e", &["eval B 1 K V V", "eval B 2 K K V V", "eval B 1 K F D", "eval_ro B 1 K V V", "eval B N K", "eval B 0"]),
@@ -494,8 +495,8 @@ const SCRIPTS: &[&str] = &[
     "return {struct.unpack('>I2c0', '\\0\\3abcd')}",
     "return {bit.band(0xff, 0x0f), bit.bor(1, 2), bit.bxor(3, 1), bit.lshift(1, 31), bit.rshift(-1, 28), bit.tohex(255)}",
     "return bit.tobit('x')",
-    "return math.random(1000)",
-    "return {math.random(1000), math.random(1000)}",
+    "math.randomseed(7) return math.random(1000)",
+    "math.randomseed(1) return {math.random(1000), math.random(5, 10)}",
     "return {KEYS[1], ARGV[1], #KEYS, #ARGV}",
     "return {tostring(1e15), tostring(0.1), 10 % 3, 2 ^ 53}",
     "redis.call('select', 3) redis.call('set', KEYS[1], 'three') return redis.call('get', KEYS[1])",
@@ -576,7 +577,7 @@ impl Generator {
             "L" => self.pick(&["-inf", "+inf", "0", "(1", "2.5", "(inf", "x"]).to_owned(),
             "M" => self.pick(&["-", "+", "[a", "(b", "[c", "x"]).to_owned(),
             "(X" => return [b"(".to_vec(), self.token("X")].concat(),
-            literal => literal,
+            literal => literal.to_owned(),
         };
         text.as_bytes().to_vec()
     }

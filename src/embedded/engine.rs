@@ -79,8 +79,11 @@ impl Hub {
         std::mem::swap(into, &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Parks until something is sent or `until` has come.
-    fn wait(&self, until: Option<Instant>) {
+    /// Parks until something is sent or `at_most` has passed.
+    fn wait(&self, at_most: Option<Duration>) {
+        if at_most.is_some_and(|wait| wait.is_zero()) {
+            return;
+        }
         let lingering = Instant::now();
         while lingering.elapsed() < LINGER {
             if !self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
@@ -91,9 +94,9 @@ impl Hub {
         self.parked.store(true, Ordering::SeqCst);
         // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
         if self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            match until {
+            match at_most {
                 None => thread::park(),
-                Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
+                Some(wait) => thread::park_timeout(wait),
             }
         }
         self.parked.store(false, Ordering::SeqCst);
@@ -179,18 +182,14 @@ impl Engines {
         }
     }
 
-    /// Does what time has made due; when to look again.
-    fn tick(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        let due: Vec<EngineName> = self
-            .engines
-            .iter()
-            .filter(|(_, core)| core.next_deadline().is_some_and(|at| at <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in due {
+    /// Does what time has made due; how long until there is more.
+    fn tick(&mut self) -> Option<Duration> {
+        let due = |core: &Core| core.next_tick().is_some_and(|wait| wait.is_zero());
+        let names: Vec<EngineName> =
+            self.engines.iter().filter(|(_, core)| due(core)).map(|(name, _)| name.clone()).collect();
+        for name in names {
             self.guarded(&name, session::tick);
         }
-        self.engines.values().filter_map(Core::next_deadline).min()
+        self.engines.values().filter_map(Core::next_tick).min()
     }
 }

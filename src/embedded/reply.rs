@@ -63,6 +63,11 @@ impl Fault {
     }
 }
 
+/// What C's `%s` shows of these bytes: Redis writes many names into its errors that way.
+pub(super) fn c_text(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|&b| b == 0).map_or(bytes, |at| &bytes[..at])
+}
+
 impl From<Fault> for Reply {
     fn from(fault: Fault) -> Self {
         Reply::Error(fault.0.into_owned())

@@ -236,19 +236,20 @@ impl Core {
         [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
     }
 
-    /// Real time at which [`super::session::tick`] has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// How long until [`super::session::tick`] has something to do, in real time.
+    pub(super) fn next_tick(&self) -> Option<Duration> {
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
         if self.open == 0 {
-            return self.linger;
+            return self.linger.map(until);
         }
-        let delayed = self.delayed.front().map(|d| d.0);
+        let delayed = self.delayed.front().map(|d| until(d.0));
         if self.faults.paused {
             return delayed;
         }
         let due = self.next_due().map(|at| {
             let wait = u64::try_from(at - self.clock.millis()).unwrap_or(0);
             // A deadline years away is looked at again tomorrow.
-            Instant::now() + Duration::from_millis(wait.min(86_400_000))
+            Duration::from_millis(wait.min(86_400_000))
         });
         delayed.into_iter().chain(due).min()
     }

@@ -262,13 +262,16 @@ pub(super) fn rpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn shift_or_wait(cx: &mut Cx<'_>, args: Args<'_>, pop: End, push: End, deadline: Option<i64>) -> Outcome {
-    if cx.mode == Mode::Retry && cx.list(args[1]).is_err() {
-        return cx.wait(&[args[1]], deadline, Reply::Null, args);
+    if !(cx.mode == Mode::Retry && cx.list(args[1]).is_err())
+        && let Some(reply) = shift(cx, args[1], args[2], pop, push)?
+    {
+        return Ok(reply);
     }
-    match shift(cx, args[1], args[2], pop, push)? {
-        Some(reply) => Ok(reply),
-        None => cx.wait(&[args[1]], deadline, Reply::Null, args),
+    // A wait that ends in vain is answered with another null than a refusal to wait.
+    if !cx.may_wait() {
+        return Ok(Reply::Null);
     }
+    cx.wait(&[args[1]], deadline, Reply::NullArray, args)
 }
 
 pub(super) fn blmove(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {

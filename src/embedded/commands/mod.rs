@@ -160,6 +160,14 @@ impl Cx<'_> {
     }
 }
 
+/// What a container says of arguments its subcommand cannot take.
+pub(super) fn bad_subcommand(args: Args<'_>) -> Fault {
+    let name = args[0].to_ascii_uppercase();
+    Fault::new(
+        [b"ERR unknown subcommand or wrong number of arguments for '", args[1], b"'. Try ", &name, b" HELP."].concat(),
+    )
+}
+
 /// Whether an option word is this one.
 pub(super) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())

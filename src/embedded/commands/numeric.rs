@@ -82,7 +82,9 @@ pub(super) fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    number::float(args[3]).ok_or(Fault::NOT_FLOAT)?;
+    if !number::float(args[3]).ok_or(Fault::NOT_FLOAT)?.is_finite() {
+        return Err(Fault::of("ERR value is NaN or Infinity"));
+    }
     let old = cx.hash(args[1])?.and_then(|h| h.fields.get(args[2]).map(|v| v.to_vec()));
     let old = old.unwrap_or_else(|| b"0".to_vec());
     let sum = float_sum(&old, args[3], Fault::of("ERR hash value is not a float"), Fault::NOT_FLOAT)?;

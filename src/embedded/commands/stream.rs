@@ -2,7 +2,7 @@
 
 use super::{Args, Cx, Mode, is};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Fields, Group, Id, Stream, Trim, TrimTo};
 
 const BAD_ID: Fault = Fault::of("ERR Invalid stream ID specified as stream command argument");
@@ -443,7 +443,7 @@ fn check_group(cx: &mut Cx<'_>, key: &[u8], group: &[u8]) -> Result<(), Fault> {
         return Err(Fault::of("NOGROUP the consumer group this client was blocked on no longer exists"));
     }
     Err(Fault::new(
-        [b"NOGROUP No such key '", key, b"' or consumer group '", group, b"' in XREADGROUP with GROUP option"].concat(),
+        [b"NOGROUP No such key '", c_text(key), b"' or consumer group '", c_text(group), b"' in XREADGROUP with GROUP option"].concat(),
     ))
 }
 

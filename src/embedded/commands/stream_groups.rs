@@ -3,11 +3,11 @@
 use super::stream::{entry, interval, strict_id};
 use super::{Args, Cx, is};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Consumer, Group, Id, Stream};
 
 fn no_group(key: &[u8], group: &[u8]) -> Fault {
-    Fault::new([b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"].concat())
+    Fault::new([b"NOGROUP No such key '", c_text(key), b"' or consumer group '", c_text(group), b"'"].concat())
 }
 
 fn group<'a>(cx: &'a mut Cx<'_>, key: &[u8], name: &[u8]) -> Result<&'a mut Group, Fault> {
@@ -18,7 +18,7 @@ fn group<'a>(cx: &'a mut Cx<'_>, key: &[u8], name: &[u8]) -> Result<&'a mut Grou
 fn xgroup_target<'a>(cx: &'a mut Cx<'_>, args: Args<'_>) -> Result<&'a mut Group, Fault> {
     let stream = cx.stream(args[2])?.ok_or(KEY_MUST_EXIST)?;
     stream.groups.get_mut(args[3]).ok_or_else(|| {
-        Fault::new([b"NOGROUP No such consumer group '", args[3], b"' for key name '", args[2], b"'"].concat())
+        Fault::new([b"NOGROUP No such consumer group '", c_text(args[3]), b"' for key name '", c_text(args[2]), b"'"].concat())
     })
 }
 
@@ -42,7 +42,7 @@ fn create_options(args: Args<'_>, create: bool) -> Result<(bool, Option<i64>), F
             read = Some(n).filter(|&n| n >= 0);
             i += 2;
         } else {
-            return Err(Fault::SYNTAX);
+            return Err(super::bad_subcommand(args));
         }
     }
     Ok((make, read))

@@ -3,7 +3,7 @@
 use super::stream::entry;
 use super::{Args, Cx, is};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Group, Id, Stream};
 
 fn stream<'a>(cx: &'a mut Cx<'_>, key: &[u8]) -> Result<&'a mut Stream, Fault> {
@@ -50,9 +50,9 @@ pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         Some(word) if is(word, "full") => match &args[4..] {
             [] => Some(10),
             [word, n] if is(word, "count") => Some(usize::try_from(number::int_arg(n)?).unwrap_or(10)),
-            _ => return Err(Fault::SYNTAX),
+            _ => return Err(super::bad_subcommand(args)),
         },
-        Some(_) => return Err(Fault::SYNTAX),
+        Some(_) => return Err(super::bad_subcommand(args)),
     };
     let stream = stream(cx, args[2])?;
     let mut fields = head(stream);
@@ -117,7 +117,7 @@ pub(super) fn xinfo_groups(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn xinfo_consumers(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
     let group = stream(cx, args[2])?.groups.get(args[3]).ok_or_else(|| {
-        Fault::new([b"NOGROUP No such consumer group '", args[3], b"' for key name '", args[2], b"'"].concat())
+        Fault::new([b"NOGROUP No such consumer group '", c_text(args[3]), b"' for key name '", c_text(args[2]), b"'"].concat())
     })?;
     let consumers = group.consumers.iter().map(|(name, c)| {
         let fields = [

@@ -301,17 +301,14 @@ fn bit_range(start: &[u8], end: Option<&&[u8]>, unit: Option<&&[u8]>, len: usize
 }
 
 pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    if args.len() == 3 || args.len() > 5 {
-        return Err(Fault::SYNTAX);
-    }
-    let bytes = cx.string(args[1])?.map(|s| s.bytes.clone());
-    let range = if args.len() > 2 {
-        bit_range(args[2], args.get(3), args.get(4), bytes.as_ref().map_or(0, Vec::len))?
-    } else {
-        bytes.as_ref().map(|b| (0, b.len() * 8))
+    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Int(0)) };
+    let bytes = &found.bytes;
+    let range = match args.len() {
+        2 => Some((0, bytes.len() * 8)),
+        4 | 5 => bit_range(args[2], args.get(3), args.get(4), bytes.len())?,
+        _ => return Err(Fault::SYNTAX),
     };
-    let (Some(bytes), Some((from, to))) = (bytes, range) else { return Ok(Reply::Int(0)) };
-    Ok(Reply::len(count_bits(&bytes, from, to)))
+    Ok(Reply::len(range.map_or(0, |(from, to)| count_bits(bytes, from, to))))
 }
 
 fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use mlua::{LightUserData, Lua, MultiValue, Table, Value};
 
-use super::raise;
+use super::{convert, raise};
 use crate::embedded::number;
 
 const SAFE_ARRAY: i64 = 10;
@@ -135,7 +135,7 @@ fn write(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>, depth
 }
 
 fn write_number(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
-    let n = value.as_f64().unwrap_or(0.0);
+    let n = convert::number(value).unwrap_or(0.0);
     if !n.is_finite() && !settings.encode_invalid.get() {
         return Err(refuse(lua, "number", "must not be NaN or Inf"));
     }

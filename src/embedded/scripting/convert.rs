@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use crate::embedded::number;
+use crate::embedded::number::{double, general, i64_bytes};
 use crate::embedded::reply::Reply;
 
 /// Deeper than this a returned table is not followed.
@@ -19,7 +19,7 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
         Reply::Null | Reply::NullArray if resp3 => Value::Nil,
         Reply::Null | Reply::NullArray => Value::Boolean(false),
         Reply::Double(n) if resp3 => single(lua, "double", Value::Number(n))?,
-        Reply::Double(n) => Value::String(lua.create_string(number::double(n))?),
+        Reply::Double(n) => Value::String(lua.create_string(double(n))?),
         Reply::Bool(yes) if resp3 => Value::Boolean(yes),
         Reply::Bool(yes) => Value::Number(f64::from(u8::from(yes))),
         Reply::Map(items) if resp3 => {
@@ -74,12 +74,22 @@ pub(super) fn error_table(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
+/// A number, however it is held.
+#[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Number(n) => Some(*n),
+        _ => None,
+    }
+}
+
 /// A field that is a string or a number.
 pub(super) fn string_field(table: &Table, name: &str) -> Option<Vec<u8>> {
     match table.raw_get::<Value>(name).ok()? {
         Value::String(text) => Some(text.as_bytes().to_vec()),
-        Value::Integer(n) => Some(number::i64_bytes(n)),
-        Value::Number(n) => Some(number::general(n, 14).into_bytes()),
+        Value::Integer(n) => Some(i64_bytes(n)),
+        Value::Number(n) => Some(general(n, 14).into_bytes()),
         _ => None,
     }
 }
@@ -120,11 +130,8 @@ fn table_to_reply(table: &Table, resp3: bool, depth: usize) -> Reply {
         return Reply::Status(flat(text).into());
     }
     let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-    match field("double") {
-        Value::Number(n) => return Reply::Double(n),
-        #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
-        Value::Integer(n) => return Reply::Double(n as f64),
-        _ => {}
+    if let Some(n) = number(&field("double")) {
+        return Reply::Double(n);
     }
     if let Value::Table(map) = field("map") {
         let mut items = Vec::new();

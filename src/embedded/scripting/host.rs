@@ -55,7 +55,6 @@ pub(super) struct Host {
     runner: Function,
     /// The real globals, behind the proxy.
     globals: Table,
-    random: random::Shared,
 }
 
 impl Host {
@@ -64,11 +63,10 @@ impl Host {
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
         let running = Slot::default();
         let globals = lua.globals();
-        let random = random::Shared::default();
         for name in REMOVED {
             globals.raw_set(*name, Value::Nil)?;
         }
-        random::install(&lua, &random)?;
+        random::install(&lua)?;
         let runner: Function = lua
             .load(BOOTSTRAP)
             .set_name("=redis")
@@ -79,7 +77,7 @@ impl Host {
         globals.raw_set("bit", bit::table(&lua)?)?;
         globals.raw_set("struct", packed::table(&lua)?)?;
         protect(&lua, &globals)?;
-        let host = Host { lua, running, runner, globals, random };
+        let host = Host { lua, running, runner, globals };
         host.watch()?;
         Ok(host)
     }
@@ -119,7 +117,6 @@ impl Host {
             }
             self.globals.raw_set(name, table)?;
         }
-        self.random.reset();
         Ok(())
     }
 
@@ -147,14 +144,15 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
         }
     };
     let mut level = 1;
-    let mut native_skipped = false;
+    // The handler itself and the function that raised, where that is not Lua.
+    let mut natives = 2;
     while let Some((source, native, line)) = lua.inspect_stack(level, |frame| {
         let source = frame.source();
         (source.source.map(|s| s.into_owned()).unwrap_or_default(), source.what == "C", frame.current_line())
     }) {
         let own = source == "=redis";
-        if own || native && !native_skipped {
-            native_skipped |= native;
+        if own || native && natives > 0 {
+            natives -= u8::from(native);
             level += 1;
             continue;
         }

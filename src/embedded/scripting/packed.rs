@@ -2,7 +2,7 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::raise;
+use super::{convert, raise};
 
 /// The widest integer and the largest alignment.
 const MAX_INTEGER: usize = 32;
@@ -188,7 +188,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let data = args.get(1).cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten();
     let Some(data) = data else { return Err(raise::expected(lua, 2, "unpack", "string", args.get(1))) };
     let data = data.as_bytes();
-    let start = args.get(2).and_then(Value::as_f64).unwrap_or(1.0);
+    let start = args.get(2).and_then(convert::number).unwrap_or(1.0);
     if start < 1.0 {
         return Err(raise::argument(lua, 3, "unpack", "offset must be 1 or greater"));
     }
@@ -235,7 +235,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
                     size
                 } else {
                     // The size is the number just read.
-                    let Some(Value::Number(n)) = values.pop() else {
+                    let Some(n) = values.pop().as_ref().and_then(convert::number) else {
                         return Err(raise::string(lua, "format 'c0' needs a previous size"));
                     };
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

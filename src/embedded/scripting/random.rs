@@ -1,4 +1,4 @@
-//! `math.random`: the same sequence for every run of a script, as Redis promises.
+//! `math.random`: the generator Redis puts in, which gives every engine the same sequence.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,14 +10,10 @@ use super::raise;
 const MAX: f64 = 2_147_483_647.0;
 
 /// The 48-bit generator's state.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shared(Rc<Cell<u64>>);
+#[derive(Debug, Clone)]
+struct Shared(Rc<Cell<u64>>);
 
 impl Shared {
-    pub(super) fn reset(&self) {
-        self.seed(0);
-    }
-
     fn seed(&self, seed: u32) {
         self.0.set(u64::from(seed) << 16 | 0x330E);
     }
@@ -29,8 +25,8 @@ impl Shared {
     }
 }
 
-pub(super) fn install(lua: &Lua, shared: &Shared) -> mlua::Result<()> {
-    shared.reset();
+pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
+    let shared = Shared(Rc::new(Cell::new(0x1234_ABCD_330E)));
     let math: Table = lua.globals().raw_get("math")?;
     let state = shared.clone();
     let random = lua.create_function(move |lua, (low, high): (Option<f64>, Option<f64>)| {

@@ -174,7 +174,7 @@ fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
         Some(Value::Number(_) | Value::Integer(_)) => {}
         _ => return Err(raise::table("ERR First argument must be a number (log level).")),
     }
-    match args.front().and_then(Value::as_f64) {
+    match args.front().and_then(convert::number) {
         Some(level) if (0.0..=3.0).contains(&level) => Ok(()),
         _ => Err(raise::table("ERR Invalid log level.")),
     }
@@ -184,7 +184,7 @@ fn setresp(_: &Lua, running: &Slot, args: &MultiValue) -> mlua::Result<()> {
     if args.len() != 1 {
         return Err(raise::table("ERR redis.setresp() requires one argument."));
     }
-    let version = args.front().and_then(Value::as_f64).unwrap_or(0.0);
+    let version = args.front().and_then(convert::number).unwrap_or(0.0);
     let resp3 = match version {
         v if (2.0..3.0).contains(&v) => false,
         v if (3.0..4.0).contains(&v) => true,
@@ -200,7 +200,7 @@ fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     if args.len() != 1 {
         return Err(raise::table("ERR redis.set_repl() requires one argument."));
     }
-    match args.front().and_then(Value::as_f64) {
+    match args.front().and_then(convert::number) {
         Some(flags) if (0.0..4.0).contains(&flags) => Ok(()),
         _ => Err(raise::table("ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")),
     }
