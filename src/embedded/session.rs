@@ -132,6 +132,11 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         Ok(spec) => spec,
         Err(fault) => return reject(core, slot, args, fault),
     };
+    if spec.name == "debug"
+        && let Err(fault) = commands::server::check_debug(args)
+    {
+        return reject(core, slot, args, fault);
+    }
     let used = memory::exceeded(core);
     let readonly = core.faults.readonly;
     let Some(client) = core.client(slot) else { return Reply::Silent };

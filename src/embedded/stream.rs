@@ -49,9 +49,9 @@ impl Id {
     }
 }
 
-/// Canonical digits, or whatever else `strtoull` reads as a whole: leading zeros and a plus.
+/// Canonical digits, or whatever else `strtoull` reads as a whole: leading blanks, zeros and a plus.
 fn digits(text: &[u8]) -> Option<u64> {
-    number::unsigned(text).or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
+    number::unsigned(text).or_else(|| std::str::from_utf8(text).ok()?.trim_ascii_start().parse().ok())
 }
 
 /// Field and value in turn.

@@ -96,7 +96,7 @@ fn memory(text: &str) -> Option<u64> {
 
 pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if args.len() % 2 == 1 {
-        return Err(Fault::arity("config|set"));
+        return Err(Fault::SYNTAX);
     }
     let mut changes: Vec<(&'static str, String)> = Vec::new();
     for pair in args[2..].chunks(2) {

@@ -67,7 +67,10 @@ pub(super) fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn db_index(arg: &[u8], not_integer: Fault) -> Result<usize, Fault> {
-    let n = number::integer(arg).ok_or(not_integer)?;
+    let n = number::integer(arg).ok_or(not_integer.clone())?;
+    if i32::try_from(n).is_err() && not_integer == Fault::NOT_INTEGER {
+        return Err(Fault::of("ERR value is out of range, value must between -2147483648 and 2147483647"));
+    }
     usize::try_from(n).ok().filter(|&n| n < DATABASES).ok_or(DB_INDEX)
 }
 

@@ -313,9 +313,16 @@ pub(super) fn brpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// The part that LMPOP, BLMPOP, ZMPOP and BZMPOP share: `numkeys key… WHERE [COUNT n]`.
-pub(super) fn multi_pop<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, &'a [u8], usize), Fault> {
+///
+/// `WHERE` is read by `end`, before the count is looked at.
+pub(super) fn multi_pop<'a, T>(
+    args: Args<'a>,
+    at: usize,
+    end: fn(&[u8]) -> Result<T, Fault>,
+) -> Result<(Args<'a>, T, usize), Fault> {
     let n = positive(args[at], "ERR numkeys should be greater than 0")?;
     let place = at.checked_add(n).and_then(|i| i.checked_add(1)).filter(|&i| i < args.len()).ok_or(Fault::SYNTAX)?;
+    let end = end(args[place])?;
     let mut count = None;
     let mut i = place + 1;
     while i < args.len() {
@@ -325,7 +332,7 @@ pub(super) fn multi_pop<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, &'a 
         count = Some(positive(args[i + 1], "ERR count should be greater than 0")?);
         i += 2;
     }
-    Ok((&args[at + 1..place], args[place], count.unwrap_or(1)))
+    Ok((&args[at + 1..place], end, count.unwrap_or(1)))
 }
 
 fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<Option<Reply>, Fault> {
@@ -346,15 +353,13 @@ fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<
 }
 
 pub(super) fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (keys, place, count) = multi_pop(args, 1)?;
-    let end = End::parse(place)?;
+    let (keys, end, count) = multi_pop(args, 1, End::parse)?;
     Ok(pop_first(cx, keys, end, count)?.unwrap_or(Reply::NullArray))
 }
 
 pub(super) fn blmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let deadline = timeout(cx, args[1])?;
-    let (keys, place, count) = multi_pop(args, 2)?;
-    let end = End::parse(place)?;
+    let (keys, end, count) = multi_pop(args, 2, End::parse)?;
     match pop_first(cx, keys, end, count)? {
         Some(reply) => Ok(reply),
         None => cx.wait(keys, deadline, Reply::NullArray, args),

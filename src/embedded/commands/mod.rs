@@ -10,7 +10,7 @@ mod numeric;
 pub(super) mod pubsub;
 mod scan;
 pub(super) mod script;
-mod server;
+pub(super) mod server;
 mod set;
 mod stream;
 mod stream_groups;

@@ -115,12 +115,18 @@ pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::Block(Box::new(Wait { keys: Vec::new(), deadline, empty: Reply::Int(0), args: Vec::new() })))
 }
 
-pub(super) fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    if args.len() != 3 || !is(args[1], "sleep") {
-        return Err(Fault::of(
-            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-        ));
+/// Only DEBUG SLEEP is allowed.
+pub(in crate::embedded) fn check_debug(args: Args<'_>) -> Result<(), Fault> {
+    if args.len() == 3 && is(args[1], "sleep") {
+        return Ok(());
     }
+    Err(Fault::of(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+    ))
+}
+
+pub(super) fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    check_debug(args)?;
     let deadline = super::timeout(cx, args[2])?;
     let (Some(until), true) = (deadline, cx.may_wait()) else { return Ok(Reply::OK) };
     // Everyone waits, this client included, while the thread goes on serving other engines.

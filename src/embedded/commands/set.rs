@@ -179,8 +179,8 @@ pub(super) fn sdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     store(cx, args, Algebra::Difference)
 }
 
-/// `numkeys key… [LIMIT n]` of SINTERCARD and ZINTERCARD; 0 is no limit.
-pub(super) fn card_arguments<'a>(args: Args<'a>) -> Result<(Args<'a>, usize), Fault> {
+/// `numkeys key… [LIMIT n]` of SINTERCARD; 0 is no limit.
+fn card_arguments<'a>(args: Args<'a>) -> Result<(Args<'a>, usize), Fault> {
     let n = positive(args[1], "ERR numkeys should be greater than 0")?;
     let end = 2 + n;
     if n > args.len() - 2 {

@@ -298,11 +298,9 @@ fn parse_read<'a>(cx: &Cx<'_>, args: Args<'a>, grouped: bool) -> Result<Read<'a>
             read.first = i + 1;
             let rest = args.len() - read.first;
             if rest % 2 == 1 {
-                return Err(Fault::of(if grouped {
-                    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
-                } else {
-                    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."
-                }));
+                return Err(Fault::of(
+                    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
+                ));
             }
             read.keys = rest / 2;
             break;

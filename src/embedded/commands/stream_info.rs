@@ -45,6 +45,7 @@ fn head(stream: &Stream) -> Vec<Reply> {
 }
 
 pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    stream(cx, args[2])?;
     let full = match args.get(3) {
         None => None,
         Some(word) if is(word, "full") => match &args[4..] {

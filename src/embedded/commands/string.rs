@@ -327,10 +327,10 @@ pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         1 => true,
         _ => return Err(Fault::of("ERR The bit argument must be 1 or 0.")),
     };
+    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Int(if wanted { -1 } else { 0 })) };
     if args.len() > 6 {
         return Err(Fault::SYNTAX);
     }
-    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Int(if wanted { -1 } else { 0 })) };
     let bytes = found.bytes.clone();
     let range = match args.get(3) {
         Some(start) => bit_range(start, args.get(4), args.get(5), bytes.len())?,

@@ -6,15 +6,20 @@ use super::hash::paired;
 use super::list::multi_pop;
 use super::{Args, Cx, Mode, clamp, is, timeout};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::value::Value;
 use crate::embedded::zset::{LexEnd, ScoreEnd, Zset};
 
 fn score_end(arg: &[u8]) -> Result<ScoreEnd, Fault> {
     const BAD: Fault = Fault::of("ERR min or max is not a float");
+    // As `strtod` on a C string: nothing at all is zero, blanks in front do not count.
+    let read = |text: &[u8]| match c_text(text).trim_ascii_start() {
+        b"" => Some(0.0),
+        text => number::float(text),
+    };
     match arg.strip_prefix(b"(") {
-        Some(rest) => number::float(rest).map(ScoreEnd::Exclusive).ok_or(BAD),
-        None => number::float(arg).map(ScoreEnd::Inclusive).ok_or(BAD),
+        Some(rest) => read(rest).map(ScoreEnd::Exclusive).ok_or(BAD),
+        None => read(arg).map(ScoreEnd::Inclusive).ok_or(BAD),
     }
 }
 
@@ -280,15 +285,13 @@ fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result
 }
 
 pub(super) fn zmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (keys, place, count) = multi_pop(args, 1)?;
-    let max = is_max(place)?;
+    let (keys, max, count) = multi_pop(args, 1, is_max)?;
     Ok(pop_first(cx, keys, max, count)?.unwrap_or(Reply::NullArray))
 }
 
 pub(super) fn bzmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let deadline = timeout(cx, args[1])?;
-    let (keys, place, count) = multi_pop(args, 2)?;
-    let max = is_max(place)?;
+    let (keys, max, count) = multi_pop(args, 2, is_max)?;
     match pop_first(cx, keys, max, count)? {
         Some(reply) => Ok(reply),
         None => cx.wait(keys, deadline, Reply::NullArray, args),
