@@ -130,10 +130,17 @@ fn run() {
     let mut messages = Vec::new();
     loop {
         HUB.receive(&mut messages);
-        for message in messages.drain(..) {
-            engines.handle(message);
-        }
-        let next = engines.tick();
+        let turn = || {
+            for message in messages.drain(..) {
+                engines.handle(message);
+            }
+            engines.tick()
+        };
+        // A defect outside any one engine costs all engines their data, but never leaves clients waiting for ever.
+        let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+            std::mem::take(&mut engines).engines.values_mut().for_each(Core::close_all);
+            None
+        });
         HUB.wait(next);
     }
 }

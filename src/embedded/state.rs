@@ -229,7 +229,7 @@ impl Core {
         let sweep = self
             .dbs
             .iter()
-            .filter_map(|db| db.expires.first().map(|e| e.0 + 1))
+            .filter_map(|db| db.expires.first().map(|e| e.0.saturating_add(1)))
             .min()
             .map(|at| at.max(self.swept + SWEEP_EVERY_MS));
         let pause = self.pause.map(|p| p.until);
@@ -247,7 +247,7 @@ impl Core {
             return delayed;
         }
         let due = self.next_due().map(|at| {
-            let wait = u64::try_from(at - self.clock.millis()).unwrap_or(0);
+            let wait = u64::try_from(at.saturating_sub(self.clock.millis())).unwrap_or(0);
             // A deadline years away is looked at again tomorrow.
             Duration::from_millis(wait.min(86_400_000))
         });

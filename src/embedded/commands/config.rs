@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Args, Cx};
 use crate::embedded::glob;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
 const DEFAULTS: &[(&str, &str)] = &[
     ("activedefrag", "no"),
@@ -104,7 +104,7 @@ pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let value = String::from_utf8_lossy(pair[1]).into_owned();
         let Some((known, _)) = DEFAULTS.iter().find(|(known, _)| *known == name) else {
             return Err(Fault::new(
-                [b"ERR Unknown option or number of arguments for CONFIG SET - '", pair[0], b"'"].concat(),
+                [b"ERR Unknown option or number of arguments for CONFIG SET - '", c_text(pair[0]), b"'"].concat(),
             ));
         };
         let failed = |why: &str| {

@@ -2,7 +2,7 @@
 
 use super::{Args, Cx, is};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
 /// Sets the time of an existing key; one in the past deletes it.
 pub(super) fn set_deadline(cx: &mut Cx<'_>, key: &[u8], at: i64) {
@@ -22,7 +22,7 @@ fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool,
             () if is(word, "xx") => xx = true,
             () if is(word, "gt") => gt = true,
             () if is(word, "lt") => lt = true,
-            () => return Err(Fault::new([b"ERR Unsupported option ", *word].concat())),
+            () => return Err(Fault::new([b"ERR Unsupported option ", c_text(word)].concat())),
         }
     }
     if nx && (xx || gt || lt) {

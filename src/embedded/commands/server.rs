@@ -91,8 +91,13 @@ pub(super) fn flushall(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let first = db_index(args[1], Fault::of("ERR invalid first DB index"))?;
-    let second = db_index(args[2], Fault::of("ERR invalid second DB index"))?;
+    const BAD: [Fault; 2] = [Fault::of("ERR invalid first DB index"), Fault::of("ERR invalid second DB index")];
+    // Both must be numbers before either's range is looked at.
+    for (arg, bad) in args[1..].iter().zip(BAD) {
+        number::integer(arg).filter(|&n| i32::try_from(n).is_ok()).ok_or(bad)?;
+    }
+    let first = db_index(args[1], Fault::SYNTAX)?;
+    let second = db_index(args[2], Fault::SYNTAX)?;
     if first != second {
         cx.core.touch_all(first, Some(second));
         cx.core.touch_all(second, Some(first));

@@ -135,18 +135,17 @@ pub(super) fn xpending(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if args.len() == 3 {
         return Ok(summary(group(cx, args[1], args[2])?));
     }
+    if !(6..=9).contains(&args.len()) {
+        return Err(Fault::SYNTAX);
+    }
     let mut at = 3;
     let mut min_idle = 0;
     if is(args[3], "idle") {
-        let Some(value) = args.get(4) else { return Err(Fault::SYNTAX) };
         if args.len() < 8 {
             return Err(Fault::SYNTAX);
         }
-        min_idle = number::int_arg(value)?;
+        min_idle = number::int_arg(args[4])?;
         at = 5;
-    }
-    if args.len() < at + 3 || args.len() > at + 4 {
-        return Err(Fault::SYNTAX);
     }
     let count = usize::try_from(number::int_arg(args[at + 2])?).unwrap_or(0);
     let (from, to) = interval(args[at], args[at + 1])?;
