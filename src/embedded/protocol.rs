@@ -48,7 +48,11 @@ impl Parser {
                     };
                     let count = match super::number::integer(&bytes[1..line]) {
                         Some(n) if n <= MAX_ARGS => n,
-                        _ => return Parsed::Broken("Protocol error: invalid multibulk length".to_owned()),
+                        _ => {
+                            return Parsed::Broken(
+                                "Protocol error: invalid multibulk length".to_owned(),
+                            );
+                        }
                     };
                     self.at = line + 2;
                     match usize::try_from(count) {
@@ -86,9 +90,14 @@ impl Parser {
     }
 
     fn bulk_length(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
-        let Some(end) = line(bytes, self.at, "too big bulk count string")? else { return Ok(None) };
+        let Some(end) = line(bytes, self.at, "too big bulk count string")? else {
+            return Ok(None);
+        };
         if bytes[self.at] != b'$' {
-            return Err(format!("Protocol error: expected '$', got '{}'", char::from(bytes[self.at])));
+            return Err(format!(
+                "Protocol error: expected '$', got '{}'",
+                char::from(bytes[self.at])
+            ));
         }
         let len = super::number::integer(&bytes[self.at + 1..end])
             .filter(|n| (0..=MAX_BULK).contains(n))
@@ -121,7 +130,11 @@ impl Parser {
     pub(super) fn args<'a>(&'a self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
         match &self.inline {
             Some(words) => words.iter().map(Vec::as_slice).collect(),
-            None => self.ranges.iter().map(|&(from, to)| &bytes[from..to]).collect(),
+            None => self
+                .ranges
+                .iter()
+                .map(|&(from, to)| &bytes[from..to])
+                .collect(),
         }
     }
 
@@ -234,7 +247,11 @@ mod tests {
             loop {
                 match parser.parse(&buffer) {
                     Parsed::Command(used) => {
-                        found.push(Ok(parser.args(&buffer).into_iter().map(<[u8]>::to_vec).collect()));
+                        found.push(Ok(parser
+                            .args(&buffer)
+                            .into_iter()
+                            .map(<[u8]>::to_vec)
+                            .collect()));
                         parser.reset();
                         buffer.drain(..used);
                     }
@@ -255,7 +272,8 @@ mod tests {
 
     #[test]
     fn commands_inline_and_framed_are_read() {
-        let found = read(&[b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping \"a\\x41\" 'b c'\r\n\r\n*0\r\n*-1\r\n"]);
+        let found =
+            read(&[b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping \"a\\x41\" 'b c'\r\n\r\n*0\r\n*-1\r\n"]);
         assert_eq!(
             found,
             vec![
@@ -271,8 +289,14 @@ mod tests {
             (&b"*x\r\n"[..], "Protocol error: invalid multibulk length"),
             (b"*1\r\n:1\r\n", "Protocol error: expected '$', got ':'"),
             (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
-            (b"*1\r\n$536870913\r\n", "Protocol error: invalid bulk length"),
-            (b"get \"a\r\n", "Protocol error: unbalanced quotes in request"),
+            (
+                b"*1\r\n$536870913\r\n",
+                "Protocol error: invalid bulk length",
+            ),
+            (
+                b"get \"a\r\n",
+                "Protocol error: unbalanced quotes in request",
+            ),
         ] {
             assert_eq!(read(&[bytes]), vec![Err(text.to_owned())]);
         }

@@ -107,7 +107,9 @@ impl Core {
         }
         self.unwatch(slot);
         super::commands::pubsub::forget(self, slot);
-        let Some(client) = self.clients[slot].take() else { return };
+        let Some(client) = self.clients[slot].take() else {
+            return;
+        };
         if let Some(blocked) = &client.blocked {
             self.waiting.remove(slot, blocked);
         }
@@ -154,7 +156,10 @@ impl Core {
     }
 
     pub(super) fn each_client(&self) -> impl Iterator<Item = (usize, &Client)> {
-        self.clients.iter().enumerate().filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
+        self.clients
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
     }
 
     /// Marks a client's output as not handed over yet.
@@ -200,7 +205,9 @@ impl Core {
     }
 
     pub(super) fn unwatch(&mut self, slot: usize) {
-        let Some(client) = self.client(slot) else { return };
+        let Some(client) = self.client(slot) else {
+            return;
+        };
         client.watch_broken = false;
         for place in std::mem::take(&mut client.watched) {
             if let Some(slots) = self.watchers.get_mut(&place.0) {
@@ -233,7 +240,10 @@ impl Core {
             .min()
             .map(|at| at.max(self.swept + SWEEP_EVERY_MS));
         let pause = self.pause.map(|p| p.until);
-        [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
+        [sweep, pause, self.waiting.first_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How long until [`super::session::tick`] has something to do, in real time.
