@@ -43,6 +43,7 @@ impl Control {
     }
 
     /// Moves the engine's clock: keys expire, waits time out, before this returns. `false`: no such engine any more.
+    #[must_use]
     pub fn advance(&self, by: Duration) -> bool {
         self.on_engine(move |core| {
             core.clock.advance(by);
@@ -53,11 +54,13 @@ impl Control {
     }
 
     /// Stops the engine from reading, running and expiring anything, as a frozen server would.
+    #[must_use]
     pub fn pause(&self) -> bool {
         self.on_engine(|core| core.faults.paused = true).is_some()
     }
 
     /// Lets a paused engine go on with what has been sent meanwhile.
+    #[must_use]
     pub fn resume(&self) -> bool {
         self.on_engine(|core| {
             core.faults.paused = false;
@@ -69,6 +72,7 @@ impl Control {
 
     /// Loses the next `n` replies: their commands are executed, and each connection that lost one is cut when the last
     /// of them is lost or when its batch ends.
+    #[must_use]
     pub fn drop_replies(&self, n: usize) -> bool {
         self.on_engine(move |core| core.faults.drop_replies = n)
             .is_some()
@@ -80,18 +84,21 @@ impl Control {
     }
 
     /// Delays every reply by this much real time.
+    #[must_use]
     pub fn latency(&self, by: Duration) -> bool {
         self.on_engine(move |core| core.faults.latency = by)
             .is_some()
     }
 
     /// Refuses writes with READONLY, as a replica after a failover does.
+    #[must_use]
     pub fn readonly(&self, on: bool) -> bool {
         self.on_engine(move |core| core.faults.readonly = on)
             .is_some()
     }
 
     /// Deletes every key of every database.
+    #[must_use]
     pub fn flush(&self) -> bool {
         self.on_engine(|core| {
             for db in 0..core.dbs.len() {
@@ -103,6 +110,7 @@ impl Control {
     }
 
     /// Bounds the estimated memory of keys and values in bytes; `None` (or 0) takes the bound away.
+    #[must_use]
     pub fn max_memory(&self, bytes: Option<u64>) -> bool {
         self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0))
             .is_some()

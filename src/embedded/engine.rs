@@ -17,6 +17,11 @@ use super::duplex::{ClientStream, Pipe};
 use super::session;
 use super::state::Core;
 
+type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
+
+/// Lua and nested replies recurse on this stack.
+const STACK: usize = 16 * 1024 * 1024;
+
 /// What the engine thread is asked to do.
 pub(super) enum Message {
     Open {
@@ -25,7 +30,7 @@ pub(super) enum Message {
     },
     Ready(Arc<Pipe>),
     /// Runs on the engine of that name, or on `None` if there is no such engine.
-    Control(String, Box<dyn FnOnce(Option<&mut Core>) + Send>),
+    Control(String, Act),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,6 +69,7 @@ impl Hub {
         HUB.thread.get_or_init(|| {
             let started = thread::Builder::new()
                 .name("redis-backplane-memory".to_owned())
+                .stack_size(STACK)
                 .spawn(run);
             // Without a thread there is no engine; the process is out of a resource nothing here can give back.
             started
@@ -181,7 +187,10 @@ impl Engines {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Open { pipe, engine } => {
-                let core = self.engines.entry(engine.clone()).or_insert_with(Core::new);
+                let core = self
+                    .engines
+                    .entry(engine.clone())
+                    .or_insert_with(Core::start);
                 let id = pipe.id;
                 let slot = core.attach(pipe);
                 self.pipes.insert(id, (engine, slot));

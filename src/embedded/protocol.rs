@@ -44,7 +44,7 @@ impl Parser {
                     let line = match line(bytes, 0, "too big mbulk count string") {
                         Ok(Some(line)) => line,
                         Ok(None) => return Parsed::Incomplete,
-                        Err(text) => return Parsed::Broken(text.to_owned()),
+                        Err(text) => return Parsed::Broken(text.clone()),
                     };
                     let count = match super::number::integer(&bytes[1..line]) {
                         Some(n) if n <= MAX_ARGS => n,
@@ -153,9 +153,8 @@ fn line(bytes: &[u8], from: usize, too_big: &str) -> Result<Option<usize>, Strin
     let rest = bytes.get(from..).unwrap_or_default();
     match rest.iter().take(MAX_INLINE + 1).position(|&b| b == b'\r') {
         Some(at) if from + at + 1 < bytes.len() => Ok(Some(from + at)),
-        Some(_) => Ok(None),
         None if rest.len() > MAX_INLINE => Err(format!("Protocol error: {too_big}")),
-        None => Ok(None),
+        _ => Ok(None),
     }
 }
 

@@ -134,7 +134,7 @@ impl Reply {
             Reply::Double(n) if resp3 => line(b',', number::double(*n).as_bytes(), out),
             Reply::Double(n) => bulk(number::double(*n).as_bytes(), out),
             Reply::Bool(yes) if resp3 => {
-                out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" })
+                out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" });
             }
             Reply::Bool(yes) => head(b':', i64::from(*yes), out),
             Reply::Verbatim(text) if resp3 => {

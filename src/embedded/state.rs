@@ -79,7 +79,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new() -> Self {
+    pub(super) fn start() -> Self {
         let mut core = Core::default();
         core.dbs.resize_with(DATABASES, Db::default);
         core.now = core.clock.millis();

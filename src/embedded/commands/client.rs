@@ -97,7 +97,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn select(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let db = db_index(args[1], Fault::NOT_INTEGER)?;
+    let db = db_index(args[1], &Fault::NOT_INTEGER)?;
     cx.db = db;
     if cx.mode != super::Mode::Script {
         me(cx)?.db = db;

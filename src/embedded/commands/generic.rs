@@ -83,9 +83,9 @@ pub(super) fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     rename_generic(cx, args, true).map(Reply::flag)
 }
 
-pub(super) fn db_index(arg: &[u8], not_integer: Fault) -> Result<usize, Fault> {
-    let n = number::integer(arg).ok_or(not_integer.clone())?;
-    if i32::try_from(n).is_err() && not_integer == Fault::NOT_INTEGER {
+pub(super) fn db_index(arg: &[u8], not_integer: &Fault) -> Result<usize, Fault> {
+    let n = number::integer(arg).ok_or_else(|| not_integer.clone())?;
+    if i32::try_from(n).is_err() && *not_integer == Fault::NOT_INTEGER {
         return Err(Fault::of(
             "ERR value is out of range, value must between -2147483648 and 2147483647",
         ));
@@ -97,7 +97,7 @@ pub(super) fn db_index(arg: &[u8], not_integer: Fault) -> Result<usize, Fault> {
 }
 
 pub(super) fn r#move(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let to = db_index(args[2], Fault::NOT_INTEGER)?;
+    let to = db_index(args[2], &Fault::NOT_INTEGER)?;
     let from = cx.db;
     if to == from {
         return Err(SAME_OBJECT);
@@ -125,7 +125,7 @@ pub(super) fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         if is(args[i], "replace") {
             replace = true;
         } else if is(args[i], "db") && i + 1 < args.len() {
-            to = db_index(args[i + 1], Fault::NOT_INTEGER)?;
+            to = db_index(args[i + 1], &Fault::NOT_INTEGER)?;
             i += 1;
         } else {
             return Err(Fault::SYNTAX);

@@ -104,13 +104,16 @@ pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     }))
 }
 
+/// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
+const MOST_REPEATS: u64 = 10_000_000;
+
 /// The indexes a random pick of `count` gives: distinct for a positive count, with repeats for a negative one.
 pub(super) fn random_indexes(count: i64, len: usize) -> Vec<usize> {
     if len == 0 {
         return Vec::new();
     }
     let Ok(count) = usize::try_from(count) else {
-        return (0..count.unsigned_abs())
+        return (0..count.unsigned_abs().min(MOST_REPEATS))
             .map(|_| fastrand::usize(..len))
             .collect();
     };

@@ -389,11 +389,11 @@ pub(super) fn brpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 /// The part that LMPOP, BLMPOP, ZMPOP and BZMPOP share: `numkeys key… WHERE [COUNT n]`.
 ///
 /// `WHERE` is read by `end`, before the count is looked at.
-pub(super) fn multi_pop<'a, T>(
-    args: Args<'a>,
+pub(super) fn multi_pop<T>(
+    args: Args<'_>,
     at: usize,
     end: fn(&[u8]) -> Result<T, Fault>,
-) -> Result<(Args<'a>, T, usize), Fault> {
+) -> Result<(Args<'_>, T, usize), Fault> {
     let n = positive(args[at], "ERR numkeys should be greater than 0")?;
     let place = at
         .checked_add(n)

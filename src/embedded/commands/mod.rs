@@ -1,5 +1,10 @@
 //! The commands: one file per family, one table that names them all.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "every handler has the table's signature"
+)]
+
 pub(super) mod client;
 pub(super) mod config;
 mod generic;

@@ -209,9 +209,9 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if let Some(slots) = cx.core.channels.get(channel).cloned() {
         let mut message = Message::new(&[b"message", channel, payload]);
         receivers += slots.len();
-        slots
-            .into_iter()
-            .for_each(|slot| message.send(cx.core, slot));
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
     }
     let matching: Vec<_> = cx
         .core
@@ -223,9 +223,9 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     for (pattern, slots) in matching {
         let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
         receivers += slots.len();
-        slots
-            .into_iter()
-            .for_each(|slot| message.send(cx.core, slot));
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
     }
     Ok(Reply::len(receivers))
 }
@@ -234,9 +234,9 @@ pub(super) fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let slots = cx.core.shards.get(args[1]).cloned().unwrap_or_default();
     let receivers = slots.len();
     let mut message = Message::new(&[b"smessage", args[1], args[2]]);
-    slots
-        .into_iter()
-        .for_each(|slot| message.send(cx.core, slot));
+    for slot in slots {
+        message.send(cx.core, slot);
+    }
     Ok(Reply::len(receivers))
 }
 

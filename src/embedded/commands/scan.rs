@@ -27,7 +27,7 @@ fn cursor(arg: &[u8]) -> Result<u64, Fault> {
         .ok_or(Fault::of("ERR invalid cursor"))
 }
 
-fn options<'a>(args: Args<'a>, keys: bool) -> Result<Options<'a>, Fault> {
+fn options(args: Args<'_>, keys: bool) -> Result<Options<'_>, Fault> {
     let mut options = Options {
         count: 10,
         pattern: None,
@@ -59,9 +59,8 @@ fn options<'a>(args: Args<'a>, keys: bool) -> Result<Options<'a>, Fault> {
 /// The indexes this step visits, and the cursor after it.
 fn step(cursor: u64, count: usize, len: usize) -> (std::ops::Range<usize>, usize) {
     let top = match usize::try_from(cursor) {
-        Ok(0) => len,
-        Ok(n) => n.min(len),
-        Err(_) => len,
+        Ok(n @ 1..) => n.min(len),
+        _ => len,
     };
     let next = top.saturating_sub(count);
     (next..top, next)

@@ -8,7 +8,7 @@ use crate::embedded::scripting::{self, Scripts};
 const NO_SCRIPT: Fault = Fault::of("NOSCRIPT No matching script. Please use EVAL.");
 
 /// Keys and arguments after `numkeys`.
-fn split<'a>(args: Args<'a>) -> Result<(Args<'a>, Args<'a>), Fault> {
+fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
     let n = number::int_arg(args[2])?;
     let rest = &args[3..];
     match usize::try_from(n) {

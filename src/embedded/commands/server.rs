@@ -119,8 +119,8 @@ pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             .filter(|&n| i32::try_from(n).is_ok())
             .ok_or(bad)?;
     }
-    let first = db_index(args[1], Fault::SYNTAX)?;
-    let second = db_index(args[2], Fault::SYNTAX)?;
+    let first = db_index(args[1], &Fault::SYNTAX)?;
+    let second = db_index(args[2], &Fault::SYNTAX)?;
     if first != second {
         cx.core.touch_all(first, Some(second));
         cx.core.touch_all(second, Some(first));

@@ -207,7 +207,7 @@ pub(super) fn sdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// `numkeys key… [LIMIT n]` of SINTERCARD; 0 is no limit.
-fn card_arguments<'a>(args: Args<'a>) -> Result<(Args<'a>, usize), Fault> {
+fn card_arguments(args: Args<'_>) -> Result<(Args<'_>, usize), Fault> {
     let n = positive(args[1], "ERR numkeys should be greater than 0")?;
     let end = 2 + n;
     if n > args.len() - 2 {

@@ -330,6 +330,10 @@ pub(super) fn xrevrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 struct Read<'a> {
     count: Option<usize>,
     /// `Some(None)` blocks for ever.
+    #[expect(
+        clippy::option_option,
+        reason = "not to block, to block for ever, to block until"
+    )]
     block: Option<Option<i64>>,
     group: Option<(&'a [u8], &'a [u8])>,
     no_ack: bool,

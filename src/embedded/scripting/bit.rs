@@ -1,5 +1,10 @@
 //! `bit`: operations on 32-bit integers.
 
+#![expect(
+    clippy::type_complexity,
+    reason = "tables of functions that are read once, below"
+)]
+
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::raise;
@@ -20,7 +25,7 @@ fn operand(lua: &Lua, args: &MultiValue, n: usize, function: &str) -> mlua::Resu
         clippy::cast_possible_truncation,
         reason = "the low half is what is wanted"
     )]
-    Ok((number + 6_755_399_441_055_744.0).to_bits() as u32 as i32)
+    Ok(((number + 6_755_399_441_055_744.0).to_bits() as u32).cast_signed())
 }
 
 pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {

@@ -10,6 +10,8 @@ use crate::embedded::number;
 
 const SAFE_ARRAY: i64 = 10;
 const SPARSE_RATIO: i64 = 2;
+/// However deep a script allows, the thread's stack is not endless.
+const DEEPEST: usize = 4000;
 
 /// What the configuration functions change.
 #[derive(Debug)]
@@ -65,8 +67,10 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
     configure(lua, &cjson, &settings)
 }
 
+type Number = fn(&Settings) -> &Cell<usize>;
+type Flag = fn(&Settings) -> &Cell<bool>;
+
 fn configure(lua: &Lua, cjson: &Table, settings: &Rc<Settings>) -> mlua::Result<Table> {
-    type Number = fn(&Settings) -> &Cell<usize>;
     let numbers: [(&str, Number, usize, usize); 3] = [
         (
             "encode_max_depth",
@@ -106,7 +110,6 @@ fn configure(lua: &Lua, cjson: &Table, settings: &Rc<Settings>) -> mlua::Result<
         })?;
         cjson.raw_set(name, function)?;
     }
-    type Flag = fn(&Settings) -> &Cell<bool>;
     let flags: [(&str, Flag); 3] = [
         ("encode_keep_buffer", |s| &s.keep_buffer),
         ("encode_invalid_numbers", |s| &s.encode_invalid),
@@ -243,7 +246,7 @@ fn write_table(
     out: &mut Vec<u8>,
     depth: usize,
 ) -> mlua::Result<()> {
-    if depth > settings.encode_depth.get() {
+    if depth > settings.encode_depth.get().min(DEEPEST) {
         return Err(raise::string(
             lua,
             format!("Cannot serialise, excessive nesting ({depth})"),
@@ -306,7 +309,7 @@ fn decode(lua: &Lua, settings: &Settings, args: &MultiValue) -> mlua::Result<Val
         lua,
         bytes: &bytes,
         at: 0,
-        max_depth: settings.decode_depth.get(),
+        max_depth: settings.decode_depth.get().min(DEEPEST),
         depth: 0,
     };
     let token = reader.token();

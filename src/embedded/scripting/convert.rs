@@ -127,7 +127,7 @@ pub(super) fn to_reply(value: &Value, resp3: bool, depth: usize) -> Reply {
             clippy::cast_possible_truncation,
             reason = "Redis truncates numbers to integers"
         )]
-        Value::Number(n) => Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_775_8e18 {
+        Value::Number(n) => Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 {
             i64::MIN
         } else {
             *n as i64

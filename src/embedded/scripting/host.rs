@@ -169,7 +169,10 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
     while let Some((source, native, line)) = lua.inspect_stack(level, |frame| {
         let source = frame.source();
         (
-            source.source.map(|s| s.into_owned()).unwrap_or_default(),
+            source
+                .source
+                .map(std::borrow::Cow::into_owned)
+                .unwrap_or_default(),
             source.what == "C",
             frame.current_line(),
         )

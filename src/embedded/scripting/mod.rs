@@ -4,6 +4,11 @@
 //! comes back when the script ends. A script that runs past `lua-time-limit` lets other clients be told BUSY and send
 //! SCRIPT KILL (`watchdog`); one that runs on for [`HARD_LIMIT`] times that long is stopped.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "Lua hands arguments over by value"
+)]
+
 mod bit;
 mod cjson;
 mod cmsgpack;
@@ -33,6 +38,10 @@ const HARD_LIMIT: u32 = 2;
 
 /// A script on its way, with the engine it works on.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a rule of its own for the script"
+)]
 struct Running {
     core: Core,
     slot: usize,

@@ -362,7 +362,7 @@ fn size(lua: &Lua, args: MultiValue) -> mlua::Result<usize> {
     while let Some(item) = format.next()? {
         total += format.padding(&item, total);
         total = total.saturating_add(match item {
-            Item::Integer { size, .. } | Item::Float(size) => size,
+            Item::Integer { size, .. } | Item::Float(size) | Item::Bytes(size @ 1..) => size,
             Item::Terminated => {
                 return Err(raise::argument(
                     lua,
@@ -374,7 +374,6 @@ fn size(lua: &Lua, args: MultiValue) -> mlua::Result<usize> {
             Item::Bytes(0) => {
                 return Err(raise::argument(lua, 1, "size", "variable-length format"));
             }
-            Item::Bytes(size) => size,
             Item::Pad => 1,
             Item::Nothing => 0,
         });
