@@ -219,7 +219,7 @@ describe('a failure of the connection', () => {
     for (const credentials of [{ password: 'wrong' }, {}, { username: 'nobody', password: 'right' }]) {
       const manager = new RedisConnectionManager({ port: server.port, ...credentials });
       const error = await failure(manager.connect());
-      expect(error).toMatchObject({ redisErrorKind: 'auth', delivery: 'not-sent', retryable: false });
+      expect(error).toMatchObject({ redisErrorKind: 'auth', delivery: 'rejected', retryable: false });
       expect(['WRONGPASS', 'NOAUTH']).toContain(error.serverCode);
       expect(manager.state).toBe('failed');
       await manager.disconnect();

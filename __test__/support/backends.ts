@@ -40,7 +40,8 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
         if (kind === 'redis-server') server = await RedisServer.start();
       });
       afterAll(() => server?.[Symbol.asyncDispose]());
-      beforeEach(() => {
+      beforeEach(async () => {
+        await server?.cli('FLUSHALL');
         namespace = `test-${randomUUID().slice(0, 8)}`;
       });
       checkLeaks({ server: () => server, keyPrefix: () => namespace });

@@ -191,7 +191,8 @@ class Pair {
     this.#lanes?.up.stop();
     this.#lanes?.down.stop();
     for (const socket of this.#sockets) {
-      if (socket.connecting) socket.destroy();
+      // libuv refuses to reset a socket while its FIN is on the way, and Node then never closes it.
+      if (socket.connecting || (socket.writableEnded && !socket.writableFinished)) socket.destroy();
       else socket.resetAndDestroy();
     }
   }
