@@ -1,13 +1,5 @@
 /** A team's everyday use of Redis, in a few seconds. On `memory://demo`, or on the server of REDIS_URL. */
-import {
-  createTestRedisConfig,
-  deduplicateEvent,
-  KVStore,
-  memoryControl,
-  once,
-  RedisConnectionManager,
-  RedisError,
-} from 'redis-backplane';
+import { createTestRedisConfig, deduplicateEvent, KVStore, memoryControl, once, RedisConnectionManager, RedisError } from 'redis-backplane';
 
 const url = process.env.REDIS_URL ?? 'memory://demo';
 const show = (what, value) => console.log(`  ${what.padEnd(58)} ${JSON.stringify(value)}`);

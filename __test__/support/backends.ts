@@ -6,7 +6,7 @@ import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
 
 /** Whether `memory://` is built into the addon. */
-export const EMBEDDED_AVAILABLE: boolean = false;
+export const EMBEDDED_AVAILABLE: boolean = true;
 
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
@@ -40,7 +40,8 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
         if (kind === 'redis-server') server = await RedisServer.start();
       });
       afterAll(() => server?.[Symbol.asyncDispose]());
-      beforeEach(() => {
+      beforeEach(async () => {
+        await server?.cli('FLUSHALL');
         namespace = `test-${randomUUID().slice(0, 8)}`;
       });
       checkLeaks({ server: () => server, keyPrefix: () => namespace });
