@@ -474,7 +474,7 @@ function callWithKeys<R>(store: KVStore, number: number, name: string, keys: str
 /** A lone surrogate has no UTF-8; everything else about a key is judged in Rust. */
 function badKey(name: string, key: unknown): RedisError | undefined {
   if (typeof key !== 'string' || key.isWellFormed()) return undefined;
-  return configError(`KVStore.${name}: key`, 'a well-formed string', 'one with a lone surrogate');
+  return new RedisError('config', `KVStore.${name}: key: expected a well-formed string, got one with a lone surrogate`);
 }
 
 /** A {@link KVStore} on `base`. */
