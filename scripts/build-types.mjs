@@ -36,6 +36,8 @@ if (foreign.length > 0) throw new Error(`index.d.ts may import from node: only, 
 
 writeFileSync(output, `/// <reference types="node" />\n${exportInPlace(chunk.code.replace(/^\/\/\/ <reference.*\n/gm, ''))}`);
 
+execFileSync(process.execPath, [tool('biome'), 'format', '--write', output], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+
 /**
  * Puts `export` before each declaration that the closing `export { … }` lists name.
  * @param {string} code

@@ -191,8 +191,10 @@ class Pair {
     this.#lanes?.up.stop();
     this.#lanes?.down.stop();
     for (const socket of this.#sockets) {
-      if (socket.connecting) socket.destroy();
-      else socket.resetAndDestroy();
+      // While its FIN is on the way a socket cannot be reset, and would be left open by trying to.
+      if (!socket.connecting && !socket.writableEnded) socket.resetAndDestroy();
+      // A reset by itself waits until what was written is gone, which a peer that reads nothing never lets happen.
+      socket.destroy();
     }
   }
 }

@@ -162,8 +162,7 @@ impl Actor {
                         Some(self.shared.config.connect_retries)
                     };
                     if is_final(&error) || limit.is_some_and(|limit| attempt >= limit) {
-                        self.give_up(&error);
-                        return None;
+                        return self.give_up(&error);
                     }
                 }
             }
@@ -224,12 +223,25 @@ impl Actor {
         self.answer_connecting(&Ok(()));
     }
 
-    fn give_up(&mut self, error: &Error) {
+    fn give_up(&mut self, error: &Error) -> Option<Stop> {
+        // Who called while the attempt ran shares it, even where the attempt was faster than the call.
+        let mut stop = None;
+        while stop.is_none() {
+            match self.control.try_recv() {
+                Ok(Control::Connect(done)) => self.share_attempt(done),
+                Ok(Control::Close(done)) => {
+                    self.closing.push(done);
+                    stop = Some(Stop::Close);
+                }
+                Err(_) => break,
+            }
+        }
         self.shared.step(state::Event::GiveUp);
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(&error.clone().with_delivery(Delivery::NotSent));
         self.shared.tell(Event::End);
+        stop
     }
 
     fn answer_connecting(&mut self, outcome: &Result<()>) {
@@ -466,6 +478,7 @@ impl Actor {
         if self.shared.step(state::Event::Ended) {
             self.shared.tell(Event::End);
         }
+        self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {
             let _ = done.send(());
         }

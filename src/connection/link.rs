@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use super::config::Config;
 use super::target::{Address, Target};
 use super::tls::Tls;
+use crate::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Both directions of a connection.
@@ -38,12 +39,19 @@ impl Stream for tokio::net::UnixStream {
 
 impl Stream for TlsStream<TcpStream> {}
 
+impl Stream for embedded::ClientStream {
+    fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        Some(embedded::ClientStream::try_write(self, bytes))
+    }
+}
+
 /// A stream to the one server of `config`.
 pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
     match &config.target {
         Target::Tcp(address) => open_tcp(config, address).await,
         Target::Unix(path) => open_unix(path).await,
-        Target::Memory(_) | Target::Sentinel { .. } | Target::Cluster(_) => {
+        Target::Memory(name) => Ok(Box::new(embedded::connect(name.as_deref()))),
+        Target::Sentinel { .. } | Target::Cluster(_) => {
             Err(Error::config("RedisConfig.url: this kind of server is not supported yet"))
         }
     }

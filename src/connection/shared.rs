@@ -49,7 +49,10 @@ pub(super) struct Lane {
 
 struct Inbox {
     requests: Vec<Request>,
+    /// Does the state accept requests?
     open: bool,
+    /// Calls of `disconnect()` that the actor has not answered. While there are some, nothing is accepted.
+    closing: usize,
 }
 
 impl Shared {
@@ -59,7 +62,7 @@ impl Shared {
             metrics: Arc::default(),
             observer,
             state: AtomicU8::new(State::Idle as u8),
-            inbox: Mutex::new(Inbox { requests: Vec::new(), open: true }),
+            inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),
             lane: Mutex::default(),
             arrived: Notify::new(),
             announced: AtomicBool::new(false),
@@ -133,7 +136,7 @@ impl Shared {
     pub(super) fn submit(self: &Arc<Self>, command: Command, sink: Sink) {
         let refused = {
             let mut inbox = lock(&self.inbox);
-            if !inbox.open {
+            if !inbox.open || inbox.closing > 0 {
                 Err((sink, self.closed()))
             } else if let Err(error) = self.room() {
                 Err((sink, error))
@@ -155,9 +158,27 @@ impl Shared {
         self.announce();
     }
 
+    /// Refuses requests from now on, for one call of `disconnect()`.
+    pub(super) fn shut(&self) {
+        lock(&self.inbox).closing += 1;
+    }
+
+    /// So many calls of `disconnect()` are answered; from here on the state alone says whether requests are accepted.
+    pub(super) fn has_closed(&self, calls: usize) {
+        let mut inbox = lock(&self.inbox);
+        inbox.closing = inbox.closing.saturating_sub(calls);
+    }
+
+    /// Are requests refused?
+    pub(super) fn is_shut(&self) -> bool {
+        let inbox = lock(&self.inbox);
+        !inbox.open || inbox.closing > 0
+    }
+
     /// The error of whatever is used after its end.
     pub(super) fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed, format!("the connection manager is {}", self.state().name()))
+        let state = if self.state().is_over() { self.state() } else { State::Closing };
+        Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
     }
 
     /// Is there room for one more request?

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::failure;
 use super::frame::Calls;
 use super::manager;
+use super::memory;
 use super::port::{self, Port, Target};
 use super::raw::{self, Drained};
 use super::verbs::{self, Verbs};
@@ -125,4 +126,13 @@ pub fn metrics(port: u32, manager: u32) -> String {
 #[napi(catch_unwind)]
 pub fn prometheus(port: u32, manager: u32) -> String {
     manager::with(port, manager, |manager| manager.manager.metrics().snapshot().prometheus()).unwrap_or_default()
+}
+
+/// Controls the embedded engine called `name`. Gives `{"value": …}` or `{"error": …}` as JSON.
+#[napi(catch_unwind)]
+pub fn memory(name: String, action: String, given: f64) -> String {
+    match memory::control(&name, &action, given) {
+        Ok(value) => json!({ "value": value }).to_string(),
+        Err(error) => format!("{{\"error\":{}}}", failure::to_json(&error)),
+    }
 }
