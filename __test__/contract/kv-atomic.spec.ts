@@ -234,7 +234,7 @@ describeBackends('KV store, atomically', (backend) => {
       const before = manager.metrics();
       for (let i = 0; i < 3; i++) await kv.getOrSet('k', () => 1, { ttlSec: 100 });
       const after = manager.metrics();
-      expect([after.cacheHits - before.cacheHits, after.cacheMisses - before.cacheMisses]).toEqual([2, 1]);
+      expect([after.redis_cache_hit_total - before.redis_cache_hit_total, after.redis_cache_miss_total - before.redis_cache_miss_total]).toEqual([2, 1]);
     });
 
     test('a stale value is given at once while one caller loads a new one', async () => {

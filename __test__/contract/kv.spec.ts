@@ -382,8 +382,8 @@ describeBackends('KV store', (backend) => {
       expect(await kv.cacheGet('c')).toEqual({ a: 1 });
       expect(await kv.cacheGet('c')).toEqual({ a: 1 });
       const after = manager.metrics();
-      expect(after.cacheHits - before.cacheHits).toBe(2);
-      expect(after.cacheMisses - before.cacheMisses).toBe(1);
+      expect(after.redis_cache_hit_total - before.redis_cache_hit_total).toBe(2);
+      expect(after.redis_cache_miss_total - before.redis_cache_miss_total).toBe(1);
       expect(await kv.ttl('c')).toBeGreaterThan(99);
     });
   });
@@ -477,7 +477,8 @@ describeBackends('KV store', (backend) => {
       const bad: [unknown, RegExp][] = [
         ['', /got a string of 0 characters/],
         ['x'.repeat((1 << 20) + 1), /got a string of 1048577 characters/],
-        ['~lock:a', /does not begin with ~/],
+        ['~lock:a', /no ~ at its begin/],
+        ['a:~b', /or after a colon/],
         ['\ud800', /lone surrogate/],
         [undefined, /got nothing/],
         [null, /got null/],
