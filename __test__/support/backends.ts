@@ -6,7 +6,7 @@ import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
 
 /** Whether `memory://` is built into the addon. */
-export const EMBEDDED_AVAILABLE: boolean = false;
+export const EMBEDDED_AVAILABLE: boolean = true;
 
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
