@@ -122,7 +122,10 @@ describeBackends('once', (backend) => {
       expect(await deduplicateEvent(kv, id, 100)).toBe(false);
     }
     for (const id of ['', 5 as never, undefined as never, null as never]) {
-      expect(await kindAndMessage(deduplicateEvent(kv, id, 100))).toEqual(['config', expect.stringMatching(/^deduplicateEvent: eventId: /)]);
+      expect(await kindAndMessage(deduplicateEvent(kv, id, 100))).toEqual([
+        'config',
+        expect.stringMatching(/^deduplicateEvent: eventId: /),
+      ]);
     }
     expect((await kindAndMessage(deduplicateEvent(kv, '\ud800', 100)))[0]).toBe('config');
     expect((await kindAndMessage(deduplicateEvent(kv, 'a', 0)))[1]).toMatch(/^deduplicateEvent: ttlSec: /);
@@ -169,7 +172,12 @@ describeBackends(
       type Report = { runs: number; ran: number; nulls: number; first: number };
       const reports = (await Promise.all(children.map((child) => child.ended))).map((ended) => ended.lines[1] as Report);
       const sum = (field: keyof Report) => reports.reduce((total, report) => total + report[field], 0);
-      expect({ runs: sum('runs'), ran: sum('ran'), nulls: sum('nulls'), first: sum('first') }).toEqual({ runs: 1, ran: 1, nulls: 999, first: 1 });
+      expect({ runs: sum('runs'), ran: sum('ran'), nulls: sum('nulls'), first: sum('first') }).toEqual({
+        runs: 1,
+        ran: 1,
+        nulls: 999,
+        first: 1,
+      });
     });
 
     test('a process that dies in the middle leaves the key to run out', async () => {

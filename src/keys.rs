@@ -93,9 +93,9 @@ impl Namespace {
     /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
     #[must_use]
     pub fn is_of_kv(&self, full: &[u8]) -> bool {
-        full.strip_prefix(&self.0[..]).and_then(own_part).is_some_and(|part| {
-            [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| part.starts_with(own))
-        })
+        full.strip_prefix(&self.0[..])
+            .and_then(own_part)
+            .is_some_and(|part| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| part.starts_with(own)))
     }
 
     /// A glob pattern for every key of this namespace, ours included.
@@ -121,7 +121,9 @@ impl Namespace {
     fn with(&self, parts: &[&[u8]]) -> Bytes {
         let mut key = BytesMut::with_capacity(self.0.len() + parts.iter().map(|part| part.len()).sum::<usize>());
         key.extend_from_slice(&self.0);
-        parts.iter().for_each(|part| key.extend_from_slice(part));
+        for part in parts {
+            key.extend_from_slice(part);
+        }
         key.freeze()
     }
 }

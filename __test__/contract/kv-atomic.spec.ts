@@ -41,8 +41,8 @@ describeBackends('KV store, atomically', (backend) => {
       expect(await kv.cas('k', null, 1)).toBe(true);
       expect(await kv.cas('k', null, 5)).toBe(false);
       expect(await kv.cas('k', 2, 3)).toBe(false);
-      expect(await kv.cas('k', 1, { a: [1] })).toBe(true);
-      expect(await kv.cas('k', { a: [1] }, 'end')).toBe(true);
+      expect(await kv.cas<unknown>('k', 1, { a: [1] })).toBe(true);
+      expect(await kv.cas<unknown>('k', { a: [1] }, 'end')).toBe(true);
       expect(await kv.get('k')).toBe('end');
     });
 
@@ -70,8 +70,8 @@ describeBackends('KV store, atomically', (backend) => {
         expect(await kv.cas('k', expected, 'next'), text).toBe(true);
       }
       await putRaw('k', '{"a":1,"b":2}');
-      expect(await kv.cas('k', { a: 1 }, 'next')).toBe(false);
-      expect(await kv.cas('k', { a: 1, b: '2' }, 'next')).toBe(false);
+      expect(await kv.cas<unknown>('k', { a: 1 }, 'next')).toBe(false);
+      expect(await kv.cas<unknown>('k', { a: 1, b: '2' }, 'next')).toBe(false);
     });
 
     test('of many with the same expectation exactly one sets', async () => {
@@ -124,7 +124,9 @@ describeBackends('KV store, atomically', (backend) => {
       );
       const stored = (await kv.get<number[]>('k')) as number[];
       expect([...stored].sort((a, b) => a - b)).toEqual(Array.from({ length: 1_000 }, (_, i) => i));
-      expect(results.map((list) => (list as number[]).length).sort((a, b) => a - b)).toEqual(Array.from({ length: 1_000 }, (_, i) => i + 1));
+      expect(results.map((list) => (list as number[]).length).sort((a, b) => a - b)).toEqual(
+        Array.from({ length: 1_000 }, (_, i) => i + 1),
+      );
     });
 
     test('one that throws fails alone', async () => {
@@ -234,7 +236,10 @@ describeBackends('KV store, atomically', (backend) => {
       const before = manager.metrics();
       for (let i = 0; i < 3; i++) await kv.getOrSet('k', () => 1, { ttlSec: 100 });
       const after = manager.metrics();
-      expect([after.redis_cache_hit_total - before.redis_cache_hit_total, after.redis_cache_miss_total - before.redis_cache_miss_total]).toEqual([2, 1]);
+      expect([
+        after.redis_cache_hit_total - before.redis_cache_hit_total,
+        after.redis_cache_miss_total - before.redis_cache_miss_total,
+      ]).toEqual([2, 1]);
     });
 
     test('a stale value is given at once while one caller loads a new one', async () => {

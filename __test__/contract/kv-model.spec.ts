@@ -22,7 +22,8 @@ class Model {
 
   put(key: string, value: unknown, ttlSec: number | 'keep' | undefined): void {
     const kept = this.at(key)?.expires ?? Number.POSITIVE_INFINITY;
-    const expires = ttlSec === 'keep' ? kept : ttlSec === undefined ? Number.POSITIVE_INFINITY : this.now + Math.max(1, Math.round(ttlSec * 1_000));
+    const expires =
+      ttlSec === 'keep' ? kept : ttlSec === undefined ? Number.POSITIVE_INFINITY : this.now + Math.max(1, Math.round(ttlSec * 1_000));
     this.#entries.set(key, { text: JSON.stringify(value), expires });
   }
 
@@ -216,7 +217,8 @@ async function compare(kv: KVStore, sequence: Step[], advance: (ms: number) => v
     if (!exact) continue;
     for (const key of ['a', 'b', '{c}', '\r\n']) {
       const entry = model.at(key);
-      const left = entry === undefined ? null : entry.expires === Number.POSITIVE_INFINITY ? entry.expires : (entry.expires - model.now) / 1e3;
+      const left =
+        entry === undefined ? null : entry.expires === Number.POSITIVE_INFINITY ? entry.expires : (entry.expires - model.now) / 1e3;
       const ttl = await kv.ttl(key);
       if (left === null || left === Number.POSITIVE_INFINITY || ttl === null) expect(ttl, `ttl after ${one.text}`).toBe(left);
       // The engine's clock runs on by itself a little.

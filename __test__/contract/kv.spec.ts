@@ -241,8 +241,16 @@ describeBackends('KV store', (backend) => {
         await refuses(kv.cacheSet('k', 1, ttl), 'config', /^KVStore\.cacheSet: ttlSec: /);
         await refuses(kv.lpushRecent('k', 1, 1, ttl), 'config', /^KVStore\.lpushRecent: ttlSec: /);
         await refuses(kv.expire('k', ttl), 'config', /^KVStore\.expire: ttlSec: /);
-        await refuses(kv.update('k', () => 1, { ttlSec: ttl }), 'config', /^KVStore\.update: ttlSec: /);
-        await refuses(kv.getOrSet('k', () => 1, { ttlSec: ttl }), 'config', /^KVStore\.getOrSet: ttlSec: /);
+        await refuses(
+          kv.update('k', () => 1, { ttlSec: ttl }),
+          'config',
+          /^KVStore\.update: ttlSec: /,
+        );
+        await refuses(
+          kv.getOrSet('k', () => 1, { ttlSec: ttl }),
+          'config',
+          /^KVStore\.getOrSet: ttlSec: /,
+        );
       }
       await refuses(kv.expire('k', undefined as never), 'config', /^KVStore\.expire: ttlSec: .* got nothing/);
       expect(await kv.has('k')).toBe(false);
@@ -460,7 +468,7 @@ describeBackends('KV store', (backend) => {
       for (const [i, key] of hostile.entries()) expect(await kv.get(key)).toBe(i);
       expect(await kv.mget(hostile)).toEqual(hostile.map((_, i) => i));
       for (const key of hostile) {
-        expect(await kv.cas(key, hostile.indexOf(key), { key: 1 })).toBe(true);
+        expect(await kv.cas<unknown>(key, hostile.indexOf(key), { key: 1 })).toBe(true);
         expect(await kv.update(key, () => 'x')).toBe('x');
         expect(await kv.incr(`${key.slice(0, 1_000)}:n`, 1, 100)).toBe(1);
         const lock = await kv.lock(key);
@@ -553,7 +561,11 @@ describeBackends('KV store', (backend) => {
           () => kv.getOrSet('k', () => value, { ttlSec: 1 }),
         ];
         for (const call of calls) {
-          const error = await refuses(call(), 'serialization', /^KVStore\.\w+: (value|expected|next): expected a value that JSON can express/);
+          const error = await refuses(
+            call(),
+            'serialization',
+            /^KVStore\.\w+: (value|expected|next): expected a value that JSON can express/,
+          );
           expect(error.delivery).toBe('not-sent');
         }
       }

@@ -1,6 +1,6 @@
 /** Locks: who holds one, how it is kept, and how its loss is learnt. */
 import { KVStore, type RedisConnectionManager, RedisError } from 'redis-backplane';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { startProcess } from '../support/process.ts';
 import { until, within } from '../support/until.ts';
@@ -150,7 +150,9 @@ describeBackends('lock', (backend) => {
 
   test('bad options are refused by name', async () => {
     for (const leaseMs of [0, 99, -5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, '100' as never, null as never]) {
-      expect((await failure(kv.lock('k', { leaseMs }))).message).toMatch(/^KVStore\.lock: leaseMs: expected a number of milliseconds from 100/);
+      expect((await failure(kv.lock('k', { leaseMs }))).message).toMatch(
+        /^KVStore\.lock: leaseMs: expected a number of milliseconds from 100/,
+      );
     }
     for (const waitMs of [-1, Number.NaN, 2 ** 31, '1' as never]) {
       expect((await failure(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock: waitMs: /);

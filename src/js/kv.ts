@@ -150,7 +150,10 @@ class Inside implements LockHome {
   }
 
   #tell(error: unknown): void {
-    const told = error instanceof RedisError ? error : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
+    const told =
+      error instanceof RedisError
+        ? error
+        : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
     this.manager[internals].emit('error', told);
   }
 }
