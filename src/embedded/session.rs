@@ -128,7 +128,8 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
 
 /// Runs one command of a client and queues its reply.
 fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
-    core.now = core.clock.millis();
+    core.now_micros = core.clock.micros();
+    core.now = core.now_micros / 1000;
     core.stats.commands += 1;
     let reply = admit(core, slot, args);
     match reply {

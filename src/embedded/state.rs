@@ -52,6 +52,8 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     /// Engine time of the command being run.
     pub(super) now: i64,
+    /// The same in microseconds, as `TIME` says it.
+    pub(super) now_micros: i64,
     pub(super) clients: Vec<Option<Client>>,
     free: Vec<usize>,
     open: usize,

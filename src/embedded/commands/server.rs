@@ -67,15 +67,8 @@ pub(super) fn echo(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     // A script's time stands still.
-    let micros = if cx.mode == Mode::Script {
-        cx.now() * 1000
-    } else {
-        cx.core.clock.micros()
-    };
-    Ok(Reply::bulks([
-        (micros / 1_000_000).to_string(),
-        (micros % 1_000_000).to_string(),
-    ]))
+    let micros = if cx.mode == Mode::Script { cx.core.now_micros } else { cx.core.clock.micros() };
+    Ok(Reply::bulks([(micros / 1_000_000).to_string(), (micros % 1_000_000).to_string()]))
 }
 
 pub(super) fn dbsize(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
