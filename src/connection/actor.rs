@@ -126,6 +126,7 @@ impl Actor {
     /// From the first attempt until it gives up (`None`) or is stopped.
     async fn live(&mut self) -> Option<Stop> {
         let mut attempt = 0;
+        let mut failures: u32 = 0;
         let mut was_up = false;
         loop {
             let connected = match self.attempt().await {
@@ -135,6 +136,7 @@ impl Actor {
             match connected {
                 Ok(greeted) => {
                     was_up = true;
+                    failures = 0;
                     let since = Instant::now();
                     self.up(&greeted);
                     match self.serve(greeted).await {
@@ -151,12 +153,13 @@ impl Actor {
                 }
                 Err(error) => {
                     self.shared.failed(&error);
+                    failures = failures.saturating_add(1);
                     let limit = if was_up {
                         self.shared.config.reconnect_attempts
                     } else {
-                        Some(self.shared.config.connect_retries)
+                        Some(self.shared.config.connect_retries.saturating_add(1))
                     };
-                    if is_final(&error) || limit.is_some_and(|limit| attempt >= limit) {
+                    if is_final(&error) || limit.is_some_and(|limit| failures >= limit) {
                         return self.give_up(&error);
                     }
                 }
