@@ -18,7 +18,7 @@ use super::pipeline::{Demand, Pipeline, timed_out};
 use super::request::Request;
 use super::shared::Shared;
 use super::state::{self, State};
-use super::{handshake, link};
+use super::{handshake, link, probe};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
@@ -466,6 +466,9 @@ pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
     let config = &shared.config;
     let limit = config.connect_timeout;
     let attempt = async { handshake::greet(config, link::open(config).await?).await };
+    let attempt = async {
+        if shared.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
+    };
     timeout(limit, attempt).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
     })

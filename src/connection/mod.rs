@@ -9,7 +9,7 @@
 //! | `exclusive` | blocking commands |
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
-//! | `link`, `handshake` | how a stream is opened and introduced |
+//! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
@@ -21,6 +21,7 @@ mod handshake;
 mod link;
 mod manager;
 mod pipeline;
+mod probe;
 mod request;
 mod script;
 pub mod secret;
