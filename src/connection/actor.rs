@@ -310,6 +310,8 @@ impl Actor {
                         if close_at.is_none() {
                             self.shared.step(state::Event::Close);
                             self.shared.interrupt_exclusive();
+                            // Only a closed tracker says when it is empty; `disconnect()` opens it again.
+                            self.shared.exclusive.close();
                             close_at = Some(Instant::now() + close_timeout);
                         }
                     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::actor;
@@ -45,11 +46,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
         opened = actor::connect(shared) => opened,
         () = interrupted.cancelled() => return Err(shared.closed()),
     };
-    let mut wire = Wire {
-        stream: opened.inspect_err(|error| shared.failed(error))?.stream,
-        buffer: BytesMut::with_capacity(4096),
-        reader: Reader::default(),
-    };
+    let mut wire = Wire::new(opened.inspect_err(|error| shared.failed(error))?.stream);
     shared.metrics.connections.add(1);
     let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await {
         Ok(Reply::Int(id)) => Some(id),
@@ -69,8 +66,14 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
         tokio::select! {
             outcome = &mut answer => outcome,
             () = interrupted.cancelled() => {
-                unblock(shared, id);
-                let last_word = timeout(GRACE.min(shared.config.close_timeout), answer).await;
+                let unblocked = async {
+                    let mut unblocking = std::pin::pin!(unblock(shared, id));
+                    tokio::select! {
+                        outcome = &mut answer => outcome,
+                        () = &mut unblocking => answer.await,
+                    }
+                };
+                let last_word = timeout(GRACE.min(shared.config.close_timeout), unblocked).await;
                 match last_word {
                     Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
                     _ => Err(shared.closed().with_delivery(Delivery::MaybeExecuted)),
@@ -82,11 +85,20 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
     outcome
 }
 
-fn unblock(shared: &Arc<Shared>, id: Option<i64>) {
-    if let Some(id) = id {
-        let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
-        let operation = command::spec(b"CLIENT").operation;
-        shared.submit_inside(Command { payload, replies: 1, safe: false, operation, script: None }, Sink::Ignored);
+/// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>) {
+    let Some(id) = id else { return };
+    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
+    let operation = command::spec(b"CLIENT").operation;
+    let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
+    let (sink, answer) = oneshot::channel();
+    shared.submit_inside(command, Sink::Waiter(sink));
+    if matches!(answer.await, Ok(Ok(_))) {
+        return;
+    }
+    if let Ok(greeted) = actor::connect(shared).await {
+        // Where this fails too, the connection is ended all the same.
+        let _ = Wire::new(greeted.stream).ask(&payload).await;
     }
 }
 
@@ -111,6 +123,10 @@ struct Wire {
 }
 
 impl Wire {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default() }
+    }
+
     async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
         let lost = |why: String| {
             Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
