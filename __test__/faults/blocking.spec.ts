@@ -1,7 +1,7 @@
 /** Commands that block: each on a connection of its own, bounded, and without losing what was popped. */
 import { describe, expect, it } from 'vitest';
 import type { RedisServer } from '../support/redis-server.ts';
-import { failureOf, settledAll, useRig } from '../support/rig.ts';
+import { durationOf, failureOf, reaches, settledAll, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();
@@ -76,7 +76,8 @@ describe('a blocking command', () => {
     const manager = rig.manager(server.url);
     const popped = failureOf(manager.command('BLPOP', 'queue', 0));
     await blocked(server, 1);
-    await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+    const clients = await server.clients();
+    await server.cli('CLIENT', 'KILL', 'ID', clients.find((client) => client.cmd === 'blpop')?.id ?? '');
     const error = await popped;
     expect([error.redisErrorKind, error.delivery]).toEqual(['connection', 'maybe-executed']);
     await server.cli('RPUSH', 'queue', 'element');
@@ -94,11 +95,82 @@ describe('a blocking command', () => {
     expect([error.redisErrorKind, error.delivery]).toEqual(['connection', 'not-sent']);
   });
 
+  it('whose connection falls silent before the command was sent rejects as not sent', async () => {
+    const server = await rig.server();
+    const proxy = await rig.proxy(server);
+    await rig.manager(proxy.url).connect();
+    const greeting = proxy.counters.down;
+    for (const more of [-5, 0, 5]) {
+      const manager = rig.manager({ url: proxy.url, connectTimeoutMs: 1_500, keepAliveMs: 60_000 });
+      const before = proxy.counters.down;
+      proxy.set({ down: { pieceBytes: 4, delayMs: 3 } });
+      const popped = failureOf(manager.command('BLPOP', 'queue', 0));
+      await until(() => proxy.counters.down - before >= greeting + more, { what: 'the greeting' });
+      proxy.set({ down: { blackHole: true } });
+      const error = await popped;
+      expect([error.redisErrorKind, error.delivery]).toEqual(['timeout', 'not-sent']);
+      proxy.reset();
+      proxy.heal();
+    }
+  });
+
   it('with an error reply rejects with kind server', async () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
     await manager.command('SET', 'text', 'v');
     expect((await failureOf(manager.command('BLPOP', 'text', 1))).serverCode).toBe('WRONGTYPE');
+  });
+
+  for (const way of ['up', 'down'] as const) {
+    it(`without a timeout, in a black hole ${way === 'up' ? 'towards' : 'from'} the server, is noticed within 2 × keepAliveMs`, async () => {
+      const server = await rig.server();
+      const proxy = await rig.proxy(server);
+      const manager = rig.manager({
+        url: proxy.url,
+        keepAliveMs: 500,
+        commandTimeoutMs: 60_000,
+        reconnect: { minDelayMs: 1, maxDelayMs: 20 },
+      });
+      await manager.connect();
+      const popped = failureOf(manager.command('BLPOP', 'queue', 0));
+      await blocked(server, 1);
+      proxy.set({ [way]: { blackHole: true } });
+      const took = await durationOf(popped);
+      const error = await popped;
+      expect([error.redisErrorKind, error.delivery]).toEqual(['connection', 'maybe-executed']);
+      expect(took).toBeLessThan(2 * 500 + 700);
+      proxy.reset();
+      proxy.heal();
+      await reaches(manager, 'ready');
+    });
+  }
+
+  it('of a user that may use no channel works, though nothing watches it', async () => {
+    const server = await rig.server({ acl: ['poor on >wonder ~* resetchannels +@all -client -publish -subscribe'] });
+    const manager = rig.manager({ url: server.url, username: 'poor', password: 'wonder', keepAliveMs: 50 });
+    const popped = manager.command('BLPOP', 'queue', 1);
+    await blocked(server, 1);
+    expect(await popped).toBeNull();
+    const element = manager.command('BLPOP', 'queue', 0);
+    await blocked(server, 1);
+    await server.cli('RPUSH', 'queue', 'element');
+    expect(await element).toEqual(['queue', 'element']);
+  });
+
+  it('of a user that may subscribe but not publish is not given up either', async () => {
+    const server = await rig.server({ acl: ['poor on >wonder ~* &* +@all -publish'] });
+    const manager = rig.manager({ url: server.url, username: 'poor', password: 'wonder', keepAliveMs: 50 });
+    expect(await manager.command('BLPOP', 'queue', 1)).toBeNull();
+  });
+
+  it('that lives long is not given up while its connection lives', async () => {
+    const server = await rig.server();
+    const manager = rig.manager({ url: server.url, keepAliveMs: 100 });
+    const popped = manager.command('BLPOP', 'queue', 0);
+    await blocked(server, 1);
+    await until(async () => (await server.calls('publish')) > 10, { timeoutMs: 10_000, what: 'many signs of life' });
+    await manager.command('RPUSH', 'queue', 'element');
+    expect(await popped).toEqual(['queue', 'element']);
   });
 });
 

@@ -59,7 +59,8 @@ it('a soak of faults loses nothing, answers nobody wrongly and executes nothing 
 
   const work = async (manager: RedisConnectionManager, worker: string) => {
     while (running) {
-      const id = `${worker}:${(serial += 1)}`;
+      serial += 1;
+      const id = `${worker}:${serial}`;
       const [counted, set, echo] = await Promise.all([
         attempt(manager.command<number>('INCR', `count:${id}`)),
         attempt(manager.command<string>('SET', `value:${id}`, id)),

@@ -6,7 +6,7 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
-//! | `exclusive` | blocking commands |
+//! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
@@ -19,6 +19,7 @@ pub mod event;
 mod exclusive;
 mod handshake;
 mod link;
+mod liveness;
 mod manager;
 mod pipeline;
 mod probe;
