@@ -10,8 +10,16 @@
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 
 use bytes::{Bytes, BytesMut};
+
+/// The channel on which connection `client` of the server is given signs of life; `random` keeps apart the servers that
+/// a replicated message reaches.
+#[must_use]
+pub fn liveness_channel(client: i64, random: u64) -> Bytes {
+    Bytes::from(format!("~alive:{client}:{random:x}"))
+}
 
 /// A prefix of keys and channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
