@@ -325,9 +325,9 @@ fn same(a: &mut Value, b: &mut Value, rule: Option<Normal>) -> bool {
                     continue;
                 };
                 if rule == Normal::Page {
-                    items.sort()
+                    items.sort();
                 } else {
-                    items.sort_pairs()
+                    items.sort_pairs();
                 }
                 value.items[0].text.clear();
             }

@@ -57,12 +57,11 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
                 };
             }
             let mut server = describe(&Reply::Nil);
-            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await {
-                if let Some(version) =
+            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await
+                && let Some(version) =
                     String::from_utf8_lossy(&info).lines().find_map(|l| l.strip_prefix("redis_version:"))
-                {
-                    server.version = version.trim().to_owned();
-                }
+            {
+                version.trim().clone_into(&mut server.version);
             }
             server
         }

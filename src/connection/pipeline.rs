@@ -54,6 +54,7 @@ pub(super) struct Leftovers {
     pub(super) unanswered: Vec<Request>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of one connection")]
 pub(super) struct Pipeline {
     stream: Box<dyn Stream>,
     reader: Reader,
