@@ -17,6 +17,11 @@ use super::duplex::{ClientStream, Pipe};
 use super::session;
 use super::state::Core;
 
+type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
+
+/// Lua and nested replies recurse on this stack.
+const STACK: usize = 16 * 1024 * 1024;
+
 /// What the engine thread is asked to do.
 pub(super) enum Message {
     Open {
@@ -25,7 +30,7 @@ pub(super) enum Message {
     },
     Ready(Arc<Pipe>),
     /// Runs on the engine of that name, or on `None` if there is no such engine.
-    Control(String, Box<dyn FnOnce(Option<&mut Core>) + Send>),
+    Control(String, Act),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,15 +67,24 @@ const LINGER: Duration = Duration::from_micros(20);
 impl Hub {
     pub(super) fn get() -> &'static Hub {
         HUB.thread.get_or_init(|| {
-            let started = thread::Builder::new().name("redis-backplane-memory".to_owned()).spawn(run);
+            let started = thread::Builder::new()
+                .name("redis-backplane-memory".to_owned())
+                .stack_size(STACK)
+                .spawn(run);
             // Without a thread there is no engine; the process is out of a resource nothing here can give back.
-            started.expect("the operating system gives a thread to the embedded engine").thread().clone()
+            started
+                .expect("the operating system gives a thread to the embedded engine")
+                .thread()
+                .clone()
         });
         &HUB
     }
 
     pub(super) fn send(&self, message: Message) {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        self.inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message);
         if self.parked.load(Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
@@ -79,7 +93,10 @@ impl Hub {
     }
 
     fn receive(&self, into: &mut Vec<Message>) {
-        std::mem::swap(into, &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        std::mem::swap(
+            into,
+            &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Parks until something is sent or `at_most` has passed.
@@ -89,14 +106,24 @@ impl Hub {
         }
         let lingering = Instant::now();
         while lingering.elapsed() < LINGER {
-            if !self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            if !self
+                .inbox
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+            {
                 return;
             }
             thread::yield_now();
         }
         self.parked.store(true, Ordering::SeqCst);
         // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
-        if self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if self
+            .inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+        {
             match at_most {
                 None => thread::park(),
                 Some(wait) => thread::park_timeout(wait),
@@ -115,8 +142,13 @@ pub fn connect(name: Option<&str>) -> ClientStream {
     let hub = Hub::get();
     let id = hub.ids.fetch_add(1, Ordering::Relaxed);
     let pipe = Arc::new(Pipe::new(id));
-    let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
-    hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
+    let engine = name.map_or(EngineName::Private(id), |name| {
+        EngineName::Shared(name.to_owned())
+    });
+    hub.send(Message::Open {
+        pipe: Arc::clone(&pipe),
+        engine,
+    });
     ClientStream::new(pipe, hub)
 }
 
@@ -133,10 +165,20 @@ fn run() {
     let mut messages = Vec::new();
     loop {
         HUB.receive(&mut messages);
-        for message in messages.drain(..) {
-            engines.handle(message);
-        }
-        let next = engines.tick();
+        let turn = || {
+            for message in messages.drain(..) {
+                engines.handle(message);
+            }
+            engines.tick()
+        };
+        // A defect outside any one engine costs all engines their data, but never leaves clients waiting for ever.
+        let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+            std::mem::take(&mut engines)
+                .engines
+                .values_mut()
+                .for_each(Core::close_all);
+            None
+        });
         HUB.wait(next);
     }
 }
@@ -145,7 +187,10 @@ impl Engines {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Open { pipe, engine } => {
-                let core = self.engines.entry(engine.clone()).or_insert_with(Core::new);
+                let core = self
+                    .engines
+                    .entry(engine.clone())
+                    .or_insert_with(Core::start);
                 let id = pipe.id;
                 let slot = core.attach(pipe);
                 self.pipes.insert(id, (engine, slot));
@@ -168,7 +213,9 @@ impl Engines {
 
     /// Runs `act` on an engine. A defect that panics costs that engine its clients and data, not the thread.
     fn guarded(&mut self, name: &EngineName, act: impl FnOnce(&mut Core)) {
-        let Some(core) = self.engines.get_mut(name) else { return };
+        let Some(core) = self.engines.get_mut(name) else {
+            return;
+        };
         let sound = catch_unwind(AssertUnwindSafe(|| {
             act(core);
             session::settle(core);
@@ -188,8 +235,12 @@ impl Engines {
     /// Does what time has made due; how long until there is more.
     fn tick(&mut self) -> Option<Duration> {
         let due = |core: &Core| core.next_tick().is_some_and(|wait| wait.is_zero());
-        let names: Vec<EngineName> =
-            self.engines.iter().filter(|(_, core)| due(core)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<EngineName> = self
+            .engines
+            .iter()
+            .filter(|(_, core)| due(core))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in names {
             self.guarded(&name, session::tick);
         }

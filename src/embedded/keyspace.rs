@@ -43,7 +43,11 @@ impl Db {
     /// The entry, unless its time has come; then it is removed, and `expired` is told.
     pub(super) fn live(&mut self, key: &[u8], now: i64, expired: &mut bool) -> Option<&mut Entry> {
         let index = self.keys.get_index_of(key)?;
-        if self.keys.get_index(index).is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at)) {
+        if self
+            .keys
+            .get_index(index)
+            .is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at))
+        {
             self.remove(key);
             *expired = true;
             return None;
@@ -67,7 +71,15 @@ impl Db {
             entry.accessed = now;
         } else {
             self.used += counted;
-            self.keys.insert(key.into(), Entry { value, expire: None, counted, accessed: now });
+            self.keys.insert(
+                key.into(),
+                Entry {
+                    value,
+                    expire: None,
+                    counted,
+                    accessed: now,
+                },
+            );
         }
     }
 
@@ -94,7 +106,9 @@ impl Db {
 
     /// Counts the value again after an edit in place, and removes it if that left it empty.
     pub(super) fn recount(&mut self, key: &[u8]) {
-        let Some(entry) = self.keys.get_mut(key) else { return };
+        let Some(entry) = self.keys.get_mut(key) else {
+            return;
+        };
         if entry.value.is_empty() {
             self.remove(key);
             return;
@@ -109,7 +123,12 @@ impl Db {
     }
 
     pub(super) fn expired_keys(&self, now: i64, limit: usize) -> Vec<Key> {
-        self.expires.iter().take_while(|(at, _)| *at < now).take(limit).map(|(_, k)| Key::clone(k)).collect()
+        self.expires
+            .iter()
+            .take_while(|(at, _)| *at < now)
+            .take(limit)
+            .map(|(_, k)| Key::clone(k))
+            .collect()
     }
 
     pub(super) fn clear(&mut self) {

@@ -45,6 +45,9 @@ mod stream;
 mod value;
 mod zset;
 
+#[cfg(test)]
+mod tests;
+
 pub use control::Control;
 pub use duplex::ClientStream;
 pub use engine::connect;

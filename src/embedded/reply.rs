@@ -58,13 +58,18 @@ impl Fault {
     }
 
     pub(super) fn arity(command: &str) -> Self {
-        Fault::new(format!("ERR wrong number of arguments for '{command}' command"))
+        Fault::new(format!(
+            "ERR wrong number of arguments for '{command}' command"
+        ))
     }
 }
 
 /// What C's `%s` shows of these bytes: Redis writes many names into its errors that way.
 pub(super) fn c_text(bytes: &[u8]) -> &[u8] {
-    bytes.iter().position(|&b| b == 0).map_or(bytes, |at| &bytes[..at])
+    bytes
+        .iter()
+        .position(|&b| b == 0)
+        .map_or(bytes, |at| &bytes[..at])
 }
 
 impl From<Fault> for Reply {
@@ -108,7 +113,10 @@ impl Reply {
             Reply::Status(text) => line(b'+', text, out),
             Reply::Error(text) => {
                 out.push(b'-');
-                out.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+                out.extend(
+                    text.iter()
+                        .map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
+                );
                 out.extend_from_slice(b"\r\n");
             }
             Reply::Int(n) => head(b':', *n, out),
@@ -124,7 +132,9 @@ impl Reply {
             }
             Reply::Double(n) if resp3 => line(b',', number::double(*n).as_bytes(), out),
             Reply::Double(n) => bulk(number::double(*n).as_bytes(), out),
-            Reply::Bool(yes) if resp3 => out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" }),
+            Reply::Bool(yes) if resp3 => {
+                out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" });
+            }
             Reply::Bool(yes) => head(b':', i64::from(*yes), out),
             Reply::Verbatim(text) if resp3 => {
                 head(b'=', i64::try_from(text.len() + 4).unwrap_or(i64::MAX), out);

@@ -22,7 +22,9 @@ pub(super) fn ready(core: &mut Core, slot: usize) {
     if core.faults.paused {
         return;
     }
-    let Some(client) = core.client(slot) else { return };
+    let Some(client) = core.client(slot) else {
+        return;
+    };
     if !receive(client) {
         core.detach(slot);
         return;
@@ -40,7 +42,9 @@ fn receive(client: &mut Client) -> bool {
 
 /// Runs the whole commands a client has sent, until it blocks, closes or has no more.
 fn process(core: &mut Core, slot: usize) {
-    let Some(client) = core.client(slot) else { return };
+    let Some(client) = core.client(slot) else {
+        return;
+    };
     let mut input = std::mem::take(&mut client.input);
     let mut parser = std::mem::take(&mut client.parser);
     let mut start = 0;
@@ -67,7 +71,11 @@ fn process(core: &mut Core, slot: usize) {
             }
             Parsed::Incomplete => break,
             Parsed::Broken(text) => {
-                deliver(core, slot, &Reply::Error(format!("ERR {text}").into_bytes()));
+                deliver(
+                    core,
+                    slot,
+                    &Reply::Error(format!("ERR {text}").into_bytes()),
+                );
                 if let Some(client) = core.client(slot) {
                     client.closing = true;
                 }
@@ -98,7 +106,9 @@ fn process(core: &mut Core, slot: usize) {
 
 /// Whether CLIENT PAUSE holds this command back.
 fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
-    let Some(pause) = core.pause else { return false };
+    let Some(pause) = core.pause else {
+        return false;
+    };
     if core.clock.millis() >= pause.until {
         core.pause = None;
         return false;
@@ -109,7 +119,10 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
     table::find(args).is_ok_and(|spec| {
         spec.may_write() && (!in_multi || spec.name == "exec")
-            || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
+            || spec.name == "exec"
+                && core
+                    .client(slot)
+                    .is_some_and(|c| commands::transaction::writes(c))
     })
 }
 
@@ -132,9 +145,16 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         Ok(spec) => spec,
         Err(fault) => return reject(core, slot, args, fault),
     };
+    if spec.name == "debug"
+        && let Err(fault) = commands::server::check_debug(args)
+    {
+        return reject(core, slot, args, fault);
+    }
     let used = memory::exceeded(core);
     let readonly = core.faults.readonly;
-    let Some(client) = core.client(slot) else { return Reply::Silent };
+    let Some(client) = core.client(slot) else {
+        return Reply::Silent;
+    };
     client.active = now;
     if client.last_command != spec.name {
         spec.name.clone_into(&mut client.last_command);
@@ -150,7 +170,9 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     if readonly && (spec.has(table::WRITE) || exec_writes) {
         return reject(core, slot, args, memory::READONLY);
     }
-    let Some(client) = core.client(slot) else { return Reply::Silent };
+    let Some(client) = core.client(slot) else {
+        return Reply::Silent;
+    };
     if client.is_subscriber() && !client.resp3 && !spec.has(table::WHILE_SUBSCRIBED) {
         let text = format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -161,11 +183,19 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     if let Some(transaction) = &mut client.transaction
         && !spec.has(table::NOT_QUEUED)
     {
-        transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
+        transaction
+            .commands
+            .push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
     }
     let (db, resp3) = (client.db, client.resp3);
-    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
+    let mut cx = Cx {
+        core,
+        slot,
+        db,
+        resp3,
+        mode: Mode::Direct,
+    };
     (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
 }
 
@@ -183,9 +213,14 @@ fn reject(core: &mut Core, slot: usize, args: &[&[u8]], fault: Fault) -> Reply {
 }
 
 fn block(core: &mut Core, slot: usize, wait: super::blocking::Wait) {
-    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else { return };
+    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
+        return;
+    };
     core.waiting.add(slot, client.db, &wait);
-    client.blocked = Some(Blocked { wait, db: client.db });
+    client.blocked = Some(Blocked {
+        wait,
+        db: client.db,
+    });
 }
 
 /// Ends a client's waiting; its further commands run when the current one is through.
@@ -214,13 +249,23 @@ pub(super) fn serve(core: &mut Core) {
 }
 
 fn retry(core: &mut Core, slot: usize) {
-    let Some(client) = core.client(slot) else { return };
-    let Some(blocked) = &client.blocked else { return };
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    let Some(blocked) = &client.blocked else {
+        return;
+    };
     let args = blocked.wait.args.clone();
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let Ok(spec) = table::find(&args) else { return };
-    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
+    let mut cx = Cx {
+        core,
+        slot,
+        db,
+        resp3,
+        mode: Mode::Retry,
+    };
     match (spec.handler)(&mut cx, &args) {
         Ok(Reply::Block(_)) => {}
         outcome => {
@@ -240,7 +285,9 @@ pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
         core.faults.drop_replies -= 1;
     }
     let last = core.faults.drop_replies == 0;
-    let Some(client) = core.client(slot) else { return };
+    let Some(client) = core.client(slot) else {
+        return;
+    };
     if dropped {
         client.lossy = true;
         client.closing = last;
@@ -280,7 +327,9 @@ pub(super) fn settle(core: &mut Core) {
 
 fn flush(core: &mut Core, slot: usize) {
     let latency = core.faults.latency;
-    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else { return };
+    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
+        return;
+    };
     client.marked = false;
     if client.lossy {
         client.output.clear();
@@ -293,13 +342,16 @@ fn flush(core: &mut Core, slot: usize) {
             }
         } else {
             let bytes = std::mem::take(&mut client.output);
-            core.delayed.push_back((Instant::now() + latency, slot, client.id, bytes));
+            core.delayed
+                .push_back((Instant::now() + latency, slot, client.id, bytes));
         }
     }
     if client.lossy && client.closing {
         core.expect_back();
     }
-    let Some(client) = core.client(slot) else { return };
+    let Some(client) = core.client(slot) else {
+        return;
+    };
     if client.closing && (client.lossy || !core.delayed.iter().any(|d| d.1 == slot)) {
         core.detach(slot);
     }
@@ -309,7 +361,9 @@ fn flush(core: &mut Core, slot: usize) {
 pub(super) fn tick(core: &mut Core) {
     core.now = core.clock.millis();
     while core.delayed.front().is_some_and(|d| d.0 <= Instant::now()) {
-        let Some((_, slot, id, mut bytes)) = core.delayed.pop_front() else { break };
+        let Some((_, slot, id, mut bytes)) = core.delayed.pop_front() else {
+            break;
+        };
         if let Some(client) = core.client(slot).filter(|c| c.id == id) {
             client.pipe.give(&mut bytes);
             core.mark(slot);
@@ -324,7 +378,11 @@ pub(super) fn tick(core: &mut Core) {
     }
     core.sweep();
     for slot in core.waiting.overdue(core.now) {
-        let Some(empty) = core.client(slot).and_then(|c| c.blocked.as_ref()).map(|b| b.wait.empty.clone()) else {
+        let Some(empty) = core
+            .client(slot)
+            .and_then(|c| c.blocked.as_ref())
+            .map(|b| b.wait.empty.clone())
+        else {
             continue;
         };
         unblock(core, slot);
@@ -336,7 +394,9 @@ pub(super) fn tick(core: &mut Core) {
 /// Lets every client go on after a pause.
 pub(super) fn resume_all(core: &mut Core) {
     for slot in 0..core.clients.len() {
-        let Some(client) = core.client(slot) else { continue };
+        let Some(client) = core.client(slot) else {
+            continue;
+        };
         if receive(client) {
             core.resumed.push_back(slot);
         } else {

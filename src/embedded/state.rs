@@ -79,7 +79,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new() -> Self {
+    pub(super) fn start() -> Self {
         let mut core = Core::default();
         core.dbs.resize_with(DATABASES, Db::default);
         core.now = core.clock.millis();
@@ -107,7 +107,9 @@ impl Core {
         }
         self.unwatch(slot);
         super::commands::pubsub::forget(self, slot);
-        let Some(client) = self.clients[slot].take() else { return };
+        let Some(client) = self.clients[slot].take() else {
+            return;
+        };
         if let Some(blocked) = &client.blocked {
             self.waiting.remove(slot, blocked);
         }
@@ -154,7 +156,10 @@ impl Core {
     }
 
     pub(super) fn each_client(&self) -> impl Iterator<Item = (usize, &Client)> {
-        self.clients.iter().enumerate().filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
+        self.clients
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
     }
 
     /// Marks a client's output as not handed over yet.
@@ -200,7 +205,9 @@ impl Core {
     }
 
     pub(super) fn unwatch(&mut self, slot: usize) {
-        let Some(client) = self.client(slot) else { return };
+        let Some(client) = self.client(slot) else {
+            return;
+        };
         client.watch_broken = false;
         for place in std::mem::take(&mut client.watched) {
             if let Some(slots) = self.watchers.get_mut(&place.0) {
@@ -229,11 +236,14 @@ impl Core {
         let sweep = self
             .dbs
             .iter()
-            .filter_map(|db| db.expires.first().map(|e| e.0 + 1))
+            .filter_map(|db| db.expires.first().map(|e| e.0.saturating_add(1)))
             .min()
             .map(|at| at.max(self.swept + SWEEP_EVERY_MS));
         let pause = self.pause.map(|p| p.until);
-        [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
+        [sweep, pause, self.waiting.first_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How long until [`super::session::tick`] has something to do, in real time.
@@ -247,7 +257,7 @@ impl Core {
             return delayed;
         }
         let due = self.next_due().map(|at| {
-            let wait = u64::try_from(at - self.clock.millis()).unwrap_or(0);
+            let wait = u64::try_from(at.saturating_sub(self.clock.millis())).unwrap_or(0);
             // A deadline years away is looked at again tomorrow.
             Duration::from_millis(wait.min(86_400_000))
         });

@@ -45,7 +45,11 @@ pub(super) struct Hash {
 
 impl Default for Hash {
     fn default() -> Self {
-        Hash { fields: IndexMap::new(), small: true, bytes: 0 }
+        Hash {
+            fields: IndexMap::new(),
+            small: true,
+            bytes: 0,
+        }
     }
 }
 
@@ -68,8 +72,11 @@ impl Hash {
     }
 
     pub(super) fn remove(&mut self, field: &[u8]) -> bool {
-        let removed =
-            if self.small { self.fields.shift_remove_entry(field) } else { self.fields.swap_remove_entry(field) };
+        let removed = if self.small {
+            self.fields.shift_remove_entry(field)
+        } else {
+            self.fields.swap_remove_entry(field)
+        };
         if let Some((field, value)) = &removed {
             self.bytes -= field.len() + value.len();
         }
@@ -81,7 +88,10 @@ impl Hash {
 #[derive(Debug, Clone)]
 pub(super) enum Set {
     Ints(Vec<i64>),
-    Hashed { members: IndexSet<Bytes>, bytes: usize },
+    Hashed {
+        members: IndexSet<Bytes>,
+        bytes: usize,
+    },
 }
 
 impl Default for Set {
@@ -100,7 +110,9 @@ impl Set {
 
     pub(super) fn contains(&self, member: &[u8]) -> bool {
         match self {
-            Set::Ints(ints) => number::integer(member).is_some_and(|n| ints.binary_search(&n).is_ok()),
+            Set::Ints(ints) => {
+                number::integer(member).is_some_and(|n| ints.binary_search(&n).is_ok())
+            }
             Set::Hashed { members, .. } => members.contains(member),
         }
     }
@@ -108,7 +120,9 @@ impl Set {
     pub(super) fn insert(&mut self, member: &[u8]) -> bool {
         if let Set::Ints(ints) = self {
             if let Some(n) = number::integer(member) {
-                let Err(at) = ints.binary_search(&n) else { return false };
+                let Err(at) = ints.binary_search(&n) else {
+                    return false;
+                };
                 ints.insert(at, n);
                 if ints.len() > INTSET_ENTRIES {
                     self.hash();
@@ -117,7 +131,9 @@ impl Set {
             }
             self.hash();
         }
-        let Set::Hashed { members, bytes } = self else { return false };
+        let Set::Hashed { members, bytes } = self else {
+            return false;
+        };
         let new = !members.contains(member) && members.insert(member.into());
         if new {
             *bytes += member.len();
@@ -127,7 +143,8 @@ impl Set {
 
     fn hash(&mut self) {
         if let Set::Ints(ints) = self {
-            let members: IndexSet<Bytes> = ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
+            let members: IndexSet<Bytes> =
+                ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
             let bytes = members.iter().map(|m| m.len()).sum();
             *self = Set::Hashed { members, bytes };
         }
@@ -169,7 +186,10 @@ impl Set {
 
 impl Value {
     pub(super) fn string(bytes: impl Into<Vec<u8>>) -> Value {
-        Value::Str(Str { bytes: bytes.into(), raw: false })
+        Value::Str(Str {
+            bytes: bytes.into(),
+            raw: false,
+        })
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -190,9 +210,8 @@ impl Value {
             Value::Str(_) => "raw",
             Value::List(_) => "quicklist",
             Value::Hash(h) if h.small => "listpack",
-            Value::Hash(_) => "hashtable",
             Value::Set(Set::Ints(_)) => "intset",
-            Value::Set(Set::Hashed { .. }) => "hashtable",
+            Value::Hash(_) | Value::Set(Set::Hashed { .. }) => "hashtable",
             Value::Zset(z) if z.small => "listpack",
             Value::Zset(_) => "skiplist",
             Value::Stream(_) => "stream",
@@ -216,7 +235,10 @@ impl Value {
             Value::Str(s) => 24 + s.bytes.capacity(),
             // Lists are not counted byte by byte: the first and last element stand for all.
             Value::List(list) => {
-                let sample = list.front().map_or(0, |b| b.len()).max(list.back().map_or(0, |b| b.len()));
+                let sample = list
+                    .front()
+                    .map_or(0, |b| b.len())
+                    .max(list.back().map_or(0, |b| b.len()));
                 32 + list.len() * (24 + sample)
             }
             Value::Hash(hash) => 64 + hash.bytes + hash.fields.len() * 56,

@@ -2,7 +2,7 @@
 
 use super::{Args, Cx, is};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
 /// Sets the time of an existing key; one in the past deletes it.
 pub(super) fn set_deadline(cx: &mut Cx<'_>, key: &[u8], at: i64) {
@@ -14,7 +14,13 @@ pub(super) fn set_deadline(cx: &mut Cx<'_>, key: &[u8], at: i64) {
     }
 }
 
-fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool, absolute: bool) -> Outcome {
+fn expire_generic(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    command: &str,
+    seconds: bool,
+    absolute: bool,
+) -> Outcome {
     let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
     for word in &args[3..] {
         match () {
@@ -22,14 +28,22 @@ fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool,
             () if is(word, "xx") => xx = true,
             () if is(word, "gt") => gt = true,
             () if is(word, "lt") => lt = true,
-            () => return Err(Fault::new([b"ERR Unsupported option ", *word].concat())),
+            () => {
+                return Err(Fault::new(
+                    [b"ERR Unsupported option ", c_text(word)].concat(),
+                ));
+            }
         }
     }
     if nx && (xx || gt || lt) {
-        return Err(Fault::of("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        return Err(Fault::of(
+            "ERR NX and XX, GT or LT options at the same time are not compatible",
+        ));
     }
     if gt && lt {
-        return Err(Fault::of("ERR GT and LT options at the same time are not compatible"));
+        return Err(Fault::of(
+            "ERR GT and LT options at the same time are not compatible",
+        ));
     }
     let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
     let mut at = number::int_arg(args[2])?;
@@ -39,7 +53,9 @@ fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool,
     if !absolute {
         at = at.checked_add(cx.now()).ok_or_else(invalid)?;
     }
-    let Some(current) = cx.entry(args[1]).map(|e| e.expire) else { return Ok(Reply::Int(0)) };
+    let Some(current) = cx.entry(args[1]).map(|e| e.expire) else {
+        return Ok(Reply::Int(0));
+    };
     let refused = nx && current.is_some()
         || xx && current.is_none()
         || gt && current.is_none_or(|c| at <= c)

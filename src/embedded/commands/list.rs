@@ -77,7 +77,11 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &str) -> Outcome {
         ),
     };
     let Some(list) = cx.list(args[1])? else {
-        return Ok(if count.is_some() { Reply::NullArray } else { Reply::Null });
+        return Ok(if count.is_some() {
+            Reply::NullArray
+        } else {
+            Reply::Null
+        });
     };
     let reply = match count {
         None => Reply::bulk_or_null(end.pop(list)),
@@ -89,7 +93,12 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &str) -> Outcome {
 }
 
 fn take(list: &mut List, end: End, n: usize) -> Reply {
-    Reply::Array((0..n.min(list.len())).filter_map(|_| end.pop(list)).map(|i| Reply::Bulk(i.into_vec())).collect())
+    Reply::Array(
+        (0..n.min(list.len()))
+            .filter_map(|_| end.pop(list))
+            .map(|i| Reply::Bulk(i.into_vec()))
+            .collect(),
+    )
 }
 
 pub(super) fn lpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -106,14 +115,22 @@ pub(super) fn llen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 /// An index as Redis counts it, from either end.
 fn position(index: i64, len: usize) -> Option<usize> {
-    let index = if index < 0 { index.checked_add(i64::try_from(len).ok()?)? } else { index };
+    let index = if index < 0 {
+        index.checked_add(i64::try_from(len).ok()?)?
+    } else {
+        index
+    };
     usize::try_from(index).ok().filter(|&i| i < len)
 }
 
 pub(super) fn lindex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let Some(list) = cx.list(args[1])? else { return Ok(Reply::Null) };
+    let Some(list) = cx.list(args[1])? else {
+        return Ok(Reply::Null);
+    };
     let index = number::int_arg(args[2])?;
-    Ok(Reply::bulk_or_null(position(index, list.len()).and_then(|i| list.get(i))))
+    Ok(Reply::bulk_or_null(
+        position(index, list.len()).and_then(|i| list.get(i)),
+    ))
 }
 
 pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -127,14 +144,18 @@ pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn lrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (start, stop) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
-    let Some(list) = cx.list(args[1])? else { return Ok(Reply::Array(Vec::new())) };
+    let Some(list) = cx.list(args[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     let range = clamp(start, stop, list.len()).unwrap_or(0..0);
     Ok(Reply::bulks(list.range(range)))
 }
 
 pub(super) fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (start, stop) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
-    let Some(list) = cx.list(args[1])? else { return Ok(Reply::OK) };
+    let Some(list) = cx.list(args[1])? else {
+        return Ok(Reply::OK);
+    };
     match clamp(start, stop, list.len()) {
         None => list.clear(),
         Some(range) => {
@@ -148,8 +169,14 @@ pub(super) fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let count = number::int_arg(args[2])?;
-    let Some(list) = cx.list(args[1])? else { return Ok(Reply::Int(0)) };
-    let limit = if count == 0 { u64::MAX } else { count.unsigned_abs() };
+    let Some(list) = cx.list(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
+    let limit = if count == 0 {
+        u64::MAX
+    } else {
+        count.unsigned_abs()
+    };
     let mut removed = 0u64;
     let mut keep = |item: &Bytes| {
         let drop = removed < limit && **item == *args[3];
@@ -157,7 +184,11 @@ pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         !drop
     };
     if count < 0 {
-        let mut kept: List = std::mem::take(list).into_iter().rev().filter(|i| keep(i)).collect();
+        let mut kept: List = std::mem::take(list)
+            .into_iter()
+            .rev()
+            .filter(|i| keep(i))
+            .collect();
         kept.make_contiguous().reverse();
         *list = kept;
     } else {
@@ -175,8 +206,12 @@ pub(super) fn linsert(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         w if is(w, "before") => false,
         _ => return Err(Fault::SYNTAX),
     };
-    let Some(list) = cx.list(args[1])? else { return Ok(Reply::Int(0)) };
-    let Some(at) = list.iter().position(|i| **i == *args[3]) else { return Ok(Reply::Int(-1)) };
+    let Some(list) = cx.list(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
+    let Some(at) = list.iter().position(|i| **i == *args[3]) else {
+        return Ok(Reply::Int(-1));
+    };
     list.insert(at + usize::from(after), args[4].into());
     let len = list.len();
     cx.changed(args[1]);
@@ -187,8 +222,14 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (mut rank, mut count, mut max) = (1i64, None, 0usize);
     let mut i = 3;
     while i < args.len() {
-        let Some(value) = args.get(i + 1) else { return Err(Fault::SYNTAX) };
-        let not_negative = |text| number::integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Fault::of(text));
+        let Some(value) = args.get(i + 1) else {
+            return Err(Fault::SYNTAX);
+        };
+        let not_negative = |text| {
+            number::integer(value)
+                .and_then(|n| usize::try_from(n).ok())
+                .ok_or(Fault::of(text))
+        };
         if is(args[i], "rank") {
             rank = number::int_arg(value)?;
             if rank == 0 {
@@ -211,7 +252,11 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         i += 2;
     }
     let Some(list) = cx.list(args[1])? else {
-        return Ok(if count.is_some() { Reply::Array(Vec::new()) } else { Reply::Null });
+        return Ok(if count.is_some() {
+            Reply::Array(Vec::new())
+        } else {
+            Reply::Null
+        });
     };
     let limit = if max == 0 { list.len() } else { max };
     let skip = usize::try_from(rank.unsigned_abs() - 1).unwrap_or(usize::MAX);
@@ -223,9 +268,22 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let fits = |(_, item): &(usize, &Bytes)| ***item == *args[2];
     let items = list.iter().enumerate();
     let found: Vec<usize> = if rank > 0 {
-        items.take(limit).filter(fits).skip(skip).take(wanted).map(|f| f.0).collect()
+        items
+            .take(limit)
+            .filter(fits)
+            .skip(skip)
+            .take(wanted)
+            .map(|f| f.0)
+            .collect()
     } else {
-        items.rev().take(limit).filter(fits).skip(skip).take(wanted).map(|f| f.0).collect()
+        items
+            .rev()
+            .take(limit)
+            .filter(fits)
+            .skip(skip)
+            .take(wanted)
+            .map(|f| f.0)
+            .collect()
     };
     if count.is_some() {
         return Ok(Reply::Array(found.into_iter().map(Reply::len).collect()));
@@ -234,12 +292,20 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Moves one element; `None` when the source is empty.
-fn shift(cx: &mut Cx<'_>, from: &[u8], to: &[u8], pop: End, push: End) -> Result<Option<Reply>, Fault> {
+fn shift(
+    cx: &mut Cx<'_>,
+    from: &[u8],
+    to: &[u8],
+    pop: End,
+    push: End,
+) -> Result<Option<Reply>, Fault> {
     if cx.list(from)?.is_none() {
         return Ok(None);
     }
     cx.list(to)?;
-    let Some(item) = cx.list(from)?.and_then(|list| pop.pop(list)) else { return Ok(None) };
+    let Some(item) = cx.list(from)?.and_then(|list| pop.pop(list)) else {
+        return Ok(None);
+    };
     let reply = Reply::bulk(&item);
     if from == to {
         if let Some(list) = cx.list(from)? {
@@ -263,7 +329,13 @@ pub(super) fn rpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(shift(cx, args[1], args[2], End::Right, End::Left)?.unwrap_or(Reply::Null))
 }
 
-fn shift_or_wait(cx: &mut Cx<'_>, args: Args<'_>, pop: End, push: End, deadline: Option<i64>) -> Outcome {
+fn shift_or_wait(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    pop: End,
+    push: End,
+    deadline: Option<i64>,
+) -> Outcome {
     if !(cx.mode == Mode::Retry && cx.list(args[1]).is_err())
         && let Some(reply) = shift(cx, args[1], args[2], pop, push)?
     {
@@ -315,9 +387,20 @@ pub(super) fn brpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// The part that LMPOP, BLMPOP, ZMPOP and BZMPOP share: `numkeys key… WHERE [COUNT n]`.
-pub(super) fn multi_pop<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, &'a [u8], usize), Fault> {
+///
+/// `WHERE` is read by `end`, before the count is looked at.
+pub(super) fn multi_pop<T>(
+    args: Args<'_>,
+    at: usize,
+    end: fn(&[u8]) -> Result<T, Fault>,
+) -> Result<(Args<'_>, T, usize), Fault> {
     let n = positive(args[at], "ERR numkeys should be greater than 0")?;
-    let place = at.checked_add(n).and_then(|i| i.checked_add(1)).filter(|&i| i < args.len()).ok_or(Fault::SYNTAX)?;
+    let place = at
+        .checked_add(n)
+        .and_then(|i| i.checked_add(1))
+        .filter(|&i| i < args.len())
+        .ok_or(Fault::SYNTAX)?;
+    let end = end(args[place])?;
     let mut count = None;
     let mut i = place + 1;
     while i < args.len() {
@@ -327,10 +410,15 @@ pub(super) fn multi_pop<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, &'a 
         count = Some(positive(args[i + 1], "ERR count should be greater than 0")?);
         i += 2;
     }
-    Ok((&args[at + 1..place], args[place], count.unwrap_or(1)))
+    Ok((&args[at + 1..place], end, count.unwrap_or(1)))
 }
 
-fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<Option<Reply>, Fault> {
+fn pop_first(
+    cx: &mut Cx<'_>,
+    keys: Args<'_>,
+    end: End,
+    count: usize,
+) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
         match cx.list(key) {
@@ -348,15 +436,13 @@ fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<
 }
 
 pub(super) fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (keys, place, count) = multi_pop(args, 1)?;
-    let end = End::parse(place)?;
+    let (keys, end, count) = multi_pop(args, 1, End::parse)?;
     Ok(pop_first(cx, keys, end, count)?.unwrap_or(Reply::NullArray))
 }
 
 pub(super) fn blmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let deadline = timeout(cx, args[1])?;
-    let (keys, place, count) = multi_pop(args, 2)?;
-    let end = End::parse(place)?;
+    let (keys, end, count) = multi_pop(args, 2, End::parse)?;
     match pop_first(cx, keys, end, count)? {
         Some(reply) => Ok(reply),
         None => cx.wait(keys, deadline, Reply::NullArray, args),

@@ -31,10 +31,14 @@ impl Core {
             Kind::Channel => self.channels.entry(name.to_vec()).or_default(),
             Kind::Shard => self.shards.entry(name.to_vec()).or_default(),
             Kind::Pattern => {
-                let at = self.patterns.iter().position(|(p, _)| p == name).unwrap_or_else(|| {
-                    self.patterns.push((name.to_vec(), Vec::new()));
-                    self.patterns.len() - 1
-                });
+                let at = self
+                    .patterns
+                    .iter()
+                    .position(|(p, _)| p == name)
+                    .unwrap_or_else(|| {
+                        self.patterns.push((name.to_vec(), Vec::new()));
+                        self.patterns.len() - 1
+                    });
                 &mut self.patterns[at].1
             }
         }
@@ -54,8 +58,13 @@ impl Core {
 
     /// How many subscriptions of the kind's count the client has.
     fn count(&mut self, kind: Kind, slot: usize) -> Reply {
-        let count =
-            self.client(slot).map_or(0, |c| if kind == Kind::Shard { c.shards.len() } else { c.subscriptions() });
+        let count = self.client(slot).map_or(0, |c| {
+            if kind == Kind::Shard {
+                c.shards.len()
+            } else {
+                c.subscriptions()
+            }
+        });
         Reply::len(count)
     }
 
@@ -71,11 +80,19 @@ impl Core {
 fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if cx.core.names(kind, cx.slot).is_some_and(|known| known.insert(name.to_vec())) {
+        if cx
+            .core
+            .names(kind, cx.slot)
+            .is_some_and(|known| known.insert(name.to_vec()))
+        {
             cx.core.listeners(kind, name).push(cx.slot);
         }
         let count = cx.core.count(kind, cx.slot);
-        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(true)), Reply::bulk(name), count]));
+        replies.push(Reply::Push(vec![
+            Reply::bulk(kind.verb(true)),
+            Reply::bulk(name),
+            count,
+        ]));
     }
     Ok(Reply::Many(replies))
 }
@@ -83,11 +100,18 @@ fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
 fn drop_names(core: &mut Core, slot: usize, names: &[Vec<u8>], kind: Kind) -> Vec<Reply> {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if core.names(kind, slot).is_some_and(|known| known.shift_remove(name)) {
+        if core
+            .names(kind, slot)
+            .is_some_and(|known| known.shift_remove(name))
+        {
             core.unlisten(kind, name, slot);
         }
         let count = core.count(kind, slot);
-        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::bulk(name), count]));
+        replies.push(Reply::Push(vec![
+            Reply::bulk(kind.verb(false)),
+            Reply::bulk(name),
+            count,
+        ]));
     }
     replies
 }
@@ -96,11 +120,18 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
     let names: Vec<Vec<u8>> = if args.len() > 1 {
         args[1..].iter().map(|n| n.to_vec()).collect()
     } else {
-        cx.core.names(kind, cx.slot).map(|n| n.iter().cloned().collect()).unwrap_or_default()
+        cx.core
+            .names(kind, cx.slot)
+            .map(|n| n.iter().cloned().collect())
+            .unwrap_or_default()
     };
     if names.is_empty() {
         let count = cx.core.count(kind, cx.slot);
-        return Ok(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::Null, count]));
+        return Ok(Reply::Push(vec![
+            Reply::bulk(kind.verb(false)),
+            Reply::Null,
+            count,
+        ]));
     }
     Ok(Reply::Many(drop_names(cx.core, cx.slot, &names, kind)))
 }
@@ -108,7 +139,10 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
 /// Ends every subscription of a client that is leaving or resetting.
 pub(in crate::embedded) fn forget(core: &mut Core, slot: usize) {
     for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-        let names: Vec<Vec<u8>> = core.names(kind, slot).map(|n| n.iter().cloned().collect()).unwrap_or_default();
+        let names: Vec<Vec<u8>> = core
+            .names(kind, slot)
+            .map(|n| n.iter().cloned().collect())
+            .unwrap_or_default();
         drop_names(core, slot, &names, kind);
     }
 }
@@ -145,11 +179,16 @@ struct Message {
 
 impl Message {
     fn new(parts: &[&[u8]]) -> Self {
-        Message { reply: Reply::Push(parts.iter().map(Reply::bulk).collect()), encoded: [None, None] }
+        Message {
+            reply: Reply::Push(parts.iter().map(Reply::bulk).collect()),
+            encoded: [None, None],
+        }
     }
 
     fn send(&mut self, core: &mut Core, slot: usize) {
-        let Some(client) = core.client(slot) else { return };
+        let Some(client) = core.client(slot) else {
+            return;
+        };
         if client.lossy {
             return;
         }
@@ -170,13 +209,23 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if let Some(slots) = cx.core.channels.get(channel).cloned() {
         let mut message = Message::new(&[b"message", channel, payload]);
         receivers += slots.len();
-        slots.into_iter().for_each(|slot| message.send(cx.core, slot));
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
     }
-    let matching: Vec<_> = cx.core.patterns.iter().filter(|(p, _)| glob::matches(p, channel)).cloned().collect();
+    let matching: Vec<_> = cx
+        .core
+        .patterns
+        .iter()
+        .filter(|(p, _)| glob::matches(p, channel))
+        .cloned()
+        .collect();
     for (pattern, slots) in matching {
         let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
         receivers += slots.len();
-        slots.into_iter().for_each(|slot| message.send(cx.core, slot));
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
     }
     Ok(Reply::len(receivers))
 }
@@ -185,7 +234,9 @@ pub(super) fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let slots = cx.core.shards.get(args[1]).cloned().unwrap_or_default();
     let receivers = slots.len();
     let mut message = Message::new(&[b"smessage", args[1], args[2]]);
-    slots.into_iter().for_each(|slot| message.send(cx.core, slot));
+    for slot in slots {
+        message.send(cx.core, slot);
+    }
     Ok(Reply::len(receivers))
 }
 
@@ -207,10 +258,20 @@ pub(super) fn pubsub_numpat(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 
 pub(super) fn pubsub_numsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let count = |name: &&[u8]| Reply::len(cx.core.channels.get(*name).map_or(0, Vec::len));
-    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
+    Ok(Reply::Array(
+        args[2..]
+            .iter()
+            .flat_map(|name| [Reply::bulk(name), count(name)])
+            .collect(),
+    ))
 }
 
 pub(super) fn pubsub_shardnumsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let count = |name: &&[u8]| Reply::len(cx.core.shards.get(*name).map_or(0, Vec::len));
-    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
+    Ok(Reply::Array(
+        args[2..]
+            .iter()
+            .flat_map(|name| [Reply::bulk(name), count(name)])
+            .collect(),
+    ))
 }

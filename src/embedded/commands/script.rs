@@ -8,12 +8,14 @@ use crate::embedded::scripting::{self, Scripts};
 const NO_SCRIPT: Fault = Fault::of("NOSCRIPT No matching script. Please use EVAL.");
 
 /// Keys and arguments after `numkeys`.
-fn split<'a>(args: Args<'a>) -> Result<(Args<'a>, Args<'a>), Fault> {
+fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
     let n = number::int_arg(args[2])?;
     let rest = &args[3..];
     match usize::try_from(n) {
         Err(_) => Err(Fault::of("ERR Number of keys can't be negative")),
-        Ok(n) if n > rest.len() => Err(Fault::of("ERR Number of keys can't be greater than number of args")),
+        Ok(n) if n > rest.len() => Err(Fault::of(
+            "ERR Number of keys can't be greater than number of args",
+        )),
         Ok(n) => Ok(rest.split_at(n)),
     }
 }
@@ -60,7 +62,13 @@ pub(super) fn script_load(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn script_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let known = |sha: &&[u8]| Reply::flag(cx.core.scripts.knows(&String::from_utf8_lossy(sha).to_ascii_lowercase()));
+    let known = |sha: &&[u8]| {
+        Reply::flag(
+            cx.core
+                .scripts
+                .knows(&String::from_utf8_lossy(sha).to_ascii_lowercase()),
+        )
+    };
     Ok(Reply::Array(args[2..].iter().map(known).collect()))
 }
 

@@ -16,7 +16,9 @@ pub(super) fn sadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn srem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let Some(set) = cx.set(args[1])? else { return Ok(Reply::Int(0)) };
+    let Some(set) = cx.set(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
     let removed = args[2..].iter().filter(|m| set.remove(m)).count();
     if removed > 0 {
         cx.changed(args[1]);
@@ -29,7 +31,9 @@ pub(super) fn scard(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn sismember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::flag(cx.set(args[1])?.is_some_and(|s| s.contains(args[2]))))
+    Ok(Reply::flag(
+        cx.set(args[1])?.is_some_and(|s| s.contains(args[2])),
+    ))
 }
 
 pub(super) fn smismember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -43,11 +47,15 @@ fn replies(members: Vec<Vec<u8>>) -> Vec<Reply> {
 }
 
 pub(super) fn smembers(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::Set(replies(cx.set(args[1])?.map(|s| s.members()).unwrap_or_default())))
+    Ok(Reply::Set(replies(
+        cx.set(args[1])?.map(|s| s.members()).unwrap_or_default(),
+    )))
 }
 
 pub(super) fn smove(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let Some(held) = cx.set(args[1])?.map(|s| s.contains(args[3])) else { return Ok(Reply::Int(0)) };
+    let Some(held) = cx.set(args[1])?.map(|s| s.contains(args[3])) else {
+        return Ok(Reply::Int(0));
+    };
     cx.set(args[2])?;
     if args[1] == args[2] || !held {
         return Ok(Reply::flag(held));
@@ -74,13 +82,20 @@ pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         ),
     };
     let Some(set) = cx.set(args[1])? else {
-        return Ok(if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null });
+        return Ok(if count.is_some() {
+            Reply::Set(Vec::new())
+        } else {
+            Reply::Null
+        });
     };
     if count == Some(0) {
         return Ok(Reply::Set(Vec::new()));
     }
     let wanted = i64::try_from(count.unwrap_or(1)).unwrap_or(i64::MAX);
-    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len()).into_iter().filter_map(|i| set.at(i)).collect();
+    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len())
+        .into_iter()
+        .filter_map(|i| set.at(i))
+        .collect();
     for member in &picked {
         set.remove(member);
     }
@@ -96,7 +111,9 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Err(Fault::SYNTAX);
     }
     let Some(count) = args.get(2) else {
-        let Some(set) = cx.set(args[1])? else { return Ok(Reply::Null) };
+        let Some(set) = cx.set(args[1])? else {
+            return Ok(Reply::Null);
+        };
         return Ok(Reply::bulk_or_null(set.at(fastrand::usize(..set.len()))));
     };
     let count = number::int_arg(count)?;
@@ -105,8 +122,12 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         ));
     }
-    let Some(set) = cx.set(args[1])? else { return Ok(Reply::Array(Vec::new())) };
-    let picked = random_indexes(count, set.len()).into_iter().filter_map(|i| set.at(i));
+    let Some(set) = cx.set(args[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let picked = random_indexes(count, set.len())
+        .into_iter()
+        .filter_map(|i| set.at(i));
     Ok(Reply::Array(picked.map(Reply::Bulk).collect()))
 }
 
@@ -128,7 +149,11 @@ fn combine(cx: &mut Cx<'_>, keys: Args<'_>, algebra: Algebra) -> Result<Set, Fau
             result.insert(&m);
         }),
         Algebra::Intersection => {
-            let smallest = sets.iter().min_by_key(|s| s.len()).cloned().unwrap_or_default();
+            let smallest = sets
+                .iter()
+                .min_by_key(|s| s.len())
+                .cloned()
+                .unwrap_or_default();
             for member in smallest.members() {
                 if sets.iter().all(|s| s.contains(&member)) {
                     result.insert(&member);
@@ -181,12 +206,14 @@ pub(super) fn sdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     store(cx, args, Algebra::Difference)
 }
 
-/// `numkeys key… [LIMIT n]` of SINTERCARD and ZINTERCARD; 0 is no limit.
-pub(super) fn card_arguments<'a>(args: Args<'a>) -> Result<(Args<'a>, usize), Fault> {
+/// `numkeys key… [LIMIT n]` of SINTERCARD; 0 is no limit.
+fn card_arguments(args: Args<'_>) -> Result<(Args<'_>, usize), Fault> {
     let n = positive(args[1], "ERR numkeys should be greater than 0")?;
     let end = 2 + n;
     if n > args.len() - 2 {
-        return Err(Fault::of("ERR Number of keys can't be greater than number of args"));
+        return Err(Fault::of(
+            "ERR Number of keys can't be greater than number of args",
+        ));
     }
     let mut limit = 0;
     let mut i = end;

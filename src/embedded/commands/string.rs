@@ -35,12 +35,23 @@ enum Expiry<'a> {
     None,
     Keep,
     Persist,
-    In { value: &'a [u8], seconds: bool, absolute: bool },
+    In {
+        value: &'a [u8],
+        seconds: bool,
+        absolute: bool,
+    },
 }
 
 impl Expiry<'_> {
     fn deadline(self, cx: &Cx<'_>, command: &str) -> Result<Option<i64>, Fault> {
-        let Expiry::In { value, seconds, absolute } = self else { return Ok(None) };
+        let Expiry::In {
+            value,
+            seconds,
+            absolute,
+        } = self
+        else {
+            return Ok(None);
+        };
         let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
         let mut at = number::int_arg(value)?;
         if at <= 0 {
@@ -64,7 +75,11 @@ fn expiry_word<'a>(word: &[u8], value: Option<&&'a [u8]>) -> Option<Expiry<'a>> 
         () if is(word, "pxat") => (false, true),
         () => return None,
     };
-    Some(Expiry::In { value: value?, seconds, absolute })
+    Some(Expiry::In {
+        value: value?,
+        seconds,
+        absolute,
+    })
 }
 
 pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -96,7 +111,11 @@ pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if (nx && found.is_some()) || (xx && found.is_none()) {
         return Ok(old.unwrap_or(Reply::Null));
     }
-    let deadline = if expiry == Expiry::Keep { found.flatten() } else { deadline };
+    let deadline = if expiry == Expiry::Keep {
+        found.flatten()
+    } else {
+        deadline
+    };
     put_with_expiry(cx, args[1], args[2], deadline);
     Ok(old.unwrap_or(Reply::OK))
 }
@@ -124,7 +143,9 @@ pub(super) fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         }
         i += 1;
     }
-    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Null) };
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Null);
+    };
     let reply = Reply::bulk(&found.bytes);
     let deadline = expiry.deadline(cx, "getex")?;
     match expiry {
@@ -141,7 +162,11 @@ pub(super) fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn set_for(cx: &mut Cx<'_>, args: Args<'_>, seconds: bool, command: &str) -> Outcome {
-    let expiry = Expiry::In { value: args[2], seconds, absolute: false };
+    let expiry = Expiry::In {
+        value: args[2],
+        seconds,
+        absolute: false,
+    };
     let deadline = expiry.deadline(cx, command)?;
     put_with_expiry(cx, args[1], args[3], deadline);
     Ok(Reply::OK)
@@ -164,7 +189,9 @@ pub(super) fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let values = args[1..].iter().map(|key| Reply::bulk_or_null(cx.string(key).ok().flatten().map(|s| &s.bytes)));
+    let values = args[1..]
+        .iter()
+        .map(|key| Reply::bulk_or_null(cx.string(key).ok().flatten().map(|s| &s.bytes)));
     Ok(Reply::Array(values.collect()))
 }
 
@@ -206,13 +233,23 @@ pub(super) fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
-    let Some(found) = cx.string(args[1])? else { return Ok(Reply::bulk(b"")) };
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::bulk(b""));
+    };
     let len = i64::try_from(found.bytes.len()).unwrap_or(i64::MAX);
     if start < 0 && end < 0 && start > end || len == 0 {
         return Ok(Reply::bulk(b""));
     }
-    let from = if start < 0 { (start.saturating_add(len)).max(0) } else { start };
-    let to = if end < 0 { (end.saturating_add(len)).max(0) } else { end.min(len - 1) };
+    let from = if start < 0 {
+        (start.saturating_add(len)).max(0)
+    } else {
+        start
+    };
+    let to = if end < 0 {
+        (end.saturating_add(len)).max(0)
+    } else {
+        end.min(len - 1)
+    };
     if from > to {
         return Ok(Reply::bulk(b""));
     }
@@ -244,8 +281,14 @@ pub(super) fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn bit_offset(arg: &[u8]) -> Result<usize, Fault> {
-    let offset = number::integer(arg).and_then(|n| usize::try_from(n).ok()).ok_or(BIT_OFFSET)?;
-    if offset >> 3 >= MAX_STRING { Err(BIT_OFFSET) } else { Ok(offset) }
+    let offset = number::integer(arg)
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or(BIT_OFFSET)?;
+    if offset >> 3 >= MAX_STRING {
+        Err(BIT_OFFSET)
+    } else {
+        Ok(offset)
+    }
 }
 
 pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -261,7 +304,11 @@ pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     }
     let mask = 0x80 >> (offset % 8);
     let old = found.bytes[byte] & mask != 0;
-    found.bytes[byte] = if bit { found.bytes[byte] | mask } else { found.bytes[byte] & !mask };
+    found.bytes[byte] = if bit {
+        found.bytes[byte] | mask
+    } else {
+        found.bytes[byte] & !mask
+    };
     found.raw = true;
     cx.changed(args[1]);
     Ok(Reply::flag(old))
@@ -269,11 +316,16 @@ pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn getbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let offset = bit_offset(args[2])?;
-    Ok(Reply::flag(cx.string(args[1])?.is_some_and(|s| bit_at(&s.bytes, offset))))
+    Ok(Reply::flag(
+        cx.string(args[1])?
+            .is_some_and(|s| bit_at(&s.bytes, offset)),
+    ))
 }
 
 fn bit_at(bytes: &[u8], offset: usize) -> bool {
-    bytes.get(offset / 8).is_some_and(|b| b & (0x80 >> (offset % 8)) != 0)
+    bytes
+        .get(offset / 8)
+        .is_some_and(|b| b & (0x80 >> (offset % 8)) != 0)
 }
 
 /// A range of BITCOUNT or BITPOS, in bits.
@@ -296,24 +348,43 @@ fn bit_range(
         return Ok(None);
     }
     let units_i = i64::try_from(units).unwrap_or(i64::MAX);
-    let from = if start < 0 { start.saturating_add(units_i).max(0) } else { start };
-    let to = if end < 0 { end.saturating_add(units_i).max(0) } else { end.min(units_i - 1) };
+    let from = if start < 0 {
+        start.saturating_add(units_i).max(0)
+    } else {
+        start
+    };
+    let to = if end < 0 {
+        end.saturating_add(units_i).max(0)
+    } else {
+        end.min(units_i - 1)
+    };
     if from > to || units == 0 {
         return Ok(None);
     }
-    let (from, to) = (usize::try_from(from).unwrap_or(0), usize::try_from(to).unwrap_or(0));
-    Ok(Some(if in_bits { (from, to + 1) } else { (from * 8, (to + 1) * 8) }))
+    let (from, to) = (
+        usize::try_from(from).unwrap_or(0),
+        usize::try_from(to).unwrap_or(0),
+    );
+    Ok(Some(if in_bits {
+        (from, to + 1)
+    } else {
+        (from * 8, (to + 1) * 8)
+    }))
 }
 
 pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Int(0)) };
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
     let bytes = &found.bytes;
     let range = match args.len() {
         2 => Some((0, bytes.len() * 8)),
         4 | 5 => bit_range(args[2], args.get(3), args.get(4), bytes.len())?,
         _ => return Err(Fault::SYNTAX),
     };
-    Ok(Reply::len(range.map_or(0, |(from, to)| count_bits(bytes, from, to))))
+    Ok(Reply::len(
+        range.map_or(0, |(from, to)| count_bits(bytes, from, to)),
+    ))
 }
 
 fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
@@ -322,7 +393,10 @@ fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
         return (from..to).filter(|&i| bit_at(bytes, i)).count();
     }
     let edge = |range: std::ops::Range<usize>| range.filter(|&i| bit_at(bytes, i)).count();
-    let whole: usize = bytes[first..last].iter().map(|b| b.count_ones() as usize).sum();
+    let whole: usize = bytes[first..last]
+        .iter()
+        .map(|b| b.count_ones() as usize)
+        .sum();
     edge(from..first * 8) + whole + edge(last * 8..to)
 }
 
@@ -332,21 +406,29 @@ pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         1 => true,
         _ => return Err(Fault::of("ERR The bit argument must be 1 or 0.")),
     };
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Int(if wanted { -1 } else { 0 }));
+    };
     if args.len() > 6 {
         return Err(Fault::SYNTAX);
     }
-    let Some(found) = cx.string(args[1])? else { return Ok(Reply::Int(if wanted { -1 } else { 0 })) };
     let bytes = found.bytes.clone();
     let range = match args.get(3) {
         Some(start) => bit_range(start, args.get(4), args.get(5), bytes.len())?,
         None => (!bytes.is_empty()).then_some((0, bytes.len() * 8)),
     };
-    let Some((from, to)) = range else { return Ok(Reply::Int(-1)) };
+    let Some((from, to)) = range else {
+        return Ok(Reply::Int(-1));
+    };
     if let Some(at) = (from..to).find(|&i| bit_at(&bytes, i) == wanted) {
         return Ok(Reply::len(at));
     }
     // A string with no end given is followed by zeros.
-    if !wanted && args.len() < 5 { Ok(Reply::len(to)) } else { Ok(Reply::Int(-1)) }
+    if !wanted && args.len() < 5 {
+        Ok(Reply::len(to))
+    } else {
+        Ok(Reply::Int(-1))
+    }
 }
 
 pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -358,11 +440,17 @@ pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         _ => return Err(Fault::SYNTAX),
     };
     if is(args[1], "not") && args.len() != 4 {
-        return Err(Fault::of("ERR BITOP NOT must be called with a single source key."));
+        return Err(Fault::of(
+            "ERR BITOP NOT must be called with a single source key.",
+        ));
     }
     let mut sources = Vec::new();
     for key in &args[3..] {
-        sources.push(cx.string(key)?.map(|s: &mut Str| s.bytes.clone()).unwrap_or_default());
+        sources.push(
+            cx.string(key)?
+                .map(|s: &mut Str| s.bytes.clone())
+                .unwrap_or_default(),
+        );
     }
     let len = sources.iter().map(Vec::len).max().unwrap_or(0);
     let at = |source: &Vec<u8>, i: usize| source.get(i).copied().unwrap_or(0);
@@ -371,13 +459,21 @@ pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             if sources.len() == 1 && is(args[1], "not") {
                 return op(at(&sources[0], i), 0);
             }
-            sources[1..].iter().fold(at(&sources[0], i), |acc, s| op(acc, at(s, i)))
+            sources[1..]
+                .iter()
+                .fold(at(&sources[0], i), |acc, s| op(acc, at(s, i)))
         })
         .collect();
     if len == 0 {
         cx.remove(args[2]);
     } else {
-        cx.put(args[2], Value::Str(Str { bytes: result, raw: true }));
+        cx.put(
+            args[2],
+            Value::Str(Str {
+                bytes: result,
+                raw: true,
+            }),
+        );
     }
     Ok(Reply::len(len))
 }

@@ -6,15 +6,20 @@ use super::hash::paired;
 use super::list::multi_pop;
 use super::{Args, Cx, Mode, clamp, is, timeout};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::value::Value;
 use crate::embedded::zset::{LexEnd, ScoreEnd, Zset};
 
 fn score_end(arg: &[u8]) -> Result<ScoreEnd, Fault> {
     const BAD: Fault = Fault::of("ERR min or max is not a float");
+    // As `strtod` on a C string: nothing at all is zero, blanks in front do not count.
+    let read = |text: &[u8]| match c_text(text).trim_ascii_start() {
+        b"" => Some(0.0),
+        text => number::float(text),
+    };
     match arg.strip_prefix(b"(") {
-        Some(rest) => number::float(rest).map(ScoreEnd::Exclusive).ok_or(BAD),
-        None => number::float(arg).map(ScoreEnd::Inclusive).ok_or(BAD),
+        Some(rest) => read(rest).map(ScoreEnd::Exclusive).ok_or(BAD),
+        None => read(arg).map(ScoreEnd::Inclusive).ok_or(BAD),
     }
 }
 
@@ -85,39 +90,67 @@ fn run(cx: &mut Cx<'_>, key: &[u8], mut query: Query<'_>) -> Result<Parsed, Faul
         i += 1;
     }
     if limited && limit != -1 && query.by == By::Rank {
-        return Err(Fault::of("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"));
+        return Err(Fault::of(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        ));
     }
     if with_scores && query.by == By::Lex {
-        return Err(Fault::of("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
+        return Err(Fault::of(
+            "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+        ));
     }
-    let (low, high) =
-        if query.reverse && query.by != By::Rank { (query.stop, query.start) } else { (query.start, query.stop) };
+    let (low, high) = if query.reverse && query.by != By::Rank {
+        (query.stop, query.start)
+    } else {
+        (query.start, query.stop)
+    };
     let items = match query.by {
         By::Rank => {
             let (start, stop) = (number::int_arg(low)?, number::int_arg(high)?);
             let range = |z: &Zset| {
                 let range = clamp(start, stop, z.len()).unwrap_or(0..0);
-                if query.reverse { z.len() - range.end..z.len() - range.start } else { range }
+                if query.reverse {
+                    z.len() - range.end..z.len() - range.start
+                } else {
+                    range
+                }
             };
             cx.zset(key)?.map(|z| z.slice(range(z), query.reverse))
         }
         By::Score => {
             let (min, max) = score_range(low, high)?;
-            cx.zset(key)?.map(|z| z.slice(window(z.by_score(min, max), offset, limit, query.reverse), query.reverse))
+            cx.zset(key)?.map(|z| {
+                z.slice(
+                    window(z.by_score(min, max), offset, limit, query.reverse),
+                    query.reverse,
+                )
+            })
         }
         By::Lex => {
             let (min, max) = lex_range(low, high)?;
-            cx.zset(key)?.map(|z| z.slice(window(z.by_lex(&min, &max), offset, limit, query.reverse), query.reverse))
+            cx.zset(key)?.map(|z| {
+                z.slice(
+                    window(z.by_lex(&min, &max), offset, limit, query.reverse),
+                    query.reverse,
+                )
+            })
         }
     };
-    Ok(Parsed { items: items.unwrap_or_default(), with_scores })
+    Ok(Parsed {
+        items: items.unwrap_or_default(),
+        with_scores,
+    })
 }
 
 /// Applies LIMIT to a range of ranks, from the side the reader starts at.
 fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<usize> {
-    let Ok(offset) = usize::try_from(offset) else { return range.start..range.start };
+    let Ok(offset) = usize::try_from(offset) else {
+        return range.start..range.start;
+    };
     let skip = offset.min(range.len());
-    let take = usize::try_from(limit).unwrap_or(usize::MAX).min(range.len() - skip);
+    let take = usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .min(range.len() - skip);
     if reverse {
         let end = range.end - skip;
         end - take..end
@@ -130,13 +163,26 @@ fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<
 /// Members with or without scores, as this reader's protocol shows them.
 pub(super) fn members(items: Vec<(Vec<u8>, f64)>, with_scores: bool, resp3: bool) -> Reply {
     if with_scores {
-        return paired(items.into_iter().map(|(m, s)| (Reply::Bulk(m), Reply::Double(s))), resp3);
+        return paired(
+            items
+                .into_iter()
+                .map(|(m, s)| (Reply::Bulk(m), Reply::Double(s))),
+            resp3,
+        );
     }
     Reply::Array(items.into_iter().map(|(m, _)| Reply::Bulk(m)).collect())
 }
 
 fn show(cx: &mut Cx<'_>, args: Args<'_>, by: By, reverse: bool, full: bool) -> Outcome {
-    let query = Query { by, reverse, start: args[2], stop: args[3], options: &args[4..], full, store: false };
+    let query = Query {
+        by,
+        reverse,
+        start: args[2],
+        stop: args[3],
+        options: &args[4..],
+        full,
+        store: false,
+    };
     let found = run(cx, args[1], query)?;
     Ok(members(found.items, found.with_scores, cx.resp3))
 }
@@ -187,7 +233,11 @@ pub(super) fn zrangestore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 /// Takes elements off one end.
 fn take(zset: &mut Zset, max: bool, count: usize) -> Vec<(Vec<u8>, f64)> {
     let n = count.min(zset.len());
-    let range = if max { zset.len() - n..zset.len() } else { 0..n };
+    let range = if max {
+        zset.len() - n..zset.len()
+    } else {
+        0..n
+    };
     let items = zset.slice(range, max);
     for (member, _) in &items {
         zset.remove(member);
@@ -208,7 +258,9 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, max: bool) -> Outcome {
                 .ok_or(Fault::of("ERR value is out of range, must be positive"))?,
         ),
     };
-    let Some(zset) = cx.zset(args[1])? else { return Ok(Reply::Array(Vec::new())) };
+    let Some(zset) = cx.zset(args[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     let items = take(zset, max, count.unwrap_or(1));
     if !items.is_empty() {
         cx.changed(args[1]);
@@ -237,8 +289,12 @@ fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, max: bool) -> Outcome {
             Ok(Some(zset)) => {
                 let items = take(zset, max, 1);
                 cx.changed(key);
-                let pair = items.into_iter().flat_map(|(m, s)| [Reply::Bulk(m), Reply::Double(s)]);
-                return Ok(Reply::Array([Reply::bulk(key)].into_iter().chain(pair).collect()));
+                let pair = items
+                    .into_iter()
+                    .flat_map(|(m, s)| [Reply::Bulk(m), Reply::Double(s)]);
+                return Ok(Reply::Array(
+                    [Reply::bulk(key)].into_iter().chain(pair).collect(),
+                ));
             }
         }
     }
@@ -261,7 +317,12 @@ fn is_max(place: &[u8]) -> Result<bool, Fault> {
     }
 }
 
-fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result<Option<Reply>, Fault> {
+fn pop_first(
+    cx: &mut Cx<'_>,
+    keys: Args<'_>,
+    max: bool,
+    count: usize,
+) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
         match cx.zset(key) {
@@ -271,7 +332,10 @@ fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result
             Ok(Some(zset)) => {
                 let items = take(zset, max, count);
                 cx.changed(key);
-                return Ok(Some(Reply::Array(vec![Reply::bulk(key), members(items, true, true)])));
+                return Ok(Some(Reply::Array(vec![
+                    Reply::bulk(key),
+                    members(items, true, true),
+                ])));
             }
         }
     }
@@ -279,15 +343,13 @@ fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result
 }
 
 pub(super) fn zmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (keys, place, count) = multi_pop(args, 1)?;
-    let max = is_max(place)?;
+    let (keys, max, count) = multi_pop(args, 1, is_max)?;
     Ok(pop_first(cx, keys, max, count)?.unwrap_or(Reply::NullArray))
 }
 
 pub(super) fn bzmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let deadline = timeout(cx, args[1])?;
-    let (keys, place, count) = multi_pop(args, 2)?;
-    let max = is_max(place)?;
+    let (keys, max, count) = multi_pop(args, 2, is_max)?;
     match pop_first(cx, keys, max, count)? {
         Some(reply) => Ok(reply),
         None => cx.wait(keys, deadline, Reply::NullArray, args),

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::set::card_arguments;
 use super::zset_range::members;
 use super::{Args, Cx, is};
 use crate::embedded::number;
@@ -50,6 +49,21 @@ impl Aggregate {
     }
 }
 
+/// What becomes of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Show,
+    Store,
+    Count,
+}
+
+struct Combined {
+    zset: Zset,
+    with_scores: bool,
+    /// 0: none.
+    limit: usize,
+}
+
 type Scores = HashMap<Vec<u8>, f64>;
 
 fn source(cx: &mut Cx<'_>, key: &[u8]) -> Result<Scores, Fault> {
@@ -62,11 +76,19 @@ fn source(cx: &mut Cx<'_>, key: &[u8]) -> Result<Scores, Fault> {
 }
 
 /// `numkeys key… [WEIGHTS …] [AGGREGATE …] [WITHSCORES]`, starting at `at`.
-fn combine(cx: &mut Cx<'_>, args: Args<'_>, at: usize, algebra: Algebra, store: bool) -> Result<(Zset, bool), Fault> {
+fn combine(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    at: usize,
+    algebra: Algebra,
+    usage: Usage,
+) -> Result<Combined, Fault> {
     let n = number::int_arg(args[at])?;
     let Some(n) = usize::try_from(n).ok().filter(|&n| n > 0) else {
         let command = String::from_utf8_lossy(args[0]).to_lowercase();
-        return Err(Fault::new(format!("ERR at least 1 input key is needed for '{command}' command")));
+        return Err(Fault::new(format!(
+            "ERR at least 1 input key is needed for '{command}' command"
+        )));
     };
     if n > args.len() - at - 1 {
         return Err(Fault::SYNTAX);
@@ -76,16 +98,18 @@ fn combine(cx: &mut Cx<'_>, args: Args<'_>, at: usize, algebra: Algebra, store: 
     for key in keys {
         sources.push(source(cx, key)?);
     }
-    let (mut weights, mut aggregate, mut with_scores) = (vec![1.0; n], Aggregate::Sum, false);
+    let (mut weights, mut aggregate, mut with_scores, mut limit) =
+        (vec![1.0; n], Aggregate::Sum, false, 0);
+    let weighted = algebra != Algebra::Difference && usage != Usage::Count;
     let mut i = at + n + 1;
     while i < args.len() {
         let word = args[i];
-        if algebra != Algebra::Difference && is(word, "weights") && args.len() - i > n {
+        if weighted && is(word, "weights") && args.len() - i > n {
             for (weight, arg) in weights.iter_mut().zip(&args[i + 1..]) {
                 *weight = number::float(arg).ok_or(Fault::of("ERR weight value is not a float"))?;
             }
             i += n;
-        } else if algebra != Algebra::Difference && is(word, "aggregate") && i + 1 < args.len() {
+        } else if weighted && is(word, "aggregate") && i + 1 < args.len() {
             aggregate = match args[i + 1] {
                 w if is(w, "sum") => Aggregate::Sum,
                 w if is(w, "min") => Aggregate::Min,
@@ -93,14 +117,22 @@ fn combine(cx: &mut Cx<'_>, args: Args<'_>, at: usize, algebra: Algebra, store: 
                 _ => return Err(Fault::SYNTAX),
             };
             i += 1;
-        } else if !store && is(word, "withscores") {
+        } else if usage == Usage::Show && is(word, "withscores") {
             with_scores = true;
+        } else if usage == Usage::Count && is(word, "limit") && i + 1 < args.len() {
+            let n = number::integer(args[i + 1]).and_then(|n| usize::try_from(n).ok());
+            limit = n.ok_or(Fault::of("ERR LIMIT can't be negative"))?;
+            i += 1;
         } else {
             return Err(Fault::SYNTAX);
         }
         i += 1;
     }
-    Ok((merge(&sources, &weights, aggregate, algebra), with_scores))
+    Ok(Combined {
+        zset: merge(&sources, &weights, aggregate, algebra),
+        with_scores,
+        limit,
+    })
 }
 
 fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Algebra) -> Zset {
@@ -116,7 +148,10 @@ fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Alg
         for i in order {
             for (member, score) in &sources[i] {
                 let value = weighted(i, *score);
-                scores.entry(member.clone()).and_modify(|s| *s = aggregate.apply(*s, value)).or_insert(value);
+                scores
+                    .entry(member.clone())
+                    .and_modify(|s| *s = aggregate.apply(*s, value))
+                    .or_insert(value);
             }
         }
         for (member, score) in scores {
@@ -151,12 +186,18 @@ fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Alg
 }
 
 fn show(cx: &mut Cx<'_>, args: Args<'_>, algebra: Algebra) -> Outcome {
-    let (zset, with_scores) = combine(cx, args, 1, algebra, false)?;
-    Ok(members(zset.slice(0..zset.len(), false), with_scores, cx.resp3))
+    let Combined {
+        zset, with_scores, ..
+    } = combine(cx, args, 1, algebra, Usage::Show)?;
+    Ok(members(
+        zset.slice(0..zset.len(), false),
+        with_scores,
+        cx.resp3,
+    ))
 }
 
 fn store(cx: &mut Cx<'_>, args: Args<'_>, algebra: Algebra) -> Outcome {
-    let (zset, _) = combine(cx, args, 2, algebra, true)?;
+    let zset = combine(cx, args, 2, algebra, Usage::Store)?.zset;
     let len = zset.len();
     cx.put_or_remove(args[1], Value::Zset(zset));
     Ok(Reply::len(len))
@@ -187,11 +228,7 @@ pub(super) fn zdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn zintercard(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (keys, limit) = card_arguments(args)?;
-    let mut sources = Vec::new();
-    for key in keys {
-        sources.push(source(cx, key)?);
-    }
-    let len = merge(&sources, &vec![1.0; sources.len()], Aggregate::Sum, Algebra::Intersection).len();
+    let Combined { zset, limit, .. } = combine(cx, args, 1, Algebra::Intersection, Usage::Count)?;
+    let len = zset.len();
     Ok(Reply::len(if limit > 0 { len.min(limit) } else { len }))
 }
