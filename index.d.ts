@@ -426,7 +426,7 @@ export interface GetOrSetOptions {
  *
  * Of every method:
  *
- * - A key is a string of 1 byte to 1 MiB that does not begin with `~`.
+ * - A key is a string of 1 byte to 1 MiB. `~` at its begin or after a colon is refused: such keys are this package's own.
  * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
  *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
  *   out (`null` in an array), `NaN` and infinities become `null`.
@@ -517,7 +517,7 @@ export declare class KVStore {
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
    * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. Keys that begin with `~` and keys that are not UTF-8 are left out.
+   * twice. This package's own keys (`~`) and keys that are not UTF-8 are left out.
    */
   scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
   /**

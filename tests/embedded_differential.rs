@@ -37,68 +37,28 @@ const ALLOWED: &[(&str, Normal, &str)] = &[
     ("sunion", Normal::Sorted, "a set has no order"),
     ("sinter", Normal::Sorted, "a set has no order"),
     ("sdiff", Normal::Sorted, "a set has no order"),
-    (
-        "spop",
-        Normal::Sorted,
-        "random; generated only where all members are popped",
-    ),
-    (
-        "srandmember",
-        Normal::Sorted,
-        "random; generated only where all members are asked for",
-    ),
+    ("spop", Normal::Sorted, "random; generated only where all members are popped"),
+    ("srandmember", Normal::Sorted, "random; generated only where all members are asked for"),
     ("keys", Normal::Sorted, "the keyspace has no order"),
     ("hgetall", Normal::SortedPairs, "a large hash has no order"),
     ("hkeys", Normal::Sorted, "a large hash has no order"),
     ("hvals", Normal::Sorted, "a large hash has no order"),
-    (
-        "hrandfield",
-        Normal::Sorted,
-        "random; generated only where all fields are asked for",
-    ),
-    (
-        "zrandmember",
-        Normal::Sorted,
-        "random; generated only where all members are asked for",
-    ),
-    (
-        "scan",
-        Normal::Page,
-        "the order and the cursor are the server's own",
-    ),
-    (
-        "sscan",
-        Normal::Page,
-        "the order and the cursor are the server's own",
-    ),
-    (
-        "hscan",
-        Normal::PagePairs,
-        "the order and the cursor are the server's own",
-    ),
-    (
-        "zscan",
-        Normal::PagePairs,
-        "the order and the cursor are the server's own",
-    ),
+    ("hrandfield", Normal::Sorted, "random; generated only where all fields are asked for"),
+    ("zrandmember", Normal::Sorted, "random; generated only where all members are asked for"),
+    ("scan", Normal::Page, "the order and the cursor are the server's own"),
+    ("sscan", Normal::Page, "the order and the cursor are the server's own"),
+    ("hscan", Normal::PagePairs, "the order and the cursor are the server's own"),
+    ("zscan", Normal::PagePairs, "the order and the cursor are the server's own"),
     ("ttl", Normal::Near(1), "two clocks"),
     ("pttl", Normal::Near(2000), "two clocks"),
     ("expiretime", Normal::Near(2), "two clocks"),
     ("pexpiretime", Normal::Near(2000), "two clocks"),
     ("time", Normal::Kind, "two clocks"),
-    (
-        "object",
-        Normal::Kind,
-        "idle times and reference counts are internals",
-    ),
+    ("object", Normal::Kind, "idle times and reference counts are internals"),
     ("hello", Normal::Shape, "client ids differ"),
     ("client", Normal::Kind, "ids, addresses and buffers differ"),
     ("memory", Normal::Kind, "an estimate"),
-    (
-        "xinfo",
-        Normal::Shape,
-        "idle times, seen times and radix tree nodes are internals",
-    ),
+    ("xinfo", Normal::Shape, "idle times, seen times and radix tree nodes are internals"),
     ("xpending", Normal::Shape, "idle times"),
     ("config", Normal::SortedPairs, "an order of its own"),
     ("dbsize", Normal::Near(0), "compared as it is"),
@@ -115,11 +75,7 @@ struct Value {
 impl Value {
     fn show(&self, out: &mut String) {
         out.push(char::from(self.kind));
-        out.push_str(
-            &String::from_utf8_lossy(&self.text)
-                .escape_debug()
-                .to_string(),
-        );
+        out.push_str(&String::from_utf8_lossy(&self.text).escape_debug().to_string());
         if matches!(self.kind, b'*' | b'%' | b'~' | b'>') {
             out.push('[');
             for item in &self.items {
@@ -161,11 +117,7 @@ fn parse(bytes: &[u8]) -> Option<(Value, usize)> {
     let head = &bytes[1..end];
     let mut at = end + 2;
     let number = || std::str::from_utf8(head).unwrap().parse::<i64>().unwrap();
-    let mut value = Value {
-        kind,
-        text: Vec::new(),
-        items: Vec::new(),
-    };
+    let mut value = Value { kind, text: Vec::new(), items: Vec::new() };
     match kind {
         b'$' | b'=' if number() >= 0 => {
             let len = usize::try_from(number()).unwrap();
@@ -195,13 +147,10 @@ struct Server {
 
 impl Server {
     fn start(number: u64) -> Server {
-        let dir = std::env::temp_dir().join(format!(
-            "embedded-differential-{}-{number}",
-            std::process::id()
-        ));
+        let dir = std::env::temp_dir().join(format!("embedded-differential-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .args(["--port", "0", "--save", "", "--slowlog-log-slower-than", "-1", "--unixsocket"])
             .arg(dir.join("socket"))
             .arg("--dir")
             .arg(&dir)
@@ -217,9 +166,7 @@ impl Server {
         loop {
             match UnixStream::connect(self.dir.join("socket")) {
                 Ok(stream) => {
-                    stream
-                        .set_read_timeout(Some(Duration::from_secs(10)))
-                        .unwrap();
+                    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                     return stream;
                 }
                 Err(_) if Instant::now() < deadline => std::thread::yield_now(),
@@ -279,10 +226,7 @@ impl Pair {
     fn start(number: u64) -> Pair {
         Pair {
             server: Server::start(number),
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }
     }
 
@@ -334,26 +278,16 @@ impl Pair {
         let mut reply = 1;
         for (i, command) in commands.iter().enumerate() {
             let name = String::from_utf8_lossy(&command[0]).to_lowercase();
-            let rule = ALLOWED
-                .iter()
-                .find(|rule| rule.0 == name)
-                .map(|rule| rule.1);
+            let rule = ALLOWED.iter().find(|rule| rule.0 == name).map(|rule| rule.1);
             let (Some(a), Some(b)) = (expected.get_mut(reply), got.get_mut(reply)) else {
-                return Some((
-                    i,
-                    format!("{} replies", expected.len()),
-                    format!("{} replies", got.len()),
-                ));
+                return Some((i, format!("{} replies", expected.len()), format!("{} replies", got.len())));
             };
             reply += 1;
             if !same(a, b, rule) {
                 return Some((i, a.shown(), b.shown()));
             }
         }
-        let (a, b) = (
-            &expected[reply.min(expected.len())..],
-            &got[reply.min(got.len())..],
-        );
+        let (a, b) = (&expected[reply.min(expected.len())..], &got[reply.min(got.len())..]);
         (a != b).then(|| (commands.len(), format!("{a:?}"), format!("{b:?}")))
     }
 
@@ -408,9 +342,7 @@ fn same(a: &mut Value, b: &mut Value, rule: Option<Normal>) -> bool {
             }
         }
         Some(Normal::Kind) => return a.kind == b.kind,
-        Some(Normal::Shape) => [a as &mut Value, b]
-            .into_iter()
-            .for_each(Value::erase_numbers),
+        Some(Normal::Shape) => [a as &mut Value, b].into_iter().for_each(Value::erase_numbers),
     }
     a == b
 }
@@ -728,17 +660,7 @@ const TEMPLATES: &[(&str, &[&str])] = &[
             "debug V",
         ],
     ),
-    (
-        "e",
-        &[
-            "eval B 1 K V V",
-            "eval B 2 K K V V",
-            "eval B 1 K F D",
-            "eval_ro B 1 K V V",
-            "eval B N K",
-            "eval B 0",
-        ],
-    ),
+    ("e", &["eval B 1 K V V", "eval B 2 K K V V", "eval B 1 K F D", "eval_ro B 1 K V V", "eval B N K", "eval B 0"]),
 ];
 
 /// Scripts that see their arguments as keys and values of any type.
@@ -906,46 +828,21 @@ impl Generator {
             "K" => return self.key(),
             "V" => return self.value(),
             "B" => return self.pick(SCRIPTS).as_bytes().to_vec(),
-            "F" => self
-                .pick(&["a", "b", "c", "d", "", "10", "7", "-1", "long-member-name"])
-                .to_owned(),
-            "I" => self
-                .pick(&[
-                    "0",
-                    "1",
-                    "-1",
-                    "5",
-                    "100",
-                    "9223372036854775807",
-                    "-9223372036854775808",
-                    "x",
-                ])
-                .to_owned(),
-            "N" => self
-                .pick(&["0", "1", "2", "3", "5", "-1", "-2", "-100", "10"])
-                .to_owned(),
-            "D" => self
-                .pick(&[
-                    "0", "1", "2.5", "-1", "1e3", "inf", "-inf", "0.1", "3", "x", "1000000",
-                ])
-                .to_owned(),
+            "F" => self.pick(&["a", "b", "c", "d", "", "10", "7", "-1", "long-member-name"]).to_owned(),
+            "I" => {
+                self.pick(&["0", "1", "-1", "5", "100", "9223372036854775807", "-9223372036854775808", "x"]).to_owned()
+            }
+            "N" => self.pick(&["0", "1", "2", "3", "5", "-1", "-2", "-100", "10"]).to_owned(),
+            "D" => self.pick(&["0", "1", "2.5", "-1", "1e3", "inf", "-inf", "0.1", "3", "x", "1000000"]).to_owned(),
             "G" => self.pick(&["g1", "g2"]).to_owned(),
             "C" => self.pick(&["c1", "c2"]).to_owned(),
-            "X" => self
-                .pick(&[
-                    "1-1", "2-2", "3", "5-*", "0", "7-0", "1-2", "9-9", "4-0", "6-1", "0-0", "bad",
-                ])
-                .to_owned(),
-            "E" => self
-                .pick(&["100", "10000", "5000", "0", "-1", "99999999999999999"])
-                .to_owned(),
+            "X" => {
+                self.pick(&["1-1", "2-2", "3", "5-*", "0", "7-0", "1-2", "9-9", "4-0", "6-1", "0-0", "bad"]).to_owned()
+            }
+            "E" => self.pick(&["100", "10000", "5000", "0", "-1", "99999999999999999"]).to_owned(),
             "P" => self.pick(&["100000", "9999999", "0", "-5"]).to_owned(),
-            "R" => self
-                .pick(&["*", "s*", "?1", "[a-c]*", "*\\**", "nothing", ""])
-                .to_owned(),
-            "L" => self
-                .pick(&["-inf", "+inf", "0", "(1", "2.5", "(inf", "x"])
-                .to_owned(),
+            "R" => self.pick(&["*", "s*", "?1", "[a-c]*", "*\\**", "nothing", ""]).to_owned(),
+            "L" => self.pick(&["-inf", "+inf", "0", "(1", "2.5", "(inf", "x"]).to_owned(),
             "M" => self.pick(&["-", "+", "[a", "(b", "[c", "x"]).to_owned(),
             "(X" => return [b"(".to_vec(), self.token("X")].concat(),
             literal => literal.to_owned(),
@@ -968,11 +865,7 @@ impl Generator {
             let choice = self.pick(&choices);
             args.push(self.token(choice));
         }
-        let mutation = if *family == "y" && args[0] == b"zadd" {
-            99
-        } else {
-            self.rng.u8(..100)
-        };
+        let mutation = if *family == "y" && args[0] == b"zadd" { 99 } else { self.rng.u8(..100) };
         match mutation {
             0..2 if args.len() > 1 => {
                 args.pop();
@@ -1000,11 +893,7 @@ impl Generator {
 /// Leaves out what two servers cannot agree on by chance, or what would hold the test up.
 fn comparable(args: &Args) -> bool {
     let name = String::from_utf8_lossy(&args[0]).to_lowercase();
-    let word = |i: usize| {
-        args.get(i)
-            .map(|a| String::from_utf8_lossy(a).to_lowercase())
-            .unwrap_or_default()
-    };
+    let word = |i: usize| args.get(i).map(|a| String::from_utf8_lossy(a).to_lowercase()).unwrap_or_default();
     match name.as_str() {
         // Timeouts that mutation turned into an eternity.
         "blpop" | "brpop" | "blmove" | "brpoplpush" | "bzpopmin" | "bzpopmax" => {
@@ -1012,27 +901,20 @@ fn comparable(args: &Args) -> bool {
         }
         "blmpop" | "bzmpop" => word(1) == "0.01",
         "wait" => word(1) == "0",
-        "xread" | "xreadgroup" => !args
-            .iter()
-            .enumerate()
-            .any(|(i, a)| a == b"block" && word(i + 1) != "10"),
+        "xread" | "xreadgroup" => !args.iter().enumerate().any(|(i, a)| a == b"block" && word(i + 1) != "10"),
         // Random picks unless everything is asked for.
         "spop" | "srandmember" | "hrandfield" | "zrandmember" => word(2) == "1000",
         // Ids from the clock.
         "xadd" => !args.iter().any(|a| a == b"*"),
-        "config" if word(1) == "get" => args[2..]
-            .iter()
-            .all(|a| [&b"maxmemory"[..], b"save", b"hz"].contains(&a.as_slice())),
+        "config" if word(1) == "get" => {
+            args[2..].iter().all(|a| [&b"maxmemory"[..], b"save", b"hz"].contains(&a.as_slice()))
+        }
         "config" => word(1) != "set" || word(2) != "maxmemory" || word(3) == "0",
-        "client" => matches!(
-            word(1).as_str(),
-            "getname" | "setname" | "id" | "no-evict" | "setinfo"
-        ),
+        "client" => matches!(word(1).as_str(), "getname" | "setname" | "id" | "no-evict" | "setinfo"),
         "scan" | "sscan" | "hscan" | "zscan" => word(if name == "scan" { 1 } else { 2 }) == "0",
         "script" => !matches!(word(1).as_str(), "flush" | "kill" | "debug"),
         "command" | "latency" | "slowlog" => args.len() == 2,
-        "monitor" | "sync" | "psync" | "shutdown" | "replicaof" | "slaveof" | "save" | "bgsave"
-        | "sort" => false,
+        "monitor" | "sync" | "psync" | "shutdown" | "replicaof" | "slaveof" | "save" | "bgsave" | "sort" => false,
         _ => true,
     }
 }
@@ -1041,20 +923,14 @@ fn shown(commands: &[Args]) -> String {
     commands
         .iter()
         .map(|args| {
-            let words: Vec<String> = args
-                .iter()
-                .map(|a| format!("{:?}", String::from_utf8_lossy(a)))
-                .collect();
+            let words: Vec<String> = args.iter().map(|a| format!("{:?}", String::from_utf8_lossy(a))).collect();
             words.join(" ") + "\n"
         })
         .collect()
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// Servers and threads that share the work: most of the time goes into waiting for timeouts.
@@ -1065,10 +941,7 @@ fn run(first: u64, seed: u64, count: u64, tolerated: u64) -> Vec<String> {
     let pair = Pair::start(first);
     let mut found = Vec::new();
     for i in (first..count).step_by(usize::try_from(THREADS).unwrap()) {
-        let mut generator = Generator {
-            rng: fastrand::Rng::with_seed(seed.wrapping_add(i)),
-            family: "*",
-        };
+        let mut generator = Generator { rng: fastrand::Rng::with_seed(seed.wrapping_add(i)), family: "*" };
         let commands = generator.sequence();
         if pair.difference(&commands).is_none() {
             continue;
@@ -1077,11 +950,7 @@ fn run(first: u64, seed: u64, count: u64, tolerated: u64) -> Vec<String> {
         let Some((at, expected, got)) = pair.difference(&minimal) else {
             continue;
         };
-        found.push(format!(
-            "seed {}:\n{}at {at}\n  redis:  {expected}\n  engine: {got}\n",
-            seed + i,
-            shown(&minimal)
-        ));
+        found.push(format!("seed {}:\n{}at {at}\n  redis:  {expected}\n  engine: {got}\n", seed + i, shown(&minimal)));
         if found.len() as u64 > tolerated {
             break;
         }
@@ -1091,24 +960,12 @@ fn run(first: u64, seed: u64, count: u64, tolerated: u64) -> Vec<String> {
 
 #[test]
 fn random_sequences_are_answered_as_a_real_server_answers_them() {
-    let (seed, count) = (
-        number("EMBEDDED_SEED", 7),
-        number("EMBEDDED_SEQUENCES", 3000),
-    );
+    let (seed, count) = (number("EMBEDDED_SEED", 7), number("EMBEDDED_SEQUENCES", 3000));
     let tolerated = number("EMBEDDED_DIFFERENCES", 0);
-    let threads: Vec<_> = (0..THREADS)
-        .map(|first| std::thread::spawn(move || run(first, seed, count, tolerated)))
-        .collect();
-    let found: Vec<String> = threads
-        .into_iter()
-        .flat_map(|t| t.join().unwrap())
-        .collect();
-    assert!(
-        found.is_empty(),
-        "{} differences in {count} sequences:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    let threads: Vec<_> =
+        (0..THREADS).map(|first| std::thread::spawn(move || run(first, seed, count, tolerated))).collect();
+    let found: Vec<String> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+    assert!(found.is_empty(), "{} differences in {count} sequences:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]

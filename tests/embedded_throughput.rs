@@ -19,12 +19,7 @@ impl Drop for Server {
 }
 
 /// Commands per second with `batch` commands in flight. Every reply has `reply` bytes.
-async fn rate<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    command: &[u8],
-    reply: usize,
-    batch: usize,
-) -> f64 {
+async fn rate<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, command: &[u8], reply: usize, batch: usize) -> f64 {
     let request = command.repeat(batch);
     let mut answer = vec![0; reply * batch];
     let started = Instant::now();
@@ -52,21 +47,14 @@ async fn measure<S: AsyncRead + AsyncWrite + Unpin>(name: &str, stream: &mut S) 
 #[test]
 #[ignore = "a measurement, not a check"]
 fn throughput_beside_a_real_server() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--save", ""])
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server 7.0 must be installed and on the PATH (Debian: apt-get install redis-server)");
     let _server = Server(child);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut tcp = loop {
             match TcpStream::connect(("127.0.0.1", port)).await {

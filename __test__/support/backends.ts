@@ -41,8 +41,9 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
       });
       afterAll(() => server?.[Symbol.asyncDispose]());
       beforeEach(async () => {
-        await server?.cli('FLUSHALL');
         namespace = `test-${randomUUID().slice(0, 8)}`;
+        // What the test before left in its own namespace is none of this one's.
+        await server?.cli('FLUSHALL');
       });
       checkLeaks({ server: () => server, keyPrefix: () => namespace });
       // Registered last, so it runs before the leak checks.

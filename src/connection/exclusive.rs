@@ -1,22 +1,26 @@
 //! Blocking commands: each on a connection of its own for as long as it blocks, so that nobody else waits for it.
 //!
-//! A blocked connection cannot be asked whether it lives. A command with a timeout is bounded by that plus a grace;
-//! one without is watched by TCP keep-alive alone. `disconnect()` has the server unblock it first, so that an
+//! A command with a timeout is bounded by that plus a grace, and one that blocks for longer than the keep-alive is watched
+//! (see [`liveness`]). `disconnect()` has the server unblock it first, so that an
 //! element is never popped for a caller that is gone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::actor;
 use super::command;
 use super::link::Stream;
+use super::liveness;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
+use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys;
 use crate::resp::{self, Reader, Reply};
 
 /// What a server may take beyond the timeout it was given.
@@ -41,20 +45,14 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
 
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
     let interrupted = shared.interruption();
+    let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
-        opened = actor::connect(shared) => opened,
+        opened = open(shared, watched) => opened,
         () = interrupted.cancelled() => return Err(shared.closed()),
     };
-    let mut wire = Wire {
-        stream: opened.inspect_err(|error| shared.failed(error))?.stream,
-        buffer: BytesMut::with_capacity(4096),
-        reader: Reader::default(),
-    };
+    let Opened { mut wire, id, channel } = opened.inspect_err(|error| shared.failed(error))?;
+    let heard = wire.heard.subscribe();
     shared.metrics.connections.add(1);
-    let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await {
-        Ok(Reply::Int(id)) => Some(id),
-        _ => None,
-    };
     let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
     let outcome = {
         let answer = async {
@@ -66,11 +64,27 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
             }
         };
         let mut answer = std::pin::pin!(answer);
+        let lost = async {
+            match &channel {
+                Some(channel) => liveness::lost(shared, channel, heard).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             outcome = &mut answer => outcome,
+            error = lost => {
+                shared.failed(&error);
+                Err(error)
+            }
             () = interrupted.cancelled() => {
-                unblock(shared, id);
-                let last_word = timeout(GRACE.min(shared.config.close_timeout), answer).await;
+                let unblocked = async {
+                    let mut unblocking = std::pin::pin!(unblock(shared, id));
+                    tokio::select! {
+                        outcome = &mut answer => outcome,
+                        () = &mut unblocking => answer.await,
+                    }
+                };
+                let last_word = timeout(GRACE.min(shared.config.close_timeout), unblocked).await;
                 match last_word {
                     Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
                     _ => Err(shared.closed().with_delivery(Delivery::MaybeExecuted)),
@@ -82,11 +96,62 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
     outcome
 }
 
-fn unblock(shared: &Arc<Shared>, id: Option<i64>) {
-    if let Some(id) = id {
-        let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
-        let operation = command::spec(b"CLIENT").operation;
-        shared.submit_inside(Command { payload, replies: 1, safe: false, operation, script: None }, Sink::Ignored);
+/// A connection that is ready to be blocked.
+struct Opened {
+    wire: Wire,
+    /// What the server calls it, if it says so.
+    id: Option<i64>,
+    /// What it listens to for signs of life, if it is watched.
+    channel: Option<Bytes>,
+}
+
+/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half.
+async fn open(shared: &Arc<Shared>, watched: bool) -> Result<Opened> {
+    let greeted = actor::connect(shared).await?;
+    let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
+    let mut wire = Wire::new(greeted.stream);
+    let introduced = async {
+        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
+            Reply::Int(id) => Some(id),
+            _ => None,
+        };
+        let mut channel = id.filter(|_| watched).map(|id| keys::liveness_channel(id, fastrand::u64(..)));
+        if let Some(name) = &channel {
+            // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
+            let mut words = pack(&[b"SUBSCRIBE", name]);
+            resp::pack(&mut words, &[b"PING"]);
+            if let Reply::Error(_) = wire.ask(&words).await? {
+                wire.next().await?;
+                channel = None;
+            }
+        }
+        Ok((id, channel))
+    };
+    let limit = shared.config.connect_timeout;
+    let (id, channel) = timeout(limit, introduced)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no connection within connectTimeoutMs, {} ms", limit.as_millis());
+            Err(Error::new(ErrorKind::Timeout, message))
+        })
+        .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
+    Ok(Opened { wire, id, channel })
+}
+
+/// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>) {
+    let Some(id) = id else { return };
+    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
+    let operation = command::spec(b"CLIENT").operation;
+    let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
+    let (sink, answer) = oneshot::channel();
+    shared.submit_inside(command, Sink::Waiter(sink));
+    if matches!(answer.await, Ok(Ok(_))) {
+        return;
+    }
+    if let Ok(greeted) = actor::connect(shared).await {
+        // Where this fails too, the connection is ended all the same.
+        let _ = Wire::new(greeted.stream).ask(&payload).await;
     }
 }
 
@@ -108,27 +173,44 @@ struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
+    /// When something came last.
+    heard: watch::Sender<Instant>,
 }
 
 impl Wire {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::with_capacity(4096),
+            reader: Reader::default(),
+            heard: watch::Sender::new(Instant::now()),
+        }
+    }
+
     async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
-        let lost = |why: String| {
-            Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
-                .with_delivery(Delivery::MaybeExecuted)
-        };
-        self.stream.write_all(payload).await.map_err(|e| lost(e.to_string()))?;
-        self.stream.flush().await.map_err(|e| lost(e.to_string()))?;
+        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
+        self.stream.flush().await.map_err(|e| lost(&e.to_string()))?;
+        self.next().await
+    }
+
+    /// The next reply that is no push.
+    async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
                 Ok(Some(Reply::Push(_))) => {}
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => match self.stream.read_buf(&mut self.buffer).await {
-                    Ok(0) => return Err(lost("closed by the server".into())),
-                    Ok(_) => {}
-                    Err(e) => return Err(lost(e.to_string())),
+                    Ok(0) => return Err(lost("closed by the server")),
+                    Ok(_) => drop(self.heard.send_replace(Instant::now())),
+                    Err(e) => return Err(lost(&e.to_string())),
                 },
-                Err(e) => return Err(lost(e.to_string())),
+                Err(e) => return Err(lost(&e.to_string())),
             }
         }
     }
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
+        .with_delivery(Delivery::MaybeExecuted)
 }

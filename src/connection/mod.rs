@@ -6,10 +6,10 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
-//! | `exclusive` | blocking commands |
+//! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
-//! | `link`, `handshake` | how a stream is opened and introduced |
+//! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
@@ -19,8 +19,10 @@ pub mod event;
 mod exclusive;
 mod handshake;
 mod link;
+mod liveness;
 mod manager;
 mod pipeline;
+mod probe;
 mod request;
 mod script;
 pub mod secret;

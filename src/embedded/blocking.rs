@@ -39,10 +39,7 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn add(&mut self, client: usize, db: usize, wait: &Wait) {
         for key in &wait.keys {
-            let line = self
-                .lines
-                .entry((db, Key::from(key.as_slice())))
-                .or_default();
+            let line = self.lines.entry((db, Key::from(key.as_slice()))).or_default();
             if !line.contains(&client) {
                 line.push_back(client);
             }
@@ -79,12 +76,7 @@ impl Waiting {
 
     /// Every key of `db` may have changed.
     pub(super) fn changed_all(&mut self, db: usize) {
-        let keys: Vec<Key> = self
-            .lines
-            .keys()
-            .filter(|k| k.0 == db)
-            .map(|k| Key::clone(&k.1))
-            .collect();
+        let keys: Vec<Key> = self.lines.keys().filter(|k| k.0 == db).map(|k| Key::clone(&k.1)).collect();
         for key in keys {
             self.changed(db, &key);
         }
@@ -95,10 +87,7 @@ impl Waiting {
     }
 
     pub(super) fn line(&self, place: &(usize, Key)) -> Vec<usize> {
-        self.lines
-            .get(place)
-            .map(|line| line.iter().copied().collect())
-            .unwrap_or_default()
+        self.lines.get(place).map(|line| line.iter().copied().collect()).unwrap_or_default()
     }
 
     pub(super) fn first_deadline(&self) -> Option<i64> {
@@ -106,18 +95,10 @@ impl Waiting {
     }
 
     pub(super) fn overdue(&self, now: i64) -> Vec<usize> {
-        self.deadlines
-            .iter()
-            .take_while(|d| d.0 <= now)
-            .map(|d| d.1)
-            .collect()
+        self.deadlines.iter().take_while(|d| d.0 <= now).map(|d| d.1).collect()
     }
 
     pub(super) fn clients(&self) -> usize {
-        self.lines
-            .values()
-            .flatten()
-            .collect::<std::collections::HashSet<_>>()
-            .len()
+        self.lines.values().flatten().collect::<std::collections::HashSet<_>>().len()
     }
 }

@@ -26,10 +26,7 @@ pub(super) struct Transaction {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a mode Redis has, on or off by itself"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mode Redis has, on or off by itself")]
 pub(super) struct Client {
     pub(super) id: u64,
     pub(super) pipe: Arc<Pipe>,

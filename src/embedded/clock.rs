@@ -12,14 +12,8 @@ pub(super) struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        let epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Clock {
-            started: Instant::now(),
-            epoch,
-            added: Duration::ZERO,
-        }
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { started: Instant::now(), epoch, added: Duration::ZERO }
     }
 }
 
@@ -38,10 +32,6 @@ impl Clock {
 
     /// Moves every deadline of the engine nearer by `by`. Stops short of overflowing.
     pub(super) fn advance(&mut self, by: Duration) {
-        self.added = self
-            .added
-            .checked_add(by)
-            .filter(|d| d.as_secs() < 1 << 40)
-            .unwrap_or(self.added);
+        self.added = self.added.checked_add(by).filter(|d| d.as_secs() < 1 << 40).unwrap_or(self.added);
     }
 }

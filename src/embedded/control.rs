@@ -23,16 +23,11 @@ impl Control {
     /// The engine called `name`, if a stream to it is open.
     #[must_use]
     pub fn of(name: &str) -> Option<Control> {
-        let control = Control {
-            name: name.to_owned(),
-        };
+        let control = Control { name: name.to_owned() };
         control.on_engine(|_| ()).map(|()| control)
     }
 
-    fn on_engine<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut Core) -> T + Send + 'static,
-    ) -> Option<T> {
+    fn on_engine<T: Send + 'static>(&self, act: impl FnOnce(&mut Core) -> T + Send + 'static) -> Option<T> {
         let (answer, wait) = mpsc::sync_channel(1);
         let act = move |core: Option<&mut Core>| {
             // Nobody listening any more is no reason to fail.
@@ -74,8 +69,7 @@ impl Control {
     /// of them is lost or when its batch ends.
     #[must_use]
     pub fn drop_replies(&self, n: usize) -> bool {
-        self.on_engine(move |core| core.faults.drop_replies = n)
-            .is_some()
+        self.on_engine(move |core| core.faults.drop_replies = n).is_some()
     }
 
     /// Cuts every connection. The data waits a minute of real time for somebody to reconnect.
@@ -86,15 +80,13 @@ impl Control {
     /// Delays every reply by this much real time.
     #[must_use]
     pub fn latency(&self, by: Duration) -> bool {
-        self.on_engine(move |core| core.faults.latency = by)
-            .is_some()
+        self.on_engine(move |core| core.faults.latency = by).is_some()
     }
 
     /// Refuses writes with READONLY, as a replica after a failover does.
     #[must_use]
     pub fn readonly(&self, on: bool) -> bool {
-        self.on_engine(move |core| core.faults.readonly = on)
-            .is_some()
+        self.on_engine(move |core| core.faults.readonly = on).is_some()
     }
 
     /// Deletes every key of every database.
@@ -112,8 +104,7 @@ impl Control {
     /// Bounds the estimated memory of keys and values in bytes; `None` (or 0) takes the bound away.
     #[must_use]
     pub fn max_memory(&self, bytes: Option<u64>) -> bool {
-        self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0))
-            .is_some()
+        self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0)).is_some()
     }
 
     /// Every key as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key, `ttl` in milliseconds
@@ -129,24 +120,18 @@ fn text(bytes: &[u8]) -> serde_json::Value {
 }
 
 fn score(score: f64) -> serde_json::Value {
-    serde_json::Number::from_f64(score)
-        .map_or_else(|| super::number::double(score).into(), Into::into)
+    serde_json::Number::from_f64(score).map_or_else(|| super::number::double(score).into(), Into::into)
 }
 
 fn value(value: &Value) -> serde_json::Value {
     match value {
         Value::Str(s) => text(&s.bytes),
         Value::List(list) => list.iter().map(|i| text(i)).collect(),
-        Value::Hash(hash) => hash
-            .fields
-            .iter()
-            .map(|(f, v)| (String::from_utf8_lossy(f).into_owned(), text(v)))
-            .collect(),
+        Value::Hash(hash) => {
+            hash.fields.iter().map(|(f, v)| (String::from_utf8_lossy(f).into_owned(), text(v))).collect()
+        }
         Value::Set(set) => set.members().iter().map(|m| text(m)).collect(),
-        Value::Zset(zset) => zset
-            .iter()
-            .map(|(m, s)| serde_json::json!([text(m), score(s)]))
-            .collect(),
+        Value::Zset(zset) => zset.iter().map(|(m, s)| serde_json::json!([text(m), score(s)])).collect(),
         Value::Stream(stream) => stream
             .entries
             .iter()

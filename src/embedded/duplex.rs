@@ -49,12 +49,7 @@ fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
 
 impl Pipe {
     pub(super) fn new(id: u64) -> Self {
-        Pipe {
-            id,
-            to_engine: Mutex::default(),
-            to_client: Mutex::default(),
-            announced: AtomicBool::new(false),
-        }
+        Pipe { id, to_engine: Mutex::default(), to_client: Mutex::default(), announced: AtomicBool::new(false) }
     }
 
     /// Takes what the client has written; `false` when the client is gone and nothing is left.
@@ -159,11 +154,7 @@ impl ClientStream {
 }
 
 impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut half = lock(&self.pipe.to_client);
         let mut filled = false;
         while buf.remaining() > 0 {
@@ -192,11 +183,7 @@ impl AsyncRead for ClientStream {
 }
 
 impl AsyncWrite for ClientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 

@@ -67,24 +67,15 @@ const LINGER: Duration = Duration::from_micros(20);
 impl Hub {
     pub(super) fn get() -> &'static Hub {
         HUB.thread.get_or_init(|| {
-            let started = thread::Builder::new()
-                .name("redis-backplane-memory".to_owned())
-                .stack_size(STACK)
-                .spawn(run);
+            let started = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK).spawn(run);
             // Without a thread there is no engine; the process is out of a resource nothing here can give back.
-            started
-                .expect("the operating system gives a thread to the embedded engine")
-                .thread()
-                .clone()
+            started.expect("the operating system gives a thread to the embedded engine").thread().clone()
         });
         &HUB
     }
 
     pub(super) fn send(&self, message: Message) {
-        self.inbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         if self.parked.load(Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
@@ -93,10 +84,7 @@ impl Hub {
     }
 
     fn receive(&self, into: &mut Vec<Message>) {
-        std::mem::swap(
-            into,
-            &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        std::mem::swap(into, &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Parks until something is sent or `at_most` has passed.
@@ -106,24 +94,14 @@ impl Hub {
         }
         let lingering = Instant::now();
         while lingering.elapsed() < LINGER {
-            if !self
-                .inbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_empty()
-            {
+            if !self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
                 return;
             }
             thread::yield_now();
         }
         self.parked.store(true, Ordering::SeqCst);
         // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
-        if self
-            .inbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
-        {
+        if self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             match at_most {
                 None => thread::park(),
                 Some(wait) => thread::park_timeout(wait),
@@ -142,13 +120,8 @@ pub fn connect(name: Option<&str>) -> ClientStream {
     let hub = Hub::get();
     let id = hub.ids.fetch_add(1, Ordering::Relaxed);
     let pipe = Arc::new(Pipe::new(id));
-    let engine = name.map_or(EngineName::Private(id), |name| {
-        EngineName::Shared(name.to_owned())
-    });
-    hub.send(Message::Open {
-        pipe: Arc::clone(&pipe),
-        engine,
-    });
+    let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
+    hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
     ClientStream::new(pipe, hub)
 }
 
@@ -173,10 +146,7 @@ fn run() {
         };
         // A defect outside any one engine costs all engines their data, but never leaves clients waiting for ever.
         let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
-            std::mem::take(&mut engines)
-                .engines
-                .values_mut()
-                .for_each(Core::close_all);
+            std::mem::take(&mut engines).engines.values_mut().for_each(Core::close_all);
             None
         });
         HUB.wait(next);
@@ -187,10 +157,7 @@ impl Engines {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Open { pipe, engine } => {
-                let core = self
-                    .engines
-                    .entry(engine.clone())
-                    .or_insert_with(Core::start);
+                let core = self.engines.entry(engine.clone()).or_insert_with(Core::start);
                 let id = pipe.id;
                 let slot = core.attach(pipe);
                 self.pipes.insert(id, (engine, slot));
@@ -235,12 +202,8 @@ impl Engines {
     /// Does what time has made due; how long until there is more.
     fn tick(&mut self) -> Option<Duration> {
         let due = |core: &Core| core.next_tick().is_some_and(|wait| wait.is_zero());
-        let names: Vec<EngineName> = self
-            .engines
-            .iter()
-            .filter(|(_, core)| due(core))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names: Vec<EngineName> =
+            self.engines.iter().filter(|(_, core)| due(core)).map(|(name, _)| name.clone()).collect();
         for name in names {
             self.guarded(&name, session::tick);
         }

@@ -43,11 +43,7 @@ impl Db {
     /// The entry, unless its time has come; then it is removed, and `expired` is told.
     pub(super) fn live(&mut self, key: &[u8], now: i64, expired: &mut bool) -> Option<&mut Entry> {
         let index = self.keys.get_index_of(key)?;
-        if self
-            .keys
-            .get_index(index)
-            .is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at))
-        {
+        if self.keys.get_index(index).is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at)) {
             self.remove(key);
             *expired = true;
             return None;
@@ -71,15 +67,7 @@ impl Db {
             entry.accessed = now;
         } else {
             self.used += counted;
-            self.keys.insert(
-                key.into(),
-                Entry {
-                    value,
-                    expire: None,
-                    counted,
-                    accessed: now,
-                },
-            );
+            self.keys.insert(key.into(), Entry { value, expire: None, counted, accessed: now });
         }
     }
 
@@ -123,12 +111,7 @@ impl Db {
     }
 
     pub(super) fn expired_keys(&self, now: i64, limit: usize) -> Vec<Key> {
-        self.expires
-            .iter()
-            .take_while(|(at, _)| *at < now)
-            .take(limit)
-            .map(|(_, k)| Key::clone(k))
-            .collect()
+        self.expires.iter().take_while(|(at, _)| *at < now).take(limit).map(|(_, k)| Key::clone(k)).collect()
     }
 
     pub(super) fn clear(&mut self) {

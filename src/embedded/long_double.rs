@@ -15,11 +15,7 @@ pub(super) struct LongDouble {
 const MAX_EXPONENT: i32 = 4900;
 
 impl LongDouble {
-    const ZERO: LongDouble = LongDouble {
-        negative: false,
-        mantissa: 0,
-        exponent: 0,
-    };
+    const ZERO: LongDouble = LongDouble { negative: false, mantissa: 0, exponent: 0 };
 
     /// Reads decimal text (no infinities; the caller has refused what is not a number).
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
@@ -43,10 +39,7 @@ impl LongDouble {
             number.add_small(u32::from(digit - b'0'));
         }
         if number.is_zero() {
-            return Some(LongDouble {
-                negative,
-                ..Self::ZERO
-            });
+            return Some(LongDouble { negative, ..Self::ZERO });
         }
         let scale = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
         if scale.abs() > MAX_EXPONENT {
@@ -68,11 +61,7 @@ impl LongDouble {
             let (quotient, exact) = number.div(&divisor);
             round(&quotient, -i32::try_from(shift).ok()?, !exact)
         };
-        Some(LongDouble {
-            negative,
-            mantissa,
-            exponent,
-        })
+        Some(LongDouble { negative, mantissa, exponent })
     }
 
     pub(super) fn add(self, other: Self) -> Self {
@@ -82,11 +71,7 @@ impl LongDouble {
         if other.mantissa == 0 {
             return self;
         }
-        let (high, low) = if self.exponent >= other.exponent {
-            (self, other)
-        } else {
-            (other, self)
-        };
+        let (high, low) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
         let gap = u32::try_from(high.exponent - low.exponent).unwrap_or(u32::MAX);
         if gap > 130 {
             return high;
@@ -109,11 +94,7 @@ impl LongDouble {
             return Self::ZERO;
         }
         let (mantissa, exponent) = round(&sum, low.exponent, false);
-        LongDouble {
-            negative,
-            mantissa,
-            exponent,
-        }
+        LongDouble { negative, mantissa, exponent }
     }
 
     /// `%.17Lf` without trailing zeros.
@@ -132,11 +113,7 @@ impl LongDouble {
         let fraction = fraction.trim_end_matches('0');
         let sign = if self.negative { "-" } else { "" };
         if fraction.is_empty() {
-            if whole == "0" {
-                "0".to_owned()
-            } else {
-                format!("{sign}{whole}")
-            }
+            if whole == "0" { "0".to_owned() } else { format!("{sign}{whole}") }
         } else {
             format!("{sign}{whole}.{fraction}")
         }
@@ -173,10 +150,7 @@ fn round(number: &Big, exponent: i32, sticky: bool) -> (u64, i32) {
 struct Big(Vec<u32>);
 
 impl From<u64> for Big {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves of a 64-bit number"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a 64-bit number")]
     fn from(n: u64) -> Self {
         let mut big = Big(vec![n as u32, (n >> 32) as u32]);
         big.trim();
@@ -196,15 +170,11 @@ impl Big {
     }
 
     fn bits(&self) -> usize {
-        self.0
-            .last()
-            .map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
+        self.0.last().map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
     }
 
     fn bit(&self, i: usize) -> bool {
-        self.0
-            .get(i / 32)
-            .is_some_and(|limb| limb >> (i % 32) & 1 == 1)
+        self.0.get(i / 32).is_some_and(|limb| limb >> (i % 32) & 1 == 1)
     }
 
     fn low_u64(&self) -> u64 {
@@ -212,10 +182,7 @@ impl Big {
         limb(0) | limb(1) << 32
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low limb of a 64-bit product"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low limb of a 64-bit product")]
     fn mul_small(&mut self, by: u32) {
         let mut carry = 0u64;
         for limb in &mut self.0 {
@@ -232,18 +199,14 @@ impl Big {
         self.add(&Big::from(u64::from(n)));
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low limb of a 64-bit sum"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low limb of a 64-bit sum")]
     fn add(&mut self, other: &Big) {
         let mut carry = 0u64;
         for i in 0..self.0.len().max(other.0.len()) {
             if i == self.0.len() {
                 self.0.push(0);
             }
-            let sum =
-                u64::from(self.0[i]) + u64::from(other.0.get(i).copied().unwrap_or(0)) + carry;
+            let sum = u64::from(self.0[i]) + u64::from(other.0.get(i).copied().unwrap_or(0)) + carry;
             self.0[i] = sum as u32;
             carry = sum >> 32;
         }
@@ -344,10 +307,7 @@ mod tests {
     use super::*;
 
     fn sum(a: &str, b: &str) -> String {
-        LongDouble::parse(a.as_bytes())
-            .unwrap()
-            .add(LongDouble::parse(b.as_bytes()).unwrap())
-            .human()
+        LongDouble::parse(a.as_bytes()).unwrap().add(LongDouble::parse(b.as_bytes()).unwrap()).human()
     }
 
     #[test]

@@ -4,8 +4,7 @@ use super::reply::Fault;
 use super::state::Core;
 
 pub(super) const OOM: Fault = Fault::of("OOM command not allowed when used memory > 'maxmemory'.");
-pub(super) const READONLY: Fault =
-    Fault::of("READONLY You can't write against a read only replica.");
+pub(super) const READONLY: Fault = Fault::of("READONLY You can't write against a read only replica.");
 
 /// Whether the keys take more than `maxmemory` allows. Expired keys are given up first.
 pub(super) fn exceeded(core: &mut Core) -> bool {

@@ -20,11 +20,7 @@ pub(super) fn integer(bytes: &[u8]) -> Option<i64> {
         }
         let digit = i64::from(digit - b'0');
         value = value.checked_mul(10)?;
-        value = if negative {
-            value.checked_sub(digit)?
-        } else {
-            value.checked_add(digit)?
-        };
+        value = if negative { value.checked_sub(digit)? } else { value.checked_add(digit)? };
     }
     Some(value)
 }
@@ -113,12 +109,7 @@ pub(super) fn double(value: f64) -> String {
 /// C's `%.<precision>g`.
 pub(super) fn general(value: f64, precision: usize) -> String {
     if value.is_nan() {
-        return if value.is_sign_negative() {
-            "-nan"
-        } else {
-            "nan"
-        }
-        .to_owned();
+        return if value.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
     }
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
@@ -134,17 +125,12 @@ pub(super) fn general(value: f64, precision: usize) -> String {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{}e{sign}{:02}", trimmed(mantissa), exponent.unsigned_abs());
     }
-    let decimals =
-        usize::try_from(i32::try_from(precision).unwrap_or(17) - 1 - exponent).unwrap_or(0);
+    let decimals = usize::try_from(i32::try_from(precision).unwrap_or(17) - 1 - exponent).unwrap_or(0);
     trimmed(&format!("{value:.decimals$}")).to_owned()
 }
 
 fn trimmed(text: &str) -> &str {
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 #[cfg(test)]
@@ -155,17 +141,7 @@ mod tests {
     fn integers_are_canonical_or_refused() {
         assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
         assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
-        for bad in [
-            "",
-            "-",
-            "+1",
-            "01",
-            " 1",
-            "1 ",
-            "9223372036854775808",
-            "-0",
-            "1.0",
-        ] {
+        for bad in ["", "-", "+1", "01", " 1", "1 ", "9223372036854775808", "-0", "1.0"] {
             assert_eq!(integer(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -49,9 +49,7 @@ impl Parser {
                     let count = match super::number::integer(&bytes[1..line]) {
                         Some(n) if n <= MAX_ARGS => n,
                         _ => {
-                            return Parsed::Broken(
-                                "Protocol error: invalid multibulk length".to_owned(),
-                            );
+                            return Parsed::Broken("Protocol error: invalid multibulk length".to_owned());
                         }
                     };
                     self.at = line + 2;
@@ -94,10 +92,7 @@ impl Parser {
             return Ok(None);
         };
         if bytes[self.at] != b'$' {
-            return Err(format!(
-                "Protocol error: expected '$', got '{}'",
-                char::from(bytes[self.at])
-            ));
+            return Err(format!("Protocol error: expected '$', got '{}'", char::from(bytes[self.at])));
         }
         let len = super::number::integer(&bytes[self.at + 1..end])
             .filter(|n| (0..=MAX_BULK).contains(n))
@@ -130,11 +125,7 @@ impl Parser {
     pub(super) fn args<'a>(&'a self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
         match &self.inline {
             Some(words) => words.iter().map(Vec::as_slice).collect(),
-            None => self
-                .ranges
-                .iter()
-                .map(|&(from, to)| &bytes[from..to])
-                .collect(),
+            None => self.ranges.iter().map(|&(from, to)| &bytes[from..to]).collect(),
         }
     }
 
@@ -246,11 +237,7 @@ mod tests {
             loop {
                 match parser.parse(&buffer) {
                     Parsed::Command(used) => {
-                        found.push(Ok(parser
-                            .args(&buffer)
-                            .into_iter()
-                            .map(<[u8]>::to_vec)
-                            .collect()));
+                        found.push(Ok(parser.args(&buffer).into_iter().map(<[u8]>::to_vec).collect()));
                         parser.reset();
                         buffer.drain(..used);
                     }
@@ -271,8 +258,7 @@ mod tests {
 
     #[test]
     fn commands_inline_and_framed_are_read() {
-        let found =
-            read(&[b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping \"a\\x41\" 'b c'\r\n\r\n*0\r\n*-1\r\n"]);
+        let found = read(&[b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping \"a\\x41\" 'b c'\r\n\r\n*0\r\n*-1\r\n"]);
         assert_eq!(
             found,
             vec![Ok(vec![b"GET".to_vec(), b"a".to_vec()]), Ok(vec![b"ping".to_vec(), b"aA".to_vec(), b"b c".to_vec()])]
@@ -285,14 +271,8 @@ mod tests {
             (&b"*x\r\n"[..], "Protocol error: invalid multibulk length"),
             (b"*1\r\n:1\r\n", "Protocol error: expected '$', got ':'"),
             (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
-            (
-                b"*1\r\n$536870913\r\n",
-                "Protocol error: invalid bulk length",
-            ),
-            (
-                b"get \"a\r\n",
-                "Protocol error: unbalanced quotes in request",
-            ),
+            (b"*1\r\n$536870913\r\n", "Protocol error: invalid bulk length"),
+            (b"get \"a\r\n", "Protocol error: unbalanced quotes in request"),
         ] {
             assert_eq!(read(&[bytes]), vec![Err(text.to_owned())]);
         }

@@ -58,18 +58,13 @@ impl Fault {
     }
 
     pub(super) fn arity(command: &str) -> Self {
-        Fault::new(format!(
-            "ERR wrong number of arguments for '{command}' command"
-        ))
+        Fault::new(format!("ERR wrong number of arguments for '{command}' command"))
     }
 }
 
 /// What C's `%s` shows of these bytes: Redis writes many names into its errors that way.
 pub(super) fn c_text(bytes: &[u8]) -> &[u8] {
-    bytes
-        .iter()
-        .position(|&b| b == 0)
-        .map_or(bytes, |at| &bytes[..at])
+    bytes.iter().position(|&b| b == 0).map_or(bytes, |at| &bytes[..at])
 }
 
 impl From<Fault> for Reply {
@@ -113,10 +108,7 @@ impl Reply {
             Reply::Status(text) => line(b'+', text, out),
             Reply::Error(text) => {
                 out.push(b'-');
-                out.extend(
-                    text.iter()
-                        .map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
-                );
+                out.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
                 out.extend_from_slice(b"\r\n");
             }
             Reply::Int(n) => head(b':', *n, out),

@@ -71,11 +71,7 @@ fn process(core: &mut Core, slot: usize) {
             }
             Parsed::Incomplete => break,
             Parsed::Broken(text) => {
-                deliver(
-                    core,
-                    slot,
-                    &Reply::Error(format!("ERR {text}").into_bytes()),
-                );
+                deliver(core, slot, &Reply::Error(format!("ERR {text}").into_bytes()));
                 if let Some(client) = core.client(slot) {
                     client.closing = true;
                 }
@@ -119,16 +115,14 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
     table::find(args).is_ok_and(|spec| {
         spec.may_write() && (!in_multi || spec.name == "exec")
-            || spec.name == "exec"
-                && core
-                    .client(slot)
-                    .is_some_and(|c| commands::transaction::writes(c))
+            || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
     })
 }
 
 /// Runs one command of a client and queues its reply.
 fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
-    core.now = core.clock.millis();
+    core.now_micros = core.clock.micros();
+    core.now = core.now_micros / 1000;
     core.stats.commands += 1;
     let reply = admit(core, slot, args);
     match reply {
@@ -183,19 +177,11 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     if let Some(transaction) = &mut client.transaction
         && !spec.has(table::NOT_QUEUED)
     {
-        transaction
-            .commands
-            .push(args.iter().map(|a| a.to_vec()).collect());
+        transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
     }
     let (db, resp3) = (client.db, client.resp3);
-    let mut cx = Cx {
-        core,
-        slot,
-        db,
-        resp3,
-        mode: Mode::Direct,
-    };
+    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
     (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
 }
 
@@ -217,10 +203,7 @@ fn block(core: &mut Core, slot: usize, wait: super::blocking::Wait) {
         return;
     };
     core.waiting.add(slot, client.db, &wait);
-    client.blocked = Some(Blocked {
-        wait,
-        db: client.db,
-    });
+    client.blocked = Some(Blocked { wait, db: client.db });
 }
 
 /// Ends a client's waiting; its further commands run when the current one is through.
@@ -259,13 +242,7 @@ fn retry(core: &mut Core, slot: usize) {
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let Ok(spec) = table::find(&args) else { return };
-    let mut cx = Cx {
-        core,
-        slot,
-        db,
-        resp3,
-        mode: Mode::Retry,
-    };
+    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
     match (spec.handler)(&mut cx, &args) {
         Ok(Reply::Block(_)) => {}
         outcome => {
@@ -342,8 +319,7 @@ fn flush(core: &mut Core, slot: usize) {
             }
         } else {
             let bytes = std::mem::take(&mut client.output);
-            core.delayed
-                .push_back((Instant::now() + latency, slot, client.id, bytes));
+            core.delayed.push_back((Instant::now() + latency, slot, client.id, bytes));
         }
     }
     if client.lossy && client.closing {
@@ -378,11 +354,7 @@ pub(super) fn tick(core: &mut Core) {
     }
     core.sweep();
     for slot in core.waiting.overdue(core.now) {
-        let Some(empty) = core
-            .client(slot)
-            .and_then(|c| c.blocked.as_ref())
-            .map(|b| b.wait.empty.clone())
-        else {
+        let Some(empty) = core.client(slot).and_then(|c| c.blocked.as_ref()).map(|b| b.wait.empty.clone()) else {
             continue;
         };
         unblock(core, slot);

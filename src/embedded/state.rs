@@ -52,6 +52,8 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     /// Engine time of the command being run.
     pub(super) now: i64,
+    /// The same in microseconds, as `TIME` says it.
+    pub(super) now_micros: i64,
     pub(super) clients: Vec<Option<Client>>,
     free: Vec<usize>,
     open: usize,
@@ -156,10 +158,7 @@ impl Core {
     }
 
     pub(super) fn each_client(&self) -> impl Iterator<Item = (usize, &Client)> {
-        self.clients
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
+        self.clients.iter().enumerate().filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
     }
 
     /// Marks a client's output as not handed over yet.
@@ -240,10 +239,7 @@ impl Core {
             .min()
             .map(|at| at.max(self.swept + SWEEP_EVERY_MS));
         let pause = self.pause.map(|p| p.until);
-        [sweep, pause, self.waiting.first_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
     }
 
     /// How long until [`super::session::tick`] has something to do, in real time.

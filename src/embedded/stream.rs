@@ -20,10 +20,7 @@ pub(super) struct Id {
 
 impl Id {
     pub(super) const MIN: Id = Id { ms: 0, seq: 0 };
-    pub(super) const MAX: Id = Id {
-        ms: u64::MAX,
-        seq: u64::MAX,
-    };
+    pub(super) const MAX: Id = Id { ms: u64::MAX, seq: u64::MAX };
 
     pub(super) fn next(self) -> Option<Id> {
         match self.seq.checked_add(1) {
@@ -46,27 +43,15 @@ impl Id {
     /// `<ms>-<seq>` or `<ms>`, the latter with `missing` as its sequence.
     pub(super) fn parse(text: &[u8], missing: u64) -> Option<Id> {
         match text.iter().position(|&b| b == b'-') {
-            Some(at) => Some(Id {
-                ms: digits(&text[..at])?,
-                seq: digits(&text[at + 1..])?,
-            }),
-            None => Some(Id {
-                ms: digits(text)?,
-                seq: missing,
-            }),
+            Some(at) => Some(Id { ms: digits(&text[..at])?, seq: digits(&text[at + 1..])? }),
+            None => Some(Id { ms: digits(text)?, seq: missing }),
         }
     }
 }
 
 /// Canonical digits, or whatever else `strtoull` reads as a whole: leading blanks, zeros and a plus.
 fn digits(text: &[u8]) -> Option<u64> {
-    number::unsigned(text).or_else(|| {
-        std::str::from_utf8(text)
-            .ok()?
-            .trim_ascii_start()
-            .parse()
-            .ok()
-    })
+    number::unsigned(text).or_else(|| std::str::from_utf8(text).ok()?.trim_ascii_start().parse().ok())
 }
 
 /// Field and value in turn.
@@ -116,14 +101,7 @@ impl Group {
     /// Makes `consumer` the owner of `id`.
     pub(super) fn assign(&mut self, id: Id, consumer: &[u8], delivered: i64, count: i64) {
         self.forget(id);
-        self.pending.insert(
-            id,
-            Pending {
-                consumer: consumer.into(),
-                delivered,
-                count,
-            },
-        );
+        self.pending.insert(id, Pending { consumer: consumer.into(), delivered, count });
         if let Some(consumer) = self.consumers.get_mut(consumer) {
             consumer.pending.insert(id);
         }
@@ -165,11 +143,7 @@ impl Stream {
     }
 
     pub(super) fn size(&self) -> usize {
-        let pending: usize = self
-            .groups
-            .values()
-            .map(|g| 64 + g.pending.len() * 96 + g.consumers.len() * 64)
-            .sum();
+        let pending: usize = self.groups.values().map(|g| 64 + g.pending.len() * 96 + g.consumers.len() * 64).sum();
         128 + self.bytes + self.entries.len() * 64 + pending
     }
 
@@ -180,19 +154,10 @@ impl Stream {
     /// Adds an entry; `id` must be above `last`.
     pub(super) fn append(&mut self, id: Id, fields: Fields) {
         let bytes: usize = fields.iter().map(|f| f.len() + 2).sum::<usize>() + 8;
-        let full = self
-            .nodes
-            .last_key_value()
-            .is_none_or(|(_, n)| n.ever >= NODE_ENTRIES || n.bytes + bytes > NODE_BYTES);
+        let full =
+            self.nodes.last_key_value().is_none_or(|(_, n)| n.ever >= NODE_ENTRIES || n.bytes + bytes > NODE_BYTES);
         if full {
-            self.nodes.insert(
-                id,
-                Node {
-                    live: 1,
-                    ever: 1,
-                    bytes,
-                },
-            );
+            self.nodes.insert(id, Node { live: 1, ever: 1, bytes });
         } else if let Some(mut last) = self.nodes.last_entry() {
             let last = last.get_mut();
             last.live += 1;
@@ -210,9 +175,7 @@ impl Stream {
         let Some(fields) = self.entries.remove(&id) else {
             return false;
         };
-        self.bytes = self
-            .bytes
-            .saturating_sub(fields.iter().map(|f| f.len() + 2).sum::<usize>() + 8);
+        self.bytes = self.bytes.saturating_sub(fields.iter().map(|f| f.len() + 2).sum::<usize>() + 8);
         if let Some((&start, node)) = self.nodes.range_mut(..=id).next_back() {
             node.live -= 1;
             if node.live == 0 {
@@ -257,11 +220,9 @@ impl Stream {
             let next = self.nodes.keys().nth(1).copied();
             let whole = match trim.to {
                 TrimTo::Length(n) => self.len() - live >= n,
-                TrimTo::From(id) => self
-                    .entries
-                    .range(start..next.unwrap_or(Id::MAX))
-                    .next_back()
-                    .is_some_and(|(l, _)| *l < id),
+                TrimTo::From(id) => {
+                    self.entries.range(start..next.unwrap_or(Id::MAX)).next_back().is_some_and(|(l, _)| *l < id)
+                }
             };
             if !whole {
                 break;
@@ -278,9 +239,7 @@ impl Stream {
     pub(super) fn range(&self, from: Id, to: Id) -> impl DoubleEndedIterator<Item = (Id, &Fields)> {
         // An inverted range is empty, where BTreeMap would panic.
         let to = if from > to { None } else { Some(to) };
-        to.into_iter()
-            .flat_map(move |to| self.entries.range(from..=to))
-            .map(|(id, fields)| (*id, fields))
+        to.into_iter().flat_map(move |to| self.entries.range(from..=to)).map(|(id, fields)| (*id, fields))
     }
 
     /// Whether an entry was deleted that a reader between these ids would have counted.

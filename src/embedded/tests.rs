@@ -12,26 +12,18 @@ struct Client {
 
 impl Client {
     fn of(name: &str) -> Client {
-        Client {
-            stream: connect(Some(name)),
-        }
+        Client { stream: connect(Some(name)) }
     }
 
     async fn send(&mut self, line: &str) {
-        self.stream
-            .write_all(format!("{line}\r\n").as_bytes())
-            .await
-            .unwrap();
+        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
     }
 
     /// Reads until exactly `expected` has come.
     async fn expect(&mut self, expected: &str) {
         let mut got = vec![0; expected.len()];
         let read = self.stream.read_exact(&mut got);
-        tokio::time::timeout(Duration::from_secs(5), read)
-            .await
-            .expect("an answer in time")
-            .expect("an open stream");
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time").expect("an open stream");
         assert_eq!(String::from_utf8_lossy(&got), expected);
     }
 
@@ -43,10 +35,7 @@ impl Client {
     async fn expect_end(&mut self) {
         let mut rest = Vec::new();
         let read = self.stream.read_to_end(&mut rest);
-        tokio::time::timeout(Duration::from_secs(5), read)
-            .await
-            .expect("an end in time")
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an end in time").unwrap();
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     }
 }
@@ -61,9 +50,7 @@ async fn engines_of_one_name_share_data_until_the_last_stream_is_gone() {
     second.ask("get a", "$1\r\n1\r\n").await;
     drop(second);
     Client::of("share").ask("get a", "$-1\r\n").await;
-    let mut private = Client {
-        stream: connect(None),
-    };
+    let mut private = Client { stream: connect(None) };
     private.ask("get a", "$-1\r\n").await;
 }
 
@@ -112,38 +99,19 @@ async fn wait_for_blocked(client: &mut Client, n: usize) {
 
 #[tokio::test]
 async fn messages_reach_channels_patterns_and_shards() {
-    let (mut old, mut new, mut publisher) = (
-        Client::of("pubsub"),
-        Client::of("pubsub"),
-        Client::of("pubsub"),
-    );
-    old.ask(
-        "subscribe news",
-        "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n",
-    )
-    .await;
+    let (mut old, mut new, mut publisher) = (Client::of("pubsub"), Client::of("pubsub"), Client::of("pubsub"));
+    old.ask("subscribe news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n").await;
     old.ask("get a", "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n").await;
     new.send("hello 3").await;
     let mut hello = vec![0; 4096];
     let _ = new.stream.read(&mut hello).await.unwrap();
-    new.ask(
-        "psubscribe n*",
-        ">3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:1\r\n",
-    )
-    .await;
-    new.ask(
-        "ssubscribe s",
-        ">3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n",
-    )
-    .await;
+    new.ask("psubscribe n*", ">3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:1\r\n").await;
+    new.ask("ssubscribe s", ">3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n").await;
     publisher.ask("publish news hi", ":2\r\n").await;
     publisher.ask("spublish s yo", ":1\r\n").await;
-    old.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n")
-        .await;
-    new.expect(">4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n")
-        .await;
-    new.expect(">3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$2\r\nyo\r\n")
-        .await;
+    old.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n").await;
+    new.expect(">4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n").await;
+    new.expect(">3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$2\r\nyo\r\n").await;
     new.ask("get a", "_\r\n").await;
 }
 
@@ -197,9 +165,7 @@ async fn a_paused_engine_answers_when_it_is_resumed() {
 async fn latency_delays_replies_in_order() {
     let mut client = Client::of("latency");
     client.ask("ping", "+PONG\r\n").await;
-    Control::of("latency")
-        .unwrap()
-        .latency(Duration::from_millis(30));
+    Control::of("latency").unwrap().latency(Duration::from_millis(30));
     let started = Instant::now();
     client.send("incr n").await;
     client.send("incr n").await;
@@ -213,29 +179,16 @@ async fn readonly_and_memory_bounds_refuse_writes() {
     client.ask("set a 1", "+OK\r\n").await;
     let control = Control::of("bounds").unwrap();
     control.readonly(true);
-    client
-        .ask(
-            "set a 2",
-            "-READONLY You can't write against a read only replica.\r\n",
-        )
-        .await;
+    client.ask("set a 2", "-READONLY You can't write against a read only replica.\r\n").await;
     control.readonly(false);
     control.max_memory(Some(1));
-    client
-        .ask(
-            "set a 2",
-            "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
-        )
-        .await;
+    client.ask("set a 2", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
     client.ask("get a", "$1\r\n1\r\n").await;
     client.ask("del a", ":1\r\n").await;
     control.max_memory(None);
     client.ask("set a 3", "+OK\r\n").await;
     let dump = control.dump();
-    assert_eq!(
-        dump,
-        r#"[{"db":0,"key":"a","ttl":null,"type":"string","value":"3"}]"#
-    );
+    assert_eq!(dump, r#"[{"db":0,"key":"a","ttl":null,"type":"string","value":"3"}]"#);
     control.flush();
     client.ask("dbsize", ":0\r\n").await;
 }
@@ -244,9 +197,7 @@ async fn readonly_and_memory_bounds_refuse_writes() {
 async fn a_runaway_script_hears_script_kill_and_is_stopped() {
     let (mut runner, mut other) = (Client::of("runaway"), Client::of("runaway"));
     runner.ask("config set lua-time-limit 50", "+OK\r\n").await;
-    runner
-        .send("eval \"while true do pcall(function() while true do end end) end\" 0")
-        .await;
+    runner.send("eval \"while true do pcall(function() while true do end end) end\" 0").await;
     runner.stream.flush().await.unwrap();
     loop {
         other.send("script kill").await;
@@ -256,16 +207,12 @@ async fn a_runaway_script_hears_script_kill_and_is_stopped() {
             break;
         }
     }
-    runner
-        .expect("-ERR Script killed by user with SCRIPT KILL.")
-        .await;
+    runner.expect("-ERR Script killed by user with SCRIPT KILL.").await;
     let mut rest = vec![0; 256];
     let _ = runner.stream.read(&mut rest).await.unwrap();
     runner.ask("eval \"return 7\" 0", ":7\r\n").await;
     runner.send("eval \"while true do end\" 0").await;
-    runner
-        .expect("-ERR script ran longer than the engine allows and was stopped")
-        .await;
+    runner.expect("-ERR script ran longer than the engine allows and was stopped").await;
 }
 
 #[tokio::test]
@@ -275,9 +222,7 @@ async fn scan_returns_what_stays_while_others_come_and_go() {
     client.ask(&format!("eval \"{script}\" 0"), ":1\r\n").await;
     // One script is one command, so the scan's steps and the deletions interleave inside it.
     let script = "local c, seen, n = '0', {}, 0 repeat local r = redis.call('scan', c, 'match', 'stay*') c = r[1] for _, k in ipairs(r[2]) do seen[k] = true end n = n + 1 redis.call('del', 'go' .. n) redis.call('set', 'new' .. n, 1) until c == '0' local m = 0 for _ in pairs(seen) do m = m + 1 end return m";
-    client
-        .ask(&format!("eval \"{script}\" 0"), ":500\r\n")
-        .await;
+    client.ask(&format!("eval \"{script}\" 0"), ":500\r\n").await;
 }
 
 #[tokio::test]

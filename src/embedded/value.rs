@@ -45,11 +45,7 @@ pub(super) struct Hash {
 
 impl Default for Hash {
     fn default() -> Self {
-        Hash {
-            fields: IndexMap::new(),
-            small: true,
-            bytes: 0,
-        }
+        Hash { fields: IndexMap::new(), small: true, bytes: 0 }
     }
 }
 
@@ -72,11 +68,8 @@ impl Hash {
     }
 
     pub(super) fn remove(&mut self, field: &[u8]) -> bool {
-        let removed = if self.small {
-            self.fields.shift_remove_entry(field)
-        } else {
-            self.fields.swap_remove_entry(field)
-        };
+        let removed =
+            if self.small { self.fields.shift_remove_entry(field) } else { self.fields.swap_remove_entry(field) };
         if let Some((field, value)) = &removed {
             self.bytes -= field.len() + value.len();
         }
@@ -88,10 +81,7 @@ impl Hash {
 #[derive(Debug, Clone)]
 pub(super) enum Set {
     Ints(Vec<i64>),
-    Hashed {
-        members: IndexSet<Bytes>,
-        bytes: usize,
-    },
+    Hashed { members: IndexSet<Bytes>, bytes: usize },
 }
 
 impl Default for Set {
@@ -110,9 +100,7 @@ impl Set {
 
     pub(super) fn contains(&self, member: &[u8]) -> bool {
         match self {
-            Set::Ints(ints) => {
-                number::integer(member).is_some_and(|n| ints.binary_search(&n).is_ok())
-            }
+            Set::Ints(ints) => number::integer(member).is_some_and(|n| ints.binary_search(&n).is_ok()),
             Set::Hashed { members, .. } => members.contains(member),
         }
     }
@@ -143,8 +131,7 @@ impl Set {
 
     fn hash(&mut self) {
         if let Set::Ints(ints) = self {
-            let members: IndexSet<Bytes> =
-                ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
+            let members: IndexSet<Bytes> = ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
             let bytes = members.iter().map(|m| m.len()).sum();
             *self = Set::Hashed { members, bytes };
         }
@@ -186,10 +173,7 @@ impl Set {
 
 impl Value {
     pub(super) fn string(bytes: impl Into<Vec<u8>>) -> Value {
-        Value::Str(Str {
-            bytes: bytes.into(),
-            raw: false,
-        })
+        Value::Str(Str { bytes: bytes.into(), raw: false })
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -235,10 +219,7 @@ impl Value {
             Value::Str(s) => 24 + s.bytes.capacity(),
             // Lists are not counted byte by byte: the first and last element stand for all.
             Value::List(list) => {
-                let sample = list
-                    .front()
-                    .map_or(0, |b| b.len())
-                    .max(list.back().map_or(0, |b| b.len()));
+                let sample = list.front().map_or(0, |b| b.len()).max(list.back().map_or(0, |b| b.len()));
                 32 + list.len() * (24 + sample)
             }
             Value::Hash(hash) => 64 + hash.bytes + hash.fields.len() * 56,

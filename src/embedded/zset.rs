@@ -42,19 +42,12 @@ pub(super) struct Zset {
 
 impl Default for Zset {
     fn default() -> Self {
-        Zset {
-            scores: IndexMap::new(),
-            chunks: Vec::new(),
-            small: true,
-            bytes: 0,
-        }
+        Zset { scores: IndexMap::new(), chunks: Vec::new(), small: true, bytes: 0 }
     }
 }
 
 fn order(a: &Item, score: f64, member: &[u8]) -> Ordering {
-    a.0.partial_cmp(&score)
-        .unwrap_or(Ordering::Equal)
-        .then_with(|| (*a.1).cmp(member))
+    a.0.partial_cmp(&score).unwrap_or(Ordering::Equal).then_with(|| (*a.1).cmp(member))
 }
 
 impl Zset {
@@ -103,10 +96,7 @@ impl Zset {
     }
 
     fn chunk_of(&self, score: f64, member: &[u8]) -> usize {
-        self.chunks.partition_point(|c| {
-            c.last()
-                .is_some_and(|i| order(i, score, member) == Ordering::Less)
-        })
+        self.chunks.partition_point(|c| c.last().is_some_and(|i| order(i, score, member) == Ordering::Less))
     }
 
     fn place(&mut self, score: f64, member: Rc<[u8]>) {
@@ -146,13 +136,8 @@ impl Zset {
 
     /// How many elements `before` holds for; it must hold for a prefix.
     fn count_before(&self, before: impl Fn(&Item) -> bool) -> usize {
-        let whole = self
-            .chunks
-            .partition_point(|c| c.last().is_some_and(&before));
-        let partial = self
-            .chunks
-            .get(whole)
-            .map_or(0, |c| c.partition_point(&before));
+        let whole = self.chunks.partition_point(|c| c.last().is_some_and(&before));
+        let partial = self.chunks.get(whole).map_or(0, |c| c.partition_point(&before));
         self.chunks[..whole].iter().map(Vec::len).sum::<usize>() + partial
     }
 
@@ -194,11 +179,7 @@ impl Zset {
             skip -= self.chunks[first].len();
             first += 1;
         }
-        self.chunks[first..]
-            .iter()
-            .flatten()
-            .skip(skip)
-            .map(|(s, m)| (&**m, *s))
+        self.chunks[first..].iter().flatten().skip(skip).map(|(s, m)| (&**m, *s))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
@@ -208,11 +189,7 @@ impl Zset {
     /// The elements of a range of ranks, copied; backwards if `reverse`.
     pub(super) fn slice(&self, range: Range<usize>, reverse: bool) -> Vec<(Vec<u8>, f64)> {
         let n = range.len();
-        let mut items: Vec<_> = self
-            .iter_from(range.start)
-            .take(n)
-            .map(|(m, s)| (m.to_vec(), s))
-            .collect();
+        let mut items: Vec<_> = self.iter_from(range.start).take(n).map(|(m, s)| (m.to_vec(), s)).collect();
         if reverse {
             items.reverse();
         }

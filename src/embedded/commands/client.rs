@@ -12,13 +12,10 @@ use crate::embedded::state::Pause;
 
 /// The version whose behaviour is reproduced.
 pub(in crate::embedded) const VERSION: &str = "7.0.15";
-const BAD_NAME: Fault =
-    Fault::of("ERR Client names cannot contain spaces, newlines or special characters.");
+const BAD_NAME: Fault = Fault::of("ERR Client names cannot contain spaces, newlines or special characters.");
 
 fn me<'a>(cx: &'a mut Cx<'_>) -> Result<&'a mut Client, Fault> {
-    cx.core
-        .client(cx.slot)
-        .ok_or(Fault::of("ERR no such client"))
+    cx.core.client(cx.slot).ok_or(Fault::of("ERR no such client"))
 }
 
 /// There are no passwords: only the default user, who needs none, can be named.
@@ -26,9 +23,7 @@ fn check_user(user: &[u8]) -> Result<(), Fault> {
     if user == b"default" {
         return Ok(());
     }
-    Err(Fault::of(
-        "WRONGPASS invalid username-password pair or user is disabled.",
-    ))
+    Err(Fault::of("WRONGPASS invalid username-password pair or user is disabled."))
 }
 
 pub(super) fn auth(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -46,9 +41,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if let Some(version) = args.get(1) {
         resp3 = match number::integer(version) {
             None => {
-                return Err(Fault::of(
-                    "ERR Protocol version is not an integer or out of range",
-                ));
+                return Err(Fault::of("ERR Protocol version is not an integer or out of range"));
             }
             Some(2) => false,
             Some(3) => true,
@@ -67,9 +60,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             name = Some(args[i + 1].to_vec());
             i += 1;
         } else {
-            return Err(Fault::new(
-                [b"ERR Syntax error in HELLO option '", args[i], b"'"].concat(),
-            ));
+            return Err(Fault::new([b"ERR Syntax error in HELLO option '", args[i], b"'"].concat()));
         }
         i += 1;
     }
@@ -88,12 +79,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         ("role", Reply::bulk("master")),
         ("modules", Reply::Array(Vec::new())),
     ];
-    Ok(Reply::Map(
-        fields
-            .into_iter()
-            .flat_map(|(k, v)| [Reply::bulk(k), v])
-            .collect(),
-    ))
+    Ok(Reply::Map(fields.into_iter().flat_map(|(k, v)| [Reply::bulk(k), v]).collect()))
 }
 
 pub(super) fn select(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -128,19 +114,11 @@ pub(super) fn id(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 
 pub(super) fn getname(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     let client = me(cx)?;
-    Ok(if client.name.is_empty() {
-        Reply::Null
-    } else {
-        Reply::bulk(&client.name)
-    })
+    Ok(if client.name.is_empty() { Reply::Null } else { Reply::bulk(&client.name) })
 }
 
 fn check_name(name: &[u8]) -> Result<(), Fault> {
-    if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
-        Ok(())
-    } else {
-        Err(BAD_NAME)
-    }
+    if name.iter().all(|b| (b'!'..=b'~').contains(b)) { Ok(()) } else { Err(BAD_NAME) }
 }
 
 pub(super) fn setname(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -168,19 +146,12 @@ fn flags(client: &Client) -> String {
             flags.push(letter);
         }
     }
-    if flags.is_empty() {
-        "N".to_owned()
-    } else {
-        flags
-    }
+    if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
 fn describe(client: &Client, now: i64) -> String {
     let mut text = String::new();
-    let multi = client
-        .transaction
-        .as_ref()
-        .map_or("-1".to_owned(), |t| t.commands.len().to_string());
+    let multi = client.transaction.as_ref().map_or("-1".to_owned(), |t| t.commands.len().to_string());
     let _ = write!(
         text,
         "id={} addr={} laddr=memory:0 fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
@@ -205,9 +176,7 @@ fn describe(client: &Client, now: i64) -> String {
 
 pub(super) fn info(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     let now = cx.now();
-    Ok(Reply::Verbatim(
-        (describe(me(cx)?, now) + "\n").into_bytes(),
-    ))
+    Ok(Reply::Verbatim((describe(me(cx)?, now) + "\n").into_bytes()))
 }
 
 fn is_type(client: &Client, word: &[u8]) -> Result<bool, Fault> {
@@ -230,11 +199,7 @@ pub(super) fn list(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             kind = Some(*name);
         }
         [word, ids @ ..] if is(word, "id") && !ids.is_empty() => {
-            let parse = |id: &&[u8]| {
-                number::unsigned(id)
-                    .filter(|&n| n > 0)
-                    .ok_or(Fault::of("ERR Invalid client ID"))
-            };
+            let parse = |id: &&[u8]| number::unsigned(id).filter(|&n| n > 0).ok_or(Fault::of("ERR Invalid client ID"));
             wanted = Some(ids.iter().map(parse).collect::<Result<_, _>>()?);
         }
         _ => return Err(Fault::SYNTAX),
@@ -313,11 +278,7 @@ pub(super) fn kill(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if !old_style {
         return Ok(Reply::len(victims.len()));
     }
-    if victims.is_empty() {
-        Err(Fault::of("ERR No such client"))
-    } else {
-        Ok(Reply::OK)
-    }
+    if victims.is_empty() { Err(Fault::of("ERR No such client")) } else { Ok(Reply::OK) }
 }
 
 pub(super) fn no_evict(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -337,15 +298,11 @@ pub(super) fn pause(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         [_] => return Err(Fault::of("ERR CLIENT PAUSE mode must be WRITE or ALL")),
         _ => return Err(Fault::SYNTAX),
     };
-    let ms = number::integer(args[2])
-        .ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
+    let ms = number::integer(args[2]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(Fault::of("ERR timeout is negative"));
     }
-    let until = cx
-        .now()
-        .checked_add(ms)
-        .ok_or(Fault::of("ERR timeout is out of range"))?;
+    let until = cx.now().checked_add(ms).ok_or(Fault::of("ERR timeout is out of range"))?;
     cx.core.pause = Some(Pause { until, writes_only });
     Ok(Reply::OK)
 }
@@ -384,26 +341,18 @@ pub(super) fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         Some(word) if is(word, "timeout") => false,
         Some(word) if is(word, "error") => true,
         Some(_) => {
-            return Err(Fault::of(
-                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
-            ));
+            return Err(Fault::of("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     };
     let id = number::int_arg(args[2])?;
-    let found = cx
-        .core
-        .each_client()
-        .find(|(_, c)| i64::try_from(c.id) == Ok(id) && c.blocked.is_some());
+    let found = cx.core.each_client().find(|(_, c)| i64::try_from(c.id) == Ok(id) && c.blocked.is_some());
     let Some((slot, client)) = found else {
         return Ok(Reply::Int(0));
     };
     let reply = if with_error {
         Reply::Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK".to_vec())
     } else {
-        client
-            .blocked
-            .as_ref()
-            .map_or(Reply::Null, |b| b.wait.empty.clone())
+        client.blocked.as_ref().map_or(Reply::Null, |b| b.wait.empty.clone())
     };
     session::unblock(cx.core, slot);
     session::deliver(cx.core, slot, &reply);

@@ -13,10 +13,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("appendonly", "no"),
     ("bind", "* -::*"),
     ("busy-reply-threshold", "5000"),
-    (
-        "client-output-buffer-limit",
-        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-    ),
+    ("client-output-buffer-limit", "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
     ("client-query-buffer-limit", "1073741824"),
     ("cluster-enabled", "no"),
     ("databases", "16"),
@@ -61,35 +58,21 @@ impl Config {
         if name == "maxmemory" {
             return self.max_memory.to_string();
         }
-        self.changed
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| default.to_owned())
+        self.changed.get(name).cloned().unwrap_or_else(|| default.to_owned())
     }
 
     /// After how long a running script lets others ask for its end.
     pub(in crate::embedded) fn script_limit(&self) -> Duration {
-        let set = self
-            .changed
-            .get("lua-time-limit")
-            .or(self.changed.get("busy-reply-threshold"));
+        let set = self.changed.get("lua-time-limit").or(self.changed.get("busy-reply-threshold"));
         Duration::from_millis(set.and_then(|ms| ms.parse().ok()).unwrap_or(5000))
     }
 }
 
 pub(super) fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let asked = |name: &str| {
-        args[2..]
-            .iter()
-            .any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-    };
+    let asked =
+        |name: &str| args[2..].iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()));
     let found = DEFAULTS.iter().filter(|(name, _)| asked(name));
-    let pairs = found.flat_map(|(name, default)| {
-        [
-            Reply::bulk(name),
-            Reply::bulk(cx.core.config.value(name, default)),
-        ]
-    });
+    let pairs = found.flat_map(|(name, default)| [Reply::bulk(name), Reply::bulk(cx.core.config.value(name, default))]);
     Ok(Reply::Map(pairs.collect()))
 }
 
@@ -120,19 +103,11 @@ pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let value = String::from_utf8_lossy(pair[1]).into_owned();
         let Some((known, _)) = DEFAULTS.iter().find(|(known, _)| *known == name) else {
             return Err(Fault::new(
-                [
-                    b"ERR Unknown option or number of arguments for CONFIG SET - '",
-                    c_text(pair[0]),
-                    b"'",
-                ]
-                .concat(),
+                [b"ERR Unknown option or number of arguments for CONFIG SET - '", c_text(pair[0]), b"'"].concat(),
             ));
         };
-        let failed = |why: &str| {
-            Fault::new(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{known}') - {why}"
-            ))
-        };
+        let failed =
+            |why: &str| Fault::new(format!("ERR CONFIG SET failed (possibly related to argument '{known}') - {why}"));
         if changes.iter().any(|(n, _)| n == known) {
             return Err(failed("duplicate parameter"));
         }

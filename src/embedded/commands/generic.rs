@@ -10,34 +10,21 @@ const DB_INDEX: Fault = Fault::of("ERR DB index is out of range");
 const SAME_OBJECT: Fault = Fault::of("ERR source and destination objects are the same");
 
 pub(super) fn del(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::len(
-        args[1..].iter().filter(|key| cx.remove(key)).count(),
-    ))
+    Ok(Reply::len(args[1..].iter().filter(|key| cx.remove(key)).count()))
 }
 
 pub(super) fn exists(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::len(
-        args[1..].iter().filter(|key| cx.exists(key)).count(),
-    ))
+    Ok(Reply::len(args[1..].iter().filter(|key| cx.exists(key)).count()))
 }
 
 pub(super) fn r#type(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::status(
-        cx.entry(args[1]).map_or("none", |e| e.value.kind()),
-    ))
+    Ok(Reply::status(cx.entry(args[1]).map_or("none", |e| e.value.kind())))
 }
 
 pub(super) fn keys(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
-    let all = cx
-        .db()
-        .keys
-        .iter()
-        .filter(|(_, e)| e.expire.is_none_or(|at| now <= at));
-    Ok(Reply::bulks(
-        all.filter(|(k, _)| glob::matches(args[1], k))
-            .map(|(k, _)| k),
-    ))
+    let all = cx.db().keys.iter().filter(|(_, e)| e.expire.is_none_or(|at| now <= at));
+    Ok(Reply::bulks(all.filter(|(k, _)| glob::matches(args[1], k)).map(|(k, _)| k)))
 }
 
 pub(super) fn randomkey(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
@@ -86,14 +73,9 @@ pub(super) fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn db_index(arg: &[u8], not_integer: &Fault) -> Result<usize, Fault> {
     let n = number::integer(arg).ok_or_else(|| not_integer.clone())?;
     if i32::try_from(n).is_err() && *not_integer == Fault::NOT_INTEGER {
-        return Err(Fault::of(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ));
+        return Err(Fault::of("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
-    usize::try_from(n)
-        .ok()
-        .filter(|&n| n < DATABASES)
-        .ok_or(DB_INDEX)
+    usize::try_from(n).ok().filter(|&n| n < DATABASES).ok_or(DB_INDEX)
 }
 
 pub(super) fn r#move(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -148,9 +130,7 @@ pub(super) fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn object_encoding(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(cx
-        .entry(args[2])
-        .map_or(Reply::Null, |e| Reply::bulk(e.value.encoding())))
+    Ok(cx.entry(args[2]).map_or(Reply::Null, |e| Reply::bulk(e.value.encoding())))
 }
 
 pub(super) fn object_refcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -159,12 +139,7 @@ pub(super) fn object_refcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn object_idletime(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
-    let accessed = cx
-        .db()
-        .keys
-        .get(args[2])
-        .filter(|e| e.expire.is_none_or(|at| now <= at))
-        .map(|e| e.accessed);
+    let accessed = cx.db().keys.get(args[2]).filter(|e| e.expire.is_none_or(|at| now <= at)).map(|e| e.accessed);
     Ok(accessed.map_or(Reply::Null, |at| Reply::Int((now - at).max(0) / 1000)))
 }
 

@@ -10,10 +10,7 @@ fn set_fields(cx: &mut Cx<'_>, args: Args<'_>, command: &str) -> Result<usize, F
         return Err(Fault::arity(command));
     }
     let hash = cx.hash_or_new(args[1])?;
-    let new = args[2..]
-        .chunks(2)
-        .filter(|pair| hash.set(pair[0], pair[1]))
-        .count();
+    let new = args[2..].chunks(2).filter(|pair| hash.set(pair[0], pair[1])).count();
     cx.changed(args[1]);
     Ok(new)
 }
@@ -27,10 +24,7 @@ pub(super) fn hmset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    if cx
-        .hash(args[1])?
-        .is_some_and(|h| h.fields.contains_key(args[2]))
-    {
+    if cx.hash(args[1])?.is_some_and(|h| h.fields.contains_key(args[2])) {
         return Ok(Reply::Int(0));
     }
     cx.hash_or_new(args[1])?.set(args[2], args[3]);
@@ -39,9 +33,7 @@ pub(super) fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn hget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::bulk_or_null(
-        cx.hash(args[1])?.and_then(|h| h.fields.get(args[2])),
-    ))
+    Ok(Reply::bulk_or_null(cx.hash(args[1])?.and_then(|h| h.fields.get(args[2]))))
 }
 
 pub(super) fn hmget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -66,42 +58,26 @@ pub(super) fn hlen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn hstrlen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::len(
-        cx.hash(args[1])?
-            .and_then(|h| h.fields.get(args[2]))
-            .map_or(0, |v| v.len()),
-    ))
+    Ok(Reply::len(cx.hash(args[1])?.and_then(|h| h.fields.get(args[2])).map_or(0, |v| v.len())))
 }
 
 pub(super) fn hexists(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::flag(
-        cx.hash(args[1])?
-            .is_some_and(|h| h.fields.contains_key(args[2])),
-    ))
+    Ok(Reply::flag(cx.hash(args[1])?.is_some_and(|h| h.fields.contains_key(args[2]))))
 }
 
 pub(super) fn hgetall(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(hash) = cx.hash(args[1])? else {
         return Ok(Reply::Map(Vec::new()));
     };
-    Ok(Reply::Map(
-        hash.fields
-            .iter()
-            .flat_map(|(f, v)| [Reply::bulk(f), Reply::bulk(v)])
-            .collect(),
-    ))
+    Ok(Reply::Map(hash.fields.iter().flat_map(|(f, v)| [Reply::bulk(f), Reply::bulk(v)]).collect()))
 }
 
 pub(super) fn hkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(cx
-        .hash(args[1])?
-        .map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.keys())))
+    Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.keys())))
 }
 
 pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| {
-        Reply::bulks(h.fields.values())
-    }))
+    Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.values())))
 }
 
 /// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
@@ -113,9 +89,7 @@ pub(super) fn random_indexes(count: i64, len: usize) -> Vec<usize> {
         return Vec::new();
     }
     let Ok(count) = usize::try_from(count) else {
-        return (0..count.unsigned_abs().min(MOST_REPEATS))
-            .map(|_| fastrand::usize(..len))
-            .collect();
+        return (0..count.unsigned_abs().min(MOST_REPEATS)).map(|_| fastrand::usize(..len)).collect();
     };
     if count >= len {
         return (0..len).collect();
@@ -157,11 +131,7 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let Some(hash) = cx.hash(args[1])? else {
             return Ok(Reply::Null);
         };
-        return Ok(Reply::bulk_or_null(
-            hash.fields
-                .get_index(fastrand::usize(..hash.fields.len()))
-                .map(|f| f.0),
-        ));
+        return Ok(Reply::bulk_or_null(hash.fields.get_index(fastrand::usize(..hash.fields.len())).map(|f| f.0)));
     };
     number::int_arg(count)?;
     let with_values = match args.get(3) {
@@ -174,14 +144,9 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Array(Vec::new()));
     };
     let hash: &Hash = hash;
-    let picked = random_indexes(count, hash.fields.len())
-        .into_iter()
-        .filter_map(|i| hash.fields.get_index(i));
+    let picked = random_indexes(count, hash.fields.len()).into_iter().filter_map(|i| hash.fields.get_index(i));
     if with_values {
-        return Ok(paired(
-            picked.map(|(f, v)| (Reply::bulk(f), Reply::bulk(v))),
-            resp3,
-        ));
+        return Ok(paired(picked.map(|(f, v)| (Reply::bulk(f), Reply::bulk(v))), resp3));
     }
     Ok(Reply::bulks(picked.map(|(f, _)| f)))
 }

@@ -14,13 +14,7 @@ pub(super) fn set_deadline(cx: &mut Cx<'_>, key: &[u8], at: i64) {
     }
 }
 
-fn expire_generic(
-    cx: &mut Cx<'_>,
-    args: Args<'_>,
-    command: &str,
-    seconds: bool,
-    absolute: bool,
-) -> Outcome {
+fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool, absolute: bool) -> Outcome {
     let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
     for word in &args[3..] {
         match () {
@@ -29,21 +23,15 @@ fn expire_generic(
             () if is(word, "gt") => gt = true,
             () if is(word, "lt") => lt = true,
             () => {
-                return Err(Fault::new(
-                    [b"ERR Unsupported option ", c_text(word)].concat(),
-                ));
+                return Err(Fault::new([b"ERR Unsupported option ", c_text(word)].concat()));
             }
         }
     }
     if nx && (xx || gt || lt) {
-        return Err(Fault::of(
-            "ERR NX and XX, GT or LT options at the same time are not compatible",
-        ));
+        return Err(Fault::of("ERR NX and XX, GT or LT options at the same time are not compatible"));
     }
     if gt && lt {
-        return Err(Fault::of(
-            "ERR GT and LT options at the same time are not compatible",
-        ));
+        return Err(Fault::of("ERR GT and LT options at the same time are not compatible"));
     }
     let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
     let mut at = number::int_arg(args[2])?;

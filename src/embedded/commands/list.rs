@@ -77,11 +77,7 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &str) -> Outcome {
         ),
     };
     let Some(list) = cx.list(args[1])? else {
-        return Ok(if count.is_some() {
-            Reply::NullArray
-        } else {
-            Reply::Null
-        });
+        return Ok(if count.is_some() { Reply::NullArray } else { Reply::Null });
     };
     let reply = match count {
         None => Reply::bulk_or_null(end.pop(list)),
@@ -93,12 +89,7 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &str) -> Outcome {
 }
 
 fn take(list: &mut List, end: End, n: usize) -> Reply {
-    Reply::Array(
-        (0..n.min(list.len()))
-            .filter_map(|_| end.pop(list))
-            .map(|i| Reply::Bulk(i.into_vec()))
-            .collect(),
-    )
+    Reply::Array((0..n.min(list.len())).filter_map(|_| end.pop(list)).map(|i| Reply::Bulk(i.into_vec())).collect())
 }
 
 pub(super) fn lpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -115,11 +106,7 @@ pub(super) fn llen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 /// An index as Redis counts it, from either end.
 fn position(index: i64, len: usize) -> Option<usize> {
-    let index = if index < 0 {
-        index.checked_add(i64::try_from(len).ok()?)?
-    } else {
-        index
-    };
+    let index = if index < 0 { index.checked_add(i64::try_from(len).ok()?)? } else { index };
     usize::try_from(index).ok().filter(|&i| i < len)
 }
 
@@ -128,9 +115,7 @@ pub(super) fn lindex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Null);
     };
     let index = number::int_arg(args[2])?;
-    Ok(Reply::bulk_or_null(
-        position(index, list.len()).and_then(|i| list.get(i)),
-    ))
+    Ok(Reply::bulk_or_null(position(index, list.len()).and_then(|i| list.get(i))))
 }
 
 pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -172,11 +157,7 @@ pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::Int(0));
     };
-    let limit = if count == 0 {
-        u64::MAX
-    } else {
-        count.unsigned_abs()
-    };
+    let limit = if count == 0 { u64::MAX } else { count.unsigned_abs() };
     let mut removed = 0u64;
     let mut keep = |item: &Bytes| {
         let drop = removed < limit && **item == *args[3];
@@ -184,11 +165,7 @@ pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         !drop
     };
     if count < 0 {
-        let mut kept: List = std::mem::take(list)
-            .into_iter()
-            .rev()
-            .filter(|i| keep(i))
-            .collect();
+        let mut kept: List = std::mem::take(list).into_iter().rev().filter(|i| keep(i)).collect();
         kept.make_contiguous().reverse();
         *list = kept;
     } else {
@@ -225,11 +202,7 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let Some(value) = args.get(i + 1) else {
             return Err(Fault::SYNTAX);
         };
-        let not_negative = |text| {
-            number::integer(value)
-                .and_then(|n| usize::try_from(n).ok())
-                .ok_or(Fault::of(text))
-        };
+        let not_negative = |text| number::integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Fault::of(text));
         if is(args[i], "rank") {
             rank = number::int_arg(value)?;
             if rank == 0 {
@@ -252,11 +225,7 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         i += 2;
     }
     let Some(list) = cx.list(args[1])? else {
-        return Ok(if count.is_some() {
-            Reply::Array(Vec::new())
-        } else {
-            Reply::Null
-        });
+        return Ok(if count.is_some() { Reply::Array(Vec::new()) } else { Reply::Null });
     };
     let limit = if max == 0 { list.len() } else { max };
     let skip = usize::try_from(rank.unsigned_abs() - 1).unwrap_or(usize::MAX);
@@ -268,22 +237,9 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let fits = |(_, item): &(usize, &Bytes)| ***item == *args[2];
     let items = list.iter().enumerate();
     let found: Vec<usize> = if rank > 0 {
-        items
-            .take(limit)
-            .filter(fits)
-            .skip(skip)
-            .take(wanted)
-            .map(|f| f.0)
-            .collect()
+        items.take(limit).filter(fits).skip(skip).take(wanted).map(|f| f.0).collect()
     } else {
-        items
-            .rev()
-            .take(limit)
-            .filter(fits)
-            .skip(skip)
-            .take(wanted)
-            .map(|f| f.0)
-            .collect()
+        items.rev().take(limit).filter(fits).skip(skip).take(wanted).map(|f| f.0).collect()
     };
     if count.is_some() {
         return Ok(Reply::Array(found.into_iter().map(Reply::len).collect()));
@@ -292,13 +248,7 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Moves one element; `None` when the source is empty.
-fn shift(
-    cx: &mut Cx<'_>,
-    from: &[u8],
-    to: &[u8],
-    pop: End,
-    push: End,
-) -> Result<Option<Reply>, Fault> {
+fn shift(cx: &mut Cx<'_>, from: &[u8], to: &[u8], pop: End, push: End) -> Result<Option<Reply>, Fault> {
     if cx.list(from)?.is_none() {
         return Ok(None);
     }
@@ -329,13 +279,7 @@ pub(super) fn rpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(shift(cx, args[1], args[2], End::Right, End::Left)?.unwrap_or(Reply::Null))
 }
 
-fn shift_or_wait(
-    cx: &mut Cx<'_>,
-    args: Args<'_>,
-    pop: End,
-    push: End,
-    deadline: Option<i64>,
-) -> Outcome {
+fn shift_or_wait(cx: &mut Cx<'_>, args: Args<'_>, pop: End, push: End, deadline: Option<i64>) -> Outcome {
     if !(cx.mode == Mode::Retry && cx.list(args[1]).is_err())
         && let Some(reply) = shift(cx, args[1], args[2], pop, push)?
     {
@@ -395,11 +339,7 @@ pub(super) fn multi_pop<T>(
     end: fn(&[u8]) -> Result<T, Fault>,
 ) -> Result<(Args<'_>, T, usize), Fault> {
     let n = positive(args[at], "ERR numkeys should be greater than 0")?;
-    let place = at
-        .checked_add(n)
-        .and_then(|i| i.checked_add(1))
-        .filter(|&i| i < args.len())
-        .ok_or(Fault::SYNTAX)?;
+    let place = at.checked_add(n).and_then(|i| i.checked_add(1)).filter(|&i| i < args.len()).ok_or(Fault::SYNTAX)?;
     let end = end(args[place])?;
     let mut count = None;
     let mut i = place + 1;
@@ -413,12 +353,7 @@ pub(super) fn multi_pop<T>(
     Ok((&args[at + 1..place], end, count.unwrap_or(1)))
 }
 
-fn pop_first(
-    cx: &mut Cx<'_>,
-    keys: Args<'_>,
-    end: End,
-    count: usize,
-) -> Result<Option<Reply>, Fault> {
+fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
         match cx.list(key) {

@@ -1,9 +1,6 @@
 //! The commands: one file per family, one table that names them all.
 
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "every handler has the table's signature"
-)]
+#![expect(clippy::unnecessary_wraps, reason = "every handler has the table's signature")]
 
 pub(super) mod client;
 pub(super) mod config;
@@ -152,13 +149,7 @@ impl Cx<'_> {
     }
 
     /// Makes the client wait for `keys`, or answers `empty` where nothing may wait.
-    pub(super) fn wait(
-        &mut self,
-        keys: &[&[u8]],
-        deadline: Option<i64>,
-        empty: Reply,
-        args: Args<'_>,
-    ) -> Outcome {
+    pub(super) fn wait(&mut self, keys: &[&[u8]], deadline: Option<i64>, empty: Reply, args: Args<'_>) -> Outcome {
         if !self.may_wait() {
             return Ok(empty);
         }
@@ -175,14 +166,7 @@ impl Cx<'_> {
 pub(super) fn bad_subcommand(args: Args<'_>) -> Fault {
     let name = args[0].to_ascii_uppercase();
     Fault::new(
-        [
-            b"ERR unknown subcommand or wrong number of arguments for '",
-            args[1],
-            b"'. Try ",
-            &name,
-            b" HELP.",
-        ]
-        .concat(),
+        [b"ERR unknown subcommand or wrong number of arguments for '", args[1], b"'. Try ", &name, b" HELP."].concat(),
     )
 }
 
@@ -193,8 +177,7 @@ pub(super) fn is(arg: &[u8], word: &str) -> bool {
 
 /// A timeout in seconds, as a deadline in engine time; 0 is for ever.
 pub(super) fn timeout(cx: &Cx<'_>, arg: &[u8]) -> Result<Option<i64>, Fault> {
-    let seconds =
-        number::float(arg).ok_or(Fault::of("ERR timeout is not a float or out of range"))?;
+    let seconds = number::float(arg).ok_or(Fault::of("ERR timeout is not a float or out of range"))?;
     if seconds < 0.0 {
         return Err(Fault::of("ERR timeout is negative"));
     }
@@ -208,25 +191,14 @@ pub(super) fn timeout(cx: &Cx<'_>, arg: &[u8]) -> Result<Option<i64>, Fault> {
     if millis == 0 {
         return Ok(None);
     }
-    cx.now()
-        .checked_add(millis)
-        .map(Some)
-        .ok_or(Fault::of("ERR timeout is out of range"))
+    cx.now().checked_add(millis).map(Some).ok_or(Fault::of("ERR timeout is out of range"))
 }
 
 /// A zero-based range as Redis clamps it; `None` if it is empty.
 pub(super) fn clamp(start: i64, stop: i64, len: usize) -> Option<std::ops::Range<usize>> {
     let len_i = i64::try_from(len).ok()?;
-    let from = if start < 0 {
-        (start.saturating_add(len_i)).max(0)
-    } else {
-        start
-    };
-    let to = if stop < 0 {
-        stop.saturating_add(len_i)
-    } else {
-        stop.min(len_i - 1)
-    };
+    let from = if start < 0 { (start.saturating_add(len_i)).max(0) } else { start };
+    let to = if stop < 0 { stop.saturating_add(len_i) } else { stop.min(len_i - 1) };
     if from > to || from >= len_i {
         return None;
     }

@@ -45,9 +45,7 @@ pub(super) fn incrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let by = number::int_arg(args[2])?;
-    let by = by
-        .checked_neg()
-        .ok_or(Fault::of("ERR decrement would overflow"))?;
+    let by = by.checked_neg().ok_or(Fault::of("ERR decrement would overflow"))?;
     add(cx, args[1], by)
 }
 
@@ -65,9 +63,7 @@ fn float_sum(a: &[u8], b: &[u8], bad_a: Fault, bad_b: Fault) -> Result<String, F
 }
 
 pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let old = cx
-        .string(args[1])?
-        .map_or_else(|| b"0".to_vec(), |s| s.bytes.clone());
+    let old = cx.string(args[1])?.map_or_else(|| b"0".to_vec(), |s| s.bytes.clone());
     let sum = float_sum(&old, args[2], Fault::NOT_FLOAT, Fault::NOT_FLOAT)?;
     replace(cx, args[1], sum.clone().into_bytes())?;
     Ok(Reply::bulk(sum))
@@ -76,14 +72,11 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let by = number::int_arg(args[3])?;
     let old = match cx.hash(args[1])?.and_then(|h| h.fields.get(args[2])) {
-        Some(value) => {
-            number::integer(value).ok_or(Fault::of("ERR hash value is not an integer"))?
-        }
+        Some(value) => number::integer(value).ok_or(Fault::of("ERR hash value is not an integer"))?,
         None => 0,
     };
     let new = old.checked_add(by).ok_or(OVERFLOW)?;
-    cx.hash_or_new(args[1])?
-        .set(args[2], &number::i64_bytes(new));
+    cx.hash_or_new(args[1])?.set(args[2], &number::i64_bytes(new));
     cx.changed(args[1]);
     Ok(Reply::Int(new))
 }
@@ -92,16 +85,9 @@ pub(super) fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if !number::float(args[3]).ok_or(Fault::NOT_FLOAT)?.is_finite() {
         return Err(Fault::of("ERR value is NaN or Infinity"));
     }
-    let old = cx
-        .hash(args[1])?
-        .and_then(|h| h.fields.get(args[2]).map(|v| v.to_vec()));
+    let old = cx.hash(args[1])?.and_then(|h| h.fields.get(args[2]).map(|v| v.to_vec()));
     let old = old.unwrap_or_else(|| b"0".to_vec());
-    let sum = float_sum(
-        &old,
-        args[3],
-        Fault::of("ERR hash value is not a float"),
-        Fault::NOT_FLOAT,
-    )?;
+    let sum = float_sum(&old, args[3], Fault::of("ERR hash value is not a float"), Fault::NOT_FLOAT)?;
     cx.hash_or_new(args[1])?.set(args[2], sum.as_bytes());
     cx.changed(args[1]);
     Ok(Reply::bulk(sum))

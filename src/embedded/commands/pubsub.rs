@@ -31,14 +31,10 @@ impl Core {
             Kind::Channel => self.channels.entry(name.to_vec()).or_default(),
             Kind::Shard => self.shards.entry(name.to_vec()).or_default(),
             Kind::Pattern => {
-                let at = self
-                    .patterns
-                    .iter()
-                    .position(|(p, _)| p == name)
-                    .unwrap_or_else(|| {
-                        self.patterns.push((name.to_vec(), Vec::new()));
-                        self.patterns.len() - 1
-                    });
+                let at = self.patterns.iter().position(|(p, _)| p == name).unwrap_or_else(|| {
+                    self.patterns.push((name.to_vec(), Vec::new()));
+                    self.patterns.len() - 1
+                });
                 &mut self.patterns[at].1
             }
         }
@@ -58,13 +54,8 @@ impl Core {
 
     /// How many subscriptions of the kind's count the client has.
     fn count(&mut self, kind: Kind, slot: usize) -> Reply {
-        let count = self.client(slot).map_or(0, |c| {
-            if kind == Kind::Shard {
-                c.shards.len()
-            } else {
-                c.subscriptions()
-            }
-        });
+        let count =
+            self.client(slot).map_or(0, |c| if kind == Kind::Shard { c.shards.len() } else { c.subscriptions() });
         Reply::len(count)
     }
 
@@ -80,19 +71,11 @@ impl Core {
 fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if cx
-            .core
-            .names(kind, cx.slot)
-            .is_some_and(|known| known.insert(name.to_vec()))
-        {
+        if cx.core.names(kind, cx.slot).is_some_and(|known| known.insert(name.to_vec())) {
             cx.core.listeners(kind, name).push(cx.slot);
         }
         let count = cx.core.count(kind, cx.slot);
-        replies.push(Reply::Push(vec![
-            Reply::bulk(kind.verb(true)),
-            Reply::bulk(name),
-            count,
-        ]));
+        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(true)), Reply::bulk(name), count]));
     }
     Ok(Reply::Many(replies))
 }
@@ -100,18 +83,11 @@ fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
 fn drop_names(core: &mut Core, slot: usize, names: &[Vec<u8>], kind: Kind) -> Vec<Reply> {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if core
-            .names(kind, slot)
-            .is_some_and(|known| known.shift_remove(name))
-        {
+        if core.names(kind, slot).is_some_and(|known| known.shift_remove(name)) {
             core.unlisten(kind, name, slot);
         }
         let count = core.count(kind, slot);
-        replies.push(Reply::Push(vec![
-            Reply::bulk(kind.verb(false)),
-            Reply::bulk(name),
-            count,
-        ]));
+        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::bulk(name), count]));
     }
     replies
 }
@@ -120,18 +96,11 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
     let names: Vec<Vec<u8>> = if args.len() > 1 {
         args[1..].iter().map(|n| n.to_vec()).collect()
     } else {
-        cx.core
-            .names(kind, cx.slot)
-            .map(|n| n.iter().cloned().collect())
-            .unwrap_or_default()
+        cx.core.names(kind, cx.slot).map(|n| n.iter().cloned().collect()).unwrap_or_default()
     };
     if names.is_empty() {
         let count = cx.core.count(kind, cx.slot);
-        return Ok(Reply::Push(vec![
-            Reply::bulk(kind.verb(false)),
-            Reply::Null,
-            count,
-        ]));
+        return Ok(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::Null, count]));
     }
     Ok(Reply::Many(drop_names(cx.core, cx.slot, &names, kind)))
 }
@@ -139,10 +108,7 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
 /// Ends every subscription of a client that is leaving or resetting.
 pub(in crate::embedded) fn forget(core: &mut Core, slot: usize) {
     for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-        let names: Vec<Vec<u8>> = core
-            .names(kind, slot)
-            .map(|n| n.iter().cloned().collect())
-            .unwrap_or_default();
+        let names: Vec<Vec<u8>> = core.names(kind, slot).map(|n| n.iter().cloned().collect()).unwrap_or_default();
         drop_names(core, slot, &names, kind);
     }
 }
@@ -179,10 +145,7 @@ struct Message {
 
 impl Message {
     fn new(parts: &[&[u8]]) -> Self {
-        Message {
-            reply: Reply::Push(parts.iter().map(Reply::bulk).collect()),
-            encoded: [None, None],
-        }
+        Message { reply: Reply::Push(parts.iter().map(Reply::bulk).collect()), encoded: [None, None] }
     }
 
     fn send(&mut self, core: &mut Core, slot: usize) {
@@ -213,13 +176,7 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             message.send(cx.core, slot);
         }
     }
-    let matching: Vec<_> = cx
-        .core
-        .patterns
-        .iter()
-        .filter(|(p, _)| glob::matches(p, channel))
-        .cloned()
-        .collect();
+    let matching: Vec<_> = cx.core.patterns.iter().filter(|(p, _)| glob::matches(p, channel)).cloned().collect();
     for (pattern, slots) in matching {
         let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
         receivers += slots.len();
@@ -258,20 +215,10 @@ pub(super) fn pubsub_numpat(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 
 pub(super) fn pubsub_numsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let count = |name: &&[u8]| Reply::len(cx.core.channels.get(*name).map_or(0, Vec::len));
-    Ok(Reply::Array(
-        args[2..]
-            .iter()
-            .flat_map(|name| [Reply::bulk(name), count(name)])
-            .collect(),
-    ))
+    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
 }
 
 pub(super) fn pubsub_shardnumsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let count = |name: &&[u8]| Reply::len(cx.core.shards.get(*name).map_or(0, Vec::len));
-    Ok(Reply::Array(
-        args[2..]
-            .iter()
-            .flat_map(|name| [Reply::bulk(name), count(name)])
-            .collect(),
-    ))
+    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
 }

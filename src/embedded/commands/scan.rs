@@ -19,20 +19,12 @@ struct Options<'a> {
 fn cursor(arg: &[u8]) -> Result<u64, Fault> {
     // strtoul: blanks and a sign are the only things Redis lets pass beside digits.
     number::unsigned(arg.strip_prefix(b"+").unwrap_or(arg))
-        .or_else(|| {
-            (arg.len() <= 20)
-                .then(|| std::str::from_utf8(arg).ok()?.parse().ok())
-                .flatten()
-        })
+        .or_else(|| (arg.len() <= 20).then(|| std::str::from_utf8(arg).ok()?.parse().ok()).flatten())
         .ok_or(Fault::of("ERR invalid cursor"))
 }
 
 fn options(args: Args<'_>, keys: bool) -> Result<Options<'_>, Fault> {
-    let mut options = Options {
-        count: 10,
-        pattern: None,
-        kind: None,
-    };
+    let mut options = Options { count: 10, pattern: None, kind: None };
     let mut i = 0;
     while i < args.len() {
         let Some(value) = args.get(i + 1) else {
@@ -76,25 +68,18 @@ pub(super) fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
     let db = cx.db();
     let (visit, next) = step(from, options.count, db.keys.len());
-    let found = visit
-        .rev()
-        .filter_map(|i| db.keys.get_index(i))
-        .filter(|(key, entry)| {
-            options.pattern.is_none_or(|p| glob::matches(p, key))
-                && options.kind.is_none_or(|t| is(t, entry.value.kind()))
-                && entry.expire.is_none_or(|at| now <= at)
-        });
+    let found = visit.rev().filter_map(|i| db.keys.get_index(i)).filter(|(key, entry)| {
+        options.pattern.is_none_or(|p| glob::matches(p, key))
+            && options.kind.is_none_or(|t| is(t, entry.value.kind()))
+            && entry.expire.is_none_or(|at| now <= at)
+    });
     let items = found.map(|(key, _)| Reply::bulk(key)).collect();
     Ok(page(next, items))
 }
 
 /// What one step over a collection visits: all of a small one.
 fn window(cursor: u64, count: usize, len: usize, small: bool) -> (std::ops::Range<usize>, usize) {
-    if small {
-        (0..len, 0)
-    } else {
-        step(cursor, count, len)
-    }
+    if small { (0..len, 0) } else { step(cursor, count, len) }
 }
 
 pub(super) fn hscan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -106,12 +91,7 @@ pub(super) fn hscan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (visit, next) = window(from, options.count, hash.fields.len(), hash.small);
     let found = visit.filter_map(|i| hash.fields.get_index(i));
     let found = found.filter(|(f, _)| options.pattern.is_none_or(|p| glob::matches(p, f)));
-    Ok(page(
-        next,
-        found
-            .flat_map(|(f, v)| [Reply::bulk(f), Reply::bulk(v)])
-            .collect(),
-    ))
+    Ok(page(next, found.flat_map(|(f, v)| [Reply::bulk(f), Reply::bulk(v)]).collect()))
 }
 
 pub(super) fn sscan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -133,16 +113,9 @@ pub(super) fn zscan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     };
     let options = options(&args[3..], false)?;
     let (visit, next) = window(from, options.count, zset.len(), zset.small);
-    let found: Vec<(&[u8], f64)> = if zset.small {
-        zset.iter().collect()
-    } else {
-        visit.filter_map(|i| zset.hashed(i)).collect()
-    };
-    let found = found
-        .into_iter()
-        .filter(|(m, _)| options.pattern.is_none_or(|p| glob::matches(p, m)));
-    let items = found
-        .flat_map(|(m, s)| [Reply::bulk(m), Reply::bulk(number::double(s))])
-        .collect();
+    let found: Vec<(&[u8], f64)> =
+        if zset.small { zset.iter().collect() } else { visit.filter_map(|i| zset.hashed(i)).collect() };
+    let found = found.into_iter().filter(|(m, _)| options.pattern.is_none_or(|p| glob::matches(p, m)));
+    let items = found.flat_map(|(m, s)| [Reply::bulk(m), Reply::bulk(number::double(s))]).collect();
     Ok(page(next, items))
 }

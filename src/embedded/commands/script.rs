@@ -13,9 +13,7 @@ fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
     let rest = &args[3..];
     match usize::try_from(n) {
         Err(_) => Err(Fault::of("ERR Number of keys can't be negative")),
-        Ok(n) if n > rest.len() => Err(Fault::of(
-            "ERR Number of keys can't be greater than number of args",
-        )),
+        Ok(n) if n > rest.len() => Err(Fault::of("ERR Number of keys can't be greater than number of args")),
         Ok(n) => Ok(rest.split_at(n)),
     }
 }
@@ -62,13 +60,7 @@ pub(super) fn script_load(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn script_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let known = |sha: &&[u8]| {
-        Reply::flag(
-            cx.core
-                .scripts
-                .knows(&String::from_utf8_lossy(sha).to_ascii_lowercase()),
-        )
-    };
+    let known = |sha: &&[u8]| Reply::flag(cx.core.scripts.knows(&String::from_utf8_lossy(sha).to_ascii_lowercase()));
     Ok(Reply::Array(args[2..].iter().map(known).collect()))
 }
 

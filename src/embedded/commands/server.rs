@@ -36,27 +36,16 @@ pub(super) fn help(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         "HELP".to_owned(),
         "    Print this help.".to_owned(),
     ];
-    Ok(Reply::Array(
-        lines
-            .into_iter()
-            .map(|l| Reply::Status(l.into_bytes().into()))
-            .collect(),
-    ))
+    Ok(Reply::Array(lines.into_iter().map(|l| Reply::Status(l.into_bytes().into())).collect()))
 }
 
 pub(super) fn ping(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 2 {
         return Err(Fault::arity("ping"));
     }
-    let subscribed = cx
-        .core
-        .client(cx.slot)
-        .is_some_and(|c| c.is_subscriber() && !c.resp3);
+    let subscribed = cx.core.client(cx.slot).is_some_and(|c| c.is_subscriber() && !c.resp3);
     if subscribed && cx.mode == Mode::Direct {
-        return Ok(Reply::Array(vec![
-            Reply::bulk("pong"),
-            Reply::bulk(args.get(1).unwrap_or(&&b""[..])),
-        ]));
+        return Ok(Reply::Array(vec![Reply::bulk("pong"), Reply::bulk(args.get(1).unwrap_or(&&b""[..]))]));
     }
     Ok(args.get(1).map_or(Reply::status("PONG"), Reply::bulk))
 }
@@ -67,15 +56,8 @@ pub(super) fn echo(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     // A script's time stands still.
-    let micros = if cx.mode == Mode::Script {
-        cx.now() * 1000
-    } else {
-        cx.core.clock.micros()
-    };
-    Ok(Reply::bulks([
-        (micros / 1_000_000).to_string(),
-        (micros % 1_000_000).to_string(),
-    ]))
+    let micros = if cx.mode == Mode::Script { cx.core.now_micros } else { cx.core.clock.micros() };
+    Ok(Reply::bulks([(micros / 1_000_000).to_string(), (micros % 1_000_000).to_string()]))
 }
 
 pub(super) fn dbsize(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
@@ -109,15 +91,10 @@ pub(super) fn flushall(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    const BAD: [Fault; 2] = [
-        Fault::of("ERR invalid first DB index"),
-        Fault::of("ERR invalid second DB index"),
-    ];
+    const BAD: [Fault; 2] = [Fault::of("ERR invalid first DB index"), Fault::of("ERR invalid second DB index")];
     // Both must be numbers before either's range is looked at.
     for (arg, bad) in args[1..].iter().zip(BAD) {
-        number::integer(arg)
-            .filter(|&n| i32::try_from(n).is_ok())
-            .ok_or(bad)?;
+        number::integer(arg).filter(|&n| i32::try_from(n).is_ok()).ok_or(bad)?;
     }
     let first = db_index(args[1], &Fault::SYNTAX)?;
     let second = db_index(args[2], &Fault::SYNTAX)?;
@@ -131,8 +108,7 @@ pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let replicas = number::int_arg(args[1])?;
-    let ms = number::integer(args[2])
-        .ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
+    let ms = number::integer(args[2]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(Fault::of("ERR timeout is negative"));
     }
@@ -140,17 +116,8 @@ pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Int(0));
     }
     // There are no replicas to wait for: only time can end this.
-    let deadline = if ms == 0 {
-        None
-    } else {
-        cx.now().checked_add(ms)
-    };
-    Ok(Reply::Block(Box::new(Wait {
-        keys: Vec::new(),
-        deadline,
-        empty: Reply::Int(0),
-        args: Vec::new(),
-    })))
+    let deadline = if ms == 0 { None } else { cx.now().checked_add(ms) };
+    Ok(Reply::Block(Box::new(Wait { keys: Vec::new(), deadline, empty: Reply::Int(0), args: Vec::new() })))
 }
 
 /// Only DEBUG SLEEP is allowed.
@@ -170,30 +137,16 @@ pub(super) fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::OK);
     };
     // Everyone waits, this client included, while the thread goes on serving other engines.
-    cx.core.pause = Some(Pause {
-        until,
-        writes_only: false,
-    });
-    Ok(Reply::Block(Box::new(Wait {
-        keys: Vec::new(),
-        deadline,
-        empty: Reply::OK,
-        args: Vec::new(),
-    })))
+    cx.core.pause = Some(Pause { until, writes_only: false });
+    Ok(Reply::Block(Box::new(Wait { keys: Vec::new(), deadline, empty: Reply::OK, args: Vec::new() })))
 }
 
 pub(super) fn role(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Array(vec![
-        Reply::bulk("master"),
-        Reply::Int(0),
-        Reply::Array(Vec::new()),
-    ]))
+    Ok(Reply::Array(vec![Reply::bulk("master"), Reply::Int(0), Reply::Array(Vec::new())]))
 }
 
 pub(super) fn lolwut(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Verbatim(
-        format!("Redis ver. {VERSION}\n").into_bytes(),
-    ))
+    Ok(Reply::Verbatim(format!("Redis ver. {VERSION}\n").into_bytes()))
 }
 
 pub(super) fn slowlog_get(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -211,9 +164,7 @@ pub(super) fn latency_doctor(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 }
 
 pub(super) fn latency_graph(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Err(Fault::new(
-        [b"ERR No samples available for event '", args[2], b"'"].concat(),
-    ))
+    Err(Fault::new([b"ERR No samples available for event '", args[2], b"'"].concat()))
 }
 
 pub(super) fn latency_histogram(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
@@ -248,13 +199,7 @@ fn flags(spec: &Spec) -> Reply {
         (table::NO_SCRIPT, "noscript"),
         (table::BLOCKING, "blocking"),
     ];
-    Reply::Set(
-        named
-            .iter()
-            .filter(|(flag, _)| spec.has(*flag))
-            .map(|(_, name)| Reply::status(name))
-            .collect(),
-    )
+    Reply::Set(named.iter().filter(|(flag, _)| spec.has(*flag)).map(|(_, name)| Reply::status(name)).collect())
 }
 
 fn describe(spec: &Spec) -> Reply {
@@ -282,18 +227,14 @@ pub(super) fn command_count(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 }
 
 pub(super) fn command_list(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Array(
-        table::all().map(|s| Reply::bulk(s.name)).collect(),
-    ))
+    Ok(Reply::Array(table::all().map(|s| Reply::bulk(s.name)).collect()))
 }
 
 pub(super) fn command_info(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if args.len() == 2 {
         return Ok(Reply::Array(table::all().map(describe).collect()));
     }
-    let named = args[2..]
-        .iter()
-        .map(|name| table::by_name(name).map_or(Reply::NullArray, describe));
+    let named = args[2..].iter().map(|name| table::by_name(name).map_or(Reply::NullArray, describe));
     Ok(Reply::Array(named.collect()))
 }
 
@@ -316,19 +257,13 @@ pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let wanted = |section: &str| {
         args.len() == 1
-            || args[1..]
-                .iter()
-                .any(|a| is(a, section) || is(a, "all") || is(a, "default") || is(a, "everything"))
+            || args[1..].iter().any(|a| is(a, section) || is(a, "all") || is(a, "default") || is(a, "everything"))
     };
     let core = &*cx.core;
     let uptime = (core.now - core.started).max(0) / 1000;
     let clients = core.each_client().count();
     let used = core.used_memory();
-    let role = if core.faults.readonly {
-        "slave"
-    } else {
-        "master"
-    };
+    let role = if core.faults.readonly { "slave" } else { "master" };
     let mut sections = Vec::new();
     let mut section = |name: &str, body: String| {
         if wanted(name) {
@@ -345,10 +280,7 @@ pub(super) fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     );
     section(
         "Clients",
-        format!(
-            "connected_clients:{clients}\r\nmaxclients:10000\r\nblocked_clients:{}\r\n",
-            core.waiting.clients()
-        ),
+        format!("connected_clients:{clients}\r\nmaxclients:10000\r\nblocked_clients:{}\r\n", core.waiting.clients()),
     );
     section(
         "Memory",
@@ -357,10 +289,7 @@ pub(super) fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             core.config.max_memory
         ),
     );
-    section(
-        "Persistence",
-        "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n".to_owned(),
-    );
+    section("Persistence", "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n".to_owned());
     section(
         "Stats",
         format!(
@@ -372,24 +301,11 @@ pub(super) fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             core.patterns.len()
         ),
     );
-    section(
-        "Replication",
-        format!("role:{role}\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n"),
-    );
+    section("Replication", format!("role:{role}\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n"));
     section("Cluster", "cluster_enabled:0\r\n".to_owned());
     let mut keyspace = String::new();
-    for (i, db) in core
-        .dbs
-        .iter()
-        .enumerate()
-        .filter(|(_, db)| !db.keys.is_empty())
-    {
-        let _ = write!(
-            keyspace,
-            "db{i}:keys={},expires={},avg_ttl=0\r\n",
-            db.keys.len(),
-            db.expires.len()
-        );
+    for (i, db) in core.dbs.iter().enumerate().filter(|(_, db)| !db.keys.is_empty()) {
+        let _ = write!(keyspace, "db{i}:keys={},expires={},avg_ttl=0\r\n", db.keys.len(), db.expires.len());
     }
     section("Keyspace", keyspace);
     Ok(Reply::Verbatim(sections.join("\r\n").into_bytes()))

@@ -31,9 +31,7 @@ pub(super) fn scard(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn sismember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::flag(
-        cx.set(args[1])?.is_some_and(|s| s.contains(args[2])),
-    ))
+    Ok(Reply::flag(cx.set(args[1])?.is_some_and(|s| s.contains(args[2]))))
 }
 
 pub(super) fn smismember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -47,9 +45,7 @@ fn replies(members: Vec<Vec<u8>>) -> Vec<Reply> {
 }
 
 pub(super) fn smembers(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(Reply::Set(replies(
-        cx.set(args[1])?.map(|s| s.members()).unwrap_or_default(),
-    )))
+    Ok(Reply::Set(replies(cx.set(args[1])?.map(|s| s.members()).unwrap_or_default())))
 }
 
 pub(super) fn smove(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -82,20 +78,13 @@ pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         ),
     };
     let Some(set) = cx.set(args[1])? else {
-        return Ok(if count.is_some() {
-            Reply::Set(Vec::new())
-        } else {
-            Reply::Null
-        });
+        return Ok(if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null });
     };
     if count == Some(0) {
         return Ok(Reply::Set(Vec::new()));
     }
     let wanted = i64::try_from(count.unwrap_or(1)).unwrap_or(i64::MAX);
-    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len())
-        .into_iter()
-        .filter_map(|i| set.at(i))
-        .collect();
+    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len()).into_iter().filter_map(|i| set.at(i)).collect();
     for member in &picked {
         set.remove(member);
     }
@@ -125,9 +114,7 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(set) = cx.set(args[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
-    let picked = random_indexes(count, set.len())
-        .into_iter()
-        .filter_map(|i| set.at(i));
+    let picked = random_indexes(count, set.len()).into_iter().filter_map(|i| set.at(i));
     Ok(Reply::Array(picked.map(Reply::Bulk).collect()))
 }
 
@@ -149,11 +136,7 @@ fn combine(cx: &mut Cx<'_>, keys: Args<'_>, algebra: Algebra) -> Result<Set, Fau
             result.insert(&m);
         }),
         Algebra::Intersection => {
-            let smallest = sets
-                .iter()
-                .min_by_key(|s| s.len())
-                .cloned()
-                .unwrap_or_default();
+            let smallest = sets.iter().min_by_key(|s| s.len()).cloned().unwrap_or_default();
             for member in smallest.members() {
                 if sets.iter().all(|s| s.contains(&member)) {
                     result.insert(&member);
@@ -211,9 +194,7 @@ fn card_arguments(args: Args<'_>) -> Result<(Args<'_>, usize), Fault> {
     let n = positive(args[1], "ERR numkeys should be greater than 0")?;
     let end = 2 + n;
     if n > args.len() - 2 {
-        return Err(Fault::of(
-            "ERR Number of keys can't be greater than number of args",
-        ));
+        return Err(Fault::of("ERR Number of keys can't be greater than number of args"));
     }
     let mut limit = 0;
     let mut i = end;

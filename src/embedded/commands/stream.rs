@@ -27,15 +27,15 @@ fn loose_id(arg: &[u8], missing: u64) -> Result<Id, Fault> {
 /// Both ends of a range, `(` excluding one.
 pub(super) fn interval(start: &[u8], end: &[u8]) -> Result<(Id, Id), Fault> {
     let from = match start.strip_prefix(b"(") {
-        Some(rest) if !rest.is_empty() => strict_id(rest, 0)?
-            .next()
-            .ok_or(Fault::of("ERR invalid start ID for the interval"))?,
+        Some(rest) if !rest.is_empty() => {
+            strict_id(rest, 0)?.next().ok_or(Fault::of("ERR invalid start ID for the interval"))?
+        }
         _ => loose_id(start, 0)?,
     };
     let to = match end.strip_prefix(b"(") {
-        Some(rest) if !rest.is_empty() => strict_id(rest, u64::MAX)?
-            .previous()
-            .ok_or(Fault::of("ERR invalid end ID for the interval"))?,
+        Some(rest) if !rest.is_empty() => {
+            strict_id(rest, u64::MAX)?.previous().ok_or(Fault::of("ERR invalid end ID for the interval"))?
+        }
         _ => loose_id(end, u64::MAX)?,
     };
     Ok((from, to))
@@ -60,12 +60,7 @@ struct AddOrTrim {
 }
 
 fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
-    let mut parsed = AddOrTrim {
-        trim: None,
-        no_make: false,
-        id: NewId::Auto,
-        rest: args.len(),
-    };
+    let mut parsed = AddOrTrim { trim: None, no_make: false, id: NewId::Auto, rest: args.len() };
     let (mut limit, mut limit_given) = (0usize, false);
     let mut i = 2;
     while i < args.len() {
@@ -90,21 +85,13 @@ fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
                 TrimTo::From(strict_id(args[i + 1], 0)?)
             } else {
                 let n = number::int_arg(args[i + 1])?;
-                TrimTo::Length(
-                    usize::try_from(n)
-                        .map_err(|_| Fault::of("ERR The MAXLEN argument must be >= 0."))?,
-                )
+                TrimTo::Length(usize::try_from(n).map_err(|_| Fault::of("ERR The MAXLEN argument must be >= 0."))?)
             };
-            parsed.trim = Some(Trim {
-                to,
-                approximate,
-                limit: 0,
-            });
+            parsed.trim = Some(Trim { to, approximate, limit: 0 });
             i += 1;
         } else if more > 0 && is(word, "limit") {
             let n = number::int_arg(args[i + 1])?;
-            limit = usize::try_from(n)
-                .map_err(|_| Fault::of("ERR The LIMIT argument must be >= 0."))?;
+            limit = usize::try_from(n).map_err(|_| Fault::of("ERR The LIMIT argument must be >= 0."))?;
             limit_given = true;
             i += 1;
         } else if xadd && is(word, "nomkstream") {
@@ -126,36 +113,27 @@ fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
             return Err(Fault::of("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"));
         }
         None if !xadd => {
-            return Err(Fault::of(
-                "ERR syntax error, XTRIM must be called with MAXLEN or MINID",
-            ));
+            return Err(Fault::of("ERR syntax error, XTRIM must be called with MAXLEN or MINID"));
         }
         Some(trim) if limit_given && !trim.approximate => {
-            return Err(Fault::of(
-                "ERR syntax error, LIMIT cannot be used without the special ~ option",
-            ));
+            return Err(Fault::of("ERR syntax error, LIMIT cannot be used without the special ~ option"));
         }
-        Some(trim) if trim.approximate => {
-            trim.limit = if limit_given { limit } else { DEFAULT_LIMIT }
-        }
+        Some(trim) if trim.approximate => trim.limit = if limit_given { limit } else { DEFAULT_LIMIT },
         _ => {}
     }
     Ok(parsed)
 }
 
 pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    const TOO_SMALL: Fault = Fault::of(
-        "ERR The ID specified in XADD is equal or smaller than the target stream top item",
-    );
+    const TOO_SMALL: Fault =
+        Fault::of("ERR The ID specified in XADD is equal or smaller than the target stream top item");
     let parsed = parse_options(args, true)?;
     let fields = &args[parsed.rest.min(args.len())..];
     if fields.len() < 2 || fields.len() % 2 == 1 {
         return Err(Fault::arity("xadd"));
     }
     if matches!(parsed.id, NewId::Exact(id) if id == Id::MIN) {
-        return Err(Fault::of(
-            "ERR The ID specified in XADD must be greater than 0-0",
-        ));
+        return Err(Fault::of("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let now = u64::try_from(cx.now()).unwrap_or(0);
     let last = match cx.stream(args[1])? {
@@ -164,17 +142,12 @@ pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         Some(stream) => stream.last,
     };
     if last == Id::MAX {
-        return Err(Fault::of(
-            "ERR The stream has exhausted the last possible ID, unable to add more items",
-        ));
+        return Err(Fault::of("ERR The stream has exhausted the last possible ID, unable to add more items"));
     }
     let id = match parsed.id {
         NewId::Auto if now > last.ms => Id { ms: now, seq: 0 },
         NewId::Auto => last.next().ok_or(TOO_SMALL)?,
-        NewId::Within(ms) if ms == last.ms => Id {
-            ms,
-            seq: last.seq.checked_add(1).ok_or(TOO_SMALL)?,
-        },
+        NewId::Within(ms) if ms == last.ms => Id { ms, seq: last.seq.checked_add(1).ok_or(TOO_SMALL)? },
         NewId::Within(ms) => Id { ms, seq: 0 },
         NewId::Exact(id) => id,
     };
@@ -210,10 +183,7 @@ pub(super) fn xdel(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if cx.stream(args[1])?.is_none() {
         return Ok(Reply::Int(0));
     }
-    let ids = args[2..]
-        .iter()
-        .map(|a| strict_id(a, 0))
-        .collect::<Result<Vec<Id>, Fault>>()?;
+    let ids = args[2..].iter().map(|a| strict_id(a, 0)).collect::<Result<Vec<Id>, Fault>>()?;
     let Some(stream) = cx.stream(args[1])? else {
         return Ok(Reply::Int(0));
     };
@@ -234,9 +204,7 @@ pub(super) fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         };
         if is(args[i], "entriesadded") {
             let n = number::int_arg(value)?;
-            added = Some(
-                u64::try_from(n).map_err(|_| Fault::of("ERR entries_added must be positive"))?,
-            );
+            added = Some(u64::try_from(n).map_err(|_| Fault::of("ERR entries_added must be positive"))?);
         } else if is(args[i], "maxdeletedid") {
             let deleted = strict_id(value, 0)?;
             if id < deleted {
@@ -252,29 +220,17 @@ pub(super) fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     }
     let stream = cx.stream(args[1])?.ok_or(Fault::NO_KEY)?;
     if id < stream.max_deleted {
-        return Err(Fault::of(
-            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
-        ));
+        return Err(Fault::of("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"));
     }
-    if stream
-        .entries
-        .last_key_value()
-        .is_some_and(|(top, _)| id < *top)
-    {
-        return Err(Fault::of(
-            "ERR The ID specified in XSETID is smaller than the target stream top item",
-        ));
+    if stream.entries.last_key_value().is_some_and(|(top, _)| id < *top) {
+        return Err(Fault::of("ERR The ID specified in XSETID is smaller than the target stream top item"));
     }
     if added.is_some_and(|n| n < stream.len() as u64) {
-        return Err(Fault::of(
-            "ERR The entries_added specified in XSETID is smaller than the target stream length",
-        ));
+        return Err(Fault::of("ERR The entries_added specified in XSETID is smaller than the target stream length"));
     }
     stream.last = id;
     stream.added = added.unwrap_or(stream.added);
-    stream.max_deleted = max_deleted
-        .filter(|d| *d != Id::MIN)
-        .unwrap_or(stream.max_deleted);
+    stream.max_deleted = max_deleted.filter(|d| *d != Id::MIN).unwrap_or(stream.max_deleted);
     cx.changed(args[1]);
     Ok(Reply::OK)
 }
@@ -284,11 +240,7 @@ pub(super) fn entry(id: Id, fields: &Fields) -> Reply {
 }
 
 fn range(cx: &mut Cx<'_>, args: Args<'_>, reverse: bool) -> Outcome {
-    let (start, end) = if reverse {
-        (args[3], args[2])
-    } else {
-        (args[2], args[3])
-    };
+    let (start, end) = if reverse { (args[3], args[2]) } else { (args[2], args[3]) };
     let (from, to) = interval(start, end)?;
     let mut count = None;
     let mut i = 4;
@@ -328,10 +280,7 @@ pub(super) fn xrevrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 struct Read<'a> {
     count: Option<usize>,
     /// `Some(None)` blocks for ever.
-    #[expect(
-        clippy::option_option,
-        reason = "not to block, to block for ever, to block until"
-    )]
+    #[expect(clippy::option_option, reason = "not to block, to block for ever, to block until")]
     block: Option<Option<i64>>,
     group: Option<(&'a [u8], &'a [u8])>,
     no_ack: bool,
@@ -347,21 +296,15 @@ fn parse_read<'a>(cx: &Cx<'_>, args: Args<'a>, grouped: bool) -> Result<Read<'a>
         let (word, more) = (args[i], args.len() - i - 1);
         if is(word, "block") && more > 0 {
             i += 1;
-            let ms = number::integer(args[i])
-                .ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
+            let ms = number::integer(args[i]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
             if ms < 0 {
                 return Err(Fault::of("ERR timeout is negative"));
             }
-            let at = cx
-                .now()
-                .checked_add(ms)
-                .ok_or(Fault::of("ERR timeout is out of range"))?;
+            let at = cx.now().checked_add(ms).ok_or(Fault::of("ERR timeout is out of range"))?;
             read.block = Some((ms > 0).then_some(at));
         } else if is(word, "count") && more > 0 {
             i += 1;
-            read.count = usize::try_from(number::int_arg(args[i])?)
-                .ok()
-                .filter(|&n| n > 0);
+            read.count = usize::try_from(number::int_arg(args[i])?).ok().filter(|&n| n > 0);
         } else if is(word, "streams") && more > 0 {
             read.first = i + 1;
             let rest = args.len() - read.first;
@@ -403,28 +346,16 @@ fn parse_read<'a>(cx: &Cx<'_>, args: Args<'a>, grouped: bool) -> Result<Read<'a>
 
 fn refuse_block_in_script(cx: &Cx<'_>, read: &Read<'_>, command: &str) -> Result<(), Fault> {
     if cx.mode == Mode::Script && read.block.is_some() {
-        return Err(Fault::new(format!(
-            "ERR {command} command is not allowed with BLOCK option from scripts"
-        )));
+        return Err(Fault::new(format!("ERR {command} command is not allowed with BLOCK option from scripts")));
     }
     Ok(())
 }
 
 fn answer(cx: &Cx<'_>, found: Vec<(Vec<u8>, Reply)>) -> Reply {
     if cx.resp3 {
-        return Reply::Map(
-            found
-                .into_iter()
-                .flat_map(|(k, v)| [Reply::Bulk(k), v])
-                .collect(),
-        );
+        return Reply::Map(found.into_iter().flat_map(|(k, v)| [Reply::Bulk(k), v]).collect());
     }
-    Reply::Array(
-        found
-            .into_iter()
-            .map(|(k, v)| Reply::Array(vec![Reply::Bulk(k), v]))
-            .collect(),
-    )
+    Reply::Array(found.into_iter().map(|(k, v)| Reply::Array(vec![Reply::Bulk(k), v])).collect())
 }
 
 pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -455,11 +386,7 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             continue;
         };
         let n = read.count.unwrap_or(usize::MAX);
-        let entries: Vec<Reply> = stream
-            .range(from, Id::MAX)
-            .take(n)
-            .map(|(id, f)| entry(id, f))
-            .collect();
+        let entries: Vec<Reply> = stream.range(from, Id::MAX).take(n).map(|(id, f)| entry(id, f)).collect();
         if !entries.is_empty() {
             found.push((key.to_vec(), Reply::Array(entries)));
         }
@@ -476,12 +403,7 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     for (i, id) in ids.iter().enumerate() {
         again[read.first + read.keys + i] = id;
     }
-    cx.wait(
-        &args[read.first..read.first + read.keys],
-        deadline,
-        Reply::NullArray,
-        &again,
-    )
+    cx.wait(&args[read.first..read.first + read.keys], deadline, Reply::NullArray, &again)
 }
 
 pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -511,11 +433,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let Some(stream) = cx.stream(key)? else {
             continue;
         };
-        let from = if id == b">" {
-            None
-        } else {
-            Some(strict_id(id, 0)?)
-        };
+        let from = if id == b">" { None } else { Some(strict_id(id, 0)?) };
         let n = read.count.unwrap_or(usize::MAX);
         let entries = match from {
             Some(after) => Some(history(stream, group, consumer, after, n, now)),
@@ -532,12 +450,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(deadline) = read.block else {
         return Ok(Reply::NullArray);
     };
-    cx.wait(
-        &args[read.first..read.first + read.keys],
-        deadline,
-        Reply::NullArray,
-        args,
-    )
+    cx.wait(&args[read.first..read.first + read.keys], deadline, Reply::NullArray, args)
 }
 
 fn check_group(cx: &mut Cx<'_>, key: &[u8], group: &[u8]) -> Result<(), Fault> {
@@ -552,9 +465,7 @@ fn check_group(cx: &mut Cx<'_>, key: &[u8], group: &[u8]) -> Result<(), Fault> {
         return Ok(());
     }
     if retry {
-        return Err(Fault::of(
-            "NOGROUP the consumer group this client was blocked on no longer exists",
-        ));
+        return Err(Fault::of("NOGROUP the consumer group this client was blocked on no longer exists"));
     }
     Err(Fault::new(
         [
@@ -569,17 +480,8 @@ fn check_group(cx: &mut Cx<'_>, key: &[u8], group: &[u8]) -> Result<(), Fault> {
 }
 
 /// What a consumer was given and has not acknowledged; a deleted entry shows without fields.
-fn history(
-    stream: &mut Stream,
-    group: &[u8],
-    consumer: &[u8],
-    after: Id,
-    n: usize,
-    now: i64,
-) -> Vec<Reply> {
-    let Stream {
-        entries, groups, ..
-    } = stream;
+fn history(stream: &mut Stream, group: &[u8], consumer: &[u8], after: Id, n: usize, now: i64) -> Vec<Reply> {
+    let Stream { entries, groups, .. } = stream;
     let (Some(group), Some(from)) = (groups.get_mut(group), after.next()) else {
         return Vec::new();
     };

@@ -7,22 +7,11 @@ use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Consumer, Group, Id, Stream};
 
 fn no_group(key: &[u8], group: &[u8]) -> Fault {
-    Fault::new(
-        [
-            b"NOGROUP No such key '",
-            c_text(key),
-            b"' or consumer group '",
-            c_text(group),
-            b"'",
-        ]
-        .concat(),
-    )
+    Fault::new([b"NOGROUP No such key '", c_text(key), b"' or consumer group '", c_text(group), b"'"].concat())
 }
 
 fn group<'a>(cx: &'a mut Cx<'_>, key: &[u8], name: &[u8]) -> Result<&'a mut Group, Fault> {
-    cx.stream(key)?
-        .and_then(|s| s.groups.get_mut(name))
-        .ok_or_else(|| no_group(key, name))
+    cx.stream(key)?.and_then(|s| s.groups.get_mut(name)).ok_or_else(|| no_group(key, name))
 }
 
 /// The group of an XGROUP subcommand, which has its own words for what is missing.
@@ -30,14 +19,7 @@ fn xgroup_target<'a>(cx: &'a mut Cx<'_>, args: Args<'_>) -> Result<&'a mut Group
     let stream = cx.stream(args[2])?.ok_or(KEY_MUST_EXIST)?;
     stream.groups.get_mut(args[3]).ok_or_else(|| {
         Fault::new(
-            [
-                b"NOGROUP No such consumer group '",
-                c_text(args[3]),
-                b"' for key name '",
-                c_text(args[2]),
-                b"'",
-            ]
-            .concat(),
+            [b"NOGROUP No such consumer group '", c_text(args[3]), b"' for key name '", c_text(args[2]), b"'"].concat(),
         )
     })
 }
@@ -57,9 +39,7 @@ fn create_options(args: Args<'_>, create: bool) -> Result<(bool, Option<i64>), F
         } else if is(args[i], "entriesread") && i + 1 < args.len() {
             let n = number::int_arg(args[i + 1])?;
             if n < -1 {
-                return Err(Fault::of(
-                    "ERR value for ENTRIESREAD must be positive or -1",
-                ));
+                return Err(Fault::of("ERR value for ENTRIESREAD must be positive or -1"));
             }
             read = Some(n).filter(|&n| n >= 0);
             i += 2;
@@ -76,29 +56,14 @@ pub(super) fn xgroup_create(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if known.is_none() && !make {
         return Err(KEY_MUST_EXIST);
     }
-    let last = if args[4] == b"$" {
-        known.unwrap_or_default()
-    } else {
-        group_id(args[4])?
-    };
+    let last = if args[4] == b"$" { known.unwrap_or_default() } else { group_id(args[4])? };
     let stream = cx.stream_or_new(args[2])?;
     let taken = stream.groups.contains_key(args[3]);
     if !taken {
-        stream.groups.insert(
-            args[3].into(),
-            Group {
-                last,
-                read,
-                ..Group::default()
-            },
-        );
+        stream.groups.insert(args[3].into(), Group { last, read, ..Group::default() });
     }
     cx.changed(args[2]);
-    if taken {
-        Err(Fault::of("BUSYGROUP Consumer Group name already exists"))
-    } else {
-        Ok(Reply::OK)
-    }
+    if taken { Err(Fault::of("BUSYGROUP Consumer Group name already exists")) } else { Ok(Reply::OK) }
 }
 
 fn group_id(arg: &[u8]) -> Result<Id, Fault> {
@@ -112,11 +77,8 @@ fn group_id(arg: &[u8]) -> Result<Id, Fault> {
 pub(super) fn xgroup_setid(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (_, read) = create_options(args, false)?;
     xgroup_target(cx, args)?;
-    let last = if args[4] == b"$" {
-        cx.stream(args[2])?.map(|s| s.last).unwrap_or_default()
-    } else {
-        strict_id(args[4], 0)?
-    };
+    let last =
+        if args[4] == b"$" { cx.stream(args[2])?.map(|s| s.last).unwrap_or_default() } else { strict_id(args[4], 0)? };
     let group = xgroup_target(cx, args)?;
     group.last = last;
     group.read = read;
@@ -138,13 +100,7 @@ pub(super) fn xgroup_createconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome 
     let group = xgroup_target(cx, args)?;
     let new = !group.consumers.contains_key(args[4]);
     if new {
-        group.consumers.insert(
-            args[4].into(),
-            Consumer {
-                seen: now,
-                ..Consumer::default()
-            },
-        );
+        group.consumers.insert(args[4].into(), Consumer { seen: now, ..Consumer::default() });
         cx.changed(args[2]);
     }
     Ok(Reply::flag(new))
@@ -163,16 +119,10 @@ pub(super) fn xgroup_delconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn xack(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    if cx
-        .stream(args[1])?
-        .is_none_or(|s| !s.groups.contains_key(args[2]))
-    {
+    if cx.stream(args[1])?.is_none_or(|s| !s.groups.contains_key(args[2])) {
         return Ok(Reply::Int(0));
     }
-    let ids = args[3..]
-        .iter()
-        .map(|a| strict_id(a, 0))
-        .collect::<Result<Vec<Id>, Fault>>()?;
+    let ids = args[3..].iter().map(|a| strict_id(a, 0)).collect::<Result<Vec<Id>, Fault>>()?;
     let group = group(cx, args[1], args[2])?;
     let acknowledged = ids.into_iter().filter(|id| group.forget(*id)).count();
     if acknowledged > 0 {
@@ -208,9 +158,7 @@ pub(super) fn xpending(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let found = group
         .pending
         .range(from..=to)
-        .filter(|(_, p)| {
-            consumer.is_none_or(|c| *p.consumer == **c) && now - p.delivered >= min_idle
-        })
+        .filter(|(_, p)| consumer.is_none_or(|c| *p.consumer == **c) && now - p.delivered >= min_idle)
         .take(count);
     let shown = found.map(|(id, p)| {
         Reply::Array(vec![
@@ -226,24 +174,11 @@ pub(super) fn xpending(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 fn summary(group: &Group) -> Reply {
     let edge = |id: Option<&Id>| Reply::bulk_or_null(id.map(|id| id.text()));
     if group.pending.is_empty() {
-        return Reply::Array(vec![
-            Reply::Int(0),
-            Reply::Null,
-            Reply::Null,
-            Reply::NullArray,
-        ]);
+        return Reply::Array(vec![Reply::Int(0), Reply::Null, Reply::Null, Reply::NullArray]);
     }
-    let consumers = group
-        .consumers
-        .iter()
-        .filter(|(_, c)| !c.pending.is_empty());
+    let consumers = group.consumers.iter().filter(|(_, c)| !c.pending.is_empty());
     let consumers = consumers
-        .map(|(name, c)| {
-            Reply::Array(vec![
-                Reply::bulk(name),
-                Reply::bulk(c.pending.len().to_string()),
-            ])
-        })
+        .map(|(name, c)| Reply::Array(vec![Reply::bulk(name), Reply::bulk(c.pending.len().to_string())]))
         .collect();
     Reply::Array(vec![
         Reply::len(group.pending.len()),
@@ -273,8 +208,7 @@ fn claim_options(args: Args<'_>, now: i64) -> Result<Claim, Fault> {
         } else if is(args[i], "justid") {
             claim.just_id = true;
         } else if is(args[i], "idle") && more > 0 {
-            claim.delivered =
-                Some(now.saturating_sub(int("ERR Invalid IDLE option argument for XCLAIM")?));
+            claim.delivered = Some(now.saturating_sub(int("ERR Invalid IDLE option argument for XCLAIM")?));
             i += 1;
         } else if is(args[i], "time") && more > 0 {
             claim.delivered = Some(int("ERR Invalid TIME option argument for XCLAIM")?);
@@ -286,30 +220,21 @@ fn claim_options(args: Args<'_>, now: i64) -> Result<Claim, Fault> {
             claim.last = Some(strict_id(args[i + 1], 0)?);
             i += 1;
         } else {
-            return Err(Fault::new(
-                [b"ERR Unrecognized XCLAIM option '", args[i], b"'"].concat(),
-            ));
+            return Err(Fault::new([b"ERR Unrecognized XCLAIM option '", args[i], b"'"].concat()));
         }
         i += 1;
     }
     // A time in the future or before the epoch is now.
-    claim.delivered = claim
-        .delivered
-        .map(|at| if at < 0 || at > now { now } else { at });
+    claim.delivered = claim.delivered.map(|at| if at < 0 || at > now { now } else { at });
     Ok(claim)
 }
 
 pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
-    if cx
-        .stream(args[1])?
-        .is_none_or(|s| !s.groups.contains_key(args[2]))
-    {
+    if cx.stream(args[1])?.is_none_or(|s| !s.groups.contains_key(args[2])) {
         return Err(no_group(args[1], args[2]));
     }
-    let min_idle = number::integer(args[4])
-        .ok_or(Fault::of("ERR Invalid min-idle-time argument for XCLAIM"))?
-        .max(0);
+    let min_idle = number::integer(args[4]).ok_or(Fault::of("ERR Invalid min-idle-time argument for XCLAIM"))?.max(0);
     let mut ids = Vec::new();
     for arg in &args[5..] {
         match Id::parse(arg, 0) {
@@ -321,9 +246,7 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(stream) = cx.stream(args[1])? else {
         return Err(no_group(args[1], args[2]));
     };
-    let Stream {
-        entries, groups, ..
-    } = stream;
+    let Stream { entries, groups, .. } = stream;
     let Some(group) = groups.get_mut(args[2]) else {
         return Err(no_group(args[1], args[2]));
     };
@@ -337,22 +260,14 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             continue;
         };
         let pending = group.pending.get(&id);
-        if pending.is_none() && !claim.force
-            || pending.is_some_and(|p| min_idle > 0 && now - p.delivered < min_idle)
-        {
+        if pending.is_none() && !claim.force || pending.is_some_and(|p| min_idle > 0 && now - p.delivered < min_idle) {
             continue;
         }
         let before = pending.map_or(1, |p| p.count);
-        let count = claim
-            .retries
-            .unwrap_or(if claim.just_id { before } else { before + 1 });
+        let count = claim.retries.unwrap_or(if claim.just_id { before } else { before + 1 });
         group.consumers.entry(args[3].into()).or_default().seen = now;
         group.assign(id, args[3], claim.delivered.unwrap_or(now), count);
-        claimed.push(if claim.just_id {
-            Reply::Bulk(id.text())
-        } else {
-            entry(id, fields)
-        });
+        claimed.push(if claim.just_id { Reply::Bulk(id.text()) } else { entry(id, fields) });
     }
     cx.changed(args[1]);
     Ok(Reply::Array(claimed))
@@ -360,20 +275,15 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
-    let min_idle = number::integer(args[4])
-        .ok_or(Fault::of(
-            "ERR Invalid min-idle-time argument for XAUTOCLAIM",
-        ))?
-        .max(0);
+    let min_idle =
+        number::integer(args[4]).ok_or(Fault::of("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?.max(0);
     let (from, _) = interval(args[5], b"+")?;
     let (mut count, mut just_id) = (100usize, false);
     let mut i = 6;
     while i < args.len() {
         if is(args[i], "count") && i + 1 < args.len() {
             let n = number::integer(args[i + 1]).filter(|n| (1..=i64::MAX / 48).contains(n));
-            count = n
-                .and_then(|n| usize::try_from(n).ok())
-                .ok_or(Fault::of("ERR COUNT must be > 0"))?;
+            count = n.and_then(|n| usize::try_from(n).ok()).ok_or(Fault::of("ERR COUNT must be > 0"))?;
             i += 1;
         } else if is(args[i], "justid") {
             just_id = true;
@@ -382,24 +292,13 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         }
         i += 1;
     }
-    let stream = cx
-        .stream(args[1])?
-        .ok_or_else(|| no_group(args[1], args[2]))?;
-    let Stream {
-        entries, groups, ..
-    } = stream;
-    let group = groups
-        .get_mut(args[2])
-        .ok_or_else(|| no_group(args[1], args[2]))?;
+    let stream = cx.stream(args[1])?.ok_or_else(|| no_group(args[1], args[2]))?;
+    let Stream { entries, groups, .. } = stream;
+    let group = groups.get_mut(args[2]).ok_or_else(|| no_group(args[1], args[2]))?;
     group.consumers.entry(args[3].into()).or_default().seen = now;
     let mut attempts = count.saturating_mul(10);
     let (mut claimed, mut deleted, mut cursor) = (Vec::new(), Vec::new(), Id::MIN);
-    let candidates: Vec<Id> = group
-        .pending
-        .range(from..)
-        .take(attempts.saturating_add(1))
-        .map(|(id, _)| *id)
-        .collect();
+    let candidates: Vec<Id> = group.pending.range(from..).take(attempts.saturating_add(1)).map(|(id, _)| *id).collect();
     for id in candidates {
         if attempts == 0 || count == 0 {
             cursor = id;
@@ -418,23 +317,11 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         if min_idle > 0 && now - pending.delivered < min_idle {
             continue;
         }
-        let tries = if just_id {
-            pending.count
-        } else {
-            pending.count + 1
-        };
+        let tries = if just_id { pending.count } else { pending.count + 1 };
         group.assign(id, args[3], now, tries);
-        claimed.push(if just_id {
-            Reply::Bulk(id.text())
-        } else {
-            entry(id, fields)
-        });
+        claimed.push(if just_id { Reply::Bulk(id.text()) } else { entry(id, fields) });
         count -= 1;
     }
     cx.changed(args[1]);
-    Ok(Reply::Array(vec![
-        Reply::Bulk(cursor.text()),
-        Reply::Array(claimed),
-        Reply::Array(deleted),
-    ]))
+    Ok(Reply::Array(vec![Reply::Bulk(cursor.text()), Reply::Array(claimed), Reply::Array(deleted)]))
 }

@@ -38,14 +38,8 @@ fn head(stream: &Stream) -> Vec<Reply> {
         field("radix-tree-nodes", Reply::len(stream.nodes() + 1)),
         field("last-generated-id", id(stream.last)),
         field("max-deleted-entry-id", id(stream.max_deleted)),
-        field(
-            "entries-added",
-            Reply::Int(i64::try_from(stream.added).unwrap_or(i64::MAX)),
-        ),
-        field(
-            "recorded-first-entry-id",
-            id(stream.first().unwrap_or_default()),
-        ),
+        field("entries-added", Reply::Int(i64::try_from(stream.added).unwrap_or(i64::MAX))),
+        field("recorded-first-entry-id", id(stream.first().unwrap_or_default())),
     ];
     fields.into_iter().flatten().collect()
 }
@@ -56,9 +50,7 @@ pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         None => None,
         Some(word) if is(word, "full") => match &args[4..] {
             [] => Some(10),
-            [word, n] if is(word, "count") => {
-                Some(usize::try_from(number::int_arg(n)?).unwrap_or(10))
-            }
+            [word, n] if is(word, "count") => Some(usize::try_from(number::int_arg(n)?).unwrap_or(10)),
             _ => return Err(super::bad_subcommand(args)),
         },
         Some(_) => return Err(super::bad_subcommand(args)),
@@ -67,18 +59,9 @@ pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let mut fields = head(stream);
     if let Some(count) = full {
         let n = if count == 0 { usize::MAX } else { count };
-        let entries = stream
-            .entries
-            .iter()
-            .take(n)
-            .map(|(id, f)| entry(*id, f))
-            .collect();
+        let entries = stream.entries.iter().take(n).map(|(id, f)| entry(*id, f)).collect();
         fields.extend(field("entries", Reply::Array(entries)));
-        let groups = stream
-            .groups
-            .iter()
-            .map(|(name, g)| full_group(stream, name, g, n))
-            .collect();
+        let groups = stream.groups.iter().map(|(name, g)| full_group(stream, name, g, n)).collect();
         fields.extend(field("groups", Reply::Array(groups)));
         return Ok(Reply::Map(fields));
     }
@@ -91,26 +74,16 @@ pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 fn full_group(stream: &Stream, name: &[u8], group: &Group, n: usize) -> Reply {
     let pending = group.pending.iter().take(n).map(|(i, p)| {
-        Reply::Array(vec![
-            id(*i),
-            Reply::bulk(&p.consumer),
-            Reply::Int(p.delivered),
-            Reply::Int(p.count),
-        ])
+        Reply::Array(vec![id(*i), Reply::bulk(&p.consumer), Reply::Int(p.delivered), Reply::Int(p.count)])
     });
     let consumers = group.consumers.iter().map(|(name, c)| {
-        let own = c
-            .pending
-            .iter()
-            .take(n)
-            .filter_map(|i| group.pending.get(i).map(|p| (i, p)));
-        let own = own
-            .map(|(i, p)| Reply::Array(vec![id(*i), Reply::Int(p.delivered), Reply::Int(p.count)]));
+        let own = c.pending.iter().take(n).filter_map(|i| group.pending.get(i).map(|p| (i, p)));
+        let own = own.map(|(i, p)| Reply::Array(vec![id(*i), Reply::Int(p.delivered), Reply::Int(p.count)]));
         let fields = [
             field("name", Reply::bulk(name)),
             field("seen-time", Reply::Int(c.seen)),
             field("pel-count", Reply::len(c.pending.len())),
-            field("pel", Reply::Array(own.collect())),
+            field("pending", Reply::Array(own.collect())),
         ];
         Reply::Map(fields.into_iter().flatten().collect())
     });
@@ -120,7 +93,7 @@ fn full_group(stream: &Stream, name: &[u8], group: &Group, n: usize) -> Reply {
         field("entries-read", group.read.map_or(Reply::Null, Reply::Int)),
         field("lag", lag(stream, group)),
         field("pel-count", Reply::len(group.pending.len())),
-        field("pel", Reply::Array(pending.collect())),
+        field("pending", Reply::Array(pending.collect())),
         field("consumers", Reply::Array(consumers.collect())),
     ];
     Reply::Map(fields.into_iter().flatten().collect())
@@ -146,14 +119,7 @@ pub(super) fn xinfo_consumers(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
     let group = stream(cx, args[2])?.groups.get(args[3]).ok_or_else(|| {
         Fault::new(
-            [
-                b"NOGROUP No such consumer group '",
-                c_text(args[3]),
-                b"' for key name '",
-                c_text(args[2]),
-                b"'",
-            ]
-            .concat(),
+            [b"NOGROUP No such consumer group '", c_text(args[3]), b"' for key name '", c_text(args[2]), b"'"].concat(),
         )
     })?;
     let consumers = group.consumers.iter().map(|(name, c)| {

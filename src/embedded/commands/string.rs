@@ -35,21 +35,12 @@ enum Expiry<'a> {
     None,
     Keep,
     Persist,
-    In {
-        value: &'a [u8],
-        seconds: bool,
-        absolute: bool,
-    },
+    In { value: &'a [u8], seconds: bool, absolute: bool },
 }
 
 impl Expiry<'_> {
     fn deadline(self, cx: &Cx<'_>, command: &str) -> Result<Option<i64>, Fault> {
-        let Expiry::In {
-            value,
-            seconds,
-            absolute,
-        } = self
-        else {
+        let Expiry::In { value, seconds, absolute } = self else {
             return Ok(None);
         };
         let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
@@ -75,11 +66,7 @@ fn expiry_word<'a>(word: &[u8], value: Option<&&'a [u8]>) -> Option<Expiry<'a>> 
         () if is(word, "pxat") => (false, true),
         () => return None,
     };
-    Some(Expiry::In {
-        value: value?,
-        seconds,
-        absolute,
-    })
+    Some(Expiry::In { value: value?, seconds, absolute })
 }
 
 pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -111,11 +98,7 @@ pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if (nx && found.is_some()) || (xx && found.is_none()) {
         return Ok(old.unwrap_or(Reply::Null));
     }
-    let deadline = if expiry == Expiry::Keep {
-        found.flatten()
-    } else {
-        deadline
-    };
+    let deadline = if expiry == Expiry::Keep { found.flatten() } else { deadline };
     put_with_expiry(cx, args[1], args[2], deadline);
     Ok(old.unwrap_or(Reply::OK))
 }
@@ -162,11 +145,7 @@ pub(super) fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn set_for(cx: &mut Cx<'_>, args: Args<'_>, seconds: bool, command: &str) -> Outcome {
-    let expiry = Expiry::In {
-        value: args[2],
-        seconds,
-        absolute: false,
-    };
+    let expiry = Expiry::In { value: args[2], seconds, absolute: false };
     let deadline = expiry.deadline(cx, command)?;
     put_with_expiry(cx, args[1], args[3], deadline);
     Ok(Reply::OK)
@@ -189,9 +168,7 @@ pub(super) fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let values = args[1..]
-        .iter()
-        .map(|key| Reply::bulk_or_null(cx.string(key).ok().flatten().map(|s| &s.bytes)));
+    let values = args[1..].iter().map(|key| Reply::bulk_or_null(cx.string(key).ok().flatten().map(|s| &s.bytes)));
     Ok(Reply::Array(values.collect()))
 }
 
@@ -240,16 +217,8 @@ pub(super) fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if start < 0 && end < 0 && start > end || len == 0 {
         return Ok(Reply::bulk(b""));
     }
-    let from = if start < 0 {
-        (start.saturating_add(len)).max(0)
-    } else {
-        start
-    };
-    let to = if end < 0 {
-        (end.saturating_add(len)).max(0)
-    } else {
-        end.min(len - 1)
-    };
+    let from = if start < 0 { (start.saturating_add(len)).max(0) } else { start };
+    let to = if end < 0 { (end.saturating_add(len)).max(0) } else { end.min(len - 1) };
     if from > to {
         return Ok(Reply::bulk(b""));
     }
@@ -281,14 +250,8 @@ pub(super) fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn bit_offset(arg: &[u8]) -> Result<usize, Fault> {
-    let offset = number::integer(arg)
-        .and_then(|n| usize::try_from(n).ok())
-        .ok_or(BIT_OFFSET)?;
-    if offset >> 3 >= MAX_STRING {
-        Err(BIT_OFFSET)
-    } else {
-        Ok(offset)
-    }
+    let offset = number::integer(arg).and_then(|n| usize::try_from(n).ok()).ok_or(BIT_OFFSET)?;
+    if offset >> 3 >= MAX_STRING { Err(BIT_OFFSET) } else { Ok(offset) }
 }
 
 pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -304,11 +267,7 @@ pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     }
     let mask = 0x80 >> (offset % 8);
     let old = found.bytes[byte] & mask != 0;
-    found.bytes[byte] = if bit {
-        found.bytes[byte] | mask
-    } else {
-        found.bytes[byte] & !mask
-    };
+    found.bytes[byte] = if bit { found.bytes[byte] | mask } else { found.bytes[byte] & !mask };
     found.raw = true;
     cx.changed(args[1]);
     Ok(Reply::flag(old))
@@ -316,16 +275,11 @@ pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn getbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let offset = bit_offset(args[2])?;
-    Ok(Reply::flag(
-        cx.string(args[1])?
-            .is_some_and(|s| bit_at(&s.bytes, offset)),
-    ))
+    Ok(Reply::flag(cx.string(args[1])?.is_some_and(|s| bit_at(&s.bytes, offset))))
 }
 
 fn bit_at(bytes: &[u8], offset: usize) -> bool {
-    bytes
-        .get(offset / 8)
-        .is_some_and(|b| b & (0x80 >> (offset % 8)) != 0)
+    bytes.get(offset / 8).is_some_and(|b| b & (0x80 >> (offset % 8)) != 0)
 }
 
 /// A range of BITCOUNT or BITPOS, in bits.
@@ -344,32 +298,14 @@ fn bit_range(
     };
     let end = end.map_or(Ok(-1), |e| number::int_arg(e))?;
     let units = if in_bits { len * 8 } else { len };
-    if start < 0 && end < 0 && start > end {
-        return Ok(None);
-    }
     let units_i = i64::try_from(units).unwrap_or(i64::MAX);
-    let from = if start < 0 {
-        start.saturating_add(units_i).max(0)
-    } else {
-        start
-    };
-    let to = if end < 0 {
-        end.saturating_add(units_i).max(0)
-    } else {
-        end.min(units_i - 1)
-    };
+    let from = if start < 0 { start.saturating_add(units_i).max(0) } else { start };
+    let to = if end < 0 { end.saturating_add(units_i).max(0) } else { end.min(units_i - 1) };
     if from > to || units == 0 {
         return Ok(None);
     }
-    let (from, to) = (
-        usize::try_from(from).unwrap_or(0),
-        usize::try_from(to).unwrap_or(0),
-    );
-    Ok(Some(if in_bits {
-        (from, to + 1)
-    } else {
-        (from * 8, (to + 1) * 8)
-    }))
+    let (from, to) = (usize::try_from(from).unwrap_or(0), usize::try_from(to).unwrap_or(0));
+    Ok(Some(if in_bits { (from, to + 1) } else { (from * 8, (to + 1) * 8) }))
 }
 
 pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -379,12 +315,17 @@ pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let bytes = &found.bytes;
     let range = match args.len() {
         2 => Some((0, bytes.len() * 8)),
-        4 | 5 => bit_range(args[2], args.get(3), args.get(4), bytes.len())?,
+        4 | 5 => {
+            let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+            // Redis sees this before it looks at the unit.
+            if start < 0 && end < 0 && start > end {
+                return Ok(Reply::Int(0));
+            }
+            bit_range(args[2], args.get(3), args.get(4), bytes.len())?
+        }
         _ => return Err(Fault::SYNTAX),
     };
-    Ok(Reply::len(
-        range.map_or(0, |(from, to)| count_bits(bytes, from, to)),
-    ))
+    Ok(Reply::len(range.map_or(0, |(from, to)| count_bits(bytes, from, to))))
 }
 
 fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
@@ -393,10 +334,7 @@ fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
         return (from..to).filter(|&i| bit_at(bytes, i)).count();
     }
     let edge = |range: std::ops::Range<usize>| range.filter(|&i| bit_at(bytes, i)).count();
-    let whole: usize = bytes[first..last]
-        .iter()
-        .map(|b| b.count_ones() as usize)
-        .sum();
+    let whole: usize = bytes[first..last].iter().map(|b| b.count_ones() as usize).sum();
     edge(from..first * 8) + whole + edge(last * 8..to)
 }
 
@@ -424,11 +362,7 @@ pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::len(at));
     }
     // A string with no end given is followed by zeros.
-    if !wanted && args.len() < 5 {
-        Ok(Reply::len(to))
-    } else {
-        Ok(Reply::Int(-1))
-    }
+    if !wanted && args.len() < 5 { Ok(Reply::len(to)) } else { Ok(Reply::Int(-1)) }
 }
 
 pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -440,17 +374,11 @@ pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         _ => return Err(Fault::SYNTAX),
     };
     if is(args[1], "not") && args.len() != 4 {
-        return Err(Fault::of(
-            "ERR BITOP NOT must be called with a single source key.",
-        ));
+        return Err(Fault::of("ERR BITOP NOT must be called with a single source key."));
     }
     let mut sources = Vec::new();
     for key in &args[3..] {
-        sources.push(
-            cx.string(key)?
-                .map(|s: &mut Str| s.bytes.clone())
-                .unwrap_or_default(),
-        );
+        sources.push(cx.string(key)?.map(|s: &mut Str| s.bytes.clone()).unwrap_or_default());
     }
     let len = sources.iter().map(Vec::len).max().unwrap_or(0);
     let at = |source: &Vec<u8>, i: usize| source.get(i).copied().unwrap_or(0);
@@ -459,21 +387,13 @@ pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             if sources.len() == 1 && is(args[1], "not") {
                 return op(at(&sources[0], i), 0);
             }
-            sources[1..]
-                .iter()
-                .fold(at(&sources[0], i), |acc, s| op(acc, at(s, i)))
+            sources[1..].iter().fold(at(&sources[0], i), |acc, s| op(acc, at(s, i)))
         })
         .collect();
     if len == 0 {
         cx.remove(args[2]);
     } else {
-        cx.put(
-            args[2],
-            Value::Str(Str {
-                bytes: result,
-                raw: true,
-            }),
-        );
+        cx.put(args[2], Value::Str(Str { bytes: result, raw: true }));
     }
     Ok(Reply::len(len))
 }

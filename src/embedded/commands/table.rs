@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::{
-    Args, Handler, client, config, generic, hash, keys, list, numeric, pubsub, scan, script,
-    server, set, stream, stream_groups, stream_info, string, transaction, zset, zset_range,
-    zset_store,
+    Args, Handler, client, config, generic, hash, keys, list, numeric, pubsub, scan, script, server, set, stream,
+    stream_groups, stream_info, string, transaction, zset, zset_range, zset_store,
 };
 use crate::embedded::reply::Fault;
 
@@ -58,11 +57,7 @@ impl Spec {
 
     fn fits(&self, args: usize) -> bool {
         let args = i32::try_from(args).unwrap_or(i32::MAX);
-        if self.arity < 0 {
-            args >= -self.arity
-        } else {
-            args == self.arity
-        }
+        if self.arity < 0 { args >= -self.arity } else { args == self.arity }
     }
 }
 
@@ -361,12 +356,7 @@ static TABLE: &[Spec] = table! {
 
 fn index() -> &'static HashMap<&'static [u8], &'static Spec> {
     static INDEX: OnceLock<HashMap<&'static [u8], &'static Spec>> = OnceLock::new();
-    INDEX.get_or_init(|| {
-        TABLE
-            .iter()
-            .map(|spec| (spec.name.as_bytes(), spec))
-            .collect()
-    })
+    INDEX.get_or_init(|| TABLE.iter().map(|spec| (spec.name.as_bytes(), spec)).collect())
 }
 
 /// The longest name with its subcommand fits well within this.
@@ -410,35 +400,19 @@ pub(in crate::embedded) fn find(args: Args<'_>) -> Result<&'static Spec, Fault> 
         return Err(unknown(args));
     };
     if spec.has(CONTAINER) && args.len() > 1 {
-        let sub = if args[1].is_empty() {
-            &b"|"[..]
-        } else {
-            args[1]
-        };
+        let sub = if args[1].is_empty() { &b"|"[..] } else { args[1] };
         spec = lookup([name, sub]).ok_or_else(|| {
-            let text = [
-                b"ERR unknown subcommand '",
-                visible(args[1], 128),
-                b"'. Try ",
-            ]
-            .concat();
+            let text = [b"ERR unknown subcommand '", visible(args[1], 128), b"'. Try "].concat();
             Fault::new([&text[..], name.to_ascii_uppercase().as_slice(), b" HELP."].concat())
         })?;
     }
-    if spec.fits(args.len()) {
-        Ok(spec)
-    } else {
-        Err(Fault::arity(spec.name))
-    }
+    if spec.fits(args.len()) { Ok(spec) } else { Err(Fault::arity(spec.name)) }
 }
 
 /// What C's `%.<limit>s` shows of these bytes.
 fn visible(bytes: &[u8], limit: usize) -> &[u8] {
     let shown = &bytes[..bytes.len().min(limit)];
-    shown
-        .iter()
-        .position(|&b| b == 0)
-        .map_or(shown, |at| &shown[..at])
+    shown.iter().position(|&b| b == 0).map_or(shown, |at| &shown[..at])
 }
 
 fn unknown(args: Args<'_>) -> Fault {
@@ -450,15 +424,7 @@ fn unknown(args: Args<'_>) -> Fault {
         let part = visible(arg, 128 - shown.len());
         shown.extend_from_slice(&[b"'", part, b"' "].concat());
     }
-    Fault::new(
-        [
-            b"ERR unknown command '",
-            visible(args[0], 128),
-            b"', with args beginning with: ",
-            &shown,
-        ]
-        .concat(),
-    )
+    Fault::new([b"ERR unknown command '", visible(args[0], 128), b"', with args beginning with: ", &shown].concat())
 }
 
 /// The keys among the arguments, where the table knows.
@@ -474,12 +440,7 @@ pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Vec<&'a [u8]
         Ok(last) => last + 1,
         Err(_) => args.len() + 1 - usize::from(last.unsigned_abs()),
     };
-    args.iter()
-        .take(last)
-        .skip(first)
-        .step_by(step)
-        .copied()
-        .collect()
+    args.iter().take(last).skip(first).step_by(step).copied().collect()
 }
 
 #[cfg(test)]
@@ -489,19 +450,12 @@ mod tests {
     #[test]
     fn names_are_unique_and_lower_case() {
         assert_eq!(index().len(), TABLE.len());
-        assert!(
-            TABLE
-                .iter()
-                .all(|s| s.name == s.name.to_lowercase() && s.name.len() < LONGEST)
-        );
+        assert!(TABLE.iter().all(|s| s.name == s.name.to_lowercase() && s.name.len() < LONGEST));
     }
 
     #[test]
     fn unknown_commands_get_redis_words() {
         let fault = find(&[b"FOO", b"a", b"b"]).unwrap_err();
-        assert_eq!(
-            &*fault.0,
-            b"ERR unknown command 'FOO', with args beginning with: 'a' 'b' "
-        );
+        assert_eq!(&*fault.0, b"ERR unknown command 'FOO', with args beginning with: 'a' 'b' ");
     }
 }

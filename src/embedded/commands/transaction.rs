@@ -7,14 +7,10 @@ use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::state::Core;
 
 fn any_queued(client: &Client, flag: u16) -> bool {
-    client
-        .transaction
-        .iter()
-        .flat_map(|t| &t.commands)
-        .any(|command| {
-            let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-            table::find(&args).is_ok_and(|spec| spec.has(flag))
-        })
+    client.transaction.iter().flat_map(|t| &t.commands).any(|command| {
+        let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        table::find(&args).is_ok_and(|spec| spec.has(flag))
+    })
 }
 
 /// Whether EXEC would write.
@@ -47,11 +43,7 @@ pub(super) fn multi(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 }
 
 pub(super) fn discard_command(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    if cx
-        .core
-        .client(cx.slot)
-        .is_none_or(|c| c.transaction.is_none())
-    {
+    if cx.core.client(cx.slot).is_none_or(|c| c.transaction.is_none()) {
         return Err(Fault::of("ERR DISCARD without MULTI"));
     }
     discard(cx.core, cx.slot);
@@ -69,23 +61,15 @@ pub(super) fn exec(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     let watched = std::mem::take(&mut client.watched);
     let broken_watch = client.watch_broken;
     let expired = |cx: &Cx<'_>, db: usize, key: &[u8]| {
-        cx.core.dbs[db]
-            .keys
-            .get(key)
-            .is_some_and(|e| e.expire.is_some_and(|at| now > at))
+        cx.core.dbs[db].keys.get(key).is_some_and(|e| e.expire.is_some_and(|at| now > at))
     };
-    let lost = broken_watch
-        || watched
-            .iter()
-            .any(|((db, key), was_expired)| !was_expired && expired(cx, *db, key));
+    let lost = broken_watch || watched.iter().any(|((db, key), was_expired)| !was_expired && expired(cx, *db, key));
     if let Some(client) = cx.core.client(cx.slot) {
         client.watched = watched;
     }
     cx.core.unwatch(cx.slot);
     if transaction.broken {
-        return Err(Fault::of(
-            "EXECABORT Transaction discarded because of previous errors.",
-        ));
+        return Err(Fault::of("EXECABORT Transaction discarded because of previous errors."));
     }
     if lost {
         return Ok(Reply::NullArray);
@@ -104,13 +88,7 @@ fn run_queued(core: &mut Core, slot: usize, args: Args<'_>) -> Reply {
     };
     match table::find(args) {
         Ok(spec) => {
-            let mut cx = Cx {
-                core,
-                slot,
-                db,
-                resp3,
-                mode: Mode::Exec,
-            };
+            let mut cx = Cx { core, slot, db, resp3, mode: Mode::Exec };
             (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
         }
         Err(fault) => fault.into(),
@@ -119,26 +97,13 @@ fn run_queued(core: &mut Core, slot: usize, args: Args<'_>) -> Reply {
 
 pub(super) fn watch(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (db, slot, now) = (cx.db, cx.slot, cx.now());
-    if cx
-        .core
-        .client(slot)
-        .is_some_and(|c| c.transaction.is_some())
-    {
+    if cx.core.client(slot).is_some_and(|c| c.transaction.is_some()) {
         return Err(Fault::of("ERR WATCH inside MULTI is not allowed"));
     }
     for key in &args[1..] {
         let place = (db, Key::from(*key));
-        let expired = cx
-            .db()
-            .keys
-            .get(*key)
-            .is_some_and(|e| e.expire.is_some_and(|at| now > at));
-        if cx
-            .core
-            .watchers
-            .entry(place.clone())
-            .or_default()
-            .insert(slot)
+        let expired = cx.db().keys.get(*key).is_some_and(|e| e.expire.is_some_and(|at| now > at));
+        if cx.core.watchers.entry(place.clone()).or_default().insert(slot)
             && let Some(client) = cx.core.client(slot)
         {
             client.watched.push((place, expired));

@@ -10,10 +10,7 @@ use crate::embedded::zset::Zset;
 const NAN: Fault = Fault::of("ERR resulting score is not a number (NaN)");
 
 #[derive(Debug, Default, Clone, Copy)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "ZADD's options, each on or off"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "ZADD's options, each on or off")]
 struct Add {
     nx: bool,
     xx: bool,
@@ -43,11 +40,7 @@ impl Add {
         if self.nx {
             return Ok(Added::Refused);
         }
-        let wanted = if self.increment {
-            current + score
-        } else {
-            score
-        };
+        let wanted = if self.increment { current + score } else { score };
         if wanted.is_nan() {
             return Err(NAN);
         }
@@ -81,15 +74,7 @@ pub(super) fn zadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn zincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    add_pairs(
-        cx,
-        args[1],
-        &args[2..],
-        Add {
-            increment: true,
-            ..Add::default()
-        },
-    )
+    add_pairs(cx, args[1], &args[2..], Add { increment: true, ..Add::default() })
 }
 
 fn add_pairs(cx: &mut Cx<'_>, key: &[u8], pairs: Args<'_>, add: Add) -> Outcome {
@@ -97,30 +82,20 @@ fn add_pairs(cx: &mut Cx<'_>, key: &[u8], pairs: Args<'_>, add: Add) -> Outcome 
         return Err(Fault::SYNTAX);
     }
     if add.nx && add.xx {
-        return Err(Fault::of(
-            "ERR XX and NX options at the same time are not compatible",
-        ));
+        return Err(Fault::of("ERR XX and NX options at the same time are not compatible"));
     }
     if add.gt && (add.lt || add.nx) || add.lt && add.nx {
-        return Err(Fault::of(
-            "ERR GT, LT, and/or NX options at the same time are not compatible",
-        ));
+        return Err(Fault::of("ERR GT, LT, and/or NX options at the same time are not compatible"));
     }
     if add.increment && pairs.len() > 2 {
-        return Err(Fault::of(
-            "ERR INCR option supports a single increment-element pair",
-        ));
+        return Err(Fault::of("ERR INCR option supports a single increment-element pair"));
     }
     let mut scores = Vec::with_capacity(pairs.len() / 2);
     for pair in pairs.chunks(2) {
         scores.push(number::float(pair[0]).ok_or(Fault::NOT_FLOAT)?);
     }
     if cx.zset(key)?.is_none() && add.xx {
-        return Ok(if add.increment {
-            Reply::Null
-        } else {
-            Reply::Int(0)
-        });
+        return Ok(if add.increment { Reply::Null } else { Reply::Int(0) });
     }
     let zset = cx.zset_or_new(key)?;
     let (mut new, mut updated, mut last, mut outcome) = (0, 0, None, Ok(()));
@@ -161,11 +136,7 @@ pub(super) fn zrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::len(removed))
 }
 
-fn remove_range(
-    cx: &mut Cx<'_>,
-    key: &[u8],
-    range: impl FnOnce(&Zset) -> std::ops::Range<usize>,
-) -> Outcome {
+fn remove_range(cx: &mut Cx<'_>, key: &[u8], range: impl FnOnce(&Zset) -> std::ops::Range<usize>) -> Outcome {
     let Some(zset) = cx.zset(key)? else {
         return Ok(Reply::Int(0));
     };
@@ -201,46 +172,30 @@ pub(super) fn zcard(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn zcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (min, max) = score_range(args[2], args[3])?;
-    Ok(Reply::len(
-        cx.zset(args[1])?.map_or(0, |z| z.by_score(min, max).len()),
-    ))
+    Ok(Reply::len(cx.zset(args[1])?.map_or(0, |z| z.by_score(min, max).len())))
 }
 
 pub(super) fn zlexcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (min, max) = lex_range(args[2], args[3])?;
-    Ok(Reply::len(
-        cx.zset(args[1])?.map_or(0, |z| z.by_lex(&min, &max).len()),
-    ))
+    Ok(Reply::len(cx.zset(args[1])?.map_or(0, |z| z.by_lex(&min, &max).len())))
 }
 
 pub(super) fn zscore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(cx
-        .zset(args[1])?
-        .and_then(|z| z.score(args[2]))
-        .map_or(Reply::Null, Reply::Double))
+    Ok(cx.zset(args[1])?.and_then(|z| z.score(args[2])).map_or(Reply::Null, Reply::Double))
 }
 
 pub(super) fn zmscore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let zset = cx.zset(args[1])?;
-    let score = |m: &&[u8]| {
-        zset.as_ref()
-            .and_then(|z| z.score(m))
-            .map_or(Reply::Null, Reply::Double)
-    };
+    let score = |m: &&[u8]| zset.as_ref().and_then(|z| z.score(m)).map_or(Reply::Null, Reply::Double);
     Ok(Reply::Array(args[2..].iter().map(score).collect()))
 }
 
 pub(super) fn zrank(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(cx
-        .zset(args[1])?
-        .and_then(|z| z.rank(args[2]))
-        .map_or(Reply::Null, Reply::len))
+    Ok(cx.zset(args[1])?.and_then(|z| z.rank(args[2])).map_or(Reply::Null, Reply::len))
 }
 
 pub(super) fn zrevrank(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let rank = cx
-        .zset(args[1])?
-        .and_then(|z| z.rank(args[2]).map(|r| z.len() - 1 - r));
+    let rank = cx.zset(args[1])?.and_then(|z| z.rank(args[2]).map(|r| z.len() - 1 - r));
     Ok(rank.map_or(Reply::Null, Reply::len))
 }
 
@@ -251,9 +206,7 @@ pub(super) fn zrandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             return Ok(Reply::Null);
         };
         let len = zset.len();
-        return Ok(Reply::bulk_or_null(
-            zset.hashed(fastrand::usize(..len)).map(|m| m.0),
-        ));
+        return Ok(Reply::bulk_or_null(zset.hashed(fastrand::usize(..len)).map(|m| m.0)));
     };
     number::int_arg(count)?;
     let with_scores = match args.get(3) {
@@ -266,14 +219,9 @@ pub(super) fn zrandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Array(Vec::new()));
     };
     let zset: &Zset = zset;
-    let picked = random_indexes(count, zset.len())
-        .into_iter()
-        .filter_map(|i| zset.hashed(i));
+    let picked = random_indexes(count, zset.len()).into_iter().filter_map(|i| zset.hashed(i));
     if with_scores {
-        return Ok(paired(
-            picked.map(|(m, s)| (Reply::bulk(m), Reply::Double(s))),
-            resp3,
-        ));
+        return Ok(paired(picked.map(|(m, s)| (Reply::bulk(m), Reply::Double(s))), resp3));
     }
     Ok(Reply::bulks(picked.map(|(m, _)| m)))
 }

@@ -90,56 +90,32 @@ fn run(cx: &mut Cx<'_>, key: &[u8], mut query: Query<'_>) -> Result<Parsed, Faul
         i += 1;
     }
     if limited && limit != -1 && query.by == By::Rank {
-        return Err(Fault::of(
-            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
+        return Err(Fault::of("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"));
     }
     if with_scores && query.by == By::Lex {
-        return Err(Fault::of(
-            "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
-        ));
+        return Err(Fault::of("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
     }
-    let (low, high) = if query.reverse && query.by != By::Rank {
-        (query.stop, query.start)
-    } else {
-        (query.start, query.stop)
-    };
+    let (low, high) =
+        if query.reverse && query.by != By::Rank { (query.stop, query.start) } else { (query.start, query.stop) };
     let items = match query.by {
         By::Rank => {
             let (start, stop) = (number::int_arg(low)?, number::int_arg(high)?);
             let range = |z: &Zset| {
                 let range = clamp(start, stop, z.len()).unwrap_or(0..0);
-                if query.reverse {
-                    z.len() - range.end..z.len() - range.start
-                } else {
-                    range
-                }
+                if query.reverse { z.len() - range.end..z.len() - range.start } else { range }
             };
             cx.zset(key)?.map(|z| z.slice(range(z), query.reverse))
         }
         By::Score => {
             let (min, max) = score_range(low, high)?;
-            cx.zset(key)?.map(|z| {
-                z.slice(
-                    window(z.by_score(min, max), offset, limit, query.reverse),
-                    query.reverse,
-                )
-            })
+            cx.zset(key)?.map(|z| z.slice(window(z.by_score(min, max), offset, limit, query.reverse), query.reverse))
         }
         By::Lex => {
             let (min, max) = lex_range(low, high)?;
-            cx.zset(key)?.map(|z| {
-                z.slice(
-                    window(z.by_lex(&min, &max), offset, limit, query.reverse),
-                    query.reverse,
-                )
-            })
+            cx.zset(key)?.map(|z| z.slice(window(z.by_lex(&min, &max), offset, limit, query.reverse), query.reverse))
         }
     };
-    Ok(Parsed {
-        items: items.unwrap_or_default(),
-        with_scores,
-    })
+    Ok(Parsed { items: items.unwrap_or_default(), with_scores })
 }
 
 /// Applies LIMIT to a range of ranks, from the side the reader starts at.
@@ -148,9 +124,7 @@ fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<
         return range.start..range.start;
     };
     let skip = offset.min(range.len());
-    let take = usize::try_from(limit)
-        .unwrap_or(usize::MAX)
-        .min(range.len() - skip);
+    let take = usize::try_from(limit).unwrap_or(usize::MAX).min(range.len() - skip);
     if reverse {
         let end = range.end - skip;
         end - take..end
@@ -163,26 +137,13 @@ fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<
 /// Members with or without scores, as this reader's protocol shows them.
 pub(super) fn members(items: Vec<(Vec<u8>, f64)>, with_scores: bool, resp3: bool) -> Reply {
     if with_scores {
-        return paired(
-            items
-                .into_iter()
-                .map(|(m, s)| (Reply::Bulk(m), Reply::Double(s))),
-            resp3,
-        );
+        return paired(items.into_iter().map(|(m, s)| (Reply::Bulk(m), Reply::Double(s))), resp3);
     }
     Reply::Array(items.into_iter().map(|(m, _)| Reply::Bulk(m)).collect())
 }
 
 fn show(cx: &mut Cx<'_>, args: Args<'_>, by: By, reverse: bool, full: bool) -> Outcome {
-    let query = Query {
-        by,
-        reverse,
-        start: args[2],
-        stop: args[3],
-        options: &args[4..],
-        full,
-        store: false,
-    };
+    let query = Query { by, reverse, start: args[2], stop: args[3], options: &args[4..], full, store: false };
     let found = run(cx, args[1], query)?;
     Ok(members(found.items, found.with_scores, cx.resp3))
 }
@@ -233,11 +194,7 @@ pub(super) fn zrangestore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 /// Takes elements off one end.
 fn take(zset: &mut Zset, max: bool, count: usize) -> Vec<(Vec<u8>, f64)> {
     let n = count.min(zset.len());
-    let range = if max {
-        zset.len() - n..zset.len()
-    } else {
-        0..n
-    };
+    let range = if max { zset.len() - n..zset.len() } else { 0..n };
     let items = zset.slice(range, max);
     for (member, _) in &items {
         zset.remove(member);
@@ -289,12 +246,8 @@ fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, max: bool) -> Outcome {
             Ok(Some(zset)) => {
                 let items = take(zset, max, 1);
                 cx.changed(key);
-                let pair = items
-                    .into_iter()
-                    .flat_map(|(m, s)| [Reply::Bulk(m), Reply::Double(s)]);
-                return Ok(Reply::Array(
-                    [Reply::bulk(key)].into_iter().chain(pair).collect(),
-                ));
+                let pair = items.into_iter().flat_map(|(m, s)| [Reply::Bulk(m), Reply::Double(s)]);
+                return Ok(Reply::Array([Reply::bulk(key)].into_iter().chain(pair).collect()));
             }
         }
     }
@@ -317,12 +270,7 @@ fn is_max(place: &[u8]) -> Result<bool, Fault> {
     }
 }
 
-fn pop_first(
-    cx: &mut Cx<'_>,
-    keys: Args<'_>,
-    max: bool,
-    count: usize,
-) -> Result<Option<Reply>, Fault> {
+fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
         match cx.zset(key) {
@@ -332,10 +280,7 @@ fn pop_first(
             Ok(Some(zset)) => {
                 let items = take(zset, max, count);
                 cx.changed(key);
-                return Ok(Some(Reply::Array(vec![
-                    Reply::bulk(key),
-                    members(items, true, true),
-                ])));
+                return Ok(Some(Reply::Array(vec![Reply::bulk(key), members(items, true, true)])));
             }
         }
     }

@@ -76,19 +76,11 @@ fn source(cx: &mut Cx<'_>, key: &[u8]) -> Result<Scores, Fault> {
 }
 
 /// `numkeys key… [WEIGHTS …] [AGGREGATE …] [WITHSCORES]`, starting at `at`.
-fn combine(
-    cx: &mut Cx<'_>,
-    args: Args<'_>,
-    at: usize,
-    algebra: Algebra,
-    usage: Usage,
-) -> Result<Combined, Fault> {
+fn combine(cx: &mut Cx<'_>, args: Args<'_>, at: usize, algebra: Algebra, usage: Usage) -> Result<Combined, Fault> {
     let n = number::int_arg(args[at])?;
     let Some(n) = usize::try_from(n).ok().filter(|&n| n > 0) else {
         let command = String::from_utf8_lossy(args[0]).to_lowercase();
-        return Err(Fault::new(format!(
-            "ERR at least 1 input key is needed for '{command}' command"
-        )));
+        return Err(Fault::new(format!("ERR at least 1 input key is needed for '{command}' command")));
     };
     if n > args.len() - at - 1 {
         return Err(Fault::SYNTAX);
@@ -98,8 +90,7 @@ fn combine(
     for key in keys {
         sources.push(source(cx, key)?);
     }
-    let (mut weights, mut aggregate, mut with_scores, mut limit) =
-        (vec![1.0; n], Aggregate::Sum, false, 0);
+    let (mut weights, mut aggregate, mut with_scores, mut limit) = (vec![1.0; n], Aggregate::Sum, false, 0);
     let weighted = algebra != Algebra::Difference && usage != Usage::Count;
     let mut i = at + n + 1;
     while i < args.len() {
@@ -128,11 +119,7 @@ fn combine(
         }
         i += 1;
     }
-    Ok(Combined {
-        zset: merge(&sources, &weights, aggregate, algebra),
-        with_scores,
-        limit,
-    })
+    Ok(Combined { zset: merge(&sources, &weights, aggregate, algebra), with_scores, limit })
 }
 
 fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Algebra) -> Zset {
@@ -148,10 +135,7 @@ fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Alg
         for i in order {
             for (member, score) in &sources[i] {
                 let value = weighted(i, *score);
-                scores
-                    .entry(member.clone())
-                    .and_modify(|s| *s = aggregate.apply(*s, value))
-                    .or_insert(value);
+                scores.entry(member.clone()).and_modify(|s| *s = aggregate.apply(*s, value)).or_insert(value);
             }
         }
         for (member, score) in scores {
@@ -186,14 +170,8 @@ fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Alg
 }
 
 fn show(cx: &mut Cx<'_>, args: Args<'_>, algebra: Algebra) -> Outcome {
-    let Combined {
-        zset, with_scores, ..
-    } = combine(cx, args, 1, algebra, Usage::Show)?;
-    Ok(members(
-        zset.slice(0..zset.len(), false),
-        with_scores,
-        cx.resp3,
-    ))
+    let Combined { zset, with_scores, .. } = combine(cx, args, 1, algebra, Usage::Show)?;
+    Ok(members(zset.slice(0..zset.len(), false), with_scores, cx.resp3))
 }
 
 fn store(cx: &mut Cx<'_>, args: Args<'_>, algebra: Algebra) -> Outcome {

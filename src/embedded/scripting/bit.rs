@@ -1,9 +1,6 @@
 //! `bit`: operations on 32-bit integers.
 
-#![expect(
-    clippy::type_complexity,
-    reason = "tables of functions that are read once, below"
-)]
+#![expect(clippy::type_complexity, reason = "tables of functions that are read once, below")]
 
 use mlua::{Lua, MultiValue, Table, Value};
 
@@ -12,40 +9,25 @@ use super::raise;
 /// An argument as a signed 32-bit integer, wrapped around as the library does.
 fn operand(lua: &Lua, args: &MultiValue, n: usize, function: &str) -> mlua::Result<i32> {
     let value = args.get(n - 1);
-    let number = value
-        .cloned()
-        .map(|v| lua.coerce_number(v))
-        .transpose()?
-        .flatten();
+    let number = value.cloned().map(|v| lua.coerce_number(v)).transpose()?.flatten();
     let Some(number) = number else {
         return Err(raise::expected(lua, n, function, "number", value));
     };
     // Adding 2^52 + 2^51 leaves the rounded number's low 32 bits at the bottom of the mantissa.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low half is what is wanted"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
     Ok(((number + 6_755_399_441_055_744.0).to_bits() as u32).cast_signed())
 }
 
 pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
     let bit = lua.create_table()?;
-    let unary: [(&'static str, fn(i32) -> i32); 3] = [
-        ("tobit", |a| a),
-        ("bnot", |a| !a),
-        ("bswap", i32::swap_bytes),
-    ];
+    let unary: [(&'static str, fn(i32) -> i32); 3] = [("tobit", |a| a), ("bnot", |a| !a), ("bswap", i32::swap_bytes)];
     for (name, apply) in unary {
-        let function = lua.create_function(move |lua, args: MultiValue| {
-            operand(lua, &args, 1, name).map(apply).map(f64::from)
-        })?;
+        let function =
+            lua.create_function(move |lua, args: MultiValue| operand(lua, &args, 1, name).map(apply).map(f64::from))?;
         bit.raw_set(name, function)?;
     }
-    let many: [(&'static str, fn(i32, i32) -> i32); 3] = [
-        ("band", |a, b| a & b),
-        ("bor", |a, b| a | b),
-        ("bxor", |a, b| a ^ b),
-    ];
+    let many: [(&'static str, fn(i32, i32) -> i32); 3] =
+        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, apply) in many {
         let function = lua.create_function(move |lua, args: MultiValue| {
             let mut result = operand(lua, &args, 1, name)?;
@@ -81,10 +63,6 @@ fn tohex(lua: &Lua, args: MultiValue) -> mlua::Result<String> {
         Some(_) => operand(lua, &args, 2, "tohex")?,
     };
     let width = usize::try_from(digits.unsigned_abs().min(8)).unwrap_or(8);
-    let full = if digits < 0 {
-        format!("{value:08X}")
-    } else {
-        format!("{value:08x}")
-    };
+    let full = if digits < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
     Ok(full[8 - width..].to_owned())
 }

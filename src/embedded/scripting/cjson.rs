@@ -51,15 +51,9 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
     let settings = Rc::new(Settings::default());
     let cjson = lua.create_table()?;
     let s = Rc::clone(&settings);
-    cjson.raw_set(
-        "encode",
-        lua.create_function(move |lua, args: MultiValue| encode(lua, &s, &args))?,
-    )?;
+    cjson.raw_set("encode", lua.create_function(move |lua, args: MultiValue| encode(lua, &s, &args))?)?;
     let s = Rc::clone(&settings);
-    cjson.raw_set(
-        "decode",
-        lua.create_function(move |lua, args: MultiValue| decode(lua, &s, &args))?,
-    )?;
+    cjson.raw_set("decode", lua.create_function(move |lua, args: MultiValue| decode(lua, &s, &args))?)?;
     cjson.raw_set("null", null())?;
     cjson.raw_set("_NAME", "cjson")?;
     cjson.raw_set("_VERSION", "2.1.0")?;
@@ -72,37 +66,18 @@ type Flag = fn(&Settings) -> &Cell<bool>;
 
 fn configure(lua: &Lua, cjson: &Table, settings: &Rc<Settings>) -> mlua::Result<Table> {
     let numbers: [(&str, Number, usize, usize); 3] = [
-        (
-            "encode_max_depth",
-            |s| &s.encode_depth,
-            1,
-            i32::MAX as usize,
-        ),
-        (
-            "decode_max_depth",
-            |s| &s.decode_depth,
-            1,
-            i32::MAX as usize,
-        ),
+        ("encode_max_depth", |s| &s.encode_depth, 1, i32::MAX as usize),
+        ("decode_max_depth", |s| &s.decode_depth, 1, i32::MAX as usize),
         ("encode_number_precision", |s| &s.precision, 1, 14),
     ];
     for (name, field, min, max) in numbers {
         let s = Rc::clone(settings);
         let function = lua.create_function(move |lua, value: Option<f64>| {
             if let Some(value) = value {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "saturates"
-                )]
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
                 let value = value as usize;
                 if value < min || value > max {
-                    return Err(raise::argument(
-                        lua,
-                        1,
-                        name,
-                        &format!("expected integer between {min} and {max}"),
-                    ));
+                    return Err(raise::argument(lua, 1, name, &format!("expected integer between {min} and {max}")));
                 }
                 field(&s).set(value);
             }
@@ -126,19 +101,12 @@ fn configure(lua: &Lua, cjson: &Table, settings: &Rc<Settings>) -> mlua::Result<
         cjson.raw_set(name, function)?;
     }
     let s = Rc::clone(settings);
-    let sparse = lua.create_function(
-        move |_, (convert, ratio, safe): (Option<bool>, Option<i64>, Option<i64>)| {
-            s.convert_sparse
-                .set(convert.unwrap_or(s.convert_sparse.get()));
-            s.sparse_ratio.set(ratio.unwrap_or(s.sparse_ratio.get()));
-            s.sparse_safe.set(safe.unwrap_or(s.sparse_safe.get()));
-            Ok((
-                s.convert_sparse.get(),
-                s.sparse_ratio.get(),
-                s.sparse_safe.get(),
-            ))
-        },
-    )?;
+    let sparse = lua.create_function(move |_, (convert, ratio, safe): (Option<bool>, Option<i64>, Option<i64>)| {
+        s.convert_sparse.set(convert.unwrap_or(s.convert_sparse.get()));
+        s.sparse_ratio.set(ratio.unwrap_or(s.sparse_ratio.get()));
+        s.sparse_safe.set(safe.unwrap_or(s.sparse_safe.get()));
+        Ok((s.convert_sparse.get(), s.sparse_ratio.get(), s.sparse_safe.get()))
+    })?;
     cjson.raw_set("encode_sparse_array", sparse)?;
     Ok(cjson.clone())
 }
@@ -156,13 +124,7 @@ fn refuse(lua: &Lua, kind: &str, why: &str) -> mlua::Error {
     raise::string(lua, format!("Cannot serialise {kind}: {why}"))
 }
 
-fn write(
-    lua: &Lua,
-    settings: &Settings,
-    value: &Value,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> mlua::Result<()> {
+fn write(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
     match value {
         Value::Nil => out.extend_from_slice(b"null"),
         Value::Boolean(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
@@ -175,12 +137,7 @@ fn write(
     Ok(())
 }
 
-fn write_number(
-    lua: &Lua,
-    settings: &Settings,
-    value: &Value,
-    out: &mut Vec<u8>,
-) -> mlua::Result<()> {
+fn write_number(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
     let n = convert::number(value).unwrap_or(0.0);
     if !n.is_finite() && !settings.encode_invalid.get() {
         return Err(refuse(lua, "number", "must not be NaN or Inf"));
@@ -239,18 +196,9 @@ fn array_length(lua: &Lua, settings: &Settings, table: &Table) -> mlua::Result<O
     Ok(Some(max))
 }
 
-fn write_table(
-    lua: &Lua,
-    settings: &Settings,
-    table: &Table,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> mlua::Result<()> {
+fn write_table(lua: &Lua, settings: &Settings, table: &Table, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
     if depth > settings.encode_depth.get().min(DEEPEST) {
-        return Err(raise::string(
-            lua,
-            format!("Cannot serialise, excessive nesting ({depth})"),
-        ));
+        return Err(raise::string(lua, format!("Cannot serialise, excessive nesting ({depth})")));
     }
     if let Some(len) = array_length(lua, settings, table)?.filter(|&n| n > 0) {
         out.push(b'[');
@@ -277,11 +225,7 @@ fn write_table(
                 out.push(b'"');
             }
             other => {
-                return Err(refuse(
-                    lua,
-                    other.type_name(),
-                    "table key must be a number or string",
-                ));
+                return Err(refuse(lua, other.type_name(), "table key must be a number or string"));
             }
         }
         out.push(b':');
@@ -300,24 +244,14 @@ fn decode(lua: &Lua, settings: &Settings, args: &MultiValue) -> mlua::Result<Val
     };
     let bytes = text.as_bytes();
     if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
-        return Err(raise::string(
-            lua,
-            "JSON parser does not support UTF-16 or UTF-32",
-        ));
+        return Err(raise::string(lua, "JSON parser does not support UTF-16 or UTF-32"));
     }
-    let mut reader = Reader {
-        lua,
-        bytes: &bytes,
-        at: 0,
-        max_depth: settings.decode_depth.get().min(DEEPEST),
-        depth: 0,
-    };
+    let mut reader =
+        Reader { lua, bytes: &bytes, at: 0, max_depth: settings.decode_depth.get().min(DEEPEST), depth: 0 };
     let token = reader.token();
     let value = reader.value(token)?;
     match reader.token() {
-        Token {
-            kind: Kind::End, ..
-        } => Ok(value),
+        Token { kind: Kind::End, .. } => Ok(value),
         token => Err(reader.unexpected("the end", &token)),
     }
 }
@@ -352,19 +286,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn token(&mut self) -> Token {
-        while self
-            .bytes
-            .get(self.at)
-            .is_some_and(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
-        {
+        while self.bytes.get(self.at).is_some_and(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
         let at = self.at;
         let Some(&b) = self.bytes.get(at) else {
-            return Token {
-                kind: Kind::End,
-                at,
-            };
+            return Token { kind: Kind::End, at };
         };
         let single = match b {
             b'{' => Some(Kind::ObjectBegin),
@@ -382,26 +309,16 @@ impl Reader<'_> {
         if b == b'"' {
             return self.text(at);
         }
-        for (word, kind) in [
-            (&b"true"[..], Kind::Bool(true)),
-            (b"false", Kind::Bool(false)),
-            (b"null", Kind::Null),
-        ] {
+        for (word, kind) in [(&b"true"[..], Kind::Bool(true)), (b"false", Kind::Bool(false)), (b"null", Kind::Null)] {
             if self.bytes[at..].starts_with(word) {
                 self.at += word.len();
                 return Token { kind, at };
             }
         }
         if b == b'-' || b == b'+' || b.is_ascii_digit() || matches!(b, b'i' | b'I' | b'n' | b'N') {
-            return Token {
-                kind: self.number(),
-                at,
-            };
+            return Token { kind: self.number(), at };
         }
-        Token {
-            kind: Kind::Bad("invalid token"),
-            at,
-        }
+        Token { kind: Kind::Bad("invalid token"), at }
     }
 
     /// The longest prefix that `strtod` would read.
@@ -418,41 +335,22 @@ impl Reader<'_> {
         } else if lower.starts_with(b"nan") {
             (3, f64::NAN)
         } else if lower.starts_with(b"0x") && body.get(2).is_some_and(u8::is_ascii_hexdigit) {
-            let digits = body[2..]
-                .iter()
-                .take_while(|b| b.is_ascii_hexdigit())
-                .count();
-            (
-                2 + digits,
-                number::float(&body[..2 + digits]).unwrap_or(0.0),
-            )
+            let digits = body[2..].iter().take_while(|b| b.is_ascii_hexdigit()).count();
+            (2 + digits, number::float(&body[..2 + digits]).unwrap_or(0.0))
         } else {
             let len = decimal_length(body);
-            (
-                len,
-                std::str::from_utf8(&body[..len])
-                    .ok()
-                    .and_then(|t| t.parse().ok())
-                    .unwrap_or(0.0),
-            )
+            (len, std::str::from_utf8(&body[..len]).ok().and_then(|t| t.parse().ok()).unwrap_or(0.0))
         };
         if len == 0 {
             let first = self.bytes[self.at];
-            return Kind::Bad(if first.is_ascii_alphabetic() {
-                "invalid token"
-            } else {
-                "invalid number"
-            });
+            return Kind::Bad(if first.is_ascii_alphabetic() { "invalid token" } else { "invalid number" });
         }
         self.at += sign + len;
         Kind::Number(if negative { -value } else { value })
     }
 
     fn text(&mut self, start: usize) -> Token {
-        let bad = |text, at| Token {
-            kind: Kind::Bad(text),
-            at,
-        };
+        let bad = |text, at| Token { kind: Kind::Bad(text), at };
         let mut out = Vec::new();
         let mut i = start + 1;
         loop {
@@ -488,10 +386,7 @@ impl Reader<'_> {
             }
         }
         self.at = i + 1;
-        Token {
-            kind: Kind::Text(out),
-            at: start,
-        }
+        Token { kind: Kind::Text(out), at: start }
     }
 
     fn unexpected(&self, wanted: &str, token: &Token) -> mlua::Error {
@@ -509,13 +404,7 @@ impl Reader<'_> {
             Kind::End => "T_END",
             Kind::Bad(why) => why,
         };
-        raise::string(
-            self.lua,
-            format!(
-                "Expected {wanted} but found {found} at character {}",
-                token.at + 1
-            ),
-        )
+        raise::string(self.lua, format!("Expected {wanted} but found {found} at character {}", token.at + 1))
     }
 
     fn value(&mut self, token: Token) -> mlua::Result<Value> {
@@ -533,10 +422,7 @@ impl Reader<'_> {
     fn nested(&mut self, read: fn(&mut Self) -> mlua::Result<Table>) -> mlua::Result<Value> {
         self.depth += 1;
         if self.depth > self.max_depth {
-            let text = format!(
-                "Found too many nested data structures ({}) at character {}",
-                self.depth, self.at
-            );
+            let text = format!("Found too many nested data structures ({}) at character {}", self.depth, self.at);
             return Err(raise::string(self.lua, text));
         }
         let table = read(self)?;
@@ -591,12 +477,7 @@ impl Reader<'_> {
 
 /// How many bytes of `text` are an unsigned decimal number.
 fn decimal_length(text: &[u8]) -> usize {
-    let digits = |from: usize| {
-        text[from..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count()
-    };
+    let digits = |from: usize| text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
     let whole = digits(0);
     let mut len = whole;
     let mut fraction = 0;
@@ -621,11 +502,7 @@ fn decimal_length(text: &[u8]) -> usize {
 fn unicode(text: &[u8]) -> Option<(usize, char)> {
     let unit = |at: usize| {
         let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
-        digits
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit())
-            .then(|| u32::from_str_radix(digits, 16).ok())
-            .flatten()
+        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok()).flatten()
     };
     let high = unit(2)?;
     if !(0xD800..0xE000).contains(&high) {

@@ -24,12 +24,7 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
 
 fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     if args.is_empty() {
-        return Err(raise::argument(
-            lua,
-            0,
-            "pack",
-            "MessagePack pack needs input.",
-        ));
+        return Err(raise::argument(lua, 0, "pack", "MessagePack pack needs input."));
     }
     let mut out = Vec::new();
     for value in &args {
@@ -50,10 +45,7 @@ fn write(value: &Value, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
     Ok(())
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each branch has checked the range"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each branch has checked the range")]
 #[expect(clippy::cast_sign_loss, reason = "each branch has checked the sign")]
 fn write_int(n: i64, out: &mut Vec<u8>) {
     match n {
@@ -75,10 +67,7 @@ fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "whole numbers in range, and the float that is compared back"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "whole numbers in range, and the float that is compared back")]
 fn write_number(n: f64, out: &mut Vec<u8>) {
     if n.fract() == 0.0 && n.abs() < 9.223_372_036_854_775e18 {
         return write_int(n as i64, out);
@@ -100,43 +89,24 @@ fn write_length(len: usize, fixed: u8, limit: usize, tags: [Option<u8>; 3], out:
     } else if let (Some(tag), Ok(len)) = (tags[1], u16::try_from(len)) {
         tagged(tag, &len.to_be_bytes(), out);
     } else if let Some(tag) = tags[2] {
-        tagged(
-            tag,
-            &u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes(),
-            out,
-        );
+        tagged(tag, &u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes(), out);
     }
 }
 
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    write_length(
-        text.len(),
-        0xa0,
-        32,
-        [Some(0xd9), Some(0xda), Some(0xdb)],
-        out,
-    );
+    write_length(text.len(), 0xa0, 32, [Some(0xd9), Some(0xda), Some(0xdb)], out);
     out.extend_from_slice(text);
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
-    let pairs = table
-        .pairs::<Value, Value>()
-        .collect::<mlua::Result<Vec<_>>>()?;
+    let pairs = table.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;
     let whole = |key: &Value| match key {
         Value::Integer(n) if *n > 0 => usize::try_from(*n).ok(),
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole and positive"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and positive")]
         Value::Number(n) if *n > 0.0 && n.fract() == 0.0 => Some(*n as usize),
         _ => None,
     };
-    let max = pairs
-        .iter()
-        .map(|(key, _)| whole(key))
-        .try_fold(0, |max: usize, n| n.map(|n| max.max(n)));
+    let max = pairs.iter().map(|(key, _)| whole(key)).try_fold(0, |max: usize, n| n.map(|n| max.max(n)));
     if max == Some(pairs.len()) {
         write_length(pairs.len(), 0x90, 16, [None, Some(0xdc), Some(0xdd)], out);
         for i in 1..=pairs.len() {
@@ -170,10 +140,7 @@ impl Reader<'_> {
 
     /// A big-endian number of `n` bytes.
     fn uint(&mut self, n: usize) -> mlua::Result<u64> {
-        Ok(self
-            .take(n)?
-            .iter()
-            .fold(0, |value, &b| value << 8 | u64::from(b)))
+        Ok(self.take(n)?.iter().fold(0, |value, &b| value << 8 | u64::from(b)))
     }
 
     fn length(&mut self, n: usize) -> mlua::Result<usize> {
@@ -185,16 +152,11 @@ impl Reader<'_> {
         Ok(Value::String(lua.create_string(self.take(len)?)?))
     }
 
-    #[expect(
-        clippy::cast_possible_wrap,
-        reason = "two's complement is how they were written"
-    )]
+    #[expect(clippy::cast_possible_wrap, reason = "two's complement is how they were written")]
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
     fn signed(&mut self, n: usize) -> mlua::Result<Value> {
         let shift = 64 - 8 * u32::try_from(n).unwrap_or(8);
-        Ok(Value::Number(
-            ((self.uint(n)? << shift) as i64 >> shift) as f64,
-        ))
+        Ok(Value::Number(((self.uint(n)? << shift) as i64 >> shift) as f64))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
@@ -211,9 +173,7 @@ impl Reader<'_> {
             0xc4 | 0xd9 => self.length(1).and_then(|n| self.string(n))?,
             0xc5 | 0xda => self.length(2).and_then(|n| self.string(n))?,
             0xc6 | 0xdb => self.length(4).and_then(|n| self.string(n))?,
-            0xca => Value::Number(f64::from(f32::from_bits(
-                u32::try_from(self.uint(4)?).unwrap_or(0),
-            ))),
+            0xca => Value::Number(f64::from(f32::from_bits(u32::try_from(self.uint(4)?).unwrap_or(0)))),
             0xcb => Value::Number(f64::from_bits(self.uint(8)?)),
             0xcc..=0xcf => Value::Number(self.uint(1 << (tag - 0xcc))? as f64),
             0xd0..=0xd3 => self.signed(1 << (tag - 0xd0))?,
@@ -258,39 +218,21 @@ impl Reader<'_> {
 }
 
 /// Up to `limit` values (0: all) from `offset`; the offset after them, -1 at the end.
-fn read(
-    lua: &Lua,
-    input: &Value,
-    function: &str,
-    limit: usize,
-    offset: usize,
-) -> mlua::Result<(Vec<Value>, i64)> {
+fn read(lua: &Lua, input: &Value, function: &str, limit: usize, offset: usize) -> mlua::Result<(Vec<Value>, i64)> {
     let Some(text) = lua.coerce_string(input.clone())? else {
         return Err(raise::expected(lua, 1, function, "string", Some(input)));
     };
     let bytes = text.as_bytes();
     if offset > bytes.len() {
-        let text = format!(
-            "Start offset {offset} greater than input length {}.",
-            bytes.len()
-        );
+        let text = format!("Start offset {offset} greater than input length {}.", bytes.len());
         return Err(raise::string(lua, text));
     }
-    let mut reader = Reader {
-        lua,
-        bytes: &bytes,
-        at: offset,
-        depth: 0,
-    };
+    let mut reader = Reader { lua, bytes: &bytes, at: offset, depth: 0 };
     let mut values = Vec::new();
     while reader.at < bytes.len() && (limit == 0 || values.len() < limit) {
         values.push(reader.value()?);
     }
-    let next = if reader.at == bytes.len() {
-        -1
-    } else {
-        i64::try_from(reader.at).unwrap_or(-1)
-    };
+    let next = if reader.at == bytes.len() { -1 } else { i64::try_from(reader.at).unwrap_or(-1) };
     Ok((values, next))
 }
 
@@ -301,19 +243,13 @@ fn unpack(lua: &Lua, input: Value) -> mlua::Result<MultiValue> {
 #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
 fn with_offset(read: (Vec<Value>, i64)) -> MultiValue {
     let (values, next) = read;
-    [Value::Number(next as f64)]
-        .into_iter()
-        .chain(values)
-        .collect()
+    [Value::Number(next as f64)].into_iter().chain(values).collect()
 }
 
 fn unpack_one(lua: &Lua, (input, offset): (Value, Option<usize>)) -> mlua::Result<MultiValue> {
     read(lua, &input, "unpack_one", 1, offset.unwrap_or(0)).map(with_offset)
 }
 
-fn unpack_limit(
-    lua: &Lua,
-    (input, limit, offset): (Value, usize, Option<usize>),
-) -> mlua::Result<MultiValue> {
+fn unpack_limit(lua: &Lua, (input, limit, offset): (Value, usize, Option<usize>)) -> mlua::Result<MultiValue> {
     read(lua, &input, "unpack_limit", limit, offset.unwrap_or(0)).map(with_offset)
 }

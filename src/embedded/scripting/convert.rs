@@ -43,19 +43,9 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
             inner.raw_set("string", lua.create_string(&text)?)?;
             single(lua, "verbatim_string", Value::Table(inner))?
         }
-        Reply::BigNumber(digits) if resp3 => single(
-            lua,
-            "big_number",
-            Value::String(lua.create_string(&digits)?),
-        )?,
-        Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => {
-            Value::String(lua.create_string(&bytes)?)
-        }
-        Reply::Array(items)
-        | Reply::Map(items)
-        | Reply::Set(items)
-        | Reply::Push(items)
-        | Reply::Many(items) => {
+        Reply::BigNumber(digits) if resp3 => single(lua, "big_number", Value::String(lua.create_string(&digits)?))?,
+        Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => Value::String(lua.create_string(&bytes)?),
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0)?;
             for (i, item) in items.into_iter().enumerate() {
                 table.raw_set(i + 1, to_lua(lua, item, resp3)?)?;
@@ -108,9 +98,7 @@ fn only_string(table: &Table, name: &str) -> Option<Vec<u8>> {
 }
 
 fn flat(text: Vec<u8>) -> Vec<u8> {
-    text.into_iter()
-        .map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b })
-        .collect()
+    text.into_iter().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }).collect()
 }
 
 /// What a script returned, as a reply.
@@ -123,15 +111,10 @@ pub(super) fn to_reply(value: &Value, resp3: bool, depth: usize) -> Reply {
         Value::Boolean(yes) if resp3 => Reply::Bool(*yes),
         Value::Boolean(true) => Reply::Int(1),
         Value::Integer(n) => Reply::Int(*n),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "Redis truncates numbers to integers"
-        )]
-        Value::Number(n) => Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 {
-            i64::MIN
-        } else {
-            *n as i64
-        }),
+        #[expect(clippy::cast_possible_truncation, reason = "Redis truncates numbers to integers")]
+        Value::Number(n) => {
+            Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 { i64::MIN } else { *n as i64 })
+        }
         Value::Table(table) => table_to_reply(table, resp3, depth),
         _ => Reply::Null,
     }
@@ -157,10 +140,7 @@ fn table_to_reply(table: &Table, resp3: bool, depth: usize) -> Reply {
         return Reply::Map(items);
     }
     if let Value::Table(set) = field("set") {
-        let keys = set
-            .pairs::<Value, Value>()
-            .flatten()
-            .map(|(key, _)| to_reply(&key, resp3, depth + 1));
+        let keys = set.pairs::<Value, Value>().flatten().map(|(key, _)| to_reply(&key, resp3, depth + 1));
         return Reply::Set(keys.collect());
     }
     if let Some(digits) = only_string(table, "big_number") {

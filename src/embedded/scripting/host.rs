@@ -13,9 +13,8 @@ use super::{Slot, bit, cjson, cmsgpack, packed, random, redis_api, watchdog};
 use crate::embedded::reply::Fault;
 
 /// What Redis leaves of Lua's base library.
-const REMOVED: &[&str] = &[
-    "print", "dofile", "loadfile", "require", "module", "newproxy", "package", "getfenv", "setfenv",
-];
+const REMOVED: &[&str] =
+    &["print", "dofile", "loadfile", "require", "module", "newproxy", "package", "getfenv", "setfenv"];
 const READONLY: &str = "Attempt to modify a readonly table";
 /// How many instructions pass between two looks at the clock.
 const HOOK_EVERY: u32 = 20_000;
@@ -69,32 +68,26 @@ impl Host {
             globals.raw_set(*name, Value::Nil)?;
         }
         random::install(&lua)?;
-        let runner: Function = lua.load(BOOTSTRAP).set_name("=redis").call((
-            lua.create_function(raise::to_lua)?,
-            lua.create_function(on_error)?,
-        ))?;
+        let runner: Function = lua
+            .load(BOOTSTRAP)
+            .set_name("=redis")
+            .call((lua.create_function(raise::to_lua)?, lua.create_function(on_error)?))?;
         globals.raw_set("redis", redis_api::table(&lua, &running)?)?;
         globals.raw_set("cjson", cjson::table(&lua)?)?;
         globals.raw_set("cmsgpack", cmsgpack::table(&lua)?)?;
         globals.raw_set("bit", bit::table(&lua)?)?;
         globals.raw_set("struct", packed::table(&lua)?)?;
         protect(&lua, &globals)?;
-        let host = Host {
-            lua,
-            running,
-            runner,
-            globals,
-        };
+        let host = Host { lua, running, runner, globals };
         host.watch()?;
         Ok(host)
     }
 
     fn watch(&self) -> mlua::Result<()> {
         let running = Rc::clone(&self.running);
-        self.lua.set_global_hook(
-            HookTriggers::new().every_nth_instruction(HOOK_EVERY),
-            move |lua, _| watchdog::check(lua, &running),
-        )
+        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), move |lua, _| {
+            watchdog::check(lua, &running)
+        })
     }
 
     /// Undoes what killing a script did to the hook.
@@ -107,18 +100,15 @@ impl Host {
     }
 
     pub(super) fn compile(&self, body: &[u8]) -> Result<Function, Fault> {
-        self.lua
-            .load(body)
-            .set_name("@user_script")
-            .set_mode(mlua::chunk::ChunkMode::Text)
-            .into_function()
-            .map_err(|e| {
+        self.lua.load(body).set_name("@user_script").set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(
+            |e| {
                 let text = match e {
                     mlua::Error::SyntaxError { message, .. } => message,
                     other => other.to_string(),
                 };
                 Fault::new(format!("ERR Error compiling script (new function): {text}"))
-            })
+            },
+        )
     }
 
     /// Sets KEYS and ARGV.
@@ -139,11 +129,7 @@ impl Host {
             Ok(mut values) => {
                 let ok = values.pop_front();
                 let value = values.pop_front().unwrap_or(Value::Nil);
-                if ok == Some(Value::Boolean(true)) {
-                    Ok(value)
-                } else {
-                    Err(value)
-                }
+                if ok == Some(Value::Boolean(true)) { Ok(value) } else { Err(value) }
             }
             Err(error) => Err(Value::Error(Box::new(error))),
         }
@@ -156,10 +142,7 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
         Value::Table(table) => table,
         other => {
             let table = lua.create_table()?;
-            table.raw_set(
-                "err",
-                lua.create_string([b"ERR ", &raise::text(&other)[..]].concat())?,
-            )?;
+            table.raw_set("err", lua.create_string([b"ERR ", &raise::text(&other)[..]].concat())?)?;
             table
         }
     };
@@ -168,14 +151,7 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let mut natives = 2;
     while let Some((source, native, line)) = lua.inspect_stack(level, |frame| {
         let source = frame.source();
-        (
-            source
-                .source
-                .map(std::borrow::Cow::into_owned)
-                .unwrap_or_default(),
-            source.what == "C",
-            frame.current_line(),
-        )
+        (source.source.map(std::borrow::Cow::into_owned).unwrap_or_default(), source.what == "C", frame.current_line())
     }) {
         let own = source == "=redis";
         if own || native && natives > 0 {
@@ -197,9 +173,7 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
 
 /// Puts proxies in place of the globals and of every library.
 fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
-    let refuse = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> {
-        Err(raise::string(lua, READONLY))
-    })?;
+    let refuse = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> { Err(raise::string(lua, READONLY)) })?;
     let sealed = lua.create_table()?;
     // Everything that must not be changed through rawset or setmetatable.
     let proxies = lua.create_table()?;
@@ -214,17 +188,7 @@ fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         Ok(proxy)
     };
     install_guards(lua, globals, &proxies)?;
-    for name in [
-        "redis",
-        "cjson",
-        "cmsgpack",
-        "bit",
-        "struct",
-        "string",
-        "math",
-        "table",
-        "coroutine",
-    ] {
+    for name in ["redis", "cjson", "cmsgpack", "bit", "struct", "string", "math", "table", "coroutine"] {
         let real: Table = globals.raw_get(name)?;
         globals.raw_set(name, proxy(&real)?)?;
     }
@@ -236,12 +200,7 @@ fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     globals.raw_set("_G", &outer)?;
     let missing = lua.create_function(|lua, (_, name): (Value, Value)| -> mlua::Result<()> {
         let name = raise::text(&name);
-        let text = [
-            b"Script attempted to access nonexistent global variable '",
-            &name[..],
-            b"'",
-        ]
-        .concat();
+        let text = [b"Script attempted to access nonexistent global variable '", &name[..], b"'"].concat();
         Err(raise::string(lua, text))
     })?;
     let meta = lua.create_table()?;
@@ -268,33 +227,19 @@ fn install_guards(lua: &Lua, globals: &Table, proxies: &Table) -> mlua::Result<(
     globals.raw_set("rawset", rawset)?;
     let setmetatable = lua.create_function(move |lua, (table, meta): (Value, Value)| {
         let Value::Table(table) = table else {
-            return Err(raise::expected(
-                lua,
-                1,
-                "setmetatable",
-                "table",
-                Some(&table),
-            ));
+            return Err(raise::expected(lua, 1, "setmetatable", "table", Some(&table)));
         };
         let meta = match meta {
             Value::Nil => None,
             Value::Table(meta) => Some(meta),
             _ => {
-                return Err(raise::argument(
-                    lua,
-                    2,
-                    "setmetatable",
-                    "nil or table expected",
-                ));
+                return Err(raise::argument(lua, 2, "setmetatable", "nil or table expected"));
             }
         };
         if is_sealed(&table) {
             return Err(raise::table(format!("ERR {READONLY}")));
         }
-        if table
-            .metatable()
-            .is_some_and(|m| !matches!(m.raw_get::<Value>("__metatable"), Ok(Value::Nil)))
-        {
+        if table.metatable().is_some_and(|m| !matches!(m.raw_get::<Value>("__metatable"), Ok(Value::Nil))) {
             return Err(raise::string(lua, "cannot change a protected metatable"));
         }
         table.set_metatable(meta)?;

@@ -4,10 +4,7 @@
 //! comes back when the script ends. A script that runs past `lua-time-limit` lets other clients be told BUSY and send
 //! SCRIPT KILL (`watchdog`); one that runs on for [`HARD_LIMIT`] times that long is stopped.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "Lua hands arguments over by value"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "Lua hands arguments over by value")]
 
 mod bit;
 mod cjson;
@@ -38,10 +35,7 @@ const HARD_LIMIT: u32 = 2;
 
 /// A script on its way, with the engine it works on.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a rule of its own for the script"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own for the script")]
 struct Running {
     core: Core,
     slot: usize,
@@ -76,9 +70,7 @@ pub(super) struct Scripts {
 
 impl fmt::Debug for Scripts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scripts")
-            .field("known", &self.known.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Scripts").field("known", &self.known.len()).finish_non_exhaustive()
     }
 }
 
@@ -95,10 +87,7 @@ impl Scripts {
         if let Some(host) = &self.host {
             return Ok(Rc::clone(host));
         }
-        let host = Rc::new(
-            Host::new()
-                .map_err(|e| Fault::new(format!("ERR the script host cannot start: {e}")))?,
-        );
+        let host = Rc::new(Host::new().map_err(|e| Fault::new(format!("ERR the script host cannot start: {e}")))?);
         self.host = Some(Rc::clone(&host));
         Ok(host)
     }
@@ -135,23 +124,16 @@ fn shebang(source: &[u8]) -> Result<(Flags, Vec<u8>), Fault> {
         return Ok((flags, source.to_vec()));
     }
     flags.declared = true;
-    let end = source
-        .iter()
-        .position(|&b| b == b'\n')
-        .ok_or(Fault::of("ERR Invalid script shebang"))?;
+    let end = source.iter().position(|&b| b == b'\n').ok_or(Fault::of("ERR Invalid script shebang"))?;
     let line = String::from_utf8_lossy(&source[..end]).into_owned();
     let mut words = line.split_ascii_whitespace();
     let engine = words.next().unwrap_or_default();
     if engine != "#!lua" {
-        return Err(Fault::new(format!(
-            "ERR Unexpected engine in script shebang: {engine}"
-        )));
+        return Err(Fault::new(format!("ERR Unexpected engine in script shebang: {engine}")));
     }
     for word in words {
         let Some(list) = word.strip_prefix("flags=") else {
-            return Err(Fault::new(format!(
-                "ERR Unknown lua shebang option: {word}"
-            )));
+            return Err(Fault::new(format!("ERR Unknown lua shebang option: {word}")));
         };
         for flag in list.split(',').filter(|f| !f.is_empty()) {
             match flag {
@@ -159,9 +141,7 @@ fn shebang(source: &[u8]) -> Result<(Flags, Vec<u8>), Fault> {
                 "allow-oom" => flags.allow_oom = true,
                 "allow-stale" | "no-cluster" | "allow-cross-slot-keys" => {}
                 _ => {
-                    return Err(Fault::new(format!(
-                        "ERR Unexpected flag in script shebang: {flag}"
-                    )));
+                    return Err(Fault::new(format!("ERR Unexpected flag in script shebang: {flag}")));
                 }
             }
         }
@@ -171,13 +151,7 @@ fn shebang(source: &[u8]) -> Result<(Flags, Vec<u8>), Fault> {
 }
 
 /// Runs a script that is known.
-pub(super) fn run(
-    cx: &mut Cx<'_>,
-    sha: &str,
-    keys: &[&[u8]],
-    values: &[&[u8]],
-    readonly: bool,
-) -> Reply {
+pub(super) fn run(cx: &mut Cx<'_>, sha: &str, keys: &[&[u8]], values: &[&[u8]], readonly: bool) -> Reply {
     let Some(script) = cx.core.scripts.known.get(sha).cloned() else {
         return Reply::Error(b"NOSCRIPT No matching script. Please use EVAL.".to_vec());
     };
@@ -193,14 +167,10 @@ pub(super) fn run(
             );
         }
         if cx.core.faults.readonly && !script.no_writes && !readonly {
-            return Reply::Error(
-                b"READONLY Can not run script with write flag on readonly replica.".to_vec(),
-            );
+            return Reply::Error(b"READONLY Can not run script with write flag on readonly replica.".to_vec());
         }
         if readonly && !script.no_writes {
-            return Reply::Error(
-                b"ERR Can not execute a script with write flag using *_ro command.".to_vec(),
-            );
+            return Reply::Error(b"ERR Can not execute a script with write flag using *_ro command.".to_vec());
         }
     }
     if let Err(error) = host.arguments(keys, values) {
@@ -235,17 +205,9 @@ pub(super) fn run(
 fn failure(error: &Value, sha: &str) -> Reply {
     let Value::Table(table) = error else {
         let text = raise::text(error);
-        return Reply::Error(
-            [
-                format!("ERR Error running script {sha}, ").as_bytes(),
-                &text,
-                b"\n",
-            ]
-            .concat(),
-        );
+        return Reply::Error([format!("ERR Error running script {sha}, ").as_bytes(), &text, b"\n"].concat());
     };
-    let mut text =
-        convert::string_field(table, "err").unwrap_or_else(|| b"ERR unknown error".to_vec());
+    let mut text = convert::string_field(table, "err").unwrap_or_else(|| b"ERR unknown error".to_vec());
     let source = convert::string_field(table, "source");
     let line = line_of(table);
     if let (Some(source), Some(line)) = (source, line) {

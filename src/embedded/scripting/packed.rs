@@ -43,28 +43,14 @@ enum Item {
 
 impl<'a> Format<'a> {
     fn new(lua: &'a Lua, text: &'a [u8], function: &'static str) -> Self {
-        Format {
-            lua,
-            text,
-            at: 0,
-            little: true,
-            align: 1,
-            function,
-        }
+        Format { lua, text, at: 0, little: true, align: 1, function }
     }
 
     fn number(&mut self, default: usize) -> usize {
-        let digits = self.text[self.at..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let digits = self.text[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
         let text = std::str::from_utf8(&self.text[self.at..self.at + digits]).unwrap_or_default();
         self.at += digits;
-        if digits == 0 {
-            default
-        } else {
-            text.parse().unwrap_or(usize::MAX)
-        }
+        if digits == 0 { default } else { text.parse().unwrap_or(usize::MAX) }
     }
 
     fn next(&mut self) -> mlua::Result<Option<Item>> {
@@ -83,8 +69,7 @@ impl<'a> Format<'a> {
             b'i' | b'I' => {
                 let size = self.number(4);
                 if size > MAX_INTEGER {
-                    let text =
-                        format!("integral size {size} is larger than limit of {MAX_INTEGER}");
+                    let text = format!("integral size {size} is larger than limit of {MAX_INTEGER}");
                     return Err(raise::string(self.lua, text));
                 }
                 integer(size, code == b'i')
@@ -125,22 +110,13 @@ impl<'a> Format<'a> {
             _ => return 0,
         };
         let align = size.min(self.align);
-        if align <= 1 || !align.is_power_of_two() {
-            0
-        } else {
-            (align - at % align) % align
-        }
+        if align <= 1 || !align.is_power_of_two() { 0 } else { (align - at % align) % align }
     }
 }
 
 fn format_argument(lua: &Lua, args: &MultiValue, function: &'static str) -> mlua::Result<Vec<u8>> {
     let value = args.front();
-    match value
-        .cloned()
-        .map(|v| lua.coerce_string(v))
-        .transpose()?
-        .flatten()
-    {
+    match value.cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten() {
         Some(text) => Ok(text.as_bytes().to_vec()),
         None => Err(raise::expected(lua, 1, function, "string", value)),
     }
@@ -148,22 +124,13 @@ fn format_argument(lua: &Lua, args: &MultiValue, function: &'static str) -> mlua
 
 fn number_argument(lua: &Lua, args: &MultiValue, n: usize) -> mlua::Result<f64> {
     let value = args.get(n - 1);
-    let number = value
-        .cloned()
-        .map(|v| lua.coerce_number(v))
-        .transpose()?
-        .flatten();
+    let number = value.cloned().map(|v| lua.coerce_number(v)).transpose()?.flatten();
     number.ok_or_else(|| raise::expected(lua, n, "pack", "number", value))
 }
 
 fn text_argument(lua: &Lua, args: &MultiValue, n: usize) -> mlua::Result<Vec<u8>> {
     let value = args.get(n - 1);
-    match value
-        .cloned()
-        .map(|v| lua.coerce_string(v))
-        .transpose()?
-        .flatten()
-    {
+    match value.cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten() {
         Some(text) => Ok(text.as_bytes().to_vec()),
         None => Err(raise::expected(lua, n, "pack", "string", value)),
     }
@@ -171,12 +138,7 @@ fn text_argument(lua: &Lua, args: &MultiValue, n: usize) -> mlua::Result<Vec<u8>
 
 /// The bytes of an integer in the order asked for; wider ones are filled up with zeros.
 fn integer_bytes(value: u64, size: usize, little: bool) -> Vec<u8> {
-    let mut bytes: Vec<u8> = value
-        .to_le_bytes()
-        .into_iter()
-        .chain(std::iter::repeat(0))
-        .take(size)
-        .collect();
+    let mut bytes: Vec<u8> = value.to_le_bytes().into_iter().chain(std::iter::repeat(0)).take(size).collect();
     if !little {
         bytes.reverse();
     }
@@ -193,30 +155,15 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
         match item {
             Item::Integer { size, .. } => {
                 let value = number_argument(lua, &args, n)?;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "as the library converts"
-                )]
-                let value = if value < 0.0 {
-                    (value as i64).cast_unsigned()
-                } else {
-                    value as u64
-                };
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as the library converts")]
+                let value = if value < 0.0 { (value as i64).cast_unsigned() } else { value as u64 };
                 out.extend(integer_bytes(value, size, format.little));
                 n += 1;
             }
             Item::Float(size) => {
                 let value = number_argument(lua, &args, n)?;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "the format asks for a float"
-                )]
-                let bits = if size == 4 {
-                    u64::from((value as f32).to_bits())
-                } else {
-                    value.to_bits()
-                };
+                #[expect(clippy::cast_possible_truncation, reason = "the format asks for a float")]
+                let bits = if size == 4 { u64::from((value as f32).to_bits()) } else { value.to_bits() };
                 out.extend(integer_bytes(bits, size, format.little));
                 n += 1;
             }
@@ -243,30 +190,16 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
 
 fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let text = format_argument(lua, &args, "unpack")?;
-    let data = args
-        .get(1)
-        .cloned()
-        .map(|v| lua.coerce_string(v))
-        .transpose()?
-        .flatten();
+    let data = args.get(1).cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten();
     let Some(data) = data else {
         return Err(raise::expected(lua, 2, "unpack", "string", args.get(1)));
     };
     let data = data.as_bytes();
     let start = args.get(2).and_then(convert::number).unwrap_or(1.0);
     if start < 1.0 {
-        return Err(raise::argument(
-            lua,
-            3,
-            "unpack",
-            "offset must be 1 or greater",
-        ));
+        return Err(raise::argument(lua, 3, "unpack", "offset must be 1 or greater"));
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be positive"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive")]
     let mut at = start as usize - 1;
     let mut format = Format::new(lua, &text, "unpack");
     let mut values: Vec<Value> = Vec::new();
@@ -289,9 +222,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
                 if format.little {
                     bytes.reverse();
                 }
-                let bits = bytes
-                    .iter()
-                    .fold(0u64, |value, &b| value << 8 | u64::from(b));
+                let bits = bytes.iter().fold(0u64, |value, &b| value << 8 | u64::from(b));
                 let value = match u32::try_from(bits) {
                     Ok(bits) if size == 4 => f64::from(f32::from_bits(bits)),
                     _ => f64::from_bits(bits),
@@ -314,17 +245,11 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
                     let Some(n) = values.pop().as_ref().and_then(convert::number) else {
                         return Err(raise::string(lua, "format 'c0' needs a previous size"));
                     };
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "saturates"
-                    )]
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
                     let size = n as usize;
                     size
                 };
-                values.push(Value::String(
-                    lua.create_string(take(at, size).ok_or_else(short)?)?,
-                ));
+                values.push(Value::String(lua.create_string(take(at, size).ok_or_else(short)?)?));
                 at += size;
             }
             Item::Pad => {
@@ -342,9 +267,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
 /// The number in big-endian bytes, of which the last eight count.
 #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
 fn integer_value(bytes: &[u8], signed: bool) -> f64 {
-    let value = bytes
-        .iter()
-        .fold(0u64, |value, &b| value << 8 | u64::from(b));
+    let value = bytes.iter().fold(0u64, |value, &b| value << 8 | u64::from(b));
     if !signed {
         return value as f64;
     }
@@ -364,12 +287,7 @@ fn size(lua: &Lua, args: MultiValue) -> mlua::Result<usize> {
         total = total.saturating_add(match item {
             Item::Integer { size, .. } | Item::Float(size) | Item::Bytes(size @ 1..) => size,
             Item::Terminated => {
-                return Err(raise::argument(
-                    lua,
-                    1,
-                    "size",
-                    "variable-size format in struct size",
-                ));
+                return Err(raise::argument(lua, 1, "size", "variable-size format in struct size"));
             }
             Item::Bytes(0) => {
                 return Err(raise::argument(lua, 1, "size", "variable-length format"));

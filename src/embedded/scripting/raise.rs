@@ -26,20 +26,14 @@ impl StdError for Raised {}
 
 /// An error as a table `{err = text}`.
 pub(super) fn table(text: impl Into<Vec<u8>>) -> Error {
-    Error::external(Raised {
-        text: text.into(),
-        table: true,
-    })
+    Error::external(Raised { text: text.into(), table: true })
 }
 
 /// An error as a string, with the position of whoever called the function that raises it.
 pub(super) fn string(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     let mut full = position(lua, 1).into_bytes();
     full.extend_from_slice(text.as_ref());
-    Error::external(Raised {
-        text: full,
-        table: false,
-    })
+    Error::external(Raised { text: full, table: false })
 }
 
 /// `bad argument #n to 'f' (why)`.
@@ -47,13 +41,7 @@ pub(super) fn argument(lua: &Lua, n: usize, function: &str, why: &str) -> Error 
     string(lua, format!("bad argument #{n} to '{function}' ({why})"))
 }
 
-pub(super) fn expected(
-    lua: &Lua,
-    n: usize,
-    function: &str,
-    kind: &str,
-    got: Option<&Value>,
-) -> Error {
+pub(super) fn expected(lua: &Lua, n: usize, function: &str, kind: &str, got: Option<&Value>) -> Error {
     let got = got.map_or("no value", Value::type_name);
     let got = if got == "integer" { "number" } else { got };
     argument(lua, n, function, &format!("{kind} expected, got {got}"))
@@ -81,10 +69,7 @@ fn find(error: &Error) -> Option<Raised> {
 
 /// What was raised, whoever raised it.
 pub(super) fn raised(error: &Error) -> Raised {
-    find(error).unwrap_or_else(|| Raised {
-        text: error.to_string().into_bytes(),
-        table: false,
-    })
+    find(error).unwrap_or_else(|| Raised { text: error.to_string().into_bytes(), table: false })
 }
 
 /// The text of an error value.

@@ -47,11 +47,7 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
         let Some(seed) = lua.coerce_number(seed)? else {
             return Err(raise::expected(lua, 1, "randomseed", "number", None));
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a C int seed"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a C int seed")]
         state.seed(seed as i64 as u32);
         Ok(())
     })?;

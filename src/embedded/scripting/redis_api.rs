@@ -14,9 +14,7 @@ pub(super) fn table(lua: &Lua, running: &Slot) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (name, raise_errors) in [("call", true), ("pcall", false)] {
         let running = Rc::clone(running);
-        let function = lua.create_function(move |lua, args: MultiValue| {
-            call(lua, &running, &args, raise_errors)
-        })?;
+        let function = lua.create_function(move |lua, args: MultiValue| call(lua, &running, &args, raise_errors))?;
         redis.raw_set(name, function)?;
     }
     redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
@@ -24,19 +22,10 @@ pub(super) fn table(lua: &Lua, running: &Slot) -> mlua::Result<Table> {
     redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.raw_set("log", lua.create_function(log)?)?;
     let state = Rc::clone(running);
-    redis.raw_set(
-        "setresp",
-        lua.create_function(move |lua, args| setresp(lua, &state, &args))?,
-    )?;
-    redis.raw_set(
-        "replicate_commands",
-        lua.create_function(|_, _: MultiValue| Ok(true))?,
-    )?;
+    redis.raw_set("setresp", lua.create_function(move |lua, args| setresp(lua, &state, &args))?)?;
+    redis.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
     redis.raw_set("set_repl", lua.create_function(set_repl)?)?;
-    redis.raw_set(
-        "breakpoint",
-        lua.create_function(|_, _: MultiValue| Ok(false))?,
-    )?;
+    redis.raw_set("breakpoint", lua.create_function(|_, _: MultiValue| Ok(false))?)?;
     redis.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
     redis.raw_set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
     let constants = [
@@ -93,9 +82,7 @@ fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> m
             let args: Vec<&[u8]> = args.iter().map(Arg::bytes).collect();
             let mut running = running.borrow_mut();
             let Some(running) = running.as_mut() else {
-                return Err(raise::table(
-                    "ERR redis.call is only available while a script runs",
-                ));
+                return Err(raise::table("ERR redis.call is only available while a script runs"));
             };
             (execute(running, &args), running.resp3)
         }
@@ -131,13 +118,7 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     }
     running.wrote |= write;
     let (slot, db, resp3) = (running.slot, running.db, running.resp3);
-    let mut cx = Cx {
-        core: &mut running.core,
-        slot,
-        db,
-        resp3,
-        mode: Mode::Script,
-    };
+    let mut cx = Cx { core: &mut running.core, slot, db, resp3, mode: Mode::Script };
     let reply = (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from);
     if spec.name == "select" {
         running.db = cx.db;
@@ -166,11 +147,7 @@ fn error_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
     };
     // Only the first word is a code; a lone word is a message that lacks one.
     let text = text.strip_prefix(b"-").unwrap_or(&text);
-    let coded = if text.contains(&b' ') {
-        text.to_vec()
-    } else {
-        [b"ERR ", text].concat()
-    };
+    let coded = if text.contains(&b' ') { text.to_vec() } else { [b"ERR ", text].concat() };
     let trimmed: Vec<u8> = coded.strip_suffix(b"\r\n").unwrap_or(&coded).to_vec();
     single(lua, "err", &trimmed)
 }
@@ -186,28 +163,19 @@ fn sha1hex(lua: &Lua, args: MultiValue) -> mlua::Result<String> {
     if args.len() != 1 {
         return Err(raise::table("ERR wrong number of arguments"));
     }
-    let text = args
-        .front()
-        .cloned()
-        .map(|v| lua.coerce_string(v))
-        .transpose()?
-        .flatten();
+    let text = args.front().cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten();
     Ok(text.map_or_else(|| sha1_hex(b""), |t| sha1_hex(&t.as_bytes())))
 }
 
 /// There is no log file: the arguments are checked and forgotten.
 fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     if args.len() < 2 {
-        return Err(raise::table(
-            "ERR redis.log() requires two arguments or more.",
-        ));
+        return Err(raise::table("ERR redis.log() requires two arguments or more."));
     }
     match args.front() {
         Some(Value::Number(_) | Value::Integer(_)) => {}
         _ => {
-            return Err(raise::table(
-                "ERR First argument must be a number (log level).",
-            ));
+            return Err(raise::table("ERR First argument must be a number (log level)."));
         }
     }
     match args.front().and_then(convert::number) {
@@ -248,9 +216,9 @@ fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
     let args = arguments(&args).map_err(raise::table)?;
     let args: Vec<&[u8]> = args.iter().map(Arg::bytes).collect();
     match commands::find(&args) {
-        Err(fault) if fault.0.starts_with(b"ERR unknown") => Err(raise::table(
-            "ERR Invalid command passed to redis.acl_check_cmd()",
-        )),
+        Err(fault) if fault.0.starts_with(b"ERR unknown") => {
+            Err(raise::table("ERR Invalid command passed to redis.acl_check_cmd()"))
+        }
         _ => Ok(true),
     }
 }

@@ -13,8 +13,7 @@ use crate::embedded::commands::is;
 use crate::embedded::protocol::Parsed;
 use crate::embedded::reply::Reply;
 
-const BUSY: &[u8] =
-    b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY: &[u8] = b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 const UNKILLABLE: &[u8] = b"UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
 
 pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
@@ -35,9 +34,7 @@ pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
     if elapsed > limit * HARD_LIMIT {
         running.killed = true;
         stop_everywhere(lua, slot)?;
-        return Err(raise::table(
-            "ERR script ran longer than the engine allows and was stopped",
-        ));
+        return Err(raise::table("ERR script ran longer than the engine allows and was stopped"));
     }
     if hear_others(running) {
         running.killed = true;
@@ -51,22 +48,14 @@ pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
 fn stop_everywhere(lua: &Lua, slot: &Slot) -> mlua::Result<()> {
     let slot = Rc::clone(slot);
     lua.set_hook(HookTriggers::EVERY_LINE, move |_, _| {
-        let killed = slot
-            .try_borrow()
-            .is_ok_and(|r| r.as_ref().is_some_and(|r| r.killed));
-        if killed {
-            Err(raise::table("ERR Script killed by user with SCRIPT KILL."))
-        } else {
-            Ok(VmState::Continue)
-        }
+        let killed = slot.try_borrow().is_ok_and(|r| r.as_ref().is_some_and(|r| r.killed));
+        if killed { Err(raise::table("ERR Script killed by user with SCRIPT KILL.")) } else { Ok(VmState::Continue) }
     })
 }
 
 /// Answers what other clients have sent meanwhile; `true` if one of them ends the script.
 fn hear_others(running: &mut Running) -> bool {
-    let Running {
-        core, slot, wrote, ..
-    } = running;
+    let Running { core, slot, wrote, .. } = running;
     let mut kill = false;
     for other in 0..core.clients.len() {
         if other == *slot {
