@@ -146,20 +146,47 @@ describe('a server that becomes a replica', () => {
 });
 
 describe('a server that is loading its data', () => {
-  it('after a restart is waited for: commands resolve when it has loaded', { timeout: 60_000 }, async () => {
-    const server = await rig.server({ durable: true, config: { appendfsync: 'everysec', 'key-load-delay': 0 } });
+  it('is waited for by a connected manager and by one that connects: commands resolve when it has loaded', {
+    timeout: 60_000,
+  }, async () => {
+    // Looks at its clients after every kilobyte that it loads.
+    const server = await rig.server({ config: { 'loading-process-events-interval-bytes': 1024 } });
     await server.cli('EVAL', "for i = 1, 2000 do redis.call('SET', 'k' .. i, 'v') end return 1", 0);
-    const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 30_000 });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 30_000 });
+    const late = rig.manager({ url: server.url, commandTimeoutMs: 30_000 });
     const events = recordEvents(manager);
     await manager.command('INCR', 'n');
-    // Loads so slowly that it can be seen to: a millisecond for each key.
-    await server.cli('CONFIG', 'SET', 'key-load-delay', 1_000);
-    const reloading = server.cli('DEBUG', 'LOADAOF').catch(() => {});
-    await server.cli('PING').catch(() => {});
-    const outcomes = await settledAll([manager.command('INCR', 'n'), manager.command('GET', 'k2000')], 40_000);
-    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v']);
+    await using administrator = await server.connect();
+    // Half a millisecond for each key: long enough to be seen.
+    await administrator.call('CONFIG', 'SET', 'key-load-delay', 500);
+    const reloading = administrator.call('DEBUG', 'RELOAD');
+    const isLoading = (error: Error) => error.message.startsWith('LOADING');
+    await until(() => server.cli('PING').then(() => false, isLoading), { what: 'the server to be loading' });
+    const outcomes = await settledAll<unknown>(
+      [manager.command('INCR', 'n'), manager.command('GET', 'k2000'), late.command('GET', 'k2000')],
+      40_000,
+    );
+    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v', 'v']);
     await reloading;
-    expect(events.states).toContain('ready');
+    // The server said LOADING, and nobody heard of it.
+    expect(manager.metrics()).toMatchObject({ redis_commands_failed_total: 0, redis_connection_errors_total: 0 });
+    expect(manager.metrics().redis_commands_resent_total).toBeGreaterThan(0);
+    expect(events.errors).toEqual([]);
+  });
+
+  it('after a restart is waited for too', { timeout: 60_000 }, async () => {
+    const server = await rig.server({
+      durable: true,
+      config: { 'loading-process-events-interval-bytes': 1024, 'key-load-delay': 200, 'aof-use-rdb-preamble': 'yes' },
+    });
+    await server.cli('EVAL', "for i = 1, 3000 do redis.call('SET', 'k' .. i, 'v') end return 1", 0);
+    const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 30_000 });
+    await manager.command('INCR', 'n');
+    await server.kill9();
+    const back = server.restart();
+    const outcomes = await settledAll([manager.command('INCR', 'n'), manager.command('GET', 'k3000')], 40_000);
+    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v']);
+    await back;
   });
 });
 
