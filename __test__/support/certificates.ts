@@ -122,8 +122,6 @@ function read(files: { cert: string; key: string }): Certificate {
 
 async function openssl(...args: string[]): Promise<void> {
   await promisify(execFile)('openssl', args).catch((error) => {
-    throw error.code === 'ENOENT'
-      ? new Error(installHint('openssl', 'TLS tests make their certificates with it'))
-      : error;
+    throw error.code === 'ENOENT' ? new Error(installHint('openssl', 'TLS tests make their certificates with it')) : error;
   });
 }

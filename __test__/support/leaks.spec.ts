@@ -16,9 +16,7 @@ describe('the leak checks', () => {
   it('find a connection left open, and accept one of another name', async () => {
     await using client = await RawClient.connect(server);
     await client.call('CLIENT', 'SETNAME', 'left-open');
-    await expect(expectNoClients(server, undefined, 50)).rejects.toThrow(
-      /every client connection to be closed; left: .*name=left-open/,
-    );
+    await expect(expectNoClients(server, undefined, 50)).rejects.toThrow(/every client connection to be closed; left: .*name=left-open/);
     await expectNoClients(server, 'another-name');
   });
 

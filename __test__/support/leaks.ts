@@ -48,9 +48,7 @@ export async function expectNoClients(server: RedisServer, named?: string, timeo
 
 /** Rejects when the server holds a key that does not begin with `prefix`, with or without a hash tag's brace. */
 export async function expectOnlyKeys(server: RedisServer, prefix: string): Promise<void> {
-  const foreign = (await server.keys())
-    .map(({ key }) => key)
-    .filter((key) => !key.startsWith(prefix) && !key.startsWith(`{${prefix}`));
+  const foreign = (await server.keys()).map(({ key }) => key).filter((key) => !key.startsWith(prefix) && !key.startsWith(`{${prefix}`));
   if (foreign.length > 0)
     throw new Error(
       `keys outside the test's namespace ${prefix}: ${foreign
@@ -62,9 +60,7 @@ export async function expectOnlyKeys(server: RedisServer, prefix: string): Promi
 
 /** What keeps the event loop alive now, timers and immediates apart: those are Vitest's own too. */
 export function liveHandles(): string[] {
-  return process
-    .getActiveResourcesInfo()
-    .filter((kind) => !['Timeout', 'Immediate', 'FSReqPromise', 'FSReqCallback'].includes(kind));
+  return process.getActiveResourcesInfo().filter((kind) => !['Timeout', 'Immediate', 'FSReqPromise', 'FSReqCallback'].includes(kind));
 }
 
 /** Rejects when there are more live handles of any kind than in `before`, after the time of grace. */

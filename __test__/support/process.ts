@@ -49,10 +49,7 @@ export interface Ended {
 }
 
 /** Starts `code` in a child process. Without `timeoutMs` passing it is left to end by itself. */
-export function startProcess<A = undefined>(
-  code: (context: ChildContext<A>) => unknown,
-  options: ChildOptions<A> = {},
-): Child {
+export function startProcess<A = undefined>(code: (context: ChildContext<A>) => unknown, options: ChildOptions<A> = {}): Child {
   const file = join(watchedFolder(), 'child.cjs');
   writeFileSync(
     file,
@@ -66,27 +63,17 @@ Promise.resolve((${code.toString()})(context)).catch((error) => { console.error(
 }
 
 /** Runs `code` to its end. A non-zero exit is not an error here; exceeding the deadline is. */
-export function runProcess<A = undefined>(
-  code: (context: ChildContext<A>) => unknown,
-  options: ChildOptions<A> = {},
-): Promise<Ended> {
+export function runProcess<A = undefined>(code: (context: ChildContext<A>) => unknown, options: ChildOptions<A> = {}): Promise<Ended> {
   return startProcess(code, options).ended;
 }
 
 /** Starts a JavaScript file in a child process. */
-export function startFile(
-  file: string,
-  options: Omit<ChildOptions<unknown>, 'args'> & { argv?: string[] } = {},
-): Child {
-  const child = spawn(
-    options.executable ?? process.execPath,
-    [...(options.nodeOptions ?? []), file, ...(options.argv ?? [])],
-    {
-      cwd: PACKAGE_ROOT,
-      env: { ...process.env, NODE_OPTIONS: '', ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+export function startFile(file: string, options: Omit<ChildOptions<unknown>, 'args'> & { argv?: string[] } = {}): Child {
+  const child = spawn(options.executable ?? process.execPath, [...(options.nodeOptions ?? []), file, ...(options.argv ?? [])], {
+    cwd: PACKAGE_ROOT,
+    env: { ...process.env, NODE_OPTIONS: '', ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   return new Child(child, options.timeoutMs ?? 20_000);
 }
 

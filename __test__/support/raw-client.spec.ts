@@ -20,9 +20,7 @@ describe('the raw client', () => {
   });
 
   it('writes arguments of any bytes', () => {
-    expect(encode(['SET', 'ä', Buffer.from([0, 13, 10])])).toEqual(
-      Buffer.from('*3\r\n$3\r\nSET\r\n$2\r\nä\r\n$3\r\n\0\r\n\r\n'),
-    );
+    expect(encode(['SET', 'ä', Buffer.from([0, 13, 10])])).toEqual(Buffer.from('*3\r\n$3\r\nSET\r\n$2\r\nä\r\n$3\r\n\0\r\n\r\n'));
   });
 
   it('gives text or buffers, as asked', async () => {

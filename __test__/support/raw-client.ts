@@ -16,16 +16,7 @@ export interface RawAddress {
 
 export type RawArgument = string | number | Uint8Array;
 /** A reply with bulk strings as text (`call`) or as buffers (`callBuffers`); a RESP3 map is a `Map`. */
-export type RawReply =
-  | string
-  | number
-  | bigint
-  | boolean
-  | null
-  | Buffer
-  | RawError
-  | RawReply[]
-  | Map<RawReply, RawReply>;
+export type RawReply = string | number | bigint | boolean | null | Buffer | RawError | RawReply[] | Map<RawReply, RawReply>;
 
 /** An error reply of the server, or the loss of the connection. */
 export class RawError extends Error {
@@ -55,9 +46,7 @@ export class RawClient implements AsyncDisposable {
 
   /** Connects, and authenticates when a password is given. Rejects with what the socket or the server said. `onOpen` comes before the first byte. */
   static async connect(address: RawAddress, onOpen?: (localPort: number) => void): Promise<RawClient> {
-    const where = address.path
-      ? { path: address.path }
-      : { host: address.host ?? '127.0.0.1', port: address.port ?? 6379 };
+    const where = address.path ? { path: address.path } : { host: address.host ?? '127.0.0.1', port: address.port ?? 6379 };
     const socket = address.tls ? connectTls({ ...where, ...address.tls }) : connectTcp(where);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);

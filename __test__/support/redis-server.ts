@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { installHint } from '../../scripts/install-hints.mjs';
 import { type Certificates, certificates } from './certificates.ts';
@@ -99,8 +99,9 @@ export class RedisServer implements AsyncDisposable {
 
   /** The tail of the server's log. */
   get log(): string {
-    const file = join(this.dir, 'log');
-    return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-15).join('\n') : '';
+    // What is wrong with its configuration a server says before it opens its log.
+    const files = ['output', 'log'].map((name) => join(this.dir, name)).filter((file) => existsSync(file));
+    return files.flatMap((file) => readFileSync(file, 'utf8').split('\n').slice(-15)).join('\n');
   }
 
   /** Kills the server: no farewell to clients, nothing saved unless `durable`. Resolves when it is gone. */
@@ -232,7 +233,9 @@ export class RedisServer implements AsyncDisposable {
     const file = join(this.dir, 'redis.conf');
     // A sentinel and a cluster node keep their state in their own files: written once, theirs after that.
     if (!existsSync(file)) writeFileSync(file, this.#configuration());
-    const child = spawn('redis-server', [file, ...(this.#options.sentinel ? ['--sentinel'] : [])], { stdio: 'ignore' });
+    const output = openSync(join(this.dir, 'output'), 'a');
+    const child = spawn('redis-server', [file, ...(this.#options.sentinel ? ['--sentinel'] : [])], { stdio: ['ignore', output, output] });
+    closeSync(output);
     child.unref();
     let failure: Error | undefined;
     this.#process = child;
@@ -245,8 +248,7 @@ export class RedisServer implements AsyncDisposable {
         resolve();
       };
       child.once('error', (error: NodeJS.ErrnoException) => {
-        failure =
-          error.code === 'ENOENT' ? new Error(installHint('redis-server', 'the tests start their own servers')) : error;
+        failure = error.code === 'ENOENT' ? new Error(installHint('redis-server', 'the tests start their own servers')) : error;
         end();
       });
       child.once('exit', (code, signal) => {
@@ -273,12 +275,7 @@ export class RedisServer implements AsyncDisposable {
     ];
     if (tls && this.certificates) {
       const { ca, server } = this.certificates;
-      lines.push(
-        'port 0',
-        `tls-port ${this.port}`,
-        `tls-cert-file "${server.certFile}"`,
-        `tls-key-file "${server.keyFile}"`,
-      );
+      lines.push('port 0', `tls-port ${this.port}`, `tls-cert-file "${server.certFile}"`, `tls-key-file "${server.keyFile}"`);
       lines.push(`tls-ca-cert-file "${ca.certFile}"`, `tls-auth-clients ${tls === 'mutual' ? 'yes' : 'optional'}`);
     } else {
       lines.push(`port ${this.port}`);
@@ -288,10 +285,7 @@ export class RedisServer implements AsyncDisposable {
       const { name, server } = sentinel;
       lines.push(`sentinel monitor ${name} ${server.host} ${server.port} ${sentinel.quorum ?? 1}`);
       lines.push(`sentinel auth-user ${name} ${HARNESS_USER}`, `sentinel auth-pass ${name} ${server.#harnessPassword}`);
-      lines.push(
-        `sentinel down-after-milliseconds ${name} ${sentinel.downAfterMs ?? 500}`,
-        `sentinel failover-timeout ${name} 5000`,
-      );
+      lines.push(`sentinel down-after-milliseconds ${name} ${sentinel.downAfterMs ?? 500}`, `sentinel failover-timeout ${name} 5000`);
     } else {
       lines.push(
         'save ""',
@@ -302,12 +296,7 @@ export class RedisServer implements AsyncDisposable {
       );
       if (this.#options.maxmemory) lines.push(`maxmemory ${this.#options.maxmemory}`);
       if (this.#options.cluster)
-        lines.push(
-          'cluster-enabled yes',
-          'cluster-config-file nodes',
-          `cluster-port ${this.#clusterPort}`,
-          'cluster-node-timeout 1000',
-        );
+        lines.push('cluster-enabled yes', 'cluster-config-file nodes', `cluster-port ${this.#clusterPort}`, 'cluster-node-timeout 1000');
     }
     if (this.#options.password) lines.push(`requirepass "${this.#options.password}"`);
     for (const rule of this.#options.acl ?? []) lines.push(`user ${rule}`);
@@ -335,9 +324,7 @@ export class RedisServer implements AsyncDisposable {
 
 /** Starts a Redis Cluster of `masters` nodes that share all slots evenly; resolves when every node says `ok`. */
 export async function startCluster(masters: number, options: RedisServerOptions = {}): Promise<RedisServer[]> {
-  const nodes = await Promise.all(
-    Array.from({ length: masters }, () => RedisServer.start({ ...options, cluster: true })),
-  );
+  const nodes = await Promise.all(Array.from({ length: masters }, () => RedisServer.start({ ...options, cluster: true })));
   const [first] = nodes as [RedisServer, ...RedisServer[]];
   await Promise.all(
     nodes.map(async (node, i) => {
@@ -350,8 +337,7 @@ export async function startCluster(masters: number, options: RedisServerOptions 
   for (const node of nodes) {
     await until(
       async () =>
-        /cluster_state:ok[\s\S]*cluster_known_nodes:(\d+)/.exec(String(await node.cli('CLUSTER', 'INFO')))?.[1] ===
-        String(masters),
+        /cluster_state:ok[\s\S]*cluster_known_nodes:(\d+)/.exec(String(await node.cli('CLUSTER', 'INFO')))?.[1] === String(masters),
       {
         timeoutMs: PATIENCE_MS,
         what: 'the cluster to agree',

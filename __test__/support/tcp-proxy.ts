@@ -66,10 +66,7 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   /** Starts a proxy for `target` on a port of its own. */
-  static async start(
-    target: { host?: string; port?: number; path?: string },
-    options: { seed?: number } & Faults = {},
-  ): Promise<TcpProxy> {
+  static async start(target: { host?: string; port?: number; path?: string }, options: { seed?: number } & Faults = {}): Promise<TcpProxy> {
     const { seed = 1, ...faults } = options;
     const proxy = new TcpProxy(target, await freePort(), seed);
     proxy.#faults = faults;
@@ -135,9 +132,7 @@ export class TcpProxy implements AsyncDisposable {
   #open(client: Socket): void {
     this.counters.accepted += 1;
     this.counters.open += 1;
-    const server = this.#faults.silent
-      ? undefined
-      : connect({ ...this.#target, allowHalfOpen: true, noDelay: true } as NetConnectOpts);
+    const server = this.#faults.silent ? undefined : connect({ ...this.#target, allowHalfOpen: true, noDelay: true } as NetConnectOpts);
     const pair = new Pair(client, server, this.counters);
     this.#pairs.add(pair);
     pair.closed.then(() => {
@@ -175,9 +170,7 @@ class Pair {
       client.on('end', () => client.end());
       client.on('error', () => client.destroy());
     }
-    this.closed = Promise.all(
-      this.#sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))),
-    ).then(() => {});
+    this.closed = Promise.all(this.#sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve)))).then(() => {});
   }
 
   apply(faults: Faults, random: Random): void {

@@ -19,9 +19,7 @@ describe('until', () => {
   });
 
   it('does not wait for a condition that never settles', async () => {
-    await expect(until(() => new Promise(() => {}), { timeoutMs: 20, what: 'nothing' })).rejects.toThrow(
-      'waiting for nothing',
-    );
+    await expect(until(() => new Promise(() => {}), { timeoutMs: 20, what: 'nothing' })).rejects.toThrow('waiting for nothing');
   });
 });
 
@@ -32,8 +30,6 @@ describe('within', () => {
   });
 
   it('rejects when the promise is late', async () => {
-    await expect(within(10, new Promise(() => {}), 'a reply')).rejects.toThrow(
-      'timed out after 10 ms waiting for a reply',
-    );
+    await expect(within(10, new Promise(() => {}), 'a reply')).rejects.toThrow('timed out after 10 ms waiting for a reply');
   });
 });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
 use super::command::{self, Way};
@@ -141,6 +142,12 @@ impl Manager {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
+    }
+
+    /// Cancelled when `disconnect()` begins. What renews something by itself ends then.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.shared.interruption()
     }
 
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
