@@ -449,7 +449,12 @@ impl Actor {
 pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
     let config = &shared.config;
     let limit = config.connect_timeout;
-    let attempt = async { handshake::greet(config, link::open(config).await?).await };
+    let attempt = async {
+        match &shared.sentinels {
+            None => handshake::greet(config, link::open(config).await?).await,
+            Some(sentinels) => sentinels.connect(config).await,
+        }
+    };
     timeout(limit, attempt).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
     })

@@ -40,7 +40,7 @@ const LOADING_PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
     let password = config.password.get().await?;
     let password = password.as_ref().map(super::secret::Secret::reveal);
-    let mut wire = Wire { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default() };
+    let mut wire = Wire::new(stream);
 
     let user = config.username.as_deref().unwrap_or("default");
     let hello = match password {
@@ -127,14 +127,24 @@ pub(super) fn describe(reply: &Reply) -> ServerInfo {
 }
 
 /// A stream on which one question is asked at a time.
-struct Wire {
+pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
 }
 
 impl Wire {
-    async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default() }
+    }
+
+    /// The stream, when nothing more is to be asked.
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        self.stream
+    }
+
+    /// Asks; an error reply is an `Err`.
+    pub(super) async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
         let mut out = BytesMut::new();
         resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         self.stream.write_all(&out).await.map_err(lost)?;

@@ -25,7 +25,7 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
         Target::Tcp(address) => open_tcp(config, address).await,
         Target::Unix(path) => open_unix(path).await,
         Target::Memory(_) | Target::Sentinel { .. } | Target::Cluster(_) => {
-            Err(Error::config("RedisConfig.url: this kind of server is not supported yet"))
+            Err(Error::config("RedisConfig.url: expected a kind of server that has one stream, got another"))
         }
     }
 }

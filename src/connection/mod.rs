@@ -10,6 +10,7 @@
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake` | how a stream is opened and introduced |
+//! | `sentinel` | which server is the master, where sentinels know |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
@@ -24,6 +25,7 @@ mod pipeline;
 mod request;
 mod script;
 pub mod secret;
+mod sentinel;
 mod shared;
 mod state;
 mod target;

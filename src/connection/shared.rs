@@ -12,6 +12,7 @@ use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
 use super::request::{Command, Request, Sink};
+use super::sentinel::Sentinels;
 use super::state::{self, State};
 use crate::crossing::at_end_of_batch;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     /// Blocking commands in hand, each on a connection of its own.
     pub(super) exclusive: TaskTracker,
     interrupt: Mutex<CancellationToken>,
+    /// Where there are sentinels: what is known of them.
+    pub(super) sentinels: Option<Sentinels>,
 }
 
 struct Inbox {
@@ -42,6 +45,7 @@ struct Inbox {
 impl Shared {
     pub(super) fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
         Self {
+            sentinels: Sentinels::of(&config.target),
             config,
             metrics: Arc::default(),
             observer,
