@@ -1,14 +1,14 @@
 //! Every Redis key and channel this crate uses, and nowhere else is one spelled.
 //!
 //! A namespace is a prefix that ends in `:`. A user's key follows it as it is; a key of ours begins with `~`, which a
-//! user's own key is refused to begin with only where the two could meet ([`Namespace::user_key`]).
+//! user's own key is refused to begin with, so the two never meet.
 //! Keys that one script touches together share a hash tag, so every script works on a Cluster.
 //!
 //! | key | Redis type | what |
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
-//! | `<ns>~load:{<key>}` | string | who loads the value of a `getOrSet` key |
+//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
 
 use bytes::{Bytes, BytesMut};
@@ -32,6 +32,12 @@ impl Namespace {
         prefix.extend_from_slice(inner.as_bytes());
         prefix.extend_from_slice(b":");
         Self(prefix.freeze())
+    }
+
+    /// The namespace `inner` inside of this one.
+    #[must_use]
+    pub fn containing(&self, inner: &Self) -> Self {
+        Self(self.with(&[&inner.0]))
     }
 
     /// Is there no prefix?
@@ -64,11 +70,37 @@ impl Namespace {
         self.with(&[b"~lock:", key])
     }
 
-    /// Who loads the value of `key`; in the slot of `key` itself.
+    /// Who loads the value of `key`; in the slot of the value itself.
+    ///
+    /// A name whose braces do not pair cannot be put into a tag: on a Cluster its two keys may be of two slots.
     #[must_use]
     pub fn loader(&self, key: &[u8]) -> Bytes {
-        let tag = hash_tag(key);
-        self.with(&[b"~load:{", tag, b"}:", key])
+        if self.0.contains(&b'{') {
+            return self.with(&[b"~load:", key]);
+        }
+        match proper_tag(key) {
+            Some(tag) => self.with(&[b"~load-in:{", tag, b"}:", key]),
+            None => self.with(&[b"~load:{", &self.0, key, b"}"]),
+        }
+    }
+
+    /// The mark of an event that was seen.
+    #[must_use]
+    pub fn seen(&self, event_id: &[u8]) -> Bytes {
+        self.with(&[b"seen:", event_id])
+    }
+
+    /// Is `full` a key that the KV store keeps in this namespace for itself?
+    #[must_use]
+    pub fn is_of_kv(&self, full: &[u8]) -> bool {
+        full.strip_prefix(&self.0[..])
+            .is_some_and(|key| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| key.starts_with(own)))
+    }
+
+    /// A glob pattern for every key of this namespace, ours included.
+    #[must_use]
+    pub fn everything(&self) -> Bytes {
+        self.pattern(b"*")
     }
 
     /// A glob pattern for the user's keys that match `pattern`.
@@ -96,11 +128,45 @@ impl Namespace {
 /// What Redis hashes of a key: what stands in the first braces, else all of it.
 #[must_use]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|b| *b == b'{') else {
-        return key;
-    };
+    proper_tag(key).unwrap_or(key)
+}
+
+/// What stands in the first braces, unless that is nothing.
+fn proper_tag(key: &[u8]) -> Option<&[u8]> {
+    let open = key.iter().position(|b| *b == b'{')?;
     match key[open + 1..].iter().position(|b| *b == b'}') {
-        None | Some(0) => key,
-        Some(length) => &key[open + 1..open + 1 + length],
+        None | Some(0) => None,
+        Some(length) => Some(&key[open + 1..open + 1 + length]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_is_in_the_slot_of_its_value() {
+        for namespace in ["", "app", "{app}", "a:{t}:b"] {
+            for key in ["plain", "user:{42}:name", "a b", "{x}{y}", "{first}"] {
+                let namespace = Namespace::NONE.join(namespace);
+                let (value, loader) = (namespace.key(key.as_bytes()), namespace.loader(key.as_bytes()));
+                assert_eq!(hash_tag(&value), hash_tag(&loader), "{value:?} {loader:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_namespace_means_itself_in_a_pattern() {
+        assert_eq!(&Namespace::NONE.join("a*[b]?").pattern(b"x*")[..], br"a\*\[b\]\?:x*");
+    }
+
+    #[test]
+    fn keys_of_ours_and_of_others_are_told_apart() {
+        let namespace = Namespace::NONE.join("app").containing(&Namespace::NONE.join("kv"));
+        assert_eq!(namespace.strip(b"app:kv:x"), Some(&b"x"[..]));
+        assert_eq!(namespace.strip(b"app:x"), None);
+        assert_eq!(namespace.strip(&namespace.lock(b"x")), None);
+        assert!(namespace.is_of_kv(&namespace.lock(b"x")) && namespace.is_of_kv(&namespace.loader(b"{x}")));
+        assert!(!namespace.is_of_kv(b"app:kv:x") && !namespace.is_of_kv(b"app:kv:~else:x"));
     }
 }

@@ -29,6 +29,7 @@ pub mod connection;
 pub mod crossing;
 pub mod error;
 pub mod keys;
+pub mod kv;
 pub mod lifecycle;
 #[cfg(feature = "node")]
 mod node;

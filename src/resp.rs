@@ -292,6 +292,15 @@ pub fn push(out: &mut BytesMut, arg: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// Appends one word of a command that stands in two parts.
+pub fn push_joined(out: &mut BytesMut, first: &[u8], second: &[u8]) {
+    out.reserve(first.len() + second.len() + 32);
+    head(out, b'$', first.len() + second.len());
+    out.put_slice(first);
+    out.put_slice(second);
+    out.put_slice(b"\r\n");
+}
+
 fn head(out: &mut BytesMut, sigil: u8, mut number: usize) {
     let mut digits = [0u8; 24];
     digits[22..].copy_from_slice(b"\r\n");

@@ -3,10 +3,10 @@
 //! All state of the connection lives here. The handle talks to it through the inbox (commands) and the control
 //! channel (connect, close); it answers by settling requests and by the published [`State`].
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +16,7 @@ use super::event::Event;
 use super::handshake::Greeted;
 use super::pipeline::{Demand, Pipeline, timed_out};
 use super::request::Request;
-use super::shared::Shared;
+use super::shared::{Lane, Shared};
 use super::state::{self, State};
 use super::{handshake, link};
 use crate::crossing::batch;
@@ -35,8 +35,6 @@ pub(super) enum Control {
 pub(super) struct Actor {
     shared: Arc<Shared>,
     control: mpsc::UnboundedReceiver<Control>,
-    /// Requests that were not given to a connection yet, oldest first.
-    queue: VecDeque<Request>,
     /// Requests the server wants to see again, and when.
     later: Vec<(Instant, Request)>,
     connecting: Vec<oneshot::Sender<Result<()>>>,
@@ -52,6 +50,13 @@ enum Stop {
     Dropped,
 }
 
+enum Turn {
+    Wait(Instant),
+    Lost(Error),
+    /// Closed in good order.
+    Done,
+}
+
 enum Served {
     Lost(Error),
     Stopped(Stop),
@@ -62,7 +67,6 @@ impl Actor {
         Self {
             shared,
             control,
-            queue: VecDeque::new(),
             later: Vec::new(),
             connecting: Vec::new(),
             closing: Vec::new(),
@@ -86,7 +90,8 @@ impl Actor {
                 Some(Stop::Close) => self.close(),
                 Some(Stop::Dropped) => {
                     self.shared.interrupt_exclusive();
-                    batch(|| drop(self));
+                    let left = std::mem::take(&mut *self.shared.lane());
+                    batch(|| drop((left, self)));
                     return;
                 }
             }
@@ -109,7 +114,7 @@ impl Actor {
                 },
                 () = self.shared.arrived.notified() => {
                     self.intake();
-                    if self.queue.is_empty() {
+                    if self.shared.lane().queue.is_empty() {
                         continue;
                     }
                     if self.shared.state() == State::Closed {
@@ -157,8 +162,7 @@ impl Actor {
                         Some(self.shared.config.connect_retries)
                     };
                     if is_final(&error) || limit.is_some_and(|limit| attempt >= limit) {
-                        self.give_up(&error);
-                        return None;
+                        return self.give_up(&error);
                     }
                 }
             }
@@ -187,7 +191,8 @@ impl Actor {
             let now = Instant::now();
             self.intake();
             self.expire_queue(now);
-            self.arm(self.queue.front().map(|request| request.deadline(self.shared.config.command_timeout)), now);
+            let first = self.first_deadline();
+            self.arm(first, now);
             tokio::select! {
                 output = &mut work => return Ok(output),
                 control = self.control.recv() => match control {
@@ -218,12 +223,25 @@ impl Actor {
         self.answer_connecting(&Ok(()));
     }
 
-    fn give_up(&mut self, error: &Error) {
+    fn give_up(&mut self, error: &Error) -> Option<Stop> {
+        // Who called while the attempt ran shares it, even where the attempt was faster than the call.
+        let mut stop = None;
+        while stop.is_none() {
+            match self.control.try_recv() {
+                Ok(Control::Connect(done)) => self.share_attempt(done),
+                Ok(Control::Close(done)) => {
+                    self.closing.push(done);
+                    stop = Some(Stop::Close);
+                }
+                Err(_) => break,
+            }
+        }
         self.shared.step(state::Event::GiveUp);
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(&error.clone().with_delivery(Delivery::NotSent));
         self.shared.tell(Event::End);
+        stop
     }
 
     fn answer_connecting(&mut self, outcome: &Result<()>) {
@@ -235,55 +253,27 @@ impl Actor {
 
     /// Uses the connection until it is lost or must end.
     async fn serve(&mut self, greeted: Greeted) -> Served {
-        let config = &self.shared.config;
-        let (command_timeout, keep_alive, close_timeout) =
-            (config.command_timeout, config.keep_alive, config.close_timeout);
         let metrics = Arc::clone(&self.shared.metrics);
-        let mut pipeline = Pipeline::new(greeted.stream, metrics, Instant::now());
+        {
+            let mut lane = self.shared.lane();
+            lane.pipeline = Some(Pipeline::new(greeted.stream, metrics, Instant::now()));
+            lane.renewing = false;
+        }
         let mut close_at: Option<Instant> = None;
-        let mut renewing = false;
         loop {
             let now = Instant::now();
-            self.intake();
-            self.repeat_later(now);
-            renewing |= self.take_demands(&mut pipeline, now);
-            if renewing && pipeline.is_idle() {
-                return Served::Lost(self.lost(
-                    pipeline,
-                    Error::new(ErrorKind::Connection, "the server became a replica: looking for the master"),
-                ));
-            }
-            if !renewing {
-                self.fill(&mut pipeline);
-            }
-            batch(|| pipeline.expire(command_timeout, now));
-            self.expire_queue(now);
-            if let Some(close_at) = close_at {
-                let done = pipeline.is_idle()
-                    && self.queue.is_empty()
-                    && self.later.is_empty()
-                    && self.shared.exclusive.is_empty();
-                if done || now >= close_at {
-                    self.hang_up(pipeline).await;
+            match self.turn(now, close_at) {
+                Turn::Wait(until) => self.arm(Some(until), now),
+                Turn::Lost(error) => return self.stop_serving(error, close_at),
+                Turn::Done => {
+                    self.hang_up().await;
                     return Served::Stopped(Stop::Close);
                 }
             }
-            let look_again = match pipeline.check_alive(keep_alive, now) {
-                Ok(at) => at,
-                Err(error) => return Served::Lost(self.lost(pipeline, error)),
-            };
-            let next = [
-                Some(look_again),
-                pipeline.next_deadline(command_timeout),
-                self.queue.front().map(|request| request.deadline(command_timeout)),
-                self.later.iter().map(|(at, _)| *at).min(),
-                close_at,
-            ];
-            self.arm(next.into_iter().flatten().min(), now);
+            let shared = &self.shared;
             tokio::select! {
-                turn = poll_fn(|cx| batch(|| pipeline.poll(cx))) => if let Err(error) = turn {
-                    let error = self.lost(pipeline, error);
-                    return if close_at.is_some() { Served::Stopped(Stop::Close) } else { Served::Lost(error) };
+                progress = poll_fn(|cx| poll(shared, cx)) => if let Err(error) = progress {
+                    return self.stop_serving(error, close_at);
                 },
                 control = self.control.recv() => match control {
                     Some(Control::Connect(done)) => {
@@ -295,7 +285,7 @@ impl Actor {
                         if close_at.is_none() {
                             self.shared.step(state::Event::Close);
                             self.shared.interrupt_exclusive();
-                            close_at = Some(Instant::now() + close_timeout);
+                            close_at = Some(Instant::now() + self.shared.config.close_timeout);
                         }
                     }
                     None => return Served::Stopped(Stop::Dropped),
@@ -307,10 +297,66 @@ impl Actor {
         }
     }
 
+    /// All that is due now, between two waits.
+    fn turn(&mut self, now: Instant, close_at: Option<Instant>) -> Turn {
+        let (command_timeout, keep_alive) = (self.shared.config.command_timeout, self.shared.config.keep_alive);
+        self.intake();
+        self.expire_queue(now);
+        let shared = Arc::clone(&self.shared);
+        let mut lane = shared.lane();
+        self.repeat_later(&mut lane, now);
+        let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
+            return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
+        };
+        *renewing |= self.take_demands(pipeline, now);
+        if *renewing && pipeline.is_idle() {
+            return Turn::Lost(Error::new(
+                ErrorKind::Connection,
+                "the server became a replica: looking for the master",
+            ));
+        }
+        while !*renewing && pipeline.has_room() {
+            let Some(request) = queue.pop_front() else {
+                break;
+            };
+            pipeline.append(request);
+        }
+        batch(|| pipeline.expire(command_timeout, now));
+        if let Some(close_at) = close_at {
+            let idle = pipeline.is_idle() && queue.is_empty() && self.later.is_empty();
+            if now >= close_at || (idle && shared.exclusive.is_empty()) {
+                return Turn::Done;
+            }
+        }
+        let look_again = match pipeline.check_alive(keep_alive, now) {
+            Ok(at) => at,
+            Err(error) => return Turn::Lost(error),
+        };
+        let next = [
+            // Not later, whatever is written meanwhile: see `Shared::write_through`.
+            Some(now + command_timeout),
+            Some(look_again),
+            pipeline.next_deadline(command_timeout),
+            queue.front().map(|request| request.deadline(command_timeout)),
+            self.later.iter().map(|(at, _)| *at).min(),
+            close_at,
+        ];
+        Turn::Wait(next.into_iter().flatten().min().unwrap_or(look_again))
+    }
+
+    fn stop_serving(&mut self, error: Error, close_at: Option<Instant>) -> Served {
+        let error = self.lost(error);
+        if close_at.is_some() { Served::Stopped(Stop::Close) } else { Served::Lost(error) }
+    }
+
     /// Sorts what a lost connection leaves: what is certainly or harmlessly repeatable waits for the next one, the
     /// rest is answered now.
-    fn lost(&mut self, pipeline: Pipeline, error: Error) -> Error {
-        let left = pipeline.end();
+    fn lost(&mut self, error: Error) -> Error {
+        let shared = Arc::clone(&self.shared);
+        let mut lane = shared.lane();
+        let Some(left) = lane.pipeline.take().map(Pipeline::end) else {
+            return error;
+        };
         let now = Instant::now();
         let mut again = left.unsent;
         batch(|| {
@@ -331,22 +377,18 @@ impl Actor {
         });
         again.extend(self.later.drain(..).map(|(_, request)| request));
         again.sort_by_key(|request| request.accepted);
-        again.extend(self.queue.drain(..));
-        self.queue = again.into();
+        again.extend(lane.queue.drain(..));
+        lane.queue = again.into();
         error
     }
 
     fn intake(&mut self) {
-        self.queue.extend(self.shared.take_inbox());
+        let mut lane = self.shared.lane();
+        lane.queue.extend(self.shared.take_inbox());
     }
 
-    fn fill(&mut self, pipeline: &mut Pipeline) {
-        while pipeline.has_room() {
-            let Some(request) = self.queue.pop_front() else {
-                return;
-            };
-            pipeline.append(request);
-        }
+    fn first_deadline(&self) -> Option<Instant> {
+        self.shared.lane().queue.front().map(|request| request.deadline(self.shared.config.command_timeout))
     }
 
     /// Takes what the server wants to see again. True when it must be on another connection.
@@ -365,24 +407,25 @@ impl Actor {
         renew
     }
 
-    fn repeat_later(&mut self, now: Instant) {
+    fn repeat_later(&mut self, lane: &mut Lane, now: Instant) {
         let due = self.later.extract_if(.., |(at, _)| *at <= now).map(|(_, request)| request);
         let mut due: Vec<_> = due.collect();
         due.sort_by_key(|request| request.accepted);
         for request in due.into_iter().rev() {
-            self.queue.push_front(request);
+            lane.queue.push_front(request);
         }
     }
 
     /// Settles what waited in the queue for too long: not one byte of it was sent.
     fn expire_queue(&mut self, now: Instant) {
         let limit = self.shared.config.command_timeout;
-        if self.queue.front().is_none_or(|request| request.deadline(limit) > now) {
+        let mut lane = self.shared.lane();
+        if lane.queue.front().is_none_or(|request| request.deadline(limit) > now) {
             return;
         }
         let why = self.shared.last_error().filter(|_| self.shared.state() != State::Ready);
         batch(|| {
-            while let Some(request) = self.queue.pop_front_if(|request| request.deadline(limit) <= now) {
+            while let Some(request) = lane.queue.pop_front_if(|request| request.deadline(limit) <= now) {
                 let error = timed_out(limit, Delivery::NotSent);
                 let error = match &why {
                     Some(why) => error.caused_by(why.clone()),
@@ -396,14 +439,18 @@ impl Actor {
     fn refuse_queue(&mut self, error: &Error) {
         let now = Instant::now();
         batch(|| {
-            for request in self.queue.drain(..).chain(self.later.drain(..).map(|(_, request)| request)) {
+            let mut lane = self.shared.lane();
+            for request in lane.queue.drain(..).chain(self.later.drain(..).map(|(_, request)| request)) {
                 request.settle(Err(error.clone()), now);
             }
         });
     }
 
     /// Ends the connection in good order, then answers what is still unanswered.
-    async fn hang_up(&mut self, mut pipeline: Pipeline) {
+    async fn hang_up(&mut self) {
+        let Some(mut pipeline) = self.shared.lane().pipeline.take() else {
+            return;
+        };
         let good_bye = poll_fn(|cx| pipeline.poll_shutdown(cx));
         // The peer may be gone: then there is nobody to be polite to.
         let _ = timeout(Duration::from_millis(100), good_bye).await;
@@ -431,6 +478,7 @@ impl Actor {
         if self.shared.step(state::Event::Ended) {
             self.shared.tell(Event::End);
         }
+        self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {
             let _ = done.send(());
         }
@@ -442,6 +490,13 @@ impl Actor {
         if at < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(at);
         }
+    }
+}
+
+fn poll(shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    match &mut shared.lane().pipeline {
+        Some(pipeline) => batch(|| pipeline.poll(cx)),
+        None => Poll::Ready(Ok(())),
     }
 }
 

@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
-    if shared.state().is_over() {
+    if shared.is_shut() {
         return sink.settle(Err(shared.closed()), &shared.metrics);
     }
     if let Err(error) = shared.room() {

@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::config::Config;
 use super::target::{Address, Target};
@@ -15,9 +16,27 @@ use super::tls::Tls;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Both directions of a connection.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Writes what can be written at once, from whatever thread; `None` where only the I/O thread can write.
+    fn try_write(&self, _bytes: &[u8]) -> Option<io::Result<usize>> {
+        None
+    }
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl Stream for TcpStream {
+    fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        Some(TcpStream::try_write(self, bytes))
+    }
+}
+
+#[cfg(unix)]
+impl Stream for tokio::net::UnixStream {
+    fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        Some(tokio::net::UnixStream::try_write(self, bytes))
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {}
 
 /// A stream to the one server of `config`.
 pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
@@ -61,7 +80,7 @@ fn cannot_connect(address: &impl std::fmt::Display, e: io::Error) -> Error {
     Error::new(ErrorKind::Connection, format!("cannot connect to {address}: {why}")).caused_by(e)
 }
 
-async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<impl Stream + use<>> {
+async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsStream<TcpStream>> {
     let name = match &tls.server_name {
         Some(name) => name.clone(),
         None => ServerName::try_from(address.host.clone()).map_err(|e| {

@@ -1,12 +1,14 @@
 //! The handle of a connection manager: cheap to clone, usable from any thread.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
 use super::command::{self, Way};
@@ -71,16 +73,21 @@ impl Manager {
     }
 
     /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.
+    /// The call itself takes its place in the order of `connect` and `disconnect` calls; the future only waits.
     ///
     /// # Errors
     ///
     /// The failure of the attempt; `closed` if `disconnect()` came in between; `timeout` if a connection that
     /// was lost is not restored within `connectTimeoutMs`.
-    pub async fn connect(&self) -> Result<()> {
+    pub fn connect(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, outcome) = oneshot::channel();
-        if self.control.send(Control::Connect(done)).is_err() {
-            return Err(self.shared.closed());
-        }
+        // Refused only when the actor has ended, and then `outcome` says so.
+        let _ = self.control.send(Control::Connect(done));
+        let manager = self.clone();
+        async move { manager.connected(outcome).await }
+    }
+
+    async fn connected(&self, outcome: oneshot::Receiver<Result<()>>) -> Result<()> {
         let config = &self.shared.config;
         let attempts = config.connect_retries.saturating_add(1);
         let limit = (config.connect_timeout + config.reconnect.max).saturating_mul(attempts);
@@ -97,13 +104,20 @@ impl Manager {
         }
     }
 
-    /// Ends every connection, after what was accepted is answered or `closeTimeoutMs` has passed. Idempotent.
-    pub async fn disconnect(&self) {
+    /// Ends every connection, after what was accepted is answered or `closeTimeoutMs` has passed. Idempotent. From the call
+    /// on, before the future is polled, commands are refused.
+    pub fn disconnect(&self) -> impl Future<Output = ()> + Send + use<> {
         let (done, ended) = oneshot::channel();
-        if self.control.send(Control::Close(done)).is_ok() {
-            // Answered when everything has ended; the actor's own end is just as good.
-            let _ = ended.await;
-        }
+        self.shared.shut();
+        // Refused only when the actor has ended, and then `ended` says so.
+        let _ = self.control.send(Control::Close(done));
+        let manager = self.clone();
+        async move { manager.disconnected(ended).await }
+    }
+
+    async fn disconnected(&self, ended: oneshot::Receiver<()>) {
+        // Answered when everything has ended; the actor's own end is just as good.
+        let _ = ended.await;
         self.shared.exclusive.close();
         let grace = self.shared.config.close_timeout + Duration::from_secs(1);
         let _ = timeout(grace, self.shared.exclusive.wait()).await;
@@ -128,6 +142,12 @@ impl Manager {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
+    }
+
+    /// Cancelled when `disconnect()` begins. What renews something by itself ends then.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.shared.interruption()
     }
 
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within

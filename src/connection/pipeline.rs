@@ -162,15 +162,34 @@ impl Pipeline {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes at once what the stream takes, from whatever thread. False when something is left for [`Pipeline::poll`].
+    pub(super) fn try_write(&mut self) -> bool {
+        if self.output.len() > OUTPUT_HIGH_WATER {
+            return false;
+        }
+        match self.stream.try_write(&self.output) {
+            Some(Ok(count)) if count > 0 => {
+                self.wrote(count);
+                self.output.is_empty()
+            }
+            // Whatever is wrong, the I/O thread meets it too.
+            _ => false,
+        }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.output.advance(count);
+        self.written += count as u64;
+        self.metrics.sent_bytes.add(count as u64);
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.output.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
             if count == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
-            self.output.advance(count);
-            self.written += count as u64;
-            self.metrics.sent_bytes.add(count as u64);
+            self.wrote(count);
             self.unflushed = true;
         }
         if self.unflushed {

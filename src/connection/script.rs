@@ -29,6 +29,12 @@ impl Script {
         Self(Arc::new(Inner { digest, text: Bytes::copy_from_slice(text.as_bytes()) }))
     }
 
+    /// The SHA-1 digest of the text, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
     /// `EVALSHA digest count keys… args…`, packed.
     #[must_use]
     pub fn call<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {

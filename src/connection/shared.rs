@@ -1,5 +1,6 @@
 //! What a manager's handle and its actor both hold.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
+use super::pipeline::Pipeline;
 use super::request::{Command, Request, Sink};
 use super::sentinel::Sentinels;
 use super::state::{self, State};
@@ -24,6 +26,7 @@ pub(super) struct Shared {
     observer: Arc<dyn Observer>,
     state: AtomicU8,
     inbox: Mutex<Inbox>,
+    lane: Mutex<Lane>,
     /// Wakes the actor when the inbox has something.
     pub(super) arrived: Notify,
     /// Is a wake-up on its way? One is enough for many requests.
@@ -37,9 +40,22 @@ pub(super) struct Shared {
     pub(super) sentinels: Option<Sentinels>,
 }
 
+/// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Requests that were not given to a connection yet, oldest first.
+    pub(super) queue: VecDeque<Request>,
+    pub(super) pipeline: Option<Pipeline>,
+    /// The connection is to be replaced: nothing new goes on it.
+    pub(super) renewing: bool,
+}
+
 struct Inbox {
     requests: Vec<Request>,
+    /// Does the state accept requests?
     open: bool,
+    /// Calls of `disconnect()` that the actor has not answered. While there are some, nothing is accepted.
+    closing: usize,
 }
 
 impl Shared {
@@ -50,7 +66,8 @@ impl Shared {
             metrics: Arc::default(),
             observer,
             state: AtomicU8::new(State::Idle as u8),
-            inbox: Mutex::new(Inbox { requests: Vec::new(), open: true }),
+            inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),
+            lane: Mutex::default(),
             arrived: Notify::new(),
             announced: AtomicBool::new(false),
             server: Mutex::new(None),
@@ -123,7 +140,7 @@ impl Shared {
     pub(super) fn submit(self: &Arc<Self>, command: Command, sink: Sink) {
         let refused = {
             let mut inbox = lock(&self.inbox);
-            if !inbox.open {
+            if !inbox.open || inbox.closing > 0 {
                 Err((sink, self.closed()))
             } else if let Err(error) = self.room() {
                 Err((sink, error))
@@ -145,9 +162,27 @@ impl Shared {
         self.announce();
     }
 
+    /// Refuses requests from now on, for one call of `disconnect()`.
+    pub(super) fn shut(&self) {
+        lock(&self.inbox).closing += 1;
+    }
+
+    /// So many calls of `disconnect()` are answered; from here on the state alone says whether requests are accepted.
+    pub(super) fn has_closed(&self, calls: usize) {
+        let mut inbox = lock(&self.inbox);
+        inbox.closing = inbox.closing.saturating_sub(calls);
+    }
+
+    /// Are requests refused?
+    pub(super) fn is_shut(&self) -> bool {
+        let inbox = lock(&self.inbox);
+        !inbox.open || inbox.closing > 0
+    }
+
     /// The error of whatever is used after its end.
     pub(super) fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed, format!("the connection manager is {}", self.state().name()))
+        let state = if self.state().is_over() { self.state() } else { State::Closing };
+        Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
     }
 
     /// Is there room for one more request?
@@ -169,12 +204,40 @@ impl Shared {
         Ok(())
     }
 
-    /// Wakes the actor once for all that comes in one batch.
+    /// Sees to all that comes in one batch, once, at its end.
     fn announce(self: &Arc<Self>) {
         if !self.announced.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(self);
-            at_end_of_batch(move || shared.arrived.notify_one());
+            at_end_of_batch(move || {
+                if !shared.write_through() {
+                    shared.arrived.notify_one();
+                }
+            });
         }
+    }
+
+    /// Writes what has come in from the thread it came in on, which saves waking the I/O thread. False when there is
+    /// something left for the actor to do. (The actor's timer never rings later than `commandTimeoutMs` from when it was
+    /// set, so it need not know of a request to meet its deadline.)
+    fn write_through(&self) -> bool {
+        let Ok(mut lane) = self.lane.try_lock() else {
+            return false;
+        };
+        let Lane { queue, pipeline: Some(pipeline), renewing: false } = &mut *lane else {
+            return false;
+        };
+        if !queue.is_empty() || !pipeline.has_room() {
+            return false;
+        }
+        for request in self.take_inbox() {
+            pipeline.append(request);
+        }
+        pipeline.try_write()
+    }
+
+    /// The connection and its queue. Not to be held across an await.
+    pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
+        lock(&self.lane)
     }
 
     /// All that was taken in since the last call.

@@ -142,7 +142,8 @@ export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig 
   }
   made += 1;
   const namespace = `test-${process_}-${made}`;
-  const elsewhere = overrides.url !== undefined || overrides.host !== undefined || overrides.port !== undefined || overrides.path !== undefined;
+  const elsewhere =
+    overrides.url !== undefined || overrides.host !== undefined || overrides.port !== undefined || overrides.path !== undefined;
   const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'redis://127.0.0.1:6379' };
   return { ...server, namespace, connectTimeoutMs: 5_000, ...overrides };
 }

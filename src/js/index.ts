@@ -10,6 +10,9 @@ export {
 } from './config.js';
 export type { CommandTrace, Endpoint } from './diagnostics.js';
 export { RedisError, type RedisErrorDelivery, type RedisErrorFields, type RedisErrorKind } from './errors.js';
+export { deduplicateEvent, once } from './idempotency.js';
+export { type GetOrSetOptions, KVStore, type KVStoreOptions, makeRedisKV, type ScanOptions } from './kv.js';
+export type { Lock, LockOptions } from './lock.js';
 export {
   type CommandArgument,
   type ConnectionEvents,
@@ -18,4 +21,6 @@ export {
   RedisConnectionManager,
 } from './manager.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
+export { type RetryOptions, retry } from './retry.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
+export type { UpdateOptions } from './update.js';

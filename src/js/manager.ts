@@ -129,17 +129,16 @@ class Inside implements Internals {
     }
   }
 
-  /** Asks the user's function and gives Rust what it said; its error's text may hold a secret and stays here. */
+  /** Asks the user's function and gives Rust what it said: `null` for no string, `false` if it threw; what it threw may hold a secret. */
   async #givePassword(number: number): Promise<void> {
     let given: unknown;
     try {
-      given = await this.#password?.();
-      if (typeof given !== 'string') given = Symbol('not a string');
+      const answer: unknown = await this.#password?.();
+      given = typeof answer === 'string' ? answer : null;
     } catch {
-      given = { threw: true };
+      given = false;
     }
-    if (typeof given === 'string') await this.port.callQuietly(this.handle, PASSWORD, number, given);
-    else await this.port.callQuietly(this.handle, PASSWORD, number, typeof given === 'symbol' ? null : given);
+    await this.port.callQuietly(this.handle, PASSWORD, number, given);
   }
 }
 

@@ -75,6 +75,12 @@ class Port {
     return this.#call(target, verb, args, true);
   }
 
+  /** As {@link call}, for any number of arguments. */
+  callWith(target: number, verb: number, args: unknown[]): Promise<unknown> {
+    if (commandsAreTraced()) return this.#traced(target, verb, args);
+    return this.#call(target, verb, args, true);
+  }
+
   /** As {@link call}, but waiting for it does not keep the process alive. */
   callQuietly(target: number, verb: number, ...args: unknown[]): Promise<unknown> {
     return this.#call(target, verb, args, false);

@@ -14,6 +14,8 @@ use super::raw::{self, Drained};
 use super::verbs::{self, Verbs};
 use crate::crossing::{Answer, batch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kv::Kv;
+use crate::options::Options;
 
 /// Outcomes taken out at a time: enough to amortize the crossing, few enough to keep handles and pauses small.
 const DRAIN: usize = 1024;
@@ -56,11 +58,18 @@ pub fn open(port: u32, kind: String, parent: u32, options: String) -> String {
     }
 }
 
-fn open_target(port: &mut Port, kind: &str, _parent: u32, options: &str) -> Result<u32> {
+fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Result<u32> {
     match kind {
         "manager" => {
             let target = manager::open(port.outbox.clone(), port.coming(), options)?;
             Ok(port.add(|_| Target::Manager(target)))
+        }
+        "kv" => {
+            let Some(Target::Manager(parent)) = port.targets.get(&parent) else {
+                return Err(Error::new(ErrorKind::Closed, "the connection manager has been released"));
+            };
+            let kv = Kv::new(parent.manager.clone(), Options::parse("KVStore", options)?)?;
+            Ok(port.add(|_| Target::Kv(kv)))
         }
         other => Err(Error::config(format!("open: expected a known kind, got {other}"))),
     }

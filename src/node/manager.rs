@@ -107,14 +107,15 @@ pub(super) const CALLS: &[(&str, Call)] = &[
 ];
 
 fn connect(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
-    let manager = target.manager.clone();
-    lifecycle::spawn(async move { answer.give(manager.connect().await.map(|()| Outcome::Nothing)) });
+    // Called here and now, so that connects and disconnects keep the order of their calls.
+    let connected = target.manager.connect();
+    lifecycle::spawn(async move { answer.give(connected.await.map(|()| Outcome::Nothing)) });
 }
 
 fn disconnect(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
-    let manager = target.manager.clone();
+    let disconnected = target.manager.disconnect();
     lifecycle::spawn(async move {
-        manager.disconnect().await;
+        disconnected.await;
         answer.give(Ok(Outcome::Nothing));
     });
 }
@@ -153,9 +154,9 @@ fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         let password = match given {
             Arg::Text(text) => Ok(Secret::new((*text).to_owned())),
-            Arg::Other(why) => Err(Error::new(
+            Arg::Bool(false) => Err(Error::new(
                 ErrorKind::Auth,
-                format!("RedisConfig.password: expected its function to give a string, {why}"),
+                "RedisConfig.password: expected its function to give a string, it threw",
             )),
             _ => Err(Error::new(
                 ErrorKind::Auth,

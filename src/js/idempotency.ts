@@ -1,0 +1,65 @@
+/** Doing a thing once, however many ask for it. */
+
+import { checkFunction } from './arguments.js';
+import { configError } from './errors.js';
+import { internals } from './internals.js';
+import type { KVStore } from './kv.js';
+import { verb } from './native.js';
+
+const ONCE = verb('kv.once');
+const DONE = verb('kv.onceDone');
+const FAILED = verb('kv.onceFailed');
+const DEDUPLICATE = verb('kv.deduplicateEvent');
+
+/**
+ * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
+ * processes, exactly one runs it; the others get `null` at once.
+ *
+ * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
+ * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
+ * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
+ *
+ * @param key As for every method of the store.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
+ * server was away is still a success: the key is free `ttlSec` after the last renewal then.
+ * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
+ */
+export async function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null> {
+  const inside = insideOf('once', kv);
+  const { port, handle } = inside;
+  checkFunction('once: fn', fn);
+  const id = inside.nextId();
+  if (!(await port.call(handle, ONCE, id, key, ttlSec))) return null;
+  let result: T;
+  try {
+    result = await fn();
+  } catch (error) {
+    // If the server is away the key runs out; what the caller must see is why the function failed.
+    await port.call(handle, FAILED, id).catch(() => {});
+    throw error;
+  }
+  await port.call(handle, DONE, id).catch(() => {});
+  return result;
+}
+
+/**
+ * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
+ * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
+ *
+ * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
+ *
+ * @param eventId Not empty, at most 1 MiB.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @throws RedisError of kind `config`, `connection`, `timeout`, …
+ */
+export async function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean> {
+  const { port, handle } = insideOf('deduplicateEvent', kv);
+  return (await port.call(handle, DEDUPLICATE, eventId, ttlSec)) as boolean;
+}
+
+function insideOf(name: string, kv: KVStore): KVStore[typeof internals] {
+  const inside = (kv as KVStore | undefined | null)?.[internals];
+  if (inside === undefined) throw configError(`${name}: kv`, 'a KVStore', kv);
+  return inside;
+}

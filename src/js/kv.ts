@@ -1,0 +1,483 @@
+/** The KV store: values by key. */
+
+import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, parse, refuseUnknown } from './arguments.js';
+import type { Endpoint } from './diagnostics.js';
+import { configError, RedisError } from './errors.js';
+import { internals } from './internals.js';
+import { type Lock, type LockHome, type LockOptions, takeLock } from './lock.js';
+import type { RedisConnectionManager } from './manager.js';
+import { verb } from './native.js';
+import type { Port } from './port.js';
+import { type UpdateOptions, Updates } from './update.js';
+
+/** Options of a {@link KVStore}. Unknown names are refused. */
+export interface KVStoreOptions {
+  /**
+   * A prefix of every key of this store, inside the manager's namespace; a colon follows each of the two. At most 512 bytes without
+   * control characters, not beginning with `~`. Default: none.
+   */
+  namespace?: string;
+}
+
+/** Options of {@link KVStore.scan}. */
+export interface ScanOptions {
+  /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
+  match?: string;
+}
+
+/** Options of {@link KVStore.getOrSet}. */
+export interface GetOrSetOptions {
+  /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
+  ttlSec: number;
+  /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
+  staleSec?: number;
+  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. */
+  waitMs?: number;
+}
+
+const GET = verb('kv.get');
+const SET = verb('kv.set');
+const SET_IF_ABSENT = verb('kv.setIfAbsent');
+const GET_BUFFER = verb('kv.getBuffer');
+const SET_BUFFER = verb('kv.setBuffer');
+const DEL = verb('kv.del');
+const HAS = verb('kv.has');
+const MGET = verb('kv.mget');
+const MSET = verb('kv.mset');
+const INCR = verb('kv.incr');
+const DECR = verb('kv.decr');
+const CAS = verb('kv.cas');
+const GET_DEL = verb('kv.getDel');
+const GET_SET = verb('kv.getSet');
+const TTL = verb('kv.ttl');
+const EXPIRE = verb('kv.expire');
+const PERSIST = verb('kv.persist');
+const SCAN = verb('kv.scan');
+const CLEAR = verb('kv.clear');
+const LPUSH_RECENT = verb('kv.lpushRecent');
+const GET_RECENT = verb('kv.getRecent');
+const CACHE_GET = verb('kv.cacheGet');
+const CACHE_SET = verb('kv.cacheSet');
+const PEEK = verb('kv.peek');
+const LOAD = verb('kv.load');
+const LOADED = verb('kv.loaded');
+const LOAD_FAILED = verb('kv.loadFailed');
+
+/** The loads that run in this process, by manager, and by namespace and key. */
+const loads = new WeakMap<RedisConnectionManager, Loads>();
+
+class Loads {
+  /** Those somebody waits for; they give JSON. */
+  readonly awaited = new Map<string, Promise<string>>();
+  /** Those in the background. */
+  readonly refreshing = new Set<string>();
+}
+
+/** What a store keeps to itself; reached by {@link internals}. */
+class Inside implements LockHome {
+  readonly port: Port;
+  readonly handle: number;
+  readonly endpoint: Endpoint;
+  readonly manager: RedisConnectionManager;
+  readonly updates: Updates;
+  readonly loads: Loads;
+  readonly #namespace: string;
+  #lastId = 0;
+
+  constructor(manager: RedisConnectionManager, options: KVStoreOptions) {
+    const { port, handle, endpoint } = manager[internals];
+    this.port = port;
+    this.handle = port.open('kv', handle, options, this);
+    this.endpoint = endpoint;
+    this.manager = manager;
+    this.updates = new Updates(port, this.handle);
+    this.#namespace = options.namespace ?? '';
+    this.loads = loads.get(manager) ?? new Loads();
+    loads.set(manager, this.loads);
+  }
+
+  nextId(): number {
+    this.#lastId++;
+    return this.#lastId;
+  }
+
+  /** What `key` is called among all stores of the manager: a namespace has no control characters. */
+  nameOf(key: string): string {
+    return `${this.#namespace}\n${key}`;
+  }
+
+  /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
+  async load(key: string, load: () => unknown, options: GetOrSetOptions): Promise<string> {
+    const id = this.nextId();
+    const [mine, value] = (await this.port.call(this.handle, LOAD, id, key, options.staleSec, true, options.waitMs)) as [boolean, string];
+    return mine ? this.#loadAs(id, key, load, options) : value;
+  }
+
+  /** Loads a new value in the background, unless another process does. Never rejects. */
+  async refresh(key: string, load: () => unknown, options: GetOrSetOptions): Promise<void> {
+    const name = this.nameOf(key);
+    if (this.loads.refreshing.has(name)) return;
+    this.loads.refreshing.add(name);
+    try {
+      const id = this.nextId();
+      const [mine] = (await this.port.call(this.handle, LOAD, id, key, options.staleSec, false)) as [boolean];
+      if (mine) await this.#loadAs(id, key, load, options);
+    } catch (error) {
+      this.#tell(error);
+    } finally {
+      this.loads.refreshing.delete(name);
+    }
+  }
+
+  async #loadAs(id: number, key: string, load: () => unknown, { ttlSec, staleSec }: GetOrSetOptions): Promise<string> {
+    let text: string;
+    try {
+      const written = json('KVStore.getOrSet: value', await load());
+      if (typeof written !== 'string') throw written;
+      text = written;
+    } catch (error) {
+      // If the server is away the right to load runs out by itself; what the caller must see is why it failed.
+      await this.port.call(this.handle, LOAD_FAILED, id).catch(() => {});
+      throw error;
+    }
+    try {
+      await this.port.call(this.handle, LOADED, id, key, text, ttlSec, staleSec);
+    } catch (error) {
+      // The value is there all the same; that it could not be stored is told.
+      this.#tell(error);
+    }
+    return text;
+  }
+
+  #tell(error: unknown): void {
+    const told = error instanceof RedisError ? error : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
+    this.manager[internals].emit('error', told);
+  }
+}
+
+/**
+ * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
+ * manager's namespace, the store's and `key`, one after another (without a namespace, `foo` is key `foo`).
+ *
+ * Of every method:
+ *
+ * - A key is a string of 1 byte to 1 MiB that does not begin with `~`.
+ * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
+ *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
+ *   out (`null` in an array), `NaN` and infinities become `null`.
+ * - Stored text that is not JSON comes back as the string it is. Stored bytes that are not UTF-8 are refused with kind `serialization`:
+ *   see {@link getBuffer}.
+ * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
+ * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
+ *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ */
+export class KVStore {
+  /** @internal */
+  declare readonly [internals]: Inside;
+
+  /**
+   * Opens nothing: any number of stores may be on one manager, and need no closing.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: RedisConnectionManager, options?: KVStoreOptions) {
+    if ((manager as RedisConnectionManager | undefined | null)?.[internals] === undefined) {
+      throw configError('KVStore: manager', 'a RedisConnectionManager', manager);
+    }
+    const inside = new Inside(manager, optionsOf('KVStore: options', options));
+    Object.defineProperty(this, internals, { value: inside });
+  }
+
+  /** The value of `key`, or `null` if there is none. */
+  get<T = unknown>(key: string): Promise<T | null> {
+    return call<T | null>(this, GET, 'get', key);
+  }
+
+  /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
+  set<T>(key: string, value: T, ttlSec?: number): Promise<void> {
+    return write<void>(this, SET, 'set', key, value, ttlSec);
+  }
+
+  /** Sets a value if there is none. Atomic. `false`: there was one, and nothing was changed. */
+  setIfAbsent<T>(key: string, value: T, ttlSec?: number): Promise<boolean> {
+    return write<boolean>(this, SET_IF_ABSENT, 'setIfAbsent', key, value, ttlSec);
+  }
+
+  /** The bytes of `key` as they are stored, or `null` if there is none. */
+  getBuffer(key: string): Promise<Buffer | null> {
+    return call<Buffer | null>(this, GET_BUFFER, 'getBuffer', key);
+  }
+
+  /** Stores bytes as they are, and their expiry. Read them with {@link getBuffer}. */
+  setBuffer(key: string, value: Uint8Array, ttlSec?: number): Promise<void> {
+    return call<void>(this, SET_BUFFER, 'setBuffer', key, value, ttlSec);
+  }
+
+  /** Deletes keys; gives how many there were. Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number> {
+    return callWithKeys<number>(this, DEL, 'del', keys);
+  }
+
+  /** Is there a value, of whatever type? */
+  has(key: string): Promise<boolean> {
+    return call<boolean>(this, HAS, 'has', key);
+  }
+
+  /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
+  mget<T = unknown>(keys: string[]): Promise<(T | null)[]> {
+    if (!Array.isArray(keys)) return Promise.reject(configError('KVStore.mget: keys', 'an array of strings', keys));
+    return callWithKeys<(T | null)[]>(this, MGET, 'mget', keys);
+  }
+
+  /**
+   * Sets any number of values, all or none. Of a key that comes twice the last value counts.
+   *
+   * @param entries A record, a `Map`, or any iterable of pairs of key and value.
+   * @param ttlSec For all of them; without it they have no expiry.
+   */
+  async mset(entries: Record<string, unknown> | Iterable<[string, unknown]>, ttlSec?: number): Promise<void> {
+    if (typeof entries !== 'object' || entries === null) {
+      throw configError('KVStore.mset: entries', 'a record or an iterable of pairs', entries);
+    }
+    const args: unknown[] = [ttlSec];
+    for (const entry of Symbol.iterator in entries ? entries : Object.entries(entries)) {
+      if (!Array.isArray(entry) || entry.length !== 2) throw configError('KVStore.mset: entry', 'a pair of key and value', entry);
+      const refused = badKey('mset', entry[0]);
+      if (refused) throw refused;
+      const text = json('KVStore.mset: value', entry[1]);
+      if (typeof text !== 'string') throw text;
+      args.push(entry[0], text);
+    }
+    const { port, handle } = this[internals];
+    await port.callWith(handle, MSET, args);
+  }
+
+  /**
+   * Adds to a counter, which begins at 0. Atomic.
+   *
+   * @param by A whole number, of either sign. Default 1.
+   * @param ttlSec The expiry of a counter that this call creates; one that exists keeps its own.
+   * @returns The new value.
+   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored then); `server` for a value that is
+   * no whole number or would leave 64 bits (nothing is changed then).
+   */
+  incr(key: string, by?: number, ttlSec?: number): Promise<number> {
+    return call<number>(this, INCR, 'incr', key, by, ttlSec);
+  }
+
+  /** Subtracts from a counter: {@link incr} the other way. */
+  decr(key: string, by?: number): Promise<number> {
+    return call<number>(this, DECR, 'decr', key, by);
+  }
+
+  /**
+   * Sets `next` if the value is `expected`. Atomic.
+   *
+   * Values are compared as JSON: the order of an object's names does not matter, nor does how another program wrote it (to a depth of
+   * 127; deeper ones are compared as text).
+   *
+   * @param expected `null`: only if there is no value. (A stored `null` is a value; change it with {@link update}.)
+   * @param ttlSec The new expiry; without it the present one is kept.
+   * @returns `false` if the value is another one: nothing was changed.
+   */
+  cas<T>(key: string, expected: T | null, next: T, ttlSec?: number): Promise<boolean> {
+    const seen = expected === null ? null : json('KVStore.cas: expected', expected);
+    if (typeof seen === 'object' && seen !== null) return Promise.reject(seen);
+    const text = json('KVStore.cas: next', next);
+    if (typeof text !== 'string') return Promise.reject(text);
+    return call<boolean>(this, CAS, 'cas', key, seen, text, ttlSec);
+  }
+
+  /**
+   * Changes a value by a function of it. Nothing is lost between concurrent updates: what is written is `change` of exactly the value
+   * it replaces.
+   *
+   * Concurrent updates of one key by one process are made together, in the order of the calls; with other processes they compete, each
+   * attempt after a longer random delay (up to 100 ms).
+   *
+   * @param change Given the present value, or `null`; returns the next one, or `null` to delete the key. It may be called several
+   * times, so it must do nothing else, and returns at once: a promise is refused.
+   * @returns The new value.
+   * @throws What `change` throws: nothing is changed by it then. RedisError of kind `timeout`, delivery `rejected`, when
+   * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
+   */
+  async update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null> {
+    const refused = badKey('update', key);
+    if (refused) throw refused;
+    return (await this[internals].updates.update(key, change as (current: unknown) => unknown, options)) as T | null;
+  }
+
+  /** The value of `key`, which is deleted. Atomic. Needs Redis 6.2. */
+  getDel<T = unknown>(key: string): Promise<T | null> {
+    return call<T | null>(this, GET_DEL, 'getDel', key);
+  }
+
+  /** Sets a value and its expiry, as {@link set}, and gives the one before. Atomic. Needs Redis 6.2. */
+  getSet<T>(key: string, value: T, ttlSec?: number): Promise<T | null> {
+    return write<T | null>(this, GET_SET, 'getSet', key, value, ttlSec);
+  }
+
+  /** Seconds until `key` expires, with fractions; `Infinity` without an expiry; `null` if there is no such key. */
+  ttl(key: string): Promise<number | null> {
+    return call<number | null>(this, TTL, 'ttl', key);
+  }
+
+  /** Sets the expiry of `key`. `false`: there is no such key. */
+  expire(key: string, ttlSec: number): Promise<boolean> {
+    return call<boolean>(this, EXPIRE, 'expire', key, ttlSec);
+  }
+
+  /** Takes the expiry of `key` away. `false`: there is no such key, or it had none. */
+  persist(key: string): Promise<boolean> {
+    return call<boolean>(this, PERSIST, 'persist', key);
+  }
+
+  /**
+   * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
+   *
+   * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
+   * twice. Keys that begin with `~` and keys that are not UTF-8 are left out.
+   */
+  async *scan(options?: ScanOptions): AsyncGenerator<string, void, undefined> {
+    const { match, ...rest } = optionsOf('KVStore.scan: options', options);
+    refuseUnknown('KVStore.scan', rest, ['match']);
+    const { port, handle } = this[internals];
+    let cursor = '0';
+    do {
+      const [next, keys] = (await port.call(handle, SCAN, cursor, match)) as [string, string[]];
+      yield* keys;
+      cursor = next;
+    } while (cursor !== '0');
+  }
+
+  /**
+   * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
+   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay.
+   *
+   * @returns How many keys there were, locks not counted.
+   * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
+   */
+  clear(): Promise<number> {
+    const { port, handle } = this[internals];
+    return port.call(handle, CLEAR) as Promise<number>;
+  }
+
+  /**
+   * Puts a value in front of a list and cuts the list to its `limit` newest. Atomic.
+   *
+   * @param limit A whole number from 1.
+   * @param ttlSec The list's new expiry; without it the present one is kept.
+   * @returns How many the list has now.
+   */
+  lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number> {
+    const text = json('KVStore.lpushRecent: value', value);
+    if (typeof text !== 'string') return Promise.reject(text);
+    return call<number>(this, LPUSH_RECENT, 'lpushRecent', key, text, limit, ttlSec);
+  }
+
+  /** The newest values of a list, newest first; none if there is no such key. `limit` is a whole number from 1. */
+  getRecent<T = unknown>(key: string, limit: number): Promise<T[]> {
+    return call<T[]>(this, GET_RECENT, 'getRecent', key, limit);
+  }
+
+  /** As {@link get}, counted as a hit or a miss in the manager's metrics. */
+  cacheGet<T = unknown>(key: string): Promise<T | null> {
+    return call<T | null>(this, CACHE_GET, 'cacheGet', key);
+  }
+
+  /** As {@link set}, under a name of its own in the manager's metrics. */
+  cacheSet<T>(key: string, value: T, ttlSec?: number): Promise<void> {
+    return write<void>(this, CACHE_SET, 'cacheSet', key, value, ttlSec);
+  }
+
+  /**
+   * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
+   *
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value (up to `waitMs`). The right to load
+   * is a lease of 3 s that is renewed from Rust while `load` runs, so a process that dies is succeeded within that time and a slow
+   * `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller loads a new one in the
+   * background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what `load` threw), and the
+   * next caller tries again. So is a value that was loaded and could not be stored.
+   *
+   * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
+   *
+   * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
+   * another process loads for longer than `waitMs`; `serialization` for a value that JSON cannot express.
+   */
+  async getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T> {
+    const { ttlSec, staleSec, waitMs, ...rest } = optionsOf('KVStore.getOrSet: options', options);
+    refuseUnknown('KVStore.getOrSet', rest, ['ttlSec', 'staleSec', 'waitMs']);
+    checkFunction('KVStore.getOrSet: load', load);
+    checkTtl('KVStore.getOrSet: ttlSec', ttlSec);
+    if (waitMs !== undefined) checkNumber('KVStore.getOrSet: waitMs', ' of milliseconds', waitMs, 0, MAX_MS);
+    const inside = this[internals];
+    const found = await call<[boolean, T] | null>(this, PEEK, 'getOrSet', key, staleSec);
+    if (found !== null) {
+      if (!found[0]) void inside.refresh(key, load, { ttlSec, staleSec });
+      return found[1];
+    }
+    const { awaited } = inside.loads;
+    const name = inside.nameOf(key);
+    let loading = awaited.get(name);
+    if (loading === undefined) {
+      loading = inside.load(key, load, { ttlSec, staleSec, waitMs }).finally(() => awaited.delete(name));
+      awaited.set(name, loading);
+    }
+    return parse(await loading) as T;
+  }
+
+  /**
+   * Takes a lock that nobody else holds: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not
+   * lose it. It is lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or
+   * when the manager is disconnected: then `lock.signal` is aborted. Time on the server is the server's; this process counts its lease
+   * by its own monotonic clock, from before each renewal was sent, so it never takes itself for the holder longer than the server does.
+   *
+   * A lock is not reentrant, and it is no queue: who waits tries again after random delays of up to 200 ms. Holding one does not keep
+   * the process alive. Give it back with `await using` or `release()` before `disconnect()`; otherwise it runs out.
+   *
+   * @param key Names the lock; it has nothing to do with a value under the same key.
+   * @throws RedisError of kind `timeout`, delivery `rejected`, if another one holds it for longer than `waitMs`; `cancelled` when
+   * `options.signal` was aborted.
+   */
+  async lock(key: string, options?: LockOptions): Promise<Lock> {
+    const refused = badKey('lock', key);
+    if (refused) throw refused;
+    return takeLock(this[internals], key, options);
+  }
+}
+
+function call<R>(store: KVStore, number: number, name: string, key: string, ...args: unknown[]): Promise<R> {
+  const refused = badKey(name, key);
+  if (refused) return Promise.reject(refused);
+  const { port, handle } = store[internals];
+  return port.call(handle, number, key, ...args) as Promise<R>;
+}
+
+function write<R>(store: KVStore, number: number, name: string, key: string, value: unknown, ttlSec: number | undefined): Promise<R> {
+  const refused = badKey(name, key);
+  if (refused) return Promise.reject(refused);
+  const text = json(`KVStore.${name}: value`, value);
+  if (typeof text !== 'string') return Promise.reject(text);
+  const { port, handle } = store[internals];
+  return port.call(handle, number, key, text, ttlSec) as Promise<R>;
+}
+
+function callWithKeys<R>(store: KVStore, number: number, name: string, keys: string[]): Promise<R> {
+  for (const key of keys) {
+    const refused = badKey(name, key);
+    if (refused) return Promise.reject(refused);
+  }
+  const { port, handle } = store[internals];
+  return port.callWith(handle, number, keys) as Promise<R>;
+}
+
+/** A lone surrogate has no UTF-8; everything else about a key is judged in Rust. */
+function badKey(name: string, key: unknown): RedisError | undefined {
+  if (typeof key !== 'string' || key.isWellFormed()) return undefined;
+  return configError(`KVStore.${name}: key`, 'a well-formed string', 'one with a lone surrogate');
+}
+
+/** A {@link KVStore} on `base`. */
+export function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore {
+  return new KVStore(base, { namespace });
+}

@@ -1,0 +1,90 @@
+/** Trying again, with growing delays. */
+
+import { cancelled, checkFunction, checkNumber, checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
+import { configError, RedisError } from './errors.js';
+
+/** Options of {@link retry}. */
+export interface RetryOptions {
+  /** Attempts in all, the first included: a whole number from 1. Default 3. */
+  maxAttempts?: number;
+  /** Milliseconds before the second attempt, from 0. Default 100. */
+  minDelayMs?: number;
+  /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
+  maxDelayMs?: number;
+  /** By what each delay grows over the one before, from 1 to 100. Default 2. */
+  factor?: number;
+  /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
+  jitter?: boolean;
+  /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
+  shouldRetry?: (error: unknown) => boolean;
+  /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
+  signal?: AbortSignal;
+}
+
+const OPTIONS = ['maxAttempts', 'minDelayMs', 'maxDelayMs', 'factor', 'jitter', 'shouldRetry', 'signal'];
+
+/**
+ * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
+ *
+ * It asks nothing about what `fn` may have done already: a `RedisError` whose `delivery` is `maybe-executed` is tried again too, so
+ * give it what may be done twice, or say no in `shouldRetry`.
+ *
+ * @param fn Given the number of the attempt, from 1.
+ * @returns What `fn` gives.
+ * @throws The error of the last attempt, as it is; RedisError of kind `cancelled` when `signal` was aborted before or between attempts;
+ * `config` for a bad option.
+ */
+export async function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T> {
+  checkFunction('retry: fn', fn);
+  const given: RetryOptions = optionsOf('retry: options', options);
+  const {
+    maxAttempts = 3,
+    minDelayMs = 100,
+    maxDelayMs = Math.max(10_000, minDelayMs),
+    factor = 2,
+    jitter = true,
+    shouldRetry = mayRetry,
+    signal,
+    ...rest
+  } = given;
+  refuseUnknown('retry', rest, OPTIONS);
+  checkWhole('retry: maxAttempts', maxAttempts, 1);
+  checkNumber('retry: minDelayMs', ' of milliseconds', minDelayMs, 0, MAX_MS);
+  checkNumber('retry: maxDelayMs', ' of milliseconds', maxDelayMs, minDelayMs, MAX_MS);
+  checkNumber('retry: factor', '', factor, 1, 100);
+  if (typeof jitter !== 'boolean') throw configError('retry: jitter', 'true or false', jitter);
+  checkFunction('retry: shouldRetry', shouldRetry);
+  checkSignal('retry: signal', signal);
+  for (let attempt = 1; ; attempt++) {
+    if (signal?.aborted) throw cancelled('retry', signal);
+    try {
+      return await fn(attempt);
+    } catch (error) {
+      if (attempt >= maxAttempts || !shouldRetry(error)) throw error;
+    }
+    const grown = Math.min(maxDelayMs, minDelayMs * factor ** (attempt - 1));
+    await pause(jitter ? minDelayMs + Math.random() * (Math.min(maxDelayMs, grown * factor) - minDelayMs) : grown, signal);
+  }
+}
+
+function mayRetry(error: unknown): boolean {
+  return !(error instanceof RedisError) || error.retryable;
+}
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(cancelled('retry', signal));
+      return;
+    }
+    const abort = (): void => {
+      clearTimeout(timer);
+      reject(cancelled('retry', signal));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,0 +1,228 @@
+//! Compare-and-set: by the bytes that are stored, and where they differ by what they mean as JSON.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::arguments::Arguments;
+use super::packed::Packed;
+use super::scripts::{self, operation};
+use super::{Kv, decode};
+use crate::backoff::Backoff;
+use crate::connection::{Command, Manager};
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Namespace;
+use crate::resp::Reply;
+use crate::telemetry::{Metrics, Operation};
+use std::time::Duration;
+
+/// How often a value may be rewritten in other bytes of the same meaning while it is compared.
+const ROUNDS: u32 = 16;
+/// The delays between the attempts of an `update`.
+const UPDATE_BACKOFF: Backoff = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(100) };
+
+/// What becomes of the expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    Keep,
+    None,
+    Millis(u64),
+}
+
+/// One comparison and what it is for.
+struct Swap<'a> {
+    expected: Option<&'a [u8]>,
+    /// `None` deletes.
+    next: Option<&'a [u8]>,
+    expiry: Expiry,
+}
+
+impl Swap<'_> {
+    fn pack(&self, namespace: &Namespace, key: &[u8], operation: Operation) -> Command {
+        let size = self.expected.map_or(0, <[u8]>::len) + self.next.map_or(0, <[u8]>::len);
+        let packed = Packed::sized(namespace.prefix().len() + key.len() + size + 128)
+            .script(&scripts::CAS, 1, 5)
+            .key(namespace, key)
+            .word(if self.expected.is_some() { b"equal" } else { b"absent" })
+            .word(self.expected.unwrap_or_default())
+            .word(if self.next.is_some() { b"set" } else { b"delete" })
+            .word(self.next.unwrap_or_default());
+        match self.expiry {
+            Expiry::Keep => packed.word(b"keep"),
+            Expiry::None => packed.word(b"none"),
+            Expiry::Millis(ms) => packed.number(ms),
+        }
+        .runs(operation, &scripts::CAS)
+    }
+}
+
+/// Arguments: key, expected JSON or null, next JSON, ttlSec.
+pub(super) fn cas(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("KVStore.cas", args);
+    let read = || -> Result<_> {
+        let expiry = args.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis);
+        Ok((args.key(0)?, args.text_or_null(1, "expected")?, args.text(2, "next")?, expiry))
+    };
+    let (key, expected, next, expiry) = match read() {
+        Ok(read) => read,
+        Err(error) => return answer.give(Err(error)),
+    };
+    let Some(expected) = expected else {
+        let swap = Swap { expected: None, next: Some(next), expiry };
+        return kv.send(answer, swapped, || Ok(swap.pack(&kv.namespace, key, *operation::CAS)));
+    };
+    let (key, next) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(next));
+    let expected = Bytes::copy_from_slice(expected);
+    kv.run(answer, |kv| Ok(swap_by_meaning(kv.manager, kv.namespace, key, expected, next, expiry)));
+}
+
+async fn swap_by_meaning(
+    manager: Manager,
+    namespace: Namespace,
+    key: Bytes,
+    expected: Bytes,
+    next: Bytes,
+    expiry: Expiry,
+) -> Result<Outcome> {
+    let mut stored = expected.clone();
+    for _ in 0..ROUNDS {
+        let swap = Swap { expected: Some(&stored), next: Some(&next), expiry };
+        match manager.call(swap.pack(&namespace, &key, *operation::CAS)).await? {
+            Reply::Int(done) => return Ok(Outcome::Bool(done == 1)),
+            Reply::Bulk(other) if same_json(&other, &expected) => stored = other,
+            Reply::Bulk(_) | Reply::Nil => return Ok(Outcome::Bool(false)),
+            _ => return Err(decode::strange()),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Timeout,
+        format!("KVStore.cas: the value was rewritten {ROUNDS} times in other words while it was compared"),
+    ))
+}
+
+/// Arguments: key, number of the attempt from 0. Waits before every attempt but the first, so that those who want the
+/// same value come apart.
+pub(super) fn read(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("KVStore.update", args);
+    kv.run(answer, |kv| {
+        let (key, attempt) = (args.key(0)?, args.id(1)?);
+        let packed = Packed::sized(kv.namespace.prefix().len() + key.len()).begin(2, b"GET").key(&kv.namespace, key);
+        let command = packed.reads(*operation::UPDATE);
+        Ok(async move {
+            if let Some(attempt) = attempt.checked_sub(1) {
+                tokio::time::sleep(UPDATE_BACKOFF.delay(u32::try_from(attempt).unwrap_or(u32::MAX))).await;
+            }
+            decode::raw(kv.manager.call(command).await?)
+        })
+    });
+}
+
+/// Arguments: key, expected text or null, next text or null; the expiry: absent to keep it, null for none, or seconds.
+pub(super) fn cas_raw(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("KVStore.update", args);
+    kv.send(answer, swapped, || {
+        let expiry = match args.at(3) {
+            Arg::Null => Expiry::None,
+            _ => args.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis),
+        };
+        let (expected, next) = (args.text_or_null(1, "expected")?, args.text_or_null(2, "next")?);
+        Ok(Swap { expected, next, expiry }.pack(&kv.namespace, args.key(0)?, *operation::UPDATE))
+    });
+}
+
+fn swapped(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Int(done) => Ok(Outcome::Bool(done == 1)),
+        Reply::Bulk(_) | Reply::Nil => Ok(Outcome::Bool(false)),
+        _ => Err(decode::strange()),
+    }
+}
+
+/// Do two stored texts mean the same to JavaScript? Text that is not JSON means itself.
+fn same_json(one: &[u8], other: &[u8]) -> bool {
+    let meaning = |text: &[u8]| match serde_json::from_slice(text) {
+        Ok(value) => Some(value),
+        Err(_) => std::str::from_utf8(text).ok().map(|text| Value::String(text.to_owned())),
+    };
+    match (meaning(one), meaning(other)) {
+        (Some(one), Some(other)) => same(&one, &other),
+        _ => false,
+    }
+}
+
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        // As JavaScript has them: 1, 1.0 and 1e0 are one number.
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| same(one, other)))
+        }
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i32>().prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                proptest::collection::vec((".{0,3}", inner), 0..5)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same value with its names in the opposite order, and spaces.
+    fn rewritten(value: &Value) -> String {
+        match value {
+            Value::Object(entries) => {
+                let entries: Vec<_> = entries
+                    .iter()
+                    .rev()
+                    .map(|(name, value)| format!(" {} : {}", Value::from(name.as_str()), rewritten(value)))
+                    .collect();
+                format!("{{{}}}", entries.join(" ,"))
+            }
+            Value::Array(items) => format!("[{} ]", items.iter().map(rewritten).collect::<Vec<_>>().join(", ")),
+            other => other.to_string(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_written_in_another_way_is_the_same(value in json()) {
+            prop_assert!(same_json(value.to_string().as_bytes(), rewritten(&value).as_bytes()));
+        }
+
+        #[test]
+        fn values_are_the_same_only_if_they_are(one in json(), other in json()) {
+            prop_assert_eq!(same_json(one.to_string().as_bytes(), other.to_string().as_bytes()), one == other);
+        }
+    }
+
+    #[test]
+    fn numbers_are_the_same_as_in_javascript() {
+        assert!(same_json(b"[1, 100]", b"[1.0,1e2]"));
+        assert!(!same_json(b"1", b"\"1\""));
+    }
+
+    #[test]
+    fn text_that_is_not_json_means_itself() {
+        assert!(same_json(b"plain", b"\"plain\""));
+        assert!(!same_json(b"\xff", b"\xff\xfe"));
+    }
+}

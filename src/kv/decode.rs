@@ -1,0 +1,149 @@
+//! Replies as outcomes.
+#![expect(clippy::unnecessary_wraps, reason = "the signature of a decoder")]
+
+use bytes::Bytes;
+
+use super::arguments::MAX_SAFE;
+use crate::connection::Manager;
+use crate::crossing::Outcome;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+use crate::telemetry::Metrics;
+
+/// An answer that this store's commands never get from a Redis.
+pub(super) fn strange() -> Error {
+    Error::new(ErrorKind::Server, "the server's answer is not one to the command that was sent")
+        .with_delivery(Delivery::MaybeExecuted)
+}
+
+fn json_text(bytes: Bytes) -> Result<Outcome> {
+    if std::str::from_utf8(&bytes).is_err() {
+        return Err(Error::new(
+            ErrorKind::Serialization,
+            format!("stored value: expected UTF-8 text, got {} other bytes: read it with getBuffer()", bytes.len()),
+        )
+        .with_delivery(Delivery::Rejected));
+    }
+    Ok(Outcome::Json(bytes))
+}
+
+pub(super) fn json(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    json_reply(reply)
+}
+
+fn json_reply(reply: Reply) -> Result<Outcome> {
+    match reply {
+        Reply::Nil => Ok(Outcome::Null),
+        Reply::Bulk(bytes) => json_text(bytes),
+        _ => Err(strange()),
+    }
+}
+
+/// The text as it is stored.
+pub(super) fn raw(reply: Reply) -> Result<Outcome> {
+    Ok(match json_reply(reply)? {
+        Outcome::Json(text) => Outcome::Text(text),
+        other => other,
+    })
+}
+
+pub(super) fn buffer(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Nil => Ok(Outcome::Null),
+        Reply::Bulk(bytes) => Ok(Outcome::Bytes(bytes)),
+        _ => Err(strange()),
+    }
+}
+
+/// JSON, counted as a hit or a miss.
+pub(super) fn cached(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
+    count(reply != Reply::Nil, metrics);
+    json_reply(reply)
+}
+
+/// Freshness and JSON, counted as a hit or a miss.
+pub(super) fn peeked(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
+    count(reply != Reply::Nil, metrics);
+    if reply == Reply::Nil {
+        return Ok(Outcome::Null);
+    }
+    let (word, value) = tagged(reply)?;
+    Ok(Outcome::List(vec![Outcome::Bool(&word[..] == b"fresh"), json_reply(value)?]))
+}
+
+/// `{word, value?}`, as the scripts of the cache answer.
+pub(super) fn tagged(reply: Reply) -> Result<(Bytes, Reply)> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let mut parts = parts.into_iter();
+    match parts.next() {
+        Some(Reply::Bulk(word)) => Ok((word, parts.next().unwrap_or(Reply::Nil))),
+        _ => Err(strange()),
+    }
+}
+
+fn count(hit: bool, metrics: &Metrics) {
+    if hit { &metrics.cache_hits } else { &metrics.cache_misses }.add(1);
+}
+
+pub(super) fn json_list(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Array(items) => items.into_iter().map(json_reply).collect::<Result<_>>().map(Outcome::List),
+        _ => Err(strange()),
+    }
+}
+
+pub(super) fn nothing(_reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    Ok(Outcome::Nothing)
+}
+
+/// Was the value set? `SET … NX` says nil when it was not.
+pub(super) fn was_set(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    Ok(Outcome::Bool(reply != Reply::Nil))
+}
+
+pub(super) fn flag(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    yes(&reply).map(Outcome::Bool)
+}
+
+pub(super) fn yes(reply: &Reply) -> Result<bool> {
+    match reply {
+        Reply::Int(n) => Ok(*n != 0),
+        Reply::Bool(flag) => Ok(*flag),
+        _ => Err(strange()),
+    }
+}
+
+pub(super) fn number(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Int(n) => Ok(Outcome::Number(n as f64)),
+        _ => Err(strange()),
+    }
+}
+
+/// A counter: refused where JavaScript would show another number.
+pub(super) fn counter(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Int(n) if n.unsigned_abs() as f64 <= MAX_SAFE => Ok(Outcome::Number(n as f64)),
+        Reply::Int(_) => Err(Error::new(
+            ErrorKind::Serialization,
+            "counter: expected a number up to 2^53 - 1, which JavaScript holds exactly, got a larger one; it is stored",
+        )
+        .with_delivery(Delivery::MaybeExecuted)),
+        _ => Err(strange()),
+    }
+}
+
+/// `PTTL` as seconds.
+pub(super) fn ttl(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    match reply {
+        Reply::Int(-1) => Ok(Outcome::Number(f64::INFINITY)),
+        Reply::Int(n) if n < 0 => Ok(Outcome::Null),
+        Reply::Int(ms) => Ok(Outcome::Number(ms as f64 / 1e3)),
+        _ => Err(strange()),
+    }
+}
+
+/// A transaction of which only its success matters.
+pub(super) fn transaction(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    Manager::transaction_outcome(reply).map(|_| Outcome::Nothing)
+}

@@ -1,0 +1,341 @@
+//! What is held by a token for a time, and the task that renews it.
+//!
+//! A lease is in the hands of one task from the moment it was obtained. The task renews it every third of its length. It counts
+//! from before a renewal was sent, on this machine's monotonic clock, while the server counts from when it executed it:
+//! so it is over here before it is over there. `CLOCK_MONOTONIC` goes on while a process is stopped, so a process that was
+//! stopped for longer than its lease finds out as soon as it runs again.
+//!
+//! A lease ends when it is given up, when it ran out without a confirmed renewal, when the server says that its token holds
+//! it no more, when the manager is disconnected, or when the store is dropped (then it is given up).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout_at};
+
+use super::arguments::Arguments;
+use super::packed::Packed;
+use super::scripts::{self, operation};
+use super::{Kv, decode};
+use crate::connection::{Command, Manager, Script, Sink};
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
+
+/// Between a renewal that failed and the next.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// A lock, in a hash with its fencing token.
+    Lock,
+    /// A plain key with the token: who loads a value, who runs a `once`.
+    Token,
+}
+
+impl Holding {
+    fn renewal(self) -> &'static Script {
+        match self {
+            Self::Lock => &scripts::EXTEND,
+            Self::Token => &scripts::RENEW,
+        }
+    }
+
+    fn end(self) -> &'static Script {
+        match self {
+            Self::Lock => &scripts::RELEASE,
+            Self::Token => &scripts::GIVE_UP,
+        }
+    }
+}
+
+/// A key that a token holds.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) manager: Manager,
+    pub(super) holding: Holding,
+    pub(super) key: Bytes,
+    pub(super) token: String,
+}
+
+impl Held {
+    /// Renews it for `length` from now. False: it is not held any more.
+    async fn renew(&self, length: Duration) -> Result<bool> {
+        let script = self.holding.renewal();
+        let packed = Packed::sized(self.key.len() + 128)
+            .script(script, 1, 2)
+            .word(&self.key)
+            .word(self.token.as_bytes())
+            .number(millis(length));
+        decode::yes(&self.manager.call(packed.runs(*operation::LEASE, script)).await?)
+    }
+
+    fn end_command(&self) -> Command {
+        let script = self.holding.end();
+        let packed =
+            Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
+        packed.runs(*operation::LEASE, script)
+    }
+
+    /// Gives it up. False: it was not held any more.
+    async fn end(&self) -> Result<bool> {
+        decode::yes(&self.manager.call(self.end_command()).await?)
+    }
+
+    /// Gives it up without waiting for the answer: it may be held, and nobody wants it.
+    pub(super) fn abandon(&self) {
+        self.manager.submit(self.end_command(), Sink::Ignored);
+    }
+}
+
+/// What may be asked of the task that holds a lease.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Answered when the lease ends: with an error of kind `lease-lost` unless it was given up.
+    Lost(Answer),
+    /// Renews it, and from now on for this long each time.
+    Extend(Duration, Answer),
+    /// Gives it up; false if it was not held any more.
+    Release(Answer),
+    /// Renews it once more and leaves it to run out.
+    Leave(Answer),
+    /// Runs a command that gives it up; false if it was not held any more.
+    Finish(Command, Answer),
+}
+
+impl Ask {
+    /// The answer of whoever asks for what is over.
+    fn refuse(self) {
+        match self {
+            Self::Lost(answer) | Self::Extend(_, answer) => answer.give(Err(lost("it is not held any more"))),
+            Self::Release(answer) | Self::Leave(answer) | Self::Finish(_, answer) => {
+                answer.give(Ok(Outcome::Bool(false)));
+            }
+        }
+    }
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(ErrorKind::LeaseLost, format!("the lease was lost: {why}"))
+}
+
+/// The leases of one store, and the waits for one, by the number that the face gave them.
+#[derive(Debug)]
+pub(super) struct Leases {
+    /// Makes the tokens of this store unlike those of any other.
+    instance: String,
+    asking: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self { instance: uuid::Uuid::new_v4().simple().to_string(), asking: Mutex::default() }
+    }
+}
+
+impl Leases {
+    /// The token of number `id`.
+    pub(super) fn token(&self, id: u64) -> String {
+        format!("{}-{id}", self.instance)
+    }
+
+    fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the task of lease `id`.
+    pub(super) fn ask(&self, id: u64, ask: Ask) {
+        let unheard = match self.asking().get(&id) {
+            Some(task) => task.send(ask).err().map(|unheard| unheard.0),
+            None => Some(ask),
+        };
+        if let Some(ask) = unheard {
+            ask.refuse();
+        }
+    }
+
+    /// Has a task keep `held`, which was asked for at `since`, for `length` each time.
+    pub(super) fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration) {
+        let (sender, asks) = mpsc::unbounded_channel();
+        self.asking().insert(id, sender);
+        // The task must not keep the store alive: when the store goes, it is asked for nothing any more.
+        let leases = Arc::downgrade(self);
+        let task = Task { held, confirmed: since, length, next: third(since, length), watching: Vec::new() };
+        lifecycle::spawn(async move {
+            let mut asks = asks;
+            task.run(&mut asks).await;
+            if let Some(leases) = leases.upgrade() {
+                leases.asking().remove(&id);
+            }
+            asks.close();
+            while let Ok(ask) = asks.try_recv() {
+                ask.refuse();
+            }
+        });
+    }
+}
+
+/// Why a lease is over.
+enum End {
+    GivenUp,
+    Lost(Error),
+}
+
+struct Task {
+    held: Held,
+    /// When the last renewal that the server confirmed was sent.
+    confirmed: Instant,
+    length: Duration,
+    /// When to renew next.
+    next: Instant,
+    watching: Vec<Answer>,
+}
+
+impl Task {
+    async fn run(mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
+        let closing = self.held.manager.closing();
+        let end = loop {
+            let ends = self.ends();
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => {
+                    break End::Lost(lost("the connection manager was disconnected, nobody renews it"));
+                }
+                () = sleep_until(ends.into()) => {
+                    break End::Lost(lost("it ran out before a renewal was confirmed"));
+                }
+                ask = asks.recv() => {
+                    let end = match ask {
+                        Some(ask) => self.answer(ask).await,
+                        None => {
+                            self.held.abandon();
+                            Some(End::GivenUp)
+                        }
+                    };
+                    if let Some(end) = end {
+                        break end;
+                    }
+                }
+                () = sleep_until(self.next.into()) => match self.renew(self.length).await {
+                    // The next attempt follows; only the end of the lease is final.
+                    Ok(()) | Err(Renewal::Unknown(_)) => {}
+                    Err(Renewal::Over(end)) => break end,
+                },
+            }
+        };
+        for answer in self.watching {
+            answer.give(match &end {
+                End::GivenUp => Ok(Outcome::Nothing),
+                End::Lost(error) => Err(error.clone()),
+            });
+        }
+    }
+
+    fn ends(&self) -> Instant {
+        later(self.confirmed, self.length)
+    }
+
+    /// Renews for `length`, and waits for the answer no longer than until the lease ends.
+    async fn renew(&mut self, length: Duration) -> Result<(), Renewal> {
+        let sent = Instant::now();
+        match timeout_at(self.ends().into(), self.held.renew(length)).await {
+            Ok(Ok(true)) => {
+                self.confirmed = sent;
+                self.length = length;
+                self.next = third(sent, length);
+                Ok(())
+            }
+            Ok(Ok(false)) => Err(Renewal::Over(End::Lost(lost("the server says that another one may hold it")))),
+            Ok(Err(error)) => {
+                self.next = Instant::now() + RETRY.min(length / 10);
+                Err(Renewal::Unknown(error))
+            }
+            Err(_) => Err(Renewal::Over(End::Lost(lost("it ran out before a renewal was confirmed")))),
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Option<End> {
+        match ask {
+            Ask::Lost(answer) => {
+                self.watching.push(answer);
+                None
+            }
+            Ask::Extend(length, answer) => match self.renew(length).await {
+                Ok(()) => {
+                    answer.give(Ok(Outcome::Nothing));
+                    None
+                }
+                Err(Renewal::Unknown(error)) => {
+                    answer.give(Err(error));
+                    None
+                }
+                Err(Renewal::Over(end)) => {
+                    if let End::Lost(error) = &end {
+                        answer.give(Err(error.clone()));
+                    }
+                    Some(end)
+                }
+            },
+            Ask::Release(answer) => {
+                answer.give(self.held.end().await.map(Outcome::Bool));
+                Some(End::GivenUp)
+            }
+            Ask::Leave(answer) => {
+                answer.give(self.held.renew(self.length).await.map(Outcome::Bool));
+                Some(End::GivenUp)
+            }
+            Ask::Finish(command, answer) => {
+                let outcome = match self.held.manager.call(command).await {
+                    Ok(reply) => decode::yes(&reply),
+                    Err(error) => {
+                        self.held.abandon();
+                        Err(error)
+                    }
+                };
+                answer.give(outcome.map(Outcome::Bool));
+                Some(End::GivenUp)
+            }
+        }
+    }
+}
+
+/// Why a renewal was not confirmed.
+enum Renewal {
+    Over(End),
+    /// It may have been made or not.
+    Unknown(Error),
+}
+
+fn third(since: Instant, length: Duration) -> Instant {
+    later(since, length / 3)
+}
+
+/// `since` and `length` later, or so late that nobody will see it.
+fn later(since: Instant, length: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    since + length.min(FAR)
+}
+
+pub(super) fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Argument: id. Gives a lease up; false if it was not held any more.
+pub(super) fn release(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    match Arguments::of("Lock.release", args).id(0) {
+        Ok(id) => kv.leases.ask(id, Ask::Release(answer)),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Argument: id. Answers when the lease ends.
+pub(super) fn watch(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    match Arguments::of("Lock.signal", args).id(0) {
+        Ok(id) => kv.leases.ask(id, Ask::Lost(answer)),
+        Err(error) => answer.give(Err(error)),
+    }
+}

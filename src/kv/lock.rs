@@ -1,0 +1,153 @@
+//! Locks with fencing tokens.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::Arguments;
+use super::lease::{Ask, Held, Holding, millis};
+use super::packed::Packed;
+use super::scripts::{self, operation};
+use super::{Kv, decode};
+use crate::backoff::Backoff;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// A shorter lease would be renewed more often than a loaded machine can promise.
+const LEAST_LEASE_MS: f64 = 100.0;
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// The delays between the attempts of one who waits.
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
+
+/// Arguments: id, key, leaseMs, waitMs. Gives the fencing token.
+pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("KVStore.lock", args);
+    kv.run(answer, |kv| {
+        let (id, key) = (args.id(0)?, args.key(1)?);
+        let lease = args.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
+        let wait = args.millis(3, "waitMs", 0.0)?.unwrap_or_default();
+        let held = Held {
+            manager: kv.manager.clone(),
+            holding: Holding::Lock,
+            key: kv.namespace.lock(key),
+            token: kv.leases.token(id),
+        };
+        let cancelled = kv.waits.begin(id);
+        Ok(async move {
+            let outcome = tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {
+                    // An attempt may be on its way to succeed; what follows it on the connection takes it back.
+                    held.abandon();
+                    Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
+                }
+                outcome = obtain(&held, lease, wait) => outcome,
+            };
+            kv.waits.end(id);
+            let (token, since) = outcome?;
+            kv.leases.keep(id, held, since, lease);
+            Ok(Outcome::Number(token as f64))
+        })
+    });
+}
+
+/// Tries until it has the lock or `wait` has passed. Gives the fencing token and when it was asked for.
+async fn obtain(held: &Held, lease: Duration, wait: Duration) -> Result<(i64, Instant)> {
+    let gives_up = Instant::now() + wait;
+    let mut attempt = 0;
+    loop {
+        let sent = Instant::now();
+        let (held_for, failure) = match take(held, lease).await {
+            Ok(Attempt::Taken(token)) => return Ok((token, sent)),
+            Ok(Attempt::HeldFor(time)) => (time, None),
+            // The script gives the same token the same answer, so asking again is safe.
+            Err(error) if error.retryable() => (Duration::MAX, Some(error)),
+            Err(error) => return Err(error),
+        };
+        let now = Instant::now();
+        if now >= gives_up {
+            return Err(match failure {
+                Some(error) => {
+                    held.abandon();
+                    error
+                }
+                None => Error::new(
+                    ErrorKind::Timeout,
+                    format!("KVStore.lock: held by another one for longer than waitMs, {} ms", wait.as_millis()),
+                )
+                .with_delivery(Delivery::Rejected),
+            });
+        }
+        let delay = BACKOFF.delay(attempt).min(held_for.max(BACKOFF.min)).min(gives_up - now);
+        attempt = attempt.saturating_add(1);
+        tokio::time::sleep(delay).await;
+    }
+}
+
+enum Attempt {
+    Taken(i64),
+    HeldFor(Duration),
+}
+
+async fn take(held: &Held, lease: Duration) -> Result<Attempt> {
+    let packed = Packed::sized(held.key.len() + 128)
+        .script(&scripts::LOCK, 1, 2)
+        .word(&held.key)
+        .word(held.token.as_bytes())
+        .number(millis(lease));
+    let reply = held.manager.call(packed.runs(*operation::LOCK, &scripts::LOCK)).await?;
+    let Reply::Array(parts) = reply else { return Err(decode::strange()) };
+    match parts[..] {
+        [Reply::Int(1), Reply::Int(token)] => Ok(Attempt::Taken(token)),
+        [Reply::Int(0), Reply::Int(ms)] => {
+            Ok(Attempt::HeldFor(Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
+        }
+        _ => Err(decode::strange()),
+    }
+}
+
+/// Argument: id. Ends the wait for a lock.
+pub(super) fn cancel(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    answer.give(Arguments::of("KVStore.lock", args).id(0).map(|id| {
+        kv.waits.cancel(id);
+        Outcome::Nothing
+    }));
+}
+
+/// Arguments: id, leaseMs.
+pub(super) fn extend(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Lock.extend", args);
+    let read =
+        || -> Result<_> { Ok((args.id(0)?, args.millis(1, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE))) };
+    match read() {
+        Ok((id, length)) => kv.leases.ask(id, Ask::Extend(length, answer)),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Who waits for a lock, by number.
+#[derive(Debug, Default)]
+pub(super) struct Waits(std::sync::Mutex<std::collections::HashMap<u64, CancellationToken>>);
+
+impl Waits {
+    fn begin(&self, id: u64) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.open().insert(id, token.clone());
+        token
+    }
+
+    fn end(&self, id: u64) {
+        self.open().remove(&id);
+    }
+
+    fn cancel(&self, id: u64) {
+        if let Some(token) = self.open().get(&id) {
+            token.cancel();
+        }
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<u64, CancellationToken>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

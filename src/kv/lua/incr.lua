@@ -1,0 +1,16 @@
+-- Adds to a counter; one that did not exist gets an expiry.
+--
+-- KEYS[1]  string   the counter
+-- ARGV[1]  integer  what to add
+-- ARGV[2]  ms       the expiry of a new counter
+--
+-- Returns the new value. A value that is no integer is the error of INCRBY, and nothing is changed.
+local key = KEYS[1]
+local by, ttl = ARGV[1], ARGV[2]
+
+local created = redis.call('EXISTS', key) == 0
+local value = redis.call('INCRBY', key, by)
+if created then
+  redis.call('PEXPIRE', key, ttl)
+end
+return value

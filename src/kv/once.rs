@@ -1,0 +1,56 @@
+//! `once`: a token where there is none, kept while the caller's function runs and for its time afterwards.
+//!
+//! While the function runs the token is renewed, so a function that takes longer than the time is not run twice. A process
+//! that dies in the middle leaves the token to run out.
+
+use std::time::{Duration, Instant};
+
+use super::arguments::Arguments;
+use super::lease::{Ask, Held, Holding};
+use super::packed::Packed;
+use super::scripts::{self, operation};
+use super::{Kv, decode};
+use crate::crossing::{Answer, Arg, Outcome};
+
+/// Arguments: id, key, ttlSec. Gives true to the one who runs its function.
+pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("once", args);
+    kv.run(answer, |kv| {
+        let (id, key, ttl) = (args.id(0)?, args.key(1)?, args.required_ttl(2)?);
+        let held = Held {
+            manager: kv.manager.clone(),
+            holding: Holding::Token,
+            key: kv.namespace.key(key),
+            token: kv.leases.token(id),
+        };
+        let packed = Packed::sized(held.key.len() + 128)
+            .script(&scripts::CLAIM, 1, 2)
+            .word(&held.key)
+            .word(held.token.as_bytes())
+            .number(ttl);
+        let command = packed.runs(*operation::ONCE, &scripts::CLAIM);
+        let sent = Instant::now();
+        // Accepted here and now, so that callers are served in their order.
+        let (sink, reply) = tokio::sync::oneshot::channel();
+        kv.manager.submit(command, crate::connection::Sink::Waiter(sink));
+        Ok(async move {
+            let reply = reply.await.map_err(|_| decode::strange())?;
+            let claimed = reply.and_then(|reply| decode::yes(&reply));
+            match claimed {
+                Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(ttl)),
+                Ok(false) => {}
+                // It may be claimed, and nobody will run the function.
+                Err(_) => held.abandon(),
+            }
+            claimed.map(Outcome::Bool)
+        })
+    });
+}
+
+/// Argument: id. The function has succeeded: the token's time begins.
+pub(super) fn done(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    match Arguments::of("once", args).id(0) {
+        Ok(id) => kv.leases.ask(id, Ask::Leave(answer)),
+        Err(error) => answer.give(Err(error)),
+    }
+}
