@@ -16,8 +16,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::cluster;
 use super::link::Stream;
 use super::request::Request;
+use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 use crate::telemetry::Metrics;
@@ -27,6 +29,7 @@ const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 const READ_CHUNK: usize = 64 * 1024;
 /// Reads in a row before other work of the thread gets a turn.
 const READS_PER_TURN: usize = 16;
+const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
 const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
 
 enum Expected {
@@ -41,6 +44,8 @@ pub(super) enum Demand {
     Later(Request),
     /// The server became a replica: try again on a new connection.
     Renew(Request),
+    /// A node of a cluster says that it is not for it to do, or not now; this is what it said.
+    Elsewhere(Request, Bytes),
 }
 
 /// The requests of a connection that ended.
@@ -49,6 +54,30 @@ pub(super) struct Leftovers {
     pub(super) unsent: Vec<Request>,
     /// Written at least in part.
     pub(super) unanswered: Vec<Request>,
+}
+
+impl Leftovers {
+    /// What is certainly or harmlessly repeatable; the rest is answered now: nobody knows whether it was executed.
+    pub(super) fn repeatable(self, lost: &Error, metrics: &Metrics, now: Instant) -> Vec<Request> {
+        let mut again = self.unsent;
+        batch(|| {
+            for request in self.unanswered {
+                if request.command.safe {
+                    metrics.resent_commands.add(1);
+                    again.push(request);
+                } else {
+                    let unknown = Error::new(
+                        ErrorKind::Connection,
+                        "the connection was lost before the answer came: it may have been executed",
+                    )
+                    .with_delivery(Delivery::MaybeExecuted)
+                    .caused_by(lost.clone());
+                    request.settle(Err(unknown), now);
+                }
+            }
+        });
+        again
+    }
 }
 
 pub(super) struct Pipeline {
@@ -68,6 +97,8 @@ pub(super) struct Pipeline {
     heard: Instant,
     asked: bool,
     demands: Vec<Demand>,
+    /// To a node of a cluster: what it refuses may be for another.
+    in_cluster: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -89,8 +120,15 @@ impl Pipeline {
             heard: now,
             asked: false,
             demands: Vec::new(),
+            in_cluster: false,
             metrics,
         }
+    }
+
+    /// The same, to a node of a cluster.
+    pub(super) fn in_cluster(mut self) -> Self {
+        self.in_cluster = true;
+        self
     }
 
     /// May a further request be appended now?
@@ -114,6 +152,9 @@ impl Pipeline {
     pub(super) fn append(&mut self, mut request: Request) {
         self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
         self.newest = Some(request.accepted);
+        if request.asking {
+            self.append_ours(&ASKING);
+        }
         request.position = self.appended;
         request.partial.clear();
         self.write(&request.command.payload);
@@ -225,7 +266,10 @@ impl Pipeline {
                 self.expected.push_front(Expected::Request(request));
                 return Ok(());
             }
-            Reply::Array(std::mem::take(&mut request.partial))
+            match self.in_cluster.then(|| refused_transaction(&request.partial)).flatten() {
+                Some(line) => Reply::Error(line),
+                None => Reply::Array(std::mem::take(&mut request.partial)),
+            }
         } else {
             reply
         };
@@ -253,6 +297,9 @@ impl Pipeline {
                 self.metrics.resent_commands.add(1);
                 self.append_ours(&load);
                 self.append(request);
+            }
+            (code, _) if self.in_cluster && cluster::is_elsewhere(code) => {
+                self.demands.push(Demand::Elsewhere(request, line));
             }
             (b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN", _) => self.demands.push(Demand::Later(request)),
             (b"READONLY", _) if !request.renewed => {
@@ -327,7 +374,7 @@ impl Pipeline {
             }
         }
         for demand in std::mem::take(&mut self.demands) {
-            let (Demand::Later(request) | Demand::Renew(request)) = demand;
+            let (Demand::Later(request) | Demand::Renew(request) | Demand::Elsewhere(request, _)) = demand;
             left.unsent.push(request);
         }
         left.unsent.sort_by_key(|request| request.accepted);
@@ -344,6 +391,18 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.metrics.connections.add(-1);
     }
+}
+
+/// What kept a whole transaction from being executed, if another node, or another time, may do it: refused at its
+/// `EXEC`, or before, which `EXEC` answers with an error too.
+fn refused_transaction(replies: &[Reply]) -> Option<Bytes> {
+    let Some(Reply::Error(_)) = replies.last() else { return None };
+    replies.iter().find_map(|reply| match reply {
+        Reply::Error(line) if cluster::is_elsewhere(line.split(|b| *b == b' ').next().unwrap_or_default()) => {
+            Some(line.clone())
+        }
+        _ => None,
+    })
 }
 
 fn lost(why: &str) -> Error {

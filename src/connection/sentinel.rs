@@ -6,10 +6,9 @@
 //! connection or a `READONLY` leads to an attempt.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::time::timeout;
-
+use super::candidates::{Failures, share, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
@@ -29,10 +28,7 @@ struct Pass {
     answered: usize,
     /// Masters that were named and could not be used.
     tried: Vec<Address>,
-    /// The latest failure, caused by the one before, and so on.
-    failures: Option<Error>,
-    /// The first failure that no waiting mends: refused credentials, no TLS.
-    final_failure: Option<Error>,
+    failures: Failures,
 }
 
 impl Sentinels {
@@ -80,7 +76,7 @@ impl Sentinels {
             Ok(address) => address,
             Err(error) => {
                 pass.answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
-                pass.failed(error.with_message(|message| format!("sentinel {sentinel}: {message}")));
+                pass.failures.add(error.with_message(|message| format!("sentinel {sentinel}: {message}")));
                 return None;
             }
         };
@@ -92,7 +88,7 @@ impl Sentinels {
             Ok(greeted) => Some(greeted),
             Err(error) => {
                 pass.tried.push(address);
-                pass.failed(error);
+                pass.failures.add(error);
                 None
             }
         }
@@ -130,35 +126,15 @@ impl Sentinels {
     }
 
     fn failure(&self, asked: usize, pass: Pass) -> Error {
-        if let Some(error) = pass.final_failure {
-            return error;
-        }
         let sentinels = if asked == 1 { "the 1 sentinel".to_owned() } else { format!("the {asked} sentinels") };
-        let message = if pass.answered == 0 {
+        pass.failures.summary(if pass.answered == 0 {
             format!("none of {sentinels} that were asked answered")
         } else {
             format!(
                 "{} of {sentinels} that were asked answered, but none named a usable master {:?}",
                 pass.answered, self.master
             )
-        };
-        let error = Error::new(ErrorKind::Connection, message);
-        match pass.failures {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
-    }
-}
-
-impl Pass {
-    fn failed(&mut self, error: Error) {
-        if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
-            self.final_failure.get_or_insert_with(|| error.clone());
-        }
-        self.failures = Some(match self.failures.take() {
-            Some(earlier) => error.caused_by(earlier),
-            None => error,
-        });
+        })
     }
 }
 
@@ -194,20 +170,6 @@ fn text(reply: &Reply) -> Option<String> {
     }
 }
 
-fn share(deadline: Instant, parts: usize) -> Duration {
-    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
-    deadline.saturating_duration_since(Instant::now()) / parts
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            ErrorKind::Timeout,
-            format!("no answer within its share of connectTimeoutMs, {} ms", limit.as_millis()),
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,20 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_how_many_were_asked_and_keeps_every_cause() {
-        let mut pass = Pass::default();
-        for n in 1..=3 {
-            pass.failed(Error::new(ErrorKind::Connection, format!("failure {n}")));
-        }
-        let error = sentinels().failure(3, pass);
+    fn a_failure_names_how_many_were_asked() {
+        let error = sentinels().failure(3, Pass::default());
         assert_eq!(error.kind(), ErrorKind::Connection);
         assert_eq!(error.message(), "none of the 3 sentinels that were asked answered");
-        let mut chain = Vec::new();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            chain.push(error.to_string());
-            cause = error.source();
-        }
-        assert_eq!(chain, ["failure 3", "failure 2", "failure 1"]);
     }
 }

@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::Directory;
 use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
-use super::pipeline::Pipeline;
+use super::line::Line;
 use super::request::{Command, Request, Sink};
 use super::sentinel::Sentinels;
 use super::state::{self, State};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     interrupt: Mutex<CancellationToken>,
     /// Where there are sentinels: what is known of them.
     pub(super) sentinels: Option<Sentinels>,
+    /// Where there is a cluster: which node has which slot.
+    pub(super) directory: Directory,
 }
 
 /// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
@@ -45,7 +48,7 @@ pub(super) struct Shared {
 pub(super) struct Lane {
     /// Requests that were not given to a connection yet, oldest first.
     pub(super) queue: VecDeque<Request>,
-    pub(super) pipeline: Option<Pipeline>,
+    pub(super) pipeline: Option<Line>,
     /// The connection is to be replaced: nothing new goes on it.
     pub(super) renewing: bool,
 }
@@ -64,6 +67,7 @@ impl Shared {
             sentinels: Sentinels::of(&config.target),
             config,
             metrics: Arc::default(),
+            directory: Directory::default(),
             observer,
             state: AtomicU8::new(State::Idle as u8),
             inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),
