@@ -302,10 +302,11 @@ impl Actor {
     fn turn(&mut self, now: Instant, close_at: Option<Instant>) -> Turn {
         let (command_timeout, keep_alive) = (self.shared.config.command_timeout, self.shared.config.keep_alive);
         self.intake();
-        self.expire_queue(now);
         let shared = Arc::clone(&self.shared);
+        // Before the queue expires: what comes too late to be repeated was not sent again.
+        self.repeat_later(&mut shared.lane(), now);
+        self.expire_queue(now);
         let mut lane = shared.lane();
-        self.repeat_later(&mut lane, now);
         let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
             return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
         };

@@ -195,7 +195,9 @@ impl Nodes {
         })
     }
 
+    /// Follows every redirection that has come; gives what is to be repeated later.
     pub(in crate::connection) fn take_demands(&mut self) -> Vec<Demand> {
+        batch(|| self.follow_redirections(Instant::now()));
         std::mem::take(&mut self.demands)
     }
 
@@ -396,7 +398,6 @@ impl Nodes {
     ///
     /// `connection` when no node is up and none is being connected to.
     pub(in crate::connection) fn tend(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
-        batch(|| self.follow_redirections(now));
         let mut next = now + keep_alive;
         for at in 0..self.members.len() {
             let node = &mut self.members[at];
