@@ -194,6 +194,66 @@ async fn what_cannot_be_split_is_refused_by_the_server_and_scripts_and_transacti
 }
 
 #[tokio::test]
+async fn several_commands_in_one_request_go_each_their_own_way() {
+    let cluster = Cluster::start();
+    let manager = cluster.manager();
+    let keys: Vec<_> = (0..3).map(|at| cluster.key_at(at, "k")).collect();
+    run(&manager, &["RPUSH", &keys[1], "a list"]).await.unwrap();
+    let mut payload = Vec::new();
+    for key in &keys {
+        payload.extend(redis::cmd("INCR").arg(key).get_packed_command());
+    }
+    let several = Command {
+        payload: payload.into(),
+        replies: 3,
+        safe: false,
+        operation: Operation::named("several"),
+        script: None,
+    };
+    let Reply::Array(replies) = manager.call(several).await.unwrap() else { panic!() };
+    assert_eq!((&replies[0], &replies[2]), (&Reply::Int(1), &Reply::Int(1)));
+    assert!(matches!(&replies[1], Reply::Error(line) if line.starts_with(b"WRONGTYPE ")), "{replies:?}");
+    manager.disconnect().await;
+}
+
+#[tokio::test]
+async fn when_no_node_is_left_it_reconnects_until_one_is_back() {
+    let cluster = Cluster::start();
+    let manager = cluster.manager();
+    let key = cluster.key_at(2, "k");
+    run(&manager, &["SET", &key, "v"]).await.unwrap();
+    for node in &cluster.nodes {
+        node.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+    }
+    until_async("the loss is noticed", || async { manager.metrics().connection_errors.get() > 0 }).await;
+    assert_eq!(run(&manager, &["GET", &key]).await.unwrap(), bulk("v"));
+    assert_eq!(manager.state(), State::Ready);
+    manager.disconnect().await;
+    assert_eq!(manager.state(), State::Closed);
+    assert_eq!(run(&manager, &["GET", &key]).await.unwrap_err().kind(), ErrorKind::Closed);
+    manager.connect().await.unwrap();
+    assert_eq!(run(&manager, &["GET", &key]).await.unwrap(), bulk("v"));
+    manager.disconnect().await;
+}
+
+#[tokio::test]
+async fn a_frozen_master_holds_up_nobody_but_its_own_keys() {
+    let cluster = Cluster::start();
+    let manager = cluster.manager_with(r#","commandTimeoutMs":700,"keepAliveMs":10000"#);
+    let (frozen, fine) = (cluster.key_at(0, "k"), cluster.key_at(1, "k"));
+    run(&manager, &["MSET", &frozen, "v", &fine, "v"]).await.unwrap();
+    cluster.nodes[0].freeze();
+    let (waiting, key) = (manager.clone(), frozen.clone());
+    let waiting = tokio::spawn(async move { run(&waiting, &["INCR", &key]).await });
+    assert_eq!(run(&manager, &["GET", &fine]).await.unwrap(), bulk("v"));
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::MaybeExecuted));
+    cluster.nodes[0].thaw();
+    until_async("it is back", || async { run(&manager, &["GET", &frozen]).await.is_ok() }).await;
+    manager.disconnect().await;
+}
+
+#[tokio::test]
 async fn scripts_come_back_by_themselves_after_script_flush() {
     let cluster = Cluster::start();
     let manager = cluster.manager();

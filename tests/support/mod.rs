@@ -93,6 +93,19 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Stops the process as it is; its connections stay open.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Process::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// A question on a connection of its own, past everything under test.
     pub fn ask(&self, words: &[&str]) -> redis::Value {
         let value = self.try_ask(words).unwrap_or_else(|| panic!("{words:?} got no answer"));
