@@ -144,7 +144,7 @@ export declare function redisConfigFromEnv(env?: Environment): RedisConfig | nul
 export declare const REDIS_TEST_CONFIG: RedisConfig;
 /**
  * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
- * `REDIS_TEST_URL`, else a local one (`redis://127.0.0.1:6379`).
+ * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
  *
  * @param overrides Win over what this function chooses.
  */
@@ -166,6 +166,54 @@ export interface Endpoint {
 export interface CommandTrace extends Endpoint {
   command: string;
   args: readonly string[];
+}
+
+/** Locks with fencing tokens: who holds one, and how it is lost. */
+
+/** Options of {@link KVStore.lock}. */
+export interface LockOptions {
+  /**
+   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
+   * renewed every third of it. Default 30 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
+  signal?: AbortSignal;
+}
+/** A lock that is held. */
+export interface Lock {
+  /** The key it was taken by. */
+  readonly key: string;
+  /**
+   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
+   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
+   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
+   */
+  readonly token: number;
+  /**
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
+   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Renews the lease now, and from now on for `leaseMs` each time.
+   *
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
+   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
+   * (the lock is held on until its lease runs out).
+   */
+  extend(leaseMs?: number): Promise<void>;
+  /**
+   * Gives the lock back.
+   *
+   * @returns `false` if it was not held any more.
+   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
+   */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
@@ -332,6 +380,298 @@ export declare class RedisConnectionManager {
   /** The same as {@link disconnect}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * `KVStore.update`: read, change, compare-and-set, again when somebody else was faster.
+ *
+ * Updates of one key that this process makes at the same time become one: their changes are applied one after another to the value
+ * that was read, and what comes of them is written at once. They never compete with each other, only with other processes.
+ */
+
+/** Options of {@link KVStore.update}. */
+export interface UpdateOptions {
+  /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
+  ttlSec?: number;
+  /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
+  maxAttempts?: number;
+}
+
+/** The KV store: values by key. */
+
+/** Options of a {@link KVStore}. Unknown names are refused. */
+export interface KVStoreOptions {
+  /**
+   * A prefix of every key of this store, inside the manager's namespace; a colon follows each of the two. At most 512 bytes without
+   * control characters, not beginning with `~`. Default: none.
+   */
+  namespace?: string;
+}
+/** Options of {@link KVStore.scan}. */
+export interface ScanOptions {
+  /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
+  match?: string;
+}
+/** Options of {@link KVStore.getOrSet}. */
+export interface GetOrSetOptions {
+  /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
+  ttlSec: number;
+  /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
+  staleSec?: number;
+  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. */
+  waitMs?: number;
+}
+/**
+ * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
+ * manager's namespace, the store's and `key`, one after another (without a namespace, `foo` is key `foo`).
+ *
+ * Of every method:
+ *
+ * - A key is a string of 1 byte to 1 MiB. `~` at its begin or after a colon is refused: such keys are this package's own.
+ * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
+ *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
+ *   out (`null` in an array), `NaN` and infinities become `null`.
+ * - Stored text that is not JSON comes back as the string it is. Stored bytes that are not UTF-8 are refused with kind `serialization`:
+ *   see {@link getBuffer}.
+ * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
+ * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
+ *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ */
+export declare class KVStore {
+  /**
+   * Opens nothing: any number of stores may be on one manager, and need no closing.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: RedisConnectionManager, options?: KVStoreOptions);
+  /** The value of `key`, or `null` if there is none. */
+  get<T = unknown>(key: string): Promise<T | null>;
+  /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
+  set<T>(key: string, value: T, ttlSec?: number): Promise<void>;
+  /** Sets a value if there is none. Atomic. `false`: there was one, and nothing was changed. */
+  setIfAbsent<T>(key: string, value: T, ttlSec?: number): Promise<boolean>;
+  /** The bytes of `key` as they are stored, or `null` if there is none. */
+  getBuffer(key: string): Promise<Buffer | null>;
+  /** Stores bytes as they are, and their expiry. Read them with {@link getBuffer}. */
+  setBuffer(key: string, value: Uint8Array, ttlSec?: number): Promise<void>;
+  /** Deletes keys; gives how many there were. Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  /** Is there a value, of whatever type? */
+  has(key: string): Promise<boolean>;
+  /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
+  mget<T = unknown>(keys: string[]): Promise<(T | null)[]>;
+  /**
+   * Sets any number of values, all or none. Of a key that comes twice the last value counts.
+   *
+   * @param entries A record, a `Map`, or any iterable of pairs of key and value.
+   * @param ttlSec For all of them; without it they have no expiry.
+   */
+  mset(entries: Record<string, unknown> | Iterable<[string, unknown]>, ttlSec?: number): Promise<void>;
+  /**
+   * Adds to a counter, which begins at 0. Atomic.
+   *
+   * @param by A whole number, of either sign. Default 1.
+   * @param ttlSec The expiry of a counter that this call creates; one that exists keeps its own.
+   * @returns The new value.
+   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored then); `server` for a value that is
+   * no whole number or would leave 64 bits (nothing is changed then).
+   */
+  incr(key: string, by?: number, ttlSec?: number): Promise<number>;
+  /** Subtracts from a counter: {@link incr} the other way. */
+  decr(key: string, by?: number): Promise<number>;
+  /**
+   * Sets `next` if the value is `expected`. Atomic.
+   *
+   * Values are compared as JSON: the order of an object's names does not matter, nor does how another program wrote it (to a depth of
+   * 127; deeper ones are compared as text).
+   *
+   * @param expected `null`: only if there is no value. (A stored `null` is a value; change it with {@link update}.)
+   * @param ttlSec The new expiry; without it the present one is kept.
+   * @returns `false` if the value is another one: nothing was changed.
+   */
+  cas<T>(key: string, expected: T | null, next: T, ttlSec?: number): Promise<boolean>;
+  /**
+   * Changes a value by a function of it. Nothing is lost between concurrent updates: what is written is `change` of exactly the value
+   * it replaces.
+   *
+   * Concurrent updates of one key by one process are made together, in the order of the calls; with other processes they compete, each
+   * attempt after a longer random delay (up to 100 ms).
+   *
+   * @param change Given the present value, or `null`; returns the next one, or `null` to delete the key. It may be called several
+   * times, so it must do nothing else, and returns at once: a promise is refused.
+   * @returns The new value.
+   * @throws What `change` throws: nothing is changed by it then. RedisError of kind `timeout`, delivery `rejected`, when
+   * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
+   */
+  update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null>;
+  /** The value of `key`, which is deleted. Atomic. Needs Redis 6.2. */
+  getDel<T = unknown>(key: string): Promise<T | null>;
+  /** Sets a value and its expiry, as {@link set}, and gives the one before. Atomic. Needs Redis 6.2. */
+  getSet<T>(key: string, value: T, ttlSec?: number): Promise<T | null>;
+  /** Seconds until `key` expires, with fractions; `Infinity` without an expiry; `null` if there is no such key. */
+  ttl(key: string): Promise<number | null>;
+  /** Sets the expiry of `key`. `false`: there is no such key. */
+  expire(key: string, ttlSec: number): Promise<boolean>;
+  /** Takes the expiry of `key` away. `false`: there is no such key, or it had none. */
+  persist(key: string): Promise<boolean>;
+  /**
+   * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
+   *
+   * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
+   * twice. This package's own keys (`~`) and keys that are not UTF-8 are left out.
+   */
+  scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
+  /**
+   * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
+   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay.
+   *
+   * @returns How many keys there were, locks not counted.
+   * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
+   */
+  clear(): Promise<number>;
+  /**
+   * Puts a value in front of a list and cuts the list to its `limit` newest. Atomic.
+   *
+   * @param limit A whole number from 1.
+   * @param ttlSec The list's new expiry; without it the present one is kept.
+   * @returns How many the list has now.
+   */
+  lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number>;
+  /** The newest values of a list, newest first; none if there is no such key. `limit` is a whole number from 1. */
+  getRecent<T = unknown>(key: string, limit: number): Promise<T[]>;
+  /** As {@link get}, counted as a hit or a miss in the manager's metrics. */
+  cacheGet<T = unknown>(key: string): Promise<T | null>;
+  /** As {@link set}, under a name of its own in the manager's metrics. */
+  cacheSet<T>(key: string, value: T, ttlSec?: number): Promise<void>;
+  /**
+   * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
+   *
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value (up to `waitMs`). The right to load
+   * is a lease of 3 s that is renewed from Rust while `load` runs, so a process that dies is succeeded within that time and a slow
+   * `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller loads a new one in the
+   * background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what `load` threw), and the
+   * next caller tries again. So is a value that was loaded and could not be stored.
+   *
+   * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
+   *
+   * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
+   * another process loads for longer than `waitMs`; `serialization` for a value that JSON cannot express.
+   */
+  getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T>;
+  /**
+   * Takes a lock that nobody else holds: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not
+   * lose it. It is lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or
+   * when the manager is disconnected: then `lock.signal` is aborted. Time on the server is the server's; this process counts its lease
+   * by its own monotonic clock, from before each renewal was sent, so it never takes itself for the holder longer than the server does.
+   *
+   * A lock is not reentrant, and it is no queue: who waits tries again after random delays of up to 200 ms. Holding one does not keep
+   * the process alive. Give it back with `await using` or `release()` before `disconnect()`; otherwise it runs out.
+   *
+   * @param key Names the lock; it has nothing to do with a value under the same key.
+   * @throws RedisError of kind `timeout`, delivery `rejected`, if another one holds it for longer than `waitMs`; `cancelled` when
+   * `options.signal` was aborted.
+   */
+  lock(key: string, options?: LockOptions): Promise<Lock>;
+}
+/** A {@link KVStore} on `base`. */
+export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
+
+/** Doing a thing once, however many ask for it. */
+
+/**
+ * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
+ * processes, exactly one runs it; the others get `null` at once.
+ *
+ * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
+ * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
+ * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
+ *
+ * @param key As for every method of the store.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
+ * server was away is still a success: the key is free `ttlSec` after the last renewal then.
+ * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
+ */
+export declare function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null>;
+/**
+ * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
+ * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
+ *
+ * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
+ *
+ * @param eventId Not empty, at most 1 MiB.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @throws RedisError of kind `config`, `connection`, `timeout`, …
+ */
+export declare function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean>;
+
+/** A test's control of an embedded engine. */
+/**
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, what it did is visible. All throw a
+ * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ */
+export interface MemoryControl {
+  /** Moves the engine's clock forward by `ms` milliseconds: keys expire and waits time out before this returns. */
+  advance(ms: number): void;
+  /** Stops the engine from reading and executing anything, as a frozen server would. */
+  pause(): void;
+  /** Lets a paused engine go on with what has been sent meanwhile. */
+  resume(): void;
+  /** Executes the next `n` commands, loses their replies and cuts their connections. */
+  dropReplies(n: number): void;
+  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  killClients(): void;
+  /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
+  latency(ms: number): void;
+  /** Refuses writes with `READONLY`, as a replica after a failover does. */
+  readonly(on: boolean): void;
+  /** Deletes every key of every database. */
+  flush(): void;
+  /** Bounds the estimated memory in bytes, beyond which writes get Redis' `OOM` error; 0 takes the bound away. */
+  maxMemory(bytes: number): void;
+  /** Every key, ordered by database and name; `ttl` in milliseconds. */
+  dump(): MemoryEntry[];
+}
+/** A key of an embedded engine. */
+export interface MemoryEntry {
+  db: number;
+  key: string;
+  type: string;
+  ttl: number | null;
+  value: unknown;
+}
+/** Control of the engine behind `memory://name`, for tests. */
+export declare function memoryControl(name: string): MemoryControl;
+
+/** Trying again, with growing delays. */
+/** Options of {@link retry}. */
+export interface RetryOptions {
+  /** Attempts in all, the first included: a whole number from 1. Default 3. */
+  maxAttempts?: number;
+  /** Milliseconds before the second attempt, from 0. Default 100. */
+  minDelayMs?: number;
+  /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
+  maxDelayMs?: number;
+  /** By what each delay grows over the one before, from 1 to 100. Default 2. */
+  factor?: number;
+  /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
+  jitter?: boolean;
+  /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
+  shouldRetry?: (error: unknown) => boolean;
+  /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
+  signal?: AbortSignal;
+}
+/**
+ * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
+ *
+ * It asks nothing about what `fn` may have done already: a `RedisError` whose `delivery` is `maybe-executed` is tried again too, so
+ * give it what may be done twice, or say no in `shouldRetry`.
+ *
+ * @param fn Given the number of the attempt, from 1.
+ * @returns What `fn` gives.
+ * @throws The error of the last attempt, as it is; RedisError of kind `cancelled` when `signal` was aborted before or between attempts;
+ * `config` for a bad option.
+ */
+export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
 
 /** Ready-made sets of connections. */
 

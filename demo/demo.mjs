@@ -1,25 +1,71 @@
-/** A first look: connect, a few commands, what the connection says about itself. */
-import { makeRedisSuite } from 'redis-backplane';
+/** A team's everyday use of Redis, in a few seconds. On `memory://demo`, or on the server of REDIS_URL. */
+import { createTestRedisConfig, deduplicateEvent, KVStore, memoryControl, once, RedisConnectionManager, RedisError } from 'redis-backplane';
 
-const { base: redis, disconnect } = await makeRedisSuite(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379');
-const { server, latencyMs } = await redis.health();
-console.log(`connected to ${server?.kind} ${server?.version}, ${latencyMs?.toFixed(2)} ms away`);
+const url = process.env.REDIS_URL ?? 'memory://demo';
+const show = (what, value) => console.log(`  ${what.padEnd(58)} ${JSON.stringify(value)}`);
+const chapter = (title) => console.log(`\n${title}`);
 
-await redis.command('SET', 'demo:greeting', 'hello', 'PX', 10_000);
-console.log('GET      ', await redis.command('GET', 'demo:greeting'));
-console.log(
-  'MULTI    ',
-  await redis.transaction([
-    ['INCR', 'demo:n'],
-    ['INCR', 'demo:n'],
-  ]),
+chapter(`Connect to ${url.startsWith('memory:') ? url : 'the server of REDIS_URL'}`);
+const { namespace } = createTestRedisConfig();
+const redis = new RedisConnectionManager({ url, namespace });
+await Promise.all([redis.connect(), redis.connect(), redis.connect()]);
+const { server } = await redis.health();
+show('three connect() at once share one attempt', redis.state);
+show('who answers', server);
+show('round trip in ms', Number((await redis.ping()).toFixed(3)));
+
+chapter('A KV store');
+const kv = new KVStore(redis, { namespace: 'shop' });
+await kv.set('cart:7', { items: ['tea'], total: 4 }, 60);
+show('get', await kv.get('cart:7'));
+show('cas with what is there', await kv.cas('cart:7', { items: ['tea'], total: 4 }, { items: ['tea', 'cup'], total: 9 }));
+show('cas with what was there', await kv.cas('cart:7', { items: ['tea'], total: 4 }, { items: [], total: 0 }));
+await Promise.all(Array.from({ length: 20 }, () => kv.update('visits', (n) => (n ?? 0) + 1, { maxAttempts: 100 })));
+show('20 concurrent update() lose nothing', await kv.get('visits'));
+
+chapter('Once, whoever calls');
+const charge = (caller) => once(kv, 'charge:7', async () => `charged by ${caller}`, 60);
+show('two callers race: one runs, the other gets null', await Promise.all([charge('A'), charge('B')]));
+show('an event comes twice', [await deduplicateEvent(kv, 'evt-1', 60), await deduplicateEvent(kv, 'evt-1', 60)]);
+
+chapter('A lock with a fencing token');
+const first = await kv.lock('invoice-run', { leaseMs: 5_000 });
+const refused = await kv.lock('invoice-run').then(
+  () => 'taken twice',
+  (error) => (error instanceof RedisError ? error.redisErrorKind : 'another error'),
 );
-console.log('script   ', await redis.script('return ARGV[1] * 2', [], [21]));
+show('a second caller meanwhile', refused);
+await first.release();
+const second = await kv.lock('invoice-run');
+show('the next holder has a greater token', second.token > first.token);
+await second.release();
 
+chapter('A cache with one loader');
+let loads = 0;
+const load = async () => {
+  loads += 1;
+  return { rate: 1.08 };
+};
+await Promise.all(Array.from({ length: 100 }, () => kv.getOrSet('rate:eur', load, { ttlSec: 30, staleSec: 30 })));
+show('100 concurrent getOrSet ran the loader', `${loads} time(s)`);
+
+chapter('Speed and numbers');
 const started = performance.now();
-await Promise.all(Array.from({ length: 10_000 }, () => redis.command('INCR', 'demo:n')));
-console.log(`10 000 INCR at once: ${(performance.now() - started).toFixed(0)} ms`);
+await Promise.all(Array.from({ length: 10_000 }, (_, n) => kv.set(`bulk:${n}`, { n }, 60)));
+show('10 000 set() in ms', Math.round(performance.now() - started));
+if (url.startsWith('memory:')) {
+  memoryControl('demo').advance(61_000);
+  show('a minute later (the clock is moved), bulk:1 is', await kv.get('bulk:1'));
+}
+const metrics = redis.metrics();
+show('cache hits and misses', [metrics.redis_cache_hit_total, metrics.redis_cache_miss_total]);
+show('errors of connections', metrics.redis_connection_errors_total);
 
-await redis.command('DEL', 'demo:greeting', 'demo:n');
-await disconnect();
-console.log('disconnected; nothing keeps this process alive');
+chapter('Errors say what happened and whether it is safe to go on');
+await kv.set('text', 'not a list');
+await redis.command('LPUSH', `${namespace}:shop:text`, 'x').catch((error) => {
+  show(`${error.name} ${error.code}`, { kind: error.redisErrorKind, serverCode: error.serverCode, delivery: error.delivery });
+});
+await kv.clear();
+await redis.disconnect();
+console.log('\nDone. Nothing keeps this process alive.');

@@ -1,7 +1,7 @@
 //! Every Redis key and channel this crate uses, and nowhere else is one spelled.
 //!
-//! A namespace is a prefix that ends in `:`. A user's key follows it as it is; a key of ours begins with `~`, which a
-//! user's own key is refused to begin with, so the two never meet.
+//! A namespace is a prefix that ends in `:`. A user's key follows it as it is; a key of ours begins with `~`. No part of
+//! a user's key between colons may, so the two never meet, in this namespace or in one inside of it ([`is_ours`]).
 //! Keys that one script touches together share a hash tag, so every script works on a Cluster.
 //!
 //! | key | Redis type | what |
@@ -10,8 +10,16 @@
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 
 use bytes::{Bytes, BytesMut};
+
+/// The channel on which connection `client` of the server is given signs of life; `random` keeps apart the servers that
+/// a replicated message reaches.
+#[must_use]
+pub fn liveness_channel(client: i64, random: u64) -> Bytes {
+    Bytes::from(format!("~alive:{client}:{random:x}"))
+}
 
 /// A prefix of keys and channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +69,7 @@ impl Namespace {
     /// The user's key inside `full`, if it is of this namespace and no key of ours.
     #[must_use]
     pub fn strip<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
-        full.strip_prefix(&self.0[..]).filter(|key| !key.starts_with(b"~"))
+        full.strip_prefix(&self.0[..]).filter(|key| !is_ours(key))
     }
 
     /// The hash of the lock named `key`.
@@ -90,11 +98,12 @@ impl Namespace {
         self.with(&[b"seen:", event_id])
     }
 
-    /// Is `full` a key that the KV store keeps in this namespace for itself?
+    /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
     #[must_use]
     pub fn is_of_kv(&self, full: &[u8]) -> bool {
         full.strip_prefix(&self.0[..])
-            .is_some_and(|key| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| key.starts_with(own)))
+            .and_then(own_part)
+            .is_some_and(|part| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| part.starts_with(own)))
     }
 
     /// A glob pattern for every key of this namespace, ours included.
@@ -120,9 +129,25 @@ impl Namespace {
     fn with(&self, parts: &[&[u8]]) -> Bytes {
         let mut key = BytesMut::with_capacity(self.0.len() + parts.iter().map(|part| part.len()).sum::<usize>());
         key.extend_from_slice(&self.0);
-        parts.iter().for_each(|part| key.extend_from_slice(part));
+        for part in parts {
+            key.extend_from_slice(part);
+        }
         key.freeze()
     }
+}
+
+/// Does a part of `key` between colons begin with `~`?
+#[must_use]
+pub fn is_ours(key: &[u8]) -> bool {
+    own_part(key).is_some()
+}
+
+/// From the first part of `key` that begins with `~`.
+fn own_part(key: &[u8]) -> Option<&[u8]> {
+    if key.starts_with(b"~") {
+        return Some(key);
+    }
+    key.windows(2).position(|pair| pair == b":~").map(|at| &key[at + 1..])
 }
 
 /// What Redis hashes of a key: what stands in the first braces, else all of it.
@@ -167,6 +192,8 @@ mod tests {
         assert_eq!(namespace.strip(b"app:x"), None);
         assert_eq!(namespace.strip(&namespace.lock(b"x")), None);
         assert!(namespace.is_of_kv(&namespace.lock(b"x")) && namespace.is_of_kv(&namespace.loader(b"{x}")));
+        let inner = namespace.containing(&Namespace::NONE.join("inner"));
+        assert!(namespace.is_of_kv(&inner.lock(b"x")) && namespace.strip(&inner.lock(b"x")).is_none());
         assert!(!namespace.is_of_kv(b"app:kv:x") && !namespace.is_of_kv(b"app:kv:~else:x"));
     }
 }

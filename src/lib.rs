@@ -7,7 +7,7 @@
 //!    │
 //!  kv            features: what users ask for, in terms of commands and scripts
 //!    │
-//!  connection    the only folder that opens a stream
+//!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
 //!    │
 //!  keys  backoff  lifecycle  telemetry  options  resp  crossing   leaves: know nothing of each other
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
@@ -27,6 +27,7 @@
 pub mod backoff;
 pub mod connection;
 pub mod crossing;
+pub mod embedded;
 pub mod error;
 pub mod keys;
 pub mod kv;

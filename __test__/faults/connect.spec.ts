@@ -34,8 +34,7 @@ describe('a server that is not there at the start', () => {
     await server.stop();
     const manager = rig.manager(server.url);
     const outcomes = await settledAll(Array.from({ length: 20 }, () => manager.command('INCR', 'n')));
-    for (const { error } of outcomes)
-      expect([error?.redisErrorKind, error?.delivery]).toEqual(['connection', 'not-sent']);
+    for (const { error } of outcomes) expect([error?.redisErrorKind, error?.delivery]).toEqual(['connection', 'not-sent']);
     expect(manager.state).toBe('failed');
     await server.restart();
     expect(await manager.command('INCR', 'n')).toBe(1);

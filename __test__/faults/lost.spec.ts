@@ -63,9 +63,7 @@ describe('a server killed with -9 while commands are in flight', () => {
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 400, reconnect: FAST });
     await manager.connect();
     await server.kill9();
-    const outcomes = await settledAll(
-      Array.from({ length: 100 }, (_, i) => manager.command(i % 2 ? 'INCR' : 'GET', 'n')),
-    );
+    const outcomes = await settledAll(Array.from({ length: 100 }, (_, i) => manager.command(i % 2 ? 'INCR' : 'GET', 'n')));
     for (const { error } of outcomes) {
       if (error?.redisErrorKind === 'connection') expect(error.delivery).toBe('maybe-executed');
       else expect([error?.redisErrorKind, error?.delivery]).toEqual(['timeout', 'not-sent']);
@@ -273,9 +271,7 @@ describe('a black hole', () => {
         await manager.command('PING');
         const begin = performance.now();
         proxy.set({ [way]: { blackHole: true } });
-        const waiting = busy
-          ? settledAll([manager.command<number>('INCR', 'n'), manager.command('GET', 'other')])
-          : undefined;
+        const waiting = busy ? settledAll([manager.command<number>('INCR', 'n'), manager.command('GET', 'other')]) : undefined;
         await reaches(manager, 'reconnecting');
         expect(performance.now() - begin).toBeLessThan(2 * KEEP_ALIVE_MS + SLACK_MS);
         expect(events.errors[0]?.message).toContain('silent');

@@ -6,7 +6,7 @@ import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
 
 /** Whether `memory://` is built into the addon. */
-export const EMBEDDED_AVAILABLE: boolean = false;
+export const EMBEDDED_AVAILABLE: boolean = true;
 
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
@@ -40,8 +40,10 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
         if (kind === 'redis-server') server = await RedisServer.start();
       });
       afterAll(() => server?.[Symbol.asyncDispose]());
-      beforeEach(() => {
+      beforeEach(async () => {
         namespace = `test-${randomUUID().slice(0, 8)}`;
+        // What the test before left in its own namespace is none of this one's.
+        await server?.cli('FLUSHALL');
       });
       checkLeaks({ server: () => server, keyPrefix: () => namespace });
       // Registered last, so it runs before the leak checks.

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { installHint } from '../../scripts/install-hints.mjs';
 import { type Certificates, certificates } from './certificates.ts';
@@ -99,8 +99,9 @@ export class RedisServer implements AsyncDisposable {
 
   /** The tail of the server's log. */
   get log(): string {
-    const file = join(this.dir, 'log');
-    return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(-15).join('\n') : '';
+    // What is wrong with its configuration a server says before it opens its log.
+    const files = ['output', 'log'].map((name) => join(this.dir, name)).filter((file) => existsSync(file));
+    return files.flatMap((file) => readFileSync(file, 'utf8').split('\n').slice(-15)).join('\n');
   }
 
   /** Kills the server: no farewell to clients, nothing saved unless `durable`. Resolves when it is gone. */
@@ -232,7 +233,9 @@ export class RedisServer implements AsyncDisposable {
     const file = join(this.dir, 'redis.conf');
     // A sentinel and a cluster node keep their state in their own files: written once, theirs after that.
     if (!existsSync(file)) writeFileSync(file, this.#configuration());
-    const child = spawn('redis-server', [file, ...(this.#options.sentinel ? ['--sentinel'] : [])], { stdio: 'ignore' });
+    const output = openSync(join(this.dir, 'output'), 'a');
+    const child = spawn('redis-server', [file, ...(this.#options.sentinel ? ['--sentinel'] : [])], { stdio: ['ignore', output, output] });
+    closeSync(output);
     child.unref();
     let failure: Error | undefined;
     this.#process = child;

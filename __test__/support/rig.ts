@@ -84,8 +84,7 @@ export async function failureOf(promise: PromiseLike<unknown>, ms = PATIENCE_MS)
     ),
     'a rejection',
   );
-  if (!('error' in outcome))
-    throw new Error(`expected a rejection, got ${JSON.stringify(outcome.value)?.slice(0, 200)}`);
+  if (!('error' in outcome)) throw new Error(`expected a rejection, got ${JSON.stringify(outcome.value)?.slice(0, 200)}`);
   expect(outcome.error).toBeInstanceOf(RedisError);
   return outcome.error as RedisError;
 }

@@ -20,7 +20,7 @@ use super::request::Request;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
 use super::target::Target;
-use super::{cluster, handshake, link};
+use super::{cluster, handshake, link, probe};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
@@ -133,6 +133,7 @@ impl Actor {
     /// From the first attempt until it gives up (`None`) or is stopped.
     async fn live(&mut self) -> Option<Stop> {
         let mut attempt = 0;
+        let mut failures: u32 = 0;
         let mut was_up = false;
         loop {
             let connected = match self.attempt().await {
@@ -142,6 +143,7 @@ impl Actor {
             match connected {
                 Ok((server, line)) => {
                     was_up = true;
+                    failures = 0;
                     let since = Instant::now();
                     self.up(server);
                     match self.serve(line).await {
@@ -158,12 +160,13 @@ impl Actor {
                 }
                 Err(error) => {
                     self.shared.failed(&error);
+                    failures = failures.saturating_add(1);
                     let limit = if was_up {
                         self.shared.config.reconnect_attempts
                     } else {
-                        Some(self.shared.config.connect_retries)
+                        Some(self.shared.config.connect_retries.saturating_add(1))
                     };
-                    if is_final(&error) || limit.is_some_and(|limit| attempt >= limit) {
+                    if is_final(&error) || limit.is_some_and(|limit| failures >= limit) {
                         return self.give_up(&error);
                     }
                 }
@@ -286,6 +289,8 @@ impl Actor {
                         if close_at.is_none() {
                             self.shared.step(state::Event::Close);
                             self.shared.interrupt_exclusive();
+                            // Only a closed tracker says when it is empty; `disconnect()` opens it again.
+                            self.shared.exclusive.close();
                             close_at = Some(Instant::now() + self.shared.config.close_timeout);
                         }
                     }
@@ -495,6 +500,9 @@ pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
             (None, Target::Cluster(seeds)) => cluster::connect(shared, seeds).await,
             (None, _) => handshake::greet(config, link::open(config).await?).await,
         }
+    };
+    let attempt = async {
+        if shared.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };
     timeout(limit, attempt).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))

@@ -149,6 +149,10 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
     let port = options.whole("port", 1..=65_535)?;
     let path = options.text("path")?;
     if let Some(target) = by_url {
+        // Every connection of one manager must reach the same engine, and no other manager may.
+        if *target == Target::Memory(None) {
+            return Ok(Target::Memory(Some(format!("private-{}", uuid::Uuid::new_v4()))));
+        }
         for (name, given) in [("host", host.is_some()), ("port", port.is_some()), ("path", path.is_some())] {
             if given {
                 return Err(Error::config(format!(

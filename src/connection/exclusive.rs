@@ -1,26 +1,27 @@
 //! Blocking commands: each on a connection of its own for as long as it blocks, so that nobody else waits for it.
 //!
-//! A blocked connection cannot be asked whether it lives. A command with a timeout is bounded by that plus a grace;
-//! one without is watched by TCP keep-alive alone. `disconnect()` has the server unblock it first, so that an
+//! A command with a timeout is bounded by that plus a grace, and one that blocks for longer than the keep-alive is watched
+//! (see [`liveness`]). `disconnect()` has the server unblock it first, so that an
 //! element is never popped for a caller that is gone.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::actor;
 use super::cluster::{self, Redirect};
 use super::command;
-use super::handshake::{self, Greeted};
-use super::link::{self, Stream};
+use super::link::Stream;
+use super::liveness;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
 use super::target::{Address, Target};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys;
 use crate::resp::{self, Reader, Reply};
 
 /// What a server may take beyond the timeout it was given.
@@ -47,58 +48,36 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
 
 /// On a single server, once; in a cluster, wherever its nodes send it: what they refuse they have not executed.
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
-    let Target::Cluster(seeds) = &shared.config.target else {
-        return run_on(shared, request, blocks_for, actor::connect(shared), None, false).await;
-    };
     let mut redirect: Option<Redirect> = None;
     for _ in 0..HOPS {
-        let place = Arc::default();
-        let opened = async {
-            let (address, greeted) = cluster::connect_for(shared, seeds, &request.command, redirect.as_ref()).await?;
-            *lock(&place) = Some(address);
-            Ok(greeted)
-        };
-        let asking = redirect.as_ref().is_some_and(|redirect| redirect.ask);
-        let outcome = run_on(shared, request, blocks_for, opened, Some(&place), asking).await;
-        let address = lock(&place).take();
+        let (outcome, address) = run_on(shared, request, blocks_for, redirect.as_ref()).await?;
         redirect = match (&outcome, address) {
-            (Ok(Reply::Error(line)), Some(asked)) => Redirect::read(line, &asked),
+            (Reply::Error(line), Some(asked)) => Redirect::read(line, &asked),
             _ => None,
         };
         if redirect.is_none() {
-            return outcome;
+            return Ok(outcome);
         }
     }
     Err(Error::new(ErrorKind::Connection, format!("the cluster's nodes sent it on {HOPS} times")))
 }
 
-/// `place` is where the connection leads in a cluster, once it is `opened`.
+/// Gives the answer and, in a cluster, who gave it.
 async fn run_on(
     shared: &Arc<Shared>,
     request: &Request,
     blocks_for: Option<Duration>,
-    opened: impl Future<Output = Result<Greeted>>,
-    place: Option<&Mutex<Option<Address>>>,
-    asking: bool,
-) -> Result<Reply> {
+    redirect: Option<&Redirect>,
+) -> Result<(Reply, Option<Address>)> {
     let interrupted = shared.interruption();
+    let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
-        opened = opened => opened,
+        opened = open(shared, request, watched, redirect) => opened,
         () = interrupted.cancelled() => return Err(shared.closed()),
     };
-    let mut wire = Wire {
-        stream: opened.inspect_err(|error| shared.failed(error))?.stream,
-        buffer: BytesMut::with_capacity(4096),
-        reader: Reader::default(),
-    };
+    let Opened { mut wire, id, channel, address } = opened.inspect_err(|error| shared.failed(error))?;
+    let heard = wire.heard.subscribe();
     shared.metrics.connections.add(1);
-    let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await {
-        Ok(Reply::Int(id)) => Some(id),
-        _ => None,
-    };
-    if asking {
-        wire.ask(&pack(&[b"ASKING"])).await?;
-    }
     let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
     let outcome = {
         let answer = async {
@@ -110,11 +89,27 @@ async fn run_on(
             }
         };
         let mut answer = std::pin::pin!(answer);
+        let lost = async {
+            match &channel {
+                Some(channel) => liveness::lost(shared, channel, heard).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             outcome = &mut answer => outcome,
+            error = lost => {
+                shared.failed(&error);
+                Err(error)
+            }
             () = interrupted.cancelled() => {
-                unblock(shared, id, place.and_then(|place| lock(place).clone()));
-                let last_word = timeout(GRACE.min(shared.config.close_timeout), answer).await;
+                let unblocked = async {
+                    let mut unblocking = std::pin::pin!(unblock(shared, id, address.as_ref()));
+                    tokio::select! {
+                        outcome = &mut answer => outcome,
+                        () = &mut unblocking => answer.await,
+                    }
+                };
+                let last_word = timeout(GRACE.min(shared.config.close_timeout), unblocked).await;
                 match last_word {
                     Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
                     _ => Err(shared.closed().with_delivery(Delivery::MaybeExecuted)),
@@ -123,33 +118,84 @@ async fn run_on(
         }
     };
     shared.metrics.connections.add(-1);
-    outcome
+    outcome.map(|reply| (reply, address))
 }
 
-/// In a cluster the number of a connection means something on its node only.
-fn unblock(shared: &Arc<Shared>, id: Option<i64>, place: Option<Address>) {
-    if let Some(id) = id {
-        let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
-        if let Some(address) = place {
-            let shared = Arc::clone(shared);
-            crate::lifecycle::spawn(async move {
-                // Who cannot be told ends with its connection.
-                let _ = timeout(GRACE, tell(&shared, &address, &payload)).await;
-            });
-            return;
+/// A connection that is ready to be blocked.
+struct Opened {
+    wire: Wire,
+    /// What the server calls it, if it says so.
+    id: Option<i64>,
+    /// What it listens to for signs of life, if it is watched.
+    channel: Option<Bytes>,
+    /// Where it leads, in a cluster.
+    address: Option<Address>,
+}
+
+/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half.
+async fn open(shared: &Arc<Shared>, request: &Request, watched: bool, redirect: Option<&Redirect>) -> Result<Opened> {
+    let (address, greeted) = match &shared.config.target {
+        Target::Cluster(seeds) => {
+            let (address, greeted) = cluster::connect_for(shared, seeds, &request.command, redirect).await?;
+            (Some(address), greeted)
         }
-        let operation = command::spec(b"CLIENT").operation;
-        shared.submit_inside(Command { payload, replies: 1, safe: false, operation, script: None }, Sink::Ignored);
+        _ => (None, actor::connect(shared).await?),
+    };
+    let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
+    let mut wire = Wire::new(greeted.stream);
+    let introduced = async {
+        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
+            Reply::Int(id) => Some(id),
+            _ => None,
+        };
+        let mut channel = id.filter(|_| watched).map(|id| keys::liveness_channel(id, fastrand::u64(..)));
+        if let Some(name) = &channel {
+            // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
+            let mut words = pack(&[b"SUBSCRIBE", name]);
+            resp::pack(&mut words, &[b"PING"]);
+            if let Reply::Error(_) = wire.ask(&words).await? {
+                wire.next().await?;
+                channel = None;
+            }
+        }
+        if redirect.is_some_and(|redirect| redirect.ask) {
+            wire.ask(&pack(&[b"ASKING"])).await?;
+        }
+        Ok((id, channel))
+    };
+    let limit = shared.config.connect_timeout;
+    let (id, channel) = timeout(limit, introduced)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no connection within connectTimeoutMs, {} ms", limit.as_millis());
+            Err(Error::new(ErrorKind::Timeout, message))
+        })
+        .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
+    Ok(Opened { wire, id, channel, address })
+}
+
+/// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
+/// In a cluster over a new one to its node: the number of a connection means something there only.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>) {
+    let Some(id) = id else { return };
+    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
+    if let Some(address) = address {
+        if let Ok(greeted) = cluster::connect_to(&shared.config, address).await {
+            let _ = Wire::new(greeted.stream).ask(&payload).await;
+        }
+        return;
     }
-}
-
-async fn tell(shared: &Shared, address: &Address, payload: &[u8]) -> Result<Reply> {
-    let stream = handshake::greet(&shared.config, link::open_tcp(&shared.config, address).await?).await?.stream;
-    Wire { stream, buffer: BytesMut::new(), reader: Reader::default() }.ask(payload).await
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let operation = command::spec(b"CLIENT").operation;
+    let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
+    let (sink, answer) = oneshot::channel();
+    shared.submit_inside(command, Sink::Waiter(sink));
+    if matches!(answer.await, Ok(Ok(_))) {
+        return;
+    }
+    if let Ok(greeted) = actor::connect(shared).await {
+        // Where this fails too, the connection is ended all the same.
+        let _ = Wire::new(greeted.stream).ask(&payload).await;
+    }
 }
 
 fn pack(words: &[&[u8]]) -> BytesMut {
@@ -170,27 +216,44 @@ struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
+    /// When something came last.
+    heard: watch::Sender<Instant>,
 }
 
 impl Wire {
+    fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::with_capacity(4096),
+            reader: Reader::default(),
+            heard: watch::Sender::new(Instant::now()),
+        }
+    }
+
     async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
-        let lost = |why: String| {
-            Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
-                .with_delivery(Delivery::MaybeExecuted)
-        };
-        self.stream.write_all(payload).await.map_err(|e| lost(e.to_string()))?;
-        self.stream.flush().await.map_err(|e| lost(e.to_string()))?;
+        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
+        self.stream.flush().await.map_err(|e| lost(&e.to_string()))?;
+        self.next().await
+    }
+
+    /// The next reply that is no push.
+    async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
                 Ok(Some(Reply::Push(_))) => {}
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => match self.stream.read_buf(&mut self.buffer).await {
-                    Ok(0) => return Err(lost("closed by the server".into())),
-                    Ok(_) => {}
-                    Err(e) => return Err(lost(e.to_string())),
+                    Ok(0) => return Err(lost("closed by the server")),
+                    Ok(_) => drop(self.heard.send_replace(Instant::now())),
+                    Err(e) => return Err(lost(&e.to_string())),
                 },
-                Err(e) => return Err(lost(e.to_string())),
+                Err(e) => return Err(lost(&e.to_string())),
             }
         }
     }
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
+        .with_delivery(Delivery::MaybeExecuted)
 }

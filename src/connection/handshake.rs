@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::config::Config;
-use super::link::Stream;
+use super::link::{Stream, is_tls};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Reader, Reply};
 
@@ -143,11 +143,22 @@ impl Wire {
         self.stream
     }
 
+    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
     /// Asks; an error reply is an `Err`.
     pub(super) async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
         let mut out = BytesMut::new();
         resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
-        self.stream.write_all(&out).await.map_err(lost)?;
+        if let Err(e) = self.send(&out).await {
+            // What a peer said before it hung up tells more: a certificate that is refused is refused after the handshake.
+            return Err(match self.stream.read_buf(&mut self.buffer).await {
+                Err(said) if is_tls(&said) => lost(said),
+                _ => lost(e),
+            });
+        }
         loop {
             match self.reader.next(&mut self.buffer) {
                 Ok(Some(Reply::Error(line))) => return Err(Error::from_reply(&String::from_utf8_lossy(&line))),
@@ -168,5 +179,6 @@ impl Wire {
 }
 
 fn lost(e: std::io::Error) -> Error {
-    Error::new(ErrorKind::Connection, format!("the connection broke while it was being set up: {e}")).caused_by(e)
+    let kind = if is_tls(&e) { ErrorKind::Tls } else { ErrorKind::Connection };
+    Error::new(kind, format!("the connection broke while it was being set up: {e}")).caused_by(e)
 }

@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use super::config::Config;
 use super::target::{Address, Target};
 use super::tls::Tls;
+use crate::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Both directions of a connection.
@@ -38,12 +39,19 @@ impl Stream for tokio::net::UnixStream {
 
 impl Stream for TlsStream<TcpStream> {}
 
+impl Stream for embedded::ClientStream {
+    fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        Some(embedded::ClientStream::try_write(self, bytes))
+    }
+}
+
 /// A stream to the one server of `config`.
 pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
     match &config.target {
         Target::Tcp(address) => open_tcp(config, address).await,
         Target::Unix(path) => open_unix(path).await,
-        Target::Memory(_) | Target::Sentinel { .. } | Target::Cluster(_) => {
+        Target::Memory(name) => Ok(Box::new(embedded::connect(name.as_deref()))),
+        Target::Sentinel { .. } | Target::Cluster(_) => {
             Err(Error::config("RedisConfig.url: expected a kind of server that has one stream, got another"))
         }
     }
@@ -51,14 +59,19 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
 
 /// A stream to the server at `address`, with TLS if `config` says so.
 pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<dyn Stream>> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that opens TCP streams")]
-    let stream =
-        TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|e| cannot_connect(address, e))?;
+    let stream = open_plain(address).await?;
     watch(&stream, config.keep_alive).map_err(|e| cannot_connect(address, e))?;
     match &config.tls {
         None => Ok(Box::new(stream)),
         Some(tls) => Ok(Box::new(encrypt(tls, address, stream).await?)),
     }
+}
+
+/// A bare TCP stream to `address`.
+pub(super) async fn open_plain(address: &Address) -> Result<TcpStream> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that opens TCP streams")]
+    let opened = TcpStream::connect((address.host.as_str(), address.port)).await;
+    opened.map_err(|e| cannot_connect(address, e))
 }
 
 async fn open_unix(path: &str) -> Result<Box<dyn Stream>> {
@@ -88,9 +101,15 @@ async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsS
         })?,
     };
     TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(|e| {
-        // A peer that hangs up in the middle of the handshake does not speak TLS either.
-        Error::new(ErrorKind::Tls, format!("no TLS with {address}: {e}")).caused_by(e)
+        // A network that fails during the handshake says nothing about TLS, and may work next time.
+        let kind = if is_tls(&e) { ErrorKind::Tls } else { ErrorKind::Connection };
+        Error::new(kind, format!("no TLS with {address}: {e}")).caused_by(e)
     })
+}
+
+/// Is it TLS that failed, and not the network under it?
+pub(super) fn is_tls(e: &io::Error) -> bool {
+    e.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// Has the kernel notice a dead peer too: it is the only one who can while a blocking command waits, or while

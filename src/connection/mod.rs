@@ -6,10 +6,10 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
-//! | `exclusive` | blocking commands |
+//! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
-//! | `link`, `handshake` | how a stream is opened and introduced |
+//! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
@@ -26,8 +26,10 @@ mod exclusive;
 mod handshake;
 mod line;
 mod link;
+mod liveness;
 mod manager;
 mod pipeline;
+mod probe;
 mod request;
 mod script;
 pub mod secret;

@@ -4,7 +4,8 @@
 //! blocks both ends. Answers are matched by order alone; a request whose deadline passes is settled
 //! but keeps its place, so no answer is ever given to the wrong caller.
 //!
-//! Liveness: a peer silent for `keep_alive` is asked with a `PING`; silent for almost as long again, it is lost.
+//! Liveness: a peer silent for `keep_alive` is asked with a `PING`; silent for almost as long again, it is lost. A peer that
+//! still takes in what is written is not silent: our `PING` waits behind that.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::cluster;
 use super::link::Stream;
-use super::request::Request;
+use super::request::{Command, Request};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
@@ -34,8 +35,10 @@ const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
 
 enum Expected {
     Request(Request),
-    /// Nobody waits: an answer to a `PING` or `SCRIPT LOAD` of ours.
+    /// Nobody waits: an answer to a `PING` of ours.
     Ours,
+    /// The answer to a `SCRIPT LOAD` of ours; the request that needs it is next.
+    Load,
 }
 
 /// What an answer asks for, beyond being given to its caller.
@@ -86,6 +89,8 @@ pub(super) struct Pipeline {
     input: BytesMut,
     output: BytesMut,
     unflushed: bool,
+    /// Did the kernel refuse to take more? Once it does again, the peer has acknowledged something.
+    stuck: bool,
     expected: VecDeque<Expected>,
     /// How many at the front of `expected` are settled already.
     settled: usize,
@@ -99,6 +104,8 @@ pub(super) struct Pipeline {
     demands: Vec<Demand>,
     /// To a node of a cluster: what it refuses may be for another.
     in_cluster: bool,
+    /// The error of the `SCRIPT LOAD` that was answered last, until the next answer.
+    not_loaded: Option<Bytes>,
     metrics: Arc<Metrics>,
 }
 
@@ -111,6 +118,7 @@ impl Pipeline {
             input: BytesMut::new(),
             output: BytesMut::new(),
             unflushed: false,
+            stuck: false,
             expected: VecDeque::new(),
             settled: 0,
             unordered: false,
@@ -121,6 +129,7 @@ impl Pipeline {
             asked: false,
             demands: Vec::new(),
             in_cluster: false,
+            not_loaded: None,
             metrics,
         }
     }
@@ -144,7 +153,7 @@ impl Pipeline {
     fn settled_everywhere(&self) -> bool {
         self.expected.iter().skip(self.settled).all(|expected| match expected {
             Expected::Request(request) => request.is_settled(),
-            Expected::Ours => true,
+            Expected::Ours | Expected::Load => true,
         })
     }
 
@@ -153,7 +162,7 @@ impl Pipeline {
         self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
         self.newest = Some(request.accepted);
         if request.asking {
-            self.append_ours(&ASKING);
+            self.append_ours(&ASKING, Expected::Ours);
         }
         request.position = self.appended;
         request.partial.clear();
@@ -166,9 +175,9 @@ impl Pipeline {
         self.appended += bytes.len() as u64;
     }
 
-    fn append_ours(&mut self, bytes: &Bytes) {
+    fn append_ours(&mut self, bytes: &Bytes, answer: Expected) {
         self.write(bytes);
-        self.expected.push_back(Expected::Ours);
+        self.expected.push_back(answer);
     }
 
     /// What answers have asked for since the last call.
@@ -226,12 +235,19 @@ impl Pipeline {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.output.is_empty() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+            let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(cx, &self.output) else {
+                self.stuck = true;
+                return Poll::Pending;
+            };
+            let count = count?;
             if count == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
             self.wrote(count);
             self.unflushed = true;
+            if std::mem::take(&mut self.stuck) {
+                self.heard = Instant::now();
+            }
         }
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
@@ -254,8 +270,11 @@ impl Pipeline {
     fn take_reply(&mut self, reply: Reply, now: Instant) -> Result<()> {
         let mut request = match self.expected.pop_front() {
             Some(Expected::Request(request)) => request,
-            Some(Expected::Ours) => {
+            Some(ours @ (Expected::Ours | Expected::Load)) => {
                 self.settled = self.settled.saturating_sub(1);
+                if let (Expected::Load, Reply::Error(line)) = (ours, reply) {
+                    self.not_loaded = Some(line);
+                }
                 return Ok(());
             }
             None => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
@@ -266,10 +285,7 @@ impl Pipeline {
                 self.expected.push_front(Expected::Request(request));
                 return Ok(());
             }
-            match self.in_cluster.then(|| refused_transaction(&request.partial)).flatten() {
-                Some(line) => Reply::Error(line),
-                None => Reply::Array(std::mem::take(&mut request.partial)),
-            }
+            Reply::Array(std::mem::take(&mut request.partial))
         } else {
             reply
         };
@@ -278,35 +294,48 @@ impl Pipeline {
             self.unordered = false;
             self.newest = None;
         }
+        // The answer of a `SCRIPT LOAD` is about the request right behind it, and no other.
+        let not_loaded = self.not_loaded.take();
         if request.is_settled() {
             return Ok(());
         }
-        match reply {
-            Reply::Error(line) => self.take_refusal(request, line, now),
-            reply => request.settle(Ok(reply), now),
+        match refusal(&request.command, &reply) {
+            Some(line) => self.take_refusal(request, &line, reply, not_loaded, now),
+            None => request.settle(Ok(reply), now),
         }
         Ok(())
     }
 
-    /// An error reply: a refusal that says "not now" or "not here" has executed nothing, so the request may go again.
-    fn take_refusal(&mut self, mut request: Request, line: Bytes, now: Instant) {
+    /// A refusal that says "not now" or "not here" has executed nothing, so the request may go again.
+    fn take_refusal(
+        &mut self,
+        mut request: Request,
+        line: &Bytes,
+        reply: Reply,
+        not_loaded: Option<Bytes>,
+        now: Instant,
+    ) {
         let code = line.split(|b| *b == b' ').next().unwrap_or_default();
         match (code, &request.command.script) {
+            // It cannot be loaded, and asking again would not change that.
+            (b"NOSCRIPT", Some(_)) if not_loaded.is_some() => {
+                request.settle(Ok(not_loaded.map_or(reply, Reply::Error)), now);
+            }
             (b"NOSCRIPT", Some(script)) => {
                 let load = script.load();
                 self.metrics.resent_commands.add(1);
-                self.append_ours(&load);
+                self.append_ours(&load, Expected::Load);
                 self.append(request);
             }
             (code, _) if self.in_cluster && cluster::is_elsewhere(code) => {
-                self.demands.push(Demand::Elsewhere(request, line));
+                self.demands.push(Demand::Elsewhere(request, line.clone()));
             }
             (b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN", _) => self.demands.push(Demand::Later(request)),
             (b"READONLY", _) if !request.renewed => {
                 request.renewed = true;
                 self.demands.push(Demand::Renew(request));
             }
-            _ => request.settle(Ok(Reply::Error(line)), now),
+            _ => request.settle(Ok(reply), now),
         }
     }
 
@@ -358,7 +387,7 @@ impl Pipeline {
         // This process may have been stopped for long: the peer gets its time to answer from now on.
         self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
         self.asked = true;
-        self.append_ours(&PING);
+        self.append_ours(&PING, Expected::Ours);
         Ok(self.heard + keep_alive.mul_f64(1.9))
     }
 
@@ -370,7 +399,7 @@ impl Pipeline {
                 Expected::Request(request) if request.is_settled() => {}
                 Expected::Request(request) if request.position >= self.written => left.unsent.push(request),
                 Expected::Request(request) => left.unanswered.push(request),
-                Expected::Ours => {}
+                Expected::Ours | Expected::Load => {}
             }
         }
         for demand in std::mem::take(&mut self.demands) {
@@ -393,16 +422,19 @@ impl Drop for Pipeline {
     }
 }
 
-/// What kept a whole transaction from being executed, if another node, or another time, may do it: refused at its
-/// `EXEC`, or before, which `EXEC` answers with an error too.
-fn refused_transaction(replies: &[Reply]) -> Option<Bytes> {
-    let Some(Reply::Error(_)) = replies.last() else { return None };
-    replies.iter().find_map(|reply| match reply {
-        Reply::Error(line) if cluster::is_elsewhere(line.split(|b| *b == b' ').next().unwrap_or_default()) => {
-            Some(line.clone())
-        }
+/// The error line by which the server says that it executed nothing of a request: that of a command, or in an aborted
+/// transaction that of the first command that was refused.
+fn refusal(command: &Command, reply: &Reply) -> Option<Bytes> {
+    let line_of = |reply: &Reply| match reply {
+        Reply::Error(line) => Some(line.clone()),
         _ => None,
-    })
+    };
+    match reply {
+        Reply::Array(replies) if command.replies > 1 => {
+            replies.last().and_then(line_of).and_then(|_| replies.iter().find_map(line_of))
+        }
+        reply => line_of(reply),
+    }
 }
 
 fn lost(why: &str) -> Error {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub enum Target {
     Tcp(Address),
     Unix(String),
-    /// The embedded engine of that name; `None` is one of its own.
+    /// The embedded engine of that name; `None`, in a URL, is one of its own.
     Memory(Option<String>),
     /// The master that these sentinels name.
     Sentinel {

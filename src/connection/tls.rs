@@ -24,6 +24,12 @@ impl Tls {
         Self::from_options(Options::from_value("RedisConfig.tls", serde_json::Value::Null)?)
     }
 
+    /// TLS with whoever answers, to find out whether anyone does.
+    pub fn unverified() -> Result<Self> {
+        let options = serde_json::json!({ "rejectUnauthorized": false });
+        Self::from_options(Options::from_value("RedisConfig.tls", options)?)
+    }
+
     /// Reads `{ ca, cert, key, servername, rejectUnauthorized }`; certificates and keys are PEM.
     pub fn from_options(mut options: Options) -> Result<Self> {
         let ca = options.secret("ca")?;

@@ -132,7 +132,7 @@ export const REDIS_TEST_CONFIG: RedisConfig = createTestRedisConfig();
 
 /**
  * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
- * `REDIS_TEST_URL`, else a local one (`redis://127.0.0.1:6379`).
+ * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
  *
  * @param overrides Win over what this function chooses.
  */
@@ -144,7 +144,7 @@ export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig 
   const namespace = `test-${process_}-${made}`;
   const elsewhere =
     overrides.url !== undefined || overrides.host !== undefined || overrides.port !== undefined || overrides.path !== undefined;
-  const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'redis://127.0.0.1:6379' };
+  const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'memory://redis-backplane-tests' };
   return { ...server, namespace, connectTimeoutMs: 5_000, ...overrides };
 }
 

@@ -20,6 +20,7 @@ export {
   type ConnectionState,
   RedisConnectionManager,
 } from './manager.js';
+export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
 export { type RetryOptions, retry } from './retry.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';

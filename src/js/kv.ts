@@ -150,7 +150,10 @@ class Inside implements LockHome {
   }
 
   #tell(error: unknown): void {
-    const told = error instanceof RedisError ? error : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
+    const told =
+      error instanceof RedisError
+        ? error
+        : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
     this.manager[internals].emit('error', told);
   }
 }
@@ -161,7 +164,7 @@ class Inside implements LockHome {
  *
  * Of every method:
  *
- * - A key is a string of 1 byte to 1 MiB that does not begin with `~`.
+ * - A key is a string of 1 byte to 1 MiB. `~` at its begin or after a colon is refused: such keys are this package's own.
  * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
  *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
  *   out (`null` in an array), `NaN` and infinities become `null`.
@@ -336,7 +339,7 @@ export class KVStore {
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
    * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. Keys that begin with `~` and keys that are not UTF-8 are left out.
+   * twice. This package's own keys (`~`) and keys that are not UTF-8 are left out.
    */
   async *scan(options?: ScanOptions): AsyncGenerator<string, void, undefined> {
     const { match, ...rest } = optionsOf('KVStore.scan: options', options);
@@ -474,7 +477,7 @@ function callWithKeys<R>(store: KVStore, number: number, name: string, keys: str
 /** A lone surrogate has no UTF-8; everything else about a key is judged in Rust. */
 function badKey(name: string, key: unknown): RedisError | undefined {
   if (typeof key !== 'string' || key.isWellFormed()) return undefined;
-  return configError(`KVStore.${name}: key`, 'a well-formed string', 'one with a lone surrogate');
+  return new RedisError('config', `KVStore.${name}: key: expected a well-formed string, got one with a lone surrogate`);
 }
 
 /** A {@link KVStore} on `base`. */

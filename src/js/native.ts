@@ -12,10 +12,11 @@ export interface Native {
   open(port: number, kind: string, parent: number, options: string): string;
   release(port: number, handle: number): void;
   submit(port: number, words: Uint32Array, wordCount: number, bytes: Uint8Array, byteCount: number): void;
-  drain(port: number): unknown[];
+  drain(port: number, heads: Uint32Array): unknown[];
   state(port: number, manager: number): string;
   metrics(port: number, manager: number): string;
   prometheus(port: number, manager: number): string;
+  memory(name: string, action: string, given: number): string;
 }
 
 function isMusl(): boolean {

@@ -104,7 +104,10 @@ export class Updates {
 }
 
 /** What comes of `changes`, one after another; one that throws is rejected and left out. Expiry: absent to keep it, null for none. */
-function apply(changes: readonly Change[], stored: string | null): { applied: Change[]; text: string | null; expiry: number | null | undefined } {
+function apply(
+  changes: readonly Change[],
+  stored: string | null,
+): { applied: Change[]; text: string | null; expiry: number | null | undefined } {
   const applied: Change[] = [];
   let text = stored;
   let expiry: number | null | undefined;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::crossing::Arg;
 use crate::error::{Error, Result};
+use crate::keys::is_ours;
 use crate::options::MAX_MS;
 
 /// The longest key, in bytes.
@@ -45,10 +46,15 @@ impl<'a> Arguments<'a> {
     /// A key, or what becomes part of one.
     pub(super) fn as_key(&self, name: &str, arg: Arg<'a>) -> Result<&'a [u8]> {
         match arg {
-            Arg::Text(text) if text.starts_with('~') => {
-                Err(Error::config(format!("{}: {name}: expected a key that does not begin with ~, got one", self.verb)))
+            Arg::Text(text) if !text.is_empty() && text.len() <= MAX_KEY => {
+                if is_ours(text.as_bytes()) {
+                    return Err(Error::config(format!(
+                        "{}: {name}: expected a key that has no ~ at its begin or after a colon, got one that has",
+                        self.verb
+                    )));
+                }
+                Ok(text.as_bytes())
             }
-            Arg::Text(text) if !text.is_empty() && text.len() <= MAX_KEY => Ok(text.as_bytes()),
             other => Err(self.wrong(name, "a string of 1 to 1048576 bytes", other)),
         }
     }

@@ -1,5 +1,7 @@
 //! Compare-and-set: by the bytes that are stored, and where they differ by what they mean as JSON.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -14,7 +16,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
-use std::time::Duration;
 
 /// How often a value may be rewritten in other bytes of the same meaning while it is compared.
 const ROUNDS: u32 = 16;
@@ -130,6 +131,7 @@ pub(super) fn cas_raw(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a decoder")]
 fn swapped(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Int(done) => Ok(Outcome::Bool(done == 1)),

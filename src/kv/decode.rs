@@ -1,5 +1,5 @@
 //! Replies as outcomes.
-#![expect(clippy::unnecessary_wraps, reason = "the signature of a decoder")]
+#![expect(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "the signature of a decoder")]
 
 use bytes::Bytes;
 

@@ -209,12 +209,11 @@ impl Task {
                     break End::Lost(lost("it ran out before a renewal was confirmed"));
                 }
                 ask = asks.recv() => {
-                    let end = match ask {
-                        Some(ask) => self.answer(ask).await,
-                        None => {
-                            self.held.abandon();
-                            Some(End::GivenUp)
-                        }
+                    let end = if let Some(ask) = ask {
+                        self.answer(ask).await
+                    } else {
+                        self.held.abandon();
+                        Some(End::GivenUp)
                     };
                     if let Some(end) = end {
                         break end;

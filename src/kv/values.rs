@@ -32,47 +32,40 @@ fn get_command(kv: &Kv, args: Arguments<'_>, operation: Operation) -> Result<Com
 pub(super) fn set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.set", args);
     kv.send(answer, decode::nothing, || {
-        set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::SET)
+        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::SET))
     });
 }
 
 pub(super) fn cache_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.cacheSet", args);
     kv.send(answer, decode::nothing, || {
-        set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::CACHE_SET)
+        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::CACHE_SET))
     });
 }
 
 pub(super) fn set_if_absent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.setIfAbsent", args);
     kv.send(answer, decode::was_set, || {
-        set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"NX", *operation::SET_IF_ABSENT)
+        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"NX", *operation::SET_IF_ABSENT))
     });
 }
 
 pub(super) fn set_buffer(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.setBuffer", args);
     kv.send(answer, decode::nothing, || {
-        set_command(kv, args.key(0)?, args.bytes(1, "value")?, args.ttl(2)?, &[], *operation::SET_BUFFER)
+        Ok(set_command(kv, args.key(0)?, args.bytes(1, "value")?, args.ttl(2)?, &[], *operation::SET_BUFFER))
     });
 }
 
 pub(super) fn get_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getSet", args);
     kv.send(answer, decode::json, || {
-        set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"GET", *operation::GET_SET)
+        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"GET", *operation::GET_SET))
     });
 }
 
 /// `SET key value [PX ttl] [flag]`.
-fn set_command(
-    kv: &Kv,
-    key: &[u8],
-    value: &[u8],
-    ttl: Option<u64>,
-    flag: &[u8],
-    operation: Operation,
-) -> Result<Command> {
+fn set_command(kv: &Kv, key: &[u8], value: &[u8], ttl: Option<u64>, flag: &[u8], operation: Operation) -> Command {
     let words = 3 + if ttl.is_some() { 2 } else { 0 } + usize::from(!flag.is_empty());
     let mut packed = sized(kv, key, value.len()).begin(words, b"SET").key(&kv.namespace, key).word(value);
     if let Some(ttl) = ttl {
@@ -81,7 +74,7 @@ fn set_command(
     if !flag.is_empty() {
         packed = packed.word(flag);
     }
-    Ok(packed.writes(operation))
+    packed.writes(operation)
 }
 
 /// Arguments: event id, ttlSec.

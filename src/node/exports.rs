@@ -2,23 +2,21 @@
 #![expect(unreachable_pub, reason = "napi exports what is `pub`, wherever it is")]
 
 use napi::Env;
-use napi::bindgen_prelude::{Function, Unknown};
+use napi::bindgen_prelude::{Function, Uint32ArraySlice, Unknown};
 use napi_derive::napi;
 use serde_json::json;
 
 use super::failure;
 use super::frame::Calls;
 use super::manager;
+use super::memory;
 use super::port::{self, Port, Target};
-use super::raw::{self, Drained};
+use super::raw::{self, Values};
 use super::verbs::{self, Verbs};
 use crate::crossing::{Answer, batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
 use crate::options::Options;
-
-/// Outcomes taken out at a time: enough to amortize the crossing, few enough to keep handles and pauses small.
-const DRAIN: usize = 1024;
 
 thread_local! {
     static VERBS: Verbs = Verbs::new();
@@ -100,10 +98,12 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
     });
 }
 
-/// Takes outcomes out: `[number, tag, value, …]`; see `raw`.
+/// Takes as many outcomes out as `heads` has room for: their numbers and tags go there, in turn, and their values come
+/// back in an array; see `raw`. The face asks again until nothing comes.
 #[napi(catch_unwind, ts_return_type = "unknown[]")]
-pub fn drain(port: u32) -> Drained {
-    Drained(port::with(port, |port| port.outbox.take(DRAIN)).unwrap_or_default())
+pub fn drain(port: u32, mut heads: Uint32ArraySlice<'_>) -> Values {
+    let items = port::with(port, |port| port.outbox.take(heads.len() / 2)).unwrap_or_default();
+    raw::values(items, &mut heads)
 }
 
 /// The state of a manager.
@@ -125,4 +125,13 @@ pub fn metrics(port: u32, manager: u32) -> String {
 #[napi(catch_unwind)]
 pub fn prometheus(port: u32, manager: u32) -> String {
     manager::with(port, manager, |manager| manager.manager.metrics().snapshot().prometheus()).unwrap_or_default()
+}
+
+/// Controls the embedded engine called `name`. Gives `{"value": …}` or `{"error": …}` as JSON.
+#[napi(catch_unwind)]
+pub fn memory(name: String, action: String, given: f64) -> String {
+    match memory::control(&name, &action, given) {
+        Ok(value) => json!({ "value": value }).to_string(),
+        Err(error) => format!("{{\"error\":{}}}", failure::to_json(&error)),
+    }
 }

@@ -8,6 +8,7 @@
 //! | `verbs` | the table of what can be called |
 //! | `raw` | outcomes as JavaScript values, a function held weakly; the one file with `unsafe` |
 //! | `manager` | the verbs of a connection manager, its events, its password callback |
+//! | `memory` | a test's control of an embedded engine |
 //! | `failure` | errors as fields |
 //!
 //! A call crosses in [`exports::submit`], its outcome in [`exports::drain`]; one wake-up announces any number of outcomes.
@@ -17,6 +18,7 @@ mod exports;
 mod failure;
 mod frame;
 mod manager;
+mod memory;
 mod port;
 mod raw;
 mod verbs;

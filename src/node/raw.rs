@@ -9,7 +9,7 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use napi::bindgen_prelude::{Function, JsValue, ToNapiValue, TypeName, Unknown};
+use napi::bindgen_prelude::{Function, JsValue, ToNapiValue, TypeName, Uint32ArraySlice, Unknown};
 use napi::sys::{self, napi_env, napi_value};
 use napi::{Env, Result, ValueType, check_status};
 
@@ -35,10 +35,34 @@ enum Tag {
     List = 4,
 }
 
-/// `[number, tag, value, number, tag, value, …]`.
-pub(super) struct Drained(pub(super) Vec<Item>);
+/// The values of what was taken out, as a flat array.
+pub(super) struct Values(Vec<Item>);
 
-impl TypeName for Drained {
+/// Writes number and tag of each item to `heads`. Their tags are known before their values are made.
+pub(super) fn values(items: Vec<Item>, heads: &mut Uint32ArraySlice<'_>) -> Values {
+    // SAFETY: the face's own array, which nothing else reads or writes during this synchronous call.
+    let heads = unsafe { heads.as_mut() };
+    for (item, head) in items.iter().zip(heads.chunks_exact_mut(2)) {
+        let (number, tag) = match item {
+            Item::Event(handle, _) => (*handle, Tag::Event),
+            Item::Outcome(number, Ok(outcome)) => (*number, tag(outcome)),
+            Item::Outcome(number, Err(_)) => (*number, Tag::Error),
+        };
+        head.copy_from_slice(&[number, tag as u32]);
+    }
+    Values(items)
+}
+
+fn tag(outcome: &Outcome) -> Tag {
+    match outcome {
+        Outcome::Json(bytes) if std::str::from_utf8(bytes).is_err() => Tag::Error,
+        Outcome::Json(_) => Tag::Json,
+        Outcome::List(_) => Tag::List,
+        _ => Tag::Value,
+    }
+}
+
+impl TypeName for Values {
     fn type_name() -> &'static str {
         "Array"
     }
@@ -48,26 +72,19 @@ impl TypeName for Drained {
     }
 }
 
-impl ToNapiValue for Drained {
-    unsafe fn to_napi_value(env: napi_env, drained: Self) -> Result<napi_value> {
+impl ToNapiValue for Values {
+    unsafe fn to_napi_value(env: napi_env, values: Self) -> Result<napi_value> {
         let js = Js(env);
-        let array = js.array(drained.0.len() * 3)?;
-        let mut at = 0;
-        for item in drained.0 {
-            let (number, tag, value) = match item {
-                Item::Event(handle, json) => (handle, Tag::Event, Some(js.text(json.as_bytes())?)),
-                Item::Outcome(number, Ok(outcome)) => {
-                    let (tag, value) = js.outcome(outcome)?;
-                    (number, tag, value)
-                }
-                Item::Outcome(number, Err(error)) => (number, Tag::Error, Some(js.error(&error)?)),
+        let array = js.array(values.0.len())?;
+        for (at, item) in values.0.into_iter().enumerate() {
+            let value = match item {
+                Item::Event(_, json) => Some(js.text(json.as_bytes())?),
+                Item::Outcome(_, Ok(outcome)) => js.outcome(outcome)?,
+                Item::Outcome(_, Err(error)) => Some(js.error(&error)?),
             };
-            js.set(array, at, js.unsigned(number)?)?;
-            js.set(array, at + 1, js.unsigned(tag as u32)?)?;
             if let Some(value) = value {
-                js.set(array, at + 2, value)?;
+                js.set(array, at, value)?;
             }
-            at += 3;
         }
         Ok(array)
     }
@@ -78,26 +95,21 @@ impl ToNapiValue for Drained {
 struct Js(napi_env);
 
 impl Js {
-    /// An outcome's tag and value; no value is `undefined`.
-    fn outcome(self, outcome: Outcome) -> Result<(Tag, Option<napi_value>)> {
+    /// The value of an outcome, of the kind that [`tag`] says; no value is `undefined`.
+    fn outcome(self, outcome: Outcome) -> Result<Option<napi_value>> {
         let value = match outcome {
-            Outcome::Nothing => return Ok((Tag::Value, None)),
-            Outcome::Json(bytes) => {
-                return match std::str::from_utf8(&bytes) {
-                    Ok(_) => Ok((Tag::Json, Some(self.text(&bytes)?))),
-                    Err(_) => Ok((Tag::Error, Some(self.error(&not_text())?))),
-                };
-            }
+            Outcome::Nothing => return Ok(None),
+            Outcome::Json(bytes) if std::str::from_utf8(&bytes).is_err() => self.error(&not_text())?,
+            Outcome::Json(bytes) => self.text(&bytes)?,
             Outcome::List(items) => {
                 let array = self.array(items.len() * 2)?;
                 for (at, item) in items.into_iter().enumerate() {
-                    let (tag, value) = self.outcome(item)?;
-                    self.set(array, at * 2, self.unsigned(tag as u32)?)?;
-                    if let Some(value) = value {
+                    self.set(array, at * 2, self.unsigned(tag(&item) as u32)?)?;
+                    if let Some(value) = self.outcome(item)? {
                         self.set(array, at * 2 + 1, value)?;
                     }
                 }
-                return Ok((Tag::List, Some(array)));
+                array
             }
             Outcome::Null => self.null()?,
             Outcome::Bool(flag) => self.bool(flag)?,
@@ -106,7 +118,7 @@ impl Js {
             Outcome::Bytes(bytes) => self.buffer(&bytes)?,
             Outcome::Reply(reply) => self.reply(reply)?,
         };
-        Ok((Tag::Value, Some(value)))
+        Ok(Some(value))
     }
 
     fn reply(self, reply: Reply) -> Result<napi_value> {

@@ -89,7 +89,8 @@ async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
     Err(failures.summary("it gave a slot map, but none of the masters in it could be connected to".into()))
 }
 
-pub(super) async fn connect_to(config: &Config, address: &Address) -> Result<Greeted> {
+/// A connection to the node at `address`.
+pub(in crate::connection) async fn connect_to(config: &Config, address: &Address) -> Result<Greeted> {
     greet(config, open_tcp(config, address).await?).await
 }
 

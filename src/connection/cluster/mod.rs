@@ -18,7 +18,7 @@ mod route;
 mod slots;
 
 pub(super) use blocking::{connect, connect_for};
-pub(super) use discovery::open;
+pub(super) use discovery::{connect_to, open};
 pub(super) use nodes::Nodes;
 pub(super) use route::Place;
 pub(super) use slots::{Directory, Redirect};

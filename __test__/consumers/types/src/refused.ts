@@ -15,7 +15,4 @@ export async function refused(redis: RedisConnectionManager): Promise<void> {
   redis.on('connected', () => {});
   // @ts-expect-error the state is read only
   redis.state = 'ready';
-  // @ts-expect-error a reply is unknown until its type is said
-  const text: string = await redis.command('GET', 'key');
-  console.log(text);
 }

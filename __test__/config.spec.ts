@@ -1,0 +1,266 @@
+/** Configuration: every option refuses what it cannot mean, the environment is read as documented, every URL form works. */
+import {
+  createTestRedisConfig,
+  makeRedisSuite,
+  REDIS_TEST_CONFIG,
+  RedisConnectionManager,
+  RedisError,
+  redisConfigFromEnv,
+} from 'redis-backplane';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { certificates } from './support/certificates.ts';
+import { checkLeaks } from './support/leaks.ts';
+import { RedisServer } from './support/redis-server.ts';
+
+/** The error that a configuration is refused with. */
+function refusal(make: () => unknown): RedisError {
+  try {
+    make();
+  } catch (error) {
+    expect(error).toBeInstanceOf(RedisError);
+    expect(error).toMatchObject({ redisErrorKind: 'config', code: 'ERR_REDIS_CONFIG', delivery: 'not-sent', retryable: false });
+    return error as RedisError;
+  }
+  throw new Error('nothing was refused');
+}
+
+const notNumbers = [-1, 1.5, Number.NaN, Infinity, 1e20, '5', null, true, {}, [], () => 1];
+const notTexts = [5, null, true, {}, []];
+const notObjects = [5, 'text', null, true, []];
+
+/** What each option must refuse: [path of the option, values]. */
+const refused: [option: string, values: unknown[]][] = [
+  ['url', [...notTexts, '', 'nonsense', 'http://127.0.0.1', 'redis://127.0.0.1:port', 'redis://127.0.0.1:70000', 'redis://127.0.0.1/x']],
+  ['host', [...notTexts, '']],
+  ['port', [...notNumbers, 0, 65_536]],
+  ['path', [...notTexts, '']],
+  ['db', notNumbers],
+  ['username', notTexts],
+  ['password', [5, null, true, {}, []]],
+  ['tls', [5, 'yes', null, []]],
+  ['tls.ca', [5, true, {}, 'no PEM']],
+  ['tls.servername', [5, true, {}]],
+  ['tls.rejectUnauthorized', [5, 'no', {}]],
+  ['lazyConnect', [5, 'yes', null, {}]],
+  ['connectTimeoutMs', [...notNumbers, 0]],
+  ['connectRetries', notNumbers],
+  ['commandTimeoutMs', [...notNumbers, 0]],
+  ['reconnect', notObjects],
+  ['reconnect.minDelayMs', [...notNumbers, 0]],
+  ['reconnect.maxDelayMs', [...notNumbers, 0]],
+  ['reconnect.maxAttempts', notNumbers.filter((value) => value !== Infinity)],
+  ['keepAliveMs', [...notNumbers, 0]],
+  ['maxPendingCommands', [...notNumbers, 0]],
+  ['closeTimeoutMs', notNumbers],
+  ['clientName', [...notTexts, 'two words', 'line\nbreak', 'ä']],
+  ['namespace', notTexts],
+];
+
+/** `{ a: { b: value } }` for the path `a.b`. */
+function at(path: string, value: unknown): object {
+  return path.split('.').reduceRight<unknown>((inner, name) => ({ [name]: inner }), value) as object;
+}
+
+describe('a configuration', () => {
+  checkLeaks();
+
+  const cases = refused.flatMap(([option, values]) => values.map((value) => [option, value] as const));
+  it.each(cases)('refuses %s: %o and names the option', (option, value) => {
+    const { message } = refusal(() => new RedisConnectionManager(at(option, value) as never));
+    expect(message).toContain(option.split('.').at(-1));
+    expect(message).toMatch(/expected .+/);
+  });
+
+  it('says what was expected and what came', () => {
+    expect(refusal(() => new RedisConnectionManager({ port: -5 })).message).toMatch(/port: expected .*1 to 65535.*-5/);
+    expect(refusal(() => new RedisConnectionManager({ commandTimeoutMs: 1.5 })).message).toMatch(/commandTimeoutMs: expected .*1\.5/);
+    expect(refusal(() => new RedisConnectionManager({ keepAliveMs: Number.NaN })).message).toMatch(/keepAliveMs: expected .*NaN/);
+  });
+
+  it('refuses options that do not exist, at every level, and names them', () => {
+    expect(refusal(() => new RedisConnectionManager({ hots: 'x' } as never)).message).toContain('hots');
+    expect(refusal(() => new RedisConnectionManager({ reconnect: { delay: 1 } } as never)).message).toContain('delay');
+    expect(refusal(() => new RedisConnectionManager({ tls: { cacert: 'x' } } as never)).message).toContain('cacert');
+    expect(refusal(() => createTestRedisConfig(5 as never)).message).toContain('overrides');
+  });
+
+  it('refuses options that contradict each other', () => {
+    refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', host: 'elsewhere' }));
+    refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', port: 1 }));
+    refusal(() => new RedisConnectionManager({ path: '/tmp/s', host: 'elsewhere' }));
+    refusal(() => new RedisConnectionManager({ username: 'alice' }));
+    refusal(() => new RedisConnectionManager({ reconnect: { minDelayMs: 100, maxDelayMs: 50 } }));
+    refusal(() => new RedisConnectionManager({ tls: { cert: 'only the certificate' } }));
+  });
+
+  it.each([[5], [null], [true], [[]], [() => {}]])('that is no object and no URL is refused: %o', (value) => {
+    refusal(() => new RedisConnectionManager(value as never));
+  });
+
+  it('rejects in makeRedisSuite as the constructor throws', async () => {
+    await expect(makeRedisSuite('nonsense')).rejects.toMatchObject({ redisErrorKind: 'config' });
+    await expect(makeRedisSuite({ port: -1 })).rejects.toMatchObject({ redisErrorKind: 'config' });
+  });
+
+  it('takes undefined for an option as not given', () => {
+    const config = Object.fromEntries(
+      ['url', 'host', 'port', 'db', 'password', 'tls', 'reconnect', 'namespace'].map((name) => [name, undefined]),
+    );
+    expect(new RedisConnectionManager(config).state).toBe('idle');
+  });
+
+  it('is not changed, and a later change of it changes nothing', async () => {
+    const config = Object.freeze({ port: 6379, reconnect: Object.freeze({ minDelayMs: 1 }) });
+    expect(new RedisConnectionManager(config).state).toBe('idle');
+    expect(config).toEqual({ port: 6379, reconnect: { minDelayMs: 1 } });
+  });
+});
+
+describe('redisConfigFromEnv', () => {
+  it('gives the defaults for an empty environment', () => {
+    expect(redisConfigFromEnv({})).toEqual({});
+  });
+
+  it('reads every variable', () => {
+    const env = { REDIS_HOST: 'h', REDIS_PORT: '7000', REDIS_DB: '3', REDIS_USERNAME: 'u', REDIS_PASSWORD: 'p', REDIS_TLS: 'true' };
+    expect(redisConfigFromEnv(env)).toEqual({ host: 'h', port: 7000, db: 3, username: 'u', password: 'p', tls: true });
+  });
+
+  it('prefers the URL to host and port', () => {
+    expect(redisConfigFromEnv({ REDIS_URL: 'redis://h:1', REDIS_HOST: 'other', REDIS_PORT: '2' })).toEqual({ url: 'redis://h:1' });
+  });
+
+  it.each(['false', 'FALSE', '0', 'no', 'off'])('gives null for REDIS_ENABLED=%s, whatever the URL', (value) => {
+    expect(redisConfigFromEnv({ REDIS_ENABLED: value, REDIS_URL: 'redis://h' })).toBeNull();
+  });
+
+  it.each(['true', '1', 'yes', 'on', ''])('is enabled for REDIS_ENABLED=%s', (value) => {
+    expect(redisConfigFromEnv({ REDIS_ENABLED: value, REDIS_URL: 'redis://h' })).toEqual({ url: 'redis://h' });
+  });
+
+  it.each([
+    ['REDIS_ENABLED', 'perhaps'],
+    ['REDIS_PORT', 'abc'],
+    ['REDIS_PORT', '-1'],
+    ['REDIS_PORT', '70000'],
+    ['REDIS_PORT', '63.79'],
+    ['REDIS_PORT', '0x18eb'],
+    ['REDIS_DB', 'first'],
+    ['REDIS_DB', '-1'],
+    ['REDIS_TLS', 'maybe'],
+  ])('refuses %s=%s and names the variable', (name, value) => {
+    expect(refusal(() => redisConfigFromEnv({ [name]: value })).message).toContain(name);
+  });
+
+  it('reads process.env by default', () => {
+    const before = process.env.REDIS_ENABLED;
+    process.env.REDIS_ENABLED = 'false';
+    try {
+      expect(redisConfigFromEnv()).toBeNull();
+    } finally {
+      if (before === undefined) delete process.env.REDIS_ENABLED;
+      else process.env.REDIS_ENABLED = before;
+    }
+  });
+});
+
+describe('configurations for tests', () => {
+  it('have a namespace of their own at each call', () => {
+    const namespaces = new Set(Array.from({ length: 100 }, () => createTestRedisConfig().namespace));
+    expect(namespaces.size).toBe(100);
+    expect(namespaces).not.toContain(REDIS_TEST_CONFIG.namespace);
+  });
+
+  it('let overrides win, and name no other server beside one', () => {
+    expect(createTestRedisConfig({ namespace: 'mine', db: 2 })).toMatchObject({ namespace: 'mine', db: 2 });
+    expect(createTestRedisConfig({ host: 'h' }).url).toBeUndefined();
+  });
+});
+
+describe('every way to name a server', () => {
+  let plain: RedisServer;
+  let secure: RedisServer;
+  beforeAll(async () => {
+    plain = await RedisServer.start({ unixSocket: true, acl: ['alice on >p%ss ~* &* +@all'] });
+    secure = await RedisServer.start({ tls: 'mutual' });
+  });
+  afterAll(() => Promise.all([plain[Symbol.asyncDispose](), secure[Symbol.asyncDispose]()]));
+  checkLeaks({ server: () => plain });
+
+  /** Connects with `config` and gives what the server knows of the connection. */
+  async function connected(config: ConstructorParameters<typeof RedisConnectionManager>[0]): Promise<Record<string, string>> {
+    const manager = new RedisConnectionManager(config);
+    const info = await manager.command<string>('CLIENT', 'INFO');
+    await manager.disconnect();
+    return Object.fromEntries(
+      info
+        .trim()
+        .split(' ')
+        .map((field) => field.split('=') as [string, string]),
+    );
+  }
+
+  it('reaches it: host and port, with the default name', async () => {
+    expect(await connected({ host: 'localhost', port: plain.port })).toMatchObject({ db: '0', user: 'default', name: 'redis-backplane' });
+  });
+
+  it('reaches it: a URL with user, password and database', async () => {
+    expect(await connected(`redis://alice:p%25ss@127.0.0.1:${plain.port}/5`)).toMatchObject({ db: '5', user: 'alice' });
+  });
+
+  it('reaches it: options beside a URL win over those in it', async () => {
+    const url = `redis://default:wrong@127.0.0.1:${plain.port}/5`;
+    expect(await connected({ url, username: 'alice', password: 'p%ss', db: 2, clientName: 'app' })).toMatchObject({
+      db: '2',
+      user: 'alice',
+      name: 'app',
+    });
+  });
+
+  it('reaches it: a Unix socket, as path and as URL', async () => {
+    expect(await connected({ path: plain.socketPath, db: 1 })).toMatchObject({ db: '1', flags: expect.stringContaining('U') });
+    expect(await connected(`redis+unix://${plain.socketPath}`)).toMatchObject({ flags: expect.stringContaining('U') });
+  });
+
+  it('reaches it: a password function, asked again at every connection', async () => {
+    let asked = 0;
+    const manager = new RedisConnectionManager({
+      port: plain.port,
+      username: 'alice',
+      password: () => {
+        asked += 1;
+        return Promise.resolve('p%ss');
+      },
+    });
+    await manager.connect();
+    await manager.disconnect();
+    await manager.connect();
+    expect(await manager.command('ACL', 'WHOAMI')).toBe('alice');
+    await manager.disconnect();
+    expect(asked).toBe(2);
+  });
+
+  it('reaches it: TLS with a certificate of its own, as text and as buffers, by option and by URL', async () => {
+    const { ca, client } = await certificates();
+    const texts = { ca: ca.cert, cert: client.cert, key: client.key };
+    const buffers = { ca: Buffer.from(ca.cert), cert: Buffer.from(client.cert), key: Buffer.from(client.key) };
+    await connected({ host: 'localhost', port: secure.port, tls: texts });
+    await connected({ host: '127.0.0.1', port: secure.port, tls: buffers });
+    await connected({ url: `rediss://localhost:${secure.port}`, tls: texts });
+  });
+
+  it('reaches it: a certificate that nobody vouches for, when the user says so', async () => {
+    const { client } = await certificates();
+    await connected({ host: 'localhost', port: secure.port, tls: { cert: client.cert, key: client.key, rejectUnauthorized: false } });
+  });
+
+  it('connects in the constructor when it is not lazy, and not before the first use when it is', async () => {
+    const lazy = new RedisConnectionManager({ port: plain.port });
+    expect(lazy.state).toBe('idle');
+    const eager = new RedisConnectionManager({ port: plain.port, lazyConnect: false });
+    expect(['connecting', 'ready']).toContain(eager.state);
+    await eager.connect();
+    expect(await plain.clients()).toHaveLength(1);
+    await Promise.all([lazy.disconnect(), eager.disconnect()]);
+  });
+});

@@ -1,0 +1,301 @@
+/** Locks: who holds one, how it is kept, and how its loss is learnt. */
+import { KVStore, type RedisConnectionManager, RedisError } from 'redis-backplane';
+import { beforeEach, expect, test } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { startProcess } from '../support/process.ts';
+import { until, within } from '../support/until.ts';
+
+async function failure(promise: Promise<unknown>): Promise<RedisError> {
+  const error = await promise.then(
+    () => undefined,
+    (caught: unknown) => caught,
+  );
+  if (!(error instanceof RedisError)) throw new Error('expected a RedisError', { cause: error });
+  return error;
+}
+
+/** Resolves with the reason when the signal is aborted. */
+function aborted(signal: AbortSignal, ms = 10_000): Promise<RedisError> {
+  return within(
+    ms,
+    new Promise<RedisError>((resolve) => {
+      if (signal.aborted) resolve(signal.reason);
+      signal.addEventListener('abort', () => resolve(signal.reason));
+    }),
+    'the signal of a lost lock',
+  );
+}
+
+describeBackends('lock', (backend) => {
+  let manager: RedisConnectionManager;
+  let kv: KVStore;
+
+  beforeEach(() => {
+    manager = backend.manager();
+    kv = new KVStore(manager);
+  });
+
+  test('one holds it, the next gets it after the release, with a larger token', async () => {
+    const first = await kv.lock('k');
+    expect(first.key).toBe('k');
+    expect(Number.isSafeInteger(first.token)).toBe(true);
+    expect(first.signal.aborted).toBe(false);
+    const refused = await failure(kv.lock('k'));
+    expect(refused).toMatchObject({ redisErrorKind: 'timeout', delivery: 'rejected', retryable: true });
+    expect(refused.message).toMatch(/^KVStore\.lock: .*waitMs, 0 ms/);
+    expect(await first.release()).toBe(true);
+    expect(await first.release()).toBe(false);
+    expect(first.signal.aborted).toBe(false);
+    const second = await kv.lock('k');
+    expect(second.token).toBeGreaterThan(first.token);
+    await second.release();
+  });
+
+  test('locks of different keys and namespaces, and a value of the same key, have nothing to do with each other', async () => {
+    await kv.set('k', 'value');
+    const locks = [await kv.lock('k'), await kv.lock('l'), await new KVStore(manager, { namespace: 'inner' }).lock('k')];
+    expect(await kv.get('k')).toBe('value');
+    for (const lock of locks) expect(await lock.release()).toBe(true);
+  });
+
+  test('await using gives it back', async () => {
+    {
+      await using lock = await kv.lock('k');
+      expect(lock.token).toBeGreaterThan(0);
+    }
+    await (await kv.lock('k')).release();
+  });
+
+  test('who waits gets it when it is released', async () => {
+    const first = await kv.lock('k');
+    const waiting = kv.lock('k', { waitMs: 10_000 });
+    await failure(kv.lock('k', { waitMs: 30 }));
+    await first.release();
+    const second = await waiting;
+    expect(second.token).toBeGreaterThan(first.token);
+    await second.release();
+  });
+
+  test('of many who want it at once each has it alone, with a larger token than the one before', async () => {
+    let inside = 0;
+    const tokens: number[] = [];
+    await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        await using lock = await kv.lock('k', { waitMs: 15_000 });
+        inside += 1;
+        expect(inside).toBe(1);
+        tokens.push(lock.token);
+        await kv.get('something');
+        inside -= 1;
+      }),
+    );
+    expect(tokens).toHaveLength(30);
+    expect(tokens.every((token, i) => i === 0 || token > (tokens[i - 1] as number))).toBe(true);
+  });
+
+  test('it is renewed for as long as it is held', async () => {
+    const lock = await kv.lock('k', { leaseMs: 200 });
+    expect((await failure(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
+    expect(lock.signal.aborted).toBe(false);
+    expect(await lock.release()).toBe(true);
+  });
+
+  test('the wait is ended by its signal, and a lock that came too late is given back', async () => {
+    const held = await kv.lock('k');
+    const controller = new AbortController();
+    const waiting = failure(kv.lock('k', { waitMs: 60_000, signal: controller.signal }));
+    await kv.get('something');
+    const reason = new Error('enough');
+    controller.abort(reason);
+    expect(await waiting).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
+    await held.release();
+    expect(await failure(kv.lock('k', { signal: controller.signal }))).toMatchObject({ redisErrorKind: 'cancelled' });
+    const late = new AbortController();
+    const free = kv.lock('k', { signal: late.signal });
+    late.abort();
+    await failure(free);
+    await (await kv.lock('k', { waitMs: 5_000 })).release();
+  });
+
+  test('extend renews it, and sets how long from now on', async () => {
+    const lock = await kv.lock('k', { leaseMs: 500 });
+    expect(await lock.extend(60_000)).toBeUndefined();
+    const left = await manager.command<string>('HGET', `${backend.namespace}:~lock:k`, 'until');
+    const [seconds] = await manager.command<[string, string]>('TIME');
+    expect(Number(left) / 1e3 - Number(seconds)).toBeGreaterThan(50);
+    await lock.extend();
+    await lock.release();
+    expect(await failure(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
+  });
+
+  test('one whose hash was taken by another learns it, and changes nothing any more', async () => {
+    const lock = await kv.lock('k', { leaseMs: 300 });
+    await manager.command('DEL', `${backend.namespace}:~lock:k`);
+    const other = await kv.lock('k');
+    expect(other.token).toBeGreaterThan(lock.token);
+    expect(await aborted(lock.signal)).toMatchObject({ redisErrorKind: 'lease-lost' });
+    expect(await lock.release()).toBe(false);
+    expect(await failure(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
+    expect(other.signal.aborted).toBe(false);
+    expect(await other.release()).toBe(true);
+  });
+
+  test('disconnect aborts the signal', async () => {
+    const other = backend.manager();
+    const lock = await new KVStore(other).lock('k', { leaseMs: 500 });
+    await other.disconnect();
+    expect(await aborted(lock.signal, 1_000)).toMatchObject({ redisErrorKind: 'lease-lost' });
+    await (await kv.lock('k', { waitMs: 5_000 })).release();
+  });
+
+  test('bad options are refused by name', async () => {
+    for (const leaseMs of [0, 99, -5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, '100' as never, null as never]) {
+      expect((await failure(kv.lock('k', { leaseMs }))).message).toMatch(
+        /^KVStore\.lock: leaseMs: expected a number of milliseconds from 100/,
+      );
+    }
+    for (const waitMs of [-1, Number.NaN, 2 ** 31, '1' as never]) {
+      expect((await failure(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock: waitMs: /);
+    }
+    expect((await failure(kv.lock('k', { signal: {} as never }))).message).toMatch(/^KVStore\.lock: signal: expected an AbortSignal/);
+    expect((await failure(kv.lock('k', { lease: 5 } as never))).message).toMatch(/^KVStore\.lock\.lease: .*unknown option/);
+    const lock = await kv.lock('k');
+    expect((await failure(lock.extend(5))).message).toMatch(/^Lock\.extend: leaseMs: /);
+    expect(await lock.release()).toBe(true);
+  });
+
+  test('who extends beyond the lease of another waiter keeps it', async () => {
+    const lock = await kv.lock('k', { leaseMs: 300 });
+    await lock.extend(30_000);
+    expect((await failure(kv.lock('k', { waitMs: 700 }))).redisErrorKind).toBe('timeout');
+    expect(await lock.release()).toBe(true);
+  });
+});
+
+describeBackends(
+  'lock, between processes and through faults',
+  (backend) => {
+    const server = () => backend.server as NonNullable<typeof backend.server>;
+
+    test('the token grows over FLUSHALL and over the loss of its hash', async () => {
+      const manager = backend.manager();
+      const kv = new KVStore(manager);
+      let last = 0;
+      for (let i = 0; i < 20; i++) {
+        const lock = await kv.lock('k');
+        expect(lock.token).toBeGreaterThan(last);
+        last = lock.token;
+        await manager.command('FLUSHALL');
+      }
+    });
+
+    test('the memory of a released lock ends after a day', async () => {
+      const manager = backend.manager();
+      const lock = await new KVStore(manager).lock('k');
+      await lock.release();
+      const left = await manager.command<number>('PTTL', `${backend.namespace}:~lock:k`);
+      expect(left).toBeGreaterThan(86_000_000);
+      expect(left).toBeLessThanOrEqual(86_400_000);
+    });
+
+    test('a process that is stopped for longer than its lease learns it through the signal', async () => {
+      const child = startProcess(
+        async ({ redis, args, emit }) => {
+          const manager = new redis.RedisConnectionManager(args);
+          const lock = await new redis.KVStore(manager).lock('k', { leaseMs: 500 });
+          emit({ token: lock.token });
+          const hold = setInterval(() => {}, 1_000);
+          lock.signal.addEventListener('abort', async () => {
+            emit({ lost: lock.signal.reason.redisErrorKind, released: await lock.release() });
+            clearInterval(hold);
+            await manager.disconnect();
+          });
+        },
+        { args: { url: backend.url, namespace: backend.namespace } },
+      );
+      const { token } = await child.line<{ token: number }>();
+      await child.freeze();
+      const lock = await new KVStore(backend.manager()).lock('k', { waitMs: 10_000 });
+      expect(lock.token).toBeGreaterThan(token);
+      child.thaw();
+      expect((await child.ended).lines).toEqual([{ token }, { lost: 'lease-lost', released: false }]);
+      expect(lock.signal.aborted).toBe(false);
+      expect(await lock.release()).toBe(true);
+    });
+
+    test('a blocked event loop does not lose it', async () => {
+      const child = startProcess(
+        async ({ redis, args, emit }) => {
+          const manager = new redis.RedisConnectionManager(args);
+          const lock = await new redis.KVStore(manager).lock('k', { leaseMs: 300 });
+          emit('held');
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500);
+          await new Promise((resolve) => setImmediate(resolve));
+          emit({ lost: lock.signal.aborted, released: await lock.release() });
+          await manager.disconnect();
+        },
+        { args: { url: backend.url, namespace: backend.namespace } },
+      );
+      await child.line((line) => line === 'held');
+      const kv = new KVStore(backend.manager());
+      expect((await failure(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
+      expect((await child.ended).lines).toEqual(['held', { lost: false, released: true }]);
+    });
+
+    test('a process that dies is succeeded after its lease', async () => {
+      const child = startProcess(
+        async ({ redis, args, emit }) => {
+          await new redis.KVStore(new redis.RedisConnectionManager(args)).lock('k', { leaseMs: 500 });
+          emit('held');
+          setInterval(() => {}, 1_000);
+        },
+        { args: { url: backend.url, namespace: backend.namespace } },
+      );
+      await child.line();
+      await child.kill9();
+      await (await new KVStore(backend.manager()).lock('k', { waitMs: 5_000 })).release();
+    });
+
+    test('holding one does not keep the process alive', async () => {
+      const child = startProcess(
+        async ({ redis, args, emit }) => {
+          await new redis.KVStore(new redis.RedisConnectionManager(args)).lock('k', { leaseMs: 60_000 });
+          emit('held');
+        },
+        { args: { url: backend.url, namespace: backend.namespace }, timeoutMs: 10_000 },
+      );
+      expect((await child.ended).code).toBe(0);
+    });
+
+    test('a server that stands still for longer than the lease loses it, and no call hangs', async () => {
+      const manager = backend.manager({ commandTimeoutMs: 1_000 });
+      const kv = new KVStore(manager);
+      const lock = await kv.lock('k', { leaseMs: 600 });
+      await server().freeze();
+      try {
+        expect(await aborted(lock.signal)).toMatchObject({ redisErrorKind: 'lease-lost' });
+        expect((await failure(kv.lock('l'))).redisErrorKind).toBe('timeout');
+      } finally {
+        server().thaw();
+      }
+      expect(await lock.release()).toBe(false);
+      await (await kv.lock('k', { waitMs: 5_000 })).release();
+      // The attempt that timed out may have been executed: it was taken back.
+      await (await kv.lock('l', { waitMs: 5_000 })).release();
+    });
+
+    test('a cut connection within the lease loses nothing', async () => {
+      const manager = backend.manager();
+      const kv = new KVStore(manager);
+      const lock = await kv.lock('k', { leaseMs: 2_000 });
+      for (let i = 0; i < 3; i++) {
+        await server().cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+        await until(() => kv.has('x').then(() => true), { what: 'the connection to be back' });
+        await lock.extend();
+      }
+      expect(lock.signal.aborted).toBe(false);
+      expect(await lock.release()).toBe(true);
+    });
+  },
+  ['redis-server'],
+);

@@ -1,0 +1,100 @@
+//! One client of an engine: what it has sent, what it is owed, and the modes it is in.
+
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+
+use super::blocking::Blocked;
+use super::duplex::Pipe;
+use super::keyspace::Key;
+use super::protocol::Parser;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next command is not answered.
+    Skip,
+}
+
+/// A queued MULTI.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) commands: Vec<Vec<Vec<u8>>>,
+    pub(super) broken: bool,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mode Redis has, on or off by itself")]
+pub(super) struct Client {
+    pub(super) id: u64,
+    pub(super) pipe: Arc<Pipe>,
+    pub(super) parser: Parser,
+    /// Bytes received and not yet run; starts where the parser's command starts.
+    pub(super) input: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    /// Whether it is on the list of clients with output.
+    pub(super) marked: bool,
+    pub(super) resp3: bool,
+    pub(super) db: usize,
+    pub(super) name: Vec<u8>,
+    pub(super) transaction: Option<Transaction>,
+    /// Watched keys; `true` if the key was already past its time when WATCH came.
+    pub(super) watched: Vec<((usize, Key), bool)>,
+    pub(super) watch_broken: bool,
+    pub(super) channels: IndexSet<Vec<u8>>,
+    pub(super) patterns: IndexSet<Vec<u8>>,
+    pub(super) shards: IndexSet<Vec<u8>>,
+    pub(super) blocked: Option<Blocked>,
+    pub(super) reply_mode: ReplyMode,
+    /// Closed as soon as its output is handed over.
+    pub(super) closing: bool,
+    /// The peer has hung up.
+    pub(super) hung_up: bool,
+    /// A reply was lost to a fault: nothing more may be sent.
+    pub(super) lossy: bool,
+    pub(super) no_evict: bool,
+    pub(super) created: i64,
+    pub(super) active: i64,
+    pub(super) last_command: String,
+}
+
+impl Client {
+    pub(super) fn new(pipe: Arc<Pipe>, now: i64) -> Self {
+        Client {
+            id: pipe.id,
+            pipe,
+            parser: Parser::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            marked: false,
+            resp3: false,
+            db: 0,
+            name: Vec::new(),
+            transaction: None,
+            watched: Vec::new(),
+            watch_broken: false,
+            channels: IndexSet::new(),
+            patterns: IndexSet::new(),
+            shards: IndexSet::new(),
+            blocked: None,
+            reply_mode: ReplyMode::On,
+            closing: false,
+            hung_up: false,
+            lossy: false,
+            no_evict: false,
+            created: now,
+            active: now,
+            last_command: "NULL".to_owned(),
+        }
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    pub(super) fn is_subscriber(&self) -> bool {
+        self.subscriptions() + self.shards.len() > 0
+    }
+}

@@ -1,0 +1,37 @@
+//! The time an engine lives in: the wall clock at its start, driven by the monotonic clock, plus what a test added.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds and microseconds since the Unix epoch. Never goes back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    started: Instant,
+    epoch: Duration,
+    added: Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { started: Instant::now(), epoch, added: Duration::ZERO }
+    }
+}
+
+impl Clock {
+    fn now(&self) -> Duration {
+        self.epoch + self.started.elapsed() + self.added
+    }
+
+    pub(super) fn millis(&self) -> i64 {
+        i64::try_from(self.now().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn micros(&self) -> i64 {
+        i64::try_from(self.now().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Moves every deadline of the engine nearer by `by`. Stops short of overflowing.
+    pub(super) fn advance(&mut self, by: Duration) {
+        self.added = self.added.checked_add(by).filter(|d| d.as_secs() < 1 << 40).unwrap_or(self.added);
+    }
+}

@@ -1,0 +1,152 @@
+//! Hashes.
+
+use super::{Args, Cx, is};
+use crate::embedded::number;
+use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::value::Hash;
+
+fn set_fields(cx: &mut Cx<'_>, args: Args<'_>, command: &str) -> Result<usize, Fault> {
+    if args.len() % 2 == 1 {
+        return Err(Fault::arity(command));
+    }
+    let hash = cx.hash_or_new(args[1])?;
+    let new = args[2..].chunks(2).filter(|pair| hash.set(pair[0], pair[1])).count();
+    cx.changed(args[1]);
+    Ok(new)
+}
+
+pub(super) fn hset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_fields(cx, args, "hset").map(Reply::len)
+}
+
+pub(super) fn hmset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_fields(cx, args, "hmset").map(|_| Reply::OK)
+}
+
+pub(super) fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    if cx.hash(args[1])?.is_some_and(|h| h.fields.contains_key(args[2])) {
+        return Ok(Reply::Int(0));
+    }
+    cx.hash_or_new(args[1])?.set(args[2], args[3]);
+    cx.changed(args[1]);
+    Ok(Reply::Int(1))
+}
+
+pub(super) fn hget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::bulk_or_null(cx.hash(args[1])?.and_then(|h| h.fields.get(args[2]))))
+}
+
+pub(super) fn hmget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let hash = cx.hash(args[1])?;
+    let field = |name: &&[u8]| Reply::bulk_or_null(hash.as_ref().and_then(|h| h.fields.get(*name)));
+    Ok(Reply::Array(args[2..].iter().map(field).collect()))
+}
+
+pub(super) fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let Some(hash) = cx.hash(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
+    let removed = args[2..].iter().filter(|field| hash.remove(field)).count();
+    if removed > 0 {
+        cx.changed(args[1]);
+    }
+    Ok(Reply::len(removed))
+}
+
+pub(super) fn hlen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::len(cx.hash(args[1])?.map_or(0, |h| h.fields.len())))
+}
+
+pub(super) fn hstrlen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::len(cx.hash(args[1])?.and_then(|h| h.fields.get(args[2])).map_or(0, |v| v.len())))
+}
+
+pub(super) fn hexists(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::flag(cx.hash(args[1])?.is_some_and(|h| h.fields.contains_key(args[2]))))
+}
+
+pub(super) fn hgetall(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let Some(hash) = cx.hash(args[1])? else {
+        return Ok(Reply::Map(Vec::new()));
+    };
+    Ok(Reply::Map(hash.fields.iter().flat_map(|(f, v)| [Reply::bulk(f), Reply::bulk(v)]).collect()))
+}
+
+pub(super) fn hkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.keys())))
+}
+
+pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.values())))
+}
+
+/// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
+const MOST_REPEATS: u64 = 10_000_000;
+
+/// The indexes a random pick of `count` gives: distinct for a positive count, with repeats for a negative one.
+pub(super) fn random_indexes(count: i64, len: usize) -> Vec<usize> {
+    if len == 0 {
+        return Vec::new();
+    }
+    let Ok(count) = usize::try_from(count) else {
+        return (0..count.unsigned_abs().min(MOST_REPEATS)).map(|_| fastrand::usize(..len)).collect();
+    };
+    if count >= len {
+        return (0..len).collect();
+    }
+    if count * 3 > len {
+        let mut all: Vec<usize> = (0..len).collect();
+        fastrand::shuffle(&mut all);
+        all.truncate(count);
+        return all;
+    }
+    let mut picked = indexmap::IndexSet::new();
+    while picked.len() < count {
+        picked.insert(fastrand::usize(..len));
+    }
+    picked.into_iter().collect()
+}
+
+/// Pairs as HRANDFIELD and ZRANDMEMBER show them: nested in RESP3, flat in RESP2.
+pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -> Reply {
+    if resp3 {
+        return Reply::Array(pairs.map(|(a, b)| Reply::Array(vec![a, b])).collect());
+    }
+    Reply::Array(pairs.flat_map(|(a, b)| [a, b]).collect())
+}
+
+/// The count of a random pick, which may not be so large that its reply could not be built.
+pub(super) fn random_count(arg: &[u8], doubled: bool) -> Result<i64, Fault> {
+    let count = number::int_arg(arg)?;
+    let limit = if doubled { i64::MAX / 2 } else { i64::MAX };
+    if count < -limit || count > limit {
+        return Err(Fault::of("ERR value is out of range"));
+    }
+    Ok(count)
+}
+
+pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let resp3 = cx.resp3;
+    let Some(count) = args.get(2) else {
+        let Some(hash) = cx.hash(args[1])? else {
+            return Ok(Reply::Null);
+        };
+        return Ok(Reply::bulk_or_null(hash.fields.get_index(fastrand::usize(..hash.fields.len())).map(|f| f.0)));
+    };
+    number::int_arg(count)?;
+    let with_values = match args.get(3) {
+        None => false,
+        Some(word) if args.len() == 4 && is(word, "withvalues") => true,
+        Some(_) => return Err(Fault::SYNTAX),
+    };
+    let count = random_count(count, with_values)?;
+    let Some(hash) = cx.hash(args[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let hash: &Hash = hash;
+    let picked = random_indexes(count, hash.fields.len()).into_iter().filter_map(|i| hash.fields.get_index(i));
+    if with_values {
+        return Ok(paired(picked.map(|(f, v)| (Reply::bulk(f), Reply::bulk(v))), resp3));
+    }
+    Ok(Reply::bulks(picked.map(|(f, _)| f)))
+}

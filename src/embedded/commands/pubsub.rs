@@ -1,0 +1,224 @@
+//! Channels, patterns and sharded channels.
+
+use super::{Args, Cx};
+use crate::embedded::glob;
+use crate::embedded::reply::{Outcome, Reply};
+use crate::embedded::state::Core;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+impl Kind {
+    fn verb(self, subscribe: bool) -> &'static str {
+        match (self, subscribe) {
+            (Kind::Channel, true) => "subscribe",
+            (Kind::Channel, false) => "unsubscribe",
+            (Kind::Pattern, true) => "psubscribe",
+            (Kind::Pattern, false) => "punsubscribe",
+            (Kind::Shard, true) => "ssubscribe",
+            (Kind::Shard, false) => "sunsubscribe",
+        }
+    }
+}
+
+impl Core {
+    fn listeners(&mut self, kind: Kind, name: &[u8]) -> &mut Vec<usize> {
+        match kind {
+            Kind::Channel => self.channels.entry(name.to_vec()).or_default(),
+            Kind::Shard => self.shards.entry(name.to_vec()).or_default(),
+            Kind::Pattern => {
+                let at = self.patterns.iter().position(|(p, _)| p == name).unwrap_or_else(|| {
+                    self.patterns.push((name.to_vec(), Vec::new()));
+                    self.patterns.len() - 1
+                });
+                &mut self.patterns[at].1
+            }
+        }
+    }
+
+    fn unlisten(&mut self, kind: Kind, name: &[u8], slot: usize) {
+        let listeners = self.listeners(kind, name);
+        listeners.retain(|s| *s != slot);
+        if listeners.is_empty() {
+            match kind {
+                Kind::Channel => drop(self.channels.remove(name)),
+                Kind::Shard => drop(self.shards.remove(name)),
+                Kind::Pattern => self.patterns.retain(|(p, _)| p != name),
+            }
+        }
+    }
+
+    /// How many subscriptions of the kind's count the client has.
+    fn count(&mut self, kind: Kind, slot: usize) -> Reply {
+        let count =
+            self.client(slot).map_or(0, |c| if kind == Kind::Shard { c.shards.len() } else { c.subscriptions() });
+        Reply::len(count)
+    }
+
+    fn names(&mut self, kind: Kind, slot: usize) -> Option<&mut indexmap::IndexSet<Vec<u8>>> {
+        self.client(slot).map(|c| match kind {
+            Kind::Channel => &mut c.channels,
+            Kind::Pattern => &mut c.patterns,
+            Kind::Shard => &mut c.shards,
+        })
+    }
+}
+
+fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
+    let mut replies = Vec::with_capacity(names.len());
+    for name in names {
+        if cx.core.names(kind, cx.slot).is_some_and(|known| known.insert(name.to_vec())) {
+            cx.core.listeners(kind, name).push(cx.slot);
+        }
+        let count = cx.core.count(kind, cx.slot);
+        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(true)), Reply::bulk(name), count]));
+    }
+    Ok(Reply::Many(replies))
+}
+
+fn drop_names(core: &mut Core, slot: usize, names: &[Vec<u8>], kind: Kind) -> Vec<Reply> {
+    let mut replies = Vec::with_capacity(names.len());
+    for name in names {
+        if core.names(kind, slot).is_some_and(|known| known.shift_remove(name)) {
+            core.unlisten(kind, name, slot);
+        }
+        let count = core.count(kind, slot);
+        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::bulk(name), count]));
+    }
+    replies
+}
+
+fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
+    let names: Vec<Vec<u8>> = if args.len() > 1 {
+        args[1..].iter().map(|n| n.to_vec()).collect()
+    } else {
+        cx.core.names(kind, cx.slot).map(|n| n.iter().cloned().collect()).unwrap_or_default()
+    };
+    if names.is_empty() {
+        let count = cx.core.count(kind, cx.slot);
+        return Ok(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::Null, count]));
+    }
+    Ok(Reply::Many(drop_names(cx.core, cx.slot, &names, kind)))
+}
+
+/// Ends every subscription of a client that is leaving or resetting.
+pub(in crate::embedded) fn forget(core: &mut Core, slot: usize) {
+    for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+        let names: Vec<Vec<u8>> = core.names(kind, slot).map(|n| n.iter().cloned().collect()).unwrap_or_default();
+        drop_names(core, slot, &names, kind);
+    }
+}
+
+pub(super) fn subscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    add(cx, &args[1..], Kind::Channel)
+}
+
+pub(super) fn psubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    add(cx, &args[1..], Kind::Pattern)
+}
+
+pub(super) fn ssubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    add(cx, &args[1..], Kind::Shard)
+}
+
+pub(super) fn unsubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    remove(cx, args, Kind::Channel)
+}
+
+pub(super) fn punsubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    remove(cx, args, Kind::Pattern)
+}
+
+pub(super) fn sunsubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    remove(cx, args, Kind::Shard)
+}
+
+/// A message on its way, encoded once for each protocol however many read it.
+struct Message {
+    reply: Reply,
+    encoded: [Option<Vec<u8>>; 2],
+}
+
+impl Message {
+    fn new(parts: &[&[u8]]) -> Self {
+        Message { reply: Reply::Push(parts.iter().map(Reply::bulk).collect()), encoded: [None, None] }
+    }
+
+    fn send(&mut self, core: &mut Core, slot: usize) {
+        let Some(client) = core.client(slot) else {
+            return;
+        };
+        if client.lossy {
+            return;
+        }
+        let resp3 = client.resp3;
+        let bytes = self.encoded[usize::from(resp3)].get_or_insert_with(|| {
+            let mut bytes = Vec::new();
+            self.reply.encode(resp3, &mut bytes);
+            bytes
+        });
+        client.output.extend_from_slice(bytes);
+        core.mark(slot);
+    }
+}
+
+pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let (channel, payload) = (args[1], args[2]);
+    let mut receivers = 0;
+    if let Some(slots) = cx.core.channels.get(channel).cloned() {
+        let mut message = Message::new(&[b"message", channel, payload]);
+        receivers += slots.len();
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
+    }
+    let matching: Vec<_> = cx.core.patterns.iter().filter(|(p, _)| glob::matches(p, channel)).cloned().collect();
+    for (pattern, slots) in matching {
+        let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
+        receivers += slots.len();
+        for slot in slots {
+            message.send(cx.core, slot);
+        }
+    }
+    Ok(Reply::len(receivers))
+}
+
+pub(super) fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let slots = cx.core.shards.get(args[1]).cloned().unwrap_or_default();
+    let receivers = slots.len();
+    let mut message = Message::new(&[b"smessage", args[1], args[2]]);
+    for slot in slots {
+        message.send(cx.core, slot);
+    }
+    Ok(Reply::len(receivers))
+}
+
+fn names_like<'a>(names: impl Iterator<Item = &'a Vec<u8>>, pattern: Option<&&[u8]>) -> Reply {
+    Reply::bulks(names.filter(|n| pattern.is_none_or(|p| glob::matches(p, n))))
+}
+
+pub(super) fn pubsub_channels(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(names_like(cx.core.channels.keys(), args.get(2)))
+}
+
+pub(super) fn pubsub_shardchannels(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(names_like(cx.core.shards.keys(), args.get(2)))
+}
+
+pub(super) fn pubsub_numpat(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::len(cx.core.patterns.len()))
+}
+
+pub(super) fn pubsub_numsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let count = |name: &&[u8]| Reply::len(cx.core.channels.get(*name).map_or(0, Vec::len));
+    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
+}
+
+pub(super) fn pubsub_shardnumsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let count = |name: &&[u8]| Reply::len(cx.core.shards.get(*name).map_or(0, Vec::len));
+    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
+}

@@ -1,0 +1,395 @@
+//! Strings and their bits.
+
+use super::{Args, Cx, is};
+use crate::embedded::number;
+use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::value::{Str, Value};
+
+const MAX_STRING: usize = 512 * 1024 * 1024;
+const TOO_LONG: Fault = Fault::of("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+const BIT_OFFSET: Fault = Fault::of("ERR bit offset is not an integer or out of range");
+
+pub(super) fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::bulk_or_null(cx.string(args[1])?.map(|s| &s.bytes)))
+}
+
+pub(super) fn strlen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::len(cx.string(args[1])?.map_or(0, |s| s.bytes.len())))
+}
+
+pub(super) fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let reply = get(cx, args)?;
+    cx.remove(args[1]);
+    Ok(reply)
+}
+
+pub(super) fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let reply = get(cx, args)?;
+    cx.put(args[1], Value::string(args[2]));
+    Ok(reply)
+}
+
+/// What SET's and GETEX's options say about expiry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expiry<'a> {
+    None,
+    Keep,
+    Persist,
+    In { value: &'a [u8], seconds: bool, absolute: bool },
+}
+
+impl Expiry<'_> {
+    fn deadline(self, cx: &Cx<'_>, command: &str) -> Result<Option<i64>, Fault> {
+        let Expiry::In { value, seconds, absolute } = self else {
+            return Ok(None);
+        };
+        let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
+        let mut at = number::int_arg(value)?;
+        if at <= 0 {
+            return Err(invalid());
+        }
+        if seconds {
+            at = at.checked_mul(1000).ok_or_else(invalid)?;
+        }
+        if !absolute {
+            at = at.checked_add(cx.now()).ok_or_else(invalid)?;
+        }
+        Ok(Some(at))
+    }
+}
+
+fn expiry_word<'a>(word: &[u8], value: Option<&&'a [u8]>) -> Option<Expiry<'a>> {
+    let (seconds, absolute) = match () {
+        () if is(word, "ex") => (true, false),
+        () if is(word, "px") => (false, false),
+        () if is(word, "exat") => (true, true),
+        () if is(word, "pxat") => (false, true),
+        () => return None,
+    };
+    Some(Expiry::In { value: value?, seconds, absolute })
+}
+
+pub(super) fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let (mut nx, mut xx, mut get_old, mut expiry) = (false, false, false, Expiry::None);
+    let mut i = 3;
+    while i < args.len() {
+        let word = args[i];
+        if is(word, "nx") && !xx {
+            nx = true;
+        } else if is(word, "xx") && !nx {
+            xx = true;
+        } else if is(word, "get") {
+            get_old = true;
+        } else if is(word, "keepttl") && matches!(expiry, Expiry::None | Expiry::Keep) {
+            expiry = Expiry::Keep;
+        } else if expiry == Expiry::None
+            && let Some(found) = expiry_word(word, args.get(i + 1))
+        {
+            expiry = found;
+            i += 1;
+        } else {
+            return Err(Fault::SYNTAX);
+        }
+        i += 1;
+    }
+    let deadline = expiry.deadline(cx, "set")?;
+    let old = if get_old { Some(get(cx, args)?) } else { None };
+    let found = cx.entry(args[1]).map(|e| e.expire);
+    if (nx && found.is_some()) || (xx && found.is_none()) {
+        return Ok(old.unwrap_or(Reply::Null));
+    }
+    let deadline = if expiry == Expiry::Keep { found.flatten() } else { deadline };
+    put_with_expiry(cx, args[1], args[2], deadline);
+    Ok(old.unwrap_or(Reply::OK))
+}
+
+fn put_with_expiry(cx: &mut Cx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>) {
+    cx.put(key, Value::string(value));
+    if deadline.is_some() {
+        cx.db().set_expire(key, deadline);
+    }
+}
+
+pub(super) fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let mut expiry = Expiry::None;
+    let mut i = 2;
+    while i < args.len() {
+        if expiry == Expiry::None && is(args[i], "persist") {
+            expiry = Expiry::Persist;
+        } else if expiry == Expiry::None
+            && let Some(found) = expiry_word(args[i], args.get(i + 1))
+        {
+            expiry = found;
+            i += 1;
+        } else {
+            return Err(Fault::SYNTAX);
+        }
+        i += 1;
+    }
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Null);
+    };
+    let reply = Reply::bulk(&found.bytes);
+    let deadline = expiry.deadline(cx, "getex")?;
+    match expiry {
+        Expiry::Persist => {
+            if cx.entry(args[1]).is_some_and(|e| e.expire.is_some()) {
+                cx.db().set_expire(args[1], None);
+                cx.core.touch(cx.db, args[1]);
+            }
+        }
+        Expiry::In { .. } => super::keys::set_deadline(cx, args[1], deadline.unwrap_or(0)),
+        Expiry::None | Expiry::Keep => {}
+    }
+    Ok(reply)
+}
+
+fn set_for(cx: &mut Cx<'_>, args: Args<'_>, seconds: bool, command: &str) -> Outcome {
+    let expiry = Expiry::In { value: args[2], seconds, absolute: false };
+    let deadline = expiry.deadline(cx, command)?;
+    put_with_expiry(cx, args[1], args[3], deadline);
+    Ok(Reply::OK)
+}
+
+pub(super) fn setex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_for(cx, args, true, "setex")
+}
+
+pub(super) fn psetex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_for(cx, args, false, "psetex")
+}
+
+pub(super) fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let new = !cx.exists(args[1]);
+    if new {
+        cx.put(args[1], Value::string(args[2]));
+    }
+    Ok(Reply::flag(new))
+}
+
+pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let values = args[1..].iter().map(|key| Reply::bulk_or_null(cx.string(key).ok().flatten().map(|s| &s.bytes)));
+    Ok(Reply::Array(values.collect()))
+}
+
+fn set_many(cx: &mut Cx<'_>, args: Args<'_>, command: &str, only_new: bool) -> Result<bool, Fault> {
+    if args.len().is_multiple_of(2) {
+        return Err(Fault::arity(command));
+    }
+    if only_new && args[1..].chunks(2).any(|pair| cx.exists(pair[0])) {
+        return Ok(false);
+    }
+    for pair in args[1..].chunks(2) {
+        cx.put(pair[0], Value::string(pair[1]));
+    }
+    Ok(true)
+}
+
+pub(super) fn mset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_many(cx, args, "mset", false).map(|_| Reply::OK)
+}
+
+pub(super) fn msetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    set_many(cx, args, "msetnx", true).map(Reply::flag)
+}
+
+pub(super) fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let Some(found) = cx.string(args[1])? else {
+        cx.put(args[1], Value::string(args[2]));
+        return Ok(Reply::len(args[2].len()));
+    };
+    if found.bytes.len() + args[2].len() > MAX_STRING {
+        return Err(TOO_LONG);
+    }
+    found.bytes.extend_from_slice(args[2]);
+    found.raw = true;
+    let len = found.bytes.len();
+    cx.changed(args[1]);
+    Ok(Reply::len(len))
+}
+
+pub(super) fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::bulk(b""));
+    };
+    let len = i64::try_from(found.bytes.len()).unwrap_or(i64::MAX);
+    if start < 0 && end < 0 && start > end || len == 0 {
+        return Ok(Reply::bulk(b""));
+    }
+    let from = if start < 0 { (start.saturating_add(len)).max(0) } else { start };
+    let to = if end < 0 { (end.saturating_add(len)).max(0) } else { end.min(len - 1) };
+    if from > to {
+        return Ok(Reply::bulk(b""));
+    }
+    let slice = |n: i64| usize::try_from(n).unwrap_or(0);
+    Ok(Reply::bulk(&found.bytes[slice(from)..=slice(to)]))
+}
+
+pub(super) fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let offset = number::int_arg(args[2])?;
+    let offset = usize::try_from(offset).map_err(|_| Fault::of("ERR offset is out of range"))?;
+    let (key, value) = (args[1], args[3]);
+    let known = cx.string(key)?.map(|s| s.bytes.len());
+    if value.is_empty() {
+        return Ok(Reply::len(known.unwrap_or(0)));
+    }
+    if offset.saturating_add(value.len()) > MAX_STRING {
+        return Err(TOO_LONG);
+    }
+    let found = cx.string_or_new(key)?;
+    let end = offset + value.len();
+    if found.bytes.len() < end {
+        found.bytes.resize(end, 0);
+    }
+    found.bytes[offset..end].copy_from_slice(value);
+    found.raw = true;
+    let len = found.bytes.len();
+    cx.changed(key);
+    Ok(Reply::len(len))
+}
+
+fn bit_offset(arg: &[u8]) -> Result<usize, Fault> {
+    let offset = number::integer(arg).and_then(|n| usize::try_from(n).ok()).ok_or(BIT_OFFSET)?;
+    if offset >> 3 >= MAX_STRING { Err(BIT_OFFSET) } else { Ok(offset) }
+}
+
+pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let offset = bit_offset(args[2])?;
+    let bit = match number::integer(args[3]) {
+        Some(n @ (0 | 1)) => n == 1,
+        _ => return Err(Fault::of("ERR bit is not an integer or out of range")),
+    };
+    let found = cx.string_or_new(args[1])?;
+    let byte = offset / 8;
+    if found.bytes.len() <= byte {
+        found.bytes.resize(byte + 1, 0);
+    }
+    let mask = 0x80 >> (offset % 8);
+    let old = found.bytes[byte] & mask != 0;
+    found.bytes[byte] = if bit { found.bytes[byte] | mask } else { found.bytes[byte] & !mask };
+    found.raw = true;
+    cx.changed(args[1]);
+    Ok(Reply::flag(old))
+}
+
+pub(super) fn getbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let offset = bit_offset(args[2])?;
+    Ok(Reply::flag(cx.string(args[1])?.is_some_and(|s| bit_at(&s.bytes, offset))))
+}
+
+fn bit_at(bytes: &[u8], offset: usize) -> bool {
+    bytes.get(offset / 8).is_some_and(|b| b & (0x80 >> (offset % 8)) != 0)
+}
+
+/// A range of BITCOUNT or BITPOS, in bits.
+fn bit_range(
+    start: &[u8],
+    end: Option<&&[u8]>,
+    unit: Option<&&[u8]>,
+    len: usize,
+) -> Result<Option<(usize, usize)>, Fault> {
+    let start = number::int_arg(start)?;
+    let in_bits = match unit {
+        None => false,
+        Some(word) if is(word, "bit") => true,
+        Some(word) if is(word, "byte") => false,
+        Some(_) => return Err(Fault::SYNTAX),
+    };
+    let end = end.map_or(Ok(-1), |e| number::int_arg(e))?;
+    let units = if in_bits { len * 8 } else { len };
+    if start < 0 && end < 0 && start > end {
+        return Ok(None);
+    }
+    let units_i = i64::try_from(units).unwrap_or(i64::MAX);
+    let from = if start < 0 { start.saturating_add(units_i).max(0) } else { start };
+    let to = if end < 0 { end.saturating_add(units_i).max(0) } else { end.min(units_i - 1) };
+    if from > to || units == 0 {
+        return Ok(None);
+    }
+    let (from, to) = (usize::try_from(from).unwrap_or(0), usize::try_from(to).unwrap_or(0));
+    Ok(Some(if in_bits { (from, to + 1) } else { (from * 8, (to + 1) * 8) }))
+}
+
+pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Int(0));
+    };
+    let bytes = &found.bytes;
+    let range = match args.len() {
+        2 => Some((0, bytes.len() * 8)),
+        4 | 5 => bit_range(args[2], args.get(3), args.get(4), bytes.len())?,
+        _ => return Err(Fault::SYNTAX),
+    };
+    Ok(Reply::len(range.map_or(0, |(from, to)| count_bits(bytes, from, to))))
+}
+
+fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
+    let (first, last) = (from.div_ceil(8), to / 8);
+    if first > last {
+        return (from..to).filter(|&i| bit_at(bytes, i)).count();
+    }
+    let edge = |range: std::ops::Range<usize>| range.filter(|&i| bit_at(bytes, i)).count();
+    let whole: usize = bytes[first..last].iter().map(|b| b.count_ones() as usize).sum();
+    edge(from..first * 8) + whole + edge(last * 8..to)
+}
+
+pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let wanted = match number::int_arg(args[2])? {
+        0 => false,
+        1 => true,
+        _ => return Err(Fault::of("ERR The bit argument must be 1 or 0.")),
+    };
+    let Some(found) = cx.string(args[1])? else {
+        return Ok(Reply::Int(if wanted { -1 } else { 0 }));
+    };
+    if args.len() > 6 {
+        return Err(Fault::SYNTAX);
+    }
+    let bytes = found.bytes.clone();
+    let range = match args.get(3) {
+        Some(start) => bit_range(start, args.get(4), args.get(5), bytes.len())?,
+        None => (!bytes.is_empty()).then_some((0, bytes.len() * 8)),
+    };
+    let Some((from, to)) = range else {
+        return Ok(Reply::Int(-1));
+    };
+    if let Some(at) = (from..to).find(|&i| bit_at(&bytes, i) == wanted) {
+        return Ok(Reply::len(at));
+    }
+    // A string with no end given is followed by zeros.
+    if !wanted && args.len() < 5 { Ok(Reply::len(to)) } else { Ok(Reply::Int(-1)) }
+}
+
+pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    let op: fn(u8, u8) -> u8 = match args[1] {
+        w if is(w, "and") => |a, b| a & b,
+        w if is(w, "or") => |a, b| a | b,
+        w if is(w, "xor") => |a, b| a ^ b,
+        w if is(w, "not") => |a, _| !a,
+        _ => return Err(Fault::SYNTAX),
+    };
+    if is(args[1], "not") && args.len() != 4 {
+        return Err(Fault::of("ERR BITOP NOT must be called with a single source key."));
+    }
+    let mut sources = Vec::new();
+    for key in &args[3..] {
+        sources.push(cx.string(key)?.map(|s: &mut Str| s.bytes.clone()).unwrap_or_default());
+    }
+    let len = sources.iter().map(Vec::len).max().unwrap_or(0);
+    let at = |source: &Vec<u8>, i: usize| source.get(i).copied().unwrap_or(0);
+    let result: Vec<u8> = (0..len)
+        .map(|i| {
+            if sources.len() == 1 && is(args[1], "not") {
+                return op(at(&sources[0], i), 0);
+            }
+            sources[1..].iter().fold(at(&sources[0], i), |acc, s| op(acc, at(s, i)))
+        })
+        .collect();
+    if len == 0 {
+        cx.remove(args[2]);
+    } else {
+        cx.put(args[2], Value::Str(Str { bytes: result, raw: true }));
+    }
+    Ok(Reply::len(len))
+}

@@ -1,0 +1,165 @@
+//! A test's hold on an engine: its clock, its faults, its contents.
+//!
+//! Every call waits until the engine thread has done it, so what it did is visible to whatever happens next. It waits
+//! behind a running script.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::engine::{Hub, Message};
+use super::keyspace::Entry;
+use super::session;
+use super::state::Core;
+use super::value::Value;
+
+/// Control of one named engine. Holding it does not keep the engine alive: when the last stream of the name is gone,
+/// calls do nothing, and return `false` or nothing.
+#[derive(Debug, Clone)]
+pub struct Control {
+    name: String,
+}
+
+impl Control {
+    /// The engine called `name`, if a stream to it is open.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Control> {
+        let control = Control { name: name.to_owned() };
+        control.on_engine(|_| ()).map(|()| control)
+    }
+
+    fn on_engine<T: Send + 'static>(&self, act: impl FnOnce(&mut Core) -> T + Send + 'static) -> Option<T> {
+        let (answer, wait) = mpsc::sync_channel(1);
+        let act = move |core: Option<&mut Core>| {
+            // Nobody listening any more is no reason to fail.
+            let _ = answer.send(core.map(act));
+        };
+        Hub::get().send(Message::Control(self.name.clone(), Box::new(act)));
+        wait.recv().ok().flatten()
+    }
+
+    /// Moves the engine's clock: keys expire, waits time out, before this returns. `false`: no such engine any more.
+    #[must_use]
+    pub fn advance(&self, by: Duration) -> bool {
+        self.on_engine(move |core| {
+            core.clock.advance(by);
+            session::tick(core);
+            session::settle(core);
+        })
+        .is_some()
+    }
+
+    /// Stops the engine from reading, running and expiring anything, as a frozen server would.
+    #[must_use]
+    pub fn pause(&self) -> bool {
+        self.on_engine(|core| core.faults.paused = true).is_some()
+    }
+
+    /// Lets a paused engine go on with what has been sent meanwhile.
+    #[must_use]
+    pub fn resume(&self) -> bool {
+        self.on_engine(|core| {
+            core.faults.paused = false;
+            session::tick(core);
+            session::resume_all(core);
+        })
+        .is_some()
+    }
+
+    /// Loses the next `n` replies: their commands are executed, and each connection that lost one is cut when the last
+    /// of them is lost or when its batch ends.
+    #[must_use]
+    pub fn drop_replies(&self, n: usize) -> bool {
+        self.on_engine(move |core| core.faults.drop_replies = n).is_some()
+    }
+
+    /// Cuts every connection. The data waits a minute of real time for somebody to reconnect.
+    pub fn kill_clients(&self) -> bool {
+        self.on_engine(Core::kill_all).is_some()
+    }
+
+    /// Delays every reply by this much real time.
+    #[must_use]
+    pub fn latency(&self, by: Duration) -> bool {
+        self.on_engine(move |core| core.faults.latency = by).is_some()
+    }
+
+    /// Refuses writes with READONLY, as a replica after a failover does.
+    #[must_use]
+    pub fn readonly(&self, on: bool) -> bool {
+        self.on_engine(move |core| core.faults.readonly = on).is_some()
+    }
+
+    /// Deletes every key of every database.
+    #[must_use]
+    pub fn flush(&self) -> bool {
+        self.on_engine(|core| {
+            for db in 0..core.dbs.len() {
+                core.touch_all(db, None);
+                core.dbs[db].clear();
+            }
+        })
+        .is_some()
+    }
+
+    /// Bounds the estimated memory of keys and values in bytes; `None` (or 0) takes the bound away.
+    #[must_use]
+    pub fn max_memory(&self, bytes: Option<u64>) -> bool {
+        self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0)).is_some()
+    }
+
+    /// Every key as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key, `ttl` in milliseconds
+    /// or null. Bytes that are not UTF-8 show as U+FFFD. An engine that is gone dumps as `[]`.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        self.on_engine(dump).unwrap_or_else(|| "[]".to_owned())
+    }
+}
+
+fn text(bytes: &[u8]) -> serde_json::Value {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+fn score(score: f64) -> serde_json::Value {
+    serde_json::Number::from_f64(score).map_or_else(|| super::number::double(score).into(), Into::into)
+}
+
+fn value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Str(s) => text(&s.bytes),
+        Value::List(list) => list.iter().map(|i| text(i)).collect(),
+        Value::Hash(hash) => {
+            hash.fields.iter().map(|(f, v)| (String::from_utf8_lossy(f).into_owned(), text(v))).collect()
+        }
+        Value::Set(set) => set.members().iter().map(|m| text(m)).collect(),
+        Value::Zset(zset) => zset.iter().map(|(m, s)| serde_json::json!([text(m), score(s)])).collect(),
+        Value::Stream(stream) => stream
+            .entries
+            .iter()
+            .map(|(id, fields)| {
+                let fields: Vec<_> = fields.iter().map(|f| text(f)).collect();
+                serde_json::json!([text(&id.text()), fields])
+            })
+            .collect(),
+    }
+}
+
+fn dump(core: &mut Core) -> String {
+    core.now = core.clock.millis();
+    core.sweep();
+    let now = core.now;
+    let mut rows = Vec::new();
+    for (i, db) in core.dbs.iter().enumerate() {
+        let mut keys: Vec<(&[u8], &Entry)> = db.keys.iter().map(|(k, e)| (&**k, e)).collect();
+        keys.sort_by_key(|(key, _)| *key);
+        for (key, entry) in keys {
+            rows.push(serde_json::json!({
+                "db": i,
+                "key": text(key),
+                "type": entry.value.kind(),
+                "ttl": entry.expire.map(|at| at - now),
+                "value": value(&entry.value),
+            }));
+        }
+    }
+    serde_json::Value::Array(rows).to_string()
+}

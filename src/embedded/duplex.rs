@@ -1,0 +1,242 @@
+//! The in-memory connection between a client and the engine thread.
+//!
+//! [`ClientStream`] is the client's end. Bytes are handed over in whole buffers: the engine swaps the client's buffer
+//! for an empty one, and appends its replies of a whole batch with one wake-up. A client that writes faster than the
+//! engine reads is held back at [`WRITE_LIMIT`]; a client that does not read its replies costs memory, as with Redis.
+//!
+//! Who ends it: dropping or shutting down a `ClientStream` disconnects; the engine ends it by `Pipe::close`, after
+//! which the client reads what was left and then end-of-file.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::engine::{Hub, Message};
+
+/// Bytes waiting for the engine beyond which a write waits.
+const WRITE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    bytes: Vec<u8>,
+    /// How much of `bytes` the client has already read.
+    read: usize,
+    /// Buffers behind `bytes`, so that a batch of replies is moved, not copied.
+    more: VecDeque<Vec<u8>>,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// What both ends share.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) id: u64,
+    to_engine: Mutex<Half>,
+    to_client: Mutex<Half>,
+    /// Whether the engine already has this pipe on its list.
+    announced: AtomicBool,
+}
+
+fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
+    half.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pipe {
+    pub(super) fn new(id: u64) -> Self {
+        Pipe { id, to_engine: Mutex::default(), to_client: Mutex::default(), announced: AtomicBool::new(false) }
+    }
+
+    /// Takes what the client has written; `false` when the client is gone and nothing is left.
+    pub(super) fn take(&self, into: &mut Vec<u8>) -> bool {
+        self.announced.store(false, Ordering::SeqCst);
+        let mut half = lock(&self.to_engine);
+        if into.is_empty() {
+            std::mem::swap(into, &mut half.bytes);
+        } else {
+            into.append(&mut half.bytes);
+        }
+        let open = !half.closed;
+        let waker = half.waker.take();
+        drop(half);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        open
+    }
+
+    /// Gives the client a batch of replies, leaving `from` empty. Returns how many bytes the client has not read yet.
+    pub(super) fn give(&self, from: &mut Vec<u8>) -> usize {
+        let mut half = lock(&self.to_client);
+        if half.closed {
+            from.clear();
+            return 0;
+        }
+        if half.read == half.bytes.len() && half.more.is_empty() {
+            half.bytes.clear();
+            half.read = 0;
+            std::mem::swap(&mut half.bytes, from);
+        } else if from.len() < 16 * 1024 && half.more.is_empty() {
+            half.bytes.append(from);
+        } else {
+            half.more.push_back(std::mem::take(from));
+        }
+        let unread = half.bytes.len() - half.read + half.more.iter().map(Vec::len).sum::<usize>();
+        let waker = half.waker.take();
+        drop(half);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        unread
+    }
+
+    /// Ends the connection from the engine's side, in both directions.
+    pub(super) fn close(&self) {
+        for half in [&self.to_engine, &self.to_client] {
+            let mut half = lock(half);
+            half.closed = true;
+            let waker = half.waker.take();
+            drop(half);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// The client's end of a connection to an engine: `AsyncRead + AsyncWrite`, usable from any runtime.
+#[derive(Debug)]
+pub struct ClientStream {
+    pipe: Arc<Pipe>,
+    hub: &'static Hub,
+}
+
+impl ClientStream {
+    pub(super) fn new(pipe: Arc<Pipe>, hub: &'static Hub) -> Self {
+        ClientStream { pipe, hub }
+    }
+
+    /// Writes what there is room for, from whatever thread.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` without room, `BrokenPipe` after the end.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut half = lock(&self.pipe.to_engine);
+        if half.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = bytes.len().min(WRITE_LIMIT.saturating_sub(half.bytes.len()));
+        if count == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        half.bytes.extend_from_slice(&bytes[..count]);
+        drop(half);
+        self.announce();
+        Ok(count)
+    }
+
+    fn announce(&self) {
+        if !self.pipe.announced.swap(true, Ordering::SeqCst) {
+            self.hub.send(Message::Ready(Arc::clone(&self.pipe)));
+        }
+    }
+
+    fn disconnect(&self) {
+        lock(&self.pipe.to_engine).closed = true;
+        self.announce();
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut half = lock(&self.pipe.to_client);
+        let mut filled = false;
+        while buf.remaining() > 0 {
+            let rest = &half.bytes[half.read..];
+            if rest.is_empty() {
+                let Some(next) = half.more.pop_front() else {
+                    break;
+                };
+                half.bytes = next;
+                half.read = 0;
+                continue;
+            }
+            let n = rest.len().min(buf.remaining());
+            buf.put_slice(&rest[..n]);
+            half.read += n;
+            filled = true;
+        }
+        if filled || half.closed || buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if half.waker.as_ref().is_none_or(|w| !w.will_wake(cx.waker())) {
+            half.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut half = lock(&self.pipe.to_engine);
+        if half.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut room = WRITE_LIMIT.saturating_sub(half.bytes.len());
+        if room == 0 {
+            half.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut written = 0;
+        for buf in bufs {
+            let n = buf.len().min(room);
+            half.bytes.extend_from_slice(&buf[..n]);
+            written += n;
+            room -= n;
+        }
+        drop(half);
+        if written > 0 {
+            self.announce();
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.disconnect();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        let mut half = lock(&self.pipe.to_client);
+        half.closed = true;
+        half.bytes = Vec::new();
+        half.more.clear();
+        half.read = 0;
+        drop(half);
+        self.disconnect();
+    }
+}

@@ -1,0 +1,212 @@
+//! The one engine thread of the process, and which engines live on it.
+//!
+//! The thread owns every engine; nobody else ever touches one. Clients reach it through [`Hub`]: a list of messages
+//! and an unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the
+//! same name finds a new, empty engine, and a control call sees what was connected before it.
+//!
+//! It starts with the first connection and stays, parked, for the life of the process.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::duplex::{ClientStream, Pipe};
+use super::session;
+use super::state::Core;
+
+type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
+
+/// Lua and nested replies recurse on this stack.
+const STACK: usize = 16 * 1024 * 1024;
+
+/// What the engine thread is asked to do.
+pub(super) enum Message {
+    Open {
+        pipe: Arc<Pipe>,
+        engine: EngineName,
+    },
+    Ready(Arc<Pipe>),
+    /// Runs on the engine of that name, or on `None` if there is no such engine.
+    Control(String, Act),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum EngineName {
+    Shared(String),
+    /// One connection's own.
+    Private(u64),
+}
+
+/// The way to the engine thread.
+pub(super) struct Hub {
+    inbox: Mutex<Vec<Message>>,
+    thread: OnceLock<Thread>,
+    parked: AtomicBool,
+    ids: AtomicU64,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+static HUB: Hub = Hub {
+    inbox: Mutex::new(Vec::new()),
+    thread: OnceLock::new(),
+    parked: AtomicBool::new(false),
+    ids: AtomicU64::new(1),
+};
+
+/// How long the thread looks for more work before it parks: waking a parked thread costs the client a system call.
+const LINGER: Duration = Duration::from_micros(20);
+
+impl Hub {
+    pub(super) fn get() -> &'static Hub {
+        HUB.thread.get_or_init(|| {
+            let started = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK).spawn(run);
+            // Without a thread there is no engine; the process is out of a resource nothing here can give back.
+            started.expect("the operating system gives a thread to the embedded engine").thread().clone()
+        });
+        &HUB
+    }
+
+    pub(super) fn send(&self, message: Message) {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        if self.parked.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn receive(&self, into: &mut Vec<Message>) {
+        std::mem::swap(into, &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Parks until something is sent or `at_most` has passed.
+    fn wait(&self, at_most: Option<Duration>) {
+        if at_most.is_some_and(|wait| wait.is_zero()) {
+            return;
+        }
+        let lingering = Instant::now();
+        while lingering.elapsed() < LINGER {
+            if !self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            thread::yield_now();
+        }
+        self.parked.store(true, Ordering::SeqCst);
+        // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
+        if self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            match at_most {
+                None => thread::park(),
+                Some(wait) => thread::park_timeout(wait),
+            }
+        }
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// One client connection to the engine called `name`; `None` is a private engine, gone when this stream is dropped.
+///
+/// A named engine's data lives as long as at least one of its streams. May be called from any thread, inside a tokio
+/// runtime or not.
+#[must_use]
+pub fn connect(name: Option<&str>) -> ClientStream {
+    let hub = Hub::get();
+    let id = hub.ids.fetch_add(1, Ordering::Relaxed);
+    let pipe = Arc::new(Pipe::new(id));
+    let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
+    hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
+    ClientStream::new(pipe, hub)
+}
+
+/// Everything the engine thread owns.
+#[derive(Default)]
+struct Engines {
+    engines: HashMap<EngineName, Core>,
+    /// Which engine and which of its clients a pipe belongs to.
+    pipes: HashMap<u64, (EngineName, usize)>,
+}
+
+fn run() {
+    let mut engines = Engines::default();
+    let mut messages = Vec::new();
+    loop {
+        HUB.receive(&mut messages);
+        let turn = || {
+            for message in messages.drain(..) {
+                engines.handle(message);
+            }
+            engines.tick()
+        };
+        // A defect outside any one engine costs all engines their data, but never leaves clients waiting for ever.
+        let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+            std::mem::take(&mut engines).engines.values_mut().for_each(Core::close_all);
+            None
+        });
+        HUB.wait(next);
+    }
+}
+
+impl Engines {
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Open { pipe, engine } => {
+                let core = self.engines.entry(engine.clone()).or_insert_with(Core::start);
+                let id = pipe.id;
+                let slot = core.attach(pipe);
+                self.pipes.insert(id, (engine, slot));
+            }
+            Message::Ready(pipe) => {
+                if let Some((name, slot)) = self.pipes.get(&pipe.id).cloned() {
+                    self.guarded(&name, |core| session::ready(core, slot));
+                }
+            }
+            Message::Control(name, act) => {
+                let name = EngineName::Shared(name);
+                if self.engines.contains_key(&name) {
+                    self.guarded(&name, |core| act(Some(core)));
+                } else {
+                    act(None);
+                }
+            }
+        }
+    }
+
+    /// Runs `act` on an engine. A defect that panics costs that engine its clients and data, not the thread.
+    fn guarded(&mut self, name: &EngineName, act: impl FnOnce(&mut Core)) {
+        let Some(core) = self.engines.get_mut(name) else {
+            return;
+        };
+        let sound = catch_unwind(AssertUnwindSafe(|| {
+            act(core);
+            session::settle(core);
+        }))
+        .is_ok();
+        if !sound {
+            core.close_all();
+        }
+        for id in core.take_gone() {
+            self.pipes.remove(&id);
+        }
+        if core.is_unused() {
+            self.engines.remove(name);
+        }
+    }
+
+    /// Does what time has made due; how long until there is more.
+    fn tick(&mut self) -> Option<Duration> {
+        let due = |core: &Core| core.next_tick().is_some_and(|wait| wait.is_zero());
+        let names: Vec<EngineName> =
+            self.engines.iter().filter(|(_, core)| due(core)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.guarded(&name, session::tick);
+        }
+        self.engines.values().filter_map(Core::next_tick).min()
+    }
+}

@@ -1,0 +1,120 @@
+//! The databases: keys, their values, their expiry, and the memory they are estimated to take.
+//!
+//! A key whose time has come is gone for every reader at once (lazily), and is removed by a sweep soon after
+//! (`expired_keys`), so memory does not grow with keys nobody asks for.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use super::value::Value;
+
+pub(super) type Key = Rc<[u8]>;
+
+pub(super) const DATABASES: usize = 16;
+/// What a key costs besides its name and value.
+const KEY_OVERHEAD: usize = 96;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) value: Value,
+    /// Milliseconds since the epoch.
+    pub(super) expire: Option<i64>,
+    /// What `used` counts for this key.
+    counted: usize,
+    pub(super) accessed: i64,
+}
+
+/// One database. The index order is what SCAN relies on: removing swaps the last key into the gap, so a scan that
+/// walks from the end to the start never misses a key that stayed.
+#[derive(Debug, Default)]
+pub(super) struct Db {
+    pub(super) keys: IndexMap<Key, Entry>,
+    pub(super) expires: BTreeSet<(i64, Key)>,
+    used: usize,
+}
+
+impl Db {
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The entry, unless its time has come; then it is removed, and `expired` is told.
+    pub(super) fn live(&mut self, key: &[u8], now: i64, expired: &mut bool) -> Option<&mut Entry> {
+        let index = self.keys.get_index_of(key)?;
+        if self.keys.get_index(index).is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at)) {
+            self.remove(key);
+            *expired = true;
+            return None;
+        }
+        self.keys.get_index_mut(index).map(|(_, entry)| {
+            entry.accessed = now;
+            entry
+        })
+    }
+
+    /// Puts a value, dropping what was there with its expiry.
+    pub(super) fn put(&mut self, key: &[u8], value: Value, now: i64) {
+        let counted = KEY_OVERHEAD + key.len() + value.size();
+        if let Some((shared, entry)) = self.keys.get_full_mut(key).map(|(_, k, e)| (k, e)) {
+            if let Some(at) = entry.expire.take() {
+                self.expires.remove(&(at, Key::clone(shared)));
+            }
+            self.used = self.used - entry.counted + counted;
+            entry.counted = counted;
+            entry.value = value;
+            entry.accessed = now;
+        } else {
+            self.used += counted;
+            self.keys.insert(key.into(), Entry { value, expire: None, counted, accessed: now });
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let (shared, entry) = self.keys.swap_remove_entry(key)?;
+        self.used -= entry.counted;
+        if let Some(at) = entry.expire {
+            self.expires.remove(&(at, shared));
+        }
+        Some(entry)
+    }
+
+    pub(super) fn set_expire(&mut self, key: &[u8], at: Option<i64>) {
+        if let Some((_, shared, entry)) = self.keys.get_full_mut(key) {
+            if let Some(old) = entry.expire {
+                self.expires.remove(&(old, Key::clone(shared)));
+            }
+            entry.expire = at;
+            if let Some(at) = at {
+                self.expires.insert((at, Key::clone(shared)));
+            }
+        }
+    }
+
+    /// Counts the value again after an edit in place, and removes it if that left it empty.
+    pub(super) fn recount(&mut self, key: &[u8]) {
+        let Some(entry) = self.keys.get_mut(key) else {
+            return;
+        };
+        if entry.value.is_empty() {
+            self.remove(key);
+            return;
+        }
+        let counted = KEY_OVERHEAD + key.len() + entry.value.size();
+        self.used = self.used - entry.counted + counted;
+        entry.counted = counted;
+    }
+
+    pub(super) fn counted(&self, key: &[u8]) -> Option<usize> {
+        self.keys.get(key).map(|e| e.counted)
+    }
+
+    pub(super) fn expired_keys(&self, now: i64, limit: usize) -> Vec<Key> {
+        self.expires.iter().take_while(|(at, _)| *at < now).take(limit).map(|(_, k)| Key::clone(k)).collect()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Db::default();
+    }
+}

@@ -1,0 +1,53 @@
+//! A Redis engine inside the process.
+//!
+//! # Promises
+//!
+//! - [`connect`] gives a stream that speaks RESP2 and RESP3 as Redis 7.0 does, error texts included. Engines with the
+//!   same name are one engine, for every thread of the process; its data is gone with its last stream.
+//! - Commands of one engine run one after another on one thread, which all engines of the process share. A long script
+//!   never holds up the thread that reads and writes the stream.
+//! - Expiry is real and follows the engine's clock, which a test moves with [`Control::advance`].
+//! - No bytes a client can send make it panic, and nothing is reserved for bytes that were only announced.
+//!
+//! It does not persist, replicate or listen on a socket, and has no users, modules, functions, geo commands or
+//! `HyperLogLog`. It is for development, tests and single-process tools.
+//!
+//! # The map
+//!
+//! ```text
+//! duplex ── engine ── session ── commands/ ── keyspace ── value, zset, stream
+//!  (bytes)  (thread)  (a client's  (what each     (databases, expiry, memory)
+//!                      turn)        command does)
+//! protocol, reply: bytes ↔ arguments and replies      scripting/: Lua
+//! state: everything one engine owns                   control: a test's hold on it
+//! ```
+//!
+//! It knows nothing of the rest of the crate.
+
+mod blocking;
+mod client;
+mod clock;
+mod commands;
+mod control;
+mod duplex;
+mod engine;
+mod glob;
+mod keyspace;
+mod long_double;
+mod memory;
+mod number;
+mod protocol;
+mod reply;
+mod scripting;
+mod session;
+mod state;
+mod stream;
+mod value;
+mod zset;
+
+#[cfg(test)]
+mod tests;
+
+pub use control::Control;
+pub use duplex::ClientStream;
+pub use engine::connect;

@@ -1,0 +1,169 @@
+//! What a command answers, and how that is written in RESP2 and RESP3.
+//!
+//! A reply is built once, as a value, because it has three readers: a RESP2 client, a RESP3 client and a Lua script.
+
+use std::borrow::Cow;
+
+use super::blocking::Wait;
+use super::number;
+
+/// One reply, or the absence of one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reply {
+    Status(Cow<'static, [u8]>),
+    /// The text after `-`.
+    Error(Vec<u8>),
+    Int(i64),
+    Bulk(Vec<u8>),
+    Null,
+    NullArray,
+    Array(Vec<Reply>),
+    /// Keys and values in turn.
+    Map(Vec<Reply>),
+    Set(Vec<Reply>),
+    Double(f64),
+    Bool(bool),
+    Verbatim(Vec<u8>),
+    BigNumber(Vec<u8>),
+    Push(Vec<Reply>),
+    /// Several replies to one command, as SUBSCRIBE gives.
+    Many(Vec<Reply>),
+    /// Nothing is sent.
+    Silent,
+    /// The client waits; the reply comes later.
+    Block(Box<Wait>),
+}
+
+/// An error reply on its way out of a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault(pub(super) Cow<'static, [u8]>);
+
+pub(super) type Outcome = Result<Reply, Fault>;
+
+impl Fault {
+    pub(super) const SYNTAX: Fault = Fault::of("ERR syntax error");
+    pub(super) const WRONG_TYPE: Fault = Fault::of("WRONGTYPE Operation against a key holding the wrong kind of value");
+    pub(super) const NOT_INTEGER: Fault = Fault::of("ERR value is not an integer or out of range");
+    pub(super) const NOT_FLOAT: Fault = Fault::of("ERR value is not a valid float");
+    pub(super) const NO_KEY: Fault = Fault::of("ERR no such key");
+    pub(super) const INDEX: Fault = Fault::of("ERR index out of range");
+    pub(super) const NESTED: Fault = Fault::of("ERR Command not allowed inside a transaction");
+
+    pub(super) const fn of(text: &'static str) -> Self {
+        Fault(Cow::Borrowed(text.as_bytes()))
+    }
+
+    pub(super) fn new(text: impl Into<Vec<u8>>) -> Self {
+        Fault(Cow::Owned(text.into()))
+    }
+
+    pub(super) fn arity(command: &str) -> Self {
+        Fault::new(format!("ERR wrong number of arguments for '{command}' command"))
+    }
+}
+
+/// What C's `%s` shows of these bytes: Redis writes many names into its errors that way.
+pub(super) fn c_text(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|&b| b == 0).map_or(bytes, |at| &bytes[..at])
+}
+
+impl From<Fault> for Reply {
+    fn from(fault: Fault) -> Self {
+        Reply::Error(fault.0.into_owned())
+    }
+}
+
+impl Reply {
+    pub(super) const OK: Reply = Reply::status("OK");
+    pub(super) const QUEUED: Reply = Reply::status("QUEUED");
+
+    pub(super) const fn status(text: &'static str) -> Reply {
+        Reply::Status(Cow::Borrowed(text.as_bytes()))
+    }
+
+    pub(super) fn bulk(bytes: impl AsRef<[u8]>) -> Reply {
+        Reply::Bulk(bytes.as_ref().to_vec())
+    }
+
+    pub(super) fn bulk_or_null(bytes: Option<impl AsRef<[u8]>>) -> Reply {
+        bytes.map_or(Reply::Null, Reply::bulk)
+    }
+
+    /// A length. Collections never come near `i64::MAX` elements.
+    pub(super) fn len(n: usize) -> Reply {
+        Reply::Int(i64::try_from(n).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn flag(yes: bool) -> Reply {
+        Reply::Int(i64::from(yes))
+    }
+
+    pub(super) fn bulks<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Reply {
+        Reply::Array(items.into_iter().map(Reply::bulk).collect())
+    }
+
+    /// Appends the reply as it travels.
+    pub(super) fn encode(&self, resp3: bool, out: &mut Vec<u8>) {
+        match self {
+            Reply::Status(text) => line(b'+', text, out),
+            Reply::Error(text) => {
+                out.push(b'-');
+                out.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+                out.extend_from_slice(b"\r\n");
+            }
+            Reply::Int(n) => head(b':', *n, out),
+            Reply::Bulk(bytes) => bulk(bytes, out),
+            Reply::Null => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
+            Reply::NullArray => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
+            Reply::Array(items) => aggregate(b'*', items.len(), items, resp3, out),
+            Reply::Map(items) if resp3 => aggregate(b'%', items.len() / 2, items, resp3, out),
+            Reply::Set(items) if resp3 => aggregate(b'~', items.len(), items, resp3, out),
+            Reply::Push(items) if resp3 => aggregate(b'>', items.len(), items, resp3, out),
+            Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
+                aggregate(b'*', items.len(), items, resp3, out);
+            }
+            Reply::Double(n) if resp3 => line(b',', number::double(*n).as_bytes(), out),
+            Reply::Double(n) => bulk(number::double(*n).as_bytes(), out),
+            Reply::Bool(yes) if resp3 => {
+                out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" });
+            }
+            Reply::Bool(yes) => head(b':', i64::from(*yes), out),
+            Reply::Verbatim(text) if resp3 => {
+                head(b'=', i64::try_from(text.len() + 4).unwrap_or(i64::MAX), out);
+                out.extend_from_slice(b"txt:");
+                out.extend_from_slice(text);
+                out.extend_from_slice(b"\r\n");
+            }
+            Reply::Verbatim(text) => bulk(text, out),
+            Reply::BigNumber(digits) if resp3 => line(b'(', digits, out),
+            Reply::BigNumber(digits) => bulk(digits, out),
+            Reply::Many(replies) => replies.iter().for_each(|r| r.encode(resp3, out)),
+            Reply::Silent | Reply::Block(_) => {}
+        }
+    }
+}
+
+fn line(kind: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn head(kind: u8, n: i64, out: &mut Vec<u8>) {
+    out.push(kind);
+    number::push_i64(n, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    head(b'$', i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn aggregate(kind: u8, len: usize, items: &[Reply], resp3: bool, out: &mut Vec<u8>) {
+    head(kind, i64::try_from(len).unwrap_or(i64::MAX), out);
+    for item in items {
+        item.encode(resp3, out);
+    }
+}

@@ -1,0 +1,162 @@
+//! Replies to Lua values, and Lua values to replies.
+
+use mlua::{Lua, Table, Value};
+
+use crate::embedded::number::{double, general, i64_bytes};
+use crate::embedded::reply::Reply;
+
+/// Deeper than this a returned table is not followed.
+const MAX_DEPTH: usize = 1000;
+
+/// A reply as `redis.call` returns it.
+pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value> {
+    Ok(match reply {
+        Reply::Status(text) => single(lua, "ok", Value::String(lua.create_string(&text)?))?,
+        Reply::Error(text) => error_table(lua, &text)?,
+        #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
+        Reply::Int(n) => Value::Number(n as f64),
+        Reply::Bulk(bytes) => Value::String(lua.create_string(&bytes)?),
+        Reply::Null | Reply::NullArray if resp3 => Value::Nil,
+        Reply::Null | Reply::NullArray => Value::Boolean(false),
+        Reply::Double(n) if resp3 => single(lua, "double", Value::Number(n))?,
+        Reply::Double(n) => Value::String(lua.create_string(double(n))?),
+        Reply::Bool(yes) if resp3 => Value::Boolean(yes),
+        Reply::Bool(yes) => Value::Number(f64::from(u8::from(yes))),
+        Reply::Map(items) if resp3 => {
+            let map = lua.create_table()?;
+            let mut items = items.into_iter();
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                map.raw_set(to_lua(lua, key, resp3)?, to_lua(lua, value, resp3)?)?;
+            }
+            single(lua, "map", Value::Table(map))?
+        }
+        Reply::Set(items) if resp3 => {
+            let set = lua.create_table()?;
+            for item in items {
+                set.raw_set(to_lua(lua, item, resp3)?, true)?;
+            }
+            single(lua, "set", Value::Table(set))?
+        }
+        Reply::Verbatim(text) if resp3 => {
+            let inner = lua.create_table()?;
+            inner.raw_set("format", "txt")?;
+            inner.raw_set("string", lua.create_string(&text)?)?;
+            single(lua, "verbatim_string", Value::Table(inner))?
+        }
+        Reply::BigNumber(digits) if resp3 => single(lua, "big_number", Value::String(lua.create_string(&digits)?))?,
+        Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => Value::String(lua.create_string(&bytes)?),
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0)?;
+            for (i, item) in items.into_iter().enumerate() {
+                table.raw_set(i + 1, to_lua(lua, item, resp3)?)?;
+            }
+            Value::Table(table)
+        }
+        Reply::Silent | Reply::Block(_) => Value::Nil,
+    })
+}
+
+fn single(lua: &Lua, field: &str, value: Value) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(field, value)?;
+    Ok(Value::Table(table))
+}
+
+/// An error as `redis.pcall` returns it.
+pub(super) fn error_table(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("ignore_error_stats_update", true)?;
+    table.raw_set("err", lua.create_string(text)?)?;
+    Ok(Value::Table(table))
+}
+
+/// A number, however it is held.
+#[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Number(n) => Some(*n),
+        _ => None,
+    }
+}
+
+/// A field that is a string or a number.
+pub(super) fn string_field(table: &Table, name: &str) -> Option<Vec<u8>> {
+    match table.raw_get::<Value>(name).ok()? {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::Integer(n) => Some(i64_bytes(n)),
+        Value::Number(n) => Some(general(n, 14).into_bytes()),
+        _ => None,
+    }
+}
+
+fn only_string(table: &Table, name: &str) -> Option<Vec<u8>> {
+    match table.raw_get::<Value>(name).ok()? {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn flat(text: Vec<u8>) -> Vec<u8> {
+    text.into_iter().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }).collect()
+}
+
+/// What a script returned, as a reply.
+pub(super) fn to_reply(value: &Value, resp3: bool, depth: usize) -> Reply {
+    if depth > MAX_DEPTH {
+        return Reply::Error(b"ERR reached lua stack limit".to_vec());
+    }
+    match value {
+        Value::String(text) => Reply::bulk(text.as_bytes()),
+        Value::Boolean(yes) if resp3 => Reply::Bool(*yes),
+        Value::Boolean(true) => Reply::Int(1),
+        Value::Integer(n) => Reply::Int(*n),
+        #[expect(clippy::cast_possible_truncation, reason = "Redis truncates numbers to integers")]
+        Value::Number(n) => {
+            Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 { i64::MIN } else { *n as i64 })
+        }
+        Value::Table(table) => table_to_reply(table, resp3, depth),
+        _ => Reply::Null,
+    }
+}
+
+fn table_to_reply(table: &Table, resp3: bool, depth: usize) -> Reply {
+    if let Some(text) = only_string(table, "err") {
+        return Reply::Error(text);
+    }
+    if let Some(text) = only_string(table, "ok") {
+        return Reply::Status(flat(text).into());
+    }
+    let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+    if let Some(n) = number(&field("double")) {
+        return Reply::Double(n);
+    }
+    if let Value::Table(map) = field("map") {
+        let mut items = Vec::new();
+        for (key, value) in map.pairs::<Value, Value>().flatten() {
+            items.push(to_reply(&key, resp3, depth + 1));
+            items.push(to_reply(&value, resp3, depth + 1));
+        }
+        return Reply::Map(items);
+    }
+    if let Value::Table(set) = field("set") {
+        let keys = set.pairs::<Value, Value>().flatten().map(|(key, _)| to_reply(&key, resp3, depth + 1));
+        return Reply::Set(keys.collect());
+    }
+    if let Some(digits) = only_string(table, "big_number") {
+        return Reply::BigNumber(flat(digits));
+    }
+    if let Value::Table(inner) = field("verbatim_string")
+        && let Some(text) = only_string(&inner, "string")
+    {
+        return Reply::Verbatim(text);
+    }
+    let mut items = Vec::new();
+    for i in 1.. {
+        match table.raw_get::<Value>(i) {
+            Ok(Value::Nil) | Err(_) => break,
+            Ok(value) => items.push(to_reply(&value, resp3, depth + 1)),
+        }
+    }
+    Reply::Array(items)
+}

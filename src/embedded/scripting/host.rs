@@ -1,0 +1,249 @@
+//! One Lua state and what scripts find in it.
+//!
+//! Scripts see the globals and library tables through proxies: empty tables that read from the real ones and refuse to
+//! be written, because plain Lua 5.1 has no read-only tables. The one visible difference is that `pairs` over such a
+//! table finds nothing.
+
+use std::rc::Rc;
+
+use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+
+use super::raise;
+use super::{Slot, bit, cjson, cmsgpack, packed, random, redis_api, watchdog};
+use crate::embedded::reply::Fault;
+
+/// What Redis leaves of Lua's base library.
+const REMOVED: &[&str] =
+    &["print", "dofile", "loadfile", "require", "module", "newproxy", "package", "getfenv", "setfenv"];
+const READONLY: &str = "Attempt to modify a readonly table";
+/// How many instructions pass between two looks at the clock.
+const HOOK_EVERY: u32 = 20_000;
+
+const BOOTSTRAP: &str = r"
+local raw_pcall, raw_xpcall, raw_resume, to_lua, on_error = pcall, xpcall, coroutine.resume, ...
+local type = type
+local function caught(ok, err, ...)
+    if ok then return ok, err, ... end
+    err = to_lua(err)
+    if type(err) == 'table' then
+        local text = err.err
+        if type(text) == 'string' or type(text) == 'number' then return false, text end
+    end
+    return false, err
+end
+function pcall(...)
+    return caught(raw_pcall(...))
+end
+function xpcall(f, handler)
+    return raw_xpcall(f, function(err) return handler(to_lua(err)) end)
+end
+local function resumed(ok, err, ...)
+    if ok then return ok, err, ... end
+    return false, to_lua(err)
+end
+function coroutine.resume(...)
+    return resumed(raw_resume(...))
+end
+return function(f)
+    return raw_xpcall(f, on_error)
+end
+";
+
+pub(super) struct Host {
+    lua: Lua,
+    pub(super) running: Slot,
+    /// Runs a function and gives `true, value` or `false, error table`.
+    runner: Function,
+    /// The real globals, behind the proxy.
+    globals: Table,
+}
+
+impl Host {
+    pub(super) fn new() -> mlua::Result<Host> {
+        let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
+        let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
+        let running = Slot::default();
+        let globals = lua.globals();
+        for name in REMOVED {
+            globals.raw_set(*name, Value::Nil)?;
+        }
+        random::install(&lua)?;
+        let runner: Function = lua
+            .load(BOOTSTRAP)
+            .set_name("=redis")
+            .call((lua.create_function(raise::to_lua)?, lua.create_function(on_error)?))?;
+        globals.raw_set("redis", redis_api::table(&lua, &running)?)?;
+        globals.raw_set("cjson", cjson::table(&lua)?)?;
+        globals.raw_set("cmsgpack", cmsgpack::table(&lua)?)?;
+        globals.raw_set("bit", bit::table(&lua)?)?;
+        globals.raw_set("struct", packed::table(&lua)?)?;
+        protect(&lua, &globals)?;
+        let host = Host { lua, running, runner, globals };
+        host.watch()?;
+        Ok(host)
+    }
+
+    fn watch(&self) -> mlua::Result<()> {
+        let running = Rc::clone(&self.running);
+        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), move |lua, _| {
+            watchdog::check(lua, &running)
+        })
+    }
+
+    /// Undoes what killing a script did to the hook.
+    pub(super) fn settle(&self, killed: bool) {
+        if killed {
+            self.lua.remove_hook();
+            // A state that cannot be watched is not used again; the next run reports why.
+            let _ = self.watch();
+        }
+    }
+
+    pub(super) fn compile(&self, body: &[u8]) -> Result<Function, Fault> {
+        self.lua.load(body).set_name("@user_script").set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(
+            |e| {
+                let text = match e {
+                    mlua::Error::SyntaxError { message, .. } => message,
+                    other => other.to_string(),
+                };
+                Fault::new(format!("ERR Error compiling script (new function): {text}"))
+            },
+        )
+    }
+
+    /// Sets KEYS and ARGV.
+    pub(super) fn arguments(&self, keys: &[&[u8]], values: &[&[u8]]) -> mlua::Result<()> {
+        for (name, items) in [("KEYS", keys), ("ARGV", values)] {
+            let table = self.lua.create_table_with_capacity(items.len(), 0)?;
+            for (i, item) in items.iter().enumerate() {
+                table.raw_set(i + 1, self.lua.create_string(item)?)?;
+            }
+            self.globals.raw_set(name, table)?;
+        }
+        Ok(())
+    }
+
+    /// The script's value, or the error it ended with.
+    pub(super) fn call(&self, script: &Function) -> Result<Value, Value> {
+        match self.runner.call::<MultiValue>(script) {
+            Ok(mut values) => {
+                let ok = values.pop_front();
+                let value = values.pop_front().unwrap_or(Value::Nil);
+                if ok == Some(Value::Boolean(true)) { Ok(value) } else { Err(value) }
+            }
+            Err(error) => Err(Value::Error(Box::new(error))),
+        }
+    }
+}
+
+/// The message handler of a script: makes every error a table that knows where it happened.
+fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
+    let table = match raise::to_lua(lua, error)? {
+        Value::Table(table) => table,
+        other => {
+            let table = lua.create_table()?;
+            table.raw_set("err", lua.create_string([b"ERR ", &raise::text(&other)[..]].concat())?)?;
+            table
+        }
+    };
+    let mut level = 1;
+    // The handler itself and the function that raised, where that is not Lua.
+    let mut natives = 2;
+    while let Some((source, native, line)) = lua.inspect_stack(level, |frame| {
+        let source = frame.source();
+        (source.source.map(std::borrow::Cow::into_owned).unwrap_or_default(), source.what == "C", frame.current_line())
+    }) {
+        let own = source == "=redis";
+        if own || native && natives > 0 {
+            natives -= u8::from(native);
+            level += 1;
+            continue;
+        }
+        if let Some(line) = line {
+            table.raw_set("source", source)?;
+            table.raw_set("line", line)?;
+        } else {
+            table.raw_set("source", source)?;
+            table.raw_set("line", -1)?;
+        }
+        break;
+    }
+    Ok(Value::Table(table))
+}
+
+/// Puts proxies in place of the globals and of every library.
+fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let refuse = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> { Err(raise::string(lua, READONLY)) })?;
+    let sealed = lua.create_table()?;
+    // Everything that must not be changed through rawset or setmetatable.
+    let proxies = lua.create_table()?;
+    let proxy = |real: &Table| -> mlua::Result<Table> {
+        let proxy = lua.create_table()?;
+        let meta = lua.create_table()?;
+        meta.raw_set("__index", real)?;
+        meta.raw_set("__newindex", &refuse)?;
+        meta.raw_set("__metatable", &sealed)?;
+        proxy.set_metatable(Some(meta))?;
+        proxies.raw_set(&proxy, true)?;
+        Ok(proxy)
+    };
+    install_guards(lua, globals, &proxies)?;
+    for name in ["redis", "cjson", "cmsgpack", "bit", "struct", "string", "math", "table", "coroutine"] {
+        let real: Table = globals.raw_get(name)?;
+        globals.raw_set(name, proxy(&real)?)?;
+    }
+    if let Some(meta) = lua.type_metatable::<LuaString>() {
+        let shown = proxy(&meta)?;
+        meta.raw_set("__metatable", shown)?;
+    }
+    let outer = proxy(globals)?;
+    globals.raw_set("_G", &outer)?;
+    let missing = lua.create_function(|lua, (_, name): (Value, Value)| -> mlua::Result<()> {
+        let name = raise::text(&name);
+        let text = [b"Script attempted to access nonexistent global variable '", &name[..], b"'"].concat();
+        Err(raise::string(lua, text))
+    })?;
+    let meta = lua.create_table()?;
+    meta.raw_set("__index", missing)?;
+    globals.set_metatable(Some(meta))?;
+    lua.set_globals(outer)
+}
+
+/// `rawset` and `setmetatable` that know the proxies.
+fn install_guards(lua: &Lua, globals: &Table, proxies: &Table) -> mlua::Result<()> {
+    let known = proxies.clone();
+    let is_sealed = move |table: &Table| known.raw_get::<bool>(table).unwrap_or(false);
+    let sealed = is_sealed.clone();
+    let rawset = lua.create_function(move |lua, (table, key, value): (Value, Value, Value)| {
+        let Value::Table(table) = table else {
+            return Err(raise::expected(lua, 1, "rawset", "table", Some(&table)));
+        };
+        if sealed(&table) {
+            return Err(raise::table(format!("ERR {READONLY}")));
+        }
+        table.raw_set(key, value)?;
+        Ok(table)
+    })?;
+    globals.raw_set("rawset", rawset)?;
+    let setmetatable = lua.create_function(move |lua, (table, meta): (Value, Value)| {
+        let Value::Table(table) = table else {
+            return Err(raise::expected(lua, 1, "setmetatable", "table", Some(&table)));
+        };
+        let meta = match meta {
+            Value::Nil => None,
+            Value::Table(meta) => Some(meta),
+            _ => {
+                return Err(raise::argument(lua, 2, "setmetatable", "nil or table expected"));
+            }
+        };
+        if is_sealed(&table) {
+            return Err(raise::table(format!("ERR {READONLY}")));
+        }
+        if table.metatable().is_some_and(|m| !matches!(m.raw_get::<Value>("__metatable"), Ok(Value::Nil))) {
+            return Err(raise::string(lua, "cannot change a protected metatable"));
+        }
+        table.set_metatable(meta)?;
+        Ok(table)
+    })?;
+    globals.raw_set("setmetatable", setmetatable)
+}

@@ -1,0 +1,378 @@
+//! One client's turn: bytes in, commands run, replies out.
+//!
+//! Everything that has arrived is run before anything is handed back, so a pipeline costs one wake-up in each
+//! direction. The rules that stand before a command runs (arity, OOM, read-only, subscriber mode, MULTI) are here, in
+//! the order in which Redis applies them.
+
+use std::time::Instant;
+
+use super::blocking::Blocked;
+use super::client::{Client, ReplyMode};
+use super::commands::{Cx, Mode, table};
+use super::protocol::Parsed;
+use super::reply::{Fault, Reply};
+use super::state::Core;
+use super::{commands, memory};
+
+/// Unread bytes at which a subscriber is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
+const SUBSCRIBER_LIMIT: usize = 32 * 1024 * 1024;
+
+/// The client's pipe has something new.
+pub(super) fn ready(core: &mut Core, slot: usize) {
+    if core.faults.paused {
+        return;
+    }
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    if !receive(client) {
+        core.detach(slot);
+        return;
+    }
+    process(core, slot);
+}
+
+/// Takes what has arrived; `false` if the client is gone.
+fn receive(client: &mut Client) -> bool {
+    let open = client.pipe.take(&mut client.input);
+    client.hung_up = !open;
+    // A client that hung up while it waits will never be served.
+    open || (!client.input.is_empty() && client.blocked.is_none())
+}
+
+/// Runs the whole commands a client has sent, until it blocks, closes or has no more.
+fn process(core: &mut Core, slot: usize) {
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    let mut input = std::mem::take(&mut client.input);
+    let mut parser = std::mem::take(&mut client.parser);
+    let mut start = 0;
+    loop {
+        match core.client(slot) {
+            Some(client) if client.blocked.is_none() && !client.closing => {}
+            _ => break,
+        }
+        match parser.parse(&input[start..]) {
+            Parsed::Command(used) => {
+                let args = parser.args(&input[start..]);
+                if postponed(core, slot, &args) {
+                    parser.reset();
+                    break;
+                }
+                run(core, slot, &args);
+                drop(args);
+                parser.reset();
+                start += used;
+            }
+            Parsed::Nothing(used) => {
+                parser.reset();
+                start += used;
+            }
+            Parsed::Incomplete => break,
+            Parsed::Broken(text) => {
+                deliver(core, slot, &Reply::Error(format!("ERR {text}").into_bytes()));
+                if let Some(client) = core.client(slot) {
+                    client.closing = true;
+                }
+                break;
+            }
+        }
+    }
+    if let Some(client) = core.client(slot) {
+        if start == input.len() {
+            input.clear();
+        } else {
+            input.drain(..start);
+        }
+        // What a huge batch needed is not kept for ever.
+        if input.is_empty() && input.capacity() > 1024 * 1024 {
+            input = Vec::new();
+        }
+        client.input = input;
+        client.parser = parser;
+        if client.lossy || (client.hung_up && client.blocked.is_none()) {
+            client.closing = true;
+        }
+        if client.closing {
+            core.mark(slot);
+        }
+    }
+}
+
+/// Whether CLIENT PAUSE holds this command back.
+fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
+    let Some(pause) = core.pause else {
+        return false;
+    };
+    if core.clock.millis() >= pause.until {
+        core.pause = None;
+        return false;
+    }
+    if !pause.writes_only {
+        return true;
+    }
+    let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
+    table::find(args).is_ok_and(|spec| {
+        spec.may_write() && (!in_multi || spec.name == "exec")
+            || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
+    })
+}
+
+/// Runs one command of a client and queues its reply.
+fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
+    core.now_micros = core.clock.micros();
+    core.now = core.now_micros / 1000;
+    core.stats.commands += 1;
+    let reply = admit(core, slot, args);
+    match reply {
+        Reply::Block(wait) => block(core, slot, *wait),
+        reply => deliver(core, slot, &reply),
+    }
+    serve(core);
+}
+
+/// The checks before a command, and the command.
+fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
+    let now = core.now;
+    let spec = match table::find(args) {
+        Ok(spec) => spec,
+        Err(fault) => return reject(core, slot, args, fault),
+    };
+    if spec.name == "debug"
+        && let Err(fault) = commands::server::check_debug(args)
+    {
+        return reject(core, slot, args, fault);
+    }
+    let used = memory::exceeded(core);
+    let readonly = core.faults.readonly;
+    let Some(client) = core.client(slot) else {
+        return Reply::Silent;
+    };
+    client.active = now;
+    if client.last_command != spec.name {
+        spec.name.clone_into(&mut client.last_command);
+    }
+    if client.transaction.is_some() && spec.has(table::NO_MULTI) {
+        return reject(core, slot, args, Fault::NESTED);
+    }
+    let exec_grows = spec.name == "exec" && commands::transaction::grows(client);
+    if used && (spec.has(table::DENY_OOM) || exec_grows) {
+        return reject(core, slot, args, memory::OOM);
+    }
+    let exec_writes = spec.name == "exec" && commands::transaction::writes(client);
+    if readonly && (spec.has(table::WRITE) || exec_writes) {
+        return reject(core, slot, args, memory::READONLY);
+    }
+    let Some(client) = core.client(slot) else {
+        return Reply::Silent;
+    };
+    if client.is_subscriber() && !client.resp3 && !spec.has(table::WHILE_SUBSCRIBED) {
+        let text = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            spec.name
+        );
+        return reject(core, slot, args, Fault::new(text));
+    }
+    if let Some(transaction) = &mut client.transaction
+        && !spec.has(table::NOT_QUEUED)
+    {
+        transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
+        return Reply::QUEUED;
+    }
+    let (db, resp3) = (client.db, client.resp3);
+    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
+    (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
+}
+
+/// Refuses a command before it runs, which also spoils the transaction it was meant for.
+fn reject(core: &mut Core, slot: usize, args: &[&[u8]], fault: Fault) -> Reply {
+    if commands::is(args[0], "exec") {
+        commands::transaction::discard(core, slot);
+        let reason = fault.0.strip_prefix(b"ERR ").unwrap_or(&fault.0);
+        return Reply::Error([b"EXECABORT Transaction discarded because of: ", reason].concat());
+    }
+    if let Some(transaction) = core.client(slot).and_then(|c| c.transaction.as_mut()) {
+        transaction.broken = true;
+    }
+    fault.into()
+}
+
+fn block(core: &mut Core, slot: usize, wait: super::blocking::Wait) {
+    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
+        return;
+    };
+    core.waiting.add(slot, client.db, &wait);
+    client.blocked = Some(Blocked { wait, db: client.db });
+}
+
+/// Ends a client's waiting; its further commands run when the current one is through.
+pub(super) fn unblock(core: &mut Core, slot: usize) {
+    if let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut)
+        && let Some(blocked) = client.blocked.take()
+    {
+        core.waiting.remove(slot, &blocked);
+        core.resumed.push_back(slot);
+    }
+}
+
+/// Gives waiting clients what has become available, in the order in which they came.
+pub(super) fn serve(core: &mut Core) {
+    loop {
+        let ready = core.waiting.take_ready();
+        if ready.is_empty() {
+            return;
+        }
+        for place in ready {
+            for slot in core.waiting.line(&place) {
+                retry(core, slot);
+            }
+        }
+    }
+}
+
+fn retry(core: &mut Core, slot: usize) {
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    let Some(blocked) = &client.blocked else {
+        return;
+    };
+    let args = blocked.wait.args.clone();
+    let (db, resp3) = (blocked.db, client.resp3);
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let Ok(spec) = table::find(&args) else { return };
+    let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
+    match (spec.handler)(&mut cx, &args) {
+        Ok(Reply::Block(_)) => {}
+        outcome => {
+            unblock(core, slot);
+            deliver(core, slot, &outcome.unwrap_or_else(Reply::from));
+        }
+    }
+}
+
+/// Queues a reply for a client.
+pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
+    if matches!(reply, Reply::Silent | Reply::Block(_)) {
+        return;
+    }
+    let dropped = core.faults.drop_replies > 0;
+    if dropped {
+        core.faults.drop_replies -= 1;
+    }
+    let last = core.faults.drop_replies == 0;
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    if dropped {
+        client.lossy = true;
+        client.closing = last;
+    }
+    if client.lossy {
+        core.mark(slot);
+        return;
+    }
+    match client.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => return,
+        ReplyMode::Skip => {
+            client.reply_mode = ReplyMode::On;
+            return;
+        }
+    }
+    reply.encode(client.resp3, &mut client.output);
+    core.mark(slot);
+}
+
+/// Runs what has become runnable and hands over what was answered.
+pub(super) fn settle(core: &mut Core) {
+    loop {
+        while let Some(slot) = core.resumed.pop_front() {
+            if !core.faults.paused {
+                process(core, slot);
+            }
+        }
+        for slot in std::mem::take(&mut core.dirty) {
+            flush(core, slot);
+        }
+        if core.resumed.is_empty() && core.dirty.is_empty() {
+            break;
+        }
+    }
+}
+
+fn flush(core: &mut Core, slot: usize) {
+    let latency = core.faults.latency;
+    let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
+        return;
+    };
+    client.marked = false;
+    if client.lossy {
+        client.output.clear();
+    }
+    if !client.output.is_empty() {
+        if latency.is_zero() && core.delayed.is_empty() {
+            let unread = client.pipe.give(&mut client.output);
+            if unread > SUBSCRIBER_LIMIT && client.is_subscriber() {
+                client.closing = true;
+            }
+        } else {
+            let bytes = std::mem::take(&mut client.output);
+            core.delayed.push_back((Instant::now() + latency, slot, client.id, bytes));
+        }
+    }
+    if client.lossy && client.closing {
+        core.expect_back();
+    }
+    let Some(client) = core.client(slot) else {
+        return;
+    };
+    if client.closing && (client.lossy || !core.delayed.iter().any(|d| d.1 == slot)) {
+        core.detach(slot);
+    }
+}
+
+/// Does what time has made due: delayed replies, timeouts, the end of a pause, expired keys.
+pub(super) fn tick(core: &mut Core) {
+    core.now = core.clock.millis();
+    while core.delayed.front().is_some_and(|d| d.0 <= Instant::now()) {
+        let Some((_, slot, id, mut bytes)) = core.delayed.pop_front() else {
+            break;
+        };
+        if let Some(client) = core.client(slot).filter(|c| c.id == id) {
+            client.pipe.give(&mut bytes);
+            core.mark(slot);
+        }
+    }
+    if core.faults.paused {
+        return;
+    }
+    if core.pause.is_some_and(|p| core.now >= p.until) {
+        core.pause = None;
+        resume_all(core);
+    }
+    core.sweep();
+    for slot in core.waiting.overdue(core.now) {
+        let Some(empty) = core.client(slot).and_then(|c| c.blocked.as_ref()).map(|b| b.wait.empty.clone()) else {
+            continue;
+        };
+        unblock(core, slot);
+        deliver(core, slot, &empty);
+    }
+    serve(core);
+}
+
+/// Lets every client go on after a pause.
+pub(super) fn resume_all(core: &mut Core) {
+    for slot in 0..core.clients.len() {
+        let Some(client) = core.client(slot) else {
+            continue;
+        };
+        if receive(client) {
+            core.resumed.push_back(slot);
+        } else {
+            core.detach(slot);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The state of one engine: databases, clients, channels, scripts, and the settings and faults a test has chosen.
+//!
+//! It lives on the engine thread and is never shared. While a script runs, the whole state moves into the script host
+//! and back ([`std::mem::take`]), which is why it has a cheap [`Default`].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::blocking::Waiting;
+use super::client::Client;
+use super::clock::Clock;
+use super::commands::config::Config;
+use super::duplex::Pipe;
+use super::keyspace::{DATABASES, Db, Key};
+use super::scripting::Scripts;
+
+/// How often the sweep of expired keys runs while there are keys that expire.
+const SWEEP_EVERY_MS: i64 = 100;
+/// How long an engine whose clients were all cut by a fault or CLIENT KILL keeps its data for them.
+const LINGER: Duration = Duration::from_secs(60);
+/// How many keys one sweep of one database removes before it lets commands run again.
+const SWEEP_KEYS: usize = 20_000;
+
+/// Faults a test has asked for.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) paused: bool,
+    /// Replies still to be lost.
+    pub(super) drop_replies: usize,
+    pub(super) latency: Duration,
+    pub(super) readonly: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Stats {
+    pub(super) commands: u64,
+    pub(super) connections: u64,
+    pub(super) expired: u64,
+}
+
+/// CLIENT PAUSE.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    pub(super) until: i64,
+    pub(super) writes_only: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    pub(super) dbs: Vec<Db>,
+    pub(super) clock: Clock,
+    /// Engine time of the command being run.
+    pub(super) now: i64,
+    /// The same in microseconds, as `TIME` says it.
+    pub(super) now_micros: i64,
+    pub(super) clients: Vec<Option<Client>>,
+    free: Vec<usize>,
+    open: usize,
+    /// Until when an engine that cut its own clients waits for them to come back.
+    linger: Option<Instant>,
+    gone: Vec<u64>,
+    /// Clients with replies to hand over.
+    pub(super) dirty: Vec<usize>,
+    /// Clients that may have commands left to run: unblocked ones, and all after a pause.
+    pub(super) resumed: VecDeque<usize>,
+    pub(super) watchers: HashMap<(usize, Key), HashSet<usize>>,
+    pub(super) waiting: Waiting,
+    pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
+    pub(super) patterns: Vec<(Vec<u8>, Vec<usize>)>,
+    pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
+    pub(super) scripts: Scripts,
+    pub(super) config: Config,
+    pub(super) faults: Faults,
+    pub(super) stats: Stats,
+    pub(super) pause: Option<Pause>,
+    swept: i64,
+    pub(super) started: i64,
+    /// Replies held back by `latency`, oldest first.
+    pub(super) delayed: VecDeque<(Instant, usize, u64, Vec<u8>)>,
+}
+
+impl Core {
+    pub(super) fn start() -> Self {
+        let mut core = Core::default();
+        core.dbs.resize_with(DATABASES, Db::default);
+        core.now = core.clock.millis();
+        core.started = core.now;
+        core
+    }
+
+    pub(super) fn attach(&mut self, pipe: Arc<Pipe>) -> usize {
+        self.stats.connections += 1;
+        self.open += 1;
+        self.linger = None;
+        let client = Client::new(pipe, self.clock.millis());
+        if let Some(slot) = self.free.pop() {
+            self.clients[slot] = Some(client);
+            return slot;
+        }
+        self.clients.push(Some(client));
+        self.clients.len() - 1
+    }
+
+    /// Forgets a client and everything that mentions it.
+    pub(super) fn detach(&mut self, slot: usize) {
+        if self.clients.get(slot).is_none_or(Option::is_none) {
+            return;
+        }
+        self.unwatch(slot);
+        super::commands::pubsub::forget(self, slot);
+        let Some(client) = self.clients[slot].take() else {
+            return;
+        };
+        if let Some(blocked) = &client.blocked {
+            self.waiting.remove(slot, blocked);
+        }
+        client.pipe.close();
+        self.delayed.retain(|d| d.2 != client.id);
+        self.gone.push(client.id);
+        self.open -= 1;
+        self.free.push(slot);
+    }
+
+    /// A client is about to be cut off that did not ask for it: the data waits for it to reconnect.
+    pub(super) fn expect_back(&mut self) {
+        self.linger = Some(Instant::now() + LINGER);
+    }
+
+    /// Cuts every connection.
+    pub(super) fn kill_all(&mut self) {
+        for slot in 0..self.clients.len() {
+            if let Some(client) = self.client(slot) {
+                client.closing = true;
+                client.lossy = true;
+                self.mark(slot);
+            }
+        }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        for slot in 0..self.clients.len() {
+            self.detach(slot);
+        }
+        self.linger = None;
+    }
+
+    pub(super) fn take_gone(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.gone)
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.open == 0 && self.linger.is_none_or(|until| Instant::now() >= until)
+    }
+
+    pub(super) fn client(&mut self, slot: usize) -> Option<&mut Client> {
+        self.clients.get_mut(slot).and_then(Option::as_mut)
+    }
+
+    pub(super) fn each_client(&self) -> impl Iterator<Item = (usize, &Client)> {
+        self.clients.iter().enumerate().filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
+    }
+
+    /// Marks a client's output as not handed over yet.
+    pub(super) fn mark(&mut self, slot: usize) {
+        if let Some(client) = self.client(slot)
+            && !client.marked
+        {
+            client.marked = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    pub(super) fn used_memory(&self) -> usize {
+        self.dbs.iter().map(Db::used).sum()
+    }
+
+    /// Tells everyone who watches or waits for the key that it has changed.
+    pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
+        if !self.watchers.is_empty() {
+            let place = (db, Key::from(key));
+            for slot in self.watchers.get(&place).into_iter().flatten() {
+                if let Some(Some(client)) = self.clients.get_mut(*slot) {
+                    client.watch_broken = true;
+                }
+            }
+        }
+        self.waiting.changed(db, key);
+    }
+
+    /// A whole database changed: its watchers lose, unless neither side ever had the key.
+    pub(super) fn touch_all(&mut self, db: usize, other: Option<usize>) {
+        for ((watched, key), slots) in &self.watchers {
+            let held = |db: usize| self.dbs[db].keys.contains_key(&**key);
+            if *watched == db && (held(db) || other.is_some_and(held)) {
+                for slot in slots {
+                    if let Some(Some(client)) = self.clients.get_mut(*slot) {
+                        client.watch_broken = true;
+                    }
+                }
+            }
+        }
+        self.waiting.changed_all(db);
+    }
+
+    pub(super) fn unwatch(&mut self, slot: usize) {
+        let Some(client) = self.client(slot) else {
+            return;
+        };
+        client.watch_broken = false;
+        for place in std::mem::take(&mut client.watched) {
+            if let Some(slots) = self.watchers.get_mut(&place.0) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    self.watchers.remove(&place.0);
+                }
+            }
+        }
+    }
+
+    /// Removes keys whose time has come.
+    pub(super) fn sweep(&mut self) {
+        self.swept = self.now;
+        for db in 0..self.dbs.len() {
+            for key in self.dbs[db].expired_keys(self.now, SWEEP_KEYS) {
+                self.dbs[db].remove(&key);
+                self.stats.expired += 1;
+                self.touch(db, &key);
+            }
+        }
+    }
+
+    /// Engine time at which something happens by itself.
+    fn next_due(&self) -> Option<i64> {
+        let sweep = self
+            .dbs
+            .iter()
+            .filter_map(|db| db.expires.first().map(|e| e.0.saturating_add(1)))
+            .min()
+            .map(|at| at.max(self.swept + SWEEP_EVERY_MS));
+        let pause = self.pause.map(|p| p.until);
+        [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
+    }
+
+    /// How long until [`super::session::tick`] has something to do, in real time.
+    pub(super) fn next_tick(&self) -> Option<Duration> {
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        if self.open == 0 {
+            return self.linger.map(until);
+        }
+        let delayed = self.delayed.front().map(|d| until(d.0));
+        if self.faults.paused {
+            return delayed;
+        }
+        let due = self.next_due().map(|at| {
+            let wait = u64::try_from(at.saturating_sub(self.clock.millis())).unwrap_or(0);
+            // A deadline years away is looked at again tomorrow.
+            Duration::from_millis(wait.min(86_400_000))
+        });
+        delayed.into_iter().chain(due).min()
+    }
+}

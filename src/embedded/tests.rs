@@ -1,0 +1,238 @@
+//! What the differential test cannot show: several clients, time, faults, lifetimes.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{ClientStream, Control, connect};
+
+struct Client {
+    stream: ClientStream,
+}
+
+impl Client {
+    fn of(name: &str) -> Client {
+        Client { stream: connect(Some(name)) }
+    }
+
+    async fn send(&mut self, line: &str) {
+        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+    }
+
+    /// Reads until exactly `expected` has come.
+    async fn expect(&mut self, expected: &str) {
+        let mut got = vec![0; expected.len()];
+        let read = self.stream.read_exact(&mut got);
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time").expect("an open stream");
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    }
+
+    async fn ask(&mut self, line: &str, expected: &str) {
+        self.send(line).await;
+        self.expect(expected).await;
+    }
+
+    async fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        let read = self.stream.read_to_end(&mut rest);
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an end in time").unwrap();
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    }
+}
+
+#[tokio::test]
+async fn engines_of_one_name_share_data_until_the_last_stream_is_gone() {
+    let mut first = Client::of("share");
+    let mut second = Client::of("share");
+    first.ask("set a 1", "+OK\r\n").await;
+    second.ask("get a", "$1\r\n1\r\n").await;
+    drop(first);
+    second.ask("get a", "$1\r\n1\r\n").await;
+    drop(second);
+    Client::of("share").ask("get a", "$-1\r\n").await;
+    let mut private = Client { stream: connect(None) };
+    private.ask("get a", "$-1\r\n").await;
+}
+
+#[tokio::test]
+async fn advancing_the_clock_expires_keys_and_ends_waits() {
+    let mut client = Client::of("advance");
+    let control = Control::of("advance").unwrap();
+    client.ask("set a 1 ex 100", "+OK\r\n").await;
+    control.advance(Duration::from_secs(99));
+    client.ask("exists a", ":1\r\n").await;
+    control.advance(Duration::from_secs(2));
+    assert_eq!(control.dump(), "[]");
+    client.send("blpop list 1000").await;
+    client.send("ping").await;
+    control.advance(Duration::from_secs(1001));
+    client.expect("*-1\r\n+PONG\r\n").await;
+}
+
+#[tokio::test]
+async fn waiting_clients_are_served_in_the_order_they_came() {
+    let (mut a, mut b, mut c) = (Client::of("line"), Client::of("line"), Client::of("line"));
+    a.ask("ping", "+PONG\r\n").await;
+    a.send("blpop list 0").await;
+    // Each is known to wait before the next one comes.
+    wait_for_blocked(&mut c, 1).await;
+    b.send("blpop list 0").await;
+    wait_for_blocked(&mut c, 2).await;
+    c.ask("rpush list x y z", ":3\r\n").await;
+    a.expect("*2\r\n$4\r\nlist\r\n$1\r\nx\r\n").await;
+    b.expect("*2\r\n$4\r\nlist\r\n$1\r\ny\r\n").await;
+    c.ask("llen list", ":1\r\n").await;
+}
+
+async fn wait_for_blocked(client: &mut Client, n: usize) {
+    let wanted = format!("blocked_clients:{n}\r\n");
+    for _ in 0..10_000 {
+        client.send("info clients").await;
+        let mut got = vec![0; 4096];
+        let len = client.stream.read(&mut got).await.unwrap();
+        if String::from_utf8_lossy(&got[..len]).contains(&wanted) {
+            return;
+        }
+    }
+    panic!("never {wanted}");
+}
+
+#[tokio::test]
+async fn messages_reach_channels_patterns_and_shards() {
+    let (mut old, mut new, mut publisher) = (Client::of("pubsub"), Client::of("pubsub"), Client::of("pubsub"));
+    old.ask("subscribe news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n").await;
+    old.ask("get a", "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n").await;
+    new.send("hello 3").await;
+    let mut hello = vec![0; 4096];
+    let _ = new.stream.read(&mut hello).await.unwrap();
+    new.ask("psubscribe n*", ">3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:1\r\n").await;
+    new.ask("ssubscribe s", ">3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n").await;
+    publisher.ask("publish news hi", ":2\r\n").await;
+    publisher.ask("spublish s yo", ":1\r\n").await;
+    old.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n").await;
+    new.expect(">4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n").await;
+    new.expect(">3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$2\r\nyo\r\n").await;
+    new.ask("get a", "_\r\n").await;
+}
+
+#[tokio::test]
+async fn a_watched_key_that_changes_discards_the_transaction() {
+    let (mut a, mut b) = (Client::of("watch"), Client::of("watch"));
+    a.ask("watch k", "+OK\r\n").await;
+    a.ask("multi", "+OK\r\n").await;
+    a.ask("set k a", "+QUEUED\r\n").await;
+    b.ask("set k b", "+OK\r\n").await;
+    a.ask("exec", "*-1\r\n").await;
+    a.ask("get k", "$1\r\nb\r\n").await;
+}
+
+#[tokio::test]
+async fn a_dropped_reply_means_executed_and_cut() {
+    let mut client = Client::of("drop");
+    client.ask("set n 1", "+OK\r\n").await;
+    let control = Control::of("drop").unwrap();
+    control.drop_replies(1);
+    client.send("incr n").await;
+    client.expect_end().await;
+    let mut again = Client::of("drop");
+    again.ask("get n", "$1\r\n2\r\n").await;
+}
+
+#[tokio::test]
+async fn killed_clients_find_their_data_when_they_come_back() {
+    let mut client = Client::of("kill");
+    client.ask("set n 1", "+OK\r\n").await;
+    assert!(Control::of("kill").unwrap().kill_clients());
+    client.expect_end().await;
+    drop(client);
+    let mut again = Client::of("kill");
+    again.ask("get n", "$1\r\n1\r\n").await;
+}
+
+#[tokio::test]
+async fn a_paused_engine_answers_when_it_is_resumed() {
+    let mut client = Client::of("pause");
+    client.ask("ping", "+PONG\r\n").await;
+    let control = Control::of("pause").unwrap();
+    control.pause();
+    client.send("incr n").await;
+    assert_eq!(control.dump(), "[]");
+    control.resume();
+    client.expect(":1\r\n").await;
+}
+
+#[tokio::test]
+async fn latency_delays_replies_in_order() {
+    let mut client = Client::of("latency");
+    client.ask("ping", "+PONG\r\n").await;
+    Control::of("latency").unwrap().latency(Duration::from_millis(30));
+    let started = Instant::now();
+    client.send("incr n").await;
+    client.send("incr n").await;
+    client.expect(":1\r\n:2\r\n").await;
+    assert!(started.elapsed() >= Duration::from_millis(30));
+}
+
+#[tokio::test]
+async fn readonly_and_memory_bounds_refuse_writes() {
+    let mut client = Client::of("bounds");
+    client.ask("set a 1", "+OK\r\n").await;
+    let control = Control::of("bounds").unwrap();
+    control.readonly(true);
+    client.ask("set a 2", "-READONLY You can't write against a read only replica.\r\n").await;
+    control.readonly(false);
+    control.max_memory(Some(1));
+    client.ask("set a 2", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
+    client.ask("get a", "$1\r\n1\r\n").await;
+    client.ask("del a", ":1\r\n").await;
+    control.max_memory(None);
+    client.ask("set a 3", "+OK\r\n").await;
+    let dump = control.dump();
+    assert_eq!(dump, r#"[{"db":0,"key":"a","ttl":null,"type":"string","value":"3"}]"#);
+    control.flush();
+    client.ask("dbsize", ":0\r\n").await;
+}
+
+#[tokio::test]
+async fn a_runaway_script_hears_script_kill_and_is_stopped() {
+    let (mut runner, mut other) = (Client::of("runaway"), Client::of("runaway"));
+    runner.ask("config set lua-time-limit 50", "+OK\r\n").await;
+    runner.send("eval \"while true do pcall(function() while true do end end) end\" 0").await;
+    runner.stream.flush().await.unwrap();
+    loop {
+        other.send("script kill").await;
+        let mut reply = vec![0; 256];
+        let len = other.stream.read(&mut reply).await.unwrap();
+        if reply[..len].starts_with(b"+OK") {
+            break;
+        }
+    }
+    runner.expect("-ERR Script killed by user with SCRIPT KILL.").await;
+    let mut rest = vec![0; 256];
+    let _ = runner.stream.read(&mut rest).await.unwrap();
+    runner.ask("eval \"return 7\" 0", ":7\r\n").await;
+    runner.send("eval \"while true do end\" 0").await;
+    runner.expect("-ERR script ran longer than the engine allows and was stopped").await;
+}
+
+#[tokio::test]
+async fn scan_returns_what_stays_while_others_come_and_go() {
+    let mut client = Client::of("scan");
+    let script = "for i = 1, 500 do redis.call('set', 'stay' .. i, i) redis.call('set', 'go' .. i, i) end return 1";
+    client.ask(&format!("eval \"{script}\" 0"), ":1\r\n").await;
+    // One script is one command, so the scan's steps and the deletions interleave inside it.
+    let script = "local c, seen, n = '0', {}, 0 repeat local r = redis.call('scan', c, 'match', 'stay*') c = r[1] for _, k in ipairs(r[2]) do seen[k] = true end n = n + 1 redis.call('del', 'go' .. n) redis.call('set', 'new' .. n, 1) until c == '0' local m = 0 for _ in pairs(seen) do m = m + 1 end return m";
+    client.ask(&format!("eval \"{script}\" 0"), ":500\r\n").await;
+}
+
+#[tokio::test]
+async fn a_large_pipeline_does_not_need_its_replies_read_first() {
+    let mut client = Client::of("pipeline");
+    let value = "x".repeat(1024);
+    let mut batch = String::new();
+    for i in 0..20_000 {
+        batch += &format!("set k{i} {value}\r\n");
+    }
+    client.stream.write_all(batch.as_bytes()).await.unwrap();
+    client.expect(&"+OK\r\n".repeat(20_000)).await;
+}

@@ -1,0 +1,39 @@
+//! A test's control of an embedded engine, by name. Synchronous: when a call returns, what it did is visible.
+
+use std::time::Duration;
+
+use crate::embedded::Control;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::MAX_MS;
+
+/// Does `action` to the engine called `name`. `given` is its argument, a number; only `dump` gives something back.
+pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<String>> {
+    let gone =
+        || Error::new(ErrorKind::Closed, "memoryControl: there is no engine of that name: nothing is connected to it");
+    let control = Control::of(name).ok_or_else(gone)?;
+    let checked = |what: &str, most: f64| -> Result<f64> {
+        if given >= 0.0 && given <= most {
+            Ok(given)
+        } else {
+            Err(Error::config(format!(
+                "memoryControl.{action}: {what}: expected a number from 0 to {most}, got {given}"
+            )))
+        }
+    };
+    let time = || checked("ms", MAX_MS).map(|ms| Duration::from_secs_f64(ms / 1e3));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a count")]
+    let there = match action {
+        "advance" => control.advance(time()?),
+        "pause" => control.pause(),
+        "resume" => control.resume(),
+        "dropReplies" => control.drop_replies(checked("n", 1e9)? as usize),
+        "killClients" => control.kill_clients(),
+        "latency" => control.latency(time()?),
+        "readonly" => control.readonly(given != 0.0),
+        "flush" => control.flush(),
+        "maxMemory" => control.max_memory(Some(checked("bytes", 1e15)? as u64)),
+        "dump" => return Ok(Some(control.dump())),
+        other => return Err(Error::config(format!("memoryControl: expected a known action, got {other}"))),
+    };
+    if there { Ok(None) } else { Err(gone()) }
+}
