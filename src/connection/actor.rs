@@ -13,12 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, timeout};
 
 use super::event::Event;
-use super::handshake::Greeted;
-use super::pipeline::{Demand, Pipeline, timed_out};
+use super::handshake::{Greeted, ServerInfo};
+use super::line::{self, Line};
+use super::pipeline::{Demand, timed_out};
 use super::request::Request;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
-use super::{handshake, link, probe};
+use super::target::Target;
+use super::{cluster, handshake, link, probe};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
@@ -139,12 +141,12 @@ impl Actor {
                 Err(stop) => return Some(stop),
             };
             match connected {
-                Ok(greeted) => {
+                Ok((server, line)) => {
                     was_up = true;
                     failures = 0;
                     let since = Instant::now();
-                    self.up(&greeted);
-                    match self.serve(greeted).await {
+                    self.up(server);
+                    match self.serve(line).await {
                         Served::Stopped(stop) => return Some(stop),
                         Served::Lost(error) => {
                             self.shared.step(state::Event::Lost);
@@ -179,10 +181,10 @@ impl Actor {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Result<Greeted>, Stop> {
+    async fn attempt(&mut self) -> Result<Result<(ServerInfo, Line)>, Stop> {
         let shared = Arc::clone(&self.shared);
         let begin = Instant::now();
-        let outcome = self.wait(connect(&shared)).await?;
+        let outcome = self.wait(line::open(&shared)).await?;
         self.shared.metrics.initialization.record(begin.elapsed());
         Ok(outcome)
     }
@@ -218,8 +220,8 @@ impl Actor {
         self.shared.metrics.concurrent_initialization_attempts.at_least(sharing);
     }
 
-    fn up(&mut self, greeted: &Greeted) {
-        self.shared.met(greeted.server.clone());
+    fn up(&mut self, server: ServerInfo) {
+        self.shared.met(server);
         self.shared.metrics.concurrent_initialization_attempts.at_least(1);
         self.shared.step(state::Event::Up);
         self.shared.tell(Event::Ready);
@@ -255,11 +257,10 @@ impl Actor {
     }
 
     /// Uses the connection until it is lost or must end.
-    async fn serve(&mut self, greeted: Greeted) -> Served {
-        let metrics = Arc::clone(&self.shared.metrics);
+    async fn serve(&mut self, opened: Line) -> Served {
         {
             let mut lane = self.shared.lane();
-            lane.pipeline = Some(Pipeline::new(greeted.stream, metrics, Instant::now()));
+            lane.pipeline = Some(opened);
             lane.renewing = false;
         }
         let mut close_at: Option<Instant> = None;
@@ -306,10 +307,11 @@ impl Actor {
     fn turn(&mut self, now: Instant, close_at: Option<Instant>) -> Turn {
         let (command_timeout, keep_alive) = (self.shared.config.command_timeout, self.shared.config.keep_alive);
         self.intake();
-        self.expire_queue(now);
         let shared = Arc::clone(&self.shared);
+        // Before the queue expires: what comes too late to be repeated was not sent again.
+        self.repeat_later(&mut shared.lane(), now);
+        self.expire_queue(now);
         let mut lane = shared.lane();
-        self.repeat_later(&mut lane, now);
         let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
             return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
         };
@@ -359,27 +361,10 @@ impl Actor {
     fn lost(&mut self, error: Error) -> Error {
         let shared = Arc::clone(&self.shared);
         let mut lane = shared.lane();
-        let Some(left) = lane.pipeline.take().map(Pipeline::end) else {
+        let Some(left) = lane.pipeline.take().map(Line::end) else {
             return error;
         };
-        let now = Instant::now();
-        let mut again = left.unsent;
-        batch(|| {
-            for request in left.unanswered {
-                if request.command.safe {
-                    self.shared.metrics.resent_commands.add(1);
-                    again.push(request);
-                } else {
-                    let unknown = Error::new(
-                        ErrorKind::Connection,
-                        "the connection was lost before the answer came: it may have been executed",
-                    )
-                    .with_delivery(Delivery::MaybeExecuted)
-                    .caused_by(error.clone());
-                    request.settle(Err(unknown), now);
-                }
-            }
-        });
+        let mut again = left.repeatable(&error, &self.shared.metrics, Instant::now());
         again.extend(self.later.drain(..).map(|(_, request)| request));
         again.sort_by_key(|request| request.accepted);
         again.extend(lane.queue.drain(..));
@@ -397,12 +382,12 @@ impl Actor {
     }
 
     /// Takes what the server wants to see again. True when it must be on another connection.
-    fn take_demands(&mut self, pipeline: &mut Pipeline, now: Instant) -> bool {
+    fn take_demands(&mut self, pipeline: &mut Line, now: Instant) -> bool {
         let mut renew = false;
         for demand in pipeline.take_demands() {
             self.shared.metrics.resent_commands.add(1);
             match demand {
-                Demand::Later(request) => self.later.push((now + LATER, request)),
+                Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
                 Demand::Renew(request) => {
                     renew = true;
                     self.later.push((now, request));
@@ -509,7 +494,13 @@ fn poll(shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<()>> {
 pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
     let config = &shared.config;
     let limit = config.connect_timeout;
-    let attempt = async { handshake::greet(config, link::open(config).await?).await };
+    let attempt = async {
+        match (&shared.sentinels, &config.target) {
+            (Some(sentinels), _) => sentinels.connect(config).await,
+            (None, Target::Cluster(seeds)) => cluster::connect(shared, seeds).await,
+            (None, _) => handshake::greet(config, link::open(config).await?).await,
+        }
+    };
     let attempt = async {
         if shared.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };

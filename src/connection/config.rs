@@ -19,6 +19,9 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub username: Option<String>,
     pub password: Password,
+    /// For the sentinels; `username` and `password` are for the servers they watch over.
+    pub sentinel_username: Option<String>,
+    pub sentinel_password: Option<Secret>,
     pub db: u64,
     /// The constructor does no I/O; first use connects. Default true.
     pub lazy_connect: bool,
@@ -59,6 +62,7 @@ impl Config {
         if username.is_some() && matches!(password, Password::None) && ask == AskPassword::No {
             return Err(Error::config("RedisConfig.password: expected the password of RedisConfig.username, got none"));
         }
+        let (sentinel_username, sentinel_password) = read_sentinel(&mut options, &target)?;
         let db = options.whole("db", 0..=1_000_000)?.or(url_db).unwrap_or(0);
         if db != 0 && matches!(target, Target::Cluster(_)) {
             return Err(Error::config(format!("RedisConfig.db: expected 0, the only database of a cluster, got {db}")));
@@ -81,6 +85,8 @@ impl Config {
             tls,
             username,
             password,
+            sentinel_username,
+            sentinel_password,
             db,
             lazy_connect: options.flag("lazyConnect")?.unwrap_or(true),
             connect_timeout: options.millis("connectTimeoutMs", 1)?.unwrap_or(Duration::from_secs(10)),
@@ -195,6 +201,25 @@ fn read_password(options: &mut Options, by_url: Option<Secret>) -> Result<(Passw
     }
 }
 
+fn read_sentinel(options: &mut Options, target: &Target) -> Result<(Option<String>, Option<Secret>)> {
+    let username = options.text("sentinelUsername")?;
+    let password = options.secret("sentinelPassword")?;
+    let sentinels = matches!(target, Target::Sentinel { .. });
+    for (name, given) in [("sentinelUsername", username.is_some()), ("sentinelPassword", password.is_some())] {
+        if given && !sentinels {
+            return Err(Error::config(format!(
+                "RedisConfig.{name}: expected nothing without a RedisConfig.url of redis+sentinel://, got a value"
+            )));
+        }
+    }
+    if username.is_some() && password.is_none() {
+        return Err(Error::config(
+            "RedisConfig.sentinelPassword: expected the password of RedisConfig.sentinelUsername, got none",
+        ));
+    }
+    Ok((username, password.filter(|text| !text.is_empty()).map(Secret::new)))
+}
+
 fn read_client_name(options: &mut Options) -> Result<String> {
     let name = options.text("clientName")?.unwrap_or_else(|| "redis-backplane".into());
     if name.is_empty() || name.len() > 256 || !name.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
@@ -233,12 +258,22 @@ mod tests {
             refused(r#"{"reconnect":{"minDelayMs":9,"maxDelayMs":3}}"#)
                 .starts_with("RedisConfig.reconnect.maxDelayMs:")
         );
+        assert!(refused(r#"{"sentinelPassword":"p"}"#).starts_with("RedisConfig.sentinelPassword:"));
+        assert!(
+            refused(r#"{"url":"redis+sentinel://h","sentinelUsername":"u"}"#)
+                .starts_with("RedisConfig.sentinelPassword:")
+        );
         assert!(refused(r#"{"url":"rediss://h","tls":false}"#).starts_with("RedisConfig.tls:"));
     }
 
     #[test]
     fn a_secret_is_in_no_debug_output() {
-        let (config, _) = Config::parse(r#"{"url":"redis://u:hunter2@h"}"#).unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
+        for json in [
+            r#"{"url":"redis://u:hunter2@h"}"#,
+            r#"{"url":"redis+sentinel://u:hunter2@h","sentinelUsername":"s","sentinelPassword":"hunter2"}"#,
+        ] {
+            let (config, _) = Config::parse(json).unwrap();
+            assert!(!format!("{config:?}").contains("hunter2"));
+        }
     }
 }

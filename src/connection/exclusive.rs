@@ -13,18 +13,21 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::actor;
+use super::cluster::{self, Redirect};
 use super::command;
 use super::link::Stream;
 use super::liveness;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
-use super::target::Target;
+use super::target::{Address, Target};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
 use crate::resp::{self, Reader, Reply};
 
 /// What a server may take beyond the timeout it was given.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often a cluster's nodes may send a command on.
+const HOPS: u32 = 16;
 
 /// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
@@ -43,14 +46,36 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
     shared.exclusive.spawn_on(task, crate::lifecycle::io());
 }
 
+/// On a single server, once; in a cluster, wherever its nodes send it: what they refuse they have not executed.
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
+    let mut redirect: Option<Redirect> = None;
+    for _ in 0..HOPS {
+        let (outcome, address) = run_on(shared, request, blocks_for, redirect.as_ref()).await?;
+        redirect = match (&outcome, address) {
+            (Reply::Error(line), Some(asked)) => Redirect::read(line, &asked),
+            _ => None,
+        };
+        if redirect.is_none() {
+            return Ok(outcome);
+        }
+    }
+    Err(Error::new(ErrorKind::Connection, format!("the cluster's nodes sent it on {HOPS} times")))
+}
+
+/// Gives the answer and, in a cluster, who gave it.
+async fn run_on(
+    shared: &Arc<Shared>,
+    request: &Request,
+    blocks_for: Option<Duration>,
+    redirect: Option<&Redirect>,
+) -> Result<(Reply, Option<Address>)> {
     let interrupted = shared.interruption();
     let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
-        opened = open(shared, watched) => opened,
+        opened = open(shared, request, watched, redirect) => opened,
         () = interrupted.cancelled() => return Err(shared.closed()),
     };
-    let Opened { mut wire, id, channel } = opened.inspect_err(|error| shared.failed(error))?;
+    let Opened { mut wire, id, channel, address } = opened.inspect_err(|error| shared.failed(error))?;
     let heard = wire.heard.subscribe();
     shared.metrics.connections.add(1);
     let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
@@ -78,7 +103,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
             }
             () = interrupted.cancelled() => {
                 let unblocked = async {
-                    let mut unblocking = std::pin::pin!(unblock(shared, id));
+                    let mut unblocking = std::pin::pin!(unblock(shared, id, address.as_ref()));
                     tokio::select! {
                         outcome = &mut answer => outcome,
                         () = &mut unblocking => answer.await,
@@ -93,7 +118,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
         }
     };
     shared.metrics.connections.add(-1);
-    outcome
+    outcome.map(|reply| (reply, address))
 }
 
 /// A connection that is ready to be blocked.
@@ -103,11 +128,19 @@ struct Opened {
     id: Option<i64>,
     /// What it listens to for signs of life, if it is watched.
     channel: Option<Bytes>,
+    /// Where it leads, in a cluster.
+    address: Option<Address>,
 }
 
 /// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half.
-async fn open(shared: &Arc<Shared>, watched: bool) -> Result<Opened> {
-    let greeted = actor::connect(shared).await?;
+async fn open(shared: &Arc<Shared>, request: &Request, watched: bool, redirect: Option<&Redirect>) -> Result<Opened> {
+    let (address, greeted) = match &shared.config.target {
+        Target::Cluster(seeds) => {
+            let (address, greeted) = cluster::connect_for(shared, seeds, &request.command, redirect).await?;
+            (Some(address), greeted)
+        }
+        _ => (None, actor::connect(shared).await?),
+    };
     let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
     let mut wire = Wire::new(greeted.stream);
     let introduced = async {
@@ -125,6 +158,9 @@ async fn open(shared: &Arc<Shared>, watched: bool) -> Result<Opened> {
                 channel = None;
             }
         }
+        if redirect.is_some_and(|redirect| redirect.ask) {
+            wire.ask(&pack(&[b"ASKING"])).await?;
+        }
         Ok((id, channel))
     };
     let limit = shared.config.connect_timeout;
@@ -135,13 +171,20 @@ async fn open(shared: &Arc<Shared>, watched: bool) -> Result<Opened> {
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel })
+    Ok(Opened { wire, id, channel, address })
 }
 
 /// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
-async fn unblock(shared: &Arc<Shared>, id: Option<i64>) {
+/// In a cluster over a new one to its node: the number of a connection means something there only.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>) {
     let Some(id) = id else { return };
     let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
+    if let Some(address) = address {
+        if let Ok(greeted) = cluster::connect_to(&shared.config, address).await {
+            let _ = Wire::new(greeted.stream).ask(&payload).await;
+        }
+        return;
+    }
     let operation = command::spec(b"CLIENT").operation;
     let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
     let (sink, answer) = oneshot::channel();

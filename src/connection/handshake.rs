@@ -43,7 +43,7 @@ pub(super) const WITHOUT_A_WORD: &str = "the server ended the connection without
 pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
     let password = config.password.get().await?;
     let password = password.as_ref().map(super::secret::Secret::reveal);
-    let mut wire = Wire { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false };
+    let mut wire = Wire::new(stream);
 
     let user = config.username.as_deref().unwrap_or("default");
     let hello = match password {
@@ -129,7 +129,7 @@ pub(super) fn describe(reply: &Reply) -> ServerInfo {
 }
 
 /// A stream on which one question is asked at a time.
-struct Wire {
+pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
@@ -138,6 +138,15 @@ struct Wire {
 }
 
 impl Wire {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false }
+    }
+
+    /// The stream, when nothing more is to be asked.
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        self.stream
+    }
+
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
@@ -153,7 +162,8 @@ impl Wire {
         Error::new(kind, message).caused_by(e)
     }
 
-    async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
+    /// Asks; an error reply is an `Err`.
+    pub(super) async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
         let mut out = BytesMut::new();
         resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         if let Err(e) = self.send(&out).await {

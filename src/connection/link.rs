@@ -52,7 +52,7 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
         Target::Unix(path) => open_unix(path).await,
         Target::Memory(name) => Ok(Box::new(embedded::connect(name.as_deref()))),
         Target::Sentinel { .. } | Target::Cluster(_) => {
-            Err(Error::config("RedisConfig.url: this kind of server is not supported yet"))
+            Err(Error::config("RedisConfig.url: expected a kind of server that has one stream, got another"))
         }
     }
 }

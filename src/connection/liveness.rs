@@ -14,6 +14,7 @@ use tokio::time::{sleep_until, timeout_at};
 use super::command;
 use super::request::{Command, Sink};
 use super::shared::Shared;
+use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::resp::{self, Reply};
 
@@ -21,6 +22,8 @@ use crate::resp::{self, Reply};
 /// came on it last.
 pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Receiver<Instant>) -> Error {
     let keep_alive = shared.config.keep_alive;
+    // A cluster's node counts its own subscribers only; the message itself reaches those of all nodes.
+    let counts = !matches!(shared.config.target, Target::Cluster(_));
     loop {
         let last = *heard.borrow();
         sleep_until((last + keep_alive).into()).await;
@@ -32,7 +35,7 @@ pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Rec
         let from = last.max(asked.checked_sub(keep_alive).unwrap_or(asked));
         let deadline = from + keep_alive.mul_f64(1.9);
         match timeout_at(deadline.into(), publish(shared, channel)).await {
-            Ok(Some(Reply::Int(0))) if *heard.borrow() < asked => return silent(asked.duration_since(last)),
+            Ok(Some(Reply::Int(0))) if counts && *heard.borrow() < asked => return silent(asked.duration_since(last)),
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => std::future::pending::<()>().await,
         }

@@ -10,14 +10,21 @@
 //! | `request`, `command`, `script` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
+//! | `line` | what the actor serves on: one pipeline, or those of a cluster |
+//! | `cluster/` | slots, routing, the nodes' pipelines |
+//! | `sentinel` | which server is the master, where sentinels know |
+//! | `candidates` | servers tried one after another |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
+mod candidates;
+mod cluster;
 pub mod command;
 pub mod config;
 pub mod event;
 mod exclusive;
 mod handshake;
+mod line;
 mod link;
 mod liveness;
 mod manager;
@@ -26,6 +33,7 @@ mod probe;
 mod request;
 mod script;
 pub mod secret;
+mod sentinel;
 mod shared;
 mod state;
 mod target;

@@ -17,8 +17,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::cluster;
 use super::link::Stream;
 use super::request::{Command, Request};
+use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 use crate::telemetry::Metrics;
@@ -28,6 +30,7 @@ const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 const READ_CHUNK: usize = 64 * 1024;
 /// Reads in a row before other work of the thread gets a turn.
 const READS_PER_TURN: usize = 16;
+const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
 const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
 
 enum Expected {
@@ -44,6 +47,8 @@ pub(super) enum Demand {
     Later(Request),
     /// The server became a replica: try again on a new connection.
     Renew(Request),
+    /// A node of a cluster says that it is not for it to do, or not now; this is what it said.
+    Elsewhere(Request, Bytes),
 }
 
 /// The requests of a connection that ended.
@@ -52,6 +57,30 @@ pub(super) struct Leftovers {
     pub(super) unsent: Vec<Request>,
     /// Written at least in part.
     pub(super) unanswered: Vec<Request>,
+}
+
+impl Leftovers {
+    /// What is certainly or harmlessly repeatable; the rest is answered now: nobody knows whether it was executed.
+    pub(super) fn repeatable(self, lost: &Error, metrics: &Metrics, now: Instant) -> Vec<Request> {
+        let mut again = self.unsent;
+        batch(|| {
+            for request in self.unanswered {
+                if request.command.safe {
+                    metrics.resent_commands.add(1);
+                    again.push(request);
+                } else {
+                    let unknown = Error::new(
+                        ErrorKind::Connection,
+                        "the connection was lost before the answer came: it may have been executed",
+                    )
+                    .with_delivery(Delivery::MaybeExecuted)
+                    .caused_by(lost.clone());
+                    request.settle(Err(unknown), now);
+                }
+            }
+        });
+        again
+    }
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts of one connection")]
@@ -74,6 +103,8 @@ pub(super) struct Pipeline {
     heard: Instant,
     asked: bool,
     demands: Vec<Demand>,
+    /// To a node of a cluster: what it refuses may be for another.
+    in_cluster: bool,
     /// The error of the `SCRIPT LOAD` that was answered last, until the next answer.
     not_loaded: Option<Bytes>,
     metrics: Arc<Metrics>,
@@ -98,9 +129,16 @@ impl Pipeline {
             heard: now,
             asked: false,
             demands: Vec::new(),
+            in_cluster: false,
             not_loaded: None,
             metrics,
         }
+    }
+
+    /// The same, to a node of a cluster.
+    pub(super) fn in_cluster(mut self) -> Self {
+        self.in_cluster = true;
+        self
     }
 
     /// May a further request be appended now?
@@ -124,6 +162,9 @@ impl Pipeline {
     pub(super) fn append(&mut self, mut request: Request) {
         self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
         self.newest = Some(request.accepted);
+        if request.asking {
+            self.append_ours(&ASKING, Expected::Ours);
+        }
         request.position = self.appended;
         request.partial.clear();
         self.write(&request.command.payload);
@@ -287,6 +328,9 @@ impl Pipeline {
                 self.append_ours(&load, Expected::Load);
                 self.append(request);
             }
+            (code, _) if self.in_cluster && cluster::is_elsewhere(code) => {
+                self.demands.push(Demand::Elsewhere(request, line.clone()));
+            }
             (b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN", _) => self.demands.push(Demand::Later(request)),
             (b"READONLY", _) if !request.renewed => {
                 request.renewed = true;
@@ -360,7 +404,7 @@ impl Pipeline {
             }
         }
         for demand in std::mem::take(&mut self.demands) {
-            let (Demand::Later(request) | Demand::Renew(request)) = demand;
+            let (Demand::Later(request) | Demand::Renew(request) | Demand::Elsewhere(request, _)) = demand;
             left.unsent.push(request);
         }
         left.unsent.sort_by_key(|request| request.accepted);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::cluster::Place;
 use super::script::Script;
 use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -64,6 +65,12 @@ pub(super) struct Request {
     pub(super) partial: Vec<Reply>,
     /// Sent again on the server's demand, so as not to do so twice for the same reason.
     pub(super) renewed: bool,
+    /// In a cluster: where it is executed, once that is known.
+    pub(super) place: Option<Place>,
+    /// In a cluster: how often a node said that it has moved.
+    pub(super) hops: u8,
+    /// In a cluster: to be introduced by `ASKING`.
+    pub(super) asking: bool,
     sink: Option<Sink>,
     metrics: Arc<Metrics>,
 }
@@ -73,7 +80,18 @@ impl Request {
     pub(super) fn new(command: Command, sink: Sink, accepted: Instant, metrics: Arc<Metrics>) -> Self {
         metrics.pending_commands.add(1);
         metrics.pending_bytes.add(size(&command));
-        Self { command, accepted, position: 0, partial: Vec::new(), renewed: false, sink: Some(sink), metrics }
+        Self {
+            command,
+            accepted,
+            position: 0,
+            partial: Vec::new(),
+            renewed: false,
+            place: None,
+            hops: 0,
+            asking: false,
+            sink: Some(sink),
+            metrics,
+        }
     }
 
     /// Gives the outcome to who waits for it.

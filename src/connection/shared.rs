@@ -9,11 +9,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::Directory;
 use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
-use super::pipeline::Pipeline;
+use super::line::Line;
 use super::request::{Command, Request, Sink};
+use super::sentinel::Sentinels;
 use super::state::{self, State};
 use crate::crossing::at_end_of_batch;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +37,10 @@ pub(super) struct Shared {
     /// Blocking commands in hand, each on a connection of its own.
     pub(super) exclusive: TaskTracker,
     interrupt: Mutex<CancellationToken>,
+    /// Where there are sentinels: what is known of them.
+    pub(super) sentinels: Option<Sentinels>,
+    /// Where there is a cluster: which node has which slot.
+    pub(super) directory: Directory,
 }
 
 /// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
@@ -42,7 +48,7 @@ pub(super) struct Shared {
 pub(super) struct Lane {
     /// Requests that were not given to a connection yet, oldest first.
     pub(super) queue: VecDeque<Request>,
-    pub(super) pipeline: Option<Pipeline>,
+    pub(super) pipeline: Option<Line>,
     /// The connection is to be replaced: nothing new goes on it.
     pub(super) renewing: bool,
 }
@@ -58,8 +64,10 @@ struct Inbox {
 impl Shared {
     pub(super) fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
         Self {
+            sentinels: Sentinels::of(&config.target),
             config,
             metrics: Arc::default(),
+            directory: Directory::default(),
             observer,
             state: AtomicU8::new(State::Idle as u8),
             inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),

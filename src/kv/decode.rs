@@ -143,6 +143,24 @@ pub(super) fn ttl(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     }
 }
 
+/// One or more statuses.
+pub(super) fn statuses(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    let replies = match reply {
+        Reply::Array(replies) => replies,
+        one => vec![one],
+    };
+    let failed = replies.iter().find_map(|reply| match reply {
+        Reply::Error(line) => Some(Error::from_reply(&String::from_utf8_lossy(line))),
+        _ => None,
+    });
+    match failed {
+        None => Ok(Outcome::Nothing),
+        // The others may well have been executed.
+        Some(error) if replies.len() > 1 => Err(error.with_delivery(Delivery::MaybeExecuted)),
+        Some(error) => Err(error),
+    }
+}
+
 /// A transaction of which only its success matters.
 pub(super) fn transaction(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Manager::transaction_outcome(reply).map(|_| Outcome::Nothing)

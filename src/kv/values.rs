@@ -4,7 +4,7 @@ use super::arguments::Arguments;
 use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
-use crate::connection::Command;
+use crate::connection::{Command, Target};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
 use crate::telemetry::Operation;
@@ -149,13 +149,22 @@ pub(super) fn mset(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 })
                 .map(|packed| packed.writes(*operation::MSET))
         }),
-        Ok(Some(ttl)) => kv.send(answer, decode::transaction, || {
-            let packed = pairs().try_fold(Packed::sized(size).begin(1, b"MULTI"), |packed, pair| -> Result<_> {
-                let (key, value) = pair?;
-                Ok(packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl))
-            })?;
-            Ok(packed.begin(1, b"EXEC").writes(*operation::MSET))
-        }),
+        Ok(Some(ttl)) => {
+            let sets = |packed: Packed| {
+                pairs().try_fold(packed, |packed, pair| -> Result<_> {
+                    let (key, value) = pair?;
+                    Ok(packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl))
+                })
+            };
+            // The keys of a transaction are of one slot of a cluster, those of an `mset` are not.
+            if matches!(kv.manager.config().target, Target::Cluster(_)) {
+                return kv.send(answer, decode::statuses, || Ok(sets(Packed::sized(size))?.writes(*operation::MSET)));
+            }
+            kv.send(answer, decode::transaction, || {
+                let packed = sets(Packed::sized(size).begin(1, b"MULTI"))?;
+                Ok(packed.begin(1, b"EXEC").writes(*operation::MSET))
+            });
+        }
     }
 }
 

@@ -1,0 +1,29 @@
+//! Redis Cluster: one connection to each master that is used, requests routed by the slots of their keys.
+//!
+//! | file | what |
+//! |---|---|
+//! | `nodes` | the connections, in place of the one of a single server |
+//! | `discovery` | the slot map, from whichever node gives it |
+//! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
+//! | `route`, `keys` | where a request goes |
+//! | `gather` | the answers of a request that went in parts |
+//! | `blocking` | where a blocking command goes |
+
+mod blocking;
+mod discovery;
+mod gather;
+mod keys;
+mod nodes;
+mod route;
+mod slots;
+
+pub(super) use blocking::{connect, connect_for};
+pub(super) use discovery::{connect_to, open};
+pub(super) use nodes::Nodes;
+pub(super) use route::Place;
+pub(super) use slots::{Directory, Redirect};
+
+/// Is `code` that of an error reply which says "not here" or "not now", so that nothing was executed?
+pub(super) fn is_elsewhere(code: &[u8]) -> bool {
+    matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY")
+}

@@ -1,0 +1,322 @@
+//! Where in a cluster a request goes.
+//!
+//! | request | goes to |
+//! |---|---|
+//! | a command with keys | the master of its first key's slot; keys of several slots: the server says `CROSSSLOT` |
+//! | `MGET MSET DEL UNLINK EXISTS TOUCH` over several slots | each slot's master, in parts: not atomic |
+//! | `FLUSHALL FLUSHDB DBSIZE KEYS WAIT WAITAOF`, `SCRIPT`/`FUNCTION`/`CONFIG` subcommands that concern every node | every master |
+//! | `SCAN` | one master after the other; the cursor says which |
+//! | another command without a key | one master, always the same while its connection lasts, so their order holds |
+//! | a script | the master of its keys, all of one slot |
+//! | a transaction | the master of all of its commands' keys, all of one slot |
+//! | several commands in one request | each its own way: not atomic |
+
+use bytes::{Bytes, BytesMut};
+
+use super::gather::Merge;
+use super::keys::{keys_of, upper};
+use super::slots::{SLOTS, SlotMap, slot_of};
+use crate::connection::request::Command;
+use crate::connection::target::Address;
+use crate::error::{Error, Result};
+use crate::resp;
+
+/// The place in a cluster where a request is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::connection) enum Place {
+    /// The master of the slot.
+    Slot(u16),
+    /// Any master.
+    Anywhere,
+    /// This master.
+    Master(Box<Address>),
+}
+
+/// A part of a request that goes its own way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) place: Place,
+    pub(super) payload: Bytes,
+    /// Where its elements stand among those of the whole.
+    pub(super) elements: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(super) enum Route {
+    Whole(Place),
+    Parts(Vec<Part>, Merge),
+}
+
+/// The bits of a cluster's `SCAN` cursor that say at which master it stands: the master's lowest slot. Above them is that
+/// master's own cursor.
+const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+
+/// Where `command` goes.
+///
+/// # Errors
+///
+/// `config` for a script or a transaction whose keys are of several slots.
+pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
+    let mut rest = &command.payload[..];
+    let mut commands = Vec::with_capacity(1);
+    while let Some((words, after)) = unpack(rest) {
+        commands.push((words, &rest[..rest.len() - after.len()]));
+        rest = after;
+    }
+    match &commands[..] {
+        [] => Ok(Route::Whole(Place::Anywhere)),
+        [(words, _)] if command.script.is_some() => one_slot("script", keys_of(words)).map(Route::Whole),
+        [(words, _)] => Ok(route_one(words, map)),
+        [(first, _), ..] if first[0].eq_ignore_ascii_case(b"MULTI") => {
+            let keys = commands.iter().flat_map(|(words, _)| keys_of(words)).collect();
+            one_slot("transaction", keys).map(Route::Whole)
+        }
+        several => {
+            let parts = several.iter().enumerate().map(|(at, (words, packed))| Part {
+                place: first_key(words),
+                payload: command.payload.slice_ref(packed),
+                elements: vec![at],
+            });
+            Ok(Route::Parts(parts.collect(), Merge::Each))
+        }
+    }
+}
+
+fn first_key(words: &[&[u8]]) -> Place {
+    keys_of(words).first().map_or(Place::Anywhere, |key| Place::Slot(slot_of(key)))
+}
+
+fn one_slot(what: &str, keys: Vec<&[u8]>) -> Result<Place> {
+    let mut slots = keys.into_iter().map(slot_of);
+    let Some(slot) = slots.next() else { return Ok(Place::Anywhere) };
+    if slots.all(|other| other == slot) {
+        return Ok(Place::Slot(slot));
+    }
+    Err(Error::config(format!(
+        "{what}: expected keys of one hash slot, because a cluster executes it on one node, got keys of several \
+         (give them a common hash tag, as in {{tag}}a and {{tag}}b)"
+    )))
+}
+
+fn route_one(words: &[&[u8]], map: &SlotMap) -> Route {
+    let mut capitals = [0; 24];
+    let name = upper(words[0], &mut capitals).unwrap_or_default();
+    let sub = words.get(1).copied().unwrap_or_default();
+    let is = |names: &[&str]| names.iter().any(|name| sub.eq_ignore_ascii_case(name.as_bytes()));
+    let merge = match name {
+        "MGET" => return by_slot(words, 1, Merge::Array),
+        "MSET" if words.len() % 2 == 1 => return by_slot(words, 2, Merge::AllOk),
+        "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => return by_slot(words, 1, Merge::Sum),
+        "SCAN" => return scan(words, map),
+        "FLUSHALL" | "FLUSHDB" => Merge::AllOk,
+        "SCRIPT" if is(&["FLUSH", "LOAD"]) => Merge::AllOk,
+        "SCRIPT" if is(&["EXISTS"]) => Merge::LeastOfEach,
+        "FUNCTION" if is(&["LOAD", "DELETE", "FLUSH", "RESTORE"]) => Merge::AllOk,
+        "CONFIG" if is(&["SET", "RESETSTAT", "REWRITE"]) => Merge::AllOk,
+        "DBSIZE" => Merge::Sum,
+        "KEYS" => Merge::Concat,
+        "WAIT" => Merge::Least,
+        "WAITAOF" => Merge::LeastOfEach,
+        _ => return Route::Whole(first_key(words)),
+    };
+    let payload = pack(words);
+    let everywhere = map.masters().iter().map(|master| Part {
+        place: Place::Master(Box::new(master.clone())),
+        payload: payload.clone(),
+        elements: Vec::new(),
+    });
+    Route::Parts(everywhere.collect(), merge)
+}
+
+/// Splits a command of keys, each with `step - 1` words behind it, by slot.
+fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
+    let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
+    // By slot, because thousands of keys would make a search for each of them quadratic.
+    let mut known = std::collections::HashMap::new();
+    for (at, key) in words[1..].iter().step_by(step).enumerate() {
+        let slot = slot_of(key);
+        let group = *known.entry(slot).or_insert_with(|| {
+            groups.push((slot, Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].1.push(at);
+    }
+    if groups.len() < 2 {
+        return Route::Whole(groups.first().map_or(Place::Anywhere, |(slot, _)| Place::Slot(*slot)));
+    }
+    let parts = groups.into_iter().map(|(slot, elements)| {
+        let mut part = Vec::with_capacity(1 + elements.len() * step);
+        part.push(words[0]);
+        elements.iter().for_each(|at| part.extend_from_slice(&words[1 + at * step..][..step]));
+        Part { place: Place::Slot(slot), payload: pack(&part), elements }
+    });
+    Route::Parts(parts.collect(), merge)
+}
+
+fn scan(words: &[&[u8]], map: &SlotMap) -> Route {
+    let cursor = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
+    let masters = map.lowest_slots();
+    let (Some(cursor), Some(first)) = (cursor, masters.first()) else {
+        return Route::Whole(Place::Anywhere);
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "so many bits are a slot")]
+    let slot = if cursor == 0 { *first } else { (cursor % u64::from(SLOTS)) as u16 };
+    let own = (cursor >> SLOT_BITS).to_string();
+    let mut part = words.to_vec();
+    part[1] = own.as_bytes();
+    let next = masters.into_iter().find(|lowest| *lowest > slot);
+    let parts = vec![Part { place: Place::Slot(slot), payload: pack(&part), elements: Vec::new() }];
+    Route::Parts(parts, Merge::Scan { slot, next })
+}
+
+/// The cursor that goes on at the master of `slot`, at its own `cursor`; `None` where that does not fit.
+pub(super) fn scan_cursor(slot: u16, cursor: u64) -> Option<u64> {
+    cursor.checked_mul(u64::from(SLOTS))?.checked_add(u64::from(slot))
+}
+
+fn pack(words: &[&[u8]]) -> Bytes {
+    let mut out = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
+    resp::pack(&mut out, words);
+    out.freeze()
+}
+
+/// The words of the first packed command, and what follows it. `None` at the end.
+fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+    let (count, mut rest) = head(packed, b'*')?;
+    let mut words = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        let (length, after) = head(rest, b'$')?;
+        words.push(after.get(..length)?);
+        rest = after.get(length.checked_add(2)?..)?;
+    }
+    (!words.is_empty()).then_some((words, rest))
+}
+
+fn head(bytes: &[u8], sigil: u8) -> Option<(usize, &[u8])> {
+    let rest = bytes.strip_prefix(&[sigil])?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((number, rest.get(end + 2..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::script::Script;
+    use crate::error::ErrorKind;
+    use crate::resp::Reply;
+    use crate::telemetry::Operation;
+    use proptest::prelude::*;
+
+    fn map() -> SlotMap {
+        let range = |first, last, port| {
+            let node = vec![Reply::Bulk("h".into()), Reply::Int(port)];
+            Reply::Array(vec![Reply::Int(first), Reply::Int(last), Reply::Array(node)])
+        };
+        let asked = Address { host: "h".into(), port: 1 };
+        SlotMap::read(&Reply::Array(vec![range(0, 8191, 1), range(8192, 16_383, 2)]), &asked).unwrap()
+    }
+
+    fn command(commands: &[&[&str]]) -> Command {
+        let mut payload = BytesMut::new();
+        for words in commands {
+            resp::pack(&mut payload, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        }
+        let replies = u32::try_from(commands.len()).unwrap();
+        Command { payload: payload.freeze(), replies, safe: false, operation: Operation::named("test"), script: None }
+    }
+
+    fn whole(commands: &[&[&str]]) -> Place {
+        match route(&command(commands), &map()).unwrap() {
+            Route::Whole(place) => place,
+            Route::Parts(parts, _) => panic!("{parts:?}"),
+        }
+    }
+
+    fn parts(words: &[&str]) -> (Vec<Part>, Merge) {
+        match route(&command(&[words]), &map()).unwrap() {
+            Route::Parts(parts, merge) => (parts, merge),
+            Route::Whole(place) => panic!("{place:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_goes_where_its_first_key_is() {
+        assert_eq!(whole(&[&["GET", "foo"]]), Place::Slot(12_182));
+        assert_eq!(whole(&[&["MGET", "{foo}a", "{foo}b"]]), Place::Slot(12_182));
+        assert_eq!(whole(&[&["MSETNX", "foo", "1", "bar", "2"]]), Place::Slot(12_182));
+        assert_eq!(whole(&[&["PING"]]), Place::Anywhere);
+    }
+
+    #[test]
+    fn keys_of_several_slots_are_grouped_and_their_places_remembered() {
+        let (parts, merge) = parts(&["mget", "foo", "bar", "{foo}2"]);
+        assert_eq!(merge, Merge::Array);
+        assert_eq!(parts[0].place, Place::Slot(12_182));
+        assert_eq!(parts[0].elements, [0, 2]);
+        assert_eq!(parts[0].payload, command(&[&["mget", "foo", "{foo}2"]]).payload);
+        assert_eq!(parts[1].elements, [1]);
+        let (parts, _) = self::parts(&["MSET", "foo", "1", "bar", "2"]);
+        assert_eq!(parts[1].payload, command(&[&["MSET", "bar", "2"]]).payload);
+    }
+
+    #[test]
+    fn a_transaction_or_script_over_several_slots_is_refused() {
+        let transaction = |other| command(&[&["MULTI"], &["SET", "foo", "1"], &["SET", other, "1"], &["EXEC"]]);
+        assert!(matches!(route(&transaction("{foo}2"), &map()).unwrap(), Route::Whole(Place::Slot(12_182))));
+        let error = route(&transaction("bar"), &map()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let mut script = command(&[&["EVALSHA", "sha", "2", "foo", "bar"]]);
+        script.script = Some(Script::new("return 1"));
+        assert_eq!(route(&script, &map()).unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn several_commands_go_each_their_own_way() {
+        let Route::Parts(parts, Merge::Each) = route(&command(&[&["GET", "foo"], &["PING"]]), &map()).unwrap() else {
+            panic!("not in parts");
+        };
+        assert_eq!(parts[0].place, Place::Slot(12_182));
+        assert_eq!(parts[1].place, Place::Anywhere);
+        assert_eq!(parts[1].payload, command(&[&["PING"]]).payload);
+    }
+
+    #[test]
+    fn a_scan_walks_from_master_to_master() {
+        let (parts, merge) = parts(&["SCAN", "0", "COUNT", "5"]);
+        assert_eq!(parts[0].place, Place::Slot(0));
+        assert_eq!(merge, Merge::Scan { slot: 0, next: Some(8192) });
+        let there = scan_cursor(8192, 77).unwrap().to_string();
+        let (parts, merge) = self::parts(&["SCAN", &there]);
+        assert_eq!(parts[0].place, Place::Slot(8192));
+        assert_eq!(parts[0].payload, command(&[&["SCAN", "77"]]).payload);
+        assert_eq!(merge, Merge::Scan { slot: 8192, next: None });
+        assert_eq!(whole(&[&["SCAN", "soon"]]), Place::Anywhere);
+    }
+
+    #[test]
+    fn what_concerns_every_node_goes_to_every_master() {
+        for words in [&["FLUSHALL"][..], &["script", "flush"], &["DBSIZE"], &["CONFIG", "SET", "a", "b"]] {
+            assert_eq!(parts(words).0.len(), 2, "{words:?}");
+        }
+        assert_eq!(whole(&[&["CONFIG", "GET", "a"]]), Place::Anywhere);
+    }
+
+    proptest! {
+        #[test]
+        fn packed_commands_are_read_back(words in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6)) {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let packed = pack(&words);
+            let (read, rest) = unpack(&packed).unwrap();
+            prop_assert_eq!(read, words);
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_at_all_are_routed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut any = command(&[]);
+            any.payload = bytes.into();
+            let _ = route(&any, &map());
+        }
+    }
+}

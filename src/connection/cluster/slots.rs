@@ -1,0 +1,216 @@
+//! Which node of a cluster owns which hash slot.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crc::{CRC_16_XMODEM, Crc, Table};
+
+use crate::connection::target::Address;
+use crate::keys::hash_tag;
+use crate::resp::Reply;
+
+/// How many hash slots a cluster has.
+pub(super) const SLOTS: u16 = 16_384;
+
+const CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_XMODEM);
+const NOBODY: u16 = u16::MAX;
+
+/// The slot of `key`: of its hash tag, if it has one.
+pub(super) fn slot_of(key: &[u8]) -> u16 {
+    CRC.checksum(hash_tag(key)) % SLOTS
+}
+
+/// The masters of a cluster and their slots, as one node told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::connection) struct SlotMap {
+    masters: Vec<Address>,
+    /// For each slot the place of its master in `masters`.
+    owners: Vec<u16>,
+}
+
+impl SlotMap {
+    /// Reads the answer to `CLUSTER SLOTS` that `asked` gave, which stands for itself wherever it names no host.
+    pub(super) fn read(reply: &Reply, asked: &Address) -> Option<Self> {
+        let Reply::Array(ranges) = reply else { return None };
+        let mut map = Self { masters: Vec::new(), owners: vec![NOBODY; usize::from(SLOTS)] };
+        for range in ranges {
+            let Reply::Array(parts) = range else { return None };
+            let [Reply::Int(first), Reply::Int(last), Reply::Array(master), ..] = &parts[..] else { return None };
+            let Some(master) = node(master, asked) else {
+                // A node that knows of another, but not where it is: its slots are nobody's until it does.
+                continue;
+            };
+            let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
+            let place = map.place(&master)?;
+            map.owners.get_mut(first..=last)?.fill(place);
+        }
+        Some(map)
+    }
+
+    pub(super) fn masters(&self) -> &[Address] {
+        &self.masters
+    }
+
+    /// Who owns `slot`.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
+        self.owners.get(usize::from(slot)).and_then(|place| self.masters.get(usize::from(*place)))
+    }
+
+    /// Gives `slot` to `address`, as a node has said.
+    pub(super) fn moved(&mut self, slot: u16, address: &Address) {
+        if let Some(place) = self.place(address) {
+            if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+                *owner = place;
+            }
+        }
+    }
+
+    /// The lowest slot of each master, ascending.
+    pub(super) fn lowest_slots(&self) -> Vec<u16> {
+        let mut seen = vec![false; self.masters.len()];
+        (0..SLOTS)
+            .filter(|slot| match seen.get_mut(usize::from(self.owners[usize::from(*slot)])) {
+                Some(seen) => !std::mem::replace(seen, true),
+                None => false,
+            })
+            .collect()
+    }
+
+    fn place(&mut self, master: &Address) -> Option<u16> {
+        let at = self.masters.iter().position(|known| known == master).unwrap_or_else(|| {
+            self.masters.push(master.clone());
+            self.masters.len() - 1
+        });
+        u16::try_from(at).ok().filter(|place| *place != NOBODY)
+    }
+}
+
+/// The address of a node in an answer of `asked`: `[host, port, …]`.
+fn node(parts: &[Reply], asked: &Address) -> Option<Address> {
+    let [host, Reply::Int(port), ..] = parts else { return None };
+    let port = u16::try_from(*port).ok().filter(|port| *port != 0)?;
+    let host = match host {
+        Reply::Nil => "",
+        Reply::Bulk(host) | Reply::Simple(host) => std::str::from_utf8(host).ok()?,
+        _ => return None,
+    };
+    at_host(host, port, asked)
+}
+
+/// `host` with `port`: an empty host is that of who said so, `?` is unknown.
+fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
+    match host {
+        "?" => None,
+        "" => Some(Address { host: asked.host.clone(), port }),
+        host => Some(Address { host: host.to_owned(), port }),
+    }
+}
+
+/// Where else an error reply sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::connection) struct Redirect {
+    pub(super) slot: u16,
+    pub(super) address: Address,
+    /// For this one request only, introduced by `ASKING`; the slot has not moved yet.
+    pub(in crate::connection) ask: bool,
+}
+
+impl Redirect {
+    /// Reads `MOVED slot host:port` or `ASK slot host:port`, said by `asked`.
+    pub(in crate::connection) fn read(line: &[u8], asked: &Address) -> Option<Self> {
+        let mut words = std::str::from_utf8(line).ok()?.split(' ');
+        let ask = match words.next()? {
+            "MOVED" => false,
+            "ASK" => true,
+            _ => return None,
+        };
+        let slot = words.next()?.parse().ok().filter(|slot| *slot < SLOTS)?;
+        // An IPv6 address stands there without brackets, so the last colon is the port's.
+        let (host, port) = words.next()?.rsplit_once(':')?;
+        let address = at_host(host, port.parse().ok().filter(|port| *port != 0)?, asked)?;
+        Some(Self { slot, address, ask })
+    }
+}
+
+/// The slot map that is known at present, for those who are not the actor.
+#[derive(Debug, Default)]
+pub(in crate::connection) struct Directory(Mutex<Option<Arc<SlotMap>>>);
+
+impl Directory {
+    pub(super) fn get(&self) -> Option<Arc<SlotMap>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, map: Arc<SlotMap>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(map);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> Address {
+        Address { host: host.into(), port }
+    }
+
+    fn range(first: i64, last: i64, host: Reply, port: i64) -> Reply {
+        Reply::Array(vec![
+            Reply::Int(first),
+            Reply::Int(last),
+            Reply::Array(vec![host, Reply::Int(port), Reply::Bulk("id".into()), Reply::Array(Vec::new())]),
+        ])
+    }
+
+    #[test]
+    fn a_slot_is_that_of_the_redis_specification() {
+        assert_eq!(slot_of(b"123456789"), 0x31C3);
+        assert_eq!(slot_of(b"foo"), 12_182);
+        assert_eq!(slot_of(b"{foo}bar"), slot_of(b"foo"));
+        assert_eq!(slot_of(b"foo{}{bar}"), CRC.checksum(b"foo{}{bar}") % SLOTS);
+        assert_eq!(slot_of(b""), 0);
+    }
+
+    #[test]
+    fn a_map_knows_owners_and_gaps_and_fills_in_the_host_that_was_asked() {
+        let reply = Reply::Array(vec![
+            range(0, 99, Reply::Nil, 1),
+            range(200, 16_383, Reply::Bulk("b".into()), 2),
+            range(100, 100, Reply::Bulk("?".into()), 3),
+        ]);
+        let mut map = SlotMap::read(&reply, &at("asked", 9)).unwrap();
+        assert_eq!(map.masters(), [at("asked", 1), at("b", 2)]);
+        assert_eq!(map.owner(99), Some(&at("asked", 1)));
+        assert_eq!(map.owner(100), None);
+        assert_eq!(map.owner(16_383), Some(&at("b", 2)));
+        assert_eq!(map.lowest_slots(), [0, 200]);
+        map.moved(99, &at("c", 3));
+        assert_eq!(map.owner(99), Some(&at("c", 3)));
+        assert_eq!(map.lowest_slots(), [0, 99, 200]);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_slot_map_is_refused() {
+        for reply in [
+            Reply::Nil,
+            Reply::Array(vec![Reply::Nil]),
+            Reply::Array(vec![range(5, 99_999, Reply::Nil, 1)]),
+            Reply::Array(vec![range(9, 5, Reply::Nil, 1)]),
+        ] {
+            // A range that ends before it begins is empty or refused; never a panic.
+            let map = SlotMap::read(&reply, &at("h", 1));
+            assert!(map.is_none_or(|map| map.lowest_slots().is_empty()), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn redirections_are_read() {
+        let asked = at("asked", 1);
+        let read = |line: &str| Redirect::read(line.as_bytes(), &asked);
+        assert_eq!(read("MOVED 5 10.0.0.1:7"), Some(Redirect { slot: 5, address: at("10.0.0.1", 7), ask: false }));
+        assert_eq!(read("ASK 5 ::1:7"), Some(Redirect { slot: 5, address: at("::1", 7), ask: true }));
+        assert_eq!(read("MOVED 5 :7"), Some(Redirect { slot: 5, address: at("asked", 7), ask: false }));
+        for line in ["MOVED", "MOVED 5", "MOVED 16384 h:1", "MOVED 5 h:0", "MOVED 5 ?:7", "ERR no"] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+}

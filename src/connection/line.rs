@@ -1,0 +1,111 @@
+//! What the actor serves requests on: one connection, or those to the nodes of a cluster.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::actor;
+use super::cluster::{self, Nodes};
+use super::handshake::ServerInfo;
+use super::pipeline::{Demand, Leftovers, Pipeline};
+use super::request::Request;
+use super::shared::Shared;
+use super::target::Target;
+use crate::error::Result;
+
+/// A server, or a cluster of them, that is being used. What each method promises is said at [`Pipeline`].
+pub(super) enum Line {
+    One(Pipeline),
+    Cluster(Box<Nodes>),
+}
+
+/// One attempt to reach what the configuration says, within `connectTimeoutMs`.
+pub(super) async fn open(shared: &Arc<Shared>) -> Result<(ServerInfo, Line)> {
+    if let Target::Cluster(seeds) = &shared.config.target {
+        let (server, nodes) = cluster::open(shared, seeds).await?;
+        return Ok((server, Line::Cluster(Box::new(nodes))));
+    }
+    let greeted = actor::connect(shared).await?;
+    let pipeline = Pipeline::new(greeted.stream, Arc::clone(&shared.metrics), Instant::now());
+    Ok((greeted.server, Line::One(pipeline)))
+}
+
+impl Line {
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::One(pipeline) => pipeline.has_room(),
+            // Each node has a queue of its own.
+            Self::Cluster(_) => true,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::One(pipeline) => pipeline.is_idle(),
+            Self::Cluster(nodes) => nodes.is_idle(),
+        }
+    }
+
+    pub(super) fn append(&mut self, request: Request) {
+        match self {
+            Self::One(pipeline) => pipeline.append(request),
+            Self::Cluster(nodes) => nodes.append(request),
+        }
+    }
+
+    pub(super) fn take_demands(&mut self) -> Vec<Demand> {
+        match self {
+            Self::One(pipeline) => pipeline.take_demands(),
+            Self::Cluster(nodes) => nodes.take_demands(),
+        }
+    }
+
+    pub(super) fn try_write(&mut self) -> bool {
+        match self {
+            Self::One(pipeline) => pipeline.try_write(),
+            Self::Cluster(nodes) => nodes.try_write(),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::One(pipeline) => pipeline.poll(cx),
+            Self::Cluster(nodes) => nodes.poll(cx),
+        }
+    }
+
+    pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Instant> {
+        match self {
+            Self::One(pipeline) => pipeline.next_deadline(timeout),
+            Self::Cluster(nodes) => nodes.next_deadline(timeout),
+        }
+    }
+
+    pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
+        match self {
+            Self::One(pipeline) => pipeline.expire(timeout, now),
+            Self::Cluster(nodes) => nodes.expire(timeout, now),
+        }
+    }
+
+    pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
+        match self {
+            Self::One(pipeline) => pipeline.check_alive(keep_alive, now),
+            Self::Cluster(nodes) => nodes.tend(keep_alive, now),
+        }
+    }
+
+    pub(super) fn end(self) -> Leftovers {
+        match self {
+            Self::One(pipeline) => pipeline.end(),
+            Self::Cluster(nodes) => nodes.end(),
+        }
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self {
+            Self::One(pipeline) => pipeline.poll_shutdown(cx),
+            Self::Cluster(nodes) => nodes.poll_shutdown(cx),
+        }
+    }
+}
