@@ -322,12 +322,11 @@ impl Nodes {
         let candidates = candidates(self.map.masters(), &self.seeds);
         let config = Arc::clone(&self.config);
         self.refresh = Some(Box::pin(async move {
-            if let Some((address, answer)) = asked {
-                if let Ok(Ok(Ok(reply))) = tokio::time::timeout(REFRESH_PATIENCE, answer).await {
-                    if let Some(map) = SlotMap::read(&reply, &address).filter(|map| !map.masters().is_empty()) {
-                        return Ok(map);
-                    }
-                }
+            if let Some((address, answer)) = asked
+                && let Ok(Ok(Ok(reply))) = tokio::time::timeout(REFRESH_PATIENCE, answer).await
+                && let Some(map) = SlotMap::read(&reply, &address).filter(|map| !map.masters().is_empty())
+            {
+                return Ok(map);
             }
             find(&config, &candidates).await.map(|found| found.map)
         }));
