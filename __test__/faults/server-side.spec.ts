@@ -62,9 +62,7 @@ describe('SCRIPT FLUSH', () => {
     const lua = "return {redis.call('INCR', KEYS[1]), ARGV[1]}";
     let calls = 0;
     for (let round = 0; round < 10; round += 1) {
-      const running = settledAll(
-        Array.from({ length: 100 }, (_, i) => manager.script<[number, string]>(lua, ['n'], [`${round}:${i}`])),
-      );
+      const running = settledAll(Array.from({ length: 100 }, (_, i) => manager.script<[number, string]>(lua, ['n'], [`${round}:${i}`])));
       await server.cli('SCRIPT', 'FLUSH');
       for (const [i, { value, error }] of (await running).entries()) {
         calls += 1;
@@ -94,12 +92,7 @@ describe('a server that becomes a replica', () => {
     await manager.command('SET', 'k', 'v');
     await server.cli('REPLICAOF', '127.0.0.1', 1);
     const error = await failureOf(manager.command('SET', 'k', 'w'));
-    expect([error.redisErrorKind, error.serverCode, error.delivery, error.retryable]).toEqual([
-      'server',
-      'READONLY',
-      'rejected',
-      true,
-    ]);
+    expect([error.redisErrorKind, error.serverCode, error.delivery, error.retryable]).toEqual(['server', 'READONLY', 'rejected', true]);
     await until(() => events.counts.ready === 2, { what: 'the connection to be renewed' });
     expect(await manager.command('GET', 'k')).toBe('v');
     await server.cli('REPLICAOF', 'NO', 'ONE');
@@ -133,11 +126,7 @@ describe('a server that becomes a replica', () => {
         ['SET', 'l', 'w'],
       ]),
     );
-    expect([transaction.redisErrorKind, transaction.serverCode, transaction.delivery]).toEqual([
-      'server',
-      'READONLY',
-      'rejected',
-    ]);
+    expect([transaction.redisErrorKind, transaction.serverCode, transaction.delivery]).toEqual(['server', 'READONLY', 'rejected']);
     await until(() => events.counts.ready === 2, { what: 'the connection to be renewed' });
     const script = await failureOf(manager.script("return redis.call('SET', KEYS[1], 'w')", ['k']));
     expect([script.redisErrorKind, script.serverCode]).toEqual(['server', 'READONLY']);
@@ -174,12 +163,7 @@ describe('error replies', () => {
         error = reason;
       });
     }
-    expect([error?.redisErrorKind, error?.serverCode, error?.delivery, error?.retryable]).toEqual([
-      'server',
-      'OOM',
-      'rejected',
-      true,
-    ]);
+    expect([error?.redisErrorKind, error?.serverCode, error?.delivery, error?.retryable]).toEqual(['server', 'OOM', 'rejected', true]);
     expect(await manager.command('STRLEN', 'k0')).toBe(value.length);
     await server.cli('FLUSHALL');
     expect(await manager.command('SET', 'k0', value)).toBe('OK');
@@ -200,11 +184,7 @@ describe('error replies', () => {
       manager.command('ECHO', 'after'),
     ]);
     expect([before?.value, between?.value, after?.value]).toEqual(['before', 'between', 'after']);
-    expect([wrong?.error?.redisErrorKind, wrong?.error?.serverCode, wrong?.error?.retryable]).toEqual([
-      'server',
-      'WRONGTYPE',
-      false,
-    ]);
+    expect([wrong?.error?.redisErrorKind, wrong?.error?.serverCode, wrong?.error?.retryable]).toEqual(['server', 'WRONGTYPE', false]);
     expect([unknown?.error?.redisErrorKind, unknown?.error?.serverCode]).toEqual(['server', 'ERR']);
     expect([syntax?.error?.redisErrorKind, syntax?.error?.serverCode]).toEqual(['server', 'ERR']);
   });
@@ -313,11 +293,7 @@ describe('script()', () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
-    const [echoed, text, number] = await manager.script<[Buffer, string, string]>(
-      'return ARGV',
-      [],
-      [bytes, 'é\r\n\0"', 1.5],
-    );
+    const [echoed, text, number] = await manager.script<[Buffer, string, string]>('return ARGV', [], [bytes, 'é\r\n\0"', 1.5]);
     expect(echoed).toEqual(bytes);
     expect([text, number]).toEqual(['é\r\n\0"', '1.5']);
   });
