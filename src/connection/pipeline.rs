@@ -54,6 +54,7 @@ pub(super) struct Leftovers {
     pub(super) unanswered: Vec<Request>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own: no two exclude each other")]
 pub(super) struct Pipeline {
     stream: Box<dyn Stream>,
     reader: Reader,
