@@ -184,7 +184,7 @@ impl Actor {
     async fn attempt(&mut self) -> Result<Result<(ServerInfo, Line)>, Stop> {
         let shared = Arc::clone(&self.shared);
         let begin = Instant::now();
-        let outcome = self.wait(line::open(&shared)).await?;
+        let outcome = self.wait(Box::pin(line::open(&shared))).await?;
         self.shared.metrics.initialization.record(begin.elapsed());
         Ok(outcome)
     }

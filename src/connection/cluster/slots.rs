@@ -57,10 +57,10 @@ impl SlotMap {
 
     /// Gives `slot` to `address`, as a node has said.
     pub(super) fn moved(&mut self, slot: u16, address: &Address) {
-        if let Some(place) = self.place(address) {
-            if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
-                *owner = place;
-            }
+        if let Some(place) = self.place(address)
+            && let Some(owner) = self.owners.get_mut(usize::from(slot))
+        {
+            *owner = place;
         }
     }
 
