@@ -86,10 +86,8 @@ describe('diagnostics channels', () => {
   it('change no outcome: a traced command resolves and rejects as an untraced one', async () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
-    const run = () =>
-      settledAll<unknown>([manager.command('ECHO', 'x'), manager.command('NOSUCH'), manager.transaction([['PING']])]);
-    const shape = (outcomes: Awaited<ReturnType<typeof run>>) =>
-      outcomes.map(({ value, error }) => error?.message ?? value);
+    const run = () => settledAll<unknown>([manager.command('ECHO', 'x'), manager.command('NOSUCH'), manager.transaction([['PING']])]);
+    const shape = (outcomes: Awaited<ReturnType<typeof run>>) => outcomes.map(({ value, error }) => error?.message ?? value);
     const plain = shape(await run());
     listen();
     expect(shape(await run())).toEqual(plain);

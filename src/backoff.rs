@@ -55,7 +55,8 @@ mod tests {
         let mut tenths = [0u32; 10];
         for _ in 0..1_000 {
             let part = backoff.delay(10).as_secs_f64() / 2.0;
-            tenths[((part * 10.0) as usize).min(9)] += 1;
+            let tenth = (0..9).find(|tenth| part * 10.0 < f64::from(tenth + 1)).unwrap_or(9);
+            tenths[usize::try_from(tenth).unwrap()] += 1;
         }
         assert!(tenths.iter().all(|n| (40..200).contains(n)), "{tenths:?}");
     }

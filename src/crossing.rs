@@ -89,10 +89,10 @@ impl Answer {
     }
 
     fn finish(&mut self, outcome: Result<Outcome>) {
-        if let Some((completions, number)) = self.0.take() {
-            if completions.complete(number, outcome) {
-                at_end_of_batch(move || completions.wake());
-            }
+        if let Some((completions, number)) = self.0.take()
+            && completions.complete(number, outcome)
+        {
+            at_end_of_batch(move || completions.wake());
         }
     }
 }
@@ -105,8 +105,11 @@ impl Drop for Answer {
     }
 }
 
+/// What to do at the end of the batch that is open, if one is.
+type Afterwards = Option<Vec<Box<dyn FnOnce()>>>;
+
 thread_local! {
-    static AFTERWARDS: RefCell<Option<Vec<Box<dyn FnOnce()>>>> = const { RefCell::new(None) };
+    static AFTERWARDS: RefCell<Afterwards> = const { RefCell::new(None) };
 }
 
 /// Runs `work`; wake-ups that it causes happen once, at its end.

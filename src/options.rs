@@ -43,16 +43,10 @@ impl Options {
         Ok(Self { owner: owner.to_owned(), values, asked: HashSet::new() })
     }
 
-    /// The raw value of `name`; `None` if absent or null.
+    /// The raw value of `name`; `None` if it was not given. `null` is a value like any other, and wrong for most.
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.insert(name);
-        self.values.remove(name).filter(|value| !value.is_null())
-    }
-
-    /// Is `name` present and not null?
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.values.get(name).is_some_and(|value| !value.is_null())
+        self.values.remove(name)
     }
 
     /// An error about option `name`.
@@ -105,14 +99,16 @@ impl Options {
         }
     }
 
-    /// A duration in milliseconds, at least `least`.
+    /// A duration in whole milliseconds, at least `least`.
     pub fn millis(&mut self, name: &'static str, least: u64) -> Result<Option<Duration>> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
         match value.as_f64() {
-            Some(ms) if ms >= least as f64 && ms <= MAX_MS => Ok(Some(Duration::from_secs_f64(ms / 1e3))),
-            _ => Err(self.wrong(name, &format!("a number of milliseconds from {least} to {MAX_MS}"), &value)),
+            Some(ms) if ms.fract() == 0.0 && ms >= least as f64 && ms <= MAX_MS => {
+                Ok(Some(Duration::from_secs_f64(ms / 1e3)))
+            }
+            _ => Err(self.wrong(name, &format!("a whole number of milliseconds from {least} to {MAX_MS}"), &value)),
         }
     }
 
@@ -120,6 +116,7 @@ impl Options {
     pub fn nested(&mut self, name: &'static str) -> Result<Option<Options>> {
         match self.take(name) {
             None => Ok(None),
+            Some(Value::Null) => Err(self.wrong(name, "an object", &Value::Null)),
             Some(value) => Options::from_value(&format!("{}.{name}", self.owner), value).map(Some),
         }
     }

@@ -80,7 +80,7 @@ impl Reader {
             };
             let mut reply = match element {
                 Element::Whole(reply) => reply,
-                Element::Opens(kind, 0) if kind == Kind::Attribute => continue,
+                Element::Opens(Kind::Attribute, 0) => continue,
                 Element::Opens(kind, 0) => kind.close(Vec::new()),
                 Element::Opens(kind, missing) => {
                     if self.open.len() == MAX_DEPTH {

@@ -150,7 +150,7 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("embedded-differential-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .args(["--port", "0", "--save", "", "--slowlog-log-slower-than", "-1", "--unixsocket"])
             .arg(dir.join("socket"))
             .arg("--dir")
             .arg(&dir)
@@ -325,9 +325,9 @@ fn same(a: &mut Value, b: &mut Value, rule: Option<Normal>) -> bool {
                     continue;
                 };
                 if rule == Normal::Page {
-                    items.sort()
+                    items.sort();
                 } else {
-                    items.sort_pairs()
+                    items.sort_pairs();
                 }
                 value.items[0].text.clear();
             }

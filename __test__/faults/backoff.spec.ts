@@ -10,9 +10,7 @@ describe('a reconnect storm', () => {
     const server = await rig.server();
     const min = 20;
     const max = 1_000;
-    const managers = Array.from({ length: 100 }, () =>
-      rig.manager({ url: server.url, reconnect: { minDelayMs: min, maxDelayMs: max } }),
-    );
+    const managers = Array.from({ length: 100 }, () => rig.manager({ url: server.url, reconnect: { minDelayMs: min, maxDelayMs: max } }));
     const events = managers.map(recordEvents);
     await Promise.all(managers.map((manager) => manager.connect()));
     await server.kill9();
@@ -63,8 +61,7 @@ describe('reconnecting', () => {
     await reaches(manager, 'reconnecting');
     const waiting = settledAll([manager.command('INCR', 'n'), manager.command('GET', 'n')]);
     await reaches(manager, 'failed');
-    for (const { error } of await waiting)
-      expect([error?.redisErrorKind, error?.delivery]).toEqual(['connection', 'not-sent']);
+    for (const { error } of await waiting) expect([error?.redisErrorKind, error?.delivery]).toEqual(['connection', 'not-sent']);
     await until(() => events.counts.end === 1, { what: "the event 'end'" });
     expect(events.reconnecting.map((info) => info.attempt)).toEqual([1, 2, 3]);
     await server.restart();

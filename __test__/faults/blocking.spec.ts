@@ -38,9 +38,7 @@ describe('a blocking command', () => {
   it('of which fifty run at once each get their own element, and leave no connection', async () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
-    const popped = Array.from({ length: 50 }, (_, i) =>
-      manager.command<string[]>(i % 2 ? 'BLPOP' : 'BRPOP', `queue${i % 5}`, 10),
-    );
+    const popped = Array.from({ length: 50 }, (_, i) => manager.command<string[]>(i % 2 ? 'BLPOP' : 'BRPOP', `queue${i % 5}`, 10));
     await blocked(server, 50);
     await Promise.all(Array.from({ length: 50 }, (_, i) => manager.command('RPUSH', `queue${i % 5}`, `element${i}`)));
     const elements = (await settledAll(popped)).map(({ value, error }) => {

@@ -52,7 +52,7 @@ describe('a refused password', () => {
     expect(error.serverCode).toBe('NOAUTH');
   });
 
-  it('that the server does not need rejects with kind auth', async () => {
+  it('that the server does not need is taken as Redis takes it, and shown nowhere', async () => {
     const server = await rig.server();
     const manager = rig.manager({ host: server.host, port: server.port, password: SECRET });
     // Redis accepts any password for a default user that has none.

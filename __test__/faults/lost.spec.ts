@@ -274,6 +274,7 @@ describe('a black hole', () => {
         const waiting = busy ? settledAll([manager.command<number>('INCR', 'n'), manager.command('GET', 'other')]) : undefined;
         await reaches(manager, 'reconnecting');
         expect(performance.now() - begin).toBeLessThan(2 * KEEP_ALIVE_MS + SLACK_MS);
+        await until(() => events.errors.length > 0, { what: "the event 'error'" });
         expect(events.errors[0]?.message).toContain('silent');
         proxy.reset();
         proxy.heal();

@@ -71,10 +71,7 @@ describe('large replies', () => {
     end`,
       ['list'],
     );
-    const [list, echo] = await Promise.all([
-      manager.command<string[]>('LRANGE', 'list', 0, -1),
-      manager.command('ECHO', 'behind'),
-    ]);
+    const [list, echo] = await Promise.all([manager.command<string[]>('LRANGE', 'list', 0, -1), manager.command('ECHO', 'behind')]);
     expect(list).toHaveLength(1_000_000);
     expect(list.findIndex((element, i) => element !== `e${i}`)).toBe(-1);
     expect(echo).toBe('behind');
@@ -85,19 +82,8 @@ describe('large replies', () => {
     const manager = rig.manager(server.url);
     const nested = await manager.script<unknown>('local t = {} for i = 1, 6 do t = {t, i} end return t', []);
     expect(JSON.stringify(nested)).toBe('[[[[[[[],1],2],3],4],5],6]');
-    const types = await manager.script(
-      'redis.setresp(3) return {1, "two", {}, {ok = "fine"}, {double = 1.5}, true, false}',
-      [],
-    );
-    expect(types).toEqual([
-      1,
-      'two',
-      [],
-      'fine',
-      1.5,
-      expect.anything(),
-      expect.toSatisfy((value) => value === null || value === false),
-    ]);
+    const types = await manager.script('redis.setresp(3) return {1, "two", {}, {ok = "fine"}, {double = 1.5}, true, false}', []);
+    expect(types).toEqual([1, 'two', [], 'fine', 1.5, expect.anything(), expect.toSatisfy((value) => value === null || value === false)]);
     expect(await manager.command('LRANGE', 'nothing', 0, -1)).toEqual([]);
   });
 });

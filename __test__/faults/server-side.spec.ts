@@ -62,9 +62,7 @@ describe('SCRIPT FLUSH', () => {
     const lua = "return {redis.call('INCR', KEYS[1]), ARGV[1]}";
     let calls = 0;
     for (let round = 0; round < 10; round += 1) {
-      const running = settledAll(
-        Array.from({ length: 100 }, (_, i) => manager.script<[number, string]>(lua, ['n'], [`${round}:${i}`])),
-      );
+      const running = settledAll(Array.from({ length: 100 }, (_, i) => manager.script<[number, string]>(lua, ['n'], [`${round}:${i}`])));
       await server.cli('SCRIPT', 'FLUSH');
       for (const [i, { value, error }] of (await running).entries()) {
         calls += 1;
@@ -94,12 +92,7 @@ describe('a server that becomes a replica', () => {
     await manager.command('SET', 'k', 'v');
     await server.cli('REPLICAOF', '127.0.0.1', 1);
     const error = await failureOf(manager.command('SET', 'k', 'w'));
-    expect([error.redisErrorKind, error.serverCode, error.delivery, error.retryable]).toEqual([
-      'server',
-      'READONLY',
-      'rejected',
-      true,
-    ]);
+    expect([error.redisErrorKind, error.serverCode, error.delivery, error.retryable]).toEqual(['server', 'READONLY', 'rejected', true]);
     await until(() => events.counts.ready === 2, { what: 'the connection to be renewed' });
     expect(await manager.command('GET', 'k')).toBe('v');
     await server.cli('REPLICAOF', 'NO', 'ONE');
@@ -133,11 +126,7 @@ describe('a server that becomes a replica', () => {
         ['SET', 'l', 'w'],
       ]),
     );
-    expect([transaction.redisErrorKind, transaction.serverCode, transaction.delivery]).toEqual([
-      'server',
-      'READONLY',
-      'rejected',
-    ]);
+    expect([transaction.redisErrorKind, transaction.serverCode, transaction.delivery]).toEqual(['server', 'READONLY', 'rejected']);
     await until(() => events.counts.ready === 2, { what: 'the connection to be renewed' });
     const script = await failureOf(manager.script("return redis.call('SET', KEYS[1], 'w')", ['k']));
     expect([script.redisErrorKind, script.serverCode]).toEqual(['server', 'READONLY']);
@@ -146,20 +135,47 @@ describe('a server that becomes a replica', () => {
 });
 
 describe('a server that is loading its data', () => {
-  it('after a restart is waited for: commands resolve when it has loaded', { timeout: 60_000 }, async () => {
-    const server = await rig.server({ durable: true, config: { appendfsync: 'everysec', 'key-load-delay': 0 } });
+  it('is waited for by a connected manager and by one that connects: commands resolve when it has loaded', {
+    timeout: 60_000,
+  }, async () => {
+    // Looks at its clients after every kilobyte that it loads.
+    const server = await rig.server({ config: { 'loading-process-events-interval-bytes': 1024 } });
     await server.cli('EVAL', "for i = 1, 2000 do redis.call('SET', 'k' .. i, 'v') end return 1", 0);
-    const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 30_000 });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 30_000 });
+    const late = rig.manager({ url: server.url, commandTimeoutMs: 30_000 });
     const events = recordEvents(manager);
     await manager.command('INCR', 'n');
-    // Loads so slowly that it can be seen to: a millisecond for each key.
-    await server.cli('CONFIG', 'SET', 'key-load-delay', 1_000);
-    const reloading = server.cli('DEBUG', 'LOADAOF').catch(() => {});
-    await server.cli('PING').catch(() => {});
-    const outcomes = await settledAll([manager.command('INCR', 'n'), manager.command('GET', 'k2000')], 40_000);
-    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v']);
+    await using administrator = await server.connect();
+    // Half a millisecond for each key: long enough to be seen.
+    await administrator.call('CONFIG', 'SET', 'key-load-delay', 500);
+    const reloading = administrator.call('DEBUG', 'RELOAD');
+    const isLoading = (error: Error) => error.message.startsWith('LOADING');
+    await until(() => server.cli('PING').then(() => false, isLoading), { what: 'the server to be loading' });
+    const outcomes = await settledAll<unknown>(
+      [manager.command('INCR', 'n'), manager.command('GET', 'k2000'), late.command('GET', 'k2000')],
+      40_000,
+    );
+    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v', 'v']);
     await reloading;
-    expect(events.states).toContain('ready');
+    // The server said LOADING, and nobody heard of it.
+    expect(manager.metrics()).toMatchObject({ redis_commands_failed_total: 0, redis_connection_errors_total: 0 });
+    expect(manager.metrics().redis_commands_resent_total).toBeGreaterThan(0);
+    expect(events.errors).toEqual([]);
+  });
+
+  it('after a restart is waited for too', { timeout: 60_000 }, async () => {
+    const server = await rig.server({
+      durable: true,
+      config: { 'loading-process-events-interval-bytes': 1024, 'key-load-delay': 200, 'aof-use-rdb-preamble': 'yes' },
+    });
+    await server.cli('EVAL', "for i = 1, 3000 do redis.call('SET', 'k' .. i, 'v') end return 1", 0);
+    const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 30_000 });
+    await manager.command('INCR', 'n');
+    await server.kill9();
+    const back = server.restart();
+    const outcomes = await settledAll([manager.command('INCR', 'n'), manager.command('GET', 'k3000')], 40_000);
+    expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v']);
+    await back;
   });
 });
 
@@ -174,12 +190,7 @@ describe('error replies', () => {
         error = reason;
       });
     }
-    expect([error?.redisErrorKind, error?.serverCode, error?.delivery, error?.retryable]).toEqual([
-      'server',
-      'OOM',
-      'rejected',
-      true,
-    ]);
+    expect([error?.redisErrorKind, error?.serverCode, error?.delivery, error?.retryable]).toEqual(['server', 'OOM', 'rejected', true]);
     expect(await manager.command('STRLEN', 'k0')).toBe(value.length);
     await server.cli('FLUSHALL');
     expect(await manager.command('SET', 'k0', value)).toBe('OK');
@@ -200,11 +211,7 @@ describe('error replies', () => {
       manager.command('ECHO', 'after'),
     ]);
     expect([before?.value, between?.value, after?.value]).toEqual(['before', 'between', 'after']);
-    expect([wrong?.error?.redisErrorKind, wrong?.error?.serverCode, wrong?.error?.retryable]).toEqual([
-      'server',
-      'WRONGTYPE',
-      false,
-    ]);
+    expect([wrong?.error?.redisErrorKind, wrong?.error?.serverCode, wrong?.error?.retryable]).toEqual(['server', 'WRONGTYPE', false]);
     expect([unknown?.error?.redisErrorKind, unknown?.error?.serverCode]).toEqual(['server', 'ERR']);
     expect([syntax?.error?.redisErrorKind, syntax?.error?.serverCode]).toEqual(['server', 'ERR']);
   });
@@ -313,11 +320,7 @@ describe('script()', () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
-    const [echoed, text, number] = await manager.script<[Buffer, string, string]>(
-      'return ARGV',
-      [],
-      [bytes, 'é\r\n\0"', 1.5],
-    );
+    const [echoed, text, number] = await manager.script<[Buffer, string, string]>('return ARGV', [], [bytes, 'é\r\n\0"', 1.5]);
     expect(echoed).toEqual(bytes);
     expect([text, number]).toEqual(['é\r\n\0"', '1.5']);
   });

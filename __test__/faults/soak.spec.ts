@@ -79,9 +79,7 @@ it('a soak of faults loses nothing, answers nobody wrongly and executes nothing 
       if ('error' in counted) await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  const workers = managers.flatMap((manager, i) =>
-    Array.from({ length: WORKERS }, (_, j) => work(manager, `${i}.${j}`)),
-  );
+  const workers = managers.flatMap((manager, i) => Array.from({ length: WORKERS }, (_, j) => work(manager, `${i}.${j}`)));
   const done = Promise.all(workers);
   // Watched from here on: a worker that fails ends the test even while faults are still being injected.
   let failed: unknown;
@@ -182,8 +180,7 @@ it('a soak of faults loses nothing, answers nobody wrongly and executes nothing 
     const fate = counters.get(key);
     if (Number(count) > 1) twice.push(key);
     if (fate === 'resolved' && count === null) lost.push(key);
-    if ((fate === 'not-sent' || fate === 'rejected') && count !== null)
-      wrong.push(`${key} is ${count}, though ${fate}`);
+    if ((fate === 'not-sent' || fate === 'rejected') && count !== null) wrong.push(`${key} is ${count}, though ${fate}`);
   });
   const valueKeys = [...written.keys()];
   (await read(valueKeys)).forEach((value, i) => {
@@ -191,8 +188,7 @@ it('a soak of faults loses nothing, answers nobody wrongly and executes nothing 
     const entry = written.get(key);
     if (entry?.fate === 'resolved' && value === null) lost.push(key);
     if (value !== null && value !== entry?.value) wrong.push(`${key} is ${value}`);
-    if ((entry?.fate === 'not-sent' || entry?.fate === 'rejected') && value !== null)
-      wrong.push(`${key} is there, though ${entry.fate}`);
+    if ((entry?.fate === 'not-sent' || entry?.fate === 'rejected') && value !== null) wrong.push(`${key} is there, though ${entry.fate}`);
   });
   const report = {
     seed: SEED,

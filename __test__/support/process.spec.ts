@@ -31,7 +31,7 @@ describe('a child process', () => {
         emit('hanging');
         setInterval(() => {}, 1_000);
       },
-      { timeoutMs: 600 },
+      { timeoutMs: 3_000 },
     );
     await expect(child.ended).rejects.toThrow(/the child process to end by itself[\s\S]*hanging/);
   });

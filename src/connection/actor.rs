@@ -27,7 +27,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 /// Wait before a request goes again that the server could not serve "now".
 const LATER: Duration = Duration::from_millis(50);
 /// How long the actor sleeps when nothing has a deadline.
-const FAR: Duration = Duration::from_secs(3600);
+const FAR: Duration = Duration::from_hours(1);
 
 pub(super) enum Control {
     Connect(oneshot::Sender<Result<()>>),

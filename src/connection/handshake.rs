@@ -31,6 +31,9 @@ pub(super) struct Greeted {
 /// The least time between two looks at a server that is loading its data.
 const LOADING_PAUSE: Duration = Duration::from_millis(50);
 
+/// The message of the error when the server accepts and hangs up, as one does that expects TLS.
+pub(super) const WITHOUT_A_WORD: &str = "the server ended the connection without a word";
+
 /// Introduces this client on a fresh stream. RESP3 is asked for; a server that knows no `HELLO` is spoken to in RESP2.
 ///
 /// # Errors
@@ -57,12 +60,11 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
                 };
             }
             let mut server = describe(&Reply::Nil);
-            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await {
-                if let Some(version) =
+            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await
+                && let Some(version) =
                     String::from_utf8_lossy(&info).lines().find_map(|l| l.strip_prefix("redis_version:"))
-                {
-                    server.version = version.trim().to_owned();
-                }
+            {
+                version.trim().clone_into(&mut server.version);
             }
             server
         }
@@ -131,11 +133,13 @@ pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
+    /// Has anything come?
+    heard: bool,
 }
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default() }
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false }
     }
 
     /// The stream, when nothing more is to be asked.
@@ -148,6 +152,16 @@ impl Wire {
         self.stream.flush().await
     }
 
+    fn lost(&self, e: std::io::Error) -> Error {
+        let kind = if is_tls(&e) { ErrorKind::Tls } else { ErrorKind::Connection };
+        let message = if self.heard || kind == ErrorKind::Tls {
+            format!("the connection broke while it was being set up: {e}")
+        } else {
+            WITHOUT_A_WORD.to_owned()
+        };
+        Error::new(kind, message).caused_by(e)
+    }
+
     /// Asks; an error reply is an `Err`.
     pub(super) async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
         let mut out = BytesMut::new();
@@ -155,8 +169,8 @@ impl Wire {
         if let Err(e) = self.send(&out).await {
             // What a peer said before it hung up tells more: a certificate that is refused is refused after the handshake.
             return Err(match self.stream.read_buf(&mut self.buffer).await {
-                Err(said) if is_tls(&said) => lost(said),
-                _ => lost(e),
+                Err(said) if is_tls(&said) => self.lost(said),
+                _ => self.lost(e),
             });
         }
         loop {
@@ -165,20 +179,14 @@ impl Wire {
                 Ok(Some(Reply::Push(_))) => {}
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => {
-                    if self.stream.read_buf(&mut self.buffer).await.map_err(lost)? == 0 {
-                        return Err(Error::new(
-                            ErrorKind::Connection,
-                            "the server closed the connection while it was being set up",
-                        ));
+                    let count = self.stream.read_buf(&mut self.buffer).await.map_err(|e| self.lost(e))?;
+                    if count == 0 {
+                        return Err(self.lost(std::io::ErrorKind::UnexpectedEof.into()));
                     }
+                    self.heard = true;
                 }
                 Err(e) => return Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
             }
         }
     }
-}
-
-fn lost(e: std::io::Error) -> Error {
-    let kind = if is_tls(&e) { ErrorKind::Tls } else { ErrorKind::Connection };
-    Error::new(kind, format!("the connection broke while it was being set up: {e}")).caused_by(e)
 }

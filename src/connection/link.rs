@@ -109,7 +109,8 @@ async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsS
 
 /// Is it TLS that failed, and not the network under it?
 pub(super) fn is_tls(e: &io::Error) -> bool {
-    e.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    e.get_ref()
+        .is_some_and(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<rustls::Error>)
 }
 
 /// Has the kernel notice a dead peer too: it is the only one who can while a blocking command waits, or while
@@ -120,10 +121,10 @@ fn watch(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {
     // The kernel counts in whole seconds.
     let idle = keep_alive.max(Duration::from_secs(1));
     let interval = (keep_alive / 3).max(Duration::from_secs(1));
-    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+    let probes = TcpKeepalive::new().with_time(idle).with_interval(interval);
     #[cfg(not(windows))]
-    let keepalive = keepalive.with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
+    let probes = probes.with_retries(3);
+    socket.set_tcp_keepalive(&probes)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(keep_alive * 2))?;
     Ok(())

@@ -83,6 +83,7 @@ impl Leftovers {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of one connection")]
 pub(super) struct Pipeline {
     stream: Box<dyn Stream>,
     reader: Reader,

@@ -5,7 +5,6 @@
 //! explained: where it once worked, something else is wrong, and a storm of reconnects must not be doubled.
 
 use std::future::{Future, pending};
-use std::io::ErrorKind as Io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::config::Config;
-use super::link;
 use super::target::{Address, Target};
 use super::tls::Tls;
+use super::{handshake, link};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a server may think about a TLS greeting before it is asked in plain.
@@ -50,14 +49,9 @@ pub(super) async fn explained<T>(config: &Config, attempt: impl Future<Output = 
     }
 }
 
-/// Did the server accept, and then end the connection?
+/// Did the server accept, and then end the connection without a word?
 fn was_hung_up(error: &Error) -> bool {
-    let source = std::error::Error::source(error);
-    error.kind() == ErrorKind::Connection
-        && source.is_none_or(|source| {
-            let kind = source.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-            matches!(kind, Some(Io::ConnectionReset | Io::BrokenPipe | Io::UnexpectedEof))
-        })
+    error.kind() == ErrorKind::Connection && error.message() == handshake::WITHOUT_A_WORD
 }
 
 /// Ends when the server, silent so far, has answered a plain `PING`; never otherwise.

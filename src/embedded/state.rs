@@ -18,7 +18,7 @@ use super::scripting::Scripts;
 /// How often the sweep of expired keys runs while there are keys that expire.
 const SWEEP_EVERY_MS: i64 = 100;
 /// How long an engine whose clients were all cut by a fault or CLIENT KILL keeps its data for them.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 /// How many keys one sweep of one database removes before it lets commands run again.
 const SWEEP_KEYS: usize = 20_000;
 

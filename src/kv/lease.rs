@@ -315,7 +315,7 @@ fn third(since: Instant, length: Duration) -> Instant {
 
 /// `since` and `length` later, or so late that nobody will see it.
 fn later(since: Instant, length: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    const FAR: Duration = Duration::from_hours(24 * 365);
     since + length.min(FAR)
 }
 

@@ -1,5 +1,6 @@
 //! What the TypeScript face calls. Every function is synchronous and short; a panic becomes an exception.
 #![expect(unreachable_pub, reason = "napi exports what is `pub`, wherever it is")]
+#![expect(clippy::needless_pass_by_value, reason = "napi gives what it converted")]
 
 use napi::Env;
 use napi::bindgen_prelude::{Function, Uint32ArraySlice, Unknown};

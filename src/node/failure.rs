@@ -31,25 +31,25 @@ impl From<&Error> for Failure {
             server_code: error.server_code().map(str::to_owned),
             retryable: error.retryable(),
             delivery: error.delivery().name(),
-            cause: error.source().map(cause),
+            cause: error.source().map(cause).map(Box::new),
         }
     }
 }
 
-fn cause(error: &(dyn StdError + 'static)) -> Box<Failure> {
+fn cause(error: &(dyn StdError + 'static)) -> Failure {
     if let Some(ours) = error.downcast_ref::<Error>() {
-        return Box::new(ours.into());
+        return ours.into();
     }
     let code = error.downcast_ref::<std::io::Error>().and_then(system_code);
-    Box::new(Failure {
+    Failure {
         kind: None,
         code: code.map(str::to_owned),
         message: error.to_string(),
         server_code: None,
         retryable: false,
         delivery: "not-sent",
-        cause: error.source().map(cause),
-    })
+        cause: error.source().map(cause).map(Box::new),
+    }
 }
 
 /// The name Node's own errors have for it.

@@ -83,7 +83,7 @@ fn full_group(stream: &Stream, name: &[u8], group: &Group, n: usize) -> Reply {
             field("name", Reply::bulk(name)),
             field("seen-time", Reply::Int(c.seen)),
             field("pel-count", Reply::len(c.pending.len())),
-            field("pel", Reply::Array(own.collect())),
+            field("pending", Reply::Array(own.collect())),
         ];
         Reply::Map(fields.into_iter().flatten().collect())
     });
@@ -93,7 +93,7 @@ fn full_group(stream: &Stream, name: &[u8], group: &Group, n: usize) -> Reply {
         field("entries-read", group.read.map_or(Reply::Null, Reply::Int)),
         field("lag", lag(stream, group)),
         field("pel-count", Reply::len(group.pending.len())),
-        field("pel", Reply::Array(pending.collect())),
+        field("pending", Reply::Array(pending.collect())),
         field("consumers", Reply::Array(consumers.collect())),
     ];
     Reply::Map(fields.into_iter().flatten().collect())

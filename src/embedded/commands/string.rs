@@ -298,9 +298,6 @@ fn bit_range(
     };
     let end = end.map_or(Ok(-1), |e| number::int_arg(e))?;
     let units = if in_bits { len * 8 } else { len };
-    if start < 0 && end < 0 && start > end {
-        return Ok(None);
-    }
     let units_i = i64::try_from(units).unwrap_or(i64::MAX);
     let from = if start < 0 { start.saturating_add(units_i).max(0) } else { start };
     let to = if end < 0 { end.saturating_add(units_i).max(0) } else { end.min(units_i - 1) };
@@ -318,7 +315,14 @@ pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let bytes = &found.bytes;
     let range = match args.len() {
         2 => Some((0, bytes.len() * 8)),
-        4 | 5 => bit_range(args[2], args.get(3), args.get(4), bytes.len())?,
+        4 | 5 => {
+            let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+            // Redis sees this before it looks at the unit.
+            if start < 0 && end < 0 && start > end {
+                return Ok(Reply::Int(0));
+            }
+            bit_range(args[2], args.get(3), args.get(4), bytes.len())?
+        }
         _ => return Err(Fault::SYNTAX),
     };
     Ok(Reply::len(range.map_or(0, |(from, to)| count_bits(bytes, from, to))))
