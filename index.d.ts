@@ -105,6 +105,10 @@ export interface RedisConfig {
   username?: string;
   /** A function is asked again at every new connection, so a rotated password needs no restart. */
   password?: string | (() => string | Promise<string>);
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  sentinelUsername?: string;
+  /** The password at the sentinels. Default: they are asked without credentials. */
+  sentinelPassword?: string;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */

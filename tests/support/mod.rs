@@ -62,10 +62,10 @@ impl Server {
             .unwrap();
         let mut process = Process::new("redis-server");
         process.arg(&file);
-        if !mode.is_empty() {
-            process.arg(mode);
-        } else {
+        if mode.is_empty() {
             process.args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]);
+        } else {
+            process.arg(mode);
         }
         let child = process
             .args(options)
