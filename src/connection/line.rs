@@ -14,7 +14,7 @@ use super::target::Target;
 use crate::error::Result;
 
 /// A server, or a cluster of them, that is being used. What each method promises is said at [`Pipeline`].
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and there is one per manager")]
+#[expect(clippy::large_enum_variant, reason = "the pipeline of a single server is used without a detour")]
 pub(super) enum Line {
     One(Pipeline),
     Cluster(Box<Nodes>),

@@ -1,7 +1,11 @@
 //! The slot map of a cluster, from whichever of its nodes gives it first.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::nodes::Nodes;
 use super::slots::SlotMap;
@@ -9,9 +13,15 @@ use crate::connection::candidates::{Failures, share, within};
 use crate::connection::config::Config;
 use crate::connection::handshake::{Greeted, ServerInfo, Wire, greet};
 use crate::connection::link::open_tcp;
+use crate::connection::request::Command;
 use crate::connection::shared::Shared;
 use crate::connection::target::Address;
 use crate::error::{Error, ErrorKind, Result};
+use crate::resp::Reply;
+use crate::telemetry::Operation;
+
+/// How long a node may take to give the slot map over a connection that is in use, before others are asked.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A cluster that was found.
 pub(super) struct Found {
@@ -92,6 +102,32 @@ async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
 /// A connection to the node at `address`.
 pub(in crate::connection) async fn connect_to(config: &Config, address: &Address) -> Result<Greeted> {
     greet(config, open_tcp(config, address).await?).await
+}
+
+/// The slot map anew: the answer of the node that was `asked` over a connection in use, else that of one of `candidates`.
+pub(super) async fn refreshed(
+    config: Arc<Config>,
+    asked: Option<(Address, oneshot::Receiver<Result<Reply>>)>,
+    candidates: Vec<Address>,
+) -> Result<SlotMap> {
+    if let Some((address, answer)) = asked
+        && let Ok(Ok(Ok(reply))) = timeout(REFRESH_PATIENCE, answer).await
+        && let Some(map) = SlotMap::read(&reply, &address).filter(|map| !map.masters().is_empty())
+    {
+        return Ok(map);
+    }
+    find(&config, &candidates).await.map(|found| found.map)
+}
+
+/// `CLUSTER SLOTS`, for a connection that is in use.
+pub(super) fn slots_command() -> Command {
+    Command {
+        payload: Bytes::from_static(b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"),
+        replies: 1,
+        safe: true,
+        operation: Operation::named("cluster"),
+        script: None,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `nodes` | the connections, in place of the one of a single server |
+//! | `nodes`, `node` | the connections, in place of the one of a single server |
 //! | `discovery` | the slot map, from whichever node gives it |
 //! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
 //! | `route`, `keys` | where a request goes |
@@ -13,6 +13,7 @@ mod blocking;
 mod discovery;
 mod gather;
 mod keys;
+mod node;
 mod nodes;
 mod route;
 mod slots;

@@ -8,7 +8,6 @@
 //! The slot map is fetched again after a `MOVED`, a `CLUSTERDOWN`, a lost node and a failed attempt to reach one; one
 //! fetch at a time, at most one in [`REFRESH_PAUSE`], jittered.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -17,8 +16,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::discovery::{Found, candidates, connect_to, find};
+use super::discovery::{Found, candidates, connect_to, refreshed, slots_command};
 use super::gather::{Sent, gather};
+use super::node::{Link, Node};
 use super::route::{Part, Place, Route, route};
 use super::slots::{Redirect, SlotMap};
 use crate::connection::candidates::within;
@@ -32,12 +32,10 @@ use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
-use crate::telemetry::{Metrics, Operation};
+use crate::telemetry::Metrics;
 
 /// The least time between the end of one fetch of the slot map and the next; up to half as much again is added.
 const REFRESH_PAUSE: Duration = Duration::from_millis(100);
-/// How long a node may take to give the slot map over a connection that is in use, before others are asked.
-const REFRESH_PATIENCE: Duration = Duration::from_secs(1);
 /// `MOVED` that a request follows at once; after so many it waits between them.
 const HOPS: u8 = 5;
 /// How long the connection to a node that owns no slot is kept unused.
@@ -45,25 +43,7 @@ const RETIREMENT: Duration = Duration::from_secs(30);
 /// What the actor waits before it repeats a request.
 const LATER: Duration = Duration::from_millis(50);
 
-type Opening = Pin<Box<dyn Future<Output = Result<Greeted>> + Send>>;
 type Refresh = Pin<Box<dyn Future<Output = Result<SlotMap>> + Send>>;
-
-enum Link {
-    /// Not connected; may be opened from then on.
-    Down(Instant),
-    Opening(Opening),
-    Up(Box<Pipeline>),
-}
-
-struct Node {
-    address: Address,
-    link: Link,
-    /// Not yet given to a connection, oldest first.
-    queue: VecDeque<Request>,
-    /// Attempts to connect that failed in a row.
-    attempt: u32,
-    used: Instant,
-}
 
 pub(in crate::connection) struct Nodes {
     /// Weak: what is shared owns this.
@@ -321,15 +301,7 @@ impl Nodes {
         });
         let candidates = candidates(self.map.masters(), &self.seeds);
         let config = Arc::clone(&self.config);
-        self.refresh = Some(Box::pin(async move {
-            if let Some((address, answer)) = asked
-                && let Ok(Ok(Ok(reply))) = tokio::time::timeout(REFRESH_PATIENCE, answer).await
-                && let Some(map) = SlotMap::read(&reply, &address).filter(|map| !map.masters().is_empty())
-            {
-                return Ok(map);
-            }
-            find(&config, &candidates).await.map(|found| found.map)
-        }));
+        self.refresh = Some(Box::pin(refreshed(config, asked, candidates)));
     }
 
     /// Takes a new map in: what waits for a node goes to whoever owns its slot now.
@@ -502,40 +474,5 @@ impl Nodes {
             }
         }
         if pending { Poll::Pending } else { Poll::Ready(Ok(())) }
-    }
-}
-
-impl Node {
-    fn new(address: Address, now: Instant) -> Self {
-        Self { address, link: Link::Down(now), queue: VecDeque::new(), attempt: 0, used: now }
-    }
-
-    /// Keeps the queue in order of acceptance: what comes again goes before what came later.
-    fn enqueue(&mut self, request: Request) {
-        let at = match self.queue.back() {
-            Some(last) if last.accepted > request.accepted => {
-                self.queue.partition_point(|other| other.accepted <= request.accepted)
-            }
-            _ => self.queue.len(),
-        };
-        self.queue.insert(at, request);
-    }
-
-    fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-            && match &self.link {
-                Link::Up(pipeline) => pipeline.is_idle(),
-                Link::Opening(_) | Link::Down(_) => true,
-            }
-    }
-}
-
-fn slots_command() -> Command {
-    Command {
-        payload: Bytes::from_static(b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"),
-        replies: 1,
-        safe: true,
-        operation: Operation::named("cluster"),
-        script: None,
     }
 }

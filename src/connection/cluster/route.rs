@@ -147,7 +147,9 @@ fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
     let parts = groups.into_iter().map(|(slot, elements)| {
         let mut part = Vec::with_capacity(1 + elements.len() * step);
         part.push(words[0]);
-        elements.iter().for_each(|at| part.extend_from_slice(&words[1 + at * step..][..step]));
+        for at in &elements {
+            part.extend_from_slice(&words[1 + at * step..][..step]);
+        }
         Part { place: Place::Slot(slot), payload: pack(&part), elements }
     });
     Route::Parts(parts.collect(), merge)
