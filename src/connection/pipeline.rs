@@ -215,6 +215,9 @@ impl Pipeline {
 
     /// Writes at once what the stream takes, from whatever thread. False when something is left for [`Pipeline::poll`].
     pub(super) fn try_write(&mut self) -> bool {
+        if self.output.is_empty() {
+            return true;
+        }
         if self.output.len() > OUTPUT_HIGH_WATER {
             return false;
         }
