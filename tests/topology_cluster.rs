@@ -40,7 +40,7 @@ impl Cluster {
         }
         let all = cluster.nodes.len().to_string();
         until("the nodes know each other", || {
-            cluster.nodes.iter().all(|node| cluster.says(node, "cluster_known_nodes", &all))
+            cluster.nodes.iter().all(|node| Self::says(node, "cluster_known_nodes", &all))
         });
         for at in 0..replicas {
             let master = cluster.id(at);
@@ -48,7 +48,7 @@ impl Cluster {
             until("the replica knows its master", || replica.text(&["CLUSTER", "NODES"]).contains(&master));
             replica.ask(&["CLUSTER", "REPLICATE", &master]);
         }
-        until("the cluster is up", || cluster.nodes.iter().all(|node| cluster.says(node, "cluster_state", "ok")));
+        until("the cluster is up", || cluster.nodes.iter().all(|node| Self::says(node, "cluster_state", "ok")));
         for at in 0..replicas {
             let replica = &cluster.nodes[3 + at];
             until("the replica has caught up", || {
@@ -58,7 +58,7 @@ impl Cluster {
         cluster
     }
 
-    fn says(&self, node: &Server, field: &str, value: &str) -> bool {
+    fn says(node: &Server, field: &str, value: &str) -> bool {
         node.text(&["CLUSTER", "INFO"]).lines().any(|line| line == format!("{field}:{value}"))
     }
 
@@ -82,7 +82,7 @@ impl Cluster {
     /// A key of a slot that node `at` has.
     fn key_at(&self, at: usize, name: &str) -> String {
         let (first, last) = RANGES[at];
-        (0..).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()
+        (0..100_000).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()
     }
 
     fn begin_migration(&self, slot: u16, from: usize, to: usize) {
