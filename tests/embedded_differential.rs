@@ -2,6 +2,7 @@
 //!
 //! `EMBEDDED_SEED` (default: fixed) and `EMBEDDED_SEQUENCES` (default 3000) choose what is run. A difference is shrunk
 //! to a minimal sequence and printed with the seed that found it. What may differ is listed in [`ALLOWED`].
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -265,7 +266,7 @@ impl Pair {
                 match tokio::time::timeout(Duration::from_secs(10), stream.read(&mut chunk)).await {
                     Ok(Ok(n)) if n > 0 => bytes.extend_from_slice(&chunk[..n]),
                     Ok(_) => break,
-                    Err(_) => panic!("the engine did not answer after {} replies", replies.len()),
+                    Err(error) => panic!("the engine did not answer after {} replies: {error}", replies.len()),
                 }
             }
             replies

@@ -82,7 +82,7 @@ impl Cluster {
     /// A key of a slot that node `at` has.
     fn key_at(&self, at: usize, name: &str) -> String {
         let (first, last) = RANGES[at];
-        (0..100_000).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()
+        (0..1_000_000).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()
     }
 
     fn begin_migration(&self, slot: u16, from: usize, to: usize) {

@@ -172,6 +172,7 @@ describe('a server that is loading its data', () => {
     const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 30_000 });
     await manager.command('INCR', 'n');
     await server.kill9();
+    await reaches(manager, 'reconnecting');
     const back = server.restart();
     const outcomes = await settledAll([manager.command('INCR', 'n'), manager.command('GET', 'k3000')], 40_000);
     expect(outcomes.map((outcome) => outcome.error ?? outcome.value)).toEqual([2, 'v']);

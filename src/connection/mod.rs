@@ -39,6 +39,7 @@ mod state;
 mod target;
 mod tls;
 
+pub use crate::embedded::Control as MemoryControl;
 pub use config::{AskPassword, Config};
 pub use event::{Event, Observer, Unobserved};
 pub use handshake::ServerInfo;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::embedded::Control;
+use crate::connection::MemoryControl;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::MAX_MS;
 
@@ -10,7 +10,7 @@ use crate::options::MAX_MS;
 pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<String>> {
     let gone =
         || Error::new(ErrorKind::Closed, "memoryControl: there is no engine of that name: nothing is connected to it");
-    let control = Control::of(name).ok_or_else(gone)?;
+    let control = MemoryControl::of(name).ok_or_else(gone)?;
     let checked = |what: &str, most: f64| -> Result<f64> {
         if given >= 0.0 && given <= most {
             Ok(given)
