@@ -10,6 +10,8 @@ use std::time::Duration;
 use redis_backplane::connection::State;
 use redis_backplane::error::{Delivery, ErrorKind};
 use redis_backplane::resp::Reply;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use support::{Server, bulk, causes, free_port, manager, ok, run, until, until_async};
 
 struct Watched {
@@ -149,24 +151,42 @@ async fn no_sentinel_at_all_is_an_error_that_says_how_many_were_asked_and_why() 
     assert_eq!(manager.state(), State::Failed);
 }
 
+/// A sentinel that names the server at `master`, whatever that is by now: one that was cut off from the others does so.
+async fn cut_off_sentinel(master: u16) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = [0; 256];
+            if stream.read(&mut question).await.is_ok() {
+                let number = master.to_string();
+                let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{number}\r\n", number.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    port
+}
+
 #[tokio::test]
 async fn a_replica_that_is_named_as_the_master_is_not_used() {
     let master = Server::start(&[]);
     let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
     until("the replica is one", || replica.info("replication", "role").as_deref() == Some("slave"));
-    // A sentinel alone asks nobody else, and does not look at what it watches before it is asked.
-    let settings = format!("sentinel monitor main 127.0.0.1 {} 1", replica.port);
-    let sentinel = Server::sentinel(&settings);
-    let manager =
-        manager(&format!(r#"{{"url":"redis+sentinel://127.0.0.1:{}/main","connectTimeoutMs":2000}}"#, sentinel.port));
-    let error = manager.connect().await;
-    // The sentinel finds out by itself that it names a replica, and then names the master.
-    if let Err(error) = error {
-        assert!(causes(&error)[0].contains("says that it is a replica"), "{error:?}");
-    } else {
-        run(&manager, &["SET", "k", "v"]).await.unwrap();
-        assert_eq!(master.text(&["GET", "k"]), "v");
-    }
+    let (wrong, right) = (cut_off_sentinel(replica.port).await, cut_off_sentinel(master.port).await);
+
+    let alone = manager(&format!(r#"{{"url":"redis+sentinel://127.0.0.1:{wrong}/main"}}"#));
+    let error = alone.connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(causes(&error)[0].contains("says that it is a replica"), "{error:?}");
+
+    let url = format!("redis+sentinel://127.0.0.1:{wrong},127.0.0.1:{right}/main");
+    let manager = manager(&format!(r#"{{"url":"{url}"}}"#));
+    manager.connect().await.unwrap();
+    assert_eq!(run(&manager, &["SET", "k", "v"]).await.unwrap(), ok());
+    assert_eq!(master.text(&["GET", "k"]), "v");
+    manager.disconnect().await;
 }
 
 #[tokio::test]
