@@ -43,9 +43,17 @@ for (const [name, run] of suites) {
 process.exitCode = total.failed > 0 ? 1 : 0;
 console.log(`${total.passed} passed, ${total.failed} failed`);
 
+/** The target that the addon is built for: named, so that both builds share their dependencies. */
+function hostTarget() {
+  const { stdout } = spawnSync('rustc', ['-vV'], { encoding: 'utf8' });
+  const [, host] = /^host: (.+)$/m.exec(stdout) ?? [];
+  if (!host) throw new Error('rustc -vV names no host');
+  return host;
+}
+
 /** @returns {Count} */
 function cargo() {
-  const { status, stdout } = spawnSync('cargo', ['test', '--no-default-features', '--no-fail-fast', '--locked'], {
+  const { status, stdout } = spawnSync('cargo', ['test', '--target', hostTarget(), '--no-default-features', '--no-fail-fast', '--locked'], {
     cwd: root,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
