@@ -135,6 +135,7 @@ impl Actor {
         let mut attempt = 0;
         let mut failures: u32 = 0;
         let mut was_up = false;
+        let _data = link::hold(&self.shared.config);
         loop {
             let connected = match self.attempt().await {
                 Ok(connected) => connected,

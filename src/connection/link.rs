@@ -57,6 +57,14 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
     }
 }
 
+/// What keeps an embedded engine's data while a manager is between two connections. A real server needs nothing.
+pub(super) fn hold(config: &Config) -> Option<embedded::Hold> {
+    match &config.target {
+        Target::Memory(Some(name)) => Some(embedded::hold(name)),
+        _ => None,
+    }
+}
+
 /// A stream to the server at `address`, with TLS if `config` says so.
 pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<dyn Stream>> {
     let stream = open_plain(address).await?;

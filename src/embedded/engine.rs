@@ -29,6 +29,8 @@ pub(super) enum Message {
         engine: EngineName,
     },
     Ready(Arc<Pipe>),
+    Hold(String),
+    Release(String),
     /// Runs on the engine of that name, or on `None` if there is no such engine.
     Control(String, Act),
 }
@@ -113,7 +115,7 @@ impl Hub {
 
 /// One client connection to the engine called `name`; `None` is a private engine, gone when this stream is dropped.
 ///
-/// A named engine's data lives as long as at least one of its streams. May be called from any thread, inside a tokio
+/// A named engine's data lives as long as at least one of its streams or a [`Hold`]. May be called from any thread, inside a tokio
 /// runtime or not.
 #[must_use]
 pub fn connect(name: Option<&str>) -> ClientStream {
@@ -123,6 +125,25 @@ pub fn connect(name: Option<&str>) -> ClientStream {
     let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
     hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
     ClientStream::new(pipe, hub)
+}
+
+/// Keeps a named engine's data while nothing is connected to it, as a client does that is between two connections.
+#[derive(Debug)]
+pub struct Hold {
+    name: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        Hub::get().send(Message::Release(std::mem::take(&mut self.name)));
+    }
+}
+
+/// Holds the engine called `name`, from now until the value is dropped.
+#[must_use]
+pub fn hold(name: &str) -> Hold {
+    Hub::get().send(Message::Hold(name.to_owned()));
+    Hold { name: name.to_owned() }
 }
 
 /// Everything the engine thread owns.
@@ -167,6 +188,12 @@ impl Engines {
                     self.guarded(&name, |core| session::ready(core, slot));
                 }
             }
+            Message::Hold(name) => {
+                self.engines.entry(EngineName::Shared(name)).or_insert_with(Core::start).holds += 1;
+            }
+            Message::Release(name) => self.guarded(&EngineName::Shared(name), |core| {
+                core.holds = core.holds.saturating_sub(1);
+            }),
             Message::Control(name, act) => {
                 let name = EngineName::Shared(name);
                 if self.engines.contains_key(&name) {
@@ -193,6 +220,11 @@ impl Engines {
         }
         for id in core.take_gone() {
             self.pipes.remove(&id);
+        }
+        if !sound {
+            let holds = core.holds;
+            *core = Core::start();
+            core.holds = holds;
         }
         if core.is_unused() {
             self.engines.remove(name);

@@ -50,4 +50,4 @@ mod tests;
 
 pub use control::Control;
 pub use duplex::ClientStream;
-pub use engine::connect;
+pub use engine::{Hold, connect, hold};

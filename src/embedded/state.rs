@@ -57,6 +57,8 @@ pub(super) struct Core {
     pub(super) clients: Vec<Option<Client>>,
     free: Vec<usize>,
     open: usize,
+    /// Who wants the data kept without a connection.
+    pub(super) holds: usize,
     /// Until when an engine that cut its own clients waits for them to come back.
     linger: Option<Instant>,
     gone: Vec<u64>,
@@ -150,7 +152,7 @@ impl Core {
     }
 
     pub(super) fn is_unused(&self) -> bool {
-        self.open == 0 && self.linger.is_none_or(|until| Instant::now() >= until)
+        self.open == 0 && self.holds == 0 && self.linger.is_none_or(|until| Instant::now() >= until)
     }
 
     pub(super) fn client(&mut self, slot: usize) -> Option<&mut Client> {
@@ -246,7 +248,7 @@ impl Core {
     pub(super) fn next_tick(&self) -> Option<Duration> {
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
         if self.open == 0 {
-            return self.linger.map(until);
+            return if self.holds > 0 { None } else { self.linger.map(until) };
         }
         let delayed = self.delayed.front().map(|d| until(d.0));
         if self.faults.paused {
