@@ -316,7 +316,7 @@ describe('many managers', () => {
           threads: readdirSync('/proc/self/task').length,
           files: readdirSync('/proc/self/fd').length,
         });
-        await cycle(300);
+        await cycle(1_000);
         const before = measure();
         await cycle(1_000);
         emit([before, measure()]);
@@ -333,12 +333,6 @@ describe('many managers', () => {
     const { before, after } = await growth();
     for (const what of ['handles', 'threads', 'files'] as const) expect(after[what], what).toBeLessThanOrEqual(before[what]);
     // The engines alone, each with its 100 kB, would be 100 MiB.
-    expect(after.mib - before.mib).toBeLessThan(50);
-  }, 70_000);
-
-  // A manager of any kind, connected or not, leaves about 13 KiB: the face opens it without an owner, so collecting it releases nothing.
-  it.fails('a thousand leave less than 8 MiB', async () => {
-    const { before, after } = await growth();
     expect(after.mib - before.mib).toBeLessThan(8);
   }, 70_000);
 

@@ -143,6 +143,14 @@ class Inside implements Internals {
 }
 
 /**
+ * Lets a manager's native side go when the manager is collected, unless it is in use: what a user never disconnected stays as
+ * it is, since something may still be pending.
+ */
+const collected = new FinalizationRegistry<Internals>(({ port, handle }) => {
+  if (['idle', 'closed', 'failed'].includes(port.state(handle))) port.release(handle);
+});
+
+/**
  * One set of connections to one Redis, for everything that is built on it.
  *
  * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
@@ -162,6 +170,7 @@ export class RedisConnectionManager {
     if (typeof given !== 'object' || given === null) throw configError('RedisConnectionManager', 'a RedisConfig or a URL', config);
     const inside = new Inside(given);
     Object.defineProperty(this, internals, { value: inside });
+    collected.register(this, inside);
   }
 
   /**
