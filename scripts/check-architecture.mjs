@@ -31,6 +31,7 @@ const below = {
   telemetry: ['error'],
   crossing: ['error', 'resp'],
 };
+below.arguments = ['error', 'crossing', 'keys', 'options'];
 const leaves = Object.keys(below);
 below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];

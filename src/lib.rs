@@ -5,9 +5,12 @@
 //! ```text
 //!  node          the only folder that names napi: calls in, outcomes and events out, in batches
 //!    │
-//!  kv            features: what users ask for, in terms of commands and scripts
+//!  queue ──► registry    features: what users ask for, in terms of commands and scripts
+//!  bus    kv             strangers to each other, but for that one arrow
 //!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
+//!    │
+//!  arguments     reads what crosses
 //!    │
 //!  keys  backoff  lifecycle  telemetry  options  resp  crossing   leaves: know nothing of each other
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
@@ -24,7 +27,9 @@
 //! - Answers are matched by order; a settled request keeps its place until its answer came.
 //! - Secrets never leave Rust: no error, event, metric or `Debug` holds one.
 
+pub mod arguments;
 pub mod backoff;
+pub mod bus;
 pub mod connection;
 pub mod crossing;
 pub mod embedded;
@@ -35,5 +40,7 @@ pub mod lifecycle;
 #[cfg(feature = "node")]
 mod node;
 pub mod options;
+pub mod queue;
+pub mod registry;
 pub mod resp;
 pub mod telemetry;

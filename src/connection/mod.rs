@@ -7,7 +7,7 @@
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
-//! | `request`, `command`, `script` | what is sent, and what is known of it |
+//! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
@@ -28,6 +28,7 @@ mod line;
 mod link;
 mod liveness;
 mod manager;
+mod packed;
 mod pipeline;
 mod probe;
 mod request;
@@ -44,6 +45,7 @@ pub use config::{AskPassword, Config};
 pub use event::{Event, Observer, Unobserved};
 pub use handshake::ServerInfo;
 pub use manager::{Health, Manager};
+pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
 pub use script::Script;
 pub use state::State;

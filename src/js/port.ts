@@ -27,6 +27,7 @@ const enum Tag {
   Error = 2,
   Event = 3,
   List = 4,
+  Delivery = 5,
 }
 
 /** The longest argument, in bytes; Redis' own limit is the same. */
@@ -51,6 +52,9 @@ interface Waiting {
 /** Takes the events of one handle. */
 export type EventHandler = (event: { event: string; [field: string]: unknown }) => void;
 
+/** Takes what is delivered to one handle. Must not throw. */
+export type DeliveryHandler = (values: unknown[]) => void;
+
 const settled: Promise<void> = Promise.resolve();
 
 class Port {
@@ -60,6 +64,7 @@ class Port {
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #handlers = new Map<number, EventHandler>();
+  readonly #receivers = new Map<number, DeliveryHandler>();
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
   /** The numbers and tags of what was taken out last; the native side writes them. */
@@ -106,6 +111,7 @@ class Port {
   /** Lets a native object go. */
   release(handle: number): void {
     this.#handlers.delete(handle);
+    this.#receivers.delete(handle);
     this.#endpoints.delete(handle);
     native.release(this.#id, handle);
   }
@@ -113,6 +119,23 @@ class Port {
   /** Has the events of `handle` given to `handler`. */
   listen(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, handler);
+  }
+
+  /** Has what is delivered to `handle` given to `receiver`, which must not throw. */
+  receive(handle: number, receiver: DeliveryHandler): void {
+    this.#receivers.set(handle, receiver);
+  }
+
+  /** Keeps the process alive until {@link free} is called as often. */
+  retain(): void {
+    this.#holding++;
+    if (!this.#held) this.#hold(true);
+  }
+
+  /** Takes one {@link retain} back. */
+  free(): void {
+    this.#holding--;
+    if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
   /** Says who `handle` talks to, for traces. */
@@ -204,6 +227,10 @@ class Port {
         const value = values[at];
         if (tag === Tag.Event) {
           this.#event(number, value as string);
+          continue;
+        }
+        if (tag === Tag.Delivery) {
+          this.#receivers.get(number)?.(list(value as unknown[]));
           continue;
         }
         const waiting = this.#waiting[number];
@@ -312,17 +339,20 @@ function decode(tag: Tag, value: unknown): unknown {
   switch (tag) {
     case Tag.Json:
       return parse(value as string);
-    case Tag.List: {
-      const flat = value as unknown[];
-      const list: unknown[] = new Array(flat.length / 2);
-      for (let at = 0; at < list.length; at++) list[at] = decode(flat[at * 2] as Tag, flat[at * 2 + 1]);
-      return list;
-    }
+    case Tag.List:
+      return list(value as unknown[]);
     case Tag.Error:
       return toError(JSON.parse(value as string) as Failure);
     default:
       return value;
   }
+}
+
+/** The values of a flat array of tag and value, tag and value … */
+function list(flat: unknown[]): unknown[] {
+  const values: unknown[] = new Array(flat.length / 2);
+  for (let at = 0; at < values.length; at++) values[at] = decode(flat[at * 2] as Tag, flat[at * 2 + 1]);
+  return values;
 }
 
 /** JSON, or the text itself where it is none: other programs store plain text. */

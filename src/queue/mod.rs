@@ -1,0 +1,37 @@
+//! The task queue: jobs, their states, and the leases of those who work on them.
+
+use crate::connection::Manager;
+use crate::connection::config::read_namespace;
+use crate::crossing::{Answer, Arg, Outlet};
+use crate::error::Result;
+use crate::keys::Namespace;
+use crate::options::Options;
+
+/// A task queue on a manager.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "its verbs are not built yet")]
+pub struct Queue {
+    manager: Manager,
+    namespace: Namespace,
+    outlet: Outlet,
+}
+
+/// What a call of a verb does.
+pub type Call = fn(&Queue, &[Arg<'_>], Answer);
+
+/// The verbs.
+pub const CALLS: &[(&str, Call)] = &[];
+
+impl Queue {
+    /// On `manager`, in the namespace that the options name inside the manager's.
+    ///
+    /// # Errors
+    ///
+    /// `config`, naming the option.
+    pub fn new(manager: Manager, mut options: Options, outlet: Outlet) -> Result<Self> {
+        let inner = read_namespace(&mut options)?;
+        options.finish()?;
+        let namespace = manager.namespace().containing(&inner);
+        Ok(Self { manager, namespace, outlet })
+    }
+}
