@@ -19,6 +19,7 @@ use super::handshake::{self, ServerInfo};
 use super::request::{Command, Sink};
 use super::shared::Shared;
 use super::state::State;
+use super::subscriber::{self, Channel, Listener, Subscription};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::lifecycle;
@@ -159,6 +160,30 @@ impl Manager {
     /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
     pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
         exclusive::submit(&self.shared, command, sink, blocks_for);
+    }
+
+    /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is
+    /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
+    /// Dropping the future unanswered, or what it gives, ends the subscription.
+    ///
+    /// # Errors
+    ///
+    /// What the server says where it refuses; `timeout` when it does not confirm within `commandTimeoutMs`; `closed`.
+    pub fn subscribe(
+        &self,
+        channel: Channel,
+        listener: Arc<dyn Listener>,
+    ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+        subscriber::subscribe(&self.shared, channel, listener)
+    }
+
+    /// Resolves when every subscription is confirmed; at once where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` after `commandTimeoutMs`; `closed`.
+    pub fn subscribed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        subscriber::subscribed(&self.shared)
     }
 
     /// Sends one command and waits for its answer; an error reply is an `Err`.

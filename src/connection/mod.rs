@@ -1,4 +1,4 @@
-//! Connections: one for all commands of a manager, one more for each command that blocks.
+//! Connections: one for all commands of a manager, one for all its subscriptions, one more for each command that blocks.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
@@ -37,6 +38,7 @@ pub mod secret;
 mod sentinel;
 mod shared;
 mod state;
+mod subscriber;
 mod target;
 mod tls;
 
@@ -49,4 +51,5 @@ pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
 pub use script::Script;
 pub use state::State;
+pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};
