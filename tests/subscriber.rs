@@ -1,4 +1,5 @@
 //! Subscriptions through a manager, on the embedded engine: confirmed, shared, restored, ended.
+#![expect(clippy::unwrap_used, reason = "a test fails where it is wrong")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
