@@ -76,6 +76,75 @@ describe('one step before and one after', () => {
   });
 });
 
+describe('a storm: much of the fleet falls due at once', () => {
+  const names = Array.from({ length: 20 }, (_, n) => `w${n}`);
+  const silent = names.slice(0, 8);
+  const beating = names.slice(8);
+  let crashed: string[];
+
+  beforeEach(async () => {
+    crashed = [];
+    await Promise.all(names.map((id) => registry.register({ id })));
+  });
+
+  /** Time passes; those that live beat, and somebody looks. */
+  async function pass(seconds: number): Promise<void> {
+    for (let left = seconds; left > 0; left -= 50) {
+      advance(Math.min(left, 50) * SECOND);
+      await Promise.all(beating.map((id) => registry.heartbeat(id)));
+      crashed.push(...(await registry.reap()).map(({ id }) => id));
+    }
+  }
+
+  test('their health is unknown, nobody is declared crashed for a full lease, then a few at a time', async () => {
+    await pass(700);
+    expect(await registry.health('w0')).toBe('degraded');
+    await pass(50);
+    expect(crashed).toEqual([]);
+    for (const id of silent) expect(await registry.health(id)).toBe('unknown');
+    for (const id of beating) expect(await registry.health(id)).toBe('healthy');
+    expect(await registry.list({ health: 'unknown' })).toHaveLength(8);
+    expect(await registry.count()).toEqual({ total: 20, healthy: 12, degraded: 0, crashed: 0 });
+    await pass(650);
+    expect(crashed).toEqual([]);
+    await pass(100);
+    expect(crashed).toHaveLength(5);
+    await pass(100);
+    expect(crashed.sort()).toEqual(silent);
+    expect(await registry.count()).toEqual({ total: 20, healthy: 12, degraded: 0, crashed: 8 });
+  });
+
+  test('those whose heartbeats resume were never crashed', async () => {
+    const { position } = await registry.snapshot();
+    const epochs = (await registry.list()).map(({ epoch }) => epoch).sort();
+    await pass(1_000);
+    expect(await registry.health('w0')).toBe('unknown');
+    for (const id of silent) expect(await registry.heartbeat(id)).toBe(true);
+    await pass(0);
+    expect(await registry.count()).toEqual({ total: 20, healthy: 20, degraded: 0, crashed: 0 });
+    expect((await registry.list()).map(({ epoch }) => epoch).sort()).toEqual(epochs);
+    const { events } = await registry.readEvents(position);
+    expect(new Set(events.map(({ event }) => event))).toEqual(new Set(['degraded', 'recovered']));
+    expect(crashed).toEqual([]);
+  });
+
+  test('a few that die at once are no storm, however small the fleet', async () => {
+    await Promise.all(names.slice(0, 14).map((id) => registry.unregister(id)));
+    advance(LEASE + SECOND);
+    for (const id of ['w18', 'w19']) expect(await registry.heartbeat(id)).toBe(true);
+    expect((await registry.reap()).map(({ id }) => id).sort()).toEqual(['w14', 'w15', 'w16', 'w17']);
+  });
+
+  test('both limits are options', async () => {
+    advance(OPTIONS.degradedAfterMs + SECOND);
+    await Promise.all(beating.map((id) => registry.heartbeat(id)));
+    advance(LEASE - OPTIONS.degradedAfterMs);
+    await Promise.all(beating.map((id) => registry.heartbeat(id)));
+    expect(await registry.reap()).toEqual([]);
+    expect(await new WorkerRegistry(manager, { ...OPTIONS, stormShare: 0.4 }).reap()).toHaveLength(8);
+  });
+});
+
 type Step =
   | { do: 'advance'; tens: number }
   | { do: 'beat' | 'register' | 'unregister' | 'reap'; worker: number }

@@ -22,7 +22,10 @@ export interface ContainerOptions {
    * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
    */
   coordinators?: Record<string, boolean | Coordinator>;
-  /** Milliseconds that `shutdown()` waits for coordinators and parts, all together, before the connections are ended; from 0. Default 10 000. */
+  /**
+   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
+   * From 0. Default 10 000.
+   */
   shutdownTimeoutMs?: number;
 }
 
@@ -130,7 +133,7 @@ class Parts implements Container {
 
   async #end(): Promise<void> {
     const failures: unknown[] = [];
-    const until = performance.now() + this.#timeoutMs;
+    let until = performance.now() + this.#timeoutMs;
     const step = async (what: string, run: () => Promise<unknown>): Promise<void> => {
       try {
         await within(until - performance.now(), run(), what);
@@ -139,6 +142,7 @@ class Parts implements Container {
       }
     };
     for (const stop of this.#running.reverse()) await step('a coordinator', stop);
+    until = performance.now() + this.#timeoutMs;
     for (const [name, part] of [...this.#parts].reverse()) await step(name, () => part.close());
     // Bounded by itself, by `closeTimeoutMs`.
     await this.manager.disconnect();

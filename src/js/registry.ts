@@ -370,8 +370,8 @@ export class WorkerRegistry {
   }
 
   /**
-   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it. The newest 10 000 wait for
-   * a caller, for as long as crashed workers stay listed.
+   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
+   * still listed or not. The newest 10 000 wait for a caller.
    */
   async reap(): Promise<WorkerInfo[]> {
     return (await this.#call(REAP)) as WorkerInfo[];

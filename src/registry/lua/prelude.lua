@@ -201,7 +201,6 @@ local function crash(id)
   commit(id, w, was, last)
   call('RPUSH', UNREAPED, cmsgpack.pack(rows({ id })[1]))
   call('LTRIM', UNREAPED, -10000, -1)
-  call('PEXPIRE', UNREAPED, whole(math.max(w.forget_ms, 1)))
   emit('crashed', id, w, last)
   call('PUBLISH', DEATHS, 'c ' .. w.epoch .. ' ' .. id)
 end
