@@ -171,8 +171,10 @@ pub(super) fn enter(
         .word(inner.pulse.report().as_bytes())
         .number(inner.process_kept_ms());
     let reply = inner.ask(&scripts::REGISTER, packed);
+    let inner = Arc::clone(inner);
     async move {
         let (now, row) = worker::one(&reply.await?)?;
+        inner.sight.heard(now);
         Ok(match row {
             Some(row) => Entry::Registered(row.state.epoch, row.json(now)),
             None => Entry::Refused,
