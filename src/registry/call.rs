@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Inner;
 use super::scripts::Verb;
 use crate::connection::{Command, Packed, Sink};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
 /// A call is stale again only when the server's clock was set in between.
@@ -65,18 +65,14 @@ impl Inner {
 
     fn attempt(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
-        let began = Instant::now();
+        self.sight.asks();
         self.manager.submit(command, Sink::Waiter(sink));
         let inner = Arc::clone(self);
         async move {
             let reply =
                 answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the connection manager has ended")));
-            match &reply {
-                Ok(_) => inner.sight.answered(began),
-                Err(error) if matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout) => {
-                    inner.sight.failed(began);
-                }
-                Err(_) => {}
+            if !reply.as_ref().is_err_and(|error| error.delivery() != Delivery::Rejected) {
+                inner.sight.answered();
             }
             reply
         }

@@ -13,8 +13,8 @@ pub(super) struct Sight {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Since when nothing was answered.
-    failing_since: Option<Instant>,
+    /// When the first call was sent after the last answer.
+    unanswered_since: Option<Instant>,
     blind_until: Option<Instant>,
     /// The server's time in milliseconds, and when that was heard.
     heard: Option<(f64, Instant)>,
@@ -33,7 +33,9 @@ impl Sight {
     }
 
     pub(super) fn judges(&self) -> bool {
-        self.lock().blind_until.is_none_or(|until| until <= Instant::now())
+        let inner = self.lock();
+        let heard = inner.unanswered_since.is_none_or(|since| since.elapsed() <= self.lease / 2);
+        heard && inner.blind_until.is_none_or(|until| until <= Instant::now())
     }
 
     /// Until when a call that is sent now may judge, in 13 digits: milliseconds of the server's time; 0 is not at all.
@@ -54,15 +56,17 @@ impl Sight {
         self.lock().heard = Some((ms, Instant::now()));
     }
 
-    /// A call that began at `began` was answered.
-    pub(super) fn answered(&self, began: Instant) {
-        let since = self.lock().failing_since.take().unwrap_or(began);
-        self.stood_still(since.elapsed());
+    /// A call is sent.
+    pub(super) fn asks(&self) {
+        self.lock().unanswered_since.get_or_insert_with(Instant::now);
     }
 
-    /// A call that began at `began` was not.
-    pub(super) fn failed(&self, began: Instant) {
-        self.lock().failing_since.get_or_insert(began);
+    /// A call was answered.
+    pub(super) fn answered(&self) {
+        let since = self.lock().unanswered_since.take();
+        if let Some(since) = since {
+            self.stood_still(since.elapsed());
+        }
     }
 
     /// For `time` nothing could be heard here. Half a lease of it is enough to explain that another one's is over.
@@ -78,20 +82,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_cut_off_for_half_a_lease_does_not_judge_for_one() {
-        let sight = Sight::new(Duration::from_secs(10));
-        let now = Instant::now();
-        sight.answered(now);
+    fn who_is_not_answered_for_half_a_lease_does_not_judge_then_nor_for_a_lease_afterwards() {
+        let sight = Sight::new(Duration::from_millis(40));
+        sight.asks();
         assert!(sight.judges());
-        sight.failed(now.checked_sub(Duration::from_secs(4)).unwrap());
-        sight.answered(now);
+        sight.answered();
         assert!(sight.judges());
-        sight.failed(now.checked_sub(Duration::from_secs(6)).unwrap());
-        sight.failed(now);
-        assert!(sight.judges(), "it has heard nothing yet that it could judge by");
-        sight.answered(now);
+        sight.asks();
+        std::thread::sleep(Duration::from_millis(25));
         assert!(!sight.judges());
         assert_eq!(sight.judges_until(), "0000000000000");
+        sight.answered();
+        assert!(!sight.judges());
+        std::thread::sleep(Duration::from_millis(45));
+        assert!(sight.judges());
     }
 
     #[test]
