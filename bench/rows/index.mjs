@@ -20,8 +20,9 @@ import { rows as latency } from "./latency.mjs";
 import { rows as memory } from "./memory.mjs";
 import { rows as memoryEngine } from "./memory-engine.mjs";
 import { rows as raw } from "./raw.mjs";
+import { rows as registry } from "./registry.mjs";
 
-export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...footprint];
+export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...registry, ...footprint];
 
 export function findRow(name) {
   return rows.find((row) => row.name === name);

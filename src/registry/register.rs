@@ -117,7 +117,8 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             Value::from(String::from_utf8_lossy(hostname)),
             std::process::id(),
         );
-        let labels = Value::from_iter(std::iter::once(&kind).chain(&capabilities).map(String::as_str));
+        let class = class(&kind, &capabilities);
+        let labels = Value::from_iter([&kind].into_iter().chain(&capabilities).chain([&class]).map(String::as_str));
         let registration =
             Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
@@ -132,6 +133,18 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             }
         })
     });
+}
+
+/// The label that workers with this type and these capabilities share, and no others.
+fn class(kind: &str, capabilities: &[String]) -> String {
+    let mut labels: Vec<&str> = capabilities.iter().map(String::as_str).chain([kind]).collect();
+    labels.sort_unstable();
+    let mut sum = sha1_smol::Sha1::new();
+    for label in labels {
+        sum.update(&label.len().to_le_bytes());
+        sum.update(label.as_bytes());
+    }
+    format!("={}", sum.digest())
 }
 
 /// What came of a registration.
@@ -371,5 +384,21 @@ pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
         inner.beats.hurry();
     } else {
         forget(inner, id, epoch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class;
+
+    #[test]
+    fn a_class_is_of_a_type_and_capabilities_in_any_order() {
+        let of = |kind: &str, capabilities: &[&str]| {
+            class(kind, &capabilities.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(of("tx", &["ca", "cb"]), of("tx", &["cb", "ca"]));
+        for other in [of("tx", &["ca"]), of("tx", &["cacb"]), of("ty", &["ca", "cb"]), of("tx", &["ca", "cb", "cc"])] {
+            assert_ne!(of("tx", &["ca", "cb"]), other);
+        }
     }
 }
