@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::blocking::Blocked;
 use super::client::{Client, ReplyMode};
 use super::commands::{Cx, Mode, table};
+use super::keyspace::Key;
 use super::protocol::Parsed;
 use super::reply::{Fault, Reply};
 use super::state::Core;
@@ -89,6 +90,8 @@ fn process(core: &mut Core, slot: usize) {
         if input.is_empty() && input.capacity() > 1024 * 1024 {
             input = Vec::new();
         }
+        // The end of a pause may have taken in more meanwhile.
+        input.append(&mut client.input);
         client.input = input;
         client.parser = parser;
         if client.lossy || (client.hung_up && client.blocked.is_none()) {
@@ -107,6 +110,7 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
     };
     if core.clock.millis() >= pause.until {
         core.pause = None;
+        resume_all(core);
         return false;
     }
     if !pause.writes_only {
@@ -224,9 +228,11 @@ pub(super) fn serve(core: &mut Core) {
             return;
         }
         for place in ready {
+            core.waiting.serve(Some(Key::clone(&place.1)));
             for slot in core.waiting.line(&place) {
                 retry(core, slot);
             }
+            core.waiting.serve(None);
         }
     }
 }
@@ -242,9 +248,11 @@ fn retry(core: &mut Core, slot: usize) {
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let Ok(spec) = table::find(&args) else { return };
+    let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
     match (spec.handler)(&mut cx, &args) {
-        Ok(Reply::Block(_)) => {}
+        // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
+        Ok(Reply::Block(_)) => core.waiting.forget_ready(ready),
         outcome => {
             unblock(core, slot);
             deliver(core, slot, &outcome.unwrap_or_else(Reply::from));
@@ -273,13 +281,13 @@ pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
         core.mark(slot);
         return;
     }
-    match client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => return,
-        ReplyMode::Skip => {
-            client.reply_mode = ReplyMode::On;
-            return;
-        }
+    let mode = client.reply_mode;
+    if mode == ReplyMode::Skip {
+        client.reply_mode = ReplyMode::On;
+    }
+    // What is pushed comes through: also the confirmations of SUBSCRIBE and its like.
+    if mode != ReplyMode::On && !matches!(reply, Reply::Push(_) | Reply::Many(_)) {
+        return;
     }
     reply.encode(client.resp3, &mut client.output);
     core.mark(slot);

@@ -103,7 +103,10 @@ pub(super) fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     client.db = 0;
     client.resp3 = false;
     client.name.clear();
-    client.reply_mode = ReplyMode::On;
+    // A SKIP is for this very command.
+    if client.reply_mode == ReplyMode::Off {
+        client.reply_mode = ReplyMode::On;
+    }
     client.no_evict = false;
     Ok(Reply::status("RESET"))
 }
