@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::blocking::Blocked;
 use super::client::{Client, ReplyMode};
-use super::commands::{Cx, Mode, table};
+use super::commands::{Cx, Mode, lookup, table};
 use super::keyspace::Key;
 use super::protocol::Parsed;
 use super::reply::{Fault, Reply};
@@ -117,7 +117,7 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
         return true;
     }
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
-    table::find(args).is_ok_and(|spec| {
+    lookup::find(args).is_ok_and(|spec| {
         spec.may_write() && (!in_multi || spec.name == "exec")
             || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
     })
@@ -139,7 +139,7 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
 /// The checks before a command, and the command.
 fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let now = core.now;
-    let spec = match table::find(args) {
+    let spec = match lookup::find(args) {
         Ok(spec) => spec,
         Err(fault) => return reject(core, slot, args, fault),
     };
@@ -147,6 +147,9 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         && let Err(fault) = commands::server::check_debug(args)
     {
         return reject(core, slot, args, fault);
+    }
+    if commands::auth::is_owed(core, slot) && !spec.has(table::NO_AUTH) {
+        return reject(core, slot, args, Fault::of("NOAUTH Authentication required."));
     }
     let used = memory::exceeded(core);
     let readonly = core.faults.readonly;
@@ -184,7 +187,8 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
     }
-    let (db, resp3) = (client.db, client.resp3);
+    let (id, db, resp3) = (client.id, client.db, client.resp3);
+    commands::monitor::tell(core, spec, Some(id), db, args);
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
     (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
 }
@@ -247,7 +251,7 @@ fn retry(core: &mut Core, slot: usize) {
     let args = blocked.wait.args.clone();
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let Ok(spec) = table::find(&args) else { return };
+    let Ok(spec) = lookup::find(&args) else { return };
     let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
     match (spec.handler)(&mut cx, &args) {

@@ -1,9 +1,9 @@
 //! Random commands from templates.
 //!
-//! `K` is a key, `=` the last one of the same line, `V` a value, `F` a field or member, `I` an integer, `N` a small
+//! `K` is a key, mostly of the kind that suits, `J` certainly, `=` the last one of the same line, `V` a value, `F` a field or member, `I` an integer, `N` a small
 //! integer, `D` a score, `G` a group, `C` a consumer, `X` a stream id, `E` an expiry in seconds, `P` one in
 //! milliseconds, `R` a glob, `L`, `M` ends of score and lexicographic ranges, `B` a script, `O` a longitude, `A` a
-//! latitude, `T` an integer type of BITFIELD; `word?` comes or not, `a|b` is one of them. Commands of one line, between
+//! latitude, `U` a distance, `T` an integer type of BITFIELD; `word?` comes or not, `a|b` is one of them. Commands of one line, between
 //! ` ; `, stay together.
 
 use crate::scripts::SCRIPTS;
@@ -20,6 +20,8 @@ const FAMILIES: &[(&str, &str)] = &[
     ("z", include_str!("templates/sorted_sets.txt")),
     ("y", include_str!("templates/lexicographic.txt")),
     ("x", include_str!("templates/streams.txt")),
+    ("g", include_str!("templates/places.txt")),
+    ("p", include_str!("templates/estimates.txt")),
     ("*", include_str!("templates/keys.txt")),
     ("e", include_str!("templates/scripts.txt")),
 ];
@@ -65,11 +67,12 @@ impl Generator {
         self.pick(fixed).to_vec()
     }
 
-    fn key(&mut self) -> Vec<u8> {
+    fn key(&mut self, certain: bool) -> Vec<u8> {
         let family = match self.family {
-            "y" => "y",
-            f @ ("s" | "h" | "l" | "t" | "z" | "x") if self.rng.u8(..) > 20 => f,
-            _ => *self.pick(&["s", "h", "l", "t", "z", "x"].each_ref()),
+            // Nothing else is done with these: how they are stored can be seen, and differs.
+            f @ ("y" | "p") => f,
+            f @ ("s" | "h" | "l" | "t" | "z" | "x" | "g") if certain || self.rng.u8(..) > 20 => f,
+            _ => *self.pick(&["s", "h", "l", "t", "z", "x", "g"].each_ref()),
         };
         let suffix = self.pick(&["1", "2", "3", "\u{0}"]);
         format!("{family}{suffix}").into_bytes()
@@ -77,7 +80,13 @@ impl Generator {
 
     fn token(&mut self, token: &str) -> Vec<u8> {
         let text = match token {
-            "K" => return self.key(),
+            "K" => return self.key(false),
+            "J" => return self.key(true),
+            "O" => self.pick(&["13.361389", "15.087269", "12.5", "-122.42", "179.9", "0", "181", "x"]).to_owned(),
+            "A" => self.pick(&["38.115556", "37.502669", "38", "37.77", "-84.9", "0.5", "86", "x"]).to_owned(),
+            "U" => self.pick(&["200", "0", "1", "100000", "56.4", "-1", "3000", "x"]).to_owned(),
+            "T" => self.pick(&["u8", "i8", "u4", "i5", "u63", "i64", "u1", "i1", "u64", "i65", "u0", "8"]).to_owned(),
+            "#N" => return [b"#".to_vec(), self.token("N")].concat(),
             "V" => return self.value(),
             "B" => return self.pick(SCRIPTS).as_bytes().to_vec(),
             "F" => self.pick(&["a", "b", "c", "d", "", "10", "7", "-1", "long-member-name"]).to_owned(),
@@ -163,6 +172,9 @@ impl Generator {
     }
 }
 
+/// There is one user, and the real server is used by the next sequence too.
+const CHANGES_USERS: &[&str] = &["setuser", "deluser", "load", "save", "genpass", "help", "log"];
+
 /// Leaves out what two servers cannot agree on by chance, or what would hold the test up.
 fn comparable(args: &Args) -> bool {
     let name = String::from_utf8_lossy(&args[0]).to_lowercase();
@@ -179,15 +191,30 @@ fn comparable(args: &Args) -> bool {
         "srandmember" | "hrandfield" | "zrandmember" => word(2).len() < 6,
         // Ids from the clock.
         "xadd" => !args.iter().any(|a| a == b"*"),
-        "config" if word(1) == "get" => {
+        "config" if word(1) == "get" && word(2) != "requirepass" => {
             args[2..].iter().all(|a| [&b"maxmemory"[..], b"save", b"hz"].contains(&a.as_slice()))
         }
-        "config" => word(1) != "set" || word(2) != "maxmemory" || word(3) == "0",
-        "client" => matches!(word(1).as_str(), "getname" | "setname" | "id" | "no-evict" | "setinfo"),
+        "config" => word(1) != "set" || word(2) == "requirepass" || word(2) == "maxmemory" && word(3) == "0",
+        "client" => {
+            let with_tracking = word(1) == "tracking" && word(2) != "on";
+            with_tracking
+                || matches!(
+                    word(1).as_str(),
+                    "getname" | "setname" | "id" | "no-evict" | "setinfo" | "trackinginfo" | "getredir" | "caching"
+                )
+        }
         "scan" | "sscan" | "hscan" | "zscan" => word(if name == "scan" { 1 } else { 2 }) == "0",
         "script" => !matches!(word(1).as_str(), "flush" | "kill" | "debug"),
-        "command" | "latency" | "slowlog" => args.len() == 2,
-        "monitor" | "sync" | "psync" | "shutdown" | "replicaof" | "slaveof" | "save" | "bgsave" | "sort" => false,
+        "command" | "slowlog" => args.len() == 2 || word(1) == "getkeys" || word(1) == "get",
+        "acl" => !CHANGES_USERS.contains(&word(1).as_str()) && !(word(1) == "cat" && args.len() > 2 && word(2) == ""),
+        // Redis writes a sorted set in place of the cells it looks through, and a count takes the first ones it finds.
+        "geosearch" | "georadius" | "georadius_ro" | "georadiusbymember" | "georadiusbymember_ro" => {
+            let words: Vec<String> = (0..args.len()).map(word).collect();
+            let has = |w: &str| words.iter().any(|word| word == w);
+            (has("asc") || has("desc") || has("count") || has("store") || has("storedist"))
+                && !(has("any") && has("count"))
+        }
+        "monitor" | "sync" | "psync" | "shutdown" | "replicaof" | "slaveof" | "save" | "bgsave" => false,
         _ => true,
     }
 }

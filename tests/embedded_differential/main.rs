@@ -11,6 +11,7 @@
 
 mod allowed;
 mod clients;
+mod dumps;
 mod generator;
 mod interleavings;
 mod picks;
