@@ -128,13 +128,14 @@ impl<'a> Query<'a> {
 
     fn check(&self, name: &[u8], command: Command) -> Result<(), Fault> {
         if self.store.is_some() && (self.with_distance || self.with_hash || self.with_coordinates) {
-            let who =
-                if command == Command::SearchStore { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
+            let who = if command == Command::SearchStore { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
             return Err(Fault::new(format!(
                 "ERR {who} is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             )));
         }
-        let one_of = |what: &str| Fault::new([b"ERR exactly one of ", what.as_bytes(), b" can be specified for ", name].concat());
+        let one_of = |what: &str| {
+            Fault::new([b"ERR exactly one of ", what.as_bytes(), b" can be specified for ", name].concat())
+        };
         if self.center.is_none() && !self.nowhere {
             return Err(one_of("FROMMEMBER or FROMLONLAT"));
         }

@@ -104,14 +104,17 @@ const COUNTED: &[(&str, usize, usize)] = &[
 /// The keys among the arguments; `None` where these make no sense.
 pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&'a [u8]>> {
     if let Some(&(_, before, at)) = COUNTED.iter().find(|counted| counted.0 == spec.name) {
-        let count = args.get(at).and_then(|n| number::integer(n)).and_then(|n| usize::try_from(n).ok());
-        let keys = args.get(at + 1..at + 1 + count?.min(args.len()))?;
+        // As C's `atoi` reads it.
+        let digits = args.get(at)?.iter().take_while(|b| b.is_ascii_digit()).copied().collect::<Vec<u8>>();
+        let count = number::unsigned(&digits).and_then(|n| usize::try_from(n).ok())?;
+        let keys = args.get(at + 1..at + 1 + count.min(args.len()))?;
         return Some([&args[1..=before], keys].concat());
     }
     match spec.name {
         "xread" | "xreadgroup" => {
             let from = args.iter().position(|word| is(word, "streams"))? + 1;
-            return Some(args[from..from + (args.len() - from) / 2].to_vec());
+            let pairs = args[from..].len();
+            return (pairs > 0 && pairs % 2 == 0).then(|| args[from..from + pairs / 2].to_vec());
         }
         "sort" | "georadius" | "georadiusbymember" => {
             let named = |pair: &&[&'a [u8]]| is(pair[0], "store") || is(pair[0], "storedist");

@@ -154,10 +154,8 @@ pub(super) fn slowlog_get(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Err(super::bad_subcommand(args));
     }
     if let Some(count) = args.get(2) {
-        let n = number::int_arg(count)?;
-        if n < -1 {
-            return Err(Fault::of("ERR count should be greater than or equal to -1"));
-        }
+        let count = number::integer(count).filter(|&n| n >= -1);
+        count.ok_or(Fault::of("ERR count should be greater than or equal to -1"))?;
     }
     Ok(Reply::Array(Vec::new()))
 }
@@ -251,7 +249,11 @@ pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let inner = &args[2..];
     let spec = lookup::find(inner).map_err(|fault| {
         let unknown = fault.0.starts_with(b"ERR unknown");
-        Fault::of(if unknown { "ERR Invalid command specified" } else { "ERR Invalid number of arguments specified for command" })
+        Fault::of(if unknown {
+            "ERR Invalid command specified"
+        } else {
+            "ERR Invalid number of arguments specified for command"
+        })
     })?;
     let keys = lookup::keys(spec, inner).ok_or(Fault::of("ERR Invalid arguments specified for command"))?;
     // A script may have none just now.
