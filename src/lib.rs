@@ -29,6 +29,7 @@
 
 pub mod arguments;
 pub mod backoff;
+pub mod bullmq;
 pub mod bus;
 pub mod connection;
 pub mod crossing;

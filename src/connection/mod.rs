@@ -7,6 +7,7 @@
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
+//! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
@@ -32,13 +33,14 @@ mod packed;
 mod pipeline;
 mod probe;
 mod request;
+mod reserved;
 mod script;
 pub mod secret;
 mod sentinel;
 mod shared;
 mod state;
 mod target;
-mod tls;
+pub mod tls;
 
 pub use crate::embedded::Control as MemoryControl;
 pub use config::{AskPassword, Config};
@@ -47,6 +49,7 @@ pub use handshake::ServerInfo;
 pub use manager::{Health, Manager};
 pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
+pub use reserved::{Notice, Reserved};
 pub use script::Script;
 pub use state::State;
 pub use target::{Address, Target};

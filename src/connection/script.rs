@@ -38,10 +38,26 @@ impl Script {
     /// `EVALSHA digest count keys… args…`, packed.
     #[must_use]
     pub fn call<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
-        let mut out = BytesMut::with_capacity(256);
+        self.pack(b"EVALSHA", self.0.digest.as_bytes(), keys, args)
+    }
+
+    /// `EVAL text count keys… args…`, packed.
+    #[must_use]
+    pub fn call_with_text<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+        self.pack(b"EVAL", &self.0.text, keys, args)
+    }
+
+    fn pack<'a>(
+        &self,
+        name: &[u8],
+        what: &[u8],
+        keys: &[&'a [u8]],
+        args: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Bytes {
+        let mut out = BytesMut::with_capacity(256 + what.len());
         resp::begin(&mut out, 3 + keys.len() + args.len());
-        resp::push(&mut out, b"EVALSHA");
-        resp::push(&mut out, self.0.digest.as_bytes());
+        resp::push(&mut out, name);
+        resp::push(&mut out, what);
         resp::push(&mut out, keys.len().to_string().as_bytes());
         keys.iter().for_each(|key| resp::push(&mut out, key));
         args.for_each(|arg| resp::push(&mut out, arg));
