@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::actor;
 use super::cluster::{self, Redirect};
@@ -28,6 +28,8 @@ use crate::telemetry::Metrics;
 
 /// What a server may take beyond the timeout it was given.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// The time between two attempts to unblock a command that the server has not seen yet.
+const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 /// How often a cluster's nodes may send a command on.
 pub(super) const HOPS: u32 = 16;
 
@@ -218,7 +220,7 @@ pub(super) async fn open(
     Ok(Opened { wire, id, channel, address, _counted: Counted::new(&shared.metrics) })
 }
 
-/// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
+/// Has the server answer a blocked command now, or as soon as it is blocked: over the shared connection, or over a new one where there is none.
 /// In a cluster over a new one to its node: the number of a connection means something there only.
 async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>) {
     let Some(id) = id else { return };
@@ -230,11 +232,16 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
         return;
     }
     let operation = command::spec(b"CLIENT").operation;
-    let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
-    let (sink, answer) = oneshot::channel();
-    shared.submit_inside(command, Sink::Waiter(sink));
-    if matches!(answer.await, Ok(Ok(_))) {
-        return;
+    loop {
+        let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
+        let (sink, answer) = oneshot::channel();
+        shared.submit_inside(command, Sink::Waiter(sink));
+        match answer.await {
+            // It is not blocked yet: what blocks it is still on its way there.
+            Ok(Ok(Reply::Int(0))) => sleep(UNBLOCK_AGAIN).await,
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
     if let Ok(greeted) = actor::connect(shared).await {
         // Where this fails too, the connection is ended all the same.
