@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::connection::command::Way;
-use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State};
+use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State, Tries};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -144,9 +144,11 @@ fn block(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
     }
 }
 
-fn open(bridge: &Bridge, _args: &[Arg<'_>], answer: Answer) {
+/// Whether to try once only.
+fn open(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
+    let tries = if args.first() == Some(&Arg::Bool(true)) { Tries::One } else { Tries::Endless };
     match bridge.reserved() {
-        Ok(reserved) => give(answer, reserved.open()),
+        Ok(reserved) => give(answer, reserved.open(tries)),
         Err(error) => answer.give(Err(error)),
     }
 }

@@ -49,7 +49,7 @@ pub use handshake::ServerInfo;
 pub use manager::{Health, Manager};
 pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
-pub use reserved::{Notice, Reserved};
+pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
 pub use state::State;
 pub use target::{Address, Target};

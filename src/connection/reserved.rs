@@ -26,6 +26,7 @@ use super::exclusive::{self, GRACE, HOPS, Opened};
 use super::manager::Manager;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
+use super::state::State;
 use super::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -61,8 +62,17 @@ impl fmt::Debug for Reserved {
     }
 }
 
+/// How often it is tried to open a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// Once, and only where the manager is connected.
+    One,
+    /// Until it succeeds, the reservation or the manager is closed, or it fails in a way that waiting does not mend.
+    Endless,
+}
+
 enum Order {
-    Open(CancellationToken, oneshot::Sender<Result<()>>),
+    Open(CancellationToken, Tries, oneshot::Sender<Result<()>>),
     Run(Waiting),
     Rename(String, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
@@ -98,13 +108,13 @@ impl Reserved {
         Self { shared, orders, name, session: Mutex::default() }
     }
 
-    /// Opens the connection; where it is open, does nothing. Attempts go on until one succeeds, the reservation or the manager
-    /// is closed, or one fails in a way that waiting does not mend. The call itself takes its place in the order of calls.
+    /// Opens the connection; where it is open, does nothing; where it is being restored, waits for that. The call itself takes its
+    /// place in the order of calls.
     ///
     /// # Errors
     ///
-    /// `auth`, `tls`, `config`, `server`: the failure of the attempt; `closed`.
-    pub fn open(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+    /// The failure of the attempt; `closed`.
+    pub fn open(&self, tries: Tries) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, opened) = oneshot::channel();
         let session = {
             let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +123,7 @@ impl Reserved {
             }
             session.clone()
         };
-        self.order(Order::Open(session, done));
+        self.order(Order::Open(session, tries, done));
         async move { opened.await.unwrap_or_else(|_| Err(closed())) }
     }
 
@@ -192,9 +202,9 @@ impl Keeper {
     async fn run(mut self) {
         while let Some(order) = self.orders.recv().await {
             match order {
-                Order::Open(session, done) => {
+                Order::Open(session, tries, done) => {
                     self.opening.push(done);
-                    let error = self.live(&session).await;
+                    let error = self.live(&session, tries).await;
                     self.finish(&error);
                 }
                 Order::Run(waiting) => waiting.request.settle(Err(closed()), Instant::now()),
@@ -208,14 +218,15 @@ impl Keeper {
     }
 
     /// From `open` to the end; says why it ended.
-    async fn live(&mut self, session: &CancellationToken) -> Error {
+    async fn live(&mut self, session: &CancellationToken, mut tries: Tries) -> Error {
         loop {
-            let mut line = match self.reach(session).await {
+            let mut line = match self.reach(session, tries).await {
                 Ok(line) => line,
                 Err(error) => return error,
             };
             // `disconnect()` of the manager waits for it.
             let _open = self.shared.exclusive.token();
+            tries = Tries::Endless;
             (self.notify)(Notice::Ready);
             self.opened();
             match self.serve(&mut line, session).await {
@@ -249,7 +260,7 @@ impl Keeper {
     fn take(&mut self, order: Option<Order>) -> bool {
         match order {
             None => return false,
-            Some(Order::Open(_, done)) => self.opening.push(done),
+            Some(Order::Open(_, _, done)) => self.opening.push(done),
             Some(Order::Run(waiting)) => self.waiting.push_back(waiting),
             Some(Order::Rename(_, done)) => drop(done.send(Ok(()))),
             Some(Order::Close(done)) => {
@@ -261,7 +272,10 @@ impl Keeper {
     }
 
     /// Tries until a connection is there. Commands that come meanwhile wait, each until its deadline.
-    async fn reach(&mut self, session: &CancellationToken) -> Result<Line> {
+    async fn reach(&mut self, session: &CancellationToken, tries: Tries) -> Result<Line> {
+        if tries == Tries::One && self.manager.state() != State::Ready {
+            return Err(Error::new(ErrorKind::Connection, "the connection manager is not connected"));
+        }
         let (manager, shared, name) = (self.manager.clone(), Arc::clone(&self.shared), Arc::clone(&self.name));
         let interrupted = shared.interruption();
         let begin = |delay| attempt(delay, manager.clone(), Arc::clone(&shared), Arc::clone(&name));
@@ -271,7 +285,7 @@ impl Keeper {
             let expiry = self.expire();
             tokio::select! {
                 reached = attempts.as_mut() => match reached {
-                    Err(error) if error.retryable() => {
+                    Err(error) if error.retryable() && tries == Tries::Endless => {
                         self.shared.metrics.connection_errors.add(1);
                         (self.notify)(Notice::Failed(error));
                         attempts.set(begin(shared.config.reconnect.delay(failures)));

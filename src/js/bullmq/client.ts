@@ -65,8 +65,10 @@ export class Client extends EventEmitter implements BullMQClient {
   async connect(): Promise<void> {
     if (this.status === 'ready') return;
     if (this.#blocking !== undefined) {
+      // A worker that closes may still ask for what it has just closed, and waits for the answer.
+      const once = this.status === 'end';
       this.status = 'connecting';
-      await this.#channel.call(this.#blocking, OPEN, []);
+      await this.#channel.call(this.#blocking, OPEN, [once]);
       return;
     }
     if (this.status === 'end') this.#attach();
@@ -297,7 +299,7 @@ export class Client extends EventEmitter implements BullMQClient {
       this.#tell('close');
       if ((this.status as string) !== 'reconnecting') return;
       this.#tell('reconnecting');
-      await this.#channel.call(blocking, OPEN, []);
+      await this.#channel.call(blocking, OPEN, [false]);
     } catch (error) {
       this.#restarting = false;
       this.#fail(error as Error);

@@ -40,7 +40,8 @@ export interface BullMQClient {
 
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. What the user has closed it does not open again.
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
    */
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
