@@ -20,6 +20,7 @@ use super::request::{Command, Sink};
 use super::reserved::{Notice, Reserved};
 use super::shared::Shared;
 use super::state::State;
+use super::subscriber::{self, Channel, Listener, Subscription};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::lifecycle;
@@ -166,6 +167,30 @@ impl Manager {
     #[must_use]
     pub fn reserve(&self, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Reserved {
         Reserved::new(self.clone(), Arc::clone(&self.shared), name, Box::new(notify))
+    }
+
+    /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is
+    /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
+    /// Dropping the future unanswered, or what it gives, ends the subscription.
+    ///
+    /// # Errors
+    ///
+    /// What the server says where it refuses; `timeout` when it does not confirm within `commandTimeoutMs`; `closed`.
+    pub fn subscribe(
+        &self,
+        channel: Channel,
+        listener: Arc<dyn Listener>,
+    ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+        subscriber::subscribe(&self.shared, channel, listener)
+    }
+
+    /// Resolves when every subscription is confirmed; at once where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` after `commandTimeoutMs`; `closed`.
+    pub fn subscribed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        subscriber::subscribed(&self.shared)
     }
 
     /// Sends one command and waits for its answer; an error reply is an `Err`.

@@ -1,4 +1,4 @@
-//! Connections: one for all commands of a manager, one more for each command that blocks.
+//! Connections: one for all commands of a manager, one for all its subscriptions, one more for each command that blocks.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
@@ -39,6 +40,7 @@ pub mod secret;
 mod sentinel;
 mod shared;
 mod state;
+mod subscriber;
 mod target;
 pub mod tls;
 
@@ -52,4 +54,5 @@ pub use request::{Command, Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
 pub use state::State;
+pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};
