@@ -1,13 +1,13 @@
-//! BullMQ on a manager's connections: what its client interface needs beyond plain commands.
+//! `BullMQ` on a manager's connections: what its client interface needs beyond plain commands.
 //!
 //! # Promises
 //!
-//! - Replies have the shapes of RESP2, whatever the server speaks: that is what BullMQ reads.
+//! - Replies have the shapes of RESP2, whatever the server speaks: that is what `BullMQ` reads.
 //! - A script is sent by its digest and loaded where the server does not know it; in a transaction its text goes along, so that no
 //!   part of one can fail for want of it.
 //! - The blocking commands of one bridge share one connection, which is restored when it is lost, and bears the name that
-//!   BullMQ looks for in `CLIENT LIST`.
-//! - No key is changed: BullMQ has a prefix of its own, and the manager's namespace is not put before it.
+//!   `BullMQ` looks for in `CLIENT LIST`.
+//! - No key is changed: `BullMQ` has a prefix of its own, and the manager's namespace is not put before it.
 //!
 //! | file | what |
 //! |---|---|
@@ -33,7 +33,7 @@ use crate::options::Options;
 
 pub use options::ioredis_options;
 
-/// A client of BullMQ, as the native side sees it.
+/// A client of `BullMQ`, as the native side sees it.
 #[derive(Debug)]
 pub struct Bridge {
     manager: Manager,
@@ -90,7 +90,7 @@ fn event(notice: &Notice) -> String {
     .to_string()
 }
 
-/// Waits until the manager is connected, however many attempts that takes: BullMQ asks once and never again.
+/// Waits until the manager is connected, however many attempts that takes: `BullMQ` asks once and never again.
 fn connect(bridge: &Bridge, _args: &[Arg<'_>], answer: Answer) {
     let manager = bridge.manager.clone();
     lifecycle::spawn(async move {

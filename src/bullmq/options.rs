@@ -1,4 +1,4 @@
-//! What a manager is told, as the options of ioredis: for versions of BullMQ that make their own connections.
+//! What a manager is told, as the options of ioredis: for versions of `BullMQ` that make their own connections.
 
 use serde_json::{Map, Value, json};
 

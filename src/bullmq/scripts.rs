@@ -64,21 +64,19 @@ fn pack(bridge: &Bridge, mut args: &[Arg<'_>]) -> Result<Command> {
     while let Some((Arg::Number(count), rest)) = args.split_first() {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
         let (own, others) = rest.split_at_checked(*count as usize).unwrap_or((rest, &[]));
-        match own.split_first() {
-            Some((Arg::Null, own)) => {
-                let (command, _) = bridge.manager.prepare(&words("transaction", own)?)?;
-                payload.extend_from_slice(&command.payload);
-            }
-            _ => {
-                let call = Run::read(bridge, own)?;
-                if sent.insert(call.script.digest().to_owned()) {
-                    // With its text it cannot be unknown; what comes behind it in the transaction needs the digest only.
-                    payload
-                        .extend_from_slice(&call.script.call_with_text(call.keys(), call.arguments().iter().copied()));
-                } else {
-                    payload.extend_from_slice(&call.script.call(call.keys(), call.arguments().iter().copied()));
-                }
-            }
+        if let Some((Arg::Null, own)) = own.split_first() {
+            let (command, _) = bridge.manager.prepare(&words("transaction", own)?)?;
+            payload.extend_from_slice(&command.payload);
+        } else {
+            let call = Run::read(bridge, own)?;
+            let (keys, arguments) = (call.keys(), call.arguments().iter().copied());
+            // With its text it cannot be unknown; what comes behind it in the transaction needs the digest only.
+            let is_first = sent.insert(call.script.digest().to_owned());
+            payload.extend_from_slice(&if is_first {
+                call.script.call_with_text(keys, arguments)
+            } else {
+                call.script.call(keys, arguments)
+            });
         }
         replies += 1;
         args = others;

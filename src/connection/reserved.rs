@@ -204,7 +204,7 @@ impl Keeper {
             match order {
                 Order::Open(session, tries, done) => {
                     self.opening.push(done);
-                    let error = self.live(&session, tries).await;
+                    let error = Box::pin(self.live(&session, tries)).await;
                     self.finish(&error);
                 }
                 Order::Run(waiting) => waiting.request.settle(Err(closed()), Instant::now()),
@@ -229,7 +229,7 @@ impl Keeper {
             tries = Tries::Endless;
             (self.notify)(Notice::Ready);
             self.opened();
-            match self.serve(&mut line, session).await {
+            match Box::pin(self.serve(&mut line, session)).await {
                 Served::Lost => (self.notify)(Notice::Lost),
                 Served::Ended if line.interrupted.is_cancelled() => return self.shared.closed(),
                 Served::Ended => return closed(),
