@@ -150,6 +150,7 @@ it('only the connection of a worker is killed: it is back under its name, and th
   expect(seen).toEqual(['ready', 'close', 'reconnecting', 'ready']);
   await client.quit();
   await expect(read).rejects.toThrow('Connection is closed.');
+  await until(() => seen.length === 6, { what: 'the end to be told' });
   expect(seen.slice(4)).toEqual(['close', 'end']);
   expect(client.status).toBe('end');
   await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');

@@ -17,6 +17,9 @@ const BLOCK = verb('bullmq.block');
 const NAME = verb('bullmq.name');
 const CLOSE = verb('bullmq.close');
 
+/** Kept, so that a test's fake timers are not waited for. */
+const later = setImmediate;
+
 /**
  * The client that {@link bullmqConnection} gives, and its duplicates.
  *
@@ -83,7 +86,12 @@ export class Client extends EventEmitter implements BullMQClient {
   }
 
   async quit(): Promise<string> {
-    await this.#end();
+    if (this.status === 'end') await this.#ending;
+    else {
+      await this.#close();
+      // As with ioredis, whoever waits for this may listen for `end` afterwards.
+      later(() => this.#tellEnd());
+    }
     return 'OK';
   }
 
@@ -279,14 +287,20 @@ export class Client extends EventEmitter implements BullMQClient {
     this.#channel.manager.on('state', this.#stateChanged).on('error', this.#failed);
   }
 
-  #end(): Promise<void> {
-    if (this.status === 'end') return this.#ending ?? Promise.resolve();
+  async #end(): Promise<void> {
+    if (this.status === 'end') return;
+    await this.#close();
+    this.#tellEnd();
+  }
+
+  #close(): Promise<void> {
     this.status = 'end';
     const { manager } = this.#channel;
     manager.off('state', this.#stateChanged).off('error', this.#failed);
     const closed = this.#blocking === undefined ? Promise.resolve() : this.#channel.call(this.#blocking, CLOSE, []);
     // The native side has nothing to refuse; were it gone, that is an end too.
-    this.#ending = closed.catch(() => {}).then(() => this.#tellEnd());
+    const over = (): void => {};
+    this.#ending = closed.then(over, over);
     return this.#ending;
   }
 

@@ -46,7 +46,7 @@ export interface BullMQClient {
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
   disconnect(reconnect?: boolean): void;
-  /** Ends this client as {@link disconnect} does, and resolves when it has ended. */
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
   quit(): Promise<string>;
   /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
