@@ -1,4 +1,6 @@
 /// <reference types="node" />
+import { Readable } from 'node:stream';
+
 /** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
@@ -153,72 +155,6 @@ export declare const REDIS_TEST_CONFIG: RedisConfig;
  * @param overrides Win over what this function chooses.
  */
 export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
-
-/**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
- */
-/** Who a call goes to. */
-export interface Endpoint {
-  database: number;
-  serverAddress: string;
-  serverPort: number | undefined;
-  clientId: string;
-}
-/** The context of a `redis-backplane:command` trace. */
-export interface CommandTrace extends Endpoint {
-  command: string;
-  args: readonly string[];
-}
-
-/** Locks with fencing tokens: who holds one, and how it is lost. */
-
-/** Options of {@link KVStore.lock}. */
-export interface LockOptions {
-  /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
-   * renewed every third of it. Default 30 000.
-   */
-  leaseMs?: number;
-  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
-  waitMs?: number;
-  /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
-  signal?: AbortSignal;
-}
-/** A lock that is held. */
-export interface Lock {
-  /** The key it was taken by. */
-  readonly key: string;
-  /**
-   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
-   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
-   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
-   */
-  readonly token: number;
-  /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
-   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * Renews the lease now, and from now on for `leaseMs` each time.
-   *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
-   * (the lock is held on until its lease runs out).
-   */
-  extend(leaseMs?: number): Promise<void>;
-  /**
-   * Gives the lock back.
-   *
-   * @returns `false` if it was not held any more.
-   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
-   */
-  release(): Promise<boolean>;
-  /** The same as {@link release}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 /** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
 /** A histogram of durations in milliseconds. */
@@ -382,6 +318,335 @@ export declare class RedisConnectionManager {
   /** Adds a listener for the next time only. */
   once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
   /** The same as {@link disconnect}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string;
+}
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean;
+}
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected. What the user has closed it does not open again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: string, listener: (...args: unknown[]) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: string, listener: (...args: unknown[]) => void): this;
+  removeListener(event: 'error', listener: (error: Error) => void): this;
+  removeListener(event: string, listener: (...args: unknown[]) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+  off(event: string, listener: (...args: unknown[]) => void): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(
+    key: string,
+    value: string | number,
+    options?: {
+      PX?: number;
+      EX?: number;
+    },
+  ): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zrevrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: {
+      MAXLEN?: number;
+      approximate?: boolean;
+    },
+  ): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(
+    streams: {
+      key: string;
+      id: string;
+    }[],
+    options?: {
+      BLOCK?: number;
+      COUNT?: number;
+    },
+  ): Promise<BullMQStreams | null>;
+  xtrim(
+    key: string,
+    strategy: 'MAXLEN',
+    threshold: number,
+    options?: {
+      approximate?: boolean;
+    },
+  ): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(
+    cursor: string | number,
+    options: {
+      MATCH?: string;
+      COUNT?: number;
+    },
+  ): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}
+
+/** The options that BullMQ gives to ioredis. */
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: {
+    host: string;
+    port: number;
+  }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}
+
+/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+
+/**
+ * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
+ * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
+ *
+ * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
+ * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
+ * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ *
+ * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
+ * such as `prefix: '{paint}'`.
+ *
+ * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
+ * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ *
+ * @throws RedisError of kind `config` for something that is no manager.
+ */
+export declare function bullmqConnection(manager: RedisConnectionManager): BullMQClient;
+/**
+ * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
+ * `new Queue('paint', { connection: bullmqOptions(manager) })`.
+ *
+ * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
+ * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
+ * workers demand.
+ *
+ * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
+ * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ */
+export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
+
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
+/** Locks with fencing tokens: who holds one, and how it is lost. */
+
+/** Options of {@link KVStore.lock}. */
+export interface LockOptions {
+  /**
+   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
+   * renewed every third of it. Default 30 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
+  signal?: AbortSignal;
+}
+/** A lock that is held. */
+export interface Lock {
+  /** The key it was taken by. */
+  readonly key: string;
+  /**
+   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
+   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
+   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
+   */
+  readonly token: number;
+  /**
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
+   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Renews the lease now, and from now on for `leaseMs` each time.
+   *
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
+   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
+   * (the lock is held on until its lease runs out).
+   */
+  extend(leaseMs?: number): Promise<void>;
+  /**
+   * Gives the lock back.
+   *
+   * @returns `false` if it was not held any more.
+   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
+   */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

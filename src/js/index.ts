@@ -1,6 +1,19 @@
 /** The public entry: everything a user may name, and nothing else. */
 
 export {
+  type BullMQClient,
+  type BullMQDuplicateOptions,
+  type BullMQFields,
+  type BullMQOptions,
+  type BullMQResult,
+  type BullMQScript,
+  type BullMQStreams,
+  type BullMQTlsOptions,
+  type BullMQTransaction,
+  bullmqConnection,
+  bullmqOptions,
+} from './bullmq/index.js';
+export {
   createTestRedisConfig,
   REDIS_TEST_CONFIG,
   type RedisConfig,

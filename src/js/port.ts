@@ -156,6 +156,10 @@ class Port {
     return native.prometheus(this.#id, manager);
   }
 
+  ioredisOptions(manager: number): string {
+    return native.ioredisOptions(this.#id, manager);
+  }
+
   #call(target: number, verb: number, args: unknown[], holds: boolean): Promise<unknown> {
     const number = this.#free.pop() ?? this.#waiting.length;
     const wordMark = this.#wordCount;
