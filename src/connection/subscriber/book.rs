@@ -83,6 +83,9 @@ pub(super) enum Told {
     Nothing,
 }
 
+/// A channel on its way to another connection, with all that is known of it.
+pub(super) struct Moved(Channel, Entry);
+
 /// The subscriptions of one connection.
 #[derive(Default)]
 pub(super) struct Book {
@@ -90,7 +93,6 @@ pub(super) struct Book {
     /// Where something may be to repair.
     changed: HashSet<Channel>,
     asked: VecDeque<Asked>,
-    last: u64,
 }
 
 impl Book {
@@ -104,23 +106,61 @@ impl Book {
         self.entries.values().all(|entry| !entry.wanted() || entry.confirmed)
     }
 
-    /// Adds a listener. Gives its number and, unless the channel is confirmed, what will say when it is.
+    /// Is something known of `channel`?
+    pub(super) fn has(&self, channel: &Channel) -> bool {
+        self.entries.contains_key(channel)
+    }
+
+    /// Adds listener number `number`. Unless the channel is confirmed, gives what will say when it is.
     pub(super) fn want(
         &mut self,
         channel: &Channel,
+        number: u64,
         listener: Arc<dyn Listener>,
-    ) -> (u64, Option<oneshot::Receiver<Result<()>>>) {
-        self.last += 1;
+    ) -> Option<oneshot::Receiver<Result<()>>> {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.push((self.last, listener));
+        entry.listeners.push((number, listener));
         entry.shared = None;
         if entry.confirmed && entry.asked {
-            return (self.last, None);
+            return None;
         }
         self.changed.insert(channel.clone());
         let (confirm, confirmed) = oneshot::channel();
         entry.waiting.push(confirm);
-        (self.last, Some(confirmed))
+        Some(confirmed)
+    }
+
+    /// Takes out what the oldest question is about, to be wanted in another book, where that is a sharded channel.
+    pub(super) fn take_refused(&mut self) -> Option<Moved> {
+        let Asked::Subscription(channel, true) = self.asked.front()? else {
+            return None;
+        };
+        if channel.kind != ChannelKind::Sharded || self.entries.get(channel).is_none_or(|entry| entry.unanswered != 1) {
+            return None;
+        }
+        let Asked::Subscription(channel, _) = self.asked.pop_front()? else {
+            return None;
+        };
+        let mut entry = self.entries.remove(&channel)?;
+        self.changed.remove(&channel);
+        (entry.asked, entry.unanswered) = (false, 0);
+        Some(Moved(channel, entry))
+    }
+
+    /// Takes everything out, to be wanted in another book. The connection must be gone.
+    pub(super) fn take_all(&mut self) -> Vec<Moved> {
+        self.changed.clear();
+        self.entries.drain().map(|(channel, entry)| Moved(channel, entry)).collect()
+    }
+
+    /// Takes in what comes from another book.
+    pub(super) fn put(&mut self, Moved(channel, mut moved): Moved) {
+        let entry = self.entries.entry(channel.clone()).or_default();
+        entry.listeners.append(&mut moved.listeners);
+        entry.waiting.append(&mut moved.waiting);
+        entry.shared = None;
+        entry.missing_since = entry.missing_since.or(moved.missing_since);
+        self.changed.insert(channel);
     }
 
     /// Removes a listener, and gives it: letting it go may end other subscriptions.
@@ -297,6 +337,10 @@ mod tests {
         Channel { kind: ChannelKind::Exact, name: Bytes::from_static(name.as_bytes()) }
     }
 
+    fn want(book: &mut Book, name: &'static str, number: u64) -> Option<oneshot::Receiver<Result<()>>> {
+        book.want(&channel(name), number, Arc::new(Silent))
+    }
+
     fn on(name: &'static str) -> Asked {
         Asked::Subscription(channel(name), true)
     }
@@ -308,24 +352,24 @@ mod tests {
     #[test]
     fn a_hundred_listeners_are_one_question() {
         let mut book = Book::default();
-        let mut waits: Vec<_> = (0..100).map(|_| book.want(&channel("a"), Arc::new(Silent)).1.unwrap()).collect();
+        let mut waits: Vec<_> = (0..100).map(|number| want(&mut book, "a", number).unwrap()).collect();
         assert_eq!(book.repairs(), [on("a")]);
         assert_eq!(book.repairs(), []);
         assert!(waits.iter_mut().all(|wait| wait.try_recv().is_err()));
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(waits.iter_mut().all(|wait| wait.try_recv().unwrap().is_ok()));
-        assert!(book.want(&channel("a"), Arc::new(Silent)).1.is_none());
+        assert!(want(&mut book, "a", 100).is_none());
         assert_eq!(book.listeners(&channel("a")).unwrap().len(), 101);
     }
 
     #[test]
     fn an_end_and_a_new_begin_before_any_answer_end_up_subscribed() {
         let mut book = Book::default();
-        let (first, _) = book.want(&channel("a"), Arc::new(Silent));
+        want(&mut book, "a", 1);
         assert_eq!(book.repairs(), [on("a")]);
-        book.unwant(&channel("a"), first);
+        book.unwant(&channel("a"), 1);
         assert_eq!(book.repairs(), [off("a")]);
-        let (_, wait) = book.want(&channel("a"), Arc::new(Silent));
+        let wait = want(&mut book, "a", 2);
         assert_eq!(book.repairs(), [on("a")]);
         let mut wait = wait.unwrap();
         let now = Instant::now();
@@ -340,13 +384,13 @@ mod tests {
     #[test]
     fn what_is_wanted_by_nobody_is_asked_to_end_and_forgotten() {
         let mut book = Book::default();
-        let (number, _) = book.want(&channel("a"), Arc::new(Silent));
-        book.unwant(&channel("a"), number);
+        want(&mut book, "a", 1);
+        book.unwant(&channel("a"), 1);
         assert!(book.is_empty(), "it was never asked for");
-        let (number, _) = book.want(&channel("a"), Arc::new(Silent));
+        want(&mut book, "a", 1);
         book.repairs();
         book.confirmed(&channel("a"), true, Instant::now());
-        book.unwant(&channel("a"), number);
+        book.unwant(&channel("a"), 1);
         assert_eq!(book.repairs(), [off("a")]);
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(book.is_empty());
@@ -355,11 +399,11 @@ mod tests {
     #[test]
     fn after_a_loss_everything_is_asked_for_again_and_the_gap_is_known() {
         let mut book = Book::default();
-        book.want(&channel("a"), Arc::new(Silent));
+        want(&mut book, "a", 1);
         book.repairs();
         let then = Instant::now();
         book.confirmed(&channel("a"), true, then);
-        book.want(&channel("b"), Arc::new(Silent));
+        want(&mut book, "b", 2);
         book.repairs();
         assert_eq!(book.lost(then).len(), 1, "b was not confirmed");
         let mut again = book.repairs();
@@ -384,7 +428,7 @@ mod tests {
     #[test]
     fn a_refusal_is_for_the_oldest_question_only() {
         let mut book = Book::default();
-        let mut waits = ["a", "b"].map(|name| book.want(&channel(name), Arc::new(Silent)).1.unwrap());
+        let mut waits = ["a", "b"].map(|name| want(&mut book, name, 1).unwrap());
         let asked = book.repairs();
         let error = Error::new(ErrorKind::Server, "NOPERM");
         book.refused(&error);
@@ -396,10 +440,28 @@ mod tests {
     #[test]
     fn a_channel_that_the_server_ended_by_itself_is_asked_for_again() {
         let mut book = Book::default();
-        book.want(&channel("a"), Arc::new(Silent));
+        want(&mut book, "a", 1);
         book.repairs();
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(book.confirmed(&channel("a"), false, Instant::now()).is_some());
         assert_eq!(book.repairs(), [on("a")]);
+    }
+
+    #[test]
+    fn a_sharded_channel_goes_to_another_book_with_all_who_wait_for_it() {
+        let sharded = Channel { kind: ChannelKind::Sharded, name: Bytes::from_static(b"a") };
+        let (mut here, mut there) = (Book::default(), Book::default());
+        let mut wait = here.want(&sharded, 1, Arc::new(Silent)).unwrap();
+        want(&mut here, "b", 2);
+        here.repairs();
+        while here.asked.front() != Some(&Asked::Subscription(sharded.clone(), true)) {
+            assert!(here.take_refused().is_none(), "only a sharded channel moves");
+            here.confirmed(&channel("b"), true, Instant::now());
+        }
+        there.put(here.take_refused().unwrap());
+        assert!(!here.has(&sharded));
+        assert_eq!(there.repairs(), [Asked::Subscription(sharded.clone(), true)]);
+        there.confirmed(&sharded, true, Instant::now());
+        assert!(wait.try_recv().unwrap().is_ok());
     }
 }

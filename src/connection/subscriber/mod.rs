@@ -1,9 +1,11 @@
-//! Subscriptions: on one connection for all of a manager, opened with the first and closed after the last.
+//! Subscriptions: on one connection for all of a manager, opened with the first and closed after the last. In a cluster
+//! sharded channels are on one more for each node that has some.
 //!
 //! | file | what |
 //! |---|---|
 //! | `book` | what is wanted, asked for and confirmed: a pure unit |
 //! | `task` | the one task that connects, asks, hears and restores |
+//! | `lines` | the connections, and which channel is on which |
 //! | `hearing` | what comes in on the connection |
 //!
 //! A subscription is registered at once and confirmed later; what is published after its confirmation, by anyone, is heard.
@@ -12,20 +14,22 @@
 
 mod book;
 mod hearing;
+mod lines;
 mod task;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 pub use book::{Channel, ChannelKind};
 
-use self::book::Book;
+pub(super) use lines::Subscriber;
+
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -68,47 +72,8 @@ impl fmt::Debug for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            let subscriber = &shared.subscriber;
-            let listener = subscriber.inner().book.unwant(&self.channel, self.number);
-            drop(listener);
-            subscriber.publish();
-            subscriber.changed.notify_one();
+            shared.subscriber.unwant(&self.channel, self.number);
         }
-    }
-}
-
-/// What handles and the task share.
-pub(super) struct Subscriber {
-    inner: Mutex<Inner>,
-    /// Wakes the task when something is to repair.
-    changed: Notify,
-    /// Is all that is wanted confirmed?
-    settled: watch::Sender<bool>,
-}
-
-impl Default for Subscriber {
-    fn default() -> Self {
-        Self { inner: Mutex::default(), changed: Notify::new(), settled: watch::Sender::new(true) }
-    }
-}
-
-#[derive(Default)]
-struct Inner {
-    book: Book,
-    /// Is there a task?
-    running: bool,
-}
-
-impl Subscriber {
-    /// Not to be held across an await, nor while a listener is called.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells those who wait for it whether all is confirmed.
-    fn publish(&self) {
-        let settled = self.inner().book.is_settled();
-        self.settled.send_if_modified(|was| std::mem::replace(was, settled) != settled);
     }
 }
 
@@ -143,16 +108,7 @@ fn register(
     if shared.is_shut() {
         return Err(shared.closed());
     }
-    let subscriber = &shared.subscriber;
-    let (number, confirmed) = {
-        let mut inner = subscriber.inner();
-        if !std::mem::replace(&mut inner.running, true) {
-            shared.exclusive.spawn_on(task::run(Arc::clone(shared)), crate::lifecycle::io());
-        }
-        inner.book.want(&channel, listener)
-    };
-    subscriber.publish();
-    subscriber.changed.notify_one();
+    let (number, confirmed) = shared.subscriber.want(shared, &channel, listener);
     Ok((Subscription { shared: Arc::downgrade(shared), channel, number }, confirmed))
 }
 
@@ -160,7 +116,7 @@ fn register(
 pub(super) fn subscribed(shared: &Arc<Shared>) -> impl Future<Output = Result<()>> + Send + use<> {
     let shared = Arc::clone(shared);
     async move {
-        let mut settled = shared.subscriber.settled.subscribe();
+        let mut settled = shared.subscriber.settled();
         let limit = shared.config.command_timeout;
         match timeout(limit, settled.wait_for(|settled| *settled)).await {
             Ok(_) if shared.is_shut() => Err(shared.closed()),

@@ -10,10 +10,15 @@ use tokio::time::sleep_until;
 use super::Message;
 use super::book::{Asked, Channel, ChannelKind, Told};
 use super::hearing::Heard;
+use super::lines::{Line, Route};
 use crate::connection::actor;
+use crate::connection::candidates::within;
+use crate::connection::cluster::{self, Redirect};
 use crate::connection::event::Event;
+use crate::connection::handshake::Greeted;
 use crate::connection::link::Stream;
 use crate::connection::shared::Shared;
+use crate::connection::target::{Address, Target};
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Reader};
@@ -22,6 +27,8 @@ use crate::resp::{self, Reader};
 const LINGER: Duration = Duration::from_secs(1);
 /// The wait before something that was refused to those who had it is asked for again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The wait before the channels of a node that cannot be reached are asked for elsewhere.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
 const READ_CHUNK: usize = 64 * 1024;
 
 enum Ended {
@@ -32,21 +39,21 @@ enum Ended {
     Lost(Error),
 }
 
-/// Lives while something is subscribed.
-pub(super) async fn run(shared: Arc<Shared>) {
+/// Lives while something is subscribed on `line`.
+pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
     let interrupted = shared.interruption();
     let mut attempt = 0;
     loop {
         let connected = tokio::select! {
-            connected = actor::connect(&shared) => connected,
-            () = interrupted.cancelled() => return end(&shared),
+            connected = connect(&shared, route.as_ref()) => connected,
+            () = interrupted.cancelled() => return end(&shared, &line),
         };
         match connected {
-            Ok(greeted) => {
+            Ok((address, greeted)) => {
                 let since = Instant::now();
                 shared.metrics.connections.add(1);
                 let ended = {
-                    let mut connection = Connection::new(&shared, greeted.stream);
+                    let mut connection = Connection::new(&shared, &line, address, greeted.stream);
                     tokio::select! {
                         ended = connection.serve() => ended,
                         () = interrupted.cancelled() => Ended::Interrupted,
@@ -55,15 +62,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 shared.metrics.connections.add(-1);
                 match ended {
                     Ended::Idle => {
-                        let mut inner = shared.subscriber.inner();
-                        if inner.book.is_empty() {
-                            inner.running = false;
+                        if line.rest() {
                             return;
                         }
                         continue;
                     }
-                    Ended::Interrupted => return end(&shared),
-                    Ended::Lost(error) => lost(&shared, &error),
+                    Ended::Interrupted => return end(&shared, &line),
+                    Ended::Lost(error) => lost(&shared, &line, &error),
                 }
                 if since.elapsed() > shared.config.reconnect.max {
                     attempt = 0;
@@ -73,16 +78,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 shared.failed(&error);
                 if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
                     // It would fail the same way next time: nobody is to wait for that.
-                    batch(|| shared.subscriber.inner().book.refuse_waiting(&error));
+                    batch(|| line.inner().book.refuse_waiting(&error));
+                }
+                if route.is_some() {
+                    // Until the cluster has seen it too, it sends back here whoever asks.
+                    tokio::select! {
+                        () = tokio::time::sleep(UNREACHABLE_PAUSE) => {}
+                        () = interrupted.cancelled() => return end(&shared, &line),
+                    }
+                    return shared.subscriber.abandon(&shared, &route);
                 }
             }
         }
-        {
-            let mut inner = shared.subscriber.inner();
-            if inner.book.is_empty() {
-                inner.running = false;
-                return;
-            }
+        if line.rest() {
+            return;
         }
         let delay = shared.config.reconnect.delay(attempt);
         attempt = attempt.saturating_add(1);
@@ -90,24 +99,36 @@ pub(super) async fn run(shared: Arc<Shared>) {
         shared.tell(Event::Reconnecting { attempt, delay });
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = interrupted.cancelled() => return end(&shared),
+            () = interrupted.cancelled() => return end(&shared, &line),
         }
     }
 }
 
-fn end(shared: &Arc<Shared>) {
+/// A connection, and in a cluster where it leads.
+async fn connect(shared: &Shared, to: Option<&Address>) -> Result<(Option<Address>, Greeted)> {
+    match (to, &shared.config.target) {
+        (Some(address), _) => {
+            let greeted = within(shared.config.connect_timeout, cluster::connect_to(&shared.config, address)).await?;
+            Ok((Some(address.clone()), greeted))
+        }
+        (None, Target::Cluster(seeds)) => {
+            let (address, greeted) = within(shared.config.connect_timeout, cluster::connect_any(shared, seeds)).await?;
+            Ok((Some(address), greeted))
+        }
+        (None, _) => Ok((None, actor::connect(shared).await?)),
+    }
+}
+
+fn end(shared: &Arc<Shared>, line: &Line) {
     let error = shared.closed();
-    let listeners = {
-        let mut inner = shared.subscriber.inner();
-        inner.running = false;
-        inner.book.end(&error)
-    };
+    line.stop();
+    let listeners = line.inner().book.end(&error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.ended(&error)));
     shared.subscriber.publish();
 }
 
-fn lost(shared: &Arc<Shared>, error: &Error) {
-    let listeners = shared.subscriber.inner().book.lost(Instant::now());
+fn lost(shared: &Arc<Shared>, line: &Line, error: &Error) {
+    let listeners = line.inner().book.lost(Instant::now());
     shared.subscriber.publish();
     shared.failed(error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.lost(error)));
@@ -115,6 +136,9 @@ fn lost(shared: &Arc<Shared>, error: &Error) {
 
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
+    line: &'a Line,
+    /// Where it leads, in a cluster.
+    address: Option<Address>,
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
     reader: Reader,
@@ -130,10 +154,12 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(shared: &'a Arc<Shared>, stream: Box<dyn Stream>) -> Self {
+    fn new(shared: &'a Arc<Shared>, line: &'a Line, address: Option<Address>, stream: Box<dyn Stream>) -> Self {
         let (read, write) = split(stream);
         Self {
             shared,
+            line,
+            address,
             read,
             write,
             reader: Reader::default(),
@@ -175,7 +201,7 @@ impl<'a> Connection<'a> {
                         return Ended::Lost(gone(&e.to_string()).caused_by(e));
                     }
                 }
-                () = self.shared.subscriber.changed.notified() => {}
+                () = self.line.changed.notified() => {}
                 () = sleep_until(wake.into()) => {}
             }
         }
@@ -184,7 +210,7 @@ impl<'a> Connection<'a> {
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
     fn repair(&mut self) {
         let repairs = {
-            let mut inner = self.shared.subscriber.inner();
+            let mut inner = self.line.inner();
             let repairs = inner.book.repairs();
             self.idle = inner.book.is_empty().then(|| self.idle.unwrap_or_else(Instant::now));
             repairs
@@ -215,7 +241,7 @@ impl<'a> Connection<'a> {
             self.asked = true;
             // This process may have been stopped for long: the server gets its time to answer from now on.
             self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
-            self.shared.subscriber.inner().book.pinged();
+            self.line.inner().book.pinged();
             resp::pack(&mut self.output, &[b"PING"]);
         }
         if self.idle.is_some_and(|since| now >= since + LINGER) {
@@ -223,7 +249,7 @@ impl<'a> Connection<'a> {
         }
         if self.again.is_some_and(|at| now >= at) {
             self.again = None;
-            self.shared.subscriber.inner().book.retry();
+            self.line.inner().book.retry();
             self.repair();
         }
         let silence = self.heard + if self.asked { keep_alive.mul_f64(1.9) } else { keep_alive };
@@ -250,14 +276,15 @@ impl<'a> Connection<'a> {
                 return Ok(());
             }
             Heard::Confirmed(channel, on) => {
-                let told = self.shared.subscriber.inner().book.confirmed(&channel, on, self.heard);
+                let told = self.line.inner().book.confirmed(&channel, on, self.heard);
                 // The end of what nobody knew of changes nothing.
                 told.or((!on).then_some(Told::Nothing))
             }
-            Heard::Pong => self.shared.subscriber.inner().book.ponged().then_some(Told::Nothing),
+            Heard::Pong => self.line.inner().book.ponged().then_some(Told::Nothing),
+            Heard::Refused(line) if self.moves(&line) => Some(Told::Nothing),
             Heard::Refused(line) => {
                 let error = Error::from_reply(&String::from_utf8_lossy(&line));
-                self.shared.subscriber.inner().book.refused(&error)
+                self.line.inner().book.refused(&error)
             }
             Heard::Strange => Some(Told::Nothing),
         };
@@ -276,9 +303,15 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
+    /// Where a node says that a channel is for another one, it goes there.
+    fn moves(&self, refusal: &[u8]) -> bool {
+        let redirect = self.address.as_ref().and_then(|address| Redirect::read(refusal, address));
+        redirect.is_some_and(|redirect| self.shared.subscriber.moves(self.shared, self.line, redirect.address))
+    }
+
     fn give(&self, kind: ChannelKind, message: &Message) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
-        let listeners = self.shared.subscriber.inner().book.listeners(&Channel { kind, name });
+        let listeners = self.line.inner().book.listeners(&Channel { kind, name });
         for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {
             listener.message(message);
         }
