@@ -32,7 +32,7 @@ use crate::keys::{Namespace, is_ours};
 use crate::lifecycle;
 use crate::options::Options;
 
-use durable::Durable;
+use durable::{Durable, Retention};
 use live::Live;
 use requests::Requests;
 
@@ -64,6 +64,18 @@ pub const CALLS: &[(&str, Call)] = &[
     ("bus.request", requests::request),
     ("bus.requestCancel", requests::cancel),
     ("bus.reply", requests::reply),
+    ("bus.publishDurable", durable::publish),
+    ("bus.consume", durable::consume),
+    ("bus.acknowledge", durable::acknowledge),
+    ("bus.fail", durable::fail),
+    ("bus.refuse", durable::refuse),
+    ("bus.giveBack", durable::give_back),
+    ("bus.pause", durable::pause),
+    ("bus.leave", durable::leave),
+    ("bus.deadLetters", durable::list),
+    ("bus.redrive", durable::redrive),
+    ("bus.purge", durable::purge),
+    ("bus.close", requests::close),
     ("bus.ready", ready),
     ("bus.count", count),
     ("bus.wait", wait),
@@ -78,10 +90,11 @@ impl Bus {
     pub fn new(manager: Manager, mut options: Options, outlet: Outlet) -> Result<Self> {
         let inner = read_namespace(&mut options)?;
         let sharded = options.flag("sharded")?.unwrap_or(false);
+        let retention = Retention::read(&mut options)?;
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
         Ok(Self {
-            durable: Durable::new(manager.clone(), namespace.clone(), outlet.clone()),
+            durable: Durable::new(manager.clone(), namespace.clone(), retention, outlet.clone()),
             live: Arc::new(Live::new(&manager, outlet)),
             requests: Arc::default(),
             manager,

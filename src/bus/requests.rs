@@ -231,6 +231,20 @@ pub(super) fn cancel(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     }));
 }
 
+/// Settles what waits with kind `closed`, and ends the subscription to replies.
+pub(super) fn close(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
+    bus.run(answer, |bus| {
+        bus.requests.open.fail_all(
+            &Error::new(ErrorKind::Closed, "request: the bus was closed").with_delivery(Delivery::MaybeExecuted),
+        );
+        Ok(async move {
+            let replies = bus.requests.replies.lock().await.take();
+            drop(replies);
+            Ok(Outcome::Nothing)
+        })
+    });
+}
+
 /// Arguments: the requester's process, message. Answers how many got it.
 pub(super) fn reply(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("MessageBus.respond", args);
