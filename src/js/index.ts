@@ -1,7 +1,7 @@
 /** The public entry: everything a user may name, and nothing else. */
 
 export { MessageBus, makeRedisBus } from './bus/bus.js';
-export type { DeadLetters } from './bus/durable.js';
+export type { DeadLetter, DeadLetters, ListOptions, RedriveOptions } from './bus/durable.js';
 export type { BusEvents } from './bus/events.js';
 export type {
   MessageBusOptions,

@@ -46,6 +46,11 @@ export interface MetricsSnapshot {
   redis_bus_gaps_total: number;
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
+  /**
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   */
+  redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
   redis_connection_pool_size: number;
   /** Commands accepted and not yet settled. */

@@ -1,9 +1,11 @@
 //! What happened, as numbers: counters, gauges and histograms of one manager.
 //!
 //! Updating one is a relaxed atomic addition. Nothing of a key's name, a value or a payload is ever
-//! recorded: operations are labelled by the names in [`operation`], a closed set.
+//! recorded: operations are labelled by the names in [`operation`], a closed set. The one exception are the names of the topics
+//! and groups that this process consumes, by which lag is told.
 
 mod histogram;
+mod lag;
 pub mod operation;
 mod prometheus;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use lag::{LagSnapshot, Lags};
 pub use operation::Operation;
 
 /// A number that only grows.
@@ -90,6 +93,8 @@ pub struct Metrics {
     pub bus_gaps: Counter,
     /// Topics and patterns that are subscribed, and groups that are consumed.
     pub bus_subscriptions: Gauge,
+    /// What groups that are consumed here have not acknowledged.
+    pub bus_lag: Lags,
     operations: operation::Table,
 }
 
@@ -125,6 +130,7 @@ impl Metrics {
             bus_handler_errors: self.bus_handler_errors.get(),
             bus_gaps: self.bus_gaps.get(),
             bus_subscriptions: self.bus_subscriptions.get(),
+            bus_lag: self.bus_lag.snapshot(),
             operations: self
                 .operations
                 .recorded()
@@ -155,6 +161,9 @@ pub struct Snapshot {
     pub bus_gaps: u64,
     #[serde(rename = "redis_bus_subscriptions")]
     pub bus_subscriptions: i64,
+    /// By topic and group.
+    #[serde(rename = "redis_bus_lag")]
+    pub bus_lag: LagSnapshot,
     #[serde(rename = "redis_connection_errors_total")]
     pub connection_errors: u64,
     #[serde(rename = "redis_reconnection_attempts_total")]

@@ -75,6 +75,13 @@ impl Snapshot {
             "topics and patterns that are subscribed, and groups that are consumed",
             self.bus_subscriptions as f64,
         );
+        page.head("redis_bus_lag", "messages that a consumer group has not acknowledged", "gauge");
+        for (topic, groups) in &self.bus_lag {
+            for (group, lag) in groups {
+                let (topic, group) = (escaped(topic), escaped(group));
+                let _ = writeln!(page.0, "redis_bus_lag{{topic=\"{topic}\",group=\"{group}\"}} {lag}");
+            }
+        }
         page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
         page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
@@ -96,6 +103,11 @@ impl Snapshot {
         }
         page.0
     }
+}
+
+/// The value of a label.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 #[derive(Default)]

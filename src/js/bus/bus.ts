@@ -71,8 +71,16 @@ export class MessageBus {
    */
   constructor(manager: RedisConnectionManager, options: MessageBusOptions = {}) {
     const given = optionsOf('MessageBus: options', options) as MessageBusOptions;
-    const { namespace: _, subscriber, sharded: __, maxPending, maxPendingBytes, closeTimeoutMs = 5_000, ...rest } = given;
-    refuseUnknown('MessageBus', rest, ['namespace', 'subscriber', 'sharded', 'maxPending', 'maxPendingBytes', 'closeTimeoutMs']);
+    const { namespace: _, subscriber, sharded: __, retention: ___, maxPending, maxPendingBytes, closeTimeoutMs = 5_000, ...rest } = given;
+    refuseUnknown('MessageBus', rest, [
+      'namespace',
+      'subscriber',
+      'sharded',
+      'retention',
+      'maxPending',
+      'maxPendingBytes',
+      'closeTimeoutMs',
+    ]);
     checkManager('MessageBus: manager', manager);
     if (subscriber !== undefined) checkManager('MessageBus.subscriber', subscriber);
     checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
@@ -135,9 +143,9 @@ export class MessageBus {
   ): Promise<Unsubscribe> {
     const inside = this[internals];
     const { given, handling } = this.#begin('MessageBus.subscribe', 'topic', topic, handler, options);
-    const { group, concurrency, from, retry, claimAfterMs, signal } = given;
+    const { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal } = given;
     if (group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
-    return subscribeDurable(inside, topic, handling, { group, concurrency, from, retry, claimAfterMs, signal });
+    return subscribeDurable(inside, topic, handling, { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal });
   }
 
   /**
@@ -147,7 +155,7 @@ export class MessageBus {
   async psubscribe<T>(
     pattern: string,
     handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
-    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs'>,
+    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
   ): Promise<Unsubscribe> {
     const { given, handling } = this.#begin('MessageBus.psubscribe', 'pattern', pattern, handler, options);
     if (given.group !== undefined) throw configError('MessageBus.psubscribe.group', 'nothing: a pattern has no groups', given.group);

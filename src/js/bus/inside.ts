@@ -55,11 +55,12 @@ export class Inside {
   #listening = false;
 
   constructor(manager: RedisConnectionManager, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
-    const { namespace, sharded, subscriber = manager } = options;
+    const { namespace, sharded, retention, subscriber = manager } = options;
     const { port, handle } = manager[internals];
     this.port = port;
-    this.out = port.open('bus', handle, { namespace, sharded }, this);
-    this.handle = subscriber === manager ? this.out : port.open('bus', subscriber[internals].handle, { namespace, sharded }, this);
+    this.out = port.open('bus', handle, { namespace, sharded, retention }, this);
+    this.handle =
+      subscriber === manager ? this.out : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
     this.bounds = bounds;
     this.closeTimeoutMs = closeTimeoutMs;
   }

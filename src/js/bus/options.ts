@@ -16,6 +16,11 @@ export interface MessageBusOptions {
    * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
    */
   sharded?: boolean;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
+   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?: { maxLength?: number; maxAgeMs?: number };
   /** Live messages that may wait, per subscription, from 1. Default 100 000. */
   maxPending?: number;
   /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
@@ -46,10 +51,18 @@ export interface SubscribeOptions {
   group?: string;
   /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
   from?: 'new' | 'start' | (string & {});
-  /** Durable: attempts before a message becomes a dead letter, and the waits between them. */
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
   retry?: { maxAttempts?: number; minDelayMs?: number; maxDelayMs?: number };
-  /** Durable: milliseconds after which the messages of a consumer that is gone are taken over. */
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
   claimAfterMs?: number;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number;
   /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
   signal?: AbortSignal;
 }
@@ -107,9 +120,10 @@ const SUBSCRIBE = [
   'from',
   'retry',
   'claimAfterMs',
+  'timeoutMs',
   'signal',
 ] as const satisfies (keyof SubscribeOptions)[];
-const DURABLE = ['from', 'retry', 'claimAfterMs'] as const satisfies (keyof SubscribeOptions)[];
+const DURABLE = ['from', 'retry', 'claimAfterMs', 'timeoutMs'] as const satisfies (keyof SubscribeOptions)[];
 const LIVE = ['maxPending', 'maxPendingBytes'] as const satisfies (keyof SubscribeOptions)[];
 
 /** A topic; what it may be made of is judged in Rust. */
