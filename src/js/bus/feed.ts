@@ -108,9 +108,7 @@ export class Feed implements Receiver {
   leave(subscriber: Subscriber): void {
     const at = this.#subscribers.indexOf(subscriber);
     if (at >= 0) this.#subscribers.splice(at, 1);
-    if (this.#subscribers.length > 0 || this.#over) return;
-    this.#end();
-    this.#inside.port.callQuietly(this.#inside.handle, UNSUBSCRIBE, this.#id).catch(unheard);
+    if (this.#subscribers.length === 0) this.#end();
   }
 
   receive(values: unknown[], from: number, to: number): void {
@@ -186,6 +184,7 @@ export class Feed implements Receiver {
     this.#over = true;
     this.#gone();
     this.#inside.unregister(this.#id);
+    this.#inside.port.callQuietly(this.#inside.handle, UNSUBSCRIBE, this.#id).catch(unheard);
     if (this.#retained) this.#inside.port.free();
   }
 }

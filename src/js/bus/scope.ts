@@ -1,6 +1,6 @@
 /** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFunction } from '../arguments.js';
 import { configError } from '../errors.js';
 import type { Hand } from './handling.js';
@@ -25,8 +25,14 @@ export function scopeNow(): Scope | undefined {
   return storage.getStore();
 }
 
-/** Runs `work` with two arguments in `scope`. */
+const UNTRACKED = { requireManualDestroy: true };
+
+/** Runs `work` with two arguments in `scope`, apart: what it does to other contexts with `enterWith` does not outlive it. */
 export function runIn<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
+  return new AsyncResource('redis-backplane message', UNTRACKED).runInAsyncScope(enter, undefined, scope, work, a, b) as R;
+}
+
+function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
   return storage.run(scope, work, a, b);
 }
 

@@ -1,7 +1,7 @@
 /** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
 
 import { type Envelope, envelopeOf, isEnvelope } from '../envelope.js';
-import { configError } from '../errors.js';
+import { configError, RedisError } from '../errors.js';
 
 /**
  * A message as text.
@@ -29,7 +29,7 @@ function checkPayload(name: string, payload: unknown): void {
     case 'object':
       // One that says for itself how it is written may say that it is not.
       if (payload !== null && 'toJSON' in payload && stringify(name, payload) === undefined) {
-        throw configError(name, EXPRESSIBLE, 'one that becomes nothing');
+        throw new RedisError('config', `${name}: expected ${EXPRESSIBLE}, got one that becomes nothing`);
       }
   }
 }
@@ -38,9 +38,7 @@ function stringify(name: string, value: unknown): string {
   try {
     return JSON.stringify(value);
   } catch (cause) {
-    const error = configError(name, EXPRESSIBLE, 'one that it cannot');
-    error.cause = cause;
-    throw error;
+    throw new RedisError('config', `${name}: expected ${EXPRESSIBLE}, got one that it cannot`, { cause });
   }
 }
 
