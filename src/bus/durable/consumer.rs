@@ -6,6 +6,7 @@
 //! It ends when it is told to leave, when the bus goes, or when the manager is disconnected; then the lease runs out, and the
 //! others take over.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -187,7 +188,6 @@ impl Consumer {
         let subscription = self.manager.subscribe(channel, Arc::new(Wake(Arc::clone(&self.wake)))).await?;
         let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
         self.start = bulk(self.manager.call(join).await?).ok_or_else(strange)?;
-        self.tend = Instant::now() + self.tend_every();
         Ok(subscription)
     }
 
@@ -391,7 +391,13 @@ impl Consumer {
             self.pace.idle_until(now);
         }
         let mut delivery = Vec::with_capacity(messages.len() * 6);
+        let stopped = stopped(&self.settlements);
         for message in messages {
+            if message.key.as_ref().is_some_and(|key| stopped.contains(key)) {
+                // It was given while an earlier one of its key failed: it must not pass that.
+                self.settlements.push(message.given_back());
+                continue;
+            }
             self.pace.came(message.data.as_ref().map_or(0, Bytes::len));
             if let Some((number, message)) = self.hands.take(message, now) {
                 put(&mut delivery, number, message);
@@ -466,6 +472,12 @@ impl Consumer {
         });
         self.outlet.tell(event.to_string());
     }
+}
+
+/// The keys of which messages go back to the group as soon as it can be told.
+fn stopped(settlements: &[Settlement]) -> HashSet<Bytes> {
+    let goes_back = |settlement: &&Settlement| matches!(settlement.what, What::Retry(..) | What::Return(_));
+    settlements.iter().filter(goes_back).filter_map(|settlement| settlement.key.clone()).collect()
 }
 
 /// Adds a message to a delivery: number, id, attempts before, last error, key, text.

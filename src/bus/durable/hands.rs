@@ -28,6 +28,12 @@ impl Message {
     pub(super) fn prior(&self) -> u64 {
         self.earlier + self.deliveries.saturating_sub(1)
     }
+
+    /// That nobody tried it: this delivery does not count.
+    pub(super) fn given_back(self) -> Settlement {
+        let what = What::Return(self.deliveries.saturating_sub(1));
+        Settlement { noted: self.deliveries > 1, id: self.id, key: self.key, what }
+    }
 }
 
 /// What became of a message that JavaScript was given.
@@ -46,6 +52,8 @@ pub(super) enum Verdict {
 pub(super) struct Settlement {
     pub(super) id: Bytes,
     pub(super) key: Option<Bytes>,
+    /// May the group have a note of its last error?
+    pub(super) noted: bool,
     pub(super) what: What,
 }
 
@@ -130,7 +138,7 @@ impl Hands {
         let Some(Given { message, .. }) = self.given.remove(&number) else {
             // Handled is handled, whoever has it now.
             if let (Some(id), Verdict::Done) = (self.lost.remove(&number), verdict) {
-                settlements.push(Settlement { id, key: None, what: What::Acknowledge });
+                settlements.push(Settlement { id, key: None, noted: true, what: What::Acknowledge });
             }
             return None;
         };
@@ -141,12 +149,12 @@ impl Hands {
                 Some(delay) => What::Retry(delay, error),
                 None => What::Bury(message.earlier + attempts, error),
             },
-            Verdict::Refused(error) => What::Bury(message.earlier + attempts, error),
+            Verdict::Refused(error) => What::Bury(message.prior(), error),
             Verdict::Untried => What::Return(attempts.saturating_sub(1)),
         };
         let goes_on = matches!(what, What::Acknowledge | What::Bury(..));
         let key = message.key.clone();
-        settlements.push(Settlement { id: message.id, key: message.key, what });
+        settlements.push(Settlement { id: message.id, key: message.key, noted: attempts > 1, what });
         let key = key?;
         if goes_on {
             if let Some(next) = self.following.get_mut(&key).and_then(VecDeque::pop_front) {
@@ -163,8 +171,7 @@ impl Hands {
     fn give_back_following(&mut self, key: &Bytes, settlements: &mut Vec<Settlement>) {
         for message in self.following.remove(key).unwrap_or_default() {
             self.followers -= 1;
-            let what = What::Return(message.deliveries.saturating_sub(1));
-            settlements.push(Settlement { id: message.id, key: message.key, what });
+            settlements.push(message.given_back());
         }
     }
 
@@ -174,8 +181,7 @@ impl Hands {
         for key in keys {
             for message in self.following.get_mut(&key).map(std::mem::take).unwrap_or_default() {
                 self.followers -= 1;
-                let what = What::Return(message.deliveries.saturating_sub(1));
-                settlements.push(Settlement { id: message.id, key: message.key, what });
+                settlements.push(message.given_back());
             }
         }
     }

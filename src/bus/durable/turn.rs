@@ -86,7 +86,9 @@ pub(super) fn step(
     unsure: bool,
 ) -> Command {
     let script = &*scripts::STEP;
-    let is_plain = |settlement: &&Settlement| settlement.key.is_none() && settlement.what == What::Acknowledge;
+    let is_plain = |settlement: &&Settlement| {
+        settlement.key.is_none() && !settlement.noted && settlement.what == What::Acknowledge
+    };
     let plain: Vec<&Bytes> = settlements.iter().filter(is_plain).map(|settlement| &settlement.id).collect();
     let known: Vec<(&Bytes, Option<&Bytes>)> = if unsure {
         hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()

@@ -28,4 +28,5 @@ elseif string.sub(made.err, 1, 9) ~= 'BUSYGROUP' then
 end
 redis.call('ZADD', consumers, now + lease, me)
 redis.call('XGROUP', 'CREATECONSUMER', stream, group, me)
+redis.call('XGROUP', 'CREATECONSUMER', stream, group, WAITING)
 return redis.call('HGET', notes, 'start') or '0-0'

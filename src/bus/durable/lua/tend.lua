@@ -22,11 +22,13 @@ local gone = {}
 -- If its own lease was over too, then because nobody could renew: the server was away, and the others come back now.
 if ends >= now then
   gone = redis.call('ZRANGEBYSCORE', consumers, '-inf', now, 'LIMIT', 0, 16)
-  -- Also those of other programs, which have no lease: by how long they have been idle.
-  for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
-    local other = field(info, 'name')
-    if other ~= WAITING and field(info, 'idle') > lease and not redis.call('ZSCORE', consumers, other) then
-      gone[#gone + 1] = other
+  -- Also those of other programs, which have no lease: by how long they have been idle. Ours are those with one and `~waiting`.
+  if field(about, 'consumers') > redis.call('ZCARD', consumers) + 1 then
+    for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+      local other = field(info, 'name')
+      if other ~= WAITING and field(info, 'idle') > lease and not redis.call('ZSCORE', consumers, other) then
+        gone[#gone + 1] = other
+      end
     end
   end
 end
