@@ -88,13 +88,13 @@ pub(super) struct Hands {
     following: HashMap<Bytes, VecDeque<Message>>,
     followers: usize,
     /// What JavaScript still works on though it is not this consumer's any more.
-    lost: HashMap<u64, Bytes>,
+    lost: HashMap<u64, (Bytes, Instant)>,
 }
 
 impl Hands {
-    /// How many messages JavaScript has.
+    /// How many messages JavaScript has, also those that are not this consumer's any more.
     pub(super) fn given(&self) -> usize {
-        self.given.len()
+        self.given.len() + self.lost.len()
     }
 
     /// How many follow one that JavaScript has.
@@ -137,7 +137,7 @@ impl Hands {
     ) -> Option<(u64, &Message)> {
         let Some(Given { message, .. }) = self.given.remove(&number) else {
             // Handled is handled, whoever has it now.
-            if let (Some(id), Verdict::Done) = (self.lost.remove(&number), verdict) {
+            if let (Some((id, _)), Verdict::Done) = (self.lost.remove(&number), verdict) {
                 settlements.push(Settlement { id, key: None, noted: true, what: What::Acknowledge });
             }
             return None;
@@ -199,7 +199,7 @@ impl Hands {
 
     /// Nothing here is this consumer's any more. Gives the number up to which that is so.
     pub(super) fn lose(&mut self) -> u64 {
-        self.lost.extend(self.given.drain().map(|(number, given)| (number, given.message.id)));
+        self.lost.extend(self.given.drain().map(|(number, given)| (number, (given.message.id, given.since))));
         self.following.clear();
         self.followers = 0;
         self.last
@@ -207,7 +207,9 @@ impl Hands {
 
     /// The messages that JavaScript has had since before `since`.
     pub(super) fn given_before(&self, since: Instant) -> impl Iterator<Item = u64> {
-        self.given.iter().filter(move |(_, given)| given.since < since).map(|(number, _)| *number)
+        let given = self.given.iter().map(|(number, given)| (*number, given.since));
+        let lost = self.lost.iter().map(|(number, (_, since))| (*number, *since));
+        given.chain(lost).filter(move |(_, given)| *given < since).map(|(number, _)| number)
     }
 }
 

@@ -349,8 +349,10 @@ export class DurableSubscription implements Receiver, Member {
 
   /** Messages up to that number are others' now. */
   #lost(upto: number): void {
-    this.#waiting = this.#waiting.slice(this.#next).filter(({ number }) => number > upto);
+    const waiting = this.#waiting.slice(this.#next);
+    this.#waiting = waiting.filter(({ number }) => number > upto);
     this.#next = 0;
+    this.#giveBack(waiting.filter(({ number }) => number <= upto).map(({ number }) => number));
     const error = new RedisError('lease-lost', 'the message went to another consumer: this one gave no sign of life for claimAfterMs');
     for (const [number, hand] of this.#running) {
       if (number <= upto) DurableContext.abort(hand.context as DurableContext, error);
