@@ -1,6 +1,44 @@
 /// <reference types="node" />
 import { Readable } from 'node:stream';
 
+/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** A message with what is known of it. */
+export interface Envelope<T = unknown> {
+  /** Unique, and the same at each attempt. */
+  id: string;
+  /** What kind of message it is. */
+  type: string;
+  /** When it was made: ISO 8601, UTC. */
+  ts: string;
+  /** The same for all messages that one thing has led to. */
+  corrId: string;
+  tenantId?: string;
+  payload: T;
+  /** How often it was tried before, from 0. */
+  attempts: number;
+  /** Why the last attempt failed. */
+  lastError?: string;
+  /** The W3C trace context it belongs to. */
+  traceparent?: string;
+}
+/**
+ * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ *
+ * @param type What kind of message it is; not empty.
+ * @param corrId Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId Default: that of the message in hand, else none.
+ * @throws RedisError of kind `config`.
+ */
+export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
+/**
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed.
+ *
+ * @throws RedisError of kind `config` if `envelope` is none.
+ */
+export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
+/** Is it an envelope, whoever made it? */
+export declare function isEnvelope(value: unknown): value is Envelope;
+
 /** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
@@ -191,6 +229,25 @@ export interface MetricsSnapshot {
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
+  /** Messages that the server accepted, live and durable. */
+  redis_bus_published_total: number;
+  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  redis_bus_delivered_total: number;
+  /** Live messages that had to go because more waited than `maxPending` allows. */
+  redis_bus_dropped_total: number;
+  /** Messages that are not JSON. */
+  redis_bus_malformed_total: number;
+  /** Handlers that threw or rejected. */
+  redis_bus_handler_errors_total: number;
+  /** Times that a live subscription was interrupted. */
+  redis_bus_gaps_total: number;
+  /** Topics and patterns that are subscribed, and groups that are consumed. */
+  redis_bus_subscriptions: number;
+  /**
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   */
+  redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
   redis_connection_pool_size: number;
   /** Commands accepted and not yet settled. */
@@ -321,6 +378,347 @@ export declare class RedisConnectionManager {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What a caller may say to a bus, and its checks. */
+
+/** Options of a {@link MessageBus}. Unknown names are refused. */
+export interface MessageBusOptions {
+  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  subscriber?: RedisConnectionManager;
+  /**
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
+   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   */
+  sharded?: boolean;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
+   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?: {
+    maxLength?: number;
+    maxAgeMs?: number;
+  };
+  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  maxPendingBytes?: number;
+  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  closeTimeoutMs?: number;
+}
+/** Options of {@link MessageBus.publish}. */
+export interface PublishOptions {
+  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  key?: string;
+  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
+  durable?: boolean;
+  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  traceparent?: string;
+}
+/** Options of {@link MessageBus.subscribe}. */
+export interface SubscribeOptions {
+  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  concurrency?: number;
+  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  group?: string;
+  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  from?: 'new' | 'start' | (string & {});
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
+  retry?: {
+    maxAttempts?: number;
+    minDelayMs?: number;
+    maxDelayMs?: number;
+  };
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
+  claimAfterMs?: number;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number;
+  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.messages}. */
+export interface MessagesOptions {
+  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.request}. */
+export interface RequestOptions {
+  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  timeoutMs?: number;
+  /** Ends the wait, with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** What a handler is told beside the message. */
+export interface MessageContext {
+  /** Where it was published. */
+  readonly topic: string;
+  /** The key it was published with. */
+  readonly key?: string;
+  /** The pattern it was subscribed by. */
+  readonly pattern?: string;
+  /** Durable: the consumer group. */
+  readonly group?: string;
+  /** Durable: its id in the stream. */
+  readonly streamId?: string;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  readonly signal: AbortSignal;
+}
+/** Ends a subscription. Idempotent; resolves when no handler of it will run any more. */
+export type Unsubscribe = (() => Promise<void>) & {
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
+
+/** What belongs together. */
+export interface Correlation {
+  readonly corrId: string;
+  readonly tenantId?: string;
+  /** The W3C trace context. */
+  readonly traceparent?: string;
+}
+/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
+export declare function correlation(): Correlation | undefined;
+/**
+ * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
+
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
+/** The events of a bus, and who listens to them. */
+/** The events of a {@link MessageBus}, with what their listeners are given. */
+export interface BusEvents {
+  /** A handler threw or rejected, or did not end in time. Without a listener nothing is thrown. */
+  error: {
+    topic: string;
+    /** The message it had. */
+    envelopeId?: string;
+    corrId?: string;
+    pattern?: string;
+    /** Of a durable subscription. */
+    group?: string;
+    error: unknown;
+  };
+  /** A message that is not JSON: no handler has got it. */
+  malformed: {
+    topic: string;
+    pattern?: string;
+    group?: string;
+    streamId?: string /** How long it is. */;
+    bytes: number;
+  };
+  /** A live subscription is confirmed again after an interruption: messages may have been missed. */
+  gap: {
+    topic: string;
+    pattern?: string /** For how long, in milliseconds. */;
+    durationMs: number;
+  };
+  /** More live messages came than were handled: the oldest that waited were dropped. */
+  slow: {
+    topic: string;
+    pattern?: string /** How many, since this was told last. */;
+    dropped: number;
+  };
+}
+
+/** Dead letters: messages of which a group has given up the hope. */
+
+/** A message that failed as often as it may, or that no handler could be given. */
+export interface DeadLetter<T = unknown> {
+  /** Its id among the dead letters. */
+  readonly id: string;
+  /** Its id in the topic's stream. */
+  readonly streamId: string;
+  /** When it became one, in milliseconds of the server's time since 1970. */
+  readonly failedAt: number;
+  /** How often it was tried. */
+  readonly attempts: number;
+  /** Why the last attempt failed; `not JSON` if there was none. */
+  readonly lastError: string;
+  readonly key?: string;
+  /** The message; `undefined` where it is not JSON. */
+  readonly envelope?: Envelope<T>;
+}
+/** Options of {@link DeadLetters.list}. */
+export interface ListOptions {
+  /** The `id` after which to begin. Default: the first of all. */
+  after?: string;
+  /** The most to give, from 1 to 10 000. Default 100. */
+  limit?: number;
+}
+/** Options of {@link DeadLetters.redrive}. */
+export interface RedriveOptions {
+  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
+  limit?: number;
+}
+/** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
+export interface DeadLetters {
+  /** The oldest first. */
+  list<T = unknown>(options?: ListOptions): Promise<DeadLetter<T>[]>;
+  /**
+   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
+   * of the envelope goes on counting.
+   *
+   * @param which Their ids, or how many; default all.
+   * @returns How many were put back.
+   */
+  redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
+  /**
+   * Deletes dead letters.
+   *
+   * @param ids Default: all.
+   * @returns How many were deleted.
+   */
+  purge(ids?: readonly string[]): Promise<number>;
+}
+
+/** The message bus: live messages, durable ones, requests and their replies. */
+
+/**
+ * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
+ *
+ * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
+ * A handler that throws, rejects or never ends affects nobody else.
+ */
+export declare class MessageBus {
+  #private;
+  /**
+   * Opens nothing: the first use connects.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: RedisConnectionManager, options?: MessageBusOptions);
+  /**
+   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
+   *
+   * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
+   */
+  ready(): Promise<void>;
+  /**
+   * Publishes a message.
+   *
+   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
+   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
+   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node.
+   * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
+   */
+  publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
+  /**
+   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
+   * server has confirmed: what is published after that, by anyone, arrives.
+   *
+   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
+   * runs in the AsyncLocalStorage contexts of this call.
+   *
+   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
+   */
+  subscribe<T>(
+    topic: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: SubscribeOptions,
+  ): Promise<Unsubscribe>;
+  /**
+   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
+   * literally).
+   */
+  psubscribe<T>(
+    pattern: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
+  ): Promise<Unsubscribe>;
+  /**
+   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
+   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
+   *
+   * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
+   */
+  messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>>;
+  /**
+   * Publishes a request and gives the payload of the first reply.
+   *
+   * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
+   * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
+   */
+  request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R>;
+  /**
+   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
+   *
+   * @throws RedisError as {@link subscribe}.
+   */
+  respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe>;
+  /** The dead letters of a consumer group. */
+  deadLetters(topic: string, group: string): DeadLetters;
+  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  /**
+   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
+   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
+   */
+  close(): Promise<void>;
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ *
+ * @param sub Default: `pub`.
+ */
+export declare function makeRedisBus(
+  pub: RedisConnectionManager,
+  sub?: RedisConnectionManager,
+  options?: Omit<MessageBusOptions, 'subscriber'>,
+): MessageBus;
+
+/** Requests and their replies. */
+
+/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+export declare class ResponderError extends RedisError {
+  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
+  readonly remoteName: string;
+  /** The `code` of the responder's error, if it had one. */
+  readonly remoteCode?: string;
+  constructor(message: string, remoteName: string, remoteCode?: string);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+
 /**
  * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
  * BullMQ is imported.
@@ -357,12 +755,13 @@ export interface BullMQClient {
   options: Record<string, unknown>;
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. What the user has closed it does not open again.
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
    */
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
   disconnect(reconnect?: boolean): void;
-  /** Ends this client as {@link disconnect} does, and resolves when it has ended. */
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
   quit(): Promise<string>;
   /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
@@ -583,24 +982,6 @@ export declare function bullmqConnection(manager: RedisConnectionManager): BullM
  * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
  */
 export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
-
-/**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
- */
-/** Who a call goes to. */
-export interface Endpoint {
-  database: number;
-  serverAddress: string;
-  serverPort: number | undefined;
-  clientId: string;
-}
-/** The context of a `redis-backplane:command` trace. */
-export interface CommandTrace extends Endpoint {
-  command: string;
-  args: readonly string[];
-}
 
 /** Locks with fencing tokens: who holds one, and how it is lost. */
 

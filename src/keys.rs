@@ -10,6 +10,16 @@
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `<ns><topic>` | channel | the live messages of a topic |
+//! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
+//! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
+//! | `<ns>~wake:{<ns><topic>}` | channel | says that a durable topic has something for its groups |
+//! | `<ns>~lanes:{<ns><topic>}:<group>` | hash | message key → how many messages of it are parked, and which consumer has the one before them |
+//! | `<ns>~due:{<ns><topic>}:<group>` | sorted set | messages that nobody has in hand, by the time from which they may be delivered |
+//! | `<ns>~parked:{<ns><topic>}:<group>` | sorted set | messages that wait for an earlier one of their key, by key and id |
+//! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
+//! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
+//! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +32,7 @@ pub fn liveness_channel(client: i64, random: u64) -> Bytes {
 }
 
 /// A prefix of keys and channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Namespace(Bytes);
 
 impl Namespace {
@@ -92,6 +102,30 @@ impl Namespace {
         }
     }
 
+    /// The keys of a durable topic, in the slot of its live channel `<ns><topic>`.
+    ///
+    /// A channel whose braces do not pair has its keys in one slot too, though not in the channel's.
+    #[must_use]
+    pub fn topic(&self, topic: &[u8]) -> TopicKeys {
+        let place = if proper_tag(&self.0).is_some() {
+            [&b"{"[..], &escaped(topic, b"%{}"), b"}"].concat()
+        } else {
+            let channel = self.key(topic);
+            match proper_tag(&channel) {
+                // The rest of the topic follows its tag, so that two topics with one tag have keys of their own.
+                Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
+                None => [&b"{"[..], &escaped(&channel, b"%{}"), b"}"].concat(),
+            }
+        };
+        TopicKeys { namespace: self.clone(), place: place.into(), live: self.key(topic) }
+    }
+
+    /// The channel of the replies to the requests of one process.
+    #[must_use]
+    pub fn reply(&self, process: &[u8]) -> Bytes {
+        self.with(&[b"~reply:", process])
+    }
+
     /// The mark of an event that was seen.
     #[must_use]
     pub fn seen(&self, event_id: &[u8]) -> Bytes {
@@ -136,6 +170,76 @@ impl Namespace {
     }
 }
 
+/// The keys and channels of one durable topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TopicKeys {
+    namespace: Namespace,
+    place: Bytes,
+    live: Bytes,
+}
+
+impl TopicKeys {
+    /// The channel of its live messages.
+    #[must_use]
+    pub fn live(&self) -> &Bytes {
+        &self.live
+    }
+
+    /// The stream of its durable messages.
+    #[must_use]
+    pub fn stream(&self) -> Bytes {
+        self.namespace.with(&[b"~stream:", &self.place])
+    }
+
+    /// The channel on which its consumers are woken.
+    #[must_use]
+    pub fn wake(&self) -> Bytes {
+        self.namespace.with(&[b"~wake:", &self.place])
+    }
+
+    /// The keys of one of its consumer groups.
+    #[must_use]
+    pub fn group(&self, group: &[u8]) -> GroupKeys {
+        // The group comes last and has no colon, so no topic and group have the keys of another topic and group.
+        let group = escaped(group, b"%:");
+        let key = |kind: &[u8]| self.namespace.with(&[kind, &self.place, b":", &group]);
+        GroupKeys {
+            stream: self.stream(),
+            lanes: key(b"~lanes:"),
+            due: key(b"~due:"),
+            parked: key(b"~parked:"),
+            notes: key(b"~notes:"),
+            consumers: key(b"~consumers:"),
+            dead: key(b"~dead:"),
+        }
+    }
+}
+
+/// The keys of a consumer group of a durable topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKeys {
+    pub stream: Bytes,
+    pub lanes: Bytes,
+    pub due: Bytes,
+    pub parked: Bytes,
+    pub notes: Bytes,
+    pub consumers: Bytes,
+    pub dead: Bytes,
+}
+
+/// `text` with each byte of `special` as `%` and two hexadecimal digits.
+fn escaped(text: &[u8], special: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        if special.contains(byte) {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
 /// Does a part of `key` between colons begin with `~`?
 #[must_use]
 pub fn is_ours(key: &[u8]) -> bool {
@@ -176,6 +280,42 @@ mod tests {
                 let namespace = Namespace::NONE.join(namespace);
                 let (value, loader) = (namespace.key(key.as_bytes()), namespace.loader(key.as_bytes()));
                 assert_eq!(hash_tag(&value), hash_tag(&loader), "{value:?} {loader:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_are_in_the_slot_of_its_channel() {
+        for namespace in ["", "app", "{app}", "a:{t}:b"] {
+            for topic in ["orders", "a b", "orders:{42}:x", "{x}{y}", "{first}", "50%"] {
+                let keys = Namespace::NONE.join(namespace).topic(topic.as_bytes());
+                let group = keys.group(b"{g}:h");
+                let all =
+                    [keys.stream(), group.lanes, group.due, group.parked, group.notes, group.consumers, group.dead];
+                for key in all {
+                    assert_eq!(hash_tag(&key), hash_tag(keys.live()), "{key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_whose_braces_do_not_pair_are_in_one_slot() {
+        for topic in ["{", "}", "{}", "a}b{", "{}{x}"] {
+            let keys = Namespace::NONE.topic(topic.as_bytes());
+            assert_eq!(hash_tag(&keys.stream()), hash_tag(&keys.group(b"g").dead), "{topic}");
+        }
+    }
+
+    #[test]
+    fn no_two_topics_and_groups_share_a_key() {
+        let mut seen = std::collections::HashSet::new();
+        for topic in ["a", "a:b", "{t}", "{t}a", "{t}a:b", "{a}", "%7Ba%7D", "{t}%61", "{", "%7B", "x{t}a"] {
+            for group in ["g", "b:g", "b%3Ag", "a", "=a"] {
+                assert!(
+                    seen.insert(Namespace::NONE.topic(topic.as_bytes()).group(group.as_bytes()).dead),
+                    "{topic} {group}"
+                );
             }
         }
     }

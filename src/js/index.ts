@@ -1,5 +1,19 @@
 /** The public entry: everything a user may name, and nothing else. */
 
+export { MessageBus, makeRedisBus } from './bus/bus.js';
+export type { DeadLetter, DeadLetters, ListOptions, RedriveOptions } from './bus/durable.js';
+export type { BusEvents } from './bus/events.js';
+export type {
+  MessageBusOptions,
+  MessageContext,
+  MessagesOptions,
+  PublishOptions,
+  RequestOptions,
+  SubscribeOptions,
+  Unsubscribe,
+} from './bus/options.js';
+export { ResponderError } from './bus/requests.js';
+export { type Correlation, correlation, withCorrelation } from './bus/scope.js';
 export {
   type BullMQClient,
   type BullMQDuplicateOptions,
@@ -22,6 +36,7 @@ export {
   redisConfigFromEnv,
 } from './config.js';
 export type { CommandTrace, Endpoint } from './diagnostics.js';
+export { createEnvelope, type Envelope, isEnvelope, retryEnvelope } from './envelope.js';
 export { RedisError, type RedisErrorDelivery, type RedisErrorFields, type RedisErrorKind } from './errors.js';
 export { deduplicateEvent, once } from './idempotency.js';
 export { type GetOrSetOptions, KVStore, type KVStoreOptions, makeRedisKV, type ScanOptions } from './kv.js';
