@@ -27,6 +27,7 @@ export {
   bullmqConnection,
   bullmqOptions,
 } from './bullmq/index.js';
+export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,
   REDIS_TEST_CONFIG,
@@ -35,11 +36,13 @@ export {
   type RedisTlsConfig,
   redisConfigFromEnv,
 } from './config.js';
+export { type Container, type ContainerHealth, type ContainerOptions, type Coordinator, createContainer } from './container.js';
 export type { CommandTrace, Endpoint } from './diagnostics.js';
 export { createEnvelope, type Envelope, isEnvelope, retryEnvelope } from './envelope.js';
 export { RedisError, type RedisErrorDelivery, type RedisErrorFields, type RedisErrorKind } from './errors.js';
 export { deduplicateEvent, once } from './idempotency.js';
 export { type GetOrSetOptions, KVStore, type KVStoreOptions, makeRedisKV, type ScanOptions } from './kv.js';
+export type { ElectOptions, Leadership } from './leadership.js';
 export type { Lock, LockOptions } from './lock.js';
 export {
   type CommandArgument,
@@ -50,6 +53,21 @@ export {
 } from './manager.js';
 export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
+export { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
+export type {
+  HeartbeatUpdate,
+  RegistryEvents,
+  WorkerCommand,
+  WorkerCount,
+  WorkerEvent,
+  WorkerEventName,
+  WorkerFilter,
+  WorkerHealth,
+  WorkerInfo,
+  WorkerRegistration,
+  WorkerStatus,
+} from './registry-worker.js';
 export { type RetryOptions, retry } from './retry.js';
+export { type ShutdownSignals, shutdownOnSignals } from './signals.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
 export type { UpdateOptions } from './update.js';
