@@ -7,7 +7,12 @@ const delay = Symbol.for('redis-backplane.DelayError');
 const failed = Symbol.for('redis-backplane.JobFailedError');
 
 function has(value: unknown, brand: symbol): boolean {
-  return typeof value === 'object' && value !== null && brand in value;
+  try {
+    return typeof value === 'object' && value !== null && brand in value;
+  } catch {
+    // A proxy may throw at anything.
+    return false;
+  }
 }
 
 /** Thrown by a processor, it fails the job at once, whatever attempts are left. */

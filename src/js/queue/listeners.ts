@@ -1,8 +1,9 @@
 /** Listeners of events, none of which can harm another or the process. */
 
 import { configError } from '../errors.js';
+import { asError } from './outcome.js';
 
-type Listener = (...args: never[]) => void;
+type Listener = (...args: never) => unknown;
 
 /** Listeners by event. `E` says what the listeners of each are given. */
 export class Listeners<E extends { [K in keyof E]: unknown[] }> {
@@ -48,5 +49,5 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
 
 /** A listener that fails is its owner's mistake: it is said, and neither the others nor the process suffer. */
 function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+  process.emitWarning(asError(error), 'RedisListenerWarning');
 }
