@@ -39,7 +39,7 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
       try {
         const outcome: unknown = (listener as (...args: unknown[]) => unknown)(...args);
         // An async listener's rejection would end the process.
-        if (outcome instanceof Promise) outcome.catch(warn);
+        if (typeof outcome === 'object' && outcome !== null) Promise.resolve(outcome).catch(warn);
       } catch (error) {
         warn(error);
       }
