@@ -20,7 +20,7 @@ use crate::bus::Bus;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
 use crate::kv::Kv;
-use crate::queue::Queue;
+use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 
 /// The wake-up: weak, without arguments, and with room for one call.
@@ -92,6 +92,7 @@ pub(super) enum Target {
     Bus(Bus),
     Registry(Registry),
     Queue(Queue),
+    Worker(Worker),
 }
 
 /// A port, as its own thread sees it.

@@ -14,6 +14,7 @@ enum Verb {
     Bus(bus::Call),
     Registry(registry::Call),
     Queue(queue::Call),
+    Worker(queue::WorkerCall),
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Verb)> {
@@ -22,7 +23,8 @@ fn all() -> impl Iterator<Item = (&'static str, Verb)> {
     let bus = bus::CALLS.iter().map(|(name, call)| (*name, Verb::Bus(*call)));
     let registry = registry::CALLS.iter().map(|(name, call)| (*name, Verb::Registry(*call)));
     let queue = queue::CALLS.iter().map(|(name, call)| (*name, Verb::Queue(*call)));
-    manager.chain(kv).chain(bus).chain(registry).chain(queue)
+    let worker = queue::WORKER_CALLS.iter().map(|(name, call)| (*name, Verb::Worker(*call)));
+    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(worker)
 }
 
 /// The names of all verbs, in the order of their numbers.
@@ -46,6 +48,7 @@ impl Verbs {
             (Some(Verb::Bus(call)), Some(Target::Bus(bus))) => call(bus, args, answer),
             (Some(Verb::Registry(call)), Some(Target::Registry(registry))) => call(registry, args, answer),
             (Some(Verb::Queue(call)), Some(Target::Queue(queue))) => call(queue, args, answer),
+            (Some(Verb::Worker(call)), Some(Target::Worker(worker))) => call(worker, args, answer),
             (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
             (Some(_), Some(_)) => {
                 answer.give(Err(Error::config("target: expected one that has the verb, got another")));

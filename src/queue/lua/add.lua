@@ -5,7 +5,7 @@
 --                 id, t: ms it lasts, 0 for as long as the job is not finished, r: whether the new job replaces one that has
 --                 not begun; d: ms of delay; n: priority; g: group; l: at the head; c: names of children it waits for;
 --                 a: what its end means, for its record of children (see part/kin.lua); i: place, from 0, of its parent in
---                 this call; m: messages for the outbox, by field; e: what listeners are told
+--                 this call; m: messages for the outbox, by field
 --
 -- Returns { now, { place, id, body, record, progress, stacks … } } of those that were there already.
 local count = tonumber(ARGV[6])
@@ -13,6 +13,25 @@ hear(call('HGET', meta, 'heard'))
 
 local bodies, records, existing, skipped = {}, {}, {}, {}
 local before = now_text .. ' '
+
+-- What was collected so far, where the next job may be one of those.
+local function write()
+  for from = 1, #bodies, 4000 do
+    call('HSET', jobs, unpack(bodies, from, math.min(from + 3999, #bodies)))
+  end
+  for from = 1, #records, 4000 do
+    call('HSET', run, unpack(records, from, math.min(from + 3999, #records)))
+  end
+  bodies, records = {}, {}
+  line_up()
+end
+
+local function tell_added(id, body)
+  if listening then
+    local length, rest = match(body, '^(%d+)[^\n]*\n(.*)$')
+    tell('a', id, cjson.encode({ name = sub(rest, 1, tonumber(length)) }))
+  end
+end
 
 local function there(i, id)
   local found = call('HMGET', more, 'p' .. id, 's' .. id)
@@ -43,7 +62,7 @@ for i = 0, count - 1 do
     bodies[n + 1], bodies[n + 2] = id, before .. body
     tail[#tail + 1] = id
     entered = entered + 1
-    tell('a', id)
+    tell_added(id, body)
   else
     local with = cjson.decode(extra)
     local there_id
@@ -51,23 +70,15 @@ for i = 0, count - 1 do
       skipped[i] = true
     else
       if with.u then
-        -- Of this call too: what was collected is written before the next one is looked for.
-        if bodies[1] then
-          call('HSET', jobs, unpack(bodies))
-          bodies = {}
-        end
+        write()
         if call('HEXISTS', jobs, id) == 1 then
           there_id = id
         end
       end
       if not there_id and with.o then
         local holder = call('GET', with.o)
-        if holder and (with.t > 0 or call('HEXISTS', jobs, holder) == 1 or bodies[1]) then
-          if bodies[1] then
-            call('HSET', jobs, unpack(bodies))
-            bodies = {}
-          end
-          line_up()
+        if holder then
+          write()
           if call('HEXISTS', jobs, holder) == 1 and not (with.r and replace(holder)) then
             there_id = holder
           end
@@ -87,7 +98,7 @@ for i = 0, count - 1 do
         bodies[n + 1], bodies[n + 2] = id, before .. body
         local priority, group = with.n or 0, with.g or ''
         local place = '||0|0|0|0|' .. priority .. '|' .. group .. '\n'
-        tell('a', id, with.e)
+        tell_added(id, body)
         if with.c then
           local kids = { kids_of .. id, '', #with.c, '\1', with.a }
           for k = 1, #with.c do
@@ -116,13 +127,7 @@ for i = 0, count - 1 do
     end
   end
 end
-for from = 1, #bodies, 4000 do
-  call('HSET', jobs, unpack(bodies, from, math.min(from + 3999, #bodies)))
-end
-for from = 1, #records, 4000 do
-  call('HSET', run, unpack(records, from, math.min(from + 3999, #records)))
-end
-line_up()
+write()
 wake(entered)
 publish()
 return { now_text, existing }

@@ -41,10 +41,10 @@ local next_due, limited = '-1', 0
 if wanted > 0 and not paused then
   promote()
   line_up()
-  local room = wanted
+  local room, first = wanted, nil
   if most > 0 then
     -- `rate` has the starts of the window, `rated` their number.
-    local first = call('LINDEX', rate, 0)
+    first = call('LINDEX', rate, 0)
     while first do
       local at, count = match(first, '^(%d+) (%d+)$')
       if tonumber(at) > now - window then
@@ -54,15 +54,11 @@ if wanted > 0 and not paused then
       call('HINCRBY', meta, 'rated', -tonumber(count))
       first = call('LINDEX', rate, 0)
     end
-    local free = most
     if first then
-      free = most - tonumber(call('HGET', meta, 'rated') or 0)
+      room = math.min(room, most - tonumber(call('HGET', meta, 'rated') or 0))
     else
       call('HDEL', meta, 'rated')
-    end
-    room = math.min(room, free)
-    if room <= 0 then
-      limited = math.max(1, tonumber(match(first or now_text, '^%d+')) + window - now)
+      room = math.min(room, most)
     end
   end
   if room > 0 then
@@ -83,7 +79,10 @@ if wanted > 0 and not paused then
       tell('z', '')
     end
   end
-  if taken < room then
+  if taken < wanted then
+    if taken >= room then
+      limited = math.max(1, tonumber(match(first or now_text, '^%d+')) + window - now)
+    end
     next_due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
   end
 else

@@ -2,7 +2,7 @@
 --
 -- Six arguments for each: what ('c' completed, 'f' failed, 'C' and 'F' the same and not kept, 'r' waits again, 'd' delayed,
 -- 'h' handed back, 's' stalled), id, how its record must begin, the record before and after the time of its end, and JSON
--- or nothing: g: group; n: priority; d: ms of delay; k: stacks; e: what listeners are told; o, p, x: see kin.lua.
+-- or nothing: g: group; n: priority; d: ms of delay; k: stack of a failed attempt; e: what listeners are told; o, p, x: see kin.lua.
 --
 -- Returns the places, from 0, of those refused.
 local function settle(at, count, held)
@@ -36,7 +36,15 @@ local function settle(at, count, held)
       local group = ''
       if with then
         if with.k then
-          call('HSET', more, 's' .. id, with.k)
+          local read, stacks = pcall(cjson.decode, call('HGET', more, 's' .. id) or '[]')
+          if not read or type(stacks) ~= 'table' then
+            stacks = {}
+          end
+          stacks[#stacks + 1] = with.k
+          if #stacks > 10 then
+            table.remove(stacks, 1)
+          end
+          call('HSET', more, 's' .. id, cjson.encode(stacks))
         end
         if with.g then
           group = with.g

@@ -38,6 +38,10 @@ local function admit(ids, lease)
     local state, attempts, stalls, priority, group, _ = 'w', '0', '0', '', ''
     if record then
       state, attempts, stalls, _, priority, group = match(record, STATE)
+      if not state then
+        -- A damaged record must not keep the job from being worked on.
+        state, attempts, stalls, priority, group = 'w', '0', '0', '', ''
+      end
     end
     if not body or state ~= 'w' or seen[id] then
       none = none + 1
