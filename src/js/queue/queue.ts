@@ -1,6 +1,6 @@
 /** The task queue: jobs added, looked at and managed; workers made. */
 
-import { checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
 import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
@@ -284,6 +284,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]> {
     const { start = 0, limit = DEFAULT_LIMIT, newestFirst = false, ...rest } = optionsOf('TaskQueue.list: options', options);
     refuseUnknown('TaskQueue.list', rest, ['start', 'limit', 'newestFirst']);
+    checkFlag('TaskQueue.list: newestFirst', newestFirst);
     const inside = this[internals];
     const states = Array.isArray(state) ? state : [state];
     const snapshots = (await inside.call('TaskQueue.list', LIST, start, limit, newestFirst, ...states)) as Snapshot[];
@@ -315,6 +316,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async drain(options?: { delayed?: boolean }): Promise<number> {
     const { delayed = false, ...rest } = optionsOf('TaskQueue.drain: options', options);
     refuseUnknown('TaskQueue.drain', rest, ['delayed']);
+    checkFlag('TaskQueue.drain: delayed', delayed);
     return (await this[internals].call('TaskQueue.drain', DRAIN, delayed)) as number;
   }
 
@@ -344,6 +346,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async obliterate(options?: { force?: boolean }): Promise<void> {
     const { force = false, ...rest } = optionsOf('TaskQueue.obliterate: options', options);
     refuseUnknown('TaskQueue.obliterate', rest, ['force']);
+    checkFlag('TaskQueue.obliterate: force', force);
     await this[internals].call('TaskQueue.obliterate', OBLITERATE, force);
   }
 

@@ -1,7 +1,7 @@
 /** Workers: processors running, their outcomes collected and sent together. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { verb } from '../native.js';
@@ -36,7 +36,6 @@ const RUN = verb('worker.run');
 const PAUSE = verb('worker.pause');
 const CLOSE = verb('worker.close');
 const SETTLE = verb('worker.settle');
-const OWNER = verb('worker.owner');
 
 const enum Delivery {
   Jobs = 1,
@@ -75,9 +74,7 @@ class Inside<T, R> implements Registrant {
   constructor(home: WorkerHome, processor: Processor<T, R>, options: WorkerOptions) {
     checkFunction('TaskQueue.process: processor', processor);
     const { autorun, registry, ...rest } = options;
-    if (autorun !== undefined && typeof autorun !== 'boolean') {
-      throw new RedisError('config', `TaskQueue.process: autorun: expected a boolean, got a ${typeof autorun}`);
-    }
+    checkFlag('TaskQueue.process: autorun', autorun);
     checkRegistry(registry);
     this.home = home;
     this.port = home.port;
@@ -301,7 +298,7 @@ class Inside<T, R> implements Registrant {
   async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
     const { namespace } = (registry as { [internals]?: { namespace?: string } })[internals] ?? {};
     // A foreign registry announces no deaths where Rust could hear them.
-    if (namespace !== undefined) await this.port.call(this.handle, OWNER, id, epoch, namespace);
+    if (namespace !== undefined) await this.port.call(this.handle, verb('worker.owner'), id, epoch, namespace);
   }
 
   failed(error: unknown): void {
