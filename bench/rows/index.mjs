@@ -14,6 +14,8 @@
  * - `split`: each round is made of this many, each as many times shorter, where the machine's mood changes within a round;
  * - `maxRounds`: more rounds than this say nothing new.
  */
+import { rows as live } from "./bus.mjs";
+import { rows as durable } from "./bus-durable.mjs";
 import { rows as footprint } from "./footprint.mjs";
 import { rows as kv } from "./kv.mjs";
 import { rows as latency } from "./latency.mjs";
@@ -21,7 +23,7 @@ import { rows as memory } from "./memory.mjs";
 import { rows as memoryEngine } from "./memory-engine.mjs";
 import { rows as raw } from "./raw.mjs";
 
-export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...footprint];
+export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...live, ...durable, ...footprint];
 
 export function findRow(name) {
   return rows.find((row) => row.name === name);
