@@ -41,6 +41,7 @@ fn verb(bus: &Bus) -> &'static [u8] {
     if bus.sharded { b"SPUBLISH" } else { b"PUBLISH" }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a decoder")]
 fn receivers(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     let outcome = count(&reply)?;
     metrics.bus_published.add(1);

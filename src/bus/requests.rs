@@ -119,6 +119,12 @@ impl Listener for ReplyChannel {
     }
 }
 
+/// What is read of a reply.
+#[derive(Deserialize)]
+struct Named {
+    re: String,
+}
+
 /// The id of the request that a reply is for.
 fn request_of(reply: &Bytes) -> Option<Bytes> {
     // So our responders begin; an id of theirs is a UUID.
@@ -127,10 +133,6 @@ fn request_of(reply: &Bytes) -> Option<Bytes> {
         if rest[end] == b'"' {
             return Some(reply.slice_ref(&rest[..end]));
         }
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        re: String,
     }
     serde_json::from_slice::<Named>(reply).ok().map(|named| named.re.into())
 }
@@ -153,22 +155,18 @@ pub(super) fn request(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
             let _ticket = ticket;
             let mut delivery = Delivery::NotSent;
             let steps = async {
-                let send = send(&bus, &channel, &message, &mut delivery);
                 tokio::select! {
                     biased;
                     settled = &mut settled => return outcome(settled),
-                    sent = send => sent?,
+                    published = send(&bus, &channel, &message, &mut delivery) => published?,
                 }
                 outcome(settled.await)
             };
-            match timeout(limit, steps).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    let ms = limit.as_millis();
-                    let message = format!("request: no reply within timeoutMs, {ms} ms");
-                    Err(Error::new(ErrorKind::Timeout, message).with_delivery(delivery))
-                }
-            }
+            let outcome = timeout(limit, steps).await;
+            outcome.unwrap_or_else(|_| {
+                let message = format!("request: no reply within timeoutMs, {} ms", limit.as_millis());
+                Err(Error::new(ErrorKind::Timeout, message).with_delivery(delivery))
+            })
         })
     });
 }

@@ -27,7 +27,8 @@ export interface Envelope<T = unknown> {
 let lastMs = Number.NaN;
 let lastText = '';
 
-function now(): string {
+/** The time, as an envelope has it. */
+export function now(): string {
   const ms = Date.now();
   if (ms !== lastMs) {
     lastMs = ms;

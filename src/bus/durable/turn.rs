@@ -86,16 +86,18 @@ pub(super) fn step(
     unsure: bool,
 ) -> Command {
     let script = &*scripts::STEP;
-    let is_plain = |settlement: &&Settlement| {
-        settlement.key.is_none() && !settlement.noted && settlement.what == What::Acknowledge
-    };
-    let plain: Vec<&Bytes> = settlements.iter().filter(is_plain).map(|settlement| &settlement.id).collect();
+    // Of what is acknowledged and has no note only the id matters, and the key when it is the last of it.
+    let is_plain = |settlement: &Settlement| !settlement.noted && settlement.what == What::Acknowledge;
+    let plain: Vec<&Bytes> = settlements.iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
+    let last = last_of_key(settlements, hands);
+    let others: Vec<(&Settlement, bool)> =
+        settlements.iter().zip(last).filter(|(one, last)| *last || !is_plain(one)).collect();
     let known: Vec<(&Bytes, Option<&Bytes>)> = if unsure {
         hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
     } else {
         Vec::new()
     };
-    let count = 6 + 2 * known.len() + 1 + plain.len() + 6 * (settlements.len() - plain.len());
+    let count = 6 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
     let mut packed = begin(script, settings, name, 64 * settlements.len(), count)
         .number(settings.retry.attempts)
         .number(room.slots as u64)
@@ -108,9 +110,9 @@ pub(super) fn step(
     }
     packed = packed.number(plain.len() as u64);
     packed = plain.into_iter().fold(packed, |packed, id| packed.word(id));
-    let last = last_of_key(settlements, hands);
-    for (settlement, last) in settlements.iter().zip(last).filter(|(settlement, _)| !is_plain(settlement)) {
+    for (settlement, last) in others {
         let (what, given, error): (&[u8], u64, &[u8]) = match &settlement.what {
+            What::Acknowledge if is_plain(settlement) => (b"free", 0, b""),
             What::Acknowledge => (b"ack", 0, b""),
             What::Retry(delay, error) => (b"retry", *delay, error),
             What::Return(deliveries) => (b"return", *deliveries, b""),

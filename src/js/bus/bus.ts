@@ -2,7 +2,7 @@
 
 import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
-import { createEnvelope, type Envelope, isEnvelope } from '../envelope.js';
+import { type Envelope, isEnvelope } from '../envelope.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
@@ -28,11 +28,12 @@ import {
 } from './options.js';
 import { request, responding } from './requests.js';
 import { type LiveOptions, LiveSubscription } from './subscription.js';
-import { encode } from './wire.js';
+import { encode, encodeBare } from './wire.js';
 
 const PUBLISH = verb('bus.publish');
 const CLOSE = verb('bus.close');
 
+const NOTHING: PublishOptions = {};
 const STANDARD = { maxPending: 100_000, maxPendingBytes: 64 * 1024 * 1024 };
 
 /** What a bus keeps to itself. */
@@ -113,13 +114,14 @@ export class MessageBus {
     try {
       inside.checkPublishing();
       checkTopic('MessageBus.publish: topic', topic);
-      let envelope = isEnvelope(message) ? message : createEnvelope(topic || ' ', message as unknown);
-      if (options === undefined) {
-        return inside.port.call(inside.out, PUBLISH, topic, encode('MessageBus.publish', envelope)) as Promise<number>;
+      const { key, durable, traceparent } = options === undefined ? NOTHING : publishOptions(options);
+      let text: string;
+      if (isEnvelope(message)) {
+        const envelope = traceparent === undefined ? message : { ...message, traceparent };
+        text = encode('MessageBus.publish', envelope, key);
+      } else {
+        text = encodeBare('MessageBus.publish', topic, message, key, traceparent);
       }
-      const { key, durable, traceparent } = publishOptions(options);
-      if (traceparent !== undefined) envelope = { ...envelope, traceparent };
-      const text = encode('MessageBus.publish', envelope, key);
       if (durable) return publishDurable(inside, topic, text, key);
       return inside.port.call(inside.out, PUBLISH, topic, text) as Promise<number>;
     } catch (error) {

@@ -1,44 +1,76 @@
 /** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
 
-import { type Envelope, envelopeOf, isEnvelope } from '../envelope.js';
+import { randomUUID } from 'node:crypto';
+import { type Envelope, envelopeOf, isEnvelope, now } from '../envelope.js';
 import { configError, RedisError } from '../errors.js';
+import { scopeNow } from './scope.js';
+
+const EXPRESSIBLE = 'a value that JSON can express';
 
 /**
- * A message as text.
+ * An envelope as a message.
  *
  * @throws RedisError of kind `config` for a payload that JSON cannot express.
  */
 export function encode(owner: string, envelope: Envelope, key?: string): string {
-  checkPayload(`${owner}: payload`, envelope.payload);
-  const text = stringify(`${owner}: payload`, envelope);
-  return key === undefined ? `{"msg":${text}}` : `{"key":${JSON.stringify(key)},"msg":${text}}`;
-}
-
-const EXPRESSIBLE = 'a value that JSON can express';
-
-/** Refuses what JSON would leave out, or silently make null of. */
-function checkPayload(name: string, payload: unknown): void {
-  switch (typeof payload) {
-    case 'undefined':
-    case 'function':
-    case 'symbol':
-      throw configError(name, EXPRESSIBLE, payload);
-    case 'number':
-      if (!Number.isFinite(payload)) throw configError(name, EXPRESSIBLE, payload);
-      break;
-    case 'object':
-      // One that says for itself how it is written may say that it is not.
-      if (payload !== null && 'toJSON' in payload && stringify(name, payload) === undefined) {
-        throw new RedisError('config', `${name}: expected ${EXPRESSIBLE}, got one that becomes nothing`);
-      }
+  const { payload } = envelope;
+  // JSON would leave these out of the envelope, silently.
+  if (payload === undefined || typeof payload === 'function' || typeof payload === 'symbol') {
+    throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
   }
+  if (typeof payload === 'number' || (typeof payload === 'object' && payload !== null && 'toJSON' in payload)) jsonOf(owner, payload);
+  const text = stringify(owner, envelope);
+  if (text === undefined) throw new RedisError('config', `${owner}: message: expected an Envelope, got one that becomes nothing`);
+  return `${head(key)}"msg":${text}}`;
 }
 
-function stringify(name: string, value: unknown): string {
+let lastType = '';
+let lastTypeText = '""';
+
+/**
+ * A bare value as a message, in a new envelope that nobody needs as an object: writing it at once is a third faster.
+ *
+ * @throws RedisError as {@link encode}.
+ */
+export function encodeBare(owner: string, type: string, payload: unknown, key?: string, traceparent?: string): string {
+  const text = jsonOf(owner, payload);
+  if (type !== lastType) {
+    lastTypeText = JSON.stringify(type);
+    lastType = type;
+  }
+  const id = randomUUID();
+  const scope = scopeNow();
+  let corrId = `"${id}"`;
+  let rest = '';
+  if (scope !== undefined) {
+    corrId = JSON.stringify(scope.corrId);
+    if (scope.tenantId !== undefined) rest = `,"tenantId":${JSON.stringify(scope.tenantId)}`;
+  }
+  const trace = traceparent ?? scope?.traceparent;
+  if (trace !== undefined) rest += `,"traceparent":${JSON.stringify(trace)}`;
+  const begin = `${head(key)}"msg":{"id":"${id}","type":${lastTypeText},"ts":"${now()}","corrId":${corrId}${rest}`;
+  return `${begin},"payload":${text},"attempts":0}}`;
+}
+
+function head(key: string | undefined): string {
+  return key === undefined ? '{' : `{"key":${JSON.stringify(key)},`;
+}
+
+/** A payload as JSON. */
+function jsonOf(owner: string, payload: unknown): string {
+  // JSON would make null of it, silently.
+  if (typeof payload === 'number' && !Number.isFinite(payload)) throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
+  const text = stringify(owner, payload);
+  if (text !== undefined) return text;
+  if (typeof payload !== 'object') throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
+  throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that becomes nothing`);
+}
+
+function stringify(owner: string, value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
   } catch (cause) {
-    throw new RedisError('config', `${name}: expected ${EXPRESSIBLE}, got one that it cannot`, { cause });
+    throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that it cannot`, { cause });
   }
 }
 

@@ -45,18 +45,31 @@ end
 -- Lanes are read once and written once, at the end.
 local known, changed = {}, {}
 
+local function remember(key, text)
+  local lane = false
+  if text then
+    local count, owner = string.match(text, '^(%d+):(.*)$')
+    lane = { tonumber(count), owner }
+  end
+  known[key] = lane
+  return lane
+end
+
 local function lane_of(key)
   local lane = known[key]
   if lane == nil then
-    local text = redis.call('HGET', lanes, key)
-    lane = false
-    if text then
-      local count, owner = string.match(text, '^(%d+):(.*)$')
-      lane = { tonumber(count), owner }
-    end
-    known[key] = lane
+    lane = remember(key, redis.call('HGET', lanes, key))
   end
   return lane
+end
+
+-- As `lane_of` for up to 1000 keys that are not known yet.
+local function look_up_lanes(keys)
+  if #keys > 0 then
+    for i, text in ipairs(redis.call('HMGET', lanes, unpack(keys))) do
+      remember(keys[i], text)
+    end
+  end
 end
 
 local function set_lane(key, count, owner)
@@ -65,13 +78,22 @@ local function set_lane(key, count, owner)
 end
 
 local function store_lanes()
+  local set, gone = {}, {}
   for key in pairs(changed) do
     local lane = known[key]
     if lane then
-      redis.call('HSET', lanes, key, lane[1] .. ':' .. lane[2])
+      set[#set + 1] = key
+      set[#set + 1] = lane[1] .. ':' .. lane[2]
     else
-      redis.call('HDEL', lanes, key)
+      gone[#gone + 1] = key
     end
+  end
+  -- Lua's stack is bounded.
+  for first = 1, #set, 1000 do
+    redis.call('HSET', lanes, unpack(set, first, math.min(first + 999, #set)))
+  end
+  for first = 1, #gone, 1000 do
+    redis.call('HDEL', lanes, unpack(gone, first, math.min(first + 999, #gone)))
   end
 end
 
@@ -82,25 +104,35 @@ end
 -- How many were unparked by this script.
 local unparked = 0
 
--- Up to `most` of the messages parked for `key`, the earliest first; they are parked no more.
-local function unpark(key, most)
+-- Up to `most` of the messages parked for `key`, the earliest first, as they are in the set, and their ids.
+local function parked_of(key, most)
   local prefix = prefix_of(key)
-  local found = redis.call('ZRANGEBYLEX', parked, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, most)
-  for i, member in ipairs(found) do
-    redis.call('ZREM', parked, member)
-    found[i] = string.sub(member, #prefix + 1)
+  local members = redis.call('ZRANGEBYLEX', parked, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, most)
+  local ids = {}
+  for i, member in ipairs(members) do
+    ids[i] = string.sub(member, #prefix + 1)
   end
-  unparked = unparked + #found
-  return found
+  return members, ids
+end
+
+local function unpark(members, count)
+  if count > 0 then
+    redis.call('ZREM', parked, unpack(members, 1, count))
+    unparked = unparked + count
+  end
 end
 
 -- Nobody has a message of `key` any more: the next one becomes due, or the lane ends.
 local function advance(key)
   local lane = lane_of(key)
   local count = lane and lane[1] or 0
-  local first = count > 0 and unpark(key, 1)[1]
-  if first then
-    redis.call('ZADD', due, 0, first .. ':' .. key)
+  local members, ids = {}, {}
+  if count > 0 then
+    members, ids = parked_of(key, 1)
+  end
+  if ids[1] then
+    unpark(members, 1)
+    redis.call('ZADD', due, 0, ids[1] .. ':' .. key)
     set_lane(key, count - 1, '')
   else
     known[key] = false

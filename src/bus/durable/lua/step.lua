@@ -11,9 +11,9 @@
 -- ARGV[9]  number   parked messages of the group from which on nothing new is read
 -- ARGV[10] number   how many messages the consumer knows that it has; -1: it knows all that it was given
 --          pairs    id and key ('' for none) of each
--- next     number   how many messages without a key are acknowledged
+-- next     number   how many messages are acknowledged of which there is no note
 --          ids      of each
--- rest     sixes    settlements of others: what ('ack', 'retry', 'return', 'dead'), id, key ('' for none),
+-- rest     sixes    settlements of others: what ('ack', 'retry', 'return', 'dead', 'free': its message is among those before), id, key ('' for none),
 --                   1 if the consumer has no other message of that key, a number (retry: ms until then, return: deliveries
 --                   to count, dead: attempts), last error
 --
@@ -117,7 +117,7 @@ for i = at, #ARGV, 6 do
   key = key ~= '' and key or nil
   if what == 'ack' then
     forget(id)
-  elseif is_mine(id) then
+  elseif what ~= 'free' and is_mine(id) then
     if what == 'retry' then
       redis.call('XCLAIM', stream, group, WAITING, 0, id, 'JUSTID')
       redis.call('HSET', notes, id, error)
@@ -148,6 +148,46 @@ end
 -- What is due, as long as there is room.
 local again = {}
 
+-- Gives up to `most` messages that follow one of `key`, up to the first that was tried before: it would have to be told so.
+local function follow(key, most)
+  local members, padded = parked_of(key, most)
+  if #members == 0 then
+    return 0
+  end
+  local ids = {}
+  for i, id in ipairs(padded) do
+    ids[i] = unpad(id)
+  end
+  local tried = redis.call('HMGET', notes, unpack(ids))
+  local count = #ids
+  for i = 1, #ids do
+    if tried[i] then
+      count = i - 1
+      break
+    end
+  end
+  unpark(members, count)
+  if count == 0 then
+    return 0
+  end
+  local words = { unpack(ids, 1, count) }
+  words[count + 1] = 'RETRYCOUNT'
+  words[count + 2] = 1
+  local given = {}
+  for _, entry in ipairs(redis.call('XCLAIM', stream, group, me, 0, unpack(words))) do
+    if entry then
+      given[entry[1]] = true
+      again[#again + 1] = { 1, false, entry[1], entry[2] }
+    end
+  end
+  for i = 1, count do
+    if not given[ids[i]] then
+      forget(ids[i])
+    end
+  end
+  return count
+end
+
 local function give(member)
   redis.call('ZREM', due, member)
   local id = unpad(member)
@@ -174,18 +214,9 @@ local function give(member)
     local left = lane and lane[1] or 0
     -- What follows one that failed before waits until it has succeeded.
     if left > 0 and deliveries == 1 and followers > 0 then
-      local ids = unpark(key, math.min(followers, 32))
-      left = math.max(0, left - #ids)
-      for _, padded in ipairs(ids) do
-        local follower = unpad(padded)
-        local next_entry = redis.call('XCLAIM', stream, group, me, 0, follower, 'RETRYCOUNT', 1)[1]
-        if next_entry then
-          again[#again + 1] = { 1, false, follower, next_entry[2] }
-          followers = followers - 1
-        else
-          forget(follower)
-        end
-      end
+      local given = follow(key, math.min(followers, 32))
+      followers = followers - given
+      left = math.max(0, left - given)
     end
     set_lane(key, left, me)
   end
@@ -218,31 +249,42 @@ end
 local left = first_due and redis.call('ZCOUNT', due, 0, now) or 0
 
 -- What is new.
+-- What can neither run nor follow is parked, which costs: so no more is read than that, unless a handler would be idle.
 local fresh, more, foreign, set_aside = {}, left > 0 and heads > 0 and slots > 0, {}, {}
 rounds = 0
-while heads > 0 and left == 0 and rounds < 8 and not crowded do
+while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 and not crowded do
   rounds = rounds + 1
-  local read = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', heads, 'STREAMS', stream, '>')
+  local most_read = math.min(heads, followers > 0 and followers or slots)
+  local read = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', most_read, 'STREAMS', stream, '>')
   local entries = read and read[1][2] or {}
-  more = #entries == heads
-  for _, entry in ipairs(entries) do
-    local id, fields, key, to = entry[1], entry[2], nil, nil
+  more = #entries == most_read
+  local keys, recipients, unknown = {}, {}, {}
+  for at_entry, entry in ipairs(entries) do
+    local fields = entry[2]
     for i = 1, #fields, 2 do
-      local name = fields[i]
+      local name, value = fields[i], fields[i + 1]
       if name == 'data' then
         break
       elseif name == 'key' then
-        key = fields[i + 1]
+        keys[at_entry] = value
+        if known[value] == nil then
+          known[value] = false
+          unknown[#unknown + 1] = value
+        end
       elseif name == 'group' then
-        to = fields[i + 1]
+        recipients[at_entry] = value
       end
     end
-    local lane = key and lane_of(key)
+  end
+  look_up_lanes(unknown)
+  for at_entry, entry in ipairs(entries) do
+    local id, key, to = entry[1], keys[at_entry], recipients[at_entry]
+    local lane = key and known[key]
     if to and to ~= group then
       foreign[#foreign + 1] = id
     elseif not lane then
       fresh[#fresh + 1] = entry
-      heads = heads - 1
+      heads, slots = heads - 1, slots - 1
       if key then
         set_lane(key, 0, me)
       end
