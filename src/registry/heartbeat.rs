@@ -183,7 +183,7 @@ pub(super) fn send_beats(
     let inner = Arc::clone(inner);
     async move {
         let answer = reply.await.and_then(|reply| verdicts(&reply, sent.len()));
-        let (more, mut exceptions) = match answer {
+        let (now, more, mut exceptions) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 for one in sent {
@@ -192,6 +192,7 @@ pub(super) fn send_beats(
                 return Err(error);
             }
         };
+        inner.sight.heard(now);
         inner.manager.metrics().registry_heartbeats.add(sent.len() as u64);
         for (place, one) in sent.into_iter().enumerate() {
             let verdict = exceptions.remove(&place).unwrap_or(Verdict::Alive);
@@ -224,9 +225,9 @@ enum Verdict {
     Superseded,
 }
 
-fn verdicts(reply: &Reply, count: usize) -> Result<(bool, HashMap<usize, Verdict>)> {
+fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Verdict>)> {
     let Reply::Array(parts) = reply else { return Err(worker::strange()) };
-    let Some((Reply::Int(more), exceptions)) = parts.split_first() else { return Err(worker::strange()) };
+    let [Reply::Int(now), Reply::Int(more), exceptions @ ..] = &parts[..] else { return Err(worker::strange()) };
     let mut found = HashMap::with_capacity(exceptions.len());
     for exception in exceptions {
         let Reply::Array(words) = exception else { return Err(worker::strange()) };
@@ -244,7 +245,7 @@ fn verdicts(reply: &Reply, count: usize) -> Result<(bool, HashMap<usize, Verdict
         let place = usize::try_from(*place - 1).ok().filter(|place| *place < count).ok_or_else(worker::strange)?;
         found.insert(place, verdict);
     }
-    Ok((*more == 1, found))
+    Ok((*now as f64, *more == 1, found))
 }
 
 /// Hands commands on that were not yet, and remembers to say so.

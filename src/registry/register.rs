@@ -171,8 +171,10 @@ pub(super) fn enter(
         .word(inner.pulse.report().as_bytes())
         .number(inner.process_kept_ms());
     let reply = inner.ask(&scripts::REGISTER, packed);
+    let inner = Arc::clone(inner);
     async move {
         let (now, row) = worker::one(&reply.await?)?;
+        inner.sight.heard(now);
         Ok(match row {
             Some(row) => Entry::Registered(row.state.epoch, row.json(now)),
             None => Entry::Refused,
@@ -317,11 +319,23 @@ pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) 
 /// waits for that need not wait for their deadline. Best effort: the process may be ending.
 pub(super) fn abandon(inner: &Arc<Inner>) {
     let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
-    for member in members {
-        inner.manager.metrics().registry_workers.add(-1);
-        let packed = unregistration(inner, &member.registration.id, Some(member.epoch), true);
-        inner.tell(&scripts::UNREGISTER, packed);
-    }
+    let replies: Vec<_> = members
+        .iter()
+        .map(|member| {
+            inner.manager.metrics().registry_workers.add(-1);
+            let packed = unregistration(inner, &member.registration.id, Some(member.epoch), true);
+            inner.ask(&scripts::UNREGISTER, packed)
+        })
+        .collect();
+    // The connection lasts as long as somebody has the manager.
+    let inner = Arc::clone(inner);
+    lifecycle::spawn(async move {
+        for reply in replies {
+            // What could not be said will be noticed.
+            let _ = reply.await;
+        }
+        drop(inner);
+    });
 }
 
 /// The manager was disconnected: the workers of this process beat no more, and are told so.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::Registry;
 use super::scripts;
-use super::worker::{Row, strange, yes};
+use super::worker::{Row, strange};
 use crate::connection::{Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
@@ -21,7 +21,10 @@ const HANDED_OUT_MS: u64 = 60_000;
 pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
     loop {
         let packed = inner.begin(&scripts::SWEEP, &[], 1, 8).number(BATCH);
-        if !yes(&inner.ask(&scripts::SWEEP, packed).await?)? {
+        let Reply::Array(parts) = inner.ask(&scripts::SWEEP, packed).await? else { return Err(strange()) };
+        let [Reply::Int(now), Reply::Int(more)] = parts[..] else { return Err(strange()) };
+        inner.sight.heard(now as f64);
+        if more == 0 {
             return Ok(());
         }
     }

@@ -12,7 +12,7 @@
 --   status   or '' for what it is
 --   JSON     metadata, or '' for what they are
 --
--- Returns {more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
+-- Returns {now, more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
 -- {place, 'commands', number and JSON, space between, …}.
 local first, each = 12, 5
 local late_at = whole(now + tonumber(ARGV[11]))
@@ -68,7 +68,7 @@ local function change(at, text)
   return nil, true
 end
 
-local answer = { 0 }
+local answer = { now, 0 }
 local fresh = {}
 if #ids > 0 then
   local states = call('HMGET', STATE, unpack(ids))
@@ -96,7 +96,7 @@ if #ids > 0 then
   end
 end
 if ARGV[7] == '1' and sweep(100) then
-  answer[1] = 1
+  answer[2] = 1
 end
 announce()
 return answer

@@ -4,7 +4,7 @@
 -- KEYS[1..18]   keys, in the order below
 -- KEYS[19..22]  beginnings of keys: a label's index, a process, a worker's commands, what a reap was handed
 -- KEYS[23..24]  channels: there are events; a registration is over
--- ARGV[1]  0 or 1       may the caller judge? 0: it was cut off itself, and declares nobody late or crashed
+-- ARGV[1]  ms of time   until when the caller may judge; 0: not at all, it was cut off itself
 -- ARGV[2]  share        a storm is when more than this part of the fleet falls due together …
 -- ARGV[3]  count        … and at least so many
 -- ARGV[4]  ms           a full lease: what everyone gets after a restart, a failover or the begin of a storm
@@ -21,6 +21,7 @@ local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local judges_until = tonumber(ARGV[1])
 local announced
 
 local function whole(number)
@@ -279,7 +280,7 @@ local function sweep(limit)
     end
   end
   local more = #lapsed == limit or #gone == limit
-  if ARGV[1] == '0' then
+  if judges_until == 0 then
     return more
   end
   local late = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'LIMIT', 0, limit)
@@ -316,4 +317,10 @@ local function sweep(limit)
     end
   end
   return more or (allowed > limit and due > limit)
+end
+
+-- A call that was long on its way, to a server that stood still, brings a judgement that is none any more: nothing is done, and
+-- the caller decides anew. It decides by its own clock how long the call took: the server's may have been set.
+if judges_until > 0 and now > judges_until and (call('ZCOUNT', ALIVE, '-inf', now) > 0 or call('ZCOUNT', LATE, '-inf', now) > 0) then
+  return redis.error_reply('STALE ' .. whole(now))
 end

@@ -2,7 +2,7 @@
 --
 -- ARGV[7]  count  at most so many of each kind
 --
--- Returns 1 when more is due.
+-- Returns {now, 1 when more is due}.
 local more = sweep(tonumber(ARGV[7]))
 announce()
-return more and 1 or 0
+return { now, more and 1 or 0 }
