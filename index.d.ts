@@ -357,12 +357,13 @@ export interface BullMQClient {
   options: Record<string, unknown>;
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. What the user has closed it does not open again.
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
    */
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
   disconnect(reconnect?: boolean): void;
-  /** Ends this client as {@link disconnect} does, and resolves when it has ended. */
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
   quit(): Promise<string>;
   /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
