@@ -374,9 +374,17 @@ function parse(text: string): unknown {
 }
 
 /** Options as JSON, with what JSON cannot say named for the error message. */
-function optionsJson(options: unknown): string {
+export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
-  const seen = new Set<unknown>();
+  /** Those that are being written: an object may come twice, but not within itself. */
+  const open = new Set<unknown>();
+  // An option that is undefined is one that is not given.
+  const members = (value: object): unknown =>
+    Object.fromEntries(
+      Object.entries(value)
+        .filter(([, inner]) => inner !== undefined)
+        .map(([name, inner]) => [name, plain(inner)]),
+    );
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -389,12 +397,11 @@ function optionsJson(options: unknown): string {
       case 'object': {
         if (value === null) return null;
         if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
-        if (seen.has(value)) return special('an object that contains itself');
-        seen.add(value);
-        if (Array.isArray(value)) return value.map(plain);
-        // An option that is undefined is one that is not given.
-        const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-        return Object.fromEntries(entries.map(([name, inner]) => [name, plain(inner)]));
+        if (open.has(value)) return special('an object that contains itself');
+        open.add(value);
+        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        open.delete(value);
+        return written;
       }
       default:
         return value;

@@ -21,7 +21,7 @@ use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
 use crate::options::Options;
-use crate::queue::Queue;
+use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 
 thread_local! {
@@ -77,6 +77,12 @@ fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Resul
         "bullmq" => {
             Target::Bullmq(Bridge::new(parent_of(port, parent)?, Options::parse("bullmqConnection", options)?, outlet)?)
         }
+        "worker" => match port.targets.get(&parent) {
+            Some(Target::Queue(queue)) => {
+                Target::Worker(Worker::new(queue, Options::parse("WorkerOptions", options)?, outlet)?)
+            }
+            _ => return Err(Error::new(ErrorKind::Closed, "the task queue has been released")),
+        },
         other => return Err(Error::config(format!("open: expected a known kind, got {other}"))),
     };
     Ok(port.add(target))

@@ -21,7 +21,7 @@ use crate::bus::Bus;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
 use crate::kv::Kv;
-use crate::queue::Queue;
+use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 
 /// The wake-up: weak, without arguments, and with room for one call.
@@ -94,6 +94,7 @@ pub(super) enum Target {
     Registry(Registry),
     Queue(Queue),
     Bullmq(Bridge),
+    Worker(Worker),
 }
 
 /// A port, as its own thread sees it.

@@ -15,6 +15,7 @@ enum Verb {
     Registry(registry::Call),
     Queue(queue::Call),
     Bullmq(bullmq::Call),
+    Worker(queue::WorkerCall),
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Verb)> {
@@ -24,7 +25,8 @@ fn all() -> impl Iterator<Item = (&'static str, Verb)> {
     let registry = registry::CALLS.iter().map(|(name, call)| (*name, Verb::Registry(*call)));
     let queue = queue::CALLS.iter().map(|(name, call)| (*name, Verb::Queue(*call)));
     let bullmq = bullmq::CALLS.iter().map(|(name, call)| (*name, Verb::Bullmq(*call)));
-    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(bullmq)
+    let worker = queue::WORKER_CALLS.iter().map(|(name, call)| (*name, Verb::Worker(*call)));
+    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(worker).chain(bullmq)
 }
 
 /// The names of all verbs, in the order of their numbers.
@@ -49,6 +51,7 @@ impl Verbs {
             (Some(Verb::Registry(call)), Some(Target::Registry(registry))) => call(registry, args, answer),
             (Some(Verb::Queue(call)), Some(Target::Queue(queue))) => call(queue, args, answer),
             (Some(Verb::Bullmq(call)), Some(Target::Bullmq(bridge))) => call(bridge, args, answer),
+            (Some(Verb::Worker(call)), Some(Target::Worker(worker))) => call(worker, args, answer),
             (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
             (Some(_), Some(_)) => {
                 answer.give(Err(Error::config("target: expected one that has the verb, got another")));
