@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers';
 import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
@@ -17,7 +18,7 @@ const BLOCK = verb('bullmq.block');
 const NAME = verb('bullmq.name');
 const CLOSE = verb('bullmq.close');
 
-/** Kept, so that a test's fake timers are not waited for. */
+/** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
 const later = setImmediate;
 
 /**
