@@ -238,14 +238,15 @@ export async function createContainer(options?: ContainerOptions): Promise<Conta
   }
   const starting = coordinatorsOf(optionsOf('createContainer: coordinators', coordinators));
   const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
-  const container = new Parts(manager, { bus, registry, queue }, timeoutMs);
+  let container: Parts | undefined;
   try {
-    await container.manager.connect();
+    container = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    await manager.connect();
     await container.start(starting);
+    return container;
   } catch (error) {
     // What failed first is what the caller must see.
-    await container.shutdown().catch(() => {});
+    await (container?.shutdown() ?? manager.disconnect()).catch(() => {});
     throw error;
   }
-  return container;
 }
