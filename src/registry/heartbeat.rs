@@ -101,7 +101,7 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             if let Some(metadata) = &metadata {
                 member.metadata = metadata.clone();
             }
-            Ok::<bool, Error>(!member.lost)
+            Ok::<bool, Error>(member.lost.is_none())
         });
         Ok((Bytes::copy_from_slice(id), applied.transpose()?, status, metadata))
     });

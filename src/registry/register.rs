@@ -24,6 +24,9 @@ const MAX_CAPACITY: u64 = 1_000_000;
 /// Metadata are part of every answer that tells the worker.
 const MAX_METADATA: usize = 64 * 1_024;
 
+/// Registrations that are on their way at once.
+const AT_ONCE: usize = 128;
+
 /// The statuses of a worker.
 pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
 
@@ -122,7 +125,7 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let registration =
             Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
-        let registered = enter(&inner, &member, None);
+        let registered = enter(&inner, &member, &nonce(), None);
         Ok(async move {
             match registered.await? {
                 Entry::Registered(epoch, info) => {
@@ -147,23 +150,27 @@ fn class(kind: &str, capabilities: &[String]) -> String {
     format!("={}", sum.digest())
 }
 
+fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// What came of a registration.
-pub(super) enum Entry {
+enum Entry {
     /// The epoch, and the worker as JSON.
     Registered(u64, String),
     /// Somebody else holds the id now.
     Refused,
 }
 
-/// Asks the server to register `member`; with `only`, if nobody else has registered its id since that epoch.
-pub(super) fn enter(
+/// Asks the server to register `member` under `nonce`; with `only`, if nobody else has registered its id since that epoch.
+fn enter(
     inner: &Arc<Inner>,
     member: &Member,
+    nonce: &str,
     only: Option<u64>,
 ) -> impl Future<Output = Result<Entry>> + Send + use<> {
     let registration = &member.registration;
     let settings = &inner.settings;
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
     let bytes = registration.definition.len() + member.metadata.len() + registration.labels.len() + 512;
     let packed = inner
         .begin(&scripts::REGISTER, &[], 16, bytes)
@@ -208,13 +215,13 @@ fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
 }
 
 /// Registers a worker again whose epoch is over without its doing. Nobody waits; what came of it is told as an event.
-pub(super) async fn enter_again(inner: &Arc<Inner>, lost: Member) -> Result<()> {
+async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()> {
     let id = lost.registration.id.clone();
-    match enter(inner, &lost, Some(lost.epoch)).await? {
+    match enter(inner, &lost, nonce, Some(lost.epoch)).await? {
         Entry::Registered(epoch, info) => {
             let still = inner.members.at_epoch(&id, lost.epoch, |member| {
                 member.epoch = epoch;
-                member.lost = false;
+                member.lost = None;
                 (member.command, member.unacknowledged) = (0, false);
             });
             if still.is_some() {
@@ -362,17 +369,24 @@ pub(super) fn disconnected(inner: &Arc<Inner>) {
 
 /// Registers again all that are lost, and says whether that was possible.
 pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
-    let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost).cloned().collect();
-    let tries: Vec<_> = lost
-        .into_iter()
-        .map(|member| {
-            let inner = Arc::clone(inner);
-            lifecycle::spawn(async move { enter_again(&inner, member).await })
-        })
-        .collect();
+    let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost.is_some()).cloned().collect();
     let mut all = true;
-    for one in tries {
-        all &= matches!(one.await, Ok(Ok(())));
+    // After a restart of the server everyone comes at once: not so many that the last of them pass their deadline.
+    for some in lost.chunks(AT_ONCE) {
+        let tries: Vec<_> = some
+            .iter()
+            .cloned()
+            .map(|member| {
+                let inner = Arc::clone(inner);
+                lifecycle::spawn(async move {
+                    let nonce = member.lost.clone().unwrap_or_else(nonce);
+                    enter_again(&inner, member, &nonce).await
+                })
+            })
+            .collect();
+        for one in tries {
+            all &= matches!(one.await, Ok(Ok(())));
+        }
     }
     all
 }
@@ -380,7 +394,9 @@ pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
 /// The epoch of a worker of this process is over without its doing. With automatic heartbeats it is registered again.
 pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     if inner.settings.automatic {
-        inner.members.at_epoch(id, epoch, |member| member.lost = true);
+        inner.members.at_epoch(id, epoch, |member| {
+            member.lost.get_or_insert_with(nonce);
+        });
         inner.beats.hurry();
     } else {
         forget(inner, id, epoch);
