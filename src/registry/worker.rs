@@ -291,7 +291,7 @@ mod tests {
             serde_json::json!({
                 "id": "w", "type": "t", "metadata": {}, "status": "idle", "health": "degraded",
                 "degradedBecause": "event-loop-stalled", "load": 0.5, "claimed": 0, "epoch": 7, "registeredAt": 1000,
-                "lastHeartbeatAt": 1000.0, "eventLoopLagMs": 1.5, "lastTickAgeMs": 2.0, "memoryBytes": 3.0,
+                "lastHeartbeatAt": 1000, "eventLoopLagMs": 1.5, "lastTickAgeMs": 2, "memoryBytes": 3,
             })
         );
         assert!(row("lc", None, None).json(9e9).contains(r#""lastHeartbeatAt":4321"#));
