@@ -33,9 +33,13 @@ impl Sight {
     }
 
     pub(super) fn judges(&self) -> bool {
+        self.judges_at(Instant::now())
+    }
+
+    fn judges_at(&self, now: Instant) -> bool {
         let inner = self.lock();
-        let heard = inner.unanswered_since.is_none_or(|since| since.elapsed() <= self.lease / 2);
-        heard && inner.blind_until.is_none_or(|until| until <= Instant::now())
+        let heard = inner.unanswered_since.is_none_or(|since| now.duration_since(since) <= self.lease / 2);
+        heard && inner.blind_until.is_none_or(|until| until <= now)
     }
 
     /// Until when a call that is sent now may judge, in 13 digits: milliseconds of the server's time; 0 is not at all.
@@ -58,21 +62,33 @@ impl Sight {
 
     /// A call is sent.
     pub(super) fn asks(&self) {
-        self.lock().unanswered_since.get_or_insert_with(Instant::now);
+        self.asks_at(Instant::now());
+    }
+
+    fn asks_at(&self, now: Instant) {
+        self.lock().unanswered_since.get_or_insert(now);
     }
 
     /// A call was answered.
     pub(super) fn answered(&self) {
+        self.answered_at(Instant::now());
+    }
+
+    fn answered_at(&self, now: Instant) {
         let since = self.lock().unanswered_since.take();
         if let Some(since) = since {
-            self.stood_still(since.elapsed());
+            self.stood_still_until(now, now.duration_since(since));
         }
     }
 
     /// For `time` nothing could be heard here. Half a lease of it is enough to explain that another one's is over.
     pub(super) fn stood_still(&self, time: Duration) {
+        self.stood_still_until(Instant::now(), time);
+    }
+
+    fn stood_still_until(&self, now: Instant, time: Duration) {
         if time > self.lease / 2 {
-            self.lock().blind_until = Some(Instant::now() + self.lease);
+            self.lock().blind_until = Some(now + self.lease);
         }
     }
 }
@@ -83,19 +99,19 @@ mod tests {
 
     #[test]
     fn who_is_not_answered_for_half_a_lease_does_not_judge_then_nor_for_a_lease_afterwards() {
-        let sight = Sight::new(Duration::from_millis(40));
-        sight.asks();
-        assert!(sight.judges());
-        sight.answered();
-        assert!(sight.judges());
-        sight.asks();
-        std::thread::sleep(Duration::from_millis(25));
-        assert!(!sight.judges());
-        assert_eq!(sight.judges_until(), "0000000000000");
-        sight.answered();
-        assert!(!sight.judges());
-        std::thread::sleep(Duration::from_millis(45));
-        assert!(sight.judges());
+        let sight = Sight::new(Duration::from_secs(10));
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        sight.asks_at(begin);
+        assert!(sight.judges_at(after(5)));
+        sight.answered_at(after(5));
+        assert!(sight.judges_at(after(5)));
+        sight.asks_at(after(10));
+        sight.asks_at(after(15));
+        assert!(!sight.judges_at(after(16)), "the first of them is not answered for six seconds");
+        sight.answered_at(after(16));
+        assert!(!sight.judges_at(after(25)));
+        assert!(sight.judges_at(after(26)));
     }
 
     #[test]
