@@ -378,7 +378,8 @@ export type BullMQFields = Record<string, string | number>;
  * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
  *
  * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
- * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
+ * has gone wrong. `cause` says what happened.
  */
 export interface BullMQClient {
   status: string;
@@ -386,7 +387,7 @@ export interface BullMQClient {
   options: Record<string, unknown>;
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
    * has disconnected is not connected again.
    */
   connect(): Promise<void>;
@@ -1750,9 +1751,9 @@ export interface JobOptions {
   id?: string;
   /** Milliseconds, from 0, before which no worker gets it. Default 0. */
   delayMs?: number;
-  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Excludes `lifo` and `group`. Default 0. */
+  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
   priority?: number;
-  /** `true` puts it at the head of the queue. Excludes `priority` above 0. Default false. */
+  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
   lifo?: boolean;
   /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
   attempts?: number;
@@ -1778,7 +1779,7 @@ export interface JobOptions {
    * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
    */
   group?: string;
-  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue. */
+  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
   children?: ChildJob[];
   /** A correlation id, carried along. */
   corrId?: string;
