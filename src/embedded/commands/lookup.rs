@@ -114,11 +114,11 @@ pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&
         "xread" | "xreadgroup" => {
             let from = args.iter().position(|word| is(word, "streams"))? + 1;
             let pairs = args[from..].len();
-            return (pairs > 0 && pairs % 2 == 0).then(|| args[from..from + pairs / 2].to_vec());
+            return (pairs > 0 && pairs.is_multiple_of(2)).then(|| args[from..from + pairs / 2].to_vec());
         }
         "sort" | "georadius" | "georadiusbymember" => {
             let named = |pair: &&[&'a [u8]]| is(pair[0], "store") || is(pair[0], "storedist");
-            let stores = args.windows(2).filter(named).last().map(|pair| pair[1]);
+            let stores = args.windows(2).rfind(named).map(|pair| pair[1]);
             return Some([args[1]].into_iter().chain(stores).collect());
         }
         _ => {}
