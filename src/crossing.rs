@@ -64,8 +64,53 @@ pub enum Outcome {
 pub trait Completions: Send + Sync {
     /// Takes an outcome. Says whether [`Completions::wake`] must be called, which may be later and once for many.
     fn complete(&self, number: u32, outcome: Result<Outcome>) -> bool;
+    /// Takes what nobody called for: values for the object behind `handle`. The answer is as for [`Completions::complete`].
+    fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool;
+    /// Takes an event, JSON, for the object behind `handle`. The answer is as for [`Completions::complete`].
+    fn tell(&self, handle: u32, event: String) -> bool;
     /// Tells whoever takes the outcomes out that there are some.
     fn wake(&self);
+}
+
+/// The way to one object of the binding, for what nobody called for: messages, jobs, events. Cheap to clone.
+///
+/// It does not bound what waits: who delivers more than the other side takes must.
+#[derive(Clone)]
+pub struct Outlet {
+    completions: Arc<dyn Completions>,
+    handle: u32,
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outlet({})", self.handle)
+    }
+}
+
+impl Outlet {
+    #[must_use]
+    pub fn to(completions: Arc<dyn Completions>, handle: u32) -> Self {
+        Self { completions, handle }
+    }
+
+    /// Delivers values, in order with all other deliveries of this outlet.
+    pub fn deliver(&self, values: Vec<Outcome>) {
+        if self.completions.deliver(self.handle, values) {
+            self.wake();
+        }
+    }
+
+    /// Tells an event: a JSON object whose `event` names it. For what is rare; it is parsed on its own.
+    pub fn tell(&self, event: String) {
+        if self.completions.tell(self.handle, event) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let completions = Arc::clone(&self.completions);
+        at_end_of_batch(move || completions.wake());
+    }
 }
 
 /// Who waits for the outcome of a call. Dropped without one, it answers with kind `closed`.

@@ -5,9 +5,12 @@
 //! ```text
 //!  node          the only folder that names napi: calls in, outcomes and events out, in batches
 //!    │
-//!  kv            features: what users ask for, in terms of commands and scripts
+//!  queue ──► registry    features: what users ask for, in terms of commands and scripts
+//!  bus    kv    bullmq   strangers to each other, but for that one arrow
 //!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
+//!    │
+//!  arguments     reads what crosses
 //!    │
 //!  keys  backoff  lifecycle  telemetry  options  resp  crossing   leaves: know nothing of each other
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
@@ -22,9 +25,13 @@
 //! - Every request is settled exactly once ([`connection::Sink`]), within its deadline.
 //! - Nothing is sent twice unless it only reads, or the server said that it executed nothing.
 //! - Answers are matched by order; a settled request keeps its place until its answer came.
-//! - Secrets never leave Rust: no error, event, metric or `Debug` holds one.
+//! - Secrets never leave Rust: no error, event, metric or `Debug` holds one. The one call that hands them out is
+//!   [`bullmq::ioredis_options`].
 
+pub mod arguments;
 pub mod backoff;
+pub mod bullmq;
+pub mod bus;
 pub mod connection;
 pub mod crossing;
 pub mod embedded;
@@ -35,5 +42,7 @@ pub mod lifecycle;
 #[cfg(feature = "node")]
 mod node;
 pub mod options;
+pub mod queue;
+pub mod registry;
 pub mod resp;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis_backplane::connection::{Command, Manager, Script, Sink, State};
+use redis_backplane::connection::{Channel, ChannelKind, Command, Listener, Manager, Message, Script, Sink, State};
 use redis_backplane::error::{Delivery, Error, ErrorKind, Result};
 use redis_backplane::resp::Reply;
 use redis_backplane::telemetry::Operation;
@@ -442,4 +442,55 @@ async fn any_seed_will_do_and_none_is_an_error_with_every_cause() {
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.message().contains("none of the 1 nodes"), "{error}");
     assert_eq!(support::causes(&error).len(), 2, "{error:?}");
+}
+
+#[derive(Default)]
+struct Ear(std::sync::Mutex<Vec<String>>);
+
+impl Listener for Ear {
+    fn message(&self, message: &Message) {
+        self.0.lock().unwrap().push(String::from_utf8_lossy(&message.payload).into_owned());
+    }
+
+    fn restored(&self, _gap: Duration) {
+        self.0.lock().unwrap().push("restored".into());
+    }
+}
+
+impl Ear {
+    fn has(&self, what: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|heard| heard == what)
+    }
+}
+
+fn sharded(name: &str) -> Channel {
+    Channel { kind: ChannelKind::Sharded, name: name.to_owned().into() }
+}
+
+#[tokio::test]
+async fn sharded_channels_of_every_node_are_heard_and_follow_their_slots() {
+    let cluster = Cluster::start();
+    let (manager, other) = (cluster.manager(), cluster.manager());
+    let names: Vec<_> = (0..3).map(|at| cluster.key_at(at, "news")).collect();
+    let ears: Vec<_> = names.iter().map(|_| Arc::new(Ear::default())).collect();
+    let subscribing: Vec<_> =
+        names.iter().zip(&ears).map(|(name, ear)| manager.subscribe(sharded(name), ear.clone())).collect();
+    let mut held = Vec::new();
+    for subscribing in subscribing {
+        held.push(subscribing.await.unwrap());
+    }
+    for (name, ear) in names.iter().zip(&ears) {
+        assert_eq!(run(&other, &["SPUBLISH", name, "one"]).await.unwrap(), Reply::Int(1));
+        until("it is heard", || ear.has("one"));
+    }
+    let slot = cluster.slot(&names[0]);
+    cluster.begin_migration(slot, 0, 1);
+    cluster.end_migration(slot, 0, 1);
+    until("it is subscribed at its new node", || ears[0].has("restored"));
+    manager.subscribed().await.unwrap();
+    assert_eq!(run(&other, &["SPUBLISH", &names[0], "two"]).await.unwrap(), Reply::Int(1));
+    until("it is heard there", || ears[0].has("two"));
+    drop(held);
+    manager.disconnect().await;
+    other.disconnect().await;
 }

@@ -12,7 +12,7 @@ pub enum Event {
         from: State,
         to: State,
     },
-    /// A connection is usable; everything that was subscribed is back.
+    /// The connection for commands is usable. Subscriptions have their own, see [`super::Manager::subscribed`].
     Ready,
     /// Attempt number `attempt` (1 is the first) will be made after `delay`.
     Reconnecting {

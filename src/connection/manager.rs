@@ -17,8 +17,10 @@ use super::event::Observer;
 use super::exclusive;
 use super::handshake::{self, ServerInfo};
 use super::request::{Command, Sink};
+use super::reserved::{Notice, Reserved};
 use super::shared::Shared;
 use super::state::State;
+use super::subscriber::{self, Channel, Listener, Subscription};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::lifecycle;
@@ -159,6 +161,36 @@ impl Manager {
     /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
     pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
         exclusive::submit(&self.shared, command, sink, blocks_for);
+    }
+
+    /// A connection of its holder's own for blocking commands, called `name` or as all others are. It is not opened yet.
+    #[must_use]
+    pub fn reserve(&self, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Reserved {
+        Reserved::new(self.clone(), Arc::clone(&self.shared), name, Box::new(notify))
+    }
+
+    /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is
+    /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
+    /// Dropping the future unanswered, or what it gives, ends the subscription.
+    ///
+    /// # Errors
+    ///
+    /// What the server says where it refuses; `timeout` when it does not confirm within `commandTimeoutMs`; `closed`.
+    pub fn subscribe(
+        &self,
+        channel: Channel,
+        listener: Arc<dyn Listener>,
+    ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+        subscriber::subscribe(&self.shared, channel, listener)
+    }
+
+    /// Resolves when every subscription is confirmed; at once where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` after `commandTimeoutMs`; `closed`.
+    pub fn subscribed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        subscriber::subscribed(&self.shared)
     }
 
     /// Sends one command and waits for its answer; an error reply is an `Err`.

@@ -1,4 +1,4 @@
-//! Connections: one for all commands of a manager, one more for each command that blocks.
+//! Connections: one for all commands of a manager, one for all its subscriptions, one more for each command that blocks.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,8 +6,10 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
-//! | `request`, `command`, `script` | what is sent, and what is known of it |
+//! | `reserved` | a connection kept for one holder's blocking commands |
+//! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
@@ -28,23 +30,29 @@ mod line;
 mod link;
 mod liveness;
 mod manager;
+mod packed;
 mod pipeline;
 mod probe;
 mod request;
+mod reserved;
 mod script;
 pub mod secret;
 mod sentinel;
 mod shared;
 mod state;
+mod subscriber;
 mod target;
-mod tls;
+pub mod tls;
 
 pub use crate::embedded::Control as MemoryControl;
 pub use config::{AskPassword, Config};
 pub use event::{Event, Observer, Unobserved};
 pub use handshake::ServerInfo;
 pub use manager::{Health, Manager};
+pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
+pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
 pub use state::State;
+pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};

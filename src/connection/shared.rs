@@ -17,6 +17,7 @@ use super::line::Line;
 use super::request::{Command, Request, Sink};
 use super::sentinel::Sentinels;
 use super::state::{self, State};
+use super::subscriber::Subscriber;
 use crate::crossing::at_end_of_batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Metrics;
@@ -34,8 +35,10 @@ pub(super) struct Shared {
     announced: AtomicBool,
     server: Mutex<Option<ServerInfo>>,
     last_error: Mutex<Option<Error>>,
-    /// Blocking commands in hand, each on a connection of its own.
+    /// The tasks that have a connection of their own: blocking commands, and the subscriber.
     pub(super) exclusive: TaskTracker,
+    /// What is subscribed.
+    pub(super) subscriber: Subscriber,
     interrupt: Mutex<CancellationToken>,
     /// Where there are sentinels: what is known of them.
     pub(super) sentinels: Option<Sentinels>,
@@ -77,6 +80,7 @@ impl Shared {
             server: Mutex::new(None),
             last_error: Mutex::new(None),
             exclusive: TaskTracker::new(),
+            subscriber: Subscriber::default(),
             interrupt: Mutex::new(CancellationToken::new()),
         }
     }

@@ -27,6 +27,8 @@ const enum Tag {
   Error = 2,
   Event = 3,
   List = 4,
+  Delivery = 5,
+  Ok = 6,
 }
 
 /** The longest argument, in bytes; Redis' own limit is the same. */
@@ -51,6 +53,9 @@ interface Waiting {
 /** Takes the events of one handle. */
 export type EventHandler = (event: { event: string; [field: string]: unknown }) => void;
 
+/** Takes what is delivered to one handle. Must not throw. */
+export type DeliveryHandler = (values: unknown[]) => void;
+
 const settled: Promise<void> = Promise.resolve();
 
 class Port {
@@ -60,6 +65,7 @@ class Port {
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #handlers = new Map<number, EventHandler>();
+  readonly #receivers = new Map<number, DeliveryHandler>();
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
   /** The numbers and tags of what was taken out last; the native side writes them. */
@@ -106,6 +112,7 @@ class Port {
   /** Lets a native object go. */
   release(handle: number): void {
     this.#handlers.delete(handle);
+    this.#receivers.delete(handle);
     this.#endpoints.delete(handle);
     native.release(this.#id, handle);
   }
@@ -113,6 +120,23 @@ class Port {
   /** Has the events of `handle` given to `handler`. */
   listen(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, handler);
+  }
+
+  /** Has what is delivered to `handle` given to `receiver`, which must not throw. */
+  receive(handle: number, receiver: DeliveryHandler): void {
+    this.#receivers.set(handle, receiver);
+  }
+
+  /** Keeps the process alive until {@link free} is called as often. */
+  retain(): void {
+    this.#holding++;
+    if (!this.#held) this.#hold(true);
+  }
+
+  /** Takes one {@link retain} back. */
+  free(): void {
+    this.#holding--;
+    if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
   /** Says who `handle` talks to, for traces. */
@@ -130,6 +154,10 @@ class Port {
 
   prometheus(manager: number): string {
     return native.prometheus(this.#id, manager);
+  }
+
+  ioredisOptions(manager: number): string {
+    return native.ioredisOptions(this.#id, manager);
   }
 
   #call(target: number, verb: number, args: unknown[], holds: boolean): Promise<unknown> {
@@ -195,9 +223,10 @@ class Port {
   /** Called by the wake-up. Must not throw. */
   #takeOut(): void {
     const heads = this.#heads;
-    for (;;) {
-      const values = native.drain(this.#id, heads);
-      if (values.length === 0) break;
+    let values: unknown[];
+    // Fewer than there is room for: nothing was left, and whatever comes after has a wake-up of its own.
+    do {
+      values = native.drain(this.#id, heads);
       for (let at = 0; at < values.length; at++) {
         const number = heads[at * 2] as number;
         const tag = heads[at * 2 + 1] as Tag;
@@ -206,16 +235,21 @@ class Port {
           this.#event(number, value as string);
           continue;
         }
+        if (tag === Tag.Delivery) {
+          this.#receivers.get(number)?.(list(value as unknown[]));
+          continue;
+        }
         const waiting = this.#waiting[number];
         if (waiting === undefined) continue;
         this.#waiting[number] = undefined;
         this.#free.push(number);
         if (waiting.holds) this.#holding--;
         if (tag === Tag.Value) waiting.resolve(value);
+        else if (tag === Tag.Ok) waiting.resolve('OK');
         else if (tag === Tag.Error) waiting.reject(toError(JSON.parse(value as string) as Failure));
         else waiting.resolve(decode(tag, value));
       }
-    }
+    } while (values.length * 2 === heads.length);
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
@@ -312,17 +346,22 @@ function decode(tag: Tag, value: unknown): unknown {
   switch (tag) {
     case Tag.Json:
       return parse(value as string);
-    case Tag.List: {
-      const flat = value as unknown[];
-      const list: unknown[] = new Array(flat.length / 2);
-      for (let at = 0; at < list.length; at++) list[at] = decode(flat[at * 2] as Tag, flat[at * 2 + 1]);
-      return list;
-    }
+    case Tag.Ok:
+      return 'OK';
+    case Tag.List:
+      return list(value as unknown[]);
     case Tag.Error:
       return toError(JSON.parse(value as string) as Failure);
     default:
       return value;
   }
+}
+
+/** The values of a flat array of tag and value, tag and value … */
+function list(flat: unknown[]): unknown[] {
+  const values: unknown[] = new Array(flat.length / 2);
+  for (let at = 0; at < values.length; at++) values[at] = decode(flat[at * 2] as Tag, flat[at * 2 + 1]);
+  return values;
 }
 
 /** JSON, or the text itself where it is none: other programs store plain text. */
@@ -335,9 +374,17 @@ function parse(text: string): unknown {
 }
 
 /** Options as JSON, with what JSON cannot say named for the error message. */
-function optionsJson(options: unknown): string {
+export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
-  const seen = new Set<unknown>();
+  /** Those that are being written: an object may come twice, but not within itself. */
+  const open = new Set<unknown>();
+  // An option that is undefined is one that is not given.
+  const members = (value: object): unknown =>
+    Object.fromEntries(
+      Object.entries(value)
+        .filter(([, inner]) => inner !== undefined)
+        .map(([name, inner]) => [name, plain(inner)]),
+    );
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -350,12 +397,11 @@ function optionsJson(options: unknown): string {
       case 'object': {
         if (value === null) return null;
         if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
-        if (seen.has(value)) return special('an object that contains itself');
-        seen.add(value);
-        if (Array.isArray(value)) return value.map(plain);
-        // An option that is undefined is one that is not given.
-        const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-        return Object.fromEntries(entries.map(([name, inner]) => [name, plain(inner)]));
+        if (open.has(value)) return special('an object that contains itself');
+        open.add(value);
+        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        open.delete(value);
+        return written;
       }
       default:
         return value;

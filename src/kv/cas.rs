@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::arguments::Arguments;
-use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
+use crate::arguments::Arguments;
 use crate::backoff::Backoff;
+use crate::connection::Packed;
 use crate::connection::{Command, Manager};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};

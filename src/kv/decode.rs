@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::arguments::MAX_SAFE;
+use crate::arguments::MAX_SAFE;
 use crate::connection::Manager;
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};

@@ -16,10 +16,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::arguments::Arguments;
-use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
 use crate::connection::{Command, Manager, Script, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};

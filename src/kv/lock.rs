@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::Arguments;
 use super::lease::{Ask, Held, Holding, millis};
-use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
+use crate::arguments::Arguments;
 use crate::backoff::Backoff;
+use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;

@@ -18,16 +18,14 @@
 //! | `scan` | listing and clearing |
 //! | `lease` | what is held by a token for a time, and its renewal |
 //! | `lock`, `load`, `once` | what is held |
-//! | `arguments`, `packed`, `decode`, `scripts` | how calls become commands, and replies outcomes |
+//! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 
-mod arguments;
 mod cas;
 mod decode;
 mod lease;
 mod load;
 mod lock;
 mod once;
-mod packed;
 mod scan;
 mod scripts;
 mod values;

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::arguments::Arguments;
 use super::lease::{Ask, Held, Holding};
-use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 
 /// Arguments: id, key, ttlSec. Gives true to the one who runs its function.

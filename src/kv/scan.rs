@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::arguments::Arguments;
-use super::packed::Packed;
 use super::scripts::operation;
 use super::{Kv, decode};
+use crate::arguments::Arguments;
 use crate::connection::Command;
+use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::resp::Reply;

@@ -1,9 +1,9 @@
 //! Values by key. Each verb is one command, or one script, packed and submitted at once.
 
-use super::arguments::Arguments;
-use super::packed::Packed;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
 use crate::connection::{Command, Target};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
@@ -83,7 +83,7 @@ pub(super) fn deduplicate_event(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     kv.send(answer, decode::was_set, || {
         // An id is not a key by itself: it may begin with anything.
         let id = match args.at(0) {
-            Arg::Text(id) if !id.is_empty() && id.len() <= super::arguments::MAX_KEY => id.as_bytes(),
+            Arg::Text(id) if !id.is_empty() && id.len() <= crate::arguments::MAX_KEY => id.as_bytes(),
             other => return Err(args.wrong("eventId", "a string of 1 to 1048576 bytes", other)),
         };
         let ttl = args.required_ttl(1)?;

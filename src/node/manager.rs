@@ -10,11 +10,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use super::port::{self, Outbox, Target};
+use super::port::{self, Target};
 use crate::connection::command::Way;
 use crate::connection::secret::{Password, PasswordSource, Secret};
 use crate::connection::{AskPassword, Command, Config, Event, Manager, Observer, Script, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
@@ -26,15 +26,14 @@ pub(super) struct ManagerTarget {
     passwords: Arc<Passwords>,
 }
 
-/// Opens a manager whose events go to `handle` of `outbox`.
-pub(super) fn open(outbox: Arc<Outbox>, handle: u32, options: &str) -> Result<ManagerTarget> {
+/// Opens a manager whose events go to `outlet`.
+pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     let (mut config, ask) = Config::parse(options)?;
-    let passwords =
-        Arc::new(Passwords { outbox: outbox.clone(), handle, asked: Mutex::default(), last: AtomicU32::new(0) });
+    let passwords = Arc::new(Passwords { outlet: outlet.clone(), asked: Mutex::default(), last: AtomicU32::new(0) });
     if ask == AskPassword::Yes {
         config.password = Password::Asked(passwords.clone());
     }
-    let manager = Manager::new(config, Arc::new(Events { outbox, handle }));
+    let manager = Manager::new(config, Arc::new(Events(outlet)));
     Ok(ManagerTarget { manager, passwords })
 }
 
@@ -47,10 +46,7 @@ pub(super) fn with<T>(port: u32, handle: u32, act: impl FnOnce(&ManagerTarget) -
     .flatten()
 }
 
-struct Events {
-    outbox: Arc<Outbox>,
-    handle: u32,
-}
+struct Events(Outlet);
 
 impl Observer for Events {
     fn event(&self, event: Event) {
@@ -63,14 +59,13 @@ impl Observer for Events {
             Event::Error(error) => json!({ "event": "error", "error": Failure::from(&error) }),
             Event::End => json!({ "event": "end" }),
         };
-        self.outbox.event(self.handle, json.to_string());
+        self.0.tell(json.to_string());
     }
 }
 
 /// Asks the user's function for a password, each time under another number.
 struct Passwords {
-    outbox: Arc<Outbox>,
-    handle: u32,
+    outlet: Outlet,
     asked: Mutex<HashMap<u32, oneshot::Sender<Result<Secret>>>>,
     last: AtomicU32,
 }
@@ -85,7 +80,7 @@ impl PasswordSource for Passwords {
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
         }
-        self.outbox.event(self.handle, json!({ "event": "password", "number": number }).to_string());
+        self.outlet.tell(json!({ "event": "password", "number": number }).to_string());
         Box::pin(async move {
             get.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Auth, "RedisConfig.password gave no answer")))
         })

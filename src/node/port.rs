@@ -16,9 +16,13 @@ use napi::{Env, Status};
 
 use super::manager::ManagerTarget;
 use super::raw::WeakFunction;
+use crate::bullmq::Bridge;
+use crate::bus::Bus;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
 use crate::kv::Kv;
+use crate::queue::{Queue, Worker};
+use crate::registry::Registry;
 
 /// The wake-up: weak, without arguments, and with room for one call.
 pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
@@ -29,6 +33,8 @@ pub(super) enum Item {
     Outcome(u32, Result<Outcome>),
     /// Something happened to the target of that handle; JSON.
     Event(u32, String),
+    /// Values for the target of that handle.
+    Delivery(u32, Vec<Outcome>),
 }
 
 /// The part of a port that other threads reach.
@@ -46,12 +52,6 @@ impl Outbox {
         };
         items.push_back(item);
         !self.waking.swap(true, Ordering::AcqRel)
-    }
-
-    pub(super) fn event(&self, handle: u32, json: String) {
-        if self.push(Item::Event(handle, json)) {
-            self.wake();
-        }
     }
 
     /// Takes up to `most` items.
@@ -72,6 +72,14 @@ impl Completions for Outbox {
         self.push(Item::Outcome(number, outcome))
     }
 
+    fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool {
+        self.push(Item::Delivery(handle, values))
+    }
+
+    fn tell(&self, handle: u32, event: String) -> bool {
+        self.push(Item::Event(handle, event))
+    }
+
     fn wake(&self) {
         // Refused only when the environment is going away, and then nobody waits.
         let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
@@ -82,6 +90,11 @@ impl Completions for Outbox {
 pub(super) enum Target {
     Manager(ManagerTarget),
     Kv(Kv),
+    Bus(Bus),
+    Registry(Registry),
+    Queue(Queue),
+    Bullmq(Bridge),
+    Worker(Worker),
 }
 
 /// A port, as its own thread sees it.
@@ -92,9 +105,9 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn add(&mut self, make: impl FnOnce(u32) -> Target) -> u32 {
+    pub(super) fn add(&mut self, target: Target) -> u32 {
         self.next_handle += 1;
-        self.targets.insert(self.next_handle, make(self.next_handle));
+        self.targets.insert(self.next_handle, target);
         self.next_handle
     }
 

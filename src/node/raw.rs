@@ -33,6 +33,10 @@ enum Tag {
     Event = 3,
     /// A flat array of tag and value, tag and value …
     List = 4,
+    /// A flat array, as for [`Tag::List`], for the object behind a handle; the number is the handle.
+    Delivery = 5,
+    /// The string `OK`, which is most of what commands that write give; no value comes with it.
+    Ok = 6,
 }
 
 /// The values of what was taken out, as a flat array.
@@ -45,6 +49,7 @@ pub(super) fn values(items: Vec<Item>, heads: &mut Uint32ArraySlice<'_>) -> Valu
     for (item, head) in items.iter().zip(heads.chunks_exact_mut(2)) {
         let (number, tag) = match item {
             Item::Event(handle, _) => (*handle, Tag::Event),
+            Item::Delivery(handle, _) => (*handle, Tag::Delivery),
             Item::Outcome(number, Ok(outcome)) => (*number, tag(outcome)),
             Item::Outcome(number, Err(_)) => (*number, Tag::Error),
         };
@@ -58,8 +63,13 @@ fn tag(outcome: &Outcome) -> Tag {
         Outcome::Json(bytes) if std::str::from_utf8(bytes).is_err() => Tag::Error,
         Outcome::Json(_) => Tag::Json,
         Outcome::List(_) => Tag::List,
+        Outcome::Reply(reply) if is_ok(reply) => Tag::Ok,
         _ => Tag::Value,
     }
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
 }
 
 impl TypeName for Values {
@@ -79,6 +89,7 @@ impl ToNapiValue for Values {
         for (at, item) in values.0.into_iter().enumerate() {
             let value = match item {
                 Item::Event(_, json) => Some(js.text(json.as_bytes())?),
+                Item::Delivery(_, values) => Some(js.list(values)?),
                 Item::Outcome(_, Ok(outcome)) => js.outcome(outcome)?,
                 Item::Outcome(_, Err(error)) => Some(js.error(&error)?),
             };
@@ -101,24 +112,28 @@ impl Js {
             Outcome::Nothing => return Ok(None),
             Outcome::Json(bytes) if std::str::from_utf8(&bytes).is_err() => self.error(&not_text())?,
             Outcome::Json(bytes) => self.text(&bytes)?,
-            Outcome::List(items) => {
-                let array = self.array(items.len() * 2)?;
-                for (at, item) in items.into_iter().enumerate() {
-                    self.set(array, at * 2, self.unsigned(tag(&item) as u32)?)?;
-                    if let Some(value) = self.outcome(item)? {
-                        self.set(array, at * 2 + 1, value)?;
-                    }
-                }
-                array
-            }
+            Outcome::List(items) => self.list(items)?,
             Outcome::Null => self.null()?,
             Outcome::Bool(flag) => self.bool(flag)?,
             Outcome::Number(number) => self.number(number)?,
             Outcome::Text(bytes) => self.string_or_buffer(&bytes)?,
             Outcome::Bytes(bytes) => self.buffer(&bytes)?,
+            Outcome::Reply(reply) if is_ok(&reply) => return Ok(None),
             Outcome::Reply(reply) => self.reply(reply)?,
         };
         Ok(Some(value))
+    }
+
+    /// A flat array of tag and value, tag and value …
+    fn list(self, items: Vec<Outcome>) -> Result<napi_value> {
+        let array = self.array(items.len() * 2)?;
+        for (at, item) in items.into_iter().enumerate() {
+            self.set(array, at * 2, self.unsigned(tag(&item) as u32)?)?;
+            if let Some(value) = self.outcome(item)? {
+                self.set(array, at * 2 + 1, value)?;
+            }
+        }
+        Ok(array)
     }
 
     fn reply(self, reply: Reply) -> Result<napi_value> {

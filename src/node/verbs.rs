@@ -4,19 +4,29 @@ use super::manager::{self, ManagerTarget};
 use super::port::Target;
 use crate::crossing::{Answer, Arg};
 use crate::error::Error;
-use crate::kv::{self, Kv};
+use crate::{bullmq, bus, kv, queue, registry};
 
 /// What a call of a verb does.
 #[derive(Clone, Copy)]
 enum Verb {
     Manager(fn(&ManagerTarget, &[Arg<'_>], Answer)),
-    Kv(fn(&Kv, &[Arg<'_>], Answer)),
+    Kv(kv::Call),
+    Bus(bus::Call),
+    Registry(registry::Call),
+    Queue(queue::Call),
+    Bullmq(bullmq::Call),
+    Worker(queue::WorkerCall),
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Verb)> {
     let manager = manager::CALLS.iter().map(|(name, call)| (*name, Verb::Manager(*call)));
     let kv = kv::CALLS.iter().map(|(name, call)| (*name, Verb::Kv(*call)));
-    manager.chain(kv)
+    let bus = bus::CALLS.iter().map(|(name, call)| (*name, Verb::Bus(*call)));
+    let registry = registry::CALLS.iter().map(|(name, call)| (*name, Verb::Registry(*call)));
+    let queue = queue::CALLS.iter().map(|(name, call)| (*name, Verb::Queue(*call)));
+    let bullmq = bullmq::CALLS.iter().map(|(name, call)| (*name, Verb::Bullmq(*call)));
+    let worker = queue::WORKER_CALLS.iter().map(|(name, call)| (*name, Verb::Worker(*call)));
+    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(worker).chain(bullmq)
 }
 
 /// The names of all verbs, in the order of their numbers.
@@ -37,6 +47,11 @@ impl Verbs {
         match (self.0.get(verb as usize), target) {
             (Some(Verb::Manager(call)), Some(Target::Manager(manager))) => call(manager, args, answer),
             (Some(Verb::Kv(call)), Some(Target::Kv(kv))) => call(kv, args, answer),
+            (Some(Verb::Bus(call)), Some(Target::Bus(bus))) => call(bus, args, answer),
+            (Some(Verb::Registry(call)), Some(Target::Registry(registry))) => call(registry, args, answer),
+            (Some(Verb::Queue(call)), Some(Target::Queue(queue))) => call(queue, args, answer),
+            (Some(Verb::Bullmq(call)), Some(Target::Bullmq(bridge))) => call(bridge, args, answer),
+            (Some(Verb::Worker(call)), Some(Target::Worker(worker))) => call(worker, args, answer),
             (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
             (Some(_), Some(_)) => {
                 answer.give(Err(Error::config("target: expected one that has the verb, got another")));

@@ -15,9 +15,14 @@ use crate::error::Result;
 
 /// A connection to some master.
 pub(in crate::connection) async fn connect(shared: &Shared, seeds: &[Address]) -> Result<Greeted> {
+    connect_any(shared, seeds).await.map(|(_, greeted)| greeted)
+}
+
+/// A connection to some master, and its address.
+pub(in crate::connection) async fn connect_any(shared: &Shared, seeds: &[Address]) -> Result<(Address, Greeted)> {
     let known = shared.directory.get();
     let masters = known.as_ref().map_or(&[][..], |map| map.masters());
-    find(&shared.config, &candidates(masters, seeds)).await.map(|found| found.greeted)
+    find(&shared.config, &candidates(masters, seeds)).await.map(|found| (found.address, found.greeted))
 }
 
 /// A connection to the master of `command`'s key, or to where `redirect` says, and the address of that.

@@ -18,7 +18,7 @@ mod nodes;
 mod route;
 mod slots;
 
-pub(super) use blocking::{connect, connect_for};
+pub(super) use blocking::{connect, connect_any, connect_for};
 pub(super) use discovery::{connect_to, open};
 pub(super) use nodes::Nodes;
 pub(super) use route::Place;

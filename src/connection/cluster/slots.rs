@@ -109,7 +109,7 @@ fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct Redirect {
     pub(super) slot: u16,
-    pub(super) address: Address,
+    pub(in crate::connection) address: Address,
     /// For this one request only, introduced by `ASKING`; the slot has not moved yet.
     pub(in crate::connection) ask: bool,
 }

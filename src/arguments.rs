@@ -8,43 +8,47 @@ use crate::keys::is_ours;
 use crate::options::MAX_MS;
 
 /// The longest key, in bytes.
-pub(super) const MAX_KEY: usize = 1 << 20;
+pub const MAX_KEY: usize = 1 << 20;
 /// The largest whole number that JavaScript holds exactly.
-pub(super) const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
+pub const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
 /// The longest expiry, in milliseconds: beyond it JavaScript would be inexact; Redis takes a little more.
 const MAX_TTL_MS: f64 = MAX_SAFE;
 
 /// The arguments of a call of `verb`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arguments<'a> {
+pub struct Arguments<'a> {
     verb: &'static str,
     args: &'a [Arg<'a>],
 }
 
 impl<'a> Arguments<'a> {
-    pub(super) fn of(verb: &'static str, args: &'a [Arg<'a>]) -> Self {
+    #[must_use]
+    pub fn of(verb: &'static str, args: &'a [Arg<'a>]) -> Self {
         Self { verb, args }
     }
 
-    pub(super) fn at(&self, place: usize) -> Arg<'a> {
+    #[must_use]
+    pub fn at(&self, place: usize) -> Arg<'a> {
         self.args.get(place).copied().unwrap_or(Arg::Absent)
     }
 
-    pub(super) fn from(&self, place: usize) -> &'a [Arg<'a>] {
+    #[must_use]
+    pub fn from(&self, place: usize) -> &'a [Arg<'a>] {
         self.args.get(place..).unwrap_or_default()
     }
 
-    pub(super) fn wrong(&self, name: &str, expected: &str, got: Arg<'_>) -> Error {
+    #[must_use]
+    pub fn wrong(&self, name: &str, expected: &str, got: Arg<'_>) -> Error {
         Error::config(format!("{}: {name}: expected {expected}, got {got}", self.verb))
     }
 
     /// A key.
-    pub(super) fn key(&self, place: usize) -> Result<&'a [u8]> {
+    pub fn key(&self, place: usize) -> Result<&'a [u8]> {
         self.as_key("key", self.at(place))
     }
 
     /// A key, or what becomes part of one.
-    pub(super) fn as_key(&self, name: &str, arg: Arg<'a>) -> Result<&'a [u8]> {
+    pub fn as_key(&self, name: &str, arg: Arg<'a>) -> Result<&'a [u8]> {
         match arg {
             Arg::Text(text) if !text.is_empty() && text.len() <= MAX_KEY => {
                 if is_ours(text.as_bytes()) {
@@ -60,7 +64,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text that the face has made, such as JSON.
-    pub(super) fn text(&self, place: usize, name: &str) -> Result<&'a [u8]> {
+    pub fn text(&self, place: usize, name: &str) -> Result<&'a [u8]> {
         match self.at(place) {
             Arg::Text(text) => Ok(text.as_bytes()),
             other => Err(self.wrong(name, "a string", other)),
@@ -68,7 +72,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text, or `None` for null.
-    pub(super) fn text_or_null(&self, place: usize, name: &str) -> Result<Option<&'a [u8]>> {
+    pub fn text_or_null(&self, place: usize, name: &str) -> Result<Option<&'a [u8]>> {
         match self.at(place) {
             Arg::Null => Ok(None),
             _ => self.text(place, name).map(Some),
@@ -76,7 +80,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Bytes.
-    pub(super) fn bytes(&self, place: usize, name: &str) -> Result<&'a [u8]> {
+    pub fn bytes(&self, place: usize, name: &str) -> Result<&'a [u8]> {
         match self.at(place) {
             Arg::Bytes(bytes) => Ok(bytes),
             other => Err(self.wrong(name, "a Uint8Array", other)),
@@ -84,7 +88,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// An expiry in seconds, as milliseconds, where one is given.
-    pub(super) fn ttl(&self, place: usize) -> Result<Option<u64>> {
+    pub fn ttl(&self, place: usize) -> Result<Option<u64>> {
         match self.at(place) {
             Arg::Absent => Ok(None),
             _ => self.required_ttl(place).map(Some),
@@ -92,7 +96,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// An expiry in seconds, as milliseconds: rounded, and at least one.
-    pub(super) fn required_ttl(&self, place: usize) -> Result<u64> {
+    pub fn required_ttl(&self, place: usize) -> Result<u64> {
         match self.at(place) {
             Arg::Number(seconds) if seconds > 0.0 && seconds * 1e3 <= MAX_TTL_MS => {
                 Ok(whole((seconds * 1e3).round().max(1.0)))
@@ -102,7 +106,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Seconds from 0 on, as milliseconds; 0 where they are absent.
-    pub(super) fn seconds(&self, place: usize, name: &str) -> Result<u64> {
+    pub fn seconds(&self, place: usize, name: &str) -> Result<u64> {
         match self.at(place) {
             Arg::Absent => Ok(0),
             Arg::Number(seconds) if seconds >= 0.0 && seconds * 1e3 <= MAX_TTL_MS => Ok(whole((seconds * 1e3).round())),
@@ -111,7 +115,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Milliseconds, where they are given.
-    pub(super) fn millis(&self, place: usize, name: &str, least: f64) -> Result<Option<Duration>> {
+    pub fn millis(&self, place: usize, name: &str, least: f64) -> Result<Option<Duration>> {
         match self.at(place) {
             Arg::Absent => Ok(None),
             Arg::Number(ms) if (least..=MAX_MS).contains(&ms) => Ok(Some(Duration::from_secs_f64(ms / 1e3))),
@@ -120,7 +124,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A whole number from 1 on.
-    pub(super) fn count(&self, place: usize, name: &str) -> Result<u64> {
+    pub fn count(&self, place: usize, name: &str) -> Result<u64> {
         match self.at(place) {
             Arg::Number(n) if n.fract() == 0.0 && (1.0..=MAX_SAFE).contains(&n) => Ok(whole(n)),
             other => Err(self.wrong(name, "a whole number from 1 to 9007199254740991", other)),
@@ -128,7 +132,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A whole number of either sign; `default` where it is absent.
-    pub(super) fn step(&self, place: usize, name: &str, default: i64) -> Result<i64> {
+    pub fn step(&self, place: usize, name: &str, default: i64) -> Result<i64> {
         match self.at(place) {
             Arg::Absent => Ok(default),
             #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
@@ -138,7 +142,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The number that the face gave to something it will speak of again.
-    pub(super) fn id(&self, place: usize) -> Result<u64> {
+    pub fn id(&self, place: usize) -> Result<u64> {
         match self.at(place) {
             Arg::Number(n) if n.fract() == 0.0 && (0.0..=MAX_SAFE).contains(&n) => Ok(whole(n)),
             other => Err(self.wrong("id", "a whole number", other)),

@@ -2,27 +2,29 @@
 
 use bytes::BytesMut;
 
-use crate::connection::{Command, Script};
+use super::request::Command;
+use super::script::Script;
 use crate::keys::Namespace;
 use crate::resp;
 use crate::telemetry::Operation;
 
 /// A command, or several in a row, being packed.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub struct Packed {
     out: BytesMut,
     commands: u32,
 }
 
 impl Packed {
     /// Room for `size` bytes of keys and values.
-    pub(super) fn sized(size: usize) -> Self {
+    #[must_use]
+    pub fn sized(size: usize) -> Self {
         Self { out: BytesMut::with_capacity(size + 96), commands: 0 }
     }
 
     /// Begins a command of `words` words, of which `name` is the first.
     #[must_use]
-    pub(super) fn begin(mut self, words: usize, name: &[u8]) -> Self {
+    pub fn begin(mut self, words: usize, name: &[u8]) -> Self {
         resp::begin(&mut self.out, words);
         self.commands += 1;
         self.word(name)
@@ -30,24 +32,24 @@ impl Packed {
 
     /// Begins a call of `script` with `keys` keys and `args` arguments.
     #[must_use]
-    pub(super) fn script(self, script: &Script, keys: usize, args: usize) -> Self {
+    pub fn script(self, script: &Script, keys: usize, args: usize) -> Self {
         self.begin(3 + keys + args, b"EVALSHA").word(script.digest().as_bytes()).number(keys as u64)
     }
 
     #[must_use]
-    pub(super) fn word(mut self, word: &[u8]) -> Self {
+    pub fn word(mut self, word: &[u8]) -> Self {
         resp::push(&mut self.out, word);
         self
     }
 
     #[must_use]
-    pub(super) fn key(mut self, namespace: &Namespace, key: &[u8]) -> Self {
+    pub fn key(mut self, namespace: &Namespace, key: &[u8]) -> Self {
         resp::push_joined(&mut self.out, namespace.prefix(), key);
         self
     }
 
     #[must_use]
-    pub(super) fn number(mut self, number: u64) -> Self {
+    pub fn number(mut self, number: u64) -> Self {
         let mut digits = [0u8; 20];
         let mut at = digits.len();
         let mut left = number;
@@ -64,7 +66,7 @@ impl Packed {
     }
 
     #[must_use]
-    pub(super) fn signed(self, number: i64) -> Self {
+    pub fn signed(self, number: i64) -> Self {
         match u64::try_from(number) {
             Ok(number) => self.number(number),
             Err(_) => self.word(number.to_string().as_bytes()),
@@ -72,22 +74,26 @@ impl Packed {
     }
 
     /// What only reads.
-    pub(super) fn reads(self, operation: Operation) -> Command {
+    #[must_use]
+    pub fn reads(self, operation: Operation) -> Command {
         self.command(operation, true, None)
     }
 
     /// What may write.
-    pub(super) fn writes(self, operation: Operation) -> Command {
+    #[must_use]
+    pub fn writes(self, operation: Operation) -> Command {
         self.command(operation, false, None)
     }
 
     /// A call of `script` that may write.
-    pub(super) fn runs(self, operation: Operation, script: &Script) -> Command {
+    #[must_use]
+    pub fn runs(self, operation: Operation, script: &Script) -> Command {
         self.command(operation, false, Some(script.clone()))
     }
 
     /// A call of `script` that only reads.
-    pub(super) fn runs_reading(self, operation: Operation, script: &Script) -> Command {
+    #[must_use]
+    pub fn runs_reading(self, operation: Operation, script: &Script) -> Command {
         self.command(operation, true, Some(script.clone()))
     }
 

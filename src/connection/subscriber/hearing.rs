@@ -1,0 +1,95 @@
+//! What comes in on a connection that subscribes: answers and messages, in RESP3 as pushes, in RESP2 as arrays.
+
+use bytes::Bytes;
+
+use super::Message;
+use super::book::{Channel, ChannelKind};
+use crate::resp::Reply;
+
+/// One thing that was heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Message(ChannelKind, Message),
+    /// A subscription was confirmed, or its end.
+    Confirmed(Channel, bool),
+    Pong,
+    /// The oldest question was refused, in these words.
+    Refused(Bytes),
+    /// Something that is not for us.
+    Strange,
+}
+
+impl Heard {
+    pub(super) fn of(reply: Reply) -> Self {
+        match reply {
+            Reply::Push(items) | Reply::Array(items) => Self::list(items),
+            Reply::Simple(_) => Self::Pong,
+            Reply::Error(line) => Self::Refused(line),
+            _ => Self::Strange,
+        }
+    }
+
+    fn list(items: Vec<Reply>) -> Self {
+        let mut parts = items.into_iter().map(|item| match item {
+            Reply::Bulk(bytes) | Reply::Simple(bytes) => Some(bytes),
+            _ => None,
+        });
+        let mut next = || parts.next().flatten();
+        let Some(what) = next() else {
+            return Self::Strange;
+        };
+        let heard = match &what[..] {
+            b"message" => next().zip(next()).map(|found| message(ChannelKind::Exact, None, found)),
+            b"smessage" => next().zip(next()).map(|found| message(ChannelKind::Sharded, None, found)),
+            b"pmessage" => next().and_then(|pattern| {
+                next().zip(next()).map(|found| message(ChannelKind::Pattern, Some(pattern), found))
+            }),
+            b"subscribe" => next().map(|name| confirmed(ChannelKind::Exact, name, true)),
+            b"unsubscribe" => next().map(|name| confirmed(ChannelKind::Exact, name, false)),
+            b"psubscribe" => next().map(|name| confirmed(ChannelKind::Pattern, name, true)),
+            b"punsubscribe" => next().map(|name| confirmed(ChannelKind::Pattern, name, false)),
+            b"ssubscribe" => next().map(|name| confirmed(ChannelKind::Sharded, name, true)),
+            b"sunsubscribe" => next().map(|name| confirmed(ChannelKind::Sharded, name, false)),
+            b"pong" => Some(Self::Pong),
+            _ => None,
+        };
+        heard.unwrap_or(Self::Strange)
+    }
+}
+
+fn message(kind: ChannelKind, pattern: Option<Bytes>, (channel, payload): (Bytes, Bytes)) -> Heard {
+    Heard::Message(kind, Message { channel, pattern, payload })
+}
+
+fn confirmed(kind: ChannelKind, name: Bytes, on: bool) -> Heard {
+    Heard::Confirmed(Channel { kind, name }, on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulks(words: &[&'static str]) -> Vec<Reply> {
+        words.iter().map(|word| Reply::Bulk(Bytes::from_static(word.as_bytes()))).collect()
+    }
+
+    #[test]
+    fn messages_are_the_same_in_both_protocols() {
+        for reply in [Reply::Push(bulks(&["message", "a", "x"])), Reply::Array(bulks(&["message", "a", "x"]))] {
+            let Heard::Message(ChannelKind::Exact, message) = Heard::of(reply) else { panic!("no message") };
+            assert_eq!((&message.channel[..], &message.payload[..]), (&b"a"[..], &b"x"[..]));
+        }
+        let pattern = Heard::of(Reply::Push(bulks(&["pmessage", "a*", "ab", "x"])));
+        assert!(
+            matches!(pattern, Heard::Message(ChannelKind::Pattern, message) if message.pattern.as_deref() == Some(b"a*"))
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_strange_and_no_panic() {
+        for words in [&[][..], &["message"], &["message", "a"], &["invalidate", "k"], &["pmessage", "a", "b"]] {
+            assert!(matches!(Heard::of(Reply::Push(bulks(words))), Heard::Strange), "{words:?}");
+        }
+        assert!(matches!(Heard::of(Reply::Int(1)), Heard::Strange));
+    }
+}

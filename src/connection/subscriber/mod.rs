@@ -1,0 +1,138 @@
+//! Subscriptions: on one connection for all of a manager, opened with the first and closed after the last. In a cluster
+//! sharded channels are on one more for each node that has some.
+//!
+//! | file | what |
+//! |---|---|
+//! | `book` | what is wanted, asked for and confirmed: a pure unit |
+//! | `task` | the one task that connects, asks, hears and restores |
+//! | `lines` | the connections, and which channel is on which |
+//! | `hearing` | what comes in on the connection |
+//!
+//! A subscription is registered at once and confirmed later; what is published after its confirmation, by anyone, is heard.
+//! A connection that is lost is restored without end, with the manager's backoff; then everything is subscribed again, and
+//! each listener is told for how long it may have missed messages. `disconnect()` ends all subscriptions.
+
+mod book;
+mod hearing;
+mod lines;
+mod task;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+pub use book::{Channel, ChannelKind};
+
+pub(super) use lines::Subscriber;
+
+use super::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A message on a channel.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub channel: Bytes,
+    /// The pattern it was subscribed by.
+    pub pattern: Option<Bytes>,
+    pub payload: Bytes,
+}
+
+/// Hears what comes on a channel. Called on the I/O thread, within a [`crate::crossing::batch`]; must not block.
+pub trait Listener: Send + Sync {
+    fn message(&self, message: &Message);
+
+    /// The connection is gone, and the subscription is being restored.
+    fn lost(&self, _error: &Error) {}
+
+    /// It is confirmed again; messages may have been missed for so long.
+    fn restored(&self, _gap: Duration) {}
+
+    /// It is over for good: the manager was disconnected.
+    fn ended(&self, _error: &Error) {}
+}
+
+/// A confirmed subscription. Dropped, its listener hears nothing more; the last one of a channel ends that on the server.
+pub struct Subscription {
+    shared: Weak<Shared>,
+    channel: Channel,
+    number: u64,
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("kind", &self.channel.kind).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.subscriber.unwant(&self.channel, self.number);
+        }
+    }
+}
+
+/// Registers `listener` now; see [`super::Manager::subscribe`].
+pub(super) fn subscribe(
+    shared: &Arc<Shared>,
+    channel: Channel,
+    listener: Arc<dyn Listener>,
+) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+    let registered = register(shared, channel, listener);
+    let limit = shared.config.command_timeout;
+    let shared = Arc::clone(shared);
+    async move {
+        let (subscription, confirmed) = registered?;
+        if let Some(confirmed) = confirmed {
+            match timeout(limit, confirmed).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(_)) => return Err(shared.closed()),
+                Err(_) => return Err(too_late(&shared, limit)),
+            }
+        }
+        Ok(subscription)
+    }
+}
+
+/// Gives the subscription and, unless it is confirmed, what will say when it is.
+fn register(
+    shared: &Arc<Shared>,
+    channel: Channel,
+    listener: Arc<dyn Listener>,
+) -> Result<(Subscription, Option<oneshot::Receiver<Result<()>>>)> {
+    if shared.is_shut() {
+        return Err(shared.closed());
+    }
+    let (number, confirmed) = shared.subscriber.want(shared, &channel, listener);
+    Ok((Subscription { shared: Arc::downgrade(shared), channel, number }, confirmed))
+}
+
+/// Waits until everything is confirmed; see [`super::Manager::subscribed`].
+pub(super) fn subscribed(shared: &Arc<Shared>) -> impl Future<Output = Result<()>> + Send + use<> {
+    let shared = Arc::clone(shared);
+    async move {
+        let mut settled = shared.subscriber.settled();
+        let limit = shared.config.command_timeout;
+        match timeout(limit, settled.wait_for(|settled| *settled)).await {
+            Ok(_) if shared.is_shut() => Err(shared.closed()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(too_late(&shared, limit)),
+        }
+    }
+}
+
+fn too_late(shared: &Shared, limit: Duration) -> Error {
+    let error = Error::new(
+        ErrorKind::Timeout,
+        format!("the subscription was not confirmed within commandTimeoutMs, {} ms", limit.as_millis()),
+    );
+    match shared.last_error() {
+        Some(cause) => error.caused_by(cause),
+        None => error,
+    }
+}

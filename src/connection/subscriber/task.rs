@@ -1,0 +1,323 @@
+//! The task that owns the subscribing connection: it connects, asks for what is wanted, hears, and restores what was lost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::time::sleep_until;
+
+use super::Message;
+use super::book::{Asked, Channel, ChannelKind, Told};
+use super::hearing::Heard;
+use super::lines::{Line, Route};
+use crate::connection::actor;
+use crate::connection::candidates::within;
+use crate::connection::cluster::{self, Redirect};
+use crate::connection::event::Event;
+use crate::connection::handshake::Greeted;
+use crate::connection::link::Stream;
+use crate::connection::shared::Shared;
+use crate::connection::target::{Address, Target};
+use crate::crossing::batch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::{self, Reader};
+
+/// How long a connection on which nothing is subscribed is kept for the next subscription.
+const LINGER: Duration = Duration::from_secs(1);
+/// The wait before something that was refused to those who had it is asked for again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The wait before the channels of a node that cannot be reached are asked for elsewhere.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
+const READ_CHUNK: usize = 64 * 1024;
+
+enum Ended {
+    /// Nothing has been subscribed for a while.
+    Idle,
+    /// `disconnect()` was called, or every handle is gone.
+    Interrupted,
+    Lost(Error),
+}
+
+/// Lives while something is subscribed on `line`.
+pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
+    let interrupted = shared.interruption();
+    let mut attempt = 0;
+    loop {
+        let connected = tokio::select! {
+            connected = connect(&shared, route.as_ref()) => connected,
+            () = interrupted.cancelled() => return end(&shared, &line),
+        };
+        match connected {
+            Ok((address, greeted)) => {
+                let since = Instant::now();
+                shared.metrics.connections.add(1);
+                let ended = {
+                    let mut connection = Connection::new(&shared, &line, address, greeted.stream);
+                    tokio::select! {
+                        ended = connection.serve() => ended,
+                        () = interrupted.cancelled() => Ended::Interrupted,
+                    }
+                };
+                shared.metrics.connections.add(-1);
+                match ended {
+                    Ended::Idle => {
+                        if line.rest() {
+                            return;
+                        }
+                        continue;
+                    }
+                    Ended::Interrupted => return end(&shared, &line),
+                    Ended::Lost(error) => lost(&shared, &line, &error),
+                }
+                if since.elapsed() > shared.config.reconnect.max {
+                    attempt = 0;
+                }
+            }
+            Err(error) => {
+                shared.failed(&error);
+                if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
+                    // It would fail the same way next time: nobody is to wait for that.
+                    batch(|| line.inner().book.refuse_waiting(&error));
+                }
+                if route.is_some() {
+                    // Until the cluster has seen it too, it sends back here whoever asks.
+                    tokio::select! {
+                        () = tokio::time::sleep(UNREACHABLE_PAUSE) => {}
+                        () = interrupted.cancelled() => return end(&shared, &line),
+                    }
+                    return shared.subscriber.abandon(&shared, &route);
+                }
+            }
+        }
+        if line.rest() {
+            return;
+        }
+        let delay = shared.config.reconnect.delay(attempt);
+        attempt = attempt.saturating_add(1);
+        shared.metrics.reconnection_attempts.add(1);
+        shared.tell(Event::Reconnecting { attempt, delay });
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = interrupted.cancelled() => return end(&shared, &line),
+        }
+    }
+}
+
+/// A connection, and in a cluster where it leads.
+async fn connect(shared: &Shared, to: Option<&Address>) -> Result<(Option<Address>, Greeted)> {
+    match (to, &shared.config.target) {
+        (Some(address), _) => {
+            let greeted = within(shared.config.connect_timeout, cluster::connect_to(&shared.config, address)).await?;
+            Ok((Some(address.clone()), greeted))
+        }
+        (None, Target::Cluster(seeds)) => {
+            let (address, greeted) = within(shared.config.connect_timeout, cluster::connect_any(shared, seeds)).await?;
+            Ok((Some(address), greeted))
+        }
+        (None, _) => Ok((None, actor::connect(shared).await?)),
+    }
+}
+
+fn end(shared: &Arc<Shared>, line: &Line) {
+    let error = shared.closed();
+    line.stop();
+    let listeners = line.inner().book.end(&error);
+    batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.ended(&error)));
+    shared.subscriber.publish();
+}
+
+fn lost(shared: &Arc<Shared>, line: &Line, error: &Error) {
+    let listeners = line.inner().book.lost(Instant::now());
+    shared.subscriber.publish();
+    shared.failed(error);
+    batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.lost(error)));
+}
+
+struct Connection<'a> {
+    shared: &'a Arc<Shared>,
+    line: &'a Line,
+    /// Where it leads, in a cluster.
+    address: Option<Address>,
+    read: ReadHalf<Box<dyn Stream>>,
+    write: WriteHalf<Box<dyn Stream>>,
+    reader: Reader,
+    input: BytesMut,
+    output: BytesMut,
+    heard: Instant,
+    /// Was a sign of life asked for since?
+    asked: bool,
+    /// Since when nothing has been wanted.
+    idle: Option<Instant>,
+    /// When what was refused is asked for again.
+    again: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(shared: &'a Arc<Shared>, line: &'a Line, address: Option<Address>, stream: Box<dyn Stream>) -> Self {
+        let (read, write) = split(stream);
+        Self {
+            shared,
+            line,
+            address,
+            read,
+            write,
+            reader: Reader::default(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            heard: Instant::now(),
+            asked: false,
+            idle: None,
+            again: None,
+        }
+    }
+
+    /// Uses the connection until it is lost, or not needed.
+    async fn serve(&mut self) -> Ended {
+        loop {
+            self.repair();
+            let wake = match self.due(Instant::now()) {
+                Ok(wake) => wake,
+                Err(ended) => return ended,
+            };
+            self.input.reserve(READ_CHUNK);
+            // Reading never waits for writing: a peer that stops reading until it is read from blocks nobody.
+            tokio::select! {
+                read = self.read.read_buf(&mut self.input) => {
+                    let outcome = match read {
+                        Ok(0) => Err(gone("closed by the server")),
+                        Ok(count) => self.took(count),
+                        Err(e) => Err(gone(&e.to_string()).caused_by(e)),
+                    };
+                    if let Err(error) = outcome {
+                        return Ended::Lost(error);
+                    }
+                }
+                wrote = self.write.write_buf(&mut self.output), if !self.output.is_empty() => {
+                    if let Err(e) = wrote {
+                        return Ended::Lost(gone(&e.to_string()).caused_by(e));
+                    }
+                    if self.output.is_empty() && let Err(e) = self.write.flush().await {
+                        return Ended::Lost(gone(&e.to_string()).caused_by(e));
+                    }
+                }
+                () = self.line.changed.notified() => {}
+                () = sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
+    fn repair(&mut self) {
+        let repairs = {
+            let mut inner = self.line.inner();
+            let repairs = inner.book.repairs();
+            self.idle = inner.book.is_empty().then(|| self.idle.unwrap_or_else(Instant::now));
+            repairs
+        };
+        for asked in repairs {
+            let Asked::Subscription(Channel { kind, name }, on) = asked else { continue };
+            let verb: &[u8] = match (kind, on) {
+                (ChannelKind::Exact, true) => b"SUBSCRIBE",
+                (ChannelKind::Exact, false) => b"UNSUBSCRIBE",
+                (ChannelKind::Pattern, true) => b"PSUBSCRIBE",
+                (ChannelKind::Pattern, false) => b"PUNSUBSCRIBE",
+                (ChannelKind::Sharded, true) => b"SSUBSCRIBE",
+                (ChannelKind::Sharded, false) => b"SUNSUBSCRIBE",
+            };
+            resp::pack(&mut self.output, &[verb, &name]);
+        }
+    }
+
+    /// All that time brings about. Gives when to look again.
+    fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
+        let keep_alive = self.shared.config.keep_alive;
+        let lost_at = self.heard + keep_alive.mul_f64(1.9);
+        if self.asked && now >= lost_at {
+            let silence = now.saturating_duration_since(self.heard).as_millis();
+            return Err(Ended::Lost(gone(&format!("the server has been silent for {silence} ms"))));
+        }
+        if !self.asked && now >= self.heard + keep_alive {
+            self.asked = true;
+            // This process may have been stopped for long: the server gets its time to answer from now on.
+            self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
+            self.line.inner().book.pinged();
+            resp::pack(&mut self.output, &[b"PING"]);
+        }
+        if self.idle.is_some_and(|since| now >= since + LINGER) {
+            return Err(Ended::Idle);
+        }
+        if self.again.is_some_and(|at| now >= at) {
+            self.again = None;
+            self.line.inner().book.retry();
+            self.repair();
+        }
+        let silence = self.heard + if self.asked { keep_alive.mul_f64(1.9) } else { keep_alive };
+        let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
+        Ok(next.into_iter().flatten().min().unwrap_or(silence))
+    }
+
+    fn took(&mut self, count: usize) -> Result<()> {
+        self.shared.metrics.received_bytes.add(count as u64);
+        self.heard = Instant::now();
+        self.asked = false;
+        batch(|| {
+            while let Some(reply) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
+                self.hear(Heard::of(reply))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<()> {
+        let told = match heard {
+            Heard::Message(kind, message) => {
+                self.give(kind, &message);
+                return Ok(());
+            }
+            Heard::Confirmed(channel, on) => {
+                let told = self.line.inner().book.confirmed(&channel, on, self.heard);
+                // The end of what nobody knew of changes nothing.
+                told.or((!on).then_some(Told::Nothing))
+            }
+            Heard::Pong => self.line.inner().book.ponged().then_some(Told::Nothing),
+            Heard::Refused(line) if self.moves(&line) => Some(Told::Nothing),
+            Heard::Refused(line) => {
+                let error = Error::from_reply(&String::from_utf8_lossy(&line));
+                self.line.inner().book.refused(&error)
+            }
+            Heard::Strange => Some(Told::Nothing),
+        };
+        match told {
+            Some(Told::Nothing) => {}
+            Some(Told::Restored(listeners, gap)) => {
+                listeners.iter().for_each(|(_, listener)| listener.restored(gap));
+            }
+            Some(Told::Refused(error)) => {
+                self.shared.failed(&error);
+                self.again = Some(self.heard + REFUSED_PAUSE);
+            }
+            None => return Err(gone("the server answered what was not asked")),
+        }
+        self.shared.subscriber.publish();
+        Ok(())
+    }
+
+    /// Where a node says that a channel is for another one, it goes there.
+    fn moves(&self, refusal: &[u8]) -> bool {
+        let redirect = self.address.as_ref().and_then(|address| Redirect::read(refusal, address));
+        redirect.is_some_and(|redirect| self.shared.subscriber.moves(self.shared, self.line, redirect.address))
+    }
+
+    fn give(&self, kind: ChannelKind, message: &Message) {
+        let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
+        let listeners = self.line.inner().book.listeners(&Channel { kind, name });
+        for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {
+            listener.message(message);
+        }
+    }
+}
+
+fn gone(why: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection of the subscriptions was lost: {why}"))
+}
