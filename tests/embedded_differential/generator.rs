@@ -138,7 +138,8 @@ impl Generator {
                 args.pop();
             }
             2..4 => args.push(self.value()),
-            4..8 if args.len() > 1 => {
+            // An estimate under a name that another command reads would be seen to be stored otherwise.
+            4..8 if args.len() > 1 && self.family != "p" => {
                 let at = self.rng.usize(1..args.len());
                 args[at] = self.value();
             }
