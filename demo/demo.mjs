@@ -12,6 +12,7 @@ import {
   RedisConnectionManager,
   RedisError,
   TaskQueue,
+  WorkerRegistry,
 } from 'redis-backplane';
 
 const url = process.env.REDIS_URL ?? 'memory://demo';
@@ -107,6 +108,36 @@ reports.process((job) => `done by another one, which found: ${job.progress}`);
 show('and the job', await report.waitUntilFinished());
 show('counts', await reports.counts());
 await Promise.all([mails.close(), reports.close()]);
+
+chapter('A fleet of workers');
+const pace = { heartbeatIntervalMs: 100, degradedAfterMs: 300, crashedAfterMs: 500 };
+const fleet = new WorkerRegistry(redis, pace);
+const crash = new Promise((resolve) => fleet.once('crashed', resolve));
+await fleet.ready();
+await fleet.register({ id: 'render-1', type: 'render', capabilities: ['gpu', 'cpu'], capacity: 2 });
+await fleet.register({ id: 'render-2', type: 'render', capabilities: ['gpu'], capacity: 2 });
+await fleet.register({ id: 'mail-1', type: 'mail', metadata: { zone: 'b' } });
+const third = fileURLToPath(new URL('fleet-worker.mjs', import.meta.url));
+const mortal = inThread
+  ? new Worker(third, { workerData: { ...config, options: pace } })
+  : fork(third, [JSON.stringify({ ...config, options: pace })]);
+await onceEmitted(mortal, 'message');
+show('who has a gpu', (await fleet.list({ capabilities: ['gpu'] })).map(({ id }) => id).sort());
+const claims = await Promise.all(Array.from({ length: 7 }, () => fleet.claim({ type: 'render', capabilities: ['gpu'] })));
+const slots = {};
+for (const claim of claims) slots[claim?.workerId ?? 'nobody'] = (slots[claim?.workerId ?? 'nobody'] ?? 0) + 1;
+show('7 claim a slot of 3 workers with 2 each', slots);
+await Promise.all(claims.map((claim) => claim?.release()));
+show('the fleet', await fleet.count());
+await (inThread ? mortal.terminate() : mortal.kill('SIGKILL'));
+const { id, health } = await crash;
+show('one of them dies, and everyone is told', { id, health });
+const reapers = await Promise.all(Array.from({ length: 5 }, () => fleet.reap()));
+show('five reap: one is handed the crash', reapers.flat().length);
+const [leader, another] = [await fleet.elect('planner'), fleet.elect('planner')];
+await leader.resign();
+show('the next leader has a greater token', (await another).token > leader.token);
+await fleet.cleanup();
 
 chapter('Speed and numbers');
 const started = performance.now();

@@ -427,7 +427,8 @@ fn escaped(text: &[u8], special: &[u8]) -> Vec<u8> {
 /// | `events` | stream | what happened, bounded |
 /// | `everyone` | sorted set | all workers, by who is to be claimed next; those that cannot be at +inf |
 /// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
-/// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`) or capability (`c…`) |
+/// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`), capability (`c…`) or class (`=…`) |
+/// | `has:/<label>` | set | the classes with that type or capability |
 /// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
 /// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
 /// | `reaped:<token>` | list | what one `reap` was handed, for as long as its answer may be lost; expires |
