@@ -191,6 +191,16 @@ fn delayed_jobs_run_when_they_are_due_and_can_be_moved() {
         let moved = desk.add("3", r#"{"delayMs":600000}"#);
         desk.call("queue.changeDelay", &[Arg::Text(&moved), Arg::Number(30.0)]);
         assert_eq!(worker.job().id, moved);
+        let ranked = desk.add("4", r#"{"priority":3}"#);
+        let job = worker.job();
+        assert_eq!(job.id, ranked);
+        // One whose priority was changed while it was delayed waits by that priority.
+        desk.call("queue.pause", &[]);
+        let first = desk.add("5", r#"{"priority":2}"#);
+        let last = desk.add("6", r#"{"delayMs":600000}"#);
+        desk.call("queue.changePriority", &[Arg::Text(&last), Arg::Number(4.0)]);
+        desk.call("queue.promote", &[Arg::Text(&last)]);
+        assert_eq!(desk.ids("waiting"), [first, last]);
     });
 }
 
@@ -505,8 +515,7 @@ fn draining_cleaning_and_obliterating_leave_what_they_should() {
         assert!(error.message().contains("force"), "{error}");
         desk.call("queue.obliterate", &[Arg::Bool(true)]);
         assert_eq!(desk.counts(), [0, 0, 0, 0, 0, 0]);
-        worker.complete(&job, "1");
-        assert_eq!(worker.refused(), [job.id]);
+        assert_eq!(worker.ended(), [(job.slot, "lease-lost".to_owned(), None)]);
         let id = desk.add("after", "");
         assert_eq!(worker.job().id, id);
     });

@@ -174,12 +174,13 @@ async fn remove_everything(core: &Core) -> Result<()> {
     let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
     let mut left: Vec<_> =
         owners.into_iter().filter_map(bytes).map(|owner| core.keys.held(&String::from_utf8_lossy(&owner))).collect();
-    // Events and their numbers stay while somebody listens; the leases of workers that run on do.
-    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![9, 10, 11, 12].contains(at)).map(|(_, key)| key.clone()));
+    // Events and their numbers stay while somebody listens. Without their leases workers know that they hold nothing.
+    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![11, 12].contains(at)).map(|(_, key)| key.clone()));
     left.extend([core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     several(core, b"UNLINK", None, &left).await?;
     let fields = [b"paused".as_slice(), b"gone", b"grouped", b"order", b"rated"].map(Bytes::from_static);
-    several(core, b"HDEL", Some(&core.base[11]), &fields).await
+    several(core, b"HDEL", Some(&core.base[11]), &fields).await?;
+    several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
 /// One command on many words.
@@ -328,7 +329,7 @@ pub(super) fn cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         let id = job_id(&args, 0)?.to_owned();
         let reason = match args.at(1) {
-            Arg::Absent => "cancelled".to_owned(),
+            Arg::Absent => String::new(),
             Arg::Text(text) if text.len() <= MAX_LINE => text.to_owned(),
             other => return Err(args.wrong("reason", "a string of at most 65536 bytes", other)),
         };

@@ -135,6 +135,11 @@ impl JobOptions {
         Ok(options)
     }
 
+    /// Refuses what no job may be added with.
+    pub(super) fn check(owner: &str, value: Value) -> Result<()> {
+        Self::read(owner, value).map(drop)
+    }
+
     fn read(owner: &str, value: Value) -> Result<Self> {
         let mut text = value.clone();
         if let Value::Object(fields) = &mut text {
@@ -151,8 +156,8 @@ impl JobOptions {
             attempts: options.whole("attempts", 1..=1_000_000)?.unwrap_or(1),
             backoff: options.nested("backoff")?.map(backoff).transpose()?,
             timeout: options.millis("timeoutMs", 1)?,
-            keep_completed: keep(&mut options, "keepCompleted")?.unwrap_or(Keep::COMPLETED),
-            keep_failed: keep(&mut options, "keepFailed")?.unwrap_or(Keep::FAILED),
+            keep_completed: keep(owner, &mut options, "keepCompleted")?.unwrap_or(Keep::COMPLETED),
+            keep_failed: keep(owner, &mut options, "keepFailed")?.unwrap_or(Keep::FAILED),
             dedupe: options.nested("dedupe")?.map(dedupe).transpose()?,
             group: name(&mut options, "group")?,
             children: children(owner, &mut options)?,
@@ -223,13 +228,13 @@ fn dedupe(mut options: Options) -> Result<Dedupe> {
     Ok(Dedupe { id, ttl_ms, replace })
 }
 
-fn keep(options: &mut Options, name: &'static str) -> Result<Option<Keep>> {
+fn keep(owner: &str, options: &mut Options, name: &'static str) -> Result<Option<Keep>> {
     match options.take(name) {
         None => Ok(None),
         Some(Value::Bool(true)) => Ok(Some(Keep { count: None, age_ms: None })),
         Some(Value::Bool(false)) => Ok(Some(Keep::NONE)),
         Some(value @ Value::Object(_)) => {
-            let mut rule = Options::from_value(&format!("JobOptions.{name}"), value)?;
+            let mut rule = Options::from_value(&format!("{owner}.{name}"), value)?;
             let count = rule.whole("count", 0..=1_000_000_000)?;
             let age_ms = rule.whole("ageMs", 0..=MAX_DELAY_MS)?;
             rule.finish()?;

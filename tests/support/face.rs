@@ -285,7 +285,7 @@ impl Hand {
     pub fn waiting(&self) -> usize {
         let inbox = self.face.inbox.lock().unwrap();
         let of = |one: &Outcome| match one {
-            Outcome::List(values) if values[0] == Outcome::Number(1.0) => (values.len() - 1) / 9,
+            Outcome::List(values) if values[0] == Outcome::Number(1.0) => (values.len() - 1) / 10,
             _ => 0,
         };
         inbox.deliveries.get(&self.handle).map_or(0, |list| list.iter().map(of).sum())
@@ -295,7 +295,7 @@ impl Hand {
     pub fn batch(&self) -> Vec<Got> {
         let values = self.take(1.0);
         values
-            .chunks(9)
+            .chunks(10)
             .map(|at| Got {
                 slot: match at[0] {
                     Outcome::Number(n) => n,

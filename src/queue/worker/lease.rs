@@ -141,7 +141,7 @@ impl Inner {
             for [id, lease, reason] in renewed.cancelled {
                 let slot = shift.slots.iter().find(|(_, slot)| slot.id == id && slot.lease == lease);
                 if let Some((number, _)) = slot {
-                    cancelled.push((*number, "cancelled", Some(reason)));
+                    cancelled.push((*number, "cancelled", Some(reason).filter(|reason| !reason.is_empty())));
                 }
             }
             self.rearm(&shift);

@@ -16,7 +16,7 @@ const MAX_REASON: usize = 64 * 1024;
 const MAX_STACK: usize = 8 * 1024;
 
 /// A job that a worker holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) id: Bytes,
     /// The lease it was claimed under.
@@ -121,7 +121,8 @@ impl Slot {
             Ending::PutOff(delay) => self.off(core, delay, self.attempts, "put off by its processor", None),
             Ending::HandedBack => self.again(core, "h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
-                self.failed(core, &format!("the job stalled more often than maxStalls, {most}"), None, true)
+                let reason = format!("the job stalled more often than maxStalls, {most}");
+                Self { stalls: self.stalls + 1, ..self.clone() }.failed(core, &reason, None, true)
             }
             Ending::Stalled(_) => self.again(core, "s", self.attempts, self.stalls + 1, Map::new()),
         }

@@ -52,6 +52,8 @@ local function admit(ids, lease)
       claimed[n + 1] = id
       claimed[n + 2] = body
       claimed[n + 3] = record and (attempts .. '|' .. stalls .. '|' .. priority) or ''
+      -- A first attempt may have one that was noted from outside; only the others are worth a look.
+      claimed[n + 4] = record and call('HGET', more, 'p' .. id) or ''
       holds[taken] = id
       starts[taken * 2 - 1] = id
       starts[taken * 2] = 'a|' .. lease .. '|' .. attempts .. '|' .. stalls .. '|' .. now_text .. '|0|' .. priority .. '|' .. group .. '\n'
