@@ -18,8 +18,8 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts |
-//! | `wait` | list | ids that wait, next first; may hold some that have gone |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost |
+//! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
 //! | `ring` | list | groups that have waiting jobs, next first; an empty name stands for the jobs without a group |

@@ -200,7 +200,20 @@ fn delayed_jobs_run_when_they_are_due_and_can_be_moved() {
         let last = desk.add("6", r#"{"delayMs":600000}"#);
         desk.call("queue.changePriority", &[Arg::Text(&last), Arg::Number(4.0)]);
         desk.call("queue.promote", &[Arg::Text(&last)]);
-        assert_eq!(desk.ids("waiting"), [first, last]);
+        assert_eq!(desk.ids("waiting"), [first.clone(), last.clone()]);
+        // One that has left the list has its old place there no more.
+        let there = desk.add("7", r#"{"id":"there"}"#);
+        desk.call("queue.changeDelay", &[Arg::Text(&there), Arg::Number(600_000.0)]);
+        desk.call("queue.changePriority", &[Arg::Text(&there), Arg::Number(3.0)]);
+        desk.call("queue.promote", &[Arg::Text(&there)]);
+        assert_eq!(desk.ids("waiting"), [first.clone(), there.clone(), last.clone()]);
+        desk.call("queue.remove", &[Arg::Text(&there)]);
+        desk.add("8", r#"{"id":"there","priority":5}"#);
+        let order = [first, last, there];
+        assert_eq!(desk.ids("waiting"), order);
+        assert_eq!(desk.counts()[0], 3);
+        desk.call("queue.resume", &[]);
+        assert_eq!(worker.batch()[0].id, order[0]);
     });
 }
 

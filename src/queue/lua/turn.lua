@@ -24,9 +24,10 @@ local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
 if not call('ZSCORE', leases, owner) then
   return { now_text, 0 }
 end
-local flags = call('HMGET', meta, 'paused', 'heard')
+local flags = call('HMGET', meta, 'paused', 'heard', 'gone')
 local paused = flags[1]
 hear(flags[2])
+haunted = flags[3] and flags[3] ~= '0'
 
 local refused = {}
 if outcomes > 0 then
