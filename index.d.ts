@@ -1,4 +1,6 @@
 /// <reference types="node" />
+import { Readable } from 'node:stream';
+
 /** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
@@ -154,72 +156,6 @@ export declare const REDIS_TEST_CONFIG: RedisConfig;
  */
 export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
 
-/**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
- */
-/** Who a call goes to. */
-export interface Endpoint {
-  database: number;
-  serverAddress: string;
-  serverPort: number | undefined;
-  clientId: string;
-}
-/** The context of a `redis-backplane:command` trace. */
-export interface CommandTrace extends Endpoint {
-  command: string;
-  args: readonly string[];
-}
-
-/** Locks with fencing tokens: who holds one, and how it is lost. */
-
-/** Options of {@link KVStore.lock}. */
-export interface LockOptions {
-  /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
-   * renewed every third of it. Default 30 000.
-   */
-  leaseMs?: number;
-  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
-  waitMs?: number;
-  /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
-  signal?: AbortSignal;
-}
-/** A lock that is held. */
-export interface Lock {
-  /** The key it was taken by. */
-  readonly key: string;
-  /**
-   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
-   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
-   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
-   */
-  readonly token: number;
-  /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
-   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * Renews the lease now, and from now on for `leaseMs` each time.
-   *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
-   * (the lock is held on until its lease runs out).
-   */
-  extend(leaseMs?: number): Promise<void>;
-  /**
-   * Gives the lock back.
-   *
-   * @returns `false` if it was not held any more.
-   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
-   */
-  release(): Promise<boolean>;
-  /** The same as {@link release}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
 /** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
 /** A histogram of durations in milliseconds. */
 export interface HistogramSnapshot {
@@ -255,6 +191,25 @@ export interface MetricsSnapshot {
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
+  /** Messages that the server accepted, live and durable. */
+  redis_bus_published_total: number;
+  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  redis_bus_delivered_total: number;
+  /** Live messages that had to go because more waited than `maxPending` allows. */
+  redis_bus_dropped_total: number;
+  /** Messages that are not JSON. */
+  redis_bus_malformed_total: number;
+  /** Handlers that threw or rejected. */
+  redis_bus_handler_errors_total: number;
+  /** Times that a live subscription was interrupted. */
+  redis_bus_gaps_total: number;
+  /** Topics and patterns that are subscribed, and groups that are consumed. */
+  redis_bus_subscriptions: number;
+  /**
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   */
+  redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
   redis_connection_pool_size: number;
   /** Commands accepted and not yet settled. */
@@ -263,6 +218,16 @@ export interface MetricsSnapshot {
   redis_pending_bytes: number;
   /** The most callers that ever shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
@@ -382,6 +347,854 @@ export declare class RedisConnectionManager {
   /** Adds a listener for the next time only. */
   once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
   /** The same as {@link disconnect}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string;
+}
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean;
+}
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: string, listener: (...args: unknown[]) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: string, listener: (...args: unknown[]) => void): this;
+  removeListener(event: 'error', listener: (error: Error) => void): this;
+  removeListener(event: string, listener: (...args: unknown[]) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+  off(event: string, listener: (...args: unknown[]) => void): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(
+    key: string,
+    value: string | number,
+    options?: {
+      PX?: number;
+      EX?: number;
+    },
+  ): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zrevrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: {
+      MAXLEN?: number;
+      approximate?: boolean;
+    },
+  ): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(
+    streams: {
+      key: string;
+      id: string;
+    }[],
+    options?: {
+      BLOCK?: number;
+      COUNT?: number;
+    },
+  ): Promise<BullMQStreams | null>;
+  xtrim(
+    key: string,
+    strategy: 'MAXLEN',
+    threshold: number,
+    options?: {
+      approximate?: boolean;
+    },
+  ): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(
+    cursor: string | number,
+    options: {
+      MATCH?: string;
+      COUNT?: number;
+    },
+  ): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}
+
+/** The options that BullMQ gives to ioredis. */
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: {
+    host: string;
+    port: number;
+  }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}
+
+/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+
+/**
+ * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
+ * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
+ *
+ * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
+ * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
+ * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ *
+ * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
+ * such as `prefix: '{paint}'`.
+ *
+ * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
+ * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ *
+ * @throws RedisError of kind `config` for something that is no manager.
+ */
+export declare function bullmqConnection(manager: RedisConnectionManager): BullMQClient;
+/**
+ * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
+ * `new Queue('paint', { connection: bullmqOptions(manager) })`.
+ *
+ * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
+ * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
+ * workers demand.
+ *
+ * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
+ * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ */
+export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
+
+/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** A message with what is known of it. */
+export interface Envelope<T = unknown> {
+  /** Unique, and the same at each attempt. */
+  id: string;
+  /** What kind of message it is. */
+  type: string;
+  /** When it was made: ISO 8601, UTC. */
+  ts: string;
+  /** The same for all messages that one thing has led to. */
+  corrId: string;
+  tenantId?: string;
+  payload: T;
+  /** How often it was tried before, from 0. */
+  attempts: number;
+  /** Why the last attempt failed. */
+  lastError?: string;
+  /** The W3C trace context it belongs to. */
+  traceparent?: string;
+}
+/**
+ * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ *
+ * @param type What kind of message it is; not empty.
+ * @param corrId Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId Default: that of the message in hand, else none.
+ * @throws RedisError of kind `config`.
+ */
+export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
+/**
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed.
+ *
+ * @throws RedisError of kind `config` if `envelope` is none.
+ */
+export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
+/** Is it an envelope, whoever made it? */
+export declare function isEnvelope(value: unknown): value is Envelope;
+
+/** What a caller may say to a bus, and its checks. */
+
+/** Options of a {@link MessageBus}. Unknown names are refused. */
+export interface MessageBusOptions {
+  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  subscriber?: RedisConnectionManager;
+  /**
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
+   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   */
+  sharded?: boolean;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
+   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?: {
+    maxLength?: number;
+    maxAgeMs?: number;
+  };
+  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  maxPendingBytes?: number;
+  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  closeTimeoutMs?: number;
+}
+/** Options of {@link MessageBus.publish}. */
+export interface PublishOptions {
+  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  key?: string;
+  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
+  durable?: boolean;
+  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  traceparent?: string;
+}
+/** Options of {@link MessageBus.subscribe}. */
+export interface SubscribeOptions {
+  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  concurrency?: number;
+  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  group?: string;
+  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  from?: 'new' | 'start' | (string & {});
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
+  retry?: {
+    maxAttempts?: number;
+    minDelayMs?: number;
+    maxDelayMs?: number;
+  };
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
+  claimAfterMs?: number;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number;
+  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.messages}. */
+export interface MessagesOptions {
+  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.request}. */
+export interface RequestOptions {
+  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  timeoutMs?: number;
+  /** Ends the wait, with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** What a handler is told beside the message. */
+export interface MessageContext {
+  /** Where it was published. */
+  readonly topic: string;
+  /** The key it was published with. */
+  readonly key?: string;
+  /** The pattern it was subscribed by. */
+  readonly pattern?: string;
+  /** Durable: the consumer group. */
+  readonly group?: string;
+  /** Durable: its id in the stream. */
+  readonly streamId?: string;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  readonly signal: AbortSignal;
+}
+/** Ends a subscription. Idempotent; resolves when no handler of it will run any more. */
+export type Unsubscribe = (() => Promise<void>) & {
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
+
+/** What belongs together. */
+export interface Correlation {
+  readonly corrId: string;
+  readonly tenantId?: string;
+  /** The W3C trace context. */
+  readonly traceparent?: string;
+}
+/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
+export declare function correlation(): Correlation | undefined;
+/**
+ * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
+
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
+/** The events of a bus, and who listens to them. */
+/** The events of a {@link MessageBus}, with what their listeners are given. */
+export interface BusEvents {
+  /** A handler threw or rejected, or did not end in time. Without a listener nothing is thrown. */
+  error: {
+    topic: string;
+    /** The message it had. */
+    envelopeId?: string;
+    corrId?: string;
+    pattern?: string;
+    /** Of a durable subscription. */
+    group?: string;
+    error: unknown;
+  };
+  /** A message that is not JSON: no handler has got it. */
+  malformed: {
+    topic: string;
+    pattern?: string;
+    group?: string;
+    streamId?: string /** How long it is. */;
+    bytes: number;
+  };
+  /** A live subscription is confirmed again after an interruption: messages may have been missed. */
+  gap: {
+    topic: string;
+    pattern?: string /** For how long, in milliseconds. */;
+    durationMs: number;
+  };
+  /** More live messages came than were handled: the oldest that waited were dropped. */
+  slow: {
+    topic: string;
+    pattern?: string /** How many, since this was told last. */;
+    dropped: number;
+  };
+}
+
+/** Dead letters: messages of which a group has given up the hope. */
+
+/** A message that failed as often as it may, or that no handler could be given. */
+export interface DeadLetter<T = unknown> {
+  /** Its id among the dead letters. */
+  readonly id: string;
+  /** Its id in the topic's stream. */
+  readonly streamId: string;
+  /** When it became one, in milliseconds of the server's time since 1970. */
+  readonly failedAt: number;
+  /** How often it was tried. */
+  readonly attempts: number;
+  /** Why the last attempt failed; `not JSON` if there was none. */
+  readonly lastError: string;
+  readonly key?: string;
+  /** The message; `undefined` where it is not JSON. */
+  readonly envelope?: Envelope<T>;
+}
+/** Options of {@link DeadLetters.list}. */
+export interface DeadLetterListOptions {
+  /** The `id` after which to begin. Default: the first of all. */
+  after?: string;
+  /** The most to give, from 1 to 10 000. Default 100. */
+  limit?: number;
+}
+/** Options of {@link DeadLetters.redrive}. */
+export interface RedriveOptions {
+  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
+  limit?: number;
+}
+/** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
+export interface DeadLetters {
+  /** The oldest first. */
+  list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
+  /**
+   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
+   * of the envelope goes on counting.
+   *
+   * @param which Their ids, or how many; default all.
+   * @returns How many were put back.
+   */
+  redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
+  /**
+   * Deletes dead letters.
+   *
+   * @param ids Default: all.
+   * @returns How many were deleted.
+   */
+  purge(ids?: readonly string[]): Promise<number>;
+}
+
+/** The message bus: live messages, durable ones, requests and their replies. */
+
+/**
+ * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
+ *
+ * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
+ * A handler that throws, rejects or never ends affects nobody else.
+ */
+export declare class MessageBus {
+  #private;
+  /**
+   * Opens nothing: the first use connects.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: RedisConnectionManager, options?: MessageBusOptions);
+  /**
+   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
+   *
+   * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
+   */
+  ready(): Promise<void>;
+  /**
+   * Publishes a message.
+   *
+   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
+   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
+   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node.
+   * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
+   */
+  publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
+  /**
+   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
+   * server has confirmed: what is published after that, by anyone, arrives.
+   *
+   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
+   * runs in the AsyncLocalStorage contexts of this call.
+   *
+   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
+   */
+  subscribe<T>(
+    topic: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: SubscribeOptions,
+  ): Promise<Unsubscribe>;
+  /**
+   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
+   * literally).
+   */
+  psubscribe<T>(
+    pattern: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
+  ): Promise<Unsubscribe>;
+  /**
+   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
+   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
+   *
+   * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
+   */
+  messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>>;
+  /**
+   * Publishes a request and gives the payload of the first reply.
+   *
+   * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
+   * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
+   */
+  request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R>;
+  /**
+   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
+   *
+   * @throws RedisError as {@link subscribe}.
+   */
+  respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe>;
+  /** The dead letters of a consumer group. */
+  deadLetters(topic: string, group: string): DeadLetters;
+  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  /**
+   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
+   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
+   */
+  close(): Promise<void>;
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ *
+ * @param sub Default: `pub`.
+ */
+export declare function makeRedisBus(
+  pub: RedisConnectionManager,
+  sub?: RedisConnectionManager,
+  options?: Omit<MessageBusOptions, 'subscriber'>,
+): MessageBus;
+
+/** Requests and their replies. */
+
+/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+export declare class ResponderError extends RedisError {
+  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
+  readonly remoteName: string;
+  /** The `code` of the responder's error, if it had one. */
+  readonly remoteCode?: string;
+  constructor(message: string, remoteName: string, remoteCode?: string);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/** Workers as a registry tells them, and what it takes and tells. */
+
+/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
+export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
+/**
+ * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
+ * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
+ * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
+ */
+export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
+/** What a worker is registered with. Unknown names are refused. */
+export interface WorkerRegistration {
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
+  id?: string;
+  /** 1 to 512 bytes. Default `worker`. */
+  type?: string;
+  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
+  capabilities?: string[];
+  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
+  metadata?: Record<string, unknown>;
+  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
+  capacity?: number;
+}
+/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+export interface WorkerInfo extends Required<WorkerRegistration> {
+  status: WorkerStatus;
+  health: WorkerHealth;
+  /**
+   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
+   * not answered for `stalledAfterMs`. `reported`: it said so.
+   */
+  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported';
+  /** As it said: from 0 on, in millionths; 1 means full. */
+  load: number;
+  /** Slots that are claimed now. */
+  claimed: number;
+  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
+  epoch: number;
+  registeredAt: number;
+  lastHeartbeatAt: number;
+  hostname: string;
+  pid: number;
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
+  eventLoopLagMs?: number;
+  /** Milliseconds since its event loop had answered, at its last heartbeat. */
+  lastTickAgeMs?: number;
+  /** The resident memory of its process, when its event loop answered last. */
+  memoryBytes?: number;
+}
+/** What is said of a worker with a heartbeat; what is left out stays as it was. */
+export interface HeartbeatUpdate {
+  status?: WorkerStatus;
+  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  load?: number;
+  /** Replaces all of it. */
+  metadata?: Record<string, unknown>;
+  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  degraded?: boolean;
+}
+/** Which workers are listed: those for which all of it holds. */
+export interface WorkerFilter {
+  type?: string;
+  /** It has every one of them. */
+  capabilities?: string[];
+  status?: WorkerStatus;
+  health?: WorkerHealth;
+  /** At most so many, which ones is open. Default: all. */
+  limit?: number;
+}
+/** How many workers there are. Those whose health is unknown are in `total` only. */
+export interface WorkerCount {
+  total: number;
+  healthy: number;
+  degraded: number;
+  crashed: number;
+}
+/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
+export interface WorkerCommand {
+  name: 'pause' | 'resume' | 'drain' | 'shutdown';
+  /** Anything that JSON can express; with the name at most 64 KiB. */
+  data?: unknown;
+}
+/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
+export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
+/** An event of the fleet. */
+export interface WorkerEvent {
+  event: WorkerEventName;
+  /** Its place among the events. */
+  position: string;
+  /** When; milliseconds of the server's clock. */
+  at: number;
+  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
+  worker: WorkerInfo;
+}
+/** The events of a registry, with what their listeners are given. */
+export interface RegistryEvents {
+  /** A worker was registered, for the first time or again. */
+  joined: [worker: WorkerInfo];
+  /** A registration was ended, by its holder or because its id was registered again. */
+  left: [worker: WorkerInfo];
+  /** A worker declared another status. */
+  status: [worker: WorkerInfo];
+  /** A worker lives, but see its `degradedBecause`; again when that changes. */
+  degraded: [worker: WorkerInfo];
+  /** A degraded worker is healthy again. */
+  recovered: [worker: WorkerInfo];
+  /** A worker was declared crashed. */
+  crashed: [worker: WorkerInfo];
+  /**
+   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
+   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
+   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
+   */
+  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
+  /** A worker of this process was sent a command. */
+  command: [command: WorkerCommand, worker: WorkerInfo];
+  /** Events were trimmed before this process had read them; `list()` says how things are. */
+  gap: [
+    info: {
+      missed: number;
+    },
+  ];
+  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** Claims: a slot of a worker, for a time. */
+
+/** What is asked of a worker to be claimed. */
+export interface ClaimRequest {
+  /** It has every one of them. */
+  capabilities?: string[];
+  type?: string;
+  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
+  leaseMs?: number;
+}
+/** A claimed slot of a worker. */
+export interface WorkerClaim {
+  readonly workerId: string;
+  /** The worker when it was claimed. */
+  readonly worker: WorkerInfo;
+  /** A fencing token: every later claim in this registry has a larger one. */
+  readonly token: number;
+  /**
+   * Holds it for `leaseMs` from now. It is not renewed by itself.
+   *
+   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
+   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
+   */
+  renew(leaseMs?: number): Promise<boolean>;
+  /** Gives the slot back; `false` if it was not held any more. */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Locks with fencing tokens: who holds one, and how it is lost. */
+
+/** Options of {@link KVStore.lock}. */
+export interface LockOptions {
+  /**
+   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
+   * renewed every third of it. Default 30 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
+  signal?: AbortSignal;
+}
+/** A lock that is held. */
+export interface Lock {
+  /** The key it was taken by. */
+  readonly key: string;
+  /**
+   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
+   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
+   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
+   */
+  readonly token: number;
+  /**
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
+   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Renews the lease now, and from now on for `leaseMs` each time.
+   *
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
+   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
+   * (the lock is held on until its lease runs out).
+   */
+  extend(leaseMs?: number): Promise<void>;
+  /**
+   * Gives the lock back.
+   *
+   * @returns `false` if it was not held any more.
+   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
+   */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -578,6 +1391,253 @@ export declare class KVStore {
 }
 /** A {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
+
+/** Leading a role: one of all who want to, in the whole fleet. */
+
+/** Options of {@link WorkerRegistry.elect}. */
+export interface ElectOptions {
+  /**
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
+   * is renewed every third of it, from Rust. Default 15 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
+  signal?: AbortSignal;
+}
+/** A role that this process leads. */
+export interface Leadership {
+  readonly role: string;
+  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  readonly token: number;
+  /**
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
+   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   */
+  readonly signal: AbortSignal;
+  /** Gives the role up; who waits for it is told. Idempotent. */
+  resign(): Promise<void>;
+  /** The same as {@link resign}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The worker registry: who works, how well, and who takes over when one is gone. */
+
+/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
+export interface WorkerRegistryOptions {
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  namespace?: string;
+  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  heartbeatIntervalMs?: number;
+  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  degradedAfterMs?: number;
+  /**
+   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
+   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   */
+  crashedAfterMs?: number;
+  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
+  forgetAfterMs?: number;
+  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
+  stalledAfterMs?: number;
+  /**
+   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
+   * `false`: only `heartbeat()` does. Default true.
+   */
+  autoHeartbeat?: boolean;
+  /**
+   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
+   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
+   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   */
+  stormShare?: number;
+  /** A whole number from 1. Default 5. */
+  stormMinimum?: number;
+}
+/**
+ * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ *
+ * - Time is the server's; clocks of workers and observers may differ by hours.
+ * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
+ *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
+ * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
+ * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
+ *   it, else when their time is up.
+ * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ */
+export declare class WorkerRegistry {
+  #private;
+  /**
+   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   *
+   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   */
+  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions);
+  /**
+   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
+   * server gives the same answer, so a worker is never registered twice by one call.
+   */
+  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
+  /**
+   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   *
+   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   */
+  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
+  /**
+   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   */
+  report(
+    id: string,
+    now: {
+      load?: number;
+      degraded?: boolean;
+    },
+  ): void;
+  /**
+   * Declares a worker's status: its own, or that of any worker of the fleet.
+   *
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   */
+  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
+  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  get(id: string): Promise<WorkerInfo | null>;
+  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  health(id: string): Promise<WorkerHealth>;
+  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
+  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  snapshot(filter?: WorkerFilter): Promise<{
+    workers: WorkerInfo[];
+    position: string;
+  }>;
+  /**
+   * What happened after `position`; about the last 10 000 events are kept.
+   *
+   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
+   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   */
+  readEvents(
+    position: string,
+    options?: {
+      limit?: number;
+    },
+  ): Promise<{
+    events: WorkerEvent[];
+    position: string;
+    complete: boolean;
+  }>;
+  /** How many workers there are, by health; its cost does not depend on how many. */
+  count(): Promise<WorkerCount>;
+  /**
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
+   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   *
+   * @returns `null` if there is none now.
+   */
+  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
+  /**
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   *
+   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   */
+  unregister(id: string): Promise<boolean>;
+  /**
+   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
+   * still listed or not. The newest 10 000 wait for a caller.
+   */
+  reap(): Promise<WorkerInfo[]>;
+  /**
+   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
+   * and each once while the worker's process lives.
+   *
+   * @returns `false` if no such worker is registered.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   */
+  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
+  /**
+   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
+   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   *
+   * @param role 1 to 1 024 bytes of any characters.
+   */
+  elect(role: string, options?: ElectOptions): Promise<Leadership>;
+  /**
+   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
+   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
+   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   */
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  ready(): Promise<void>;
+  /**
+   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
+   * is left to its leases. Idempotent; afterwards it can be used again.
+   */
+  cleanup(): Promise<void>;
+  /** The same as {@link cleanup}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Everything a service does with Redis, put together on one manager and ended in order. */
+
+/** Starts something that runs on a container, and gives what ends it. */
+export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
+/** Options of {@link createContainer}. Unknown names are refused. */
+export interface ContainerOptions {
+  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
+  redisUrl?: string;
+  redis?: RedisConfig;
+  /** The prefix of everything; wins over `redis.namespace`. */
+  redisNamespace?: string;
+  /**
+   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
+   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
+   */
+  coordinators?: Record<string, boolean | Coordinator>;
+  /**
+   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
+   * From 0. Default 10 000.
+   */
+  shutdownTimeoutMs?: number;
+}
+/** Whether each part answers. `ok`: all of them do. */
+export interface ContainerHealth {
+  ok: boolean;
+  kv: boolean;
+  registry: boolean;
+  [part: string]: boolean;
+}
+/** The parts of a service, each made at first use, on one manager. */
+export interface Container {
+  /** The manager under everything. */
+  readonly manager: RedisConnectionManager;
+  getKV(): KVStore;
+  getRegistry(): WorkerRegistry;
+  /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
+  health(): Promise<ContainerHealth>;
+  /**
+   * Stops the coordinators, closes the parts, unregisters the workers, ends the connections. Idempotent and bounded. Rejects, when all of
+   * that is done, with what went wrong: the error, or an `AggregateError` of several.
+   */
+  shutdown(): Promise<void>;
+  /** The same as {@link shutdown}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * Connects, and puts the parts together. If anything fails, what was begun is ended again.
+ *
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
+ * false; `config`, naming the option; and what a coordinator rejects with.
+ */
+export declare function createContainer(options?: ContainerOptions): Promise<Container>;
 
 /** Doing a thing once, however many ask for it. */
 
@@ -1230,6 +2290,28 @@ export interface RetryOptions {
  * `config` for a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
+
+/** Ending well when the process is told to. Nothing installs a signal handler by itself: this is the one way to. */
+/** Options of {@link shutdownOnSignals}. */
+export interface ShutdownSignals {
+  /** Default `SIGTERM` and `SIGINT`. */
+  signals?: NodeJS.Signals[];
+  /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
+  onError?: (error: unknown) => void;
+}
+/**
+ * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
+ * what it expects. A second signal meanwhile ends the process at once.
+ *
+ * @param container Anything with a `shutdown()`.
+ * @returns Takes the handlers away again.
+ */
+export declare function shutdownOnSignals(
+  container: {
+    shutdown(): Promise<void>;
+  },
+  options?: ShutdownSignals,
+): () => void;
 
 /** Ready-made sets of connections. */
 

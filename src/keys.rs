@@ -10,7 +10,18 @@
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `<ns><topic>` | channel | the live messages of a topic |
+//! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
+//! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
+//! | `<ns>~wake:{<ns><topic>}` | channel | says that a durable topic has something for its groups |
+//! | `<ns>~lanes:{<ns><topic>}:<group>` | hash | message key → how many messages of it are parked, and which consumer has the one before them |
+//! | `<ns>~due:{<ns><topic>}:<group>` | sorted set | messages that nobody has in hand, by the time from which they may be delivered |
+//! | `<ns>~parked:{<ns><topic>}:<group>` | sorted set | messages that wait for an earlier one of their key, by key and id |
+//! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
+//! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
+//! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
+//! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //!
 //! The keys of a task queue begin with `<ns>~queue:{<name>}:`, so all of one queue are of one slot:
 //!
@@ -177,7 +188,7 @@ impl QueueKeys {
 }
 
 /// A prefix of keys and channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Namespace(Bytes);
 
 impl Namespace {
@@ -247,6 +258,36 @@ impl Namespace {
         }
     }
 
+    /// The keys of a durable topic, in the slot of its live channel `<ns><topic>`.
+    ///
+    /// A channel whose braces do not pair has its keys in one slot too, though not in the channel's.
+    #[must_use]
+    pub fn topic(&self, topic: &[u8]) -> TopicKeys {
+        let place = if proper_tag(&self.0).is_some() {
+            [&b"{"[..], &escaped(topic, b"%{}"), b"}"].concat()
+        } else {
+            let channel = self.key(topic);
+            match proper_tag(&channel) {
+                // The rest of the topic follows its tag, so that two topics with one tag have keys of their own.
+                Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
+                None => [&b"{"[..], &escaped(&channel, b"%{}"), b"}"].concat(),
+            }
+        };
+        TopicKeys { namespace: self.clone(), place: place.into(), live: self.key(topic) }
+    }
+
+    /// The channel of the replies to the requests of one process.
+    #[must_use]
+    pub fn reply(&self, process: &[u8]) -> Bytes {
+        self.with(&[b"~reply:", process])
+    }
+
+    /// The keys of the worker registry.
+    #[must_use]
+    pub fn registry(&self) -> RegistryKeys {
+        RegistryKeys::of(self)
+    }
+
     /// The mark of an event that was seen.
     #[must_use]
     pub fn seen(&self, event_id: &[u8]) -> Bytes {
@@ -297,6 +338,231 @@ impl Namespace {
     }
 }
 
+/// The keys and channels of one durable topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TopicKeys {
+    namespace: Namespace,
+    place: Bytes,
+    live: Bytes,
+}
+
+impl TopicKeys {
+    /// The channel of its live messages.
+    #[must_use]
+    pub fn live(&self) -> &Bytes {
+        &self.live
+    }
+
+    /// The stream of its durable messages.
+    #[must_use]
+    pub fn stream(&self) -> Bytes {
+        self.namespace.with(&[b"~stream:", &self.place])
+    }
+
+    /// The channel on which its consumers are woken.
+    #[must_use]
+    pub fn wake(&self) -> Bytes {
+        self.namespace.with(&[b"~wake:", &self.place])
+    }
+
+    /// The keys of one of its consumer groups.
+    #[must_use]
+    pub fn group(&self, group: &[u8]) -> GroupKeys {
+        // The group comes last and has no colon, so no topic and group have the keys of another topic and group.
+        let group = escaped(group, b"%:");
+        let key = |kind: &[u8]| self.namespace.with(&[kind, &self.place, b":", &group]);
+        GroupKeys {
+            stream: self.stream(),
+            lanes: key(b"~lanes:"),
+            due: key(b"~due:"),
+            parked: key(b"~parked:"),
+            notes: key(b"~notes:"),
+            consumers: key(b"~consumers:"),
+            dead: key(b"~dead:"),
+        }
+    }
+}
+
+/// The keys of a consumer group of a durable topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKeys {
+    pub stream: Bytes,
+    pub lanes: Bytes,
+    pub due: Bytes,
+    pub parked: Bytes,
+    pub notes: Bytes,
+    pub consumers: Bytes,
+    pub dead: Bytes,
+}
+
+/// `text` with each byte of `special` as `%` and two hexadecimal digits.
+fn escaped(text: &[u8], special: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        if special.contains(byte) {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// The keys of a worker registry. All are of one hash tag, so every script may touch any of them.
+///
+/// | last part | Redis type | what |
+/// |---|---|---|
+/// | `state` | hash | worker id → what changes of it: epoch, flags, load, status, claimed slots, limits |
+/// | `definition` | hash | worker id → type, capabilities, capacity, host and process, as the inside of a JSON object |
+/// | `metadata` | hash | worker id → its metadata, JSON; `{}` is left out |
+/// | `labels` | hash | worker id → the indices it is in, a JSON array |
+/// | `alive` | sorted set | workers that beat in time, by when they will be late; ms of server time, as in all below |
+/// | `late` | sorted set | workers that are late, by when they will be declared crashed |
+/// | `crashed` | sorted set | workers that crashed, by when they will be forgotten |
+/// | `degraded` | set | those of `alive` that are stalled, or said that they are degraded |
+/// | `unreaped` | list | crashes that nobody was handed yet, packed |
+/// | `claims` | sorted set | claims by the end of their lease |
+/// | `claimed` | hash | claim → token, epoch and worker |
+/// | `meta` | hash | counters; the server's run id; since when it is calm or not |
+/// | `events` | stream | what happened, bounded |
+/// | `everyone` | sorted set | all workers, by who is to be claimed next; those that cannot be at +inf |
+/// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
+/// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`) or capability (`c…`) |
+/// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
+/// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
+/// | `reaped:<token>` | list | what one `reap` was handed, for as long as its answer may be lost; expires |
+/// | `leader:<role>` | hash | who leads: owner, deadline, fencing token |
+/// | `wake` | channel | says that there are events |
+/// | `deaths` | channel | registrations that are over without having been ended by their holder |
+/// | `resigned` | channel | roles that are free again |
+#[derive(Clone, Debug)]
+pub struct RegistryKeys {
+    base: Bytes,
+    fixed: Vec<Bytes>,
+}
+
+impl RegistryKeys {
+    /// The last parts of the keys that every script is given, in the order of its `KEYS`.
+    const FIXED: [&str; 24] = [
+        "state",
+        "definition",
+        "metadata",
+        "labels",
+        "alive",
+        "late",
+        "crashed",
+        "degraded",
+        "unreaped",
+        "claims",
+        "claimed",
+        "meta",
+        "events",
+        "everyone",
+        "idle",
+        "busy",
+        "paused",
+        "draining",
+        "has:",
+        "process:",
+        "commands:",
+        "reaped:",
+        "wake",
+        "deaths",
+    ];
+
+    fn of(namespace: &Namespace) -> Self {
+        // The tag is never empty, and the namespace is in it where it has no braces of its own.
+        let base = namespace.with(&[b"~registry:{~", &namespace.0, b"}:"]);
+        let fixed = Self::FIXED.iter().map(|last| join(&base, last, b"")).collect();
+        Self { base, fixed }
+    }
+
+    /// What every script of the registry is given as its first `KEYS`: keys, then the beginnings of keys, then channels.
+    #[must_use]
+    pub fn fixed(&self) -> &[Bytes] {
+        &self.fixed
+    }
+
+    fn named(&self, last: &str) -> Bytes {
+        join(&self.base, last, b"")
+    }
+
+    #[must_use]
+    pub fn alive(&self) -> Bytes {
+        self.named("alive")
+    }
+
+    #[must_use]
+    pub fn late(&self) -> Bytes {
+        self.named("late")
+    }
+
+    #[must_use]
+    pub fn crashed(&self) -> Bytes {
+        self.named("crashed")
+    }
+
+    #[must_use]
+    pub fn degraded(&self) -> Bytes {
+        self.named("degraded")
+    }
+
+    #[must_use]
+    pub fn everyone(&self) -> Bytes {
+        self.named("everyone")
+    }
+
+    #[must_use]
+    pub fn events(&self) -> Bytes {
+        self.named("events")
+    }
+
+    /// The workers of one status.
+    #[must_use]
+    pub fn status(&self, status: &str) -> Bytes {
+        self.named(status)
+    }
+
+    /// The workers with one label.
+    #[must_use]
+    pub fn having(&self, label: &str) -> Bytes {
+        join(&self.base, "has:", label.as_bytes())
+    }
+
+    #[must_use]
+    pub fn reaped(&self, token: &str) -> Bytes {
+        join(&self.base, "reaped:", token.as_bytes())
+    }
+
+    #[must_use]
+    pub fn leader(&self, role: &[u8]) -> Bytes {
+        join(&self.base, "leader:", role)
+    }
+
+    #[must_use]
+    pub fn wake_channel(&self) -> Bytes {
+        self.named("wake")
+    }
+
+    #[must_use]
+    pub fn deaths_channel(&self) -> Bytes {
+        self.named("deaths")
+    }
+
+    #[must_use]
+    pub fn resigned_channel(&self) -> Bytes {
+        self.named("resigned")
+    }
+}
+
+fn join(base: &[u8], last: &str, rest: &[u8]) -> Bytes {
+    let mut key = BytesMut::with_capacity(base.len() + last.len() + rest.len());
+    key.extend_from_slice(base);
+    key.extend_from_slice(last.as_bytes());
+    key.extend_from_slice(rest);
+    key.freeze()
+}
+
 /// Does a part of `key` between colons begin with `~`?
 #[must_use]
 pub fn is_ours(key: &[u8]) -> bool {
@@ -337,6 +603,56 @@ mod tests {
                 let namespace = Namespace::NONE.join(namespace);
                 let (value, loader) = (namespace.key(key.as_bytes()), namespace.loader(key.as_bytes()));
                 assert_eq!(hash_tag(&value), hash_tag(&loader), "{value:?} {loader:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_are_in_the_slot_of_its_channel() {
+        for namespace in ["", "app", "{app}", "a:{t}:b"] {
+            for topic in ["orders", "a b", "orders:{42}:x", "{x}{y}", "{first}", "50%"] {
+                let keys = Namespace::NONE.join(namespace).topic(topic.as_bytes());
+                let group = keys.group(b"{g}:h");
+                let all =
+                    [keys.stream(), group.lanes, group.due, group.parked, group.notes, group.consumers, group.dead];
+                for key in all {
+                    assert_eq!(hash_tag(&key), hash_tag(keys.live()), "{key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_whose_braces_do_not_pair_are_in_one_slot() {
+        for topic in ["{", "}", "{}", "a}b{", "{}{x}"] {
+            let keys = Namespace::NONE.topic(topic.as_bytes());
+            assert_eq!(hash_tag(&keys.stream()), hash_tag(&keys.group(b"g").dead), "{topic}");
+        }
+    }
+
+    #[test]
+    fn no_two_topics_and_groups_share_a_key() {
+        let mut seen = std::collections::HashSet::new();
+        for topic in ["a", "a:b", "{t}", "{t}a", "{t}a:b", "{a}", "%7Ba%7D", "{t}%61", "{", "%7B", "x{t}a"] {
+            for group in ["g", "b:g", "b%3Ag", "a", "=a"] {
+                assert!(
+                    seen.insert(Namespace::NONE.topic(topic.as_bytes()).group(group.as_bytes()).dead),
+                    "{topic} {group}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_registry_share_a_tag_and_are_no_users() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
+            let namespace = Namespace::NONE.join(namespace);
+            let keys = namespace.registry();
+            let tag = hash_tag(&keys.fixed()[0]).to_vec();
+            let others = [keys.having("c{x}y"), keys.leader(b"}{"), keys.reaped("t"), keys.deaths_channel()];
+            for key in keys.fixed().iter().chain(&others) {
+                assert_eq!(hash_tag(key), tag, "{key:?}");
+                assert!(is_ours(key) && namespace.strip(key).is_none() && !namespace.is_of_kv(key), "{key:?}");
             }
         }
     }

@@ -14,6 +14,8 @@
  * - `split`: each round is made of this many, each as many times shorter, where the machine's mood changes within a round;
  * - `maxRounds`: more rounds than this say nothing new.
  */
+import { rows as live } from "./bus.mjs";
+import { rows as durable } from "./bus-durable.mjs";
 import { rows as footprint } from "./footprint.mjs";
 import { rows as kv } from "./kv.mjs";
 import { rows as latency } from "./latency.mjs";
@@ -22,7 +24,17 @@ import { rows as memoryEngine } from "./memory-engine.mjs";
 import { rows as queue } from "./queue.mjs";
 import { rows as raw } from "./raw.mjs";
 
-export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...queue, ...footprint];
+export const rows = [
+  ...raw,
+  ...kv,
+  ...latency,
+  ...memory,
+  ...memoryEngine,
+  ...live,
+  ...durable,
+  ...queue,
+  ...footprint,
+];
 
 export function findRow(name) {
   return rows.find((row) => row.name === name);

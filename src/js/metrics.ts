@@ -32,6 +32,25 @@ export interface MetricsSnapshot {
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
+  /** Messages that the server accepted, live and durable. */
+  redis_bus_published_total: number;
+  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  redis_bus_delivered_total: number;
+  /** Live messages that had to go because more waited than `maxPending` allows. */
+  redis_bus_dropped_total: number;
+  /** Messages that are not JSON. */
+  redis_bus_malformed_total: number;
+  /** Handlers that threw or rejected. */
+  redis_bus_handler_errors_total: number;
+  /** Times that a live subscription was interrupted. */
+  redis_bus_gaps_total: number;
+  /** Topics and patterns that are subscribed, and groups that are consumed. */
+  redis_bus_subscriptions: number;
+  /**
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   */
+  redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
   redis_connection_pool_size: number;
   /** Commands accepted and not yet settled. */
@@ -40,6 +59,16 @@ export interface MetricsSnapshot {
   redis_pending_bytes: number;
   /** The most callers that ever shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */

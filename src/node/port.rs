@@ -16,6 +16,7 @@ use napi::{Env, Status};
 
 use super::manager::ManagerTarget;
 use super::raw::WeakFunction;
+use crate::bullmq::Bridge;
 use crate::bus::Bus;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
@@ -92,6 +93,7 @@ pub(super) enum Target {
     Bus(Bus),
     Registry(Registry),
     Queue(Queue),
+    Bullmq(Bridge),
     Worker(Worker),
 }
 

@@ -1,9 +1,11 @@
 //! What happened, as numbers: counters, gauges and histograms of one manager.
 //!
 //! Updating one is a relaxed atomic addition. Nothing of a key's name, a value or a payload is ever
-//! recorded: operations are labelled by the names in [`operation`], a closed set.
+//! recorded: operations are labelled by the names in [`operation`], a closed set. The one exception are the names of the topics
+//! and groups that this process consumes, by which lag is told.
 
 mod histogram;
+mod lag;
 pub mod operation;
 mod prometheus;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use lag::{LagSnapshot, Lags};
 pub use operation::Operation;
 
 /// A number that only grows.
@@ -76,6 +79,31 @@ pub struct Metrics {
     pub received_bytes: Counter,
     pub cache_hits: Counter,
     pub cache_misses: Counter,
+    /// Accepted by the server.
+    pub bus_published: Counter,
+    /// Given to handlers and iterators; one that two of them got counts twice.
+    pub bus_delivered: Counter,
+    /// Live messages that had to go because too many waited.
+    pub bus_dropped: Counter,
+    /// Messages that are not JSON.
+    pub bus_malformed: Counter,
+    /// Handlers that threw or rejected.
+    pub bus_handler_errors: Counter,
+    /// Times that a live subscription was interrupted.
+    pub bus_gaps: Counter,
+    /// Topics and patterns that are subscribed, and groups that are consumed.
+    pub bus_subscriptions: Gauge,
+    /// What groups that are consumed here have not acknowledged.
+    pub bus_lag: Lags,
+    /// Workers of this process that are registered.
+    pub registry_workers: Gauge,
+    pub registry_heartbeats: Counter,
+    /// Registrations of this process that were over without its doing.
+    pub registry_fenced: Counter,
+    /// How often the event loop was found to be stalled.
+    pub registry_stalled: Counter,
+    /// From a ping to the event loop until its answer.
+    pub registry_event_loop_lag: Histogram,
     operations: operation::Table,
 }
 
@@ -104,6 +132,19 @@ impl Metrics {
             received_bytes: self.received_bytes.get(),
             cache_hits: self.cache_hits.get(),
             cache_misses: self.cache_misses.get(),
+            bus_published: self.bus_published.get(),
+            bus_delivered: self.bus_delivered.get(),
+            bus_dropped: self.bus_dropped.get(),
+            bus_malformed: self.bus_malformed.get(),
+            bus_handler_errors: self.bus_handler_errors.get(),
+            bus_gaps: self.bus_gaps.get(),
+            bus_subscriptions: self.bus_subscriptions.get(),
+            bus_lag: self.bus_lag.snapshot(),
+            registry_workers: self.registry_workers.get(),
+            registry_heartbeats: self.registry_heartbeats.get(),
+            registry_fenced: self.registry_fenced.get(),
+            registry_stalled: self.registry_stalled.get(),
+            registry_event_loop_lag_ms: self.registry_event_loop_lag.snapshot(),
             operations: self
                 .operations
                 .recorded()
@@ -120,6 +161,23 @@ pub struct Snapshot {
     pub cache_hits: u64,
     #[serde(rename = "redis_cache_miss_total")]
     pub cache_misses: u64,
+    #[serde(rename = "redis_bus_published_total")]
+    pub bus_published: u64,
+    #[serde(rename = "redis_bus_delivered_total")]
+    pub bus_delivered: u64,
+    #[serde(rename = "redis_bus_dropped_total")]
+    pub bus_dropped: u64,
+    #[serde(rename = "redis_bus_malformed_total")]
+    pub bus_malformed: u64,
+    #[serde(rename = "redis_bus_handler_errors_total")]
+    pub bus_handler_errors: u64,
+    #[serde(rename = "redis_bus_gaps_total")]
+    pub bus_gaps: u64,
+    #[serde(rename = "redis_bus_subscriptions")]
+    pub bus_subscriptions: i64,
+    /// By topic and group.
+    #[serde(rename = "redis_bus_lag")]
+    pub bus_lag: LagSnapshot,
     #[serde(rename = "redis_connection_errors_total")]
     pub connection_errors: u64,
     #[serde(rename = "redis_reconnection_attempts_total")]
@@ -144,6 +202,16 @@ pub struct Snapshot {
     pub pending_bytes: i64,
     #[serde(rename = "redis_concurrent_initialization_attempts")]
     pub concurrent_initialization_attempts: i64,
+    #[serde(rename = "redis_registry_workers")]
+    pub registry_workers: i64,
+    #[serde(rename = "redis_registry_heartbeats_total")]
+    pub registry_heartbeats: u64,
+    #[serde(rename = "redis_registry_fenced_total")]
+    pub registry_fenced: u64,
+    #[serde(rename = "redis_registry_event_loop_stalled_total")]
+    pub registry_stalled: u64,
+    #[serde(rename = "redis_registry_event_loop_lag_ms")]
+    pub registry_event_loop_lag_ms: HistogramSnapshot,
     #[serde(rename = "redis_initialization_duration_ms")]
     pub initialization_ms: HistogramSnapshot,
     /// By operation.

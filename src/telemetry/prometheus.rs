@@ -52,6 +52,36 @@ impl Snapshot {
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
         page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
+        page.counter("redis_bus_published_total", "messages that the server accepted", as_f64(self.bus_published));
+        page.counter(
+            "redis_bus_delivered_total",
+            "messages given to handlers and iterators",
+            as_f64(self.bus_delivered),
+        );
+        page.counter(
+            "redis_bus_dropped_total",
+            "live messages dropped because too many waited",
+            as_f64(self.bus_dropped),
+        );
+        page.counter("redis_bus_malformed_total", "messages that are not JSON", as_f64(self.bus_malformed));
+        page.counter(
+            "redis_bus_handler_errors_total",
+            "handlers that threw or rejected",
+            as_f64(self.bus_handler_errors),
+        );
+        page.counter("redis_bus_gaps_total", "times that a live subscription was interrupted", as_f64(self.bus_gaps));
+        page.gauge(
+            "redis_bus_subscriptions",
+            "topics and patterns that are subscribed, and groups that are consumed",
+            self.bus_subscriptions as f64,
+        );
+        page.head("redis_bus_lag", "messages that a consumer group has not acknowledged", "gauge");
+        for (topic, groups) in &self.bus_lag {
+            for (group, lag) in groups {
+                let (topic, group) = (escaped(topic), escaped(group));
+                let _ = writeln!(page.0, "redis_bus_lag{{topic=\"{topic}\",group=\"{group}\"}} {lag}");
+            }
+        }
         page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
         page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
@@ -60,6 +90,24 @@ impl Snapshot {
             "the most callers that shared one connection attempt",
             self.concurrent_initialization_attempts as f64,
         );
+        page.gauge(
+            "redis_registry_workers",
+            "workers of this process that are registered",
+            self.registry_workers as f64,
+        );
+        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
+        page.counter(
+            "redis_registry_fenced_total",
+            "registrations of this process that were over without its doing",
+            as_f64(self.registry_fenced),
+        );
+        page.counter(
+            "redis_registry_event_loop_stalled_total",
+            "how often the event loop was found to be stalled",
+            as_f64(self.registry_stalled),
+        );
+        page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
+        page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
         page.head(
             "redis_initialization_duration_ms",
             "from the begin of an attempt until the connection was usable",
@@ -73,6 +121,11 @@ impl Snapshot {
         }
         page.0
     }
+}
+
+/// The value of a label.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 #[derive(Default)]

@@ -1,0 +1,32 @@
+-- Makes a consumer one of its group, and the group if there is none.
+--
+-- KEYS, ARGV[1..4]  see group.lua
+-- ARGV[5]  id or $    the id after which a new group begins; $: the stream's last
+-- ARGV[6]  0 or 1     1: the group was there before and is gone, ARGV[5] is where it began. If the stream's ids are behind that
+--                     it is another stream, and everything in it is the group's.
+--
+-- Returns the id after which the group began.
+local from, again = ARGV[5], ARGV[6] == '1'
+
+if again then
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  local last = not info.err and field(info, 'last-generated-id')
+  if not last or pad(last) < pad(from) then
+    from = '0-0'
+  end
+end
+local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
+if not made.err then
+  -- What is left of a group of that name that is gone.
+  redis.call('DEL', lanes, due, parked, notes, consumers)
+  if from == '$' then
+    from = field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
+  end
+  redis.call('HSET', notes, 'start', from)
+elseif string.sub(made.err, 1, 9) ~= 'BUSYGROUP' then
+  return made
+end
+redis.call('ZADD', consumers, now + lease, me)
+redis.call('XGROUP', 'CREATECONSUMER', stream, group, me)
+redis.call('XGROUP', 'CREATECONSUMER', stream, group, WAITING)
+return redis.call('HGET', notes, 'start') or '0-0'

@@ -1,0 +1,14 @@
+-- Takes a consumer out of its group; what it has in hand goes back at once.
+--
+-- KEYS, ARGV[1..4]  see group.lua
+--
+-- Returns 1, or 0 if it was not one of the group.
+if not redis.call('ZSCORE', consumers, me) then
+  return 0
+end
+take_over(me, 'its consumer ended before it had finished')
+store_lanes()
+if next_due() >= 0 then
+  redis.call('PUBLISH', wake, '')
+end
+return 1

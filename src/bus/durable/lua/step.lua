@@ -1,0 +1,327 @@
+-- One turn of a consumer: settles what it has done with messages and gives it new ones.
+--
+-- A turn whose answer was lost is made again with `known` set: what it gave and nobody got goes back to the group first,
+-- so that making it again changes nothing twice.
+--
+-- KEYS, ARGV[1..4]  see group.lua
+-- ARGV[5]  number   deliveries after which a message is a dead letter
+-- ARGV[6]  number   the most messages to give that were tried before
+-- ARGV[7]  number   the most others, each of another key
+-- ARGV[8]  number   the most that follow one of their key
+-- ARGV[9]  number   parked messages of the group from which on nothing new is read
+-- ARGV[10] number   how many messages the consumer knows that it has; -1: it knows all that it was given
+--          pairs    id and key ('' for none) of each
+-- next     number   how many messages are acknowledged of which there is no note
+--          ids      of each
+-- rest     sixes    settlements of others: what ('ack', 'retry', 'return', 'dead', 'free': its message is among those before), id, key ('' for none),
+--                   1 if the consumer has no other message of that key, a number (retry: ms until then, return: deliveries
+--                   to count, dead: attempts), last error
+--
+-- Returns {0}: the consumer is not one of the group (any more), only its acknowledgements counted; or {1, ms until something is
+-- due or -1, 1 if more can be given, given again, given for the first time}, where a message given again is {deliveries, last
+-- error or nil, id, fields} and any other {id, fields}.
+local most, slots, heads, followers, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local at = 10
+-- Whether the others must look: something became due, or there is room for parked messages again.
+local tell = false
+
+local function acknowledge_plain(from)
+  local count = tonumber(ARGV[from])
+  for first = from + 1, from + count, 1000 do
+    redis.call('XACK', stream, group, unpack(ARGV, first, math.min(first + 999, from + count)))
+  end
+  return from + count + 1
+end
+
+local function is_mine(id)
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  return pending and pending[2] == me
+end
+
+local function forget(id)
+  redis.call('XACK', stream, group, id)
+  redis.call('HDEL', notes, id)
+end
+
+local function bury(id, fields, attempts, error)
+  -- Lua's stack is bounded; an entry of ours has at most ten.
+  redis.call('XADD', dead, '*', 'id', id, 'attempts', attempts, 'error', error, unpack(fields, 1, math.min(#fields, 1000)))
+  forget(id)
+end
+
+-- What nobody tried goes to the front of those that are due; a message of a key behind those of its key.
+local function hand_back(id, key, deliveries)
+  redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
+  if key then
+    local lane = lane_of(key)
+    redis.call('ZADD', parked, 0, prefix_of(key) .. pad(id))
+    set_lane(key, (lane and lane[1] or 0) + 1, lane and lane[2] or me)
+  else
+    redis.call('ZADD', due, deliveries > 0 and now or 0, pad(id))
+  end
+  tell = true
+end
+
+local function hand_back_unknown(count)
+  local ids, keys = {}, {}
+  for i = at + 1, at + 2 * count, 2 do
+    ids[ARGV[i]] = true
+    keys[ARGV[i + 1]] = true
+  end
+  local from = '-'
+  repeat
+    local page = redis.call('XPENDING', stream, group, from, '+', 100, me)
+    for _, pending in ipairs(page) do
+      local id, deliveries = pending[1], pending[4] - 1
+      if not ids[id] then
+        local entry = redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
+        local key = entry and field(entry[2], 'key')
+        local lane = key and lane_of(key)
+        if not entry then
+          forget(id)
+        elseif lane and (lane[2] ~= me or keys[key]) then
+          hand_back(id, key, deliveries)
+        else
+          redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
+          redis.call('ZADD', due, deliveries > 0 and now or 0, key and pad(id) .. ':' .. key or pad(id))
+          if key then
+            set_lane(key, lane and lane[1] or 0, '')
+          end
+        end
+      end
+      from = '(' .. id
+    end
+  until #page == 0
+end
+
+if not renew() then
+  at = at + 1 + 2 * math.max(0, tonumber(ARGV[at]))
+  at = acknowledge_plain(at)
+  for i = at, #ARGV, 6 do
+    if ARGV[i] == 'ack' then
+      forget(ARGV[i + 1])
+    end
+  end
+  return { 0 }
+end
+
+local count = tonumber(ARGV[at])
+if count >= 0 then
+  hand_back_unknown(count)
+end
+at = acknowledge_plain(at + 1 + 2 * math.max(0, count))
+
+for i = at, #ARGV, 6 do
+  local what, id, key, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 4])
+  local last, error = ARGV[i + 3] == '1', ARGV[i + 5]
+  key = key ~= '' and key or nil
+  if what == 'ack' then
+    forget(id)
+  elseif what ~= 'free' and is_mine(id) then
+    if what == 'retry' then
+      redis.call('XCLAIM', stream, group, WAITING, 0, id, 'JUSTID')
+      redis.call('HSET', notes, id, error)
+      redis.call('ZADD', due, now + number, key and pad(id) .. ':' .. key or pad(id))
+      tell = true
+      if key then
+        local lane = lane_of(key)
+        set_lane(key, lane and lane[1] or 0, '')
+      end
+    elseif what == 'return' then
+      hand_back(id, key, number)
+    else
+      local entry = redis.call('XRANGE', stream, id, id)[1]
+      if entry then
+        bury(id, entry[2], number, error)
+      else
+        forget(id)
+      end
+    end
+  end
+  local lane = last and key and lane_of(key)
+  if lane and lane[2] == me then
+    advance(key)
+    tell = true
+  end
+end
+
+-- What is due, as long as there is room.
+local again = {}
+
+-- Gives up to `most` messages that follow one of `key`, up to the first that was tried before: it would have to be told so.
+local function follow(key, most)
+  local members, padded = parked_of(key, most)
+  if #members == 0 then
+    return 0
+  end
+  local ids = {}
+  for i, id in ipairs(padded) do
+    ids[i] = unpad(id)
+  end
+  local tried = redis.call('HMGET', notes, unpack(ids))
+  local count = #ids
+  for i = 1, #ids do
+    if tried[i] then
+      count = i - 1
+      break
+    end
+  end
+  unpark(members, count)
+  if count == 0 then
+    return 0
+  end
+  local words = { unpack(ids, 1, count) }
+  words[count + 1] = 'RETRYCOUNT'
+  words[count + 2] = 1
+  local given = {}
+  for _, entry in ipairs(redis.call('XCLAIM', stream, group, me, 0, unpack(words))) do
+    if entry then
+      given[entry[1]] = true
+      again[#again + 1] = { 1, false, entry[1], entry[2] }
+    end
+  end
+  for i = 1, count do
+    if not given[ids[i]] then
+      forget(ids[i])
+    end
+  end
+  return count
+end
+
+local function give(member)
+  redis.call('ZREM', due, member)
+  local id = unpad(member)
+  local key = #member > 41 and string.sub(member, 43) or nil
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  local deliveries = pending and pending[4] + 1
+  local entry = pending and redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
+  if not entry or deliveries > most then
+    -- Acknowledged or deleted meanwhile, or its consumers went away with it too often.
+    if entry then
+      local earlier = field(entry[2], 'group') and tonumber(field(entry[2], 'attempts') or '') or 0
+      bury(id, entry[2], earlier + deliveries - 1, redis.call('HGET', notes, id) or '')
+    else
+      forget(id)
+    end
+    if key then
+      advance(key)
+    end
+    return 0
+  end
+  again[#again + 1] = { deliveries, deliveries > 1 and redis.call('HGET', notes, id) or false, id, entry[2] }
+  if key then
+    local lane = lane_of(key)
+    local left = lane and lane[1] or 0
+    -- What follows one that failed before waits until it has succeeded.
+    if left > 0 and deliveries == 1 and followers > 0 then
+      local given = follow(key, math.min(followers, 32))
+      followers = followers - given
+      left = math.max(0, left - given)
+    end
+    set_lane(key, left, me)
+  end
+  return 1
+end
+
+local crowded = heads > 0 and redis.call('ZCARD', parked) >= window
+local first_due = redis.call('ZRANGE', due, 0, 0)[1]
+local rounds = 0
+while first_due and rounds < 16 do
+  rounds = rounds + 1
+  local given = 0
+  if heads > 0 then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, 0, 0, 'LIMIT', 0, heads)) do
+      local one = give(member)
+      heads, given = heads - one, given + 1
+    end
+  end
+  if slots > 0 then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '(0', now, 'LIMIT', 0, slots)) do
+      local one = give(member)
+      slots, heads, given = slots - one, heads - one, given + 1
+    end
+  end
+  if given == 0 then
+    break
+  end
+end
+-- What could be given now and is not goes before what is new.
+local left = first_due and redis.call('ZCOUNT', due, 0, now) or 0
+
+-- What is new.
+-- What can neither run nor follow is parked, which costs: so no more is read than that, unless a handler would be idle.
+local fresh, more, foreign, set_aside = {}, left > 0 and heads > 0 and slots > 0, {}, {}
+rounds = 0
+while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 and not crowded do
+  rounds = rounds + 1
+  local most_read = math.min(heads, followers > 0 and followers or slots)
+  local read = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', most_read, 'STREAMS', stream, '>')
+  local entries = read and read[1][2] or {}
+  more = #entries == most_read
+  local keys, recipients, unknown = {}, {}, {}
+  for at_entry, entry in ipairs(entries) do
+    local fields = entry[2]
+    for i = 1, #fields, 2 do
+      local name, value = fields[i], fields[i + 1]
+      if name == 'data' then
+        break
+      elseif name == 'key' then
+        keys[at_entry] = value
+        if known[value] == nil then
+          known[value] = false
+          unknown[#unknown + 1] = value
+        end
+      elseif name == 'group' then
+        recipients[at_entry] = value
+      end
+    end
+  end
+  look_up_lanes(unknown)
+  for at_entry, entry in ipairs(entries) do
+    local id, key, to = entry[1], keys[at_entry], recipients[at_entry]
+    local lane = key and known[key]
+    if to and to ~= group then
+      foreign[#foreign + 1] = id
+    elseif not lane then
+      fresh[#fresh + 1] = entry
+      heads, slots = heads - 1, slots - 1
+      if key then
+        set_lane(key, 0, me)
+      end
+    elseif lane[2] == me and lane[1] == 0 and followers > 0 then
+      fresh[#fresh + 1] = entry
+      followers = followers - 1
+    else
+      redis.call('ZADD', parked, 0, prefix_of(key) .. pad(id))
+      set_lane(key, lane[1] + 1, lane[2])
+      set_aside[#set_aside + 1] = id
+    end
+  end
+  if not more then
+    break
+  end
+  if #set_aside > 0 then
+    crowded = redis.call('ZCARD', parked) >= window
+  end
+end
+if #foreign > 0 then
+  redis.call('XACK', stream, group, unpack(foreign))
+end
+for first = 1, #set_aside, 1000 do
+  local ids = { unpack(set_aside, first, math.min(first + 999, #set_aside)) }
+  ids[#ids + 1] = 'RETRYCOUNT'
+  ids[#ids + 1] = 0
+  ids[#ids + 1] = 'JUSTID'
+  redis.call('XCLAIM', stream, group, WAITING, 0, unpack(ids))
+end
+store_lanes()
+local due_in = next_due()
+local roomier = false
+if unparked > 0 then
+  local size = redis.call('ZCARD', parked)
+  roomier = size < window and size + unparked >= window
+end
+if roomier or tell and due_in >= 0 then
+  redis.call('PUBLISH', wake, '')
+end
+return { 1, due_in, more and 1 or 0, again, fresh }

@@ -1,0 +1,170 @@
+//! Topics that are streams: nothing published to one is lost to a consumer group.
+//!
+//! # Promises
+//!
+//! - A message is in the topic's stream and on its way to the live subscribers in one step, or in neither.
+//! - A group gives each message to one of its consumers, and again until one has acknowledged it, or it has failed as often as
+//!   it may and is among the dead letters. What is known of it (attempts, last error, when it is due) is kept in Redis.
+//! - Messages of one key are handed out strictly in order, one after the other is settled, in the whole group, retries included.
+//! - A consumer holds what it has by a lease, renewed by a task of the I/O thread, whatever JavaScript does. When it is over
+//!   the others take the messages over. A consumer that comes back later changes nothing that is not its own any more.
+//! - An idle consumer waits for a message on the subscriber connection; it looks by itself only every few seconds.
+//! - What is in a consumer's hands is bounded, in number and roughly in bytes.
+//!
+//! The stream, its groups and their pending messages are those of Redis: `XINFO GROUPS` and `XPENDING` show them. What is
+//! pending and in nobody's hands belongs to a consumer called `~waiting`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `publish` | appending, many messages of one moment in one script; trimming |
+//! | `consumer` | the task of one subscription |
+//! | `hands` | what a consumer has, and what follows by key |
+//! | `pace` | how much it takes ahead |
+//! | `turn` | one question to the server and its answer |
+//! | `settings` | what a subscription is told |
+//! | `letters` | dead letters |
+//! | `scripts` | the scripts; `lua/group.lua` says how a group is kept |
+
+mod consumer;
+mod hands;
+mod letters;
+mod pace;
+mod publish;
+mod scripts;
+mod settings;
+mod turn;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::Bus;
+use crate::arguments::Arguments;
+use crate::connection::Manager;
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::error::Result;
+use crate::keys::Namespace;
+use crate::lifecycle;
+
+use consumer::{Ask, Consumer};
+use hands::Verdict;
+use settings::Settings;
+
+pub(super) use letters::{list, purge, redrive};
+pub(super) use publish::{Retention, publish};
+
+/// The durable topics of one bus. Cheap to clone; its consumers end when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Durable {
+    manager: Manager,
+    namespace: Namespace,
+    retention: Retention,
+    outlet: Outlet,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    publisher: publish::Publisher,
+    consumers: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+}
+
+impl Durable {
+    pub(super) fn new(manager: Manager, namespace: Namespace, retention: Retention, outlet: Outlet) -> Self {
+        Self { manager, namespace, retention, outlet, shared: Arc::default() }
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+        self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks consumer `id`. What is said to one that has ended is of no use any more.
+    fn ask(&self, id: u64, ask: Ask) {
+        if let Some(consumer) = self.consumers().get(&id) {
+            let _ = consumer.send(ask);
+        }
+    }
+}
+
+/// Begins a subscription. Arguments: id, topic, then those of [`Settings::read`]. Answers when it is one of the group.
+pub(super) fn consume(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("MessageBus.subscribe", args);
+    let durable = &bus.durable;
+    let read = || -> Result<(u64, Settings)> {
+        let topic = super::topic(args, 1, "topic")?;
+        Ok((args.id(0)?, Settings::read(args, 2, durable.namespace.topic(topic), topic)?))
+    };
+    let (id, settings) = match read() {
+        Ok(read) => read,
+        Err(error) => return answer.give(Err(error)),
+    };
+    let (sender, asks) = mpsc::unbounded_channel();
+    durable.consumers().insert(id, sender);
+    let consumer = Consumer::new(id, durable.manager.clone(), settings, durable.retention, durable.outlet.clone());
+    // The task must not keep the bus alive: when the bus goes, it is asked for nothing any more.
+    let shared = Arc::downgrade(&durable.shared);
+    lifecycle::spawn(async move {
+        consumer.run(asks, answer).await;
+        if let Some(shared) = shared.upgrade() {
+            shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+    });
+}
+
+/// Arguments: id, then the number of each message whose handler is done.
+pub(super) fn acknowledge(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    settle(bus, args, answer, |_| Ok(Verdict::Done));
+}
+
+/// Arguments: id, number of the message, its error.
+pub(super) fn fail(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let error = |args: Arguments<'_>| args.text(2, "error").map(|text| Verdict::Failed(scripts::shortened(text)));
+    settle(bus, args.get(..3).unwrap_or(args), answer, error);
+}
+
+/// Arguments: id, number of the message, why no handler can be given it.
+pub(super) fn refuse(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let error = |args: Arguments<'_>| args.text(2, "error").map(|text| Verdict::Refused(scripts::shortened(text)));
+    settle(bus, args.get(..3).unwrap_or(args), answer, error);
+}
+
+/// Arguments: id, then the number of each message that no handler was given.
+pub(super) fn give_back(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    settle(bus, args, answer, |_| Ok(Verdict::Untried));
+}
+
+fn settle(bus: &Bus, args: &[Arg<'_>], answer: Answer, verdict: impl FnOnce(Arguments<'_>) -> Result<Verdict>) {
+    let args = Arguments::of("MessageBus.settle", args);
+    let read = || -> Result<()> {
+        let verdict = verdict(args)?;
+        let last = if matches!(verdict, Verdict::Done | Verdict::Untried) { args.from(1).len() } else { 1 };
+        let numbers = (1..=last).map(|place| args.id(place)).collect::<Result<Vec<u64>>>()?;
+        bus.durable.ask(args.id(0)?, Ask::Settle(numbers, verdict));
+        Ok(())
+    };
+    answer.give(read().map(|()| Outcome::Nothing));
+}
+
+/// Argument: id. Has it take nothing more.
+pub(super) fn pause(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let id = Arguments::of("MessageBus.unsubscribe", args).id(0);
+    answer.give(id.map(|id| {
+        bus.durable.ask(id, Ask::Pause);
+        Outcome::Nothing
+    }));
+}
+
+/// Argument: id. Gives back what it still has, and ends. Answers when the group knows.
+pub(super) fn leave(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    match Arguments::of("MessageBus.unsubscribe", args).id(0) {
+        Ok(id) => {
+            let consumer = bus.durable.consumers().get(&id).cloned();
+            let Some(consumer) = consumer else { return answer.give(Ok(Outcome::Nothing)) };
+            if let Err(mpsc::error::SendError(Ask::Leave(answer))) = consumer.send(Ask::Leave(answer)) {
+                answer.give(Ok(Outcome::Nothing));
+            }
+        }
+        Err(error) => answer.give(Err(error)),
+    }
+}

@@ -1,0 +1,189 @@
+//! Appending to topics: what is published to one topic in one moment goes in one script.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
+
+use super::Durable;
+use super::scripts::{self, operation};
+use crate::arguments::Arguments;
+use crate::bus::{Bus, strange};
+use crate::connection::{Command, Manager, Packed, Sink};
+use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch, batch};
+use crate::error::Result;
+use crate::keys::TopicKeys;
+use crate::lifecycle;
+use crate::options::Options;
+use crate::resp::{self, Reply};
+
+/// What one script appends at most: others wait while it runs.
+const MOST: usize = 128;
+const MOST_BYTES: usize = 256 * 1024;
+/// Published messages after which a topic is trimmed, and how long after the last time.
+const TRIM_AFTER: usize = 100;
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// Topics that are remembered though nothing of them waits.
+const REMEMBERED: usize = 1024;
+/// The longest key, in bytes: the face allows 1 024 characters.
+const MAX_KEY: usize = 4096;
+
+/// How long a topic's messages are kept after every group has acknowledged them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bus) struct Retention {
+    length: u64,
+    age: Duration,
+}
+
+impl Retention {
+    /// Options `maxLength` and `maxAgeMs` of `retention`.
+    pub(in crate::bus) fn read(options: &mut Options) -> Result<Self> {
+        let mut retention = Self { length: 100_000, age: Duration::from_hours(24) };
+        if let Some(mut nested) = options.nested("retention")? {
+            retention.length = nested.whole("maxLength", 0..=1_000_000_000_000)?.unwrap_or(retention.length);
+            retention.age = nested.millis("maxAgeMs", 0)?.unwrap_or(retention.age);
+            nested.finish()?;
+        }
+        Ok(retention)
+    }
+
+    /// Trims a topic, for the good of all; whether it could is no one's concern, since it is done again.
+    pub(super) fn trim(self, manager: &Manager, keys: &TopicKeys) {
+        let packed = Packed::sized(keys.stream().len() + 64)
+            .script(&scripts::TRIM, 1, 2)
+            .word(&keys.stream())
+            .number(self.length)
+            .number(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX));
+        manager.submit(packed.runs(*operation::TRIM, &scripts::TRIM), Sink::Ignored);
+    }
+}
+
+/// What waits for the end of the moment, by topic.
+#[derive(Debug, Default)]
+pub(super) struct Publisher(Mutex<HashMap<Bytes, Topic>>);
+
+#[derive(Debug)]
+struct Topic {
+    keys: TopicKeys,
+    /// The messages and keys, packed.
+    words: BytesMut,
+    answers: Vec<Answer>,
+    untrimmed: usize,
+    trimmed: Instant,
+}
+
+/// Arguments: topic, the message as it is on the wire, its key or nothing. Gives how many live subscribers it reached.
+pub(in crate::bus) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("MessageBus.publish", args);
+    let read = || -> Result<_> {
+        let key = match args.at(2) {
+            Arg::Absent => &b""[..],
+            Arg::Text(key) if (1..=MAX_KEY).contains(&key.len()) => key.as_bytes(),
+            other => return Err(args.wrong("key", "a string of 1 to 1024 characters", other)),
+        };
+        Ok((crate::bus::topic(args, 0, "topic")?, args.text(1, "message")?, key))
+    };
+    match read() {
+        Ok((topic, message, key)) => bus.durable.append(bus.sharded, topic, message, key, answer),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+impl Durable {
+    fn append(&self, sharded: bool, name: &[u8], message: &[u8], key: &[u8], answer: Answer) {
+        let mut topics = self.shared.publisher.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !topics.contains_key(name) {
+            if topics.len() >= REMEMBERED {
+                topics.retain(|_, topic| !topic.answers.is_empty());
+            }
+            let topic = Topic {
+                keys: self.namespace.topic(name),
+                words: BytesMut::new(),
+                answers: Vec::new(),
+                untrimmed: 0,
+                trimmed: Instant::now(),
+            };
+            topics.insert(Bytes::copy_from_slice(name), topic);
+        }
+        let Some(topic) = topics.get_mut(name) else { return };
+        resp::push(&mut topic.words, message);
+        resp::push(&mut topic.words, key);
+        topic.answers.push(answer);
+        if topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
+            self.send(sharded, topic);
+        } else if topic.answers.len() == 1 {
+            drop(topics);
+            let (durable, name) = (self.clone(), Bytes::copy_from_slice(name));
+            at_end_of_batch(move || {
+                let mut topics = durable.shared.publisher.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Entry::Occupied(mut topic) = topics.entry(name) {
+                    durable.send(sharded, topic.get_mut());
+                }
+            });
+        }
+    }
+
+    /// Sends what waits of one topic.
+    fn send(&self, sharded: bool, topic: &mut Topic) {
+        let answers = std::mem::take(&mut topic.answers);
+        if answers.is_empty() {
+            return;
+        }
+        let command = append_command(sharded, &topic.keys, answers.len(), &topic.words);
+        topic.words.clear();
+        let (sink, outcome) = oneshot::channel();
+        self.manager.submit(command, Sink::Waiter(sink));
+        topic.untrimmed += answers.len();
+        if topic.untrimmed >= TRIM_AFTER && topic.trimmed.elapsed() >= TRIM_EVERY {
+            topic.untrimmed = 0;
+            topic.trimmed = Instant::now();
+            self.retention.trim(&self.manager, &topic.keys);
+        }
+        let metrics = std::sync::Arc::clone(self.manager.metrics());
+        lifecycle::spawn(async move {
+            // Dropped with its answers, which then say that the manager has ended.
+            let Ok(outcome) = outcome.await else { return };
+            if outcome.is_ok() {
+                metrics.bus_published.add(answers.len() as u64);
+            }
+            batch(|| tell(outcome, answers));
+        });
+    }
+}
+
+fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8]) -> Command {
+    let script = &*scripts::PUBLISH;
+    let (stream, wake) = (keys.stream(), keys.wake());
+    let mut payload = BytesMut::with_capacity(words.len() + stream.len() + wake.len() + keys.live().len() + 192);
+    resp::begin(&mut payload, 3 + 1 + 3 + 2 * count);
+    let verb: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
+    for word in [b"EVALSHA", script.digest().as_bytes(), b"1", &stream, verb, keys.live(), &wake] {
+        resp::push(&mut payload, word);
+    }
+    payload.extend_from_slice(words);
+    Command {
+        payload: payload.freeze(),
+        replies: 1,
+        safe: false,
+        operation: *operation::PUBLISH,
+        script: Some(script.clone()),
+    }
+}
+
+fn tell(outcome: Result<Reply>, answers: Vec<Answer>) {
+    match outcome {
+        Ok(Reply::Array(reached)) if reached.len() == answers.len() => {
+            for (answer, reached) in answers.into_iter().zip(reached) {
+                answer.give(match reached {
+                    Reply::Int(reached) => Ok(Outcome::Number(reached as f64)),
+                    _ => Err(strange()),
+                });
+            }
+        }
+        Ok(_) => answers.into_iter().for_each(|answer| answer.give(Err(strange()))),
+        Err(error) => answers.into_iter().for_each(|answer| answer.give(Err(error.clone()))),
+    }
+}

@@ -1,0 +1,72 @@
+//! The scripts of `lua/`, the names under which durations are recorded, and what replies are made of.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use crate::connection::Script;
+use crate::resp::Reply;
+use crate::telemetry::Operation;
+
+macro_rules! scripts {
+    ($($name:ident = $($file:literal)+,)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!($(include_str!(concat!("lua/", $file))),+)));)*
+    };
+}
+
+scripts! {
+    JOIN = "group.lua" "join.lua",
+    LEAVE = "group.lua" "leave.lua",
+    PUBLISH = "publish.lua",
+    REDRIVE = "redrive.lua",
+    STEP = "group.lua" "step.lua",
+    TEND = "group.lua" "tend.lua",
+    TRIM = "trim.lua",
+}
+
+/// Interned names, one static each.
+pub(super) mod operation {
+    use super::{LazyLock, Operation};
+
+    macro_rules! operations {
+        ($($name:ident = $text:literal,)*) => {
+            $(pub(in crate::bus::durable) static $name: LazyLock<Operation> = LazyLock::new(|| Operation::named($text));)*
+        };
+    }
+
+    operations! {
+        DEAD_LETTERS = "bus.deadLetters",
+        JOIN = "bus.join",
+        LEAVE = "bus.leave",
+        PUBLISH = "bus.publishDurable",
+        STEP = "bus.step",
+        TEND = "bus.tend",
+        TRIM = "bus.trim",
+    }
+}
+
+/// The most bytes of an error that are kept with a message.
+const MAX_ERROR: usize = 1024;
+
+/// As much of `text` as is kept, cut between characters.
+pub(super) fn shortened(text: &[u8]) -> Bytes {
+    let mut end = text.len().min(MAX_ERROR);
+    while end < text.len() && end > 0 && text[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    Bytes::copy_from_slice(&text[..end])
+}
+
+/// The text of a string in a reply.
+pub(super) fn bulk(reply: Reply) -> Option<Bytes> {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Simple(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A number that stands in a text.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,266 @@
+//! One question of a consumer to the server, and what it answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::hands::{Hands, Message, Settlement, What, last_of_key};
+use super::scripts::{self, bulk, number, operation};
+use super::settings::Settings;
+use crate::bus::strange;
+use crate::connection::{Command, Packed, Script};
+use crate::error::Result;
+use crate::resp::Reply;
+use crate::telemetry::Operation;
+
+/// Parked messages of a group from which on it reads nothing new: they cost memory in Redis.
+const WINDOW: u64 = 10_000;
+
+/// What a consumer has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    /// For what failed before.
+    pub(super) slots: usize,
+    /// For any other message, each of another key.
+    pub(super) heads: usize,
+    /// For those that follow one of their key.
+    pub(super) followers: usize,
+}
+
+/// What a turn gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The consumer is not one of the group any more.
+    Lost,
+    Given {
+        due_in: Option<Duration>,
+        more: bool,
+        messages: Vec<Message>,
+    },
+}
+
+/// What tending gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tended {
+    Lost,
+    Fine { due_in: Option<Duration>, lag: u64 },
+}
+
+/// Begins a call of `script` with the keys and arguments that all scripts of a group have, and `more` arguments.
+fn begin(script: &Script, settings: &Settings, name: &str, room: usize, more: usize) -> Packed {
+    let keys = &settings.keys;
+    let lease = u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX);
+    let keys_of_group = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
+    let size = keys_of_group.iter().map(|key| key.len() + 16).sum::<usize>();
+    let packed = Packed::sized(size + 256 + room).script(script, keys_of_group.len(), 4 + more);
+    let packed = keys_of_group.into_iter().fold(packed, |packed, key| packed.word(key));
+    packed.word(&settings.group).word(name.as_bytes()).number(lease).word(&settings.topic_keys.wake())
+}
+
+/// A call of a script that is given nothing more.
+fn plain(operation: Operation, script: &Script, settings: &Settings, name: &str) -> Command {
+    begin(script, settings, name, 0, 0).runs(operation, script)
+}
+
+pub(super) fn tend(settings: &Settings, name: &str) -> Command {
+    plain(*operation::TEND, &scripts::TEND, settings, name)
+}
+
+pub(super) fn leave(settings: &Settings, name: &str) -> Command {
+    plain(*operation::LEAVE, &scripts::LEAVE, settings, name)
+}
+
+/// Joins from `from` on, where the group is (`again`: anew) to be made.
+pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) -> Command {
+    let packed = begin(&scripts::JOIN, settings, name, 0, 2).word(from).number(u64::from(again));
+    packed.runs(*operation::JOIN, &scripts::JOIN)
+}
+
+/// Settles and takes. `unsure`: an answer was lost, so what is in hand is told too.
+pub(super) fn step(
+    settings: &Settings,
+    name: &str,
+    room: Room,
+    hands: &Hands,
+    settlements: &[Settlement],
+    unsure: bool,
+) -> Command {
+    let script = &*scripts::STEP;
+    // Of what is acknowledged and has no note only the id matters, and the key when it is the last of it.
+    let is_plain = |settlement: &Settlement| !settlement.noted && settlement.what == What::Acknowledge;
+    let plain: Vec<&Bytes> = settlements.iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
+    let last = last_of_key(settlements, hands);
+    let others: Vec<(&Settlement, bool)> =
+        settlements.iter().zip(last).filter(|(one, last)| *last || !is_plain(one)).collect();
+    let known: Vec<(&Bytes, Option<&Bytes>)> = if unsure {
+        hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
+    } else {
+        Vec::new()
+    };
+    let count = 6 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
+    let mut packed = begin(script, settings, name, 64 * settlements.len(), count)
+        .number(settings.retry.attempts)
+        .number(room.slots as u64)
+        .number(room.heads as u64)
+        .number(room.followers as u64)
+        .number(WINDOW);
+    packed = if unsure { packed.number(known.len() as u64) } else { packed.signed(-1) };
+    for (id, key) in known {
+        packed = packed.word(id).word(key.map_or(&b""[..], |key| key));
+    }
+    packed = packed.number(plain.len() as u64);
+    packed = plain.into_iter().fold(packed, |packed, id| packed.word(id));
+    for (settlement, last) in others {
+        let (what, given, error): (&[u8], u64, &[u8]) = match &settlement.what {
+            What::Acknowledge if is_plain(settlement) => (b"free", 0, b""),
+            What::Acknowledge => (b"ack", 0, b""),
+            What::Retry(delay, error) => (b"retry", *delay, error),
+            What::Return(deliveries) => (b"return", *deliveries, b""),
+            What::Bury(attempts, error) => (b"dead", *attempts, error),
+        };
+        packed = packed
+            .word(what)
+            .word(&settlement.id)
+            .word(settlement.key.as_deref().unwrap_or_default())
+            .number(u64::from(last))
+            .number(given)
+            .word(error);
+    }
+    packed.runs(*operation::STEP, script)
+}
+
+pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let mut parts = parts.into_iter();
+    match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(Reply::Int(0)), ..) => Ok(Turn::Lost),
+        (
+            Some(Reply::Int(1)),
+            Some(Reply::Int(due_in)),
+            Some(Reply::Int(more)),
+            Some(Reply::Array(again)),
+            Some(Reply::Array(fresh)),
+        ) => {
+            let mut messages = Vec::with_capacity(again.len() + fresh.len());
+            for given in again {
+                let Reply::Array(given) = given else { return Err(strange()) };
+                let Ok([Reply::Int(deliveries), error, id, fields]) = <[Reply; 4]>::try_from(given) else {
+                    return Err(strange());
+                };
+                let deliveries = u64::try_from(deliveries).unwrap_or(1);
+                messages.push(message(id, fields, deliveries, bulk(error)).ok_or_else(strange)?);
+            }
+            for given in fresh {
+                let Reply::Array(given) = given else { return Err(strange()) };
+                let Ok([id, fields]) = <[Reply; 2]>::try_from(given) else { return Err(strange()) };
+                messages.push(message(id, fields, 1, None).ok_or_else(strange)?);
+            }
+            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, messages })
+        }
+        _ => Err(strange()),
+    }
+}
+
+pub(super) fn tended_of(reply: Reply) -> Result<Tended> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    match parts[..] {
+        [Reply::Int(0)] => Ok(Tended::Lost),
+        [Reply::Int(1), Reply::Int(due_in), Reply::Int(lag)] => {
+            Ok(Tended::Fine { due_in: millis(due_in), lag: u64::try_from(lag).unwrap_or_default() })
+        }
+        _ => Err(strange()),
+    }
+}
+
+fn millis(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().map(Duration::from_millis)
+}
+
+/// A message out of an entry of the stream. Of other programs' entries only the field `data` is understood, and `key`.
+fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>) -> Option<Message> {
+    let Reply::Array(fields) = fields else { return None };
+    let mut message = Message { id: bulk(id)?, key: None, deliveries, earlier: 0, last_error: None, data: None };
+    let mut own_error = None;
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next().and_then(bulk), fields.next().and_then(bulk)) {
+        match &name[..] {
+            b"key" => message.key = Some(value),
+            b"attempts" => message.earlier = number(&value).unwrap_or_default(),
+            b"error" => own_error = Some(value),
+            b"data" => {
+                message.data = Some(value);
+                break;
+            }
+            _ => {}
+        }
+    }
+    message.last_error = last_error.or(own_error);
+    Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &'static str) -> Reply {
+        Reply::Bulk(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn array<const N: usize>(parts: [Reply; N]) -> Reply {
+        Reply::Array(parts.into())
+    }
+
+    #[test]
+    fn a_turn_gives_first_what_was_given_before() {
+        let reply = array([
+            Reply::Int(1),
+            Reply::Int(-1),
+            Reply::Int(1),
+            array([array([
+                Reply::Int(3),
+                text("no"),
+                text("1-0"),
+                array([text("key"), text("k"), text("data"), text("{}")]),
+            ])]),
+            array([array([text("2-0"), array([text("data"), text("[]")])])]),
+        ]);
+        let Turn::Given { due_in: None, more: true, messages } = turn_of(reply).unwrap() else { panic!("given") };
+        assert_eq!((&messages[0].id[..], messages[0].prior()), (&b"1-0"[..], 2));
+        assert_eq!(
+            (messages[0].key.as_deref(), messages[0].last_error.as_deref()),
+            (Some(&b"k"[..]), Some(&b"no"[..]))
+        );
+        assert_eq!(
+            (&messages[1].id[..], messages[1].prior(), messages[1].data.as_deref()),
+            (&b"2-0"[..], 0, Some(&b"[]"[..]))
+        );
+    }
+
+    #[test]
+    fn a_redriven_message_brings_its_attempts_and_error() {
+        let fields = array([
+            text("group"),
+            text("g"),
+            text("attempts"),
+            text("5"),
+            text("error"),
+            text("no"),
+            text("data"),
+            text("{}"),
+        ]);
+        let message = message(text("9-1"), fields, 1, None).unwrap();
+        assert_eq!((message.prior(), message.last_error.as_deref()), (5, Some(&b"no"[..])));
+    }
+
+    #[test]
+    fn an_entry_of_another_program_has_no_data() {
+        let message = message(text("9-1"), array([text("temperature"), text("21")]), 1, None).unwrap();
+        assert_eq!((message.key, message.data), (None, None));
+    }
+
+    #[test]
+    fn a_consumer_that_is_none_any_more_is_told_so() {
+        assert_eq!(turn_of(array([Reply::Int(0)])).unwrap(), Turn::Lost);
+        assert_eq!(tended_of(array([Reply::Int(0)])).unwrap(), Tended::Lost);
+    }
+}

@@ -1,0 +1,286 @@
+//! Requests: published on a topic, answered on the one channel of this process for replies.
+//!
+//! A reply names its request in its member `re`. That is all that is read of it here.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::time::timeout;
+
+use super::{Bus, publish, topic};
+use crate::arguments::Arguments;
+use crate::connection::{Channel, Listener, Message, Sink, Subscription, Target};
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::telemetry::{Metrics, Operation};
+
+static REQUEST: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.request"));
+static REPLY: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.reply"));
+/// What the channel for replies of this process is called.
+static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+
+/// How long a request waits unless it says otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest name of a channel for replies.
+const MAX_PROCESS: usize = 64;
+
+/// The requests of one bus.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    open: Arc<Open>,
+    /// The channel for replies, from the first request on.
+    replies: Turn<Option<Replies>>,
+}
+
+#[derive(Debug)]
+struct Replies {
+    _subscription: Subscription,
+    channel: Arc<ReplyChannel>,
+}
+
+/// Requests without an answer, by the ids of their envelopes.
+#[derive(Debug, Default)]
+struct Open(Mutex<HashMap<Bytes, oneshot::Sender<Result<Bytes>>>>);
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, oneshot::Sender<Result<Bytes>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settles one request. Nobody waits any more for one that is not known.
+    fn settle(&self, id: &[u8], outcome: Result<Bytes>) {
+        let waiting = self.lock().remove(id);
+        if let Some(waiting) = waiting {
+            // Its deadline may just have passed.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    fn fail_all(&self, error: &Error) {
+        let waiting = std::mem::take(&mut *self.lock());
+        for (_, waiting) in waiting {
+            let _ = waiting.send(Err(error.clone()));
+        }
+    }
+}
+
+/// A request in [`Open`]; forgotten when this is dropped.
+struct Ticket {
+    open: Arc<Open>,
+    id: Bytes,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.open.lock().remove(&self.id);
+    }
+}
+
+/// Hears the channel for replies.
+#[derive(Debug)]
+struct ReplyChannel {
+    open: Arc<Open>,
+    metrics: Arc<Metrics>,
+    /// Is it being restored?
+    lost: AtomicBool,
+    /// Is it over for good?
+    ended: AtomicBool,
+}
+
+impl Listener for ReplyChannel {
+    fn message(&self, message: &Message) {
+        match request_of(&message.payload) {
+            Some(id) => self.open.settle(&id, Ok(message.payload.clone())),
+            None => self.metrics.bus_malformed.add(1),
+        }
+    }
+
+    fn lost(&self, error: &Error) {
+        self.lost.store(true, Ordering::Release);
+        let error = Error::new(ErrorKind::Connection, "request: the connection was lost before the reply came")
+            .with_delivery(Delivery::MaybeExecuted)
+            .caused_by(error.clone());
+        self.open.fail_all(&error);
+    }
+
+    fn restored(&self, _gap: Duration) {
+        self.lost.store(false, Ordering::Release);
+    }
+
+    fn ended(&self, error: &Error) {
+        self.ended.store(true, Ordering::Release);
+        self.open.fail_all(&error.clone().with_delivery(Delivery::MaybeExecuted));
+    }
+}
+
+/// What is read of a reply.
+#[derive(Deserialize)]
+struct Named {
+    re: String,
+}
+
+/// The id of the request that a reply is for.
+fn request_of(reply: &Bytes) -> Option<Bytes> {
+    // So our responders begin; an id of theirs is a UUID.
+    if let Some(rest) = reply.strip_prefix(b"{\"re\":\"") {
+        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        if rest[end] == b'"' {
+            return Some(reply.slice_ref(&rest[..end]));
+        }
+    }
+    serde_json::from_slice::<Named>(reply).ok().map(|named| named.re.into())
+}
+
+/// Arguments: topic, id of the envelope, message (a JSON object), timeoutMs. Answers the reply, a text.
+pub(super) fn request(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("MessageBus.request", args);
+    bus.run(answer, |bus| {
+        let topic = topic(args, 0, "topic")?;
+        let id = Bytes::copy_from_slice(args.text(1, "id")?);
+        let message = args.text(2, "message")?;
+        let limit = args.millis(3, "timeoutMs", 1.0)?.unwrap_or(PATIENCE);
+        let message = [b"{\"reply\":\"", PROCESS.as_bytes(), b"\",", message.get(1..).unwrap_or_default()].concat();
+        let channel = bus.namespace.key(topic);
+        let (settle, mut settled) = oneshot::channel();
+        let open = Arc::clone(&bus.requests.open);
+        open.lock().insert(id.clone(), settle);
+        let ticket = Ticket { open, id };
+        Ok(async move {
+            let _ticket = ticket;
+            let mut delivery = Delivery::NotSent;
+            let steps = async {
+                tokio::select! {
+                    biased;
+                    settled = &mut settled => return outcome(settled),
+                    published = send(&bus, &channel, &message, &mut delivery) => published?,
+                }
+                outcome(settled.await)
+            };
+            let outcome = timeout(limit, steps).await;
+            outcome.unwrap_or_else(|_| {
+                let message = format!("request: no reply within timeoutMs, {} ms", limit.as_millis());
+                Err(Error::new(ErrorKind::Timeout, message).with_delivery(delivery))
+            })
+        })
+    });
+}
+
+fn outcome(settled: Result<Result<Bytes>, oneshot::error::RecvError>) -> Result<Outcome> {
+    match settled {
+        Ok(reply) => reply.map(Outcome::Text),
+        Err(_) => Err(Error::new(ErrorKind::Closed, "the bus has been closed")),
+    }
+}
+
+/// Publishes a request, once replies to it will be heard.
+async fn send(bus: &Bus, channel: &Bytes, message: &[u8], delivery: &mut Delivery) -> Result<()> {
+    listening(bus).await?;
+    *delivery = Delivery::MaybeExecuted;
+    let sent = bus.manager.call(publish::on_channel(bus, channel, message, *REQUEST)).await;
+    let receivers = publish::count(&sent.inspect_err(|error| *delivery = error.delivery())?)?;
+    // A node of a cluster counts only those who listen at it, unless the channel is its own.
+    let counts_all = bus.sharded || !matches!(bus.manager.config().target, Target::Cluster(_));
+    if receivers == Outcome::Number(0.0) && counts_all {
+        return Err(Error::new(ErrorKind::Connection, "request: nobody responds on this topic")
+            .with_delivery(Delivery::Rejected));
+    }
+    bus.manager.metrics().bus_published.add(1);
+    Ok(())
+}
+
+/// Resolves when the channel for replies is subscribed.
+fn listening(bus: &Bus) -> impl Future<Output = Result<()>> + Send {
+    let bus = bus.clone();
+    async move {
+        let mut replies = bus.requests.replies.lock().await;
+        if let Some(replies) = &*replies
+            && !replies.channel.ended.load(Ordering::Acquire)
+        {
+            if replies.channel.lost.load(Ordering::Acquire) {
+                bus.manager.subscribed().await?;
+            }
+            return Ok(());
+        }
+        let channel = Arc::new(ReplyChannel {
+            open: Arc::clone(&bus.requests.open),
+            metrics: Arc::clone(bus.manager.metrics()),
+            lost: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        let name = Channel { kind: bus.kind(), name: bus.namespace.reply(PROCESS.as_bytes()) };
+        let subscription = bus.manager.subscribe(name, Arc::clone(&channel) as Arc<dyn Listener>).await?;
+        *replies = Some(Replies { _subscription: subscription, channel });
+        Ok(())
+    }
+}
+
+/// Arguments: id of the envelope. Answers nothing; the request itself is answered with kind `cancelled`.
+pub(super) fn cancel(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("MessageBus.request", args);
+    answer.give(args.text(0, "id").map(|id| {
+        bus.requests.open.settle(id, Err(Error::new(ErrorKind::Cancelled, "request: signal: aborted")));
+        Outcome::Nothing
+    }));
+}
+
+/// Settles what waits with kind `closed`, and ends the subscription to replies.
+pub(super) fn close(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
+    bus.run(answer, |bus| {
+        bus.requests.open.fail_all(
+            &Error::new(ErrorKind::Closed, "request: the bus was closed").with_delivery(Delivery::MaybeExecuted),
+        );
+        Ok(async move {
+            let replies = bus.requests.replies.lock().await.take();
+            drop(replies);
+            Ok(Outcome::Nothing)
+        })
+    });
+}
+
+/// Arguments: the requester's process, message. Answers how many got it.
+pub(super) fn reply(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("MessageBus.respond", args);
+    let pack = || {
+        let process = args.text(0, "reply")?;
+        let is_name = (1..=MAX_PROCESS).contains(&process.len()) && process.iter().all(u8::is_ascii_alphanumeric);
+        if !is_name {
+            return Err(args.wrong("reply", "the name of a channel for replies", args.at(0)));
+        }
+        Ok(publish::on_channel(bus, &bus.namespace.reply(process), args.text(1, "message")?, *REPLY))
+    };
+    match pack() {
+        Ok(command) => bus.manager.submit(command, Sink::Answer(answer, |reply, _| publish::count(&reply))),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Option<String> {
+        request_of(&Bytes::copy_from_slice(text.as_bytes())).map(|id| String::from_utf8_lossy(&id).into_owned())
+    }
+
+    #[test]
+    fn a_reply_names_its_request_wherever_it_does() {
+        assert_eq!(id(r#"{"re":"a-1","msg":{}}"#).as_deref(), Some("a-1"));
+        assert_eq!(id(r#" {"msg":{"re":"no"}, "re" : "a-2"}"#).as_deref(), Some("a-2"));
+        assert_eq!(id(r#"{"re":"a\"3"}"#).as_deref(), Some("a\"3"));
+        let deep = format!(r#"{{"msg":{}{},"re":"a-4"}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(id(&deep).as_deref(), Some("a-4"));
+    }
+
+    #[test]
+    fn what_names_none_is_malformed() {
+        for text in ["", "{", r#"{"re":"#, r#"{"re":"a"#, r#"{"re":5}"#, "[]", "null", r#"{"msg":1}"#] {
+            assert_eq!(id(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+/** The message bus: live messages, durable ones, requests and their replies. */
+
+import { inspect } from 'node:util';
+import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { type Envelope, isEnvelope } from '../envelope.js';
+import { configError } from '../errors.js';
+import { internals } from '../internals.js';
+import type { RedisConnectionManager } from '../manager.js';
+import { verb } from '../native.js';
+import { type DeadLetters, deadLetters, publishDurable, subscribeDurable } from './durable.js';
+import type { BusEvents } from './events.js';
+import { Feeds } from './feed.js';
+import { type Handler, Handling } from './handling.js';
+import { Inside, unheard } from './inside.js';
+import { Messages } from './messages.js';
+import {
+  boundsOf,
+  checkTopic,
+  type MessageBusOptions,
+  type MessageContext,
+  type MessagesOptions,
+  type PublishOptions,
+  publishOptions,
+  type RequestOptions,
+  type SubscribeOptions,
+  subscribeOptions,
+  type Unsubscribe,
+} from './options.js';
+import { request, responding } from './requests.js';
+import { type LiveOptions, LiveSubscription } from './subscription.js';
+import { encode, encodeBare } from './wire.js';
+
+const PUBLISH = verb('bus.publish');
+const CLOSE = verb('bus.close');
+
+const NOTHING: PublishOptions = {};
+const STANDARD = { maxPending: 100_000, maxPendingBytes: 64 * 1024 * 1024 };
+
+/** What a bus keeps to itself. */
+class Parts extends Inside {
+  readonly feeds = new Feeds(this);
+
+  /** Subscribes one handler to live messages. */
+  async live(
+    owner: string,
+    topic: string,
+    isPattern: boolean,
+    handling: Handling,
+    options: SubscribeOptions & Pick<LiveOptions, 'requests'>,
+  ) {
+    const { concurrency, signal, requests } = options;
+    const bounds = boundsOf(owner, options, this.bounds);
+    const subscription = new LiveSubscription(this, topic, isPattern, handling, { bounds, concurrency, signal, requests });
+    return subscription.begin(this.feeds, signal);
+  }
+}
+
+/**
+ * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
+ *
+ * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
+ * A handler that throws, rejects or never ends affects nobody else.
+ */
+export class MessageBus {
+  /** @internal */
+  declare readonly [internals]: Parts;
+
+  /**
+   * Opens nothing: the first use connects.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: RedisConnectionManager, options: MessageBusOptions = {}) {
+    const given = optionsOf('MessageBus: options', options) as MessageBusOptions;
+    const { namespace: _, subscriber, sharded: __, retention: ___, maxPending, maxPendingBytes, closeTimeoutMs = 5_000, ...rest } = given;
+    refuseUnknown('MessageBus', rest, [
+      'namespace',
+      'subscriber',
+      'sharded',
+      'retention',
+      'maxPending',
+      'maxPendingBytes',
+      'closeTimeoutMs',
+    ]);
+    checkManager('MessageBus: manager', manager);
+    if (subscriber !== undefined) checkManager('MessageBus.subscriber', subscriber);
+    checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
+    const bounds = boundsOf('MessageBus', { maxPending, maxPendingBytes }, STANDARD);
+    Object.defineProperty(this, internals, { value: new Parts(manager, given, bounds, closeTimeoutMs) });
+  }
+
+  /**
+   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
+   *
+   * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
+   */
+  async ready(): Promise<void> {
+    const inside = this[internals];
+    inside.checkOpen('MessageBus.ready');
+    await inside.feeds.settled();
+    await inside.ready();
+  }
+
+  /**
+   * Publishes a message.
+   *
+   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
+   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
+   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node.
+   * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
+   */
+  publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number> {
+    const inside = this[internals];
+    try {
+      inside.checkPublishing();
+      checkTopic('MessageBus.publish: topic', topic);
+      const { key, durable, traceparent } = options === undefined ? NOTHING : publishOptions(options);
+      let text: string;
+      if (isEnvelope(message)) {
+        const envelope = traceparent === undefined ? message : { ...message, traceparent };
+        text = encode('MessageBus.publish', envelope, key);
+      } else {
+        text = encodeBare('MessageBus.publish', topic, message, key, traceparent);
+      }
+      if (durable) return publishDurable(inside, topic, text, key);
+      return inside.port.call(inside.out, PUBLISH, topic, text) as Promise<number>;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
+   * server has confirmed: what is published after that, by anyone, arrives.
+   *
+   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
+   * runs in the AsyncLocalStorage contexts of this call.
+   *
+   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
+   */
+  async subscribe<T>(
+    topic: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: SubscribeOptions,
+  ): Promise<Unsubscribe> {
+    const inside = this[internals];
+    const { given, handling } = this.#begin('MessageBus.subscribe', 'topic', topic, handler, options);
+    const { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal } = given;
+    if (group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
+    return subscribeDurable(inside, topic, handling, { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal });
+  }
+
+  /**
+   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
+   * literally).
+   */
+  async psubscribe<T>(
+    pattern: string,
+    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
+  ): Promise<Unsubscribe> {
+    const { given, handling } = this.#begin('MessageBus.psubscribe', 'pattern', pattern, handler, options);
+    if (given.group !== undefined) throw configError('MessageBus.psubscribe.group', 'nothing: a pattern has no groups', given.group);
+    return this[internals].live('MessageBus.psubscribe', pattern, true, handling, given);
+  }
+
+  /**
+   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
+   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
+   *
+   * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
+   */
+  messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>> {
+    const inside = this[internals];
+    inside.checkOpen('MessageBus.messages');
+    checkTopic('MessageBus.messages: topic', topic);
+    const { group, concurrency, ...given } = subscribeOptions('MessageBus.messages', options);
+    if (group !== undefined) throw configError('MessageBus.messages.group', 'nothing', group);
+    if (concurrency !== undefined) throw configError('MessageBus.messages.concurrency', 'nothing', concurrency);
+    const bounds = boundsOf('MessageBus.messages', given, inside.bounds);
+    return {
+      [Symbol.asyncIterator]: () => new Messages(inside, inside.feeds, topic, bounds, given.signal) as AsyncIterator<Envelope<T>>,
+    };
+  }
+
+  /**
+   * Publishes a request and gives the payload of the first reply.
+   *
+   * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
+   * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
+   */
+  async request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R> {
+    const inside = this[internals];
+    inside.checkOpen('MessageBus.request');
+    checkTopic('MessageBus.request: topic', topic);
+    return request<R>(inside, topic, payload, options);
+  }
+
+  /**
+   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
+   *
+   * @throws RedisError as {@link subscribe}.
+   */
+  async respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe> {
+    const inside = this[internals];
+    checkFunction('MessageBus.respond: handler', handler);
+    const { handling } = this.#begin('MessageBus.respond', 'topic', topic, responding(inside, handler), undefined);
+    return inside.live('MessageBus.respond', topic, false, handling, { requests: true });
+  }
+
+  /** The dead letters of a consumer group. */
+  deadLetters(topic: string, group: string): DeadLetters {
+    const inside = this[internals];
+    checkTopic('MessageBus.deadLetters: topic', topic);
+    return deadLetters(inside, topic, group);
+  }
+
+  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this {
+    this[internals].listeners.add(event, listener);
+    return this;
+  }
+
+  /** Removes a listener. */
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this {
+    this[internals].listeners.remove(event, listener);
+    return this;
+  }
+
+  /**
+   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
+   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
+   */
+  async close(): Promise<void> {
+    const inside = this[internals];
+    const first = !inside.closing;
+    inside.closing = true;
+    // Each call waits for the members itself: a handler that closes its own bus is not waited for by that call, nor by the others.
+    const ended = Promise.all([...inside.members].map((member) => member.end()));
+    if (first) await inside.port.call(inside.handle, CLOSE).catch(unheard);
+    await ended;
+    if (first) inside.release();
+  }
+
+  /** The same as {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `MessageBus ${inspect({ closed: this[internals].closing })}`;
+  }
+
+  #begin(owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
+    checkTopic(`${owner}: ${name}`, topic);
+    checkFunction(`${owner}: handler`, handler);
+    const given = subscribeOptions(owner, options);
+    this[internals].checkOpen(owner);
+    if (given.signal?.aborted) throw cancelled(owner, given.signal);
+    return { given, handling: new Handling(handler as Handler) };
+  }
+}
+
+function checkManager(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || !(internals in value)) throw configError(name, 'a RedisConnectionManager', value);
+}
+
+/**
+ * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ *
+ * @param sub Default: `pub`.
+ */
+export function makeRedisBus(
+  pub: RedisConnectionManager,
+  sub?: RedisConnectionManager,
+  options: Omit<MessageBusOptions, 'subscriber'> = {},
+): MessageBus {
+  return new MessageBus(pub, { ...optionsOf('makeRedisBus: options', options), subscriber: sub });
+}

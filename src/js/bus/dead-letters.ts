@@ -1,0 +1,122 @@
+/** Dead letters: messages of which a group has given up the hope. */
+
+import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
+import type { Envelope } from '../envelope.js';
+import { configError } from '../errors.js';
+import { verb } from '../native.js';
+import { tried } from './durable-subscription.js';
+import type { Inside } from './inside.js';
+import { decode } from './wire.js';
+
+const LIST = verb('bus.deadLetters');
+const REDRIVE = verb('bus.redrive');
+const PURGE = verb('bus.purge');
+
+/** A message that failed as often as it may, or that no handler could be given. */
+export interface DeadLetter<T = unknown> {
+  /** Its id among the dead letters. */
+  readonly id: string;
+  /** Its id in the topic's stream. */
+  readonly streamId: string;
+  /** When it became one, in milliseconds of the server's time since 1970. */
+  readonly failedAt: number;
+  /** How often it was tried. */
+  readonly attempts: number;
+  /** Why the last attempt failed; `not JSON` if there was none. */
+  readonly lastError: string;
+  readonly key?: string;
+  /** The message; `undefined` where it is not JSON. */
+  readonly envelope?: Envelope<T>;
+}
+
+/** Options of {@link DeadLetters.list}. */
+export interface DeadLetterListOptions {
+  /** The `id` after which to begin. Default: the first of all. */
+  after?: string;
+  /** The most to give, from 1 to 10 000. Default 100. */
+  limit?: number;
+}
+
+/** Options of {@link DeadLetters.redrive}. */
+export interface RedriveOptions {
+  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
+  limit?: number;
+}
+
+/** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
+export interface DeadLetters {
+  /** The oldest first. */
+  list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
+  /**
+   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
+   * of the envelope goes on counting.
+   *
+   * @param which Their ids, or how many; default all.
+   * @returns How many were put back.
+   */
+  redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
+  /**
+   * Deletes dead letters.
+   *
+   * @param ids Default: all.
+   * @returns How many were deleted.
+   */
+  purge(ids?: readonly string[]): Promise<number>;
+}
+
+/** The dead letters of `group`. */
+export function deadLetters(inside: Inside, topic: string, group: string): DeadLetters {
+  if (typeof group !== 'string') throw configError('MessageBus.deadLetters: group', 'a string of 1 to 1024 bytes', group);
+  return new GroupLetters(inside, topic, group);
+}
+
+class GroupLetters implements DeadLetters {
+  readonly #inside: Inside;
+  readonly #topic: string;
+  readonly #group: string;
+
+  constructor(inside: Inside, topic: string, group: string) {
+    this.#inside = inside;
+    this.#topic = topic;
+    this.#group = group;
+  }
+
+  async list<T>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]> {
+    const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
+    refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
+    const letters = (await this.#call(LIST, after, limit)) as [string, string, number, string, string | null, unknown][];
+    return letters.map(([id, streamId, attempts, lastError, key, raw]) => {
+      const envelope = decode(this.#topic, raw)?.envelope;
+      // What was tried in earlier lives is in `attempts` too.
+      if (envelope !== undefined) tried(envelope, { prior: attempts, lastError });
+      return {
+        id,
+        streamId,
+        failedAt: Number(id.slice(0, id.indexOf('-'))),
+        attempts,
+        lastError,
+        ...(key !== null && { key }),
+        ...(envelope !== undefined && { envelope: envelope as Envelope<T> }),
+      };
+    });
+  }
+
+  async redrive(which: readonly string[] | RedriveOptions = {}): Promise<number> {
+    if (Array.isArray(which)) return which.length === 0 ? 0 : ((await this.#call(REDRIVE, undefined, ...which)) as number);
+    const { limit, ...rest } = optionsOf('DeadLetters.redrive: options', which as RedriveOptions) as RedriveOptions;
+    refuseUnknown('DeadLetters.redrive', rest, ['limit']);
+    if (limit !== undefined) checkWhole('DeadLetters.redrive.limit', limit, 1);
+    return (await this.#call(REDRIVE, limit)) as number;
+  }
+
+  async purge(ids?: readonly string[]): Promise<number> {
+    if (ids !== undefined && !Array.isArray(ids)) throw configError('DeadLetters.purge: ids', 'an array of ids', ids);
+    if (ids?.length === 0) return 0;
+    return (await this.#call(PURGE, ...(ids ?? []))) as number;
+  }
+
+  async #call(verb: number, ...args: unknown[]): Promise<unknown> {
+    this.#inside.checkOpen('DeadLetters');
+    return this.#inside.port.callWith(this.#inside.out, verb, [this.#topic, this.#group, ...args]);
+  }
+}

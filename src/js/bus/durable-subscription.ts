@@ -1,0 +1,376 @@
+/** A durable subscription: one handler, the messages it was given and what became of them. */
+
+import { cancelled } from '../arguments.js';
+import { type Envelope, messageOf } from '../envelope.js';
+import { RedisError, type RedisErrorKind } from '../errors.js';
+import { verb } from '../native.js';
+import type { DurableOptions } from './durable.js';
+import type { Done, Hand, Handling } from './handling.js';
+import { type Inside, type Member, type Receiver, unheard } from './inside.js';
+import { left, unsubscribeBy } from './leaving.js';
+import type { MessageContext, Unsubscribe } from './options.js';
+import { decode } from './wire.js';
+
+const CONSUME = verb('bus.consume');
+const ACKNOWLEDGE = verb('bus.acknowledge');
+const FAIL = verb('bus.fail');
+const REFUSE = verb('bus.refuse');
+const GIVE_BACK = verb('bus.giveBack');
+const PAUSE = verb('bus.pause');
+const LEAVE = verb('bus.leave');
+
+/** How long a handler may run, unless it is said. */
+const TIMEOUT_MS = 600_000;
+/** The values of one message in a delivery. */
+const WIDTH = 6;
+/** Messages whose end is told in one call. */
+const TOLD_AT_ONCE = 1_000;
+
+const settled: Promise<void> = Promise.resolve();
+/** The clock as it was before anyone faked it. */
+const clock = performance.now.bind(performance);
+
+/** A message that waits for its handler. */
+interface Waiting {
+  number: number;
+  streamId: string;
+  prior: number;
+  lastError: string | null;
+  key: string | null;
+  raw: unknown;
+}
+
+/** What a handler of durable messages is told. */
+class DurableContext implements MessageContext {
+  readonly topic: string;
+  readonly group: string;
+  readonly streamId: string;
+  readonly attempt: number;
+  declare readonly key?: string;
+  readonly #number: number;
+  readonly #since: number;
+  #controller: AbortController | undefined;
+  #reason: unknown;
+
+  constructor(topic: string, group: string, waiting: Waiting, attempt: number, key: string | undefined, since: number) {
+    this.topic = topic;
+    this.group = group;
+    this.streamId = waiting.streamId;
+    this.attempt = attempt;
+    if (key !== undefined) this.key = key;
+    this.#number = waiting.number;
+    this.#since = since;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  static numberOf(context: DurableContext): number {
+    return context.#number;
+  }
+
+  static sinceOf(context: DurableContext): number {
+    return context.#since;
+  }
+
+  static abort(context: DurableContext, reason: RedisError): void {
+    context.#reason = reason;
+    context.#controller?.abort(reason);
+  }
+}
+
+export class DurableSubscription implements Receiver, Member {
+  readonly #inside: Inside;
+  readonly #handling: Handling;
+  readonly #topic: string;
+  readonly #options: DurableOptions;
+  readonly #id: number;
+  readonly #concurrency: number;
+  readonly #running = new Map<number, Hand>();
+  readonly #pump = (): void => this.#startAll();
+  readonly #flush = (): void => this.#tellDone();
+  readonly #onDone: Done = (hand, failure) => this.#ended(hand, failure);
+  #waiting: Waiting[] = [];
+  #next = 0;
+  #done: number[] = [];
+  #telling = false;
+  #pumping = false;
+  /** Does it take nothing more? */
+  #over = false;
+  #left: Promise<void> | undefined;
+  #forget: () => void = () => {};
+
+  constructor(inside: Inside, topic: string, handling: Handling, options: DurableOptions) {
+    this.#inside = inside;
+    this.#handling = handling;
+    this.#topic = topic;
+    this.#options = options;
+    this.#id = inside.nextId();
+    this.#concurrency = options.concurrency ?? 1;
+  }
+
+  /** Joins the group. */
+  async begin(signal: AbortSignal | undefined): Promise<Unsubscribe> {
+    const { port, handle } = this.#inside;
+    const { group, from, concurrency, retry = {}, claimAfterMs, timeoutMs } = this.#options;
+    const { maxAttempts, minDelayMs, maxDelayMs } = retry;
+    this.#inside.register(this.#id, this);
+    this.#inside.members.add(this);
+    port.retain();
+    let abort: () => void = () => {};
+    const aborted = new Promise<void>((resolve) => {
+      abort = (): void => {
+        resolve();
+        void this.end();
+      };
+    });
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#forget = (): void => signal?.removeEventListener('abort', abort);
+    const given = [group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs];
+    const joined = port.callWith(handle, CONSUME, [this.#id, this.#topic, ...given]);
+    try {
+      await Promise.race([joined, aborted]);
+    } catch (error) {
+      this.#over = true;
+      this.#release();
+      throw error;
+    }
+    if (signal?.aborted) {
+      joined.catch(unheard);
+      throw cancelled('MessageBus.subscribe', signal);
+    }
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    return unsubscribeBy(() => this.end());
+  }
+
+  receive(values: unknown[], from: number, to: number): void {
+    for (let at = from; at < to; at += WIDTH) {
+      this.#waiting.push({
+        number: values[at] as number,
+        streamId: values[at + 1] as string,
+        prior: values[at + 2] as number,
+        lastError: values[at + 3] as string | null,
+        key: values[at + 4] as string | null,
+        raw: values[at + 5],
+      });
+    }
+    if (this.#over) this.#giveBackWaiting();
+    else this.#startMore();
+  }
+
+  event(event: { event: string; [field: string]: unknown }): void {
+    const { kind, message, serverCode } = event as { kind?: RedisErrorKind; message?: string; serverCode?: string };
+    const error = (): RedisError =>
+      new RedisError(kind ?? 'server', message ?? 'the consumer failed', serverCode ? { serverCode } : undefined);
+    switch (event.event) {
+      case 'overdue':
+        this.#overdue(event.numbers as number[]);
+        break;
+      case 'lost':
+        this.#lost(event.upto as number);
+        break;
+      case 'failed':
+        this.#inside.emit('error', { topic: this.#topic, group: this.#options.group, error: error() });
+        break;
+      case 'ended':
+        this.#over = true;
+        this.#waiting = [];
+        this.#next = 0;
+        this.#abortRunning(error());
+        this.#release();
+        break;
+    }
+  }
+
+  async end(): Promise<void> {
+    if (!this.#over) {
+      this.#over = true;
+      this.#forget();
+      this.#inside.port.callQuietly(this.#inside.handle, PAUSE, this.#id).catch(unheard);
+      this.#giveBackWaiting();
+    }
+    await left(this.#inside, this.#handling, this.#topic);
+    // A handler that waits for the end itself still has its message: that is told when it has ended.
+    if ([...this.#running.values()].every((hand) => hand.leaving)) this.#leaveWhenDone();
+    else this.#leave();
+    if (this.#left !== undefined) await this.#left;
+  }
+
+  #leaveWhenDone(): void {
+    if (this.#running.size === 0) this.#leave();
+  }
+
+  /** Gives back what is in hand, and is no consumer any more. */
+  #leave(): void {
+    if (this.#left !== undefined) return;
+    this.#abortRunning(new RedisError('lease-lost', 'the subscription has ended, and the message went back to its group'));
+    this.#running.clear();
+    this.#tellDone();
+    this.#left = this.#inside.port.call(this.#inside.handle, LEAVE, this.#id).then(unheard, unheard);
+    void this.#left.then(() => this.#release());
+  }
+
+  /** Nothing comes for it any more. */
+  #release(): void {
+    if (!this.#inside.members.delete(this)) return;
+    this.#forget();
+    this.#inside.unregister(this.#id);
+    this.#inside.port.free();
+  }
+
+  #startMore(): void {
+    if (this.#pumping || this.#next >= this.#waiting.length || this.#running.size >= this.#concurrency) return;
+    this.#handling.batch(this.#pump);
+  }
+
+  #startAll(): void {
+    this.#pumping = true;
+    const { group } = this.#options;
+    const now = clock();
+    let delivered = 0;
+    while (this.#running.size < this.#concurrency && !this.#over) {
+      const waiting = this.#waiting[this.#next];
+      if (waiting === undefined) {
+        this.#waiting = [];
+        this.#next = 0;
+        break;
+      }
+      this.#next++;
+      const decoded = decode(this.#topic, waiting.raw);
+      if (decoded === undefined) {
+        this.#refuse(waiting);
+        continue;
+      }
+      const { envelope } = decoded;
+      if (waiting.prior > 0) tried(envelope, waiting);
+      const key = waiting.key ?? decoded.key;
+      const context = new DurableContext(this.#topic, group, waiting, envelope.attempts + 1, key, now);
+      delivered++;
+      const hand = this.#handling.start(envelope, context, this.#onDone);
+      if (!hand.ended) this.#running.set(waiting.number, hand);
+    }
+    this.#pumping = false;
+    if (delivered > 0) {
+      this.#inside.counts.delivered += delivered;
+      this.#inside.counted();
+    }
+  }
+
+  #ended(hand: Hand, failure: { error: unknown } | undefined): void {
+    const { envelope } = hand;
+    const context = hand.context as DurableContext;
+    const number = DurableContext.numberOf(context);
+    // One that is not in `#running` has ended at once, or is another consumer's by now.
+    this.#running.delete(number);
+    if (failure === undefined) {
+      this.#done.push(number);
+      if (!this.#telling) {
+        this.#telling = true;
+        settled.then(this.#flush);
+      }
+    } else {
+      this.#fail(number, failure.error);
+      const { topic, group } = context;
+      this.#inside.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
+    }
+    if (this.#over) {
+      if (this.#running.size === 0 && hand.leaving) this.#leave();
+    } else {
+      this.#startMore();
+    }
+  }
+
+  #tellDone(): void {
+    this.#telling = false;
+    const done = this.#done;
+    this.#done = [];
+    for (let at = 0; at < done.length; at += TOLD_AT_ONCE) {
+      const some = done.length <= TOLD_AT_ONCE ? done : done.slice(at, at + TOLD_AT_ONCE);
+      this.#inside.port.callQuietly(this.#inside.handle, ACKNOWLEDGE, this.#id, ...some).catch(unheard);
+    }
+  }
+
+  #fail(number: number, error: unknown): void {
+    // What ended before is told before.
+    this.#tellDone();
+    this.#inside.port.callQuietly(this.#inside.handle, FAIL, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
+  }
+
+  #refuse(waiting: Waiting): void {
+    const { inside, topic, group } = { inside: this.#inside, topic: this.#topic, group: this.#options.group };
+    const bytes = typeof waiting.raw === 'string' ? Buffer.byteLength(waiting.raw) : ((waiting.raw as Buffer | null)?.length ?? 0);
+    inside.counts.malformed++;
+    inside.counted();
+    inside.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
+    inside.port.callQuietly(inside.handle, REFUSE, this.#id, waiting.number, 'not JSON').catch(unheard);
+  }
+
+  #giveBackWaiting(): void {
+    const numbers = this.#waiting.slice(this.#next).map((waiting) => waiting.number);
+    this.#waiting = [];
+    this.#next = 0;
+    this.#giveBack(numbers);
+  }
+
+  #giveBack(numbers: number[]): void {
+    for (let at = 0; at < numbers.length; at += TOLD_AT_ONCE) {
+      const some = numbers.slice(at, at + TOLD_AT_ONCE);
+      this.#inside.port.callQuietly(this.#inside.handle, GIVE_BACK, this.#id, ...some).catch(unheard);
+    }
+  }
+
+  /** These have been here for longer than a handler may run. */
+  #overdue(numbers: number[]): void {
+    const timeoutMs = this.#options.timeoutMs ?? TIMEOUT_MS;
+    const late = new Set(numbers);
+    for (const number of numbers) {
+      const hand = this.#running.get(number);
+      if (hand === undefined || clock() - DurableContext.sinceOf(hand.context as DurableContext) < timeoutMs) continue;
+      this.#running.delete(number);
+      const error = new RedisError('timeout', `the handler has not ended within timeoutMs, ${timeoutMs} ms`);
+      DurableContext.abort(hand.context as DurableContext, error);
+      this.#fail(number, error);
+      const { envelope } = hand;
+      this.#inside.failed({ topic: this.#topic, group: this.#options.group, envelopeId: envelope.id, corrId: envelope.corrId, error });
+    }
+    // Others may have time for what waits behind.
+    const waiting = this.#waiting.slice(this.#next);
+    const stuck = waiting.filter(({ number }) => late.has(number)).map(({ number }) => number);
+    this.#waiting = stuck.length > 0 ? waiting.filter(({ number }) => !late.has(number)) : waiting;
+    this.#next = 0;
+    this.#giveBack(stuck);
+    if (!this.#over) this.#startMore();
+  }
+
+  /** Messages up to that number are others' now. */
+  #lost(upto: number): void {
+    const waiting = this.#waiting.slice(this.#next);
+    this.#waiting = waiting.filter(({ number }) => number > upto);
+    this.#next = 0;
+    this.#giveBack(waiting.filter(({ number }) => number <= upto).map(({ number }) => number));
+    const error = new RedisError('lease-lost', 'the message went to another consumer: this one gave no sign of life for claimAfterMs');
+    for (const [number, hand] of this.#running) {
+      if (number <= upto) DurableContext.abort(hand.context as DurableContext, error);
+    }
+  }
+
+  #abortRunning(error: RedisError): void {
+    for (const hand of this.#running.values()) DurableContext.abort(hand.context as DurableContext, error);
+  }
+}
+
+/** Writes into an envelope how often it was tried before, and why the last attempt failed. */
+export function tried(envelope: Envelope, before: { prior: number; lastError: string | null }): void {
+  envelope.attempts += before.prior;
+  if (before.lastError !== null) envelope.lastError = before.lastError;
+}
+
+/** A lone surrogate has no UTF-8. */
+function wellFormed(text: string): string {
+  return text.isWellFormed() ? text : text.toWellFormed();
+}

@@ -1,0 +1,61 @@
+/** The events of a bus, and who listens to them. */
+
+import { checkFunction } from '../arguments.js';
+import { configError } from '../errors.js';
+
+/** The events of a {@link MessageBus}, with what their listeners are given. */
+export interface BusEvents {
+  /** A handler threw or rejected, or did not end in time. Without a listener nothing is thrown. */
+  error: {
+    topic: string;
+    /** The message it had. */
+    envelopeId?: string;
+    corrId?: string;
+    pattern?: string;
+    /** Of a durable subscription. */
+    group?: string;
+    error: unknown;
+  };
+  /** A message that is not JSON: no handler has got it. */
+  malformed: { topic: string; pattern?: string; group?: string; streamId?: string /** How long it is. */; bytes: number };
+  /** A live subscription is confirmed again after an interruption: messages may have been missed. */
+  gap: { topic: string; pattern?: string /** For how long, in milliseconds. */; durationMs: number };
+  /** More live messages came than were handled: the oldest that waited were dropped. */
+  slow: { topic: string; pattern?: string /** How many, since this was told last. */; dropped: number };
+}
+
+const NAMES: readonly (keyof BusEvents)[] = ['error', 'malformed', 'gap', 'slow'];
+
+type Listener = (event: never) => unknown;
+
+/** Who listens to what. */
+export class Listeners {
+  readonly #listeners = new Map<keyof BusEvents, Set<Listener>>();
+
+  add(name: keyof BusEvents, listener: Listener): void {
+    if (!NAMES.includes(name)) throw configError('MessageBus.on: event', `one of ${NAMES.join(', ')}`, name);
+    checkFunction(`MessageBus.on('${name}'): listener`, listener);
+    const set = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, set.add(listener));
+  }
+
+  remove(name: keyof BusEvents, listener: Listener): void {
+    this.#listeners.get(name)?.delete(listener);
+  }
+
+  /** Tells everyone. One that throws or rejects is reported as a process warning; neither the others nor the process suffer. */
+  emit<E extends keyof BusEvents>(name: E, event: BusEvents[E]): void {
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      try {
+        const result = (listener as (event: BusEvents[E]) => unknown)(event);
+        if (result instanceof Promise) result.catch(warn);
+      } catch (error) {
+        warn(error);
+      }
+    }
+  }
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+}

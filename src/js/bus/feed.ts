@@ -1,0 +1,190 @@
+/** One topic or pattern that is subscribed once on the server, for any number of subscribers here. */
+
+import { RedisError, type RedisErrorKind } from '../errors.js';
+import { verb } from '../native.js';
+import { type Inside, type Receiver, unheard } from './inside.js';
+import type { Bounds } from './options.js';
+import { Arrival } from './wire.js';
+
+const SUBSCRIBE = verb('bus.subscribe');
+const UNSUBSCRIBE = verb('bus.unsubscribe');
+const BOUND = verb('bus.bound');
+const TOOK = verb('bus.took');
+
+/** Rust sends on when it hears that so much was taken; its windows are four times as large and more. */
+const TELL_MESSAGES = 256;
+const TELL_BYTES = 64 * 1024;
+
+/** Who takes the messages of a feed. Must not throw. */
+export interface Subscriber {
+  readonly bounds: Bounds;
+  take(arrivals: Arrival[]): void;
+  /** The feed is over: the manager was disconnected. */
+  ended(error: RedisError): void;
+}
+
+/** The feeds of a bus. */
+export class Feeds {
+  readonly #inside: Inside;
+  readonly #feeds = new Map<string, Feed>();
+
+  constructor(inside: Inside) {
+    this.#inside = inside;
+  }
+
+  /** Adds a subscriber; {@link Feed.confirmed} says when it gets everything. */
+  join(topic: string, isPattern: boolean, subscriber: Subscriber): Feed {
+    const name = `${isPattern ? 'pattern' : 'topic'} ${topic}`;
+    let feed = this.#feeds.get(name);
+    if (feed === undefined) {
+      const made = new Feed(this.#inside, topic, isPattern, subscriber, () => {
+        if (this.#feeds.get(name) === made) this.#feeds.delete(name);
+      });
+      feed = made;
+      this.#feeds.set(name, feed);
+    } else {
+      feed.add(subscriber);
+    }
+    return feed;
+  }
+
+  /** Resolves when all that is being subscribed is confirmed or refused. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#feeds.values()].map((feed) => feed.confirmed));
+  }
+}
+
+export class Feed implements Receiver {
+  readonly topic: string;
+  readonly isPattern: boolean;
+  /** Resolves when the server has confirmed it. */
+  readonly confirmed: Promise<unknown>;
+  readonly #inside: Inside;
+  readonly #id: number;
+  readonly #subscribers: Subscriber[];
+  readonly #gone: () => void;
+  #bounds: Bounds;
+  #tellMessages = 0;
+  #taken = 0;
+  #takenBytes = 0;
+  #over = false;
+  #retained = false;
+
+  constructor(inside: Inside, topic: string, isPattern: boolean, first: Subscriber, gone: () => void) {
+    this.#inside = inside;
+    this.topic = topic;
+    this.isPattern = isPattern;
+    this.#subscribers = [first];
+    this.#bounds = first.bounds;
+    this.#gone = gone;
+    this.#id = inside.nextId();
+    this.#setBounds(first.bounds);
+    inside.register(this.#id, this);
+    const { maxPending, maxPendingBytes } = first.bounds;
+    this.confirmed = inside.port.call(inside.handle, SUBSCRIBE, this.#id, topic, isPattern, maxPending, maxPendingBytes);
+    this.confirmed.then(
+      () => {
+        if (this.#over) return;
+        this.#retained = true;
+        inside.port.retain();
+      },
+      () => this.#end(),
+    );
+  }
+
+  add(subscriber: Subscriber): void {
+    this.#subscribers.push(subscriber);
+    const { maxPending, maxPendingBytes } = subscriber.bounds;
+    if (maxPending <= this.#bounds.maxPending && maxPendingBytes <= this.#bounds.maxPendingBytes) return;
+    this.#setBounds({
+      maxPending: Math.max(maxPending, this.#bounds.maxPending),
+      maxPendingBytes: Math.max(maxPendingBytes, this.#bounds.maxPendingBytes),
+    });
+    const { port, handle } = this.#inside;
+    port.callQuietly(handle, BOUND, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
+  }
+
+  /** Takes a subscriber away; with the last one the subscription ends on the server. */
+  leave(subscriber: Subscriber): void {
+    const at = this.#subscribers.indexOf(subscriber);
+    if (at >= 0) this.#subscribers.splice(at, 1);
+    if (this.#subscribers.length === 0) this.#end();
+  }
+
+  receive(values: unknown[], from: number, to: number): void {
+    const dropped = values[from] as number;
+    const arrivals: Arrival[] = [];
+    if (this.isPattern) {
+      for (let at = from + 1; at < to; at += 2) arrivals.push(this.#arrival(String(values[at]), values[at + 1]));
+    } else {
+      for (let at = from + 1; at < to; at++) arrivals.push(this.#arrival(this.topic, values[at]));
+    }
+    this.#tell(arrivals.length);
+    if (dropped > 0) this.#inside.emit('slow', { ...this.about(this.topic), dropped });
+    const subscribers = this.#subscribers;
+    if (subscribers.length === 1) subscribers[0]?.take(arrivals);
+    // A handler may subscribe or end a subscription: what goes on here is for those who were there.
+    else for (const subscriber of [...subscribers]) subscriber.take(arrivals);
+  }
+
+  event(event: { event: string; [field: string]: unknown }): void {
+    if (event.event === 'gap') {
+      this.#inside.emit('gap', { ...this.about(this.topic), durationMs: event.durationMs as number });
+    } else if (event.event === 'ended') {
+      const error = new RedisError(event.kind as RedisErrorKind, `the subscription has ended: ${String(event.message)}`);
+      this.#end();
+      for (const subscriber of this.#subscribers.splice(0)) subscriber.ended(error);
+    }
+  }
+
+  /** How events name it. */
+  about(topic: string): { topic: string; pattern?: string } {
+    return this.isPattern ? { topic, pattern: this.topic } : { topic };
+  }
+
+  /** Tells that a subscriber had to let so many go, and counts them. */
+  dropped(dropped: number): void {
+    this.#inside.counts.dropped += dropped;
+    this.#inside.counted();
+    this.#inside.emit('slow', { ...this.about(this.topic), dropped });
+  }
+
+  /** Tells, once, that a message is not JSON. */
+  malformed(arrival: Arrival): void {
+    if (arrival.malformed) return;
+    arrival.malformed = true;
+    this.#inside.counts.malformed++;
+    this.#inside.counted();
+    const bytes = typeof arrival.raw === 'string' ? Buffer.byteLength(arrival.raw) : arrival.size;
+    this.#inside.emit('malformed', { ...this.about(arrival.topic), bytes });
+  }
+
+  #arrival(topic: string, raw: unknown): Arrival {
+    const arrival = new Arrival(topic, raw);
+    this.#takenBytes += arrival.size;
+    return arrival;
+  }
+
+  /** Tells Rust what was taken, when it is worth it. */
+  #tell(count: number): void {
+    this.#taken += count;
+    if (this.#taken < this.#tellMessages && this.#takenBytes < TELL_BYTES) return;
+    this.#inside.port.callQuietly(this.#inside.handle, TOOK, this.#id, this.#taken).catch(unheard);
+    this.#taken = 0;
+    this.#takenBytes = 0;
+  }
+
+  #setBounds(bounds: Bounds): void {
+    this.#bounds = bounds;
+    this.#tellMessages = Math.min(TELL_MESSAGES, Math.ceil(bounds.maxPending / 4));
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#gone();
+    this.#inside.unregister(this.#id);
+    this.#inside.port.callQuietly(this.#inside.handle, UNSUBSCRIBE, this.#id).catch(unheard);
+    if (this.#retained) this.#inside.port.free();
+  }
+}

@@ -1,0 +1,151 @@
+/** What the parts of a bus share. */
+
+import { RedisError } from '../errors.js';
+import { internals } from '../internals.js';
+import type { RedisConnectionManager } from '../manager.js';
+import { verb } from '../native.js';
+import type { Port } from '../port.js';
+import { type BusEvents, Listeners } from './events.js';
+import type { Bounds, MessageBusOptions } from './options.js';
+import { scopeNow } from './scope.js';
+
+const COUNT = verb('bus.count');
+const WAIT = verb('bus.wait');
+const READY = verb('bus.ready');
+
+/** Takes what is delivered to one id. Must not throw. */
+export interface Receiver {
+  /** `values[from]` up to, without, `values[to]` are for it. */
+  receive(values: unknown[], from: number, to: number): void;
+  event(event: { event: string; [field: string]: unknown }): void;
+}
+
+/** What lasts until it is ended or the bus closes. */
+export interface Member {
+  /** Ends it. Never rejects. */
+  end(): Promise<void>;
+}
+
+const settled: Promise<void> = Promise.resolve();
+
+/** The error of whoever does not wait for an answer: a released handle says so to those who do. */
+export const unheard = (): void => {};
+
+export class Inside {
+  readonly port: Port;
+  /** Publishes. */
+  readonly out: number;
+  /** Subscribes, requests and consumes. */
+  readonly handle: number;
+  readonly bounds: Bounds;
+  readonly closeTimeoutMs: number;
+  /** What `close()` ends. */
+  readonly members = new Set<Member>();
+  readonly listeners = new Listeners();
+  /** What handlers did and Rust was not told yet; {@link counted} tells it. */
+  readonly counts = { delivered: 0, dropped: 0, malformed: 0, failed: 0 };
+  /** Has `close()` been called? */
+  closing = false;
+  /** Is everything ended? */
+  closed = false;
+  readonly #receivers = new Map<number, Receiver>();
+  readonly #tell = (): void => this.#sendCounts();
+  #lastId = 0;
+  #counting = false;
+  #listening = false;
+
+  constructor(manager: RedisConnectionManager, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
+    const { namespace, sharded, retention, subscriber = manager } = options;
+    const { port, handle } = manager[internals];
+    this.port = port;
+    this.out = port.open('bus', handle, { namespace, sharded, retention }, this);
+    this.handle =
+      subscriber === manager ? this.out : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
+    this.bounds = bounds;
+    this.closeTimeoutMs = closeTimeoutMs;
+  }
+
+  nextId(): number {
+    this.#lastId++;
+    return this.#lastId;
+  }
+
+  /** Has `receiver` given what is delivered to `id`. */
+  register(id: number, receiver: Receiver): void {
+    this.#receivers.set(id, receiver);
+    if (this.#listening) return;
+    this.#listening = true;
+    this.port.receive(this.handle, (values) => this.#receive(values));
+    this.port.listen(this.handle, (event) => this.#receivers.get(event.id as number)?.event(event));
+  }
+
+  unregister(id: number): void {
+    this.#receivers.delete(id);
+  }
+
+  /** Throws once the bus is being closed. */
+  checkOpen(what: string): void {
+    if (this.closing) throw new RedisError('closed', `${what}: the bus is closed`);
+  }
+
+  /** Throws once the bus is closed; a handler that `close()` waits for may still publish. */
+  checkPublishing(): void {
+    if (this.closing && (this.closed || scopeNow()?.hand === undefined)) this.checkOpen('MessageBus.publish');
+  }
+
+  /** Tells an event. Never throws. */
+  emit<E extends keyof BusEvents>(name: E, event: BusEvents[E]): void {
+    this.listeners.emit(name, event);
+  }
+
+  /** Tells what a handler failed with, and counts it. */
+  failed(event: BusEvents['error']): void {
+    this.counts.failed++;
+    this.counted();
+    this.emit('error', event);
+  }
+
+  /** Has {@link counts} told to Rust with the next promise job. */
+  counted(): void {
+    if (this.#counting) return;
+    this.#counting = true;
+    settled.then(this.#tell);
+  }
+
+  /** Resolves after so many milliseconds, however the clock of JavaScript is faked. Does not keep the process alive. */
+  async wait(ms: number): Promise<void> {
+    await this.port.callQuietly(this.out, WAIT, ms).catch(unheard);
+  }
+
+  async ready(): Promise<void> {
+    const handles = this.out === this.handle ? [this.out] : [this.out, this.handle];
+    await Promise.all(handles.map((handle) => this.port.call(handle, READY)));
+  }
+
+  release(): void {
+    this.closed = true;
+    this.port.release(this.out);
+    if (this.handle !== this.out) this.port.release(this.handle);
+  }
+
+  #receive(values: unknown[]): void {
+    let at = 0;
+    while (at < values.length) {
+      const receiver = this.#receivers.get(values[at] as number);
+      const from = at + 2;
+      at = from + (values[at + 1] as number);
+      receiver?.receive(values, from, at);
+    }
+  }
+
+  #sendCounts(): void {
+    this.#counting = false;
+    const { counts } = this;
+    const { delivered, dropped, malformed, failed } = counts;
+    counts.delivered = 0;
+    counts.dropped = 0;
+    counts.malformed = 0;
+    counts.failed = 0;
+    this.port.callQuietly(this.handle, COUNT, delivered, dropped, malformed, failed).catch(unheard);
+  }
+}

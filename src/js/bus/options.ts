@@ -1,0 +1,168 @@
+/** What a caller may say to a bus, and its checks. */
+
+import { checkSignal, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
+import { configError } from '../errors.js';
+import type { RedisConnectionManager } from '../manager.js';
+import { checkTraceparent } from './scope.js';
+
+/** Options of a {@link MessageBus}. Unknown names are refused. */
+export interface MessageBusOptions {
+  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  subscriber?: RedisConnectionManager;
+  /**
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
+   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   */
+  sharded?: boolean;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
+   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?: { maxLength?: number; maxAgeMs?: number };
+  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  maxPendingBytes?: number;
+  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  closeTimeoutMs?: number;
+}
+
+/** Options of {@link MessageBus.publish}. */
+export interface PublishOptions {
+  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  key?: string;
+  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
+  durable?: boolean;
+  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  traceparent?: string;
+}
+
+/** Options of {@link MessageBus.subscribe}. */
+export interface SubscribeOptions {
+  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  concurrency?: number;
+  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  group?: string;
+  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  from?: 'new' | 'start' | (string & {});
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
+  retry?: { maxAttempts?: number; minDelayMs?: number; maxDelayMs?: number };
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
+  claimAfterMs?: number;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number;
+  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+
+/** Options of {@link MessageBus.messages}. */
+export interface MessagesOptions {
+  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+}
+
+/** Options of {@link MessageBus.request}. */
+export interface RequestOptions {
+  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  timeoutMs?: number;
+  /** Ends the wait, with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+
+/** What a handler is told beside the message. */
+export interface MessageContext {
+  /** Where it was published. */
+  readonly topic: string;
+  /** The key it was published with. */
+  readonly key?: string;
+  /** The pattern it was subscribed by. */
+  readonly pattern?: string;
+  /** Durable: the consumer group. */
+  readonly group?: string;
+  /** Durable: its id in the stream. */
+  readonly streamId?: string;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  readonly signal: AbortSignal;
+}
+
+/** Ends a subscription. Idempotent; resolves when no handler of it will run any more. */
+export type Unsubscribe = (() => Promise<void>) & { [Symbol.asyncDispose](): Promise<void> };
+
+/** What may wait. */
+export interface Bounds {
+  readonly maxPending: number;
+  readonly maxPendingBytes: number;
+}
+
+const SUBSCRIBE = [
+  'concurrency',
+  'maxPending',
+  'maxPendingBytes',
+  'group',
+  'from',
+  'retry',
+  'claimAfterMs',
+  'timeoutMs',
+  'signal',
+] as const satisfies (keyof SubscribeOptions)[];
+const DURABLE = ['from', 'retry', 'claimAfterMs', 'timeoutMs'] as const satisfies (keyof SubscribeOptions)[];
+const LIVE = ['maxPending', 'maxPendingBytes'] as const satisfies (keyof SubscribeOptions)[];
+
+/** A topic; what it may be made of is judged in Rust. */
+export function checkTopic(name: string, topic: unknown): void {
+  if (typeof topic !== 'string') throw configError(name, 'a string of 1 to 1024 bytes', topic);
+}
+
+/** The bounds that are given, or those of the bus. */
+export function boundsOf(owner: string, given: Partial<Bounds>, standard: Bounds): Bounds {
+  const { maxPending = standard.maxPending, maxPendingBytes = standard.maxPendingBytes } = given;
+  checkWhole(`${owner}.maxPending`, maxPending, 1);
+  checkWhole(`${owner}.maxPendingBytes`, maxPendingBytes, 1);
+  return { maxPending, maxPendingBytes };
+}
+
+/** Options of a subscription, checked but for the durable ones. */
+export function subscribeOptions(owner: string, given: SubscribeOptions | undefined): SubscribeOptions {
+  const options: SubscribeOptions = optionsOf(`${owner}: options`, given);
+  const rest: Record<string, unknown> = { ...options };
+  for (const name of SUBSCRIBE) delete rest[name];
+  refuseUnknown(owner, rest, SUBSCRIBE);
+  checkSignal(`${owner}.signal`, options.signal);
+  if (options.concurrency !== undefined) checkWhole(`${owner}.concurrency`, options.concurrency, 1);
+  const durable = options.group !== undefined;
+  for (const name of durable ? LIVE : DURABLE) {
+    if (options[name] === undefined) continue;
+    throw configError(`${owner}.${name}`, durable ? 'nothing beside group' : 'group beside it', options[name]);
+  }
+  return options;
+}
+
+/** Options of a publication, checked. */
+export function publishOptions(given: PublishOptions): PublishOptions {
+  const { key, durable, traceparent, ...rest } = optionsOf('MessageBus.publish: options', given) as PublishOptions;
+  refuseUnknown('MessageBus.publish', rest, ['key', 'durable', 'traceparent']);
+  if (key !== undefined && (typeof key !== 'string' || key === '' || key.length > 1024)) {
+    throw configError('MessageBus.publish: key', 'a string of 1 to 1024 characters', key);
+  }
+  if (durable !== undefined && typeof durable !== 'boolean') throw configError('MessageBus.publish: durable', 'true or false', durable);
+  checkTraceparent('MessageBus.publish: traceparent', traceparent);
+  return { key, durable, traceparent };
+}

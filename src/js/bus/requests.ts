@@ -1,0 +1,120 @@
+/** Requests and their replies. */
+
+import { cancelled, checkSignal, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { createEnvelope, type Envelope, envelopeOf, messageOf } from '../envelope.js';
+import { configError, RedisError } from '../errors.js';
+import { verb } from '../native.js';
+import type { Inside } from './inside.js';
+import type { MessageContext, RequestOptions } from './options.js';
+import { LiveContext } from './subscription.js';
+import { encode } from './wire.js';
+
+const REQUEST = verb('bus.request');
+const CANCEL = verb('bus.requestCancel');
+const REPLY = verb('bus.reply');
+
+const brand = Symbol.for('redis-backplane.ResponderError');
+
+/** What a responder says of its error. */
+interface RemoteFailure {
+  name?: unknown;
+  message?: unknown;
+  code?: unknown;
+}
+
+/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+export class ResponderError extends RedisError {
+  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
+  readonly remoteName: string;
+  /** The `code` of the responder's error, if it had one. */
+  readonly remoteCode?: string;
+
+  constructor(message: string, remoteName: string, remoteCode?: string) {
+    super('server', message, { delivery: 'maybe-executed', serverCode: remoteCode ?? remoteName });
+    this.name = 'ResponderError';
+    this.remoteName = remoteName;
+    if (remoteCode !== undefined) this.remoteCode = remoteCode;
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  /** True for one of any copy of this package, in any VM context. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && brand in value;
+  }
+}
+
+/** Publishes a request and waits for the first reply to it. */
+export async function request<R>(inside: Inside, topic: string, payload: unknown, options: RequestOptions | undefined): Promise<R> {
+  const { timeoutMs, signal, ...rest } = optionsOf('MessageBus.request: options', options);
+  refuseUnknown('MessageBus.request', rest, ['timeoutMs', 'signal']);
+  checkSignal('MessageBus.request: signal', signal);
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= MAX_MS)) {
+    throw configError('MessageBus.request: timeoutMs', `a number of milliseconds from 1 to ${MAX_MS}`, timeoutMs);
+  }
+  if (signal?.aborted) throw cancelled('MessageBus.request', signal);
+  const { port, handle } = inside;
+  const envelope = createEnvelope(topic, payload);
+  const text = encode('MessageBus.request', envelope);
+  const cancel = (): void => {
+    // A request that has just been answered has nothing to cancel.
+    port.callQuietly(handle, CANCEL, envelope.id).catch(() => {});
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    return payloadOf<R>(await port.call(handle, REQUEST, topic, envelope.id, text, timeoutMs));
+  } catch (error) {
+    if (error instanceof RedisError && error.redisErrorKind === 'cancelled') {
+      throw new RedisError('cancelled', error.message, { cause: signal?.reason, delivery: 'maybe-executed' });
+    }
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** What a reply says. */
+function payloadOf<R>(raw: unknown): R {
+  let reply: { msg?: { payload?: unknown }; error?: RemoteFailure } | undefined;
+  try {
+    if (typeof raw === 'string') reply = JSON.parse(raw) as typeof reply;
+  } catch {
+    // Said below.
+  }
+  const error = reply?.error;
+  if (typeof error === 'object' && error !== null) {
+    const { name, message, code } = error;
+    throw new ResponderError(String(message), typeof name === 'string' ? name : 'Error', typeof code === 'string' ? code : undefined);
+  }
+  const msg = reply?.msg;
+  if (typeof msg === 'object' && msg !== null && Object.hasOwn(msg, 'payload')) return msg.payload as R;
+  throw new RedisError('serialization', 'MessageBus.request: the reply is not one', { delivery: 'maybe-executed' });
+}
+
+/** The handler of a responder's subscription: replies with what `handler` gives, or with its error, which it throws on. */
+export function responding(inside: Inside, handler: (payload: never, envelope: Envelope<never>) => unknown) {
+  return async (envelope: Envelope<never>, context: MessageContext): Promise<void> => {
+    const to = LiveContext.replyOf(context as LiveContext);
+    const send = (text: string): Promise<unknown> => inside.port.call(inside.out, REPLY, to, text);
+    let text: string;
+    try {
+      const result = await handler(envelope.payload, envelope);
+      const reply = envelopeOf(envelope.type, result === undefined ? null : result, envelope.corrId, envelope.tenantId);
+      text = `{"re":${JSON.stringify(envelope.id)},${encode('MessageBus.respond', reply).slice(1)}`;
+    } catch (error) {
+      await send(JSON.stringify({ re: envelope.id, error: failureOf(error) }));
+      throw error;
+    }
+    await send(text);
+  };
+}
+
+function failureOf(error: unknown): RemoteFailure {
+  const message = messageOf(error);
+  if (typeof error !== 'object' || error === null) return { name: 'Error', message };
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  return {
+    name: typeof name === 'string' ? name : 'Error',
+    message,
+    ...(typeof code === 'string' && { code }),
+  };
+}

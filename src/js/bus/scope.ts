@@ -1,0 +1,68 @@
+/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
+
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { checkFunction } from '../arguments.js';
+import { configError } from '../errors.js';
+import type { Hand } from './handling.js';
+
+/** What belongs together. */
+export interface Correlation {
+  readonly corrId: string;
+  readonly tenantId?: string;
+  /** The W3C trace context. */
+  readonly traceparent?: string;
+}
+
+/** A correlation, with the message in hand that it comes from. */
+export interface Scope extends Correlation {
+  readonly hand?: Hand;
+}
+
+const storage = new AsyncLocalStorage<Scope>();
+
+/** The scope of what runs now. */
+export function scopeNow(): Scope | undefined {
+  return storage.getStore();
+}
+
+const UNTRACKED = { requireManualDestroy: true };
+
+/** Runs `work` with two arguments in `scope`, apart: what it does to other contexts with `enterWith` does not outlive it. */
+export function runIn<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
+  return new AsyncResource('redis-backplane message', UNTRACKED).runInAsyncScope(enter, undefined, scope, work, a, b) as R;
+}
+
+function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
+  return storage.run(scope, work, a, b);
+}
+
+/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
+export function correlation(): Correlation | undefined {
+  const scope = storage.getStore();
+  if (scope === undefined) return undefined;
+  const { corrId, tenantId, traceparent } = scope;
+  return { corrId, ...(tenantId !== undefined && { tenantId }), ...(traceparent !== undefined && { traceparent }) };
+}
+
+/**
+ * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export function withCorrelation<T>(given: Correlation, run: () => T): T {
+  checkFunction('withCorrelation: run', run);
+  if (typeof given !== 'object' || given === null) throw configError('withCorrelation: correlation', 'an object', given);
+  const { corrId, tenantId, traceparent } = given;
+  if (typeof corrId !== 'string' || corrId === '') throw configError('withCorrelation: corrId', 'a string that is not empty', corrId);
+  if (tenantId !== undefined && typeof tenantId !== 'string') throw configError('withCorrelation: tenantId', 'a string', tenantId);
+  checkTraceparent('withCorrelation: traceparent', traceparent);
+  return storage.run({ corrId, tenantId, traceparent, hand: storage.getStore()?.hand }, run);
+}
+
+/** A trace context as W3C has it, where one is given. */
+export function checkTraceparent(name: string, value: unknown): void {
+  if (value === undefined) return;
+  if (typeof value !== 'string' || !/^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(value)) {
+    throw configError(name, 'a W3C traceparent', value);
+  }
+}

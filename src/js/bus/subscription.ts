@@ -1,0 +1,191 @@
+/** A live subscription: one handler, what waits for it and what it has in hand. */
+
+import { cancelled } from '../arguments.js';
+import { RedisError } from '../errors.js';
+import type { Feed, Feeds, Subscriber } from './feed.js';
+import type { Done, Hand, Handling } from './handling.js';
+import type { Inside, Member } from './inside.js';
+import { left, unsubscribeBy } from './leaving.js';
+import type { Bounds, MessageContext, Unsubscribe } from './options.js';
+import { Pending } from './pending.js';
+import type { Arrival, Decoded } from './wire.js';
+
+/** What a live subscription is told. */
+export interface LiveOptions {
+  readonly bounds: Bounds;
+  readonly concurrency?: number;
+  readonly signal?: AbortSignal;
+  /** Only requests, which await a reply. */
+  readonly requests?: boolean;
+}
+
+/** What a handler of live messages is told. */
+export class LiveContext implements MessageContext {
+  readonly topic: string;
+  readonly attempt: number;
+  declare readonly key?: string;
+  declare readonly pattern?: string;
+  readonly #subscription: LiveSubscription;
+  readonly #reply: string | undefined;
+
+  constructor(subscription: LiveSubscription, topic: string, decoded: Decoded) {
+    this.topic = topic;
+    this.attempt = decoded.envelope.attempts + 1;
+    if (decoded.key !== undefined) this.key = decoded.key;
+    if (subscription.pattern !== undefined) this.pattern = subscription.pattern;
+    this.#subscription = subscription;
+    this.#reply = decoded.reply;
+  }
+
+  get signal(): AbortSignal {
+    return this.#subscription.signal;
+  }
+
+  /** Where a reply is awaited. */
+  static replyOf(context: LiveContext): string | undefined {
+    return context.#reply;
+  }
+}
+
+export class LiveSubscription implements Subscriber, Member {
+  readonly bounds: Bounds;
+  readonly pattern: string | undefined;
+  readonly #inside: Inside;
+  readonly #handling: Handling;
+  readonly #topic: string;
+  readonly #most: number;
+  readonly #requests: boolean;
+  readonly #pending: Pending;
+  readonly #pump = (): void => this.#startAll();
+  readonly #done: Done = (hand, failure) => this.#ended(hand, failure);
+  #feed: Feed | undefined;
+  #controller: AbortController | undefined;
+  #over = false;
+  #pumping = false;
+  #handBytes = 0;
+  #forget: () => void = () => {};
+
+  constructor(inside: Inside, topic: string, isPattern: boolean, handling: Handling, options: LiveOptions) {
+    this.#inside = inside;
+    this.#handling = handling;
+    this.#topic = topic;
+    this.pattern = isPattern ? topic : undefined;
+    this.bounds = options.bounds;
+    this.#most = options.concurrency ?? options.bounds.maxPending;
+    this.#requests = options.requests ?? false;
+    this.#pending = new Pending(options.bounds);
+  }
+
+  /** Aborted when the subscription ends. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#over) this.#controller.abort(over());
+    }
+    return this.#controller.signal;
+  }
+
+  /** Joins the feed, and resolves when the server has confirmed. */
+  async begin(feeds: Feeds, signal: AbortSignal | undefined): Promise<Unsubscribe> {
+    const feed = feeds.join(this.#topic, this.pattern !== undefined, this);
+    this.#feed = feed;
+    this.#inside.members.add(this);
+    let abort: () => void = () => {};
+    const aborted = new Promise<void>((resolve) => {
+      abort = (): void => {
+        resolve();
+        void this.end();
+      };
+    });
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#forget = (): void => signal?.removeEventListener('abort', abort);
+    try {
+      await Promise.race([feed.confirmed, aborted]);
+    } catch (error) {
+      this.#stop();
+      this.#inside.members.delete(this);
+      throw error;
+    }
+    if (signal?.aborted) throw cancelled('MessageBus.subscribe', signal);
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    return unsubscribeBy(() => this.end());
+  }
+
+  take(arrivals: Arrival[]): void {
+    if (this.#over) return;
+    for (const arrival of arrivals) this.#pending.add(arrival);
+    this.#startMore();
+    const dropped = this.#pending.trim();
+    if (dropped > 0) this.#feed?.dropped(dropped);
+  }
+
+  ended(error: RedisError): void {
+    this.#stop(error);
+    this.#inside.members.delete(this);
+  }
+
+  async end(): Promise<void> {
+    this.#stop();
+    await left(this.#inside, this.#handling, this.#topic);
+    this.#inside.members.delete(this);
+  }
+
+  #stop(why: RedisError = over()): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#pending.clear();
+    this.#forget();
+    this.#feed?.leave(this);
+    this.#controller?.abort(why);
+  }
+
+  #startMore(): void {
+    if (this.#pumping || this.#pending.isEmpty || !this.#hasRoom()) return;
+    this.#handling.batch(this.#pump);
+  }
+
+  /** May one more be in hand? One message may be larger than the bound. */
+  #hasRoom(): boolean {
+    return this.#handling.hands < this.#most && (this.#handBytes < this.bounds.maxPendingBytes || this.#handling.hands === 0);
+  }
+
+  #startAll(): void {
+    this.#pumping = true;
+    let delivered = 0;
+    while (this.#hasRoom()) {
+      const arrival = this.#pending.next();
+      if (arrival === undefined) break;
+      const decoded = arrival.read();
+      if (decoded === undefined) {
+        this.#feed?.malformed(arrival);
+        continue;
+      }
+      if (this.#requests && decoded.reply === undefined) continue;
+      delivered++;
+      const hand = this.#handling.start(decoded.envelope, new LiveContext(this, arrival.topic, decoded), this.#done);
+      if (!hand.ended) {
+        hand.size = arrival.size;
+        this.#handBytes += arrival.size;
+      }
+    }
+    this.#pumping = false;
+    if (delivered > 0) {
+      this.#inside.counts.delivered += delivered;
+      this.#inside.counted();
+    }
+  }
+
+  #ended(hand: Hand, failure: { error: unknown } | undefined): void {
+    this.#handBytes -= hand.size;
+    if (failure !== undefined) {
+      const { envelope, context } = hand;
+      const about = { topic: context.topic, ...(this.pattern !== undefined && { pattern: this.pattern }) };
+      this.#inside.failed({ ...about, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
+    }
+    this.#startMore();
+  }
+}
+
+function over(): RedisError {
+  return new RedisError('closed', 'the subscription has ended');
+}

@@ -1,0 +1,37 @@
+//! How far the groups of durable topics are behind.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+/// By topic and by group.
+pub type LagSnapshot = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Messages that groups have not acknowledged, of the groups that are consumed here.
+#[derive(Debug, Default)]
+pub struct Lags(Mutex<BTreeMap<(Bytes, Bytes), u64>>);
+
+impl Lags {
+    pub fn set(&self, topic: &Bytes, group: &Bytes, lag: u64) {
+        self.lock().insert((topic.clone(), group.clone()), lag);
+    }
+
+    pub fn forget(&self, topic: &Bytes, group: &Bytes) {
+        self.lock().remove(&(topic.clone(), group.clone()));
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> LagSnapshot {
+        let mut snapshot = LagSnapshot::new();
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        for ((topic, group), lag) in &*self.lock() {
+            snapshot.entry(text(topic)).or_default().insert(text(group), *lag);
+        }
+        snapshot
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Bytes, Bytes), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
