@@ -40,6 +40,7 @@
 //! | `parked` | sorted set | ids that wait for children, by when they were added, ms |
 //! | `completed`, `failed` | sorted set | ids by when they finished, ms |
 //! | `leases` | sorted set | owner tokens of workers by when their lease ends, ms |
+//! | `owners` | hash | by owner: `<epoch> <worker id>` of those that are registered in a registry |
 //! | `held:<owner>` | set | ids that a worker holds |
 //! | `idle` | sorted set | owners that wait for jobs, by until when that is believed, ms |
 //! | `cancels` | hash | by id: the lease and the reason of a cancellation that its worker has not heard of |
@@ -114,6 +115,11 @@ impl QueueKeys {
     #[must_use]
     pub fn held_prefix(&self) -> Bytes {
         self.part("held:")
+    }
+
+    #[must_use]
+    pub fn owners(&self) -> Bytes {
+        self.part("owners")
     }
 
     #[must_use]

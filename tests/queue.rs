@@ -4,14 +4,14 @@
 mod face;
 mod support;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use face::{Desk, Hand, list, text};
 use redis_backplane::connection::Manager;
 use redis_backplane::crossing::{Arg, Outcome, batch};
 use redis_backplane::error::ErrorKind;
-use face::{Desk, Hand, list, text};
 use support::{Server, manager, until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -454,7 +454,8 @@ fn events_come_from_the_whole_fleet_and_waits_end_with_the_job() {
         let job = worker.job();
         worker.complete(&job, "{\"ok\":true}");
         assert_eq!(listener.until_told("completed", &id).as_deref(), Some("{\"ok\":true}"));
-        let kinds: Vec<_> = listener.told().into_iter().map(|(kind, ..)| kind).filter(|kind| kind != "drained").collect();
+        let kinds: Vec<_> =
+            listener.told().into_iter().map(|(kind, ..)| kind).filter(|kind| kind != "drained").collect();
         assert_eq!(kinds, ["added", "active", "progress", "retrying", "active", "completed"]);
         let ended = list(desk.outcome(waiting).unwrap());
         assert_eq!((text(&ended[0]), text(&ended[1])), ("completed".into(), "{\"ok\":true}".into()));
@@ -505,6 +506,29 @@ fn jobs_of_a_worker_that_is_gone_are_given_away_as_often_as_they_may_stall() {
 }
 
 #[test]
+fn jobs_of_a_registered_worker_are_given_away_at_once_when_its_crash_is_reported() {
+    on_both_twice(|manager, doomed| {
+        let desk = Desk::open(manager, "crash");
+        let id = desk.add("1", "");
+        let owner = |worker: &Hand, name: &str| {
+            worker.call("worker.owner", &[Arg::Text(name), Arg::Number(7.0), Arg::Null]);
+        };
+        let dying = Desk::open(doomed, "crash").worker(r#"{"leaseMs":600000}"#);
+        owner(&dying, "dying");
+        dying.call("worker.run", &[]);
+        let job = dying.job();
+        redis_backplane::lifecycle::io().block_on(doomed.disconnect());
+        assert_eq!(dying.ended(), [(job.slot, "closed".to_owned(), None)]);
+        let heir = desk.running("{}");
+        owner(&heir, "heir");
+        let channel = manager.namespace().registry().deaths_channel();
+        let (command, _) = manager.prepare(&[b"PUBLISH", &channel, b"c 7 dying"]).unwrap();
+        redis_backplane::lifecycle::io().block_on(async { manager.call(command).await.unwrap() });
+        assert_eq!((heir.job().id, desk.counts()[1]), (id, 1));
+    });
+}
+
+#[test]
 fn draining_cleaning_and_obliterating_leave_what_they_should() {
     on_both(|manager| {
         let desk = Desk::open(manager, "admin");
@@ -521,7 +545,10 @@ fn draining_cleaning_and_obliterating_leave_what_they_should() {
             if n % 2 == 0 { worker.complete(&job, "1") } else { worker.fail(&job, "no") }
         }
         until("all are settled", || desk.counts()[3..5] == [3, 3]);
-        assert_eq!(desk.call("queue.clean", &[Arg::Text("completed"), Arg::Absent, Arg::Number(2.0)]), Outcome::Number(2.0));
+        assert_eq!(
+            desk.call("queue.clean", &[Arg::Text("completed"), Arg::Absent, Arg::Number(2.0)]),
+            Outcome::Number(2.0)
+        );
         assert_eq!(desk.call("queue.retryFailed", &[]), Outcome::Number(3.0));
         let job = worker.job();
         let error = desk.try_call("queue.obliterate", &[Arg::Bool(false)]).unwrap_err();

@@ -126,8 +126,8 @@ impl JobOptions {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let value = serde_json::from_str(text)
-            .map_err(|e| Error::config(format!("JobOptions: expected options, got {e}")))?;
+        let value =
+            serde_json::from_str(text).map_err(|e| Error::config(format!("JobOptions: expected options, got {e}")))?;
         let mut options = Self::read("JobOptions", value)?;
         if options.children.is_empty() {
             text.clone_into(&mut options.text);
@@ -165,7 +165,9 @@ impl JobOptions {
         name(&mut options, "corrId")?;
         options.finish()?;
         let contradiction = |one: &str, other: &str| {
-            Err(Error::config(format!("{owner}.{one}: expected it without {owner}.{other}, which contradicts it, got both")))
+            Err(Error::config(format!(
+                "{owner}.{one}: expected it without {owner}.{other}, which contradicts it, got both"
+            )))
         };
         if read.lifo && read.priority > 0 {
             return contradiction("lifo", "priority");
@@ -183,11 +185,9 @@ impl JobOptions {
 /// A text that becomes part of a key or of a record.
 fn name(options: &mut Options, name: &'static str) -> Result<Option<String>> {
     match options.text(name)? {
-        Some(text) if !is_name(&text) => Err(options.wrong(
-            name,
-            "a string of 1 to 512 bytes without control characters",
-            &Value::String(text),
-        )),
+        Some(text) if !is_name(&text) => {
+            Err(options.wrong(name, "a string of 1 to 512 bytes without control characters", &Value::String(text)))
+        }
         text => Ok(text),
     }
 }
@@ -247,9 +247,11 @@ fn keep(owner: &str, options: &mut Options, name: &'static str) -> Result<Option
 fn children(owner: &str, options: &mut Options) -> Result<Vec<Child>> {
     match options.take("children") {
         None => Ok(Vec::new()),
-        Some(Value::Array(children)) if children.len() <= MAX_CHILDREN => {
-            children.into_iter().enumerate().map(|(at, child)| one_child(&format!("{owner}.children[{at}]"), child)).collect()
-        }
+        Some(Value::Array(children)) if children.len() <= MAX_CHILDREN => children
+            .into_iter()
+            .enumerate()
+            .map(|(at, child)| one_child(&format!("{owner}.children[{at}]"), child))
+            .collect(),
         Some(other) => Err(options.wrong("children", "an array of at most 10000 jobs", &other)),
     }
 }
@@ -339,7 +341,10 @@ mod tests {
             (r#"{"keepFailed":5}"#, "JobOptions.keepFailed: expected true, false or"),
             (r#"{"id":""}"#, "JobOptions.id: expected a string of 1 to 512 bytes"),
             (r#"{"atempts":1}"#, "JobOptions.atempts: expected one of the options"),
-            (r#"{"children":[{"name":"a","data":"1","options":{"attempts":0}}]}"#, "JobOptions.children[0].options.attempts"),
+            (
+                r#"{"children":[{"name":"a","data":"1","options":{"attempts":0}}]}"#,
+                "JobOptions.children[0].options.attempts",
+            ),
             (r#"{"children":[{"name":"a","data":"1"}],"delayMs":1}"#, "JobOptions.delayMs: expected it without"),
         ] {
             let error = JobOptions::parse(text).unwrap_err();
@@ -349,7 +354,8 @@ mod tests {
 
     #[test]
     fn a_backoff_grows_to_its_bound() {
-        let options = JobOptions::parse(r#"{"backoff":{"type":"exponential","delayMs":100,"maxDelayMs":1000}}"#).unwrap();
+        let options =
+            JobOptions::parse(r#"{"backoff":{"type":"exponential","delayMs":100,"maxDelayMs":1000}}"#).unwrap();
         let delays: Vec<_> = (1..6).map(|n| options.backoff.unwrap().delay_ms(n)).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1_000]);
         assert_eq!(options.backoff.unwrap().delay_ms(u64::MAX), 1_000);

@@ -1,5 +1,11 @@
 //! A queue as the TypeScript face uses one: verbs by name, outcomes by number, deliveries in order.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part"
+)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,7 +47,11 @@ impl Completions for Face {
         // A delivery to a worker says first what it is; it is kept as one list.
         let mut inbox = self.inbox.lock().unwrap();
         let list = inbox.deliveries.entry(handle).or_default();
-        if handle == QUEUE { list.extend(values) } else { list.push(Outcome::List(values)) }
+        if handle == QUEUE {
+            list.extend(values)
+        } else {
+            list.push(Outcome::List(values))
+        }
         self.news.notify_all();
         false
     }
@@ -64,7 +74,8 @@ impl Face {
             if let Some(found) = take(&mut inbox) {
                 return found;
             }
-            let left = end.checked_duration_since(Instant::now()).unwrap_or_else(|| panic!("waited too long for {what}"));
+            let left =
+                end.checked_duration_since(Instant::now()).unwrap_or_else(|| panic!("waited too long for {what}"));
             inbox = self.news.wait_timeout(inbox, left).unwrap().0;
         }
     }
@@ -274,7 +285,9 @@ impl Hand {
     fn take(&self, kind: f64) -> Vec<Outcome> {
         self.face.until("a delivery", |inbox| {
             let list = inbox.deliveries.get_mut(&self.handle)?;
-            let at = list.iter().position(|one| matches!(one, Outcome::List(values) if values[0] == Outcome::Number(kind)))?;
+            let at = list
+                .iter()
+                .position(|one| matches!(one, Outcome::List(values) if values[0] == Outcome::Number(kind)))?;
             let mut values = items(list.remove(at));
             values.remove(0);
             Some(values)

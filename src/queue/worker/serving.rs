@@ -74,7 +74,8 @@ impl Inner {
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
         let Turned { now: server_now, refused, claimed, due_in, limited_for, messages } = turned;
-        let refused = refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
+        let refused =
+            refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
         {
             let mut shift = self.shift();
             if shift.term != sent.term {
@@ -245,10 +246,9 @@ pub(super) struct Held {
 }
 
 fn fence_of(held: &Held) -> String {
-    held.progressed.as_ref().map_or_else(
-        |_| String::new(),
-        |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)),
-    )
+    held.progressed
+        .as_ref()
+        .map_or_else(|_| String::new(), |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)))
 }
 
 /// The values of a job for JavaScript, but for its progress.

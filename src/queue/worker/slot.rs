@@ -36,7 +36,11 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) enum Ending {
     Completed(Bytes),
-    Failed { reason: String, stack: Option<String>, for_good: bool },
+    Failed {
+        reason: String,
+        stack: Option<String>,
+        for_good: bool,
+    },
     /// To be tried again after so many milliseconds, without an attempt being used up.
     PutOff(u64),
     HandedBack,
@@ -197,7 +201,14 @@ impl Slot {
     }
 
     /// To wait again, at once or later.
-    fn again(&self, _core: &Core, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
+    fn again(
+        &self,
+        _core: &Core,
+        what: &'static str,
+        attempts: u64,
+        stalls: u64,
+        mut extra: Map<String, Value>,
+    ) -> Outgoing {
         extra.extend(self.common());
         let letter = if what == "d" { "d" } else { "w" };
         Outgoing {
