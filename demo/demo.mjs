@@ -1,5 +1,15 @@
 /** A team's everyday use of Redis, in a few seconds. On `memory://demo`, or on the server of REDIS_URL. */
-import { createTestRedisConfig, deduplicateEvent, KVStore, memoryControl, once, RedisConnectionManager, RedisError } from 'redis-backplane';
+import {
+  createEnvelope,
+  createTestRedisConfig,
+  deduplicateEvent,
+  KVStore,
+  makeRedisBus,
+  memoryControl,
+  once,
+  RedisConnectionManager,
+  RedisError,
+} from 'redis-backplane';
 
 const url = process.env.REDIS_URL ?? 'memory://demo';
 const show = (what, value) => console.log(`  ${what.padEnd(58)} ${JSON.stringify(value)}`);
@@ -48,6 +58,42 @@ const load = async () => {
 };
 await Promise.all(Array.from({ length: 100 }, () => kv.getOrSet('rate:eur', load, { ttlSec: 30, staleSec: 30 })));
 show('100 concurrent getOrSet ran the loader', `${loads} time(s)`);
+
+chapter('A message bus: live');
+const bus = makeRedisBus(redis);
+bus.on('error', ({ topic, error }) => show(`a handler of ${topic} failed, the other did not`, error.message));
+const shipped = [];
+await bus.subscribe('orders.created', async ({ payload }) => {
+  await bus.publish('orders.shipped', { order: payload.id });
+});
+await bus.subscribe('orders.created', () => {
+  throw new Error('the printer is out of paper');
+});
+const done = new Promise((resolve) => {
+  bus.psubscribe('orders.*', ({ payload, corrId }, { topic }) => {
+    shipped.push([topic, payload, corrId]);
+    if (topic === 'orders.shipped') resolve();
+  });
+});
+await bus.ready();
+show(
+  'receivers: one subscription by topic, one by pattern',
+  await bus.publish('orders.created', createEnvelope('order', { id: 7 }, 'corr-7')),
+);
+await done;
+for (const [topic, payload, corrId] of shipped) show(`${topic}, in one correlation`, { ...payload, corrId });
+await bus.respond('price', ({ sku }) => {
+  if (sku !== 'tea') throw new RangeError(`no ${sku} here`);
+  return { eur: 4 };
+});
+show('a request and its reply', await bus.request('price', { sku: 'tea' }));
+for (const [topic, sku] of [
+  ['price', 'gold'],
+  ['nobody', 'tea'],
+]) {
+  await bus.request(topic, { sku }).catch((error) => show(`${error.name} (${error.redisErrorKind})`, error.message));
+}
+await bus.close();
 
 chapter('Speed and numbers');
 const started = performance.now();
