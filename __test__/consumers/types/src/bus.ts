@@ -30,7 +30,7 @@ export async function live(pub: RedisConnectionManager, sub: RedisConnectionMana
   makeRedisBus(pub);
   await bus.ready();
 
-  const receivers: number = await bus.publish('orders', { id: 1, items: [] }, { key: 'customer 7', traceparent: undefined });
+  const receivers: number = await bus.publish('orders', { id: 1, items: [] }, { key: 'customer 7' });
   await bus.publish<Order>('orders', createEnvelope<Order>('order', { id: 1, items: [] }, 'corr', 'tenant'));
 
   const handled: Promise<void>[] = [];
