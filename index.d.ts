@@ -1,41 +1,5 @@
 /// <reference types="node" />
-/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
-/** A message with what is known of it. */
-export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt. */
-  id: string;
-  /** What kind of message it is. */
-  type: string;
-  /** When it was made: ISO 8601, UTC. */
-  ts: string;
-  /** The same for all messages that one thing has led to. */
-  corrId: string;
-  tenantId?: string;
-  payload: T;
-  /** How often it was tried before, from 0. */
-  attempts: number;
-  /** Why the last attempt failed. */
-  lastError?: string;
-  /** The W3C trace context it belongs to. */
-  traceparent?: string;
-}
-/**
- * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
- *
- * @param type What kind of message it is; not empty.
- * @param corrId Default: that of the message in hand, else the id of the new envelope.
- * @param tenantId Default: that of the message in hand, else none.
- * @throws RedisError of kind `config`.
- */
-export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
-/**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed.
- *
- * @throws RedisError of kind `config` if `envelope` is none.
- */
-export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
-/** Is it an envelope, whoever made it? */
-export declare function isEnvelope(value: unknown): value is Envelope;
+import { Readable } from 'node:stream';
 
 /** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
@@ -254,6 +218,16 @@ export interface MetricsSnapshot {
   redis_pending_bytes: number;
   /** The most callers that ever shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
@@ -375,6 +349,308 @@ export declare class RedisConnectionManager {
   /** The same as {@link disconnect}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string;
+}
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean;
+}
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: string, listener: (...args: unknown[]) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: string, listener: (...args: unknown[]) => void): this;
+  removeListener(event: 'error', listener: (error: Error) => void): this;
+  removeListener(event: string, listener: (...args: unknown[]) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+  off(event: string, listener: (...args: unknown[]) => void): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(
+    key: string,
+    value: string | number,
+    options?: {
+      PX?: number;
+      EX?: number;
+    },
+  ): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zrevrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: {
+      MAXLEN?: number;
+      approximate?: boolean;
+    },
+  ): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(
+    streams: {
+      key: string;
+      id: string;
+    }[],
+    options?: {
+      BLOCK?: number;
+      COUNT?: number;
+    },
+  ): Promise<BullMQStreams | null>;
+  xtrim(
+    key: string,
+    strategy: 'MAXLEN',
+    threshold: number,
+    options?: {
+      approximate?: boolean;
+    },
+  ): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(
+    cursor: string | number,
+    options: {
+      MATCH?: string;
+      COUNT?: number;
+    },
+  ): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}
+
+/** The options that BullMQ gives to ioredis. */
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: {
+    host: string;
+    port: number;
+  }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}
+
+/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+
+/**
+ * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
+ * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
+ *
+ * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
+ * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
+ * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ *
+ * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
+ * such as `prefix: '{paint}'`.
+ *
+ * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
+ * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ *
+ * @throws RedisError of kind `config` for something that is no manager.
+ */
+export declare function bullmqConnection(manager: RedisConnectionManager): BullMQClient;
+/**
+ * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
+ * `new Queue('paint', { connection: bullmqOptions(manager) })`.
+ *
+ * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
+ * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
+ * workers demand.
+ *
+ * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
+ * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ */
+export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
+
+/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** A message with what is known of it. */
+export interface Envelope<T = unknown> {
+  /** Unique, and the same at each attempt. */
+  id: string;
+  /** What kind of message it is. */
+  type: string;
+  /** When it was made: ISO 8601, UTC. */
+  ts: string;
+  /** The same for all messages that one thing has led to. */
+  corrId: string;
+  tenantId?: string;
+  payload: T;
+  /** How often it was tried before, from 0. */
+  attempts: number;
+  /** Why the last attempt failed. */
+  lastError?: string;
+  /** The W3C trace context it belongs to. */
+  traceparent?: string;
+}
+/**
+ * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ *
+ * @param type What kind of message it is; not empty.
+ * @param corrId Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId Default: that of the message in hand, else none.
+ * @throws RedisError of kind `config`.
+ */
+export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
+/**
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed.
+ *
+ * @throws RedisError of kind `config` if `envelope` is none.
+ */
+export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
+/** Is it an envelope, whoever made it? */
+export declare function isEnvelope(value: unknown): value is Envelope;
 
 /** What a caller may say to a bus, and its checks. */
 
@@ -573,7 +849,7 @@ export interface DeadLetter<T = unknown> {
   readonly envelope?: Envelope<T>;
 }
 /** Options of {@link DeadLetters.list}. */
-export interface ListOptions {
+export interface DeadLetterListOptions {
   /** The `id` after which to begin. Default: the first of all. */
   after?: string;
   /** The most to give, from 1 to 10 000. Default 100. */
@@ -587,7 +863,7 @@ export interface RedriveOptions {
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
   /** The oldest first. */
-  list<T = unknown>(options?: ListOptions): Promise<DeadLetter<T>[]>;
+  list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
    * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
    * of the envelope goes on counting.
@@ -715,6 +991,163 @@ export declare class ResponderError extends RedisError {
   constructor(message: string, remoteName: string, remoteCode?: string);
   /** True for one of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/** Workers as a registry tells them, and what it takes and tells. */
+
+/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
+export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
+/**
+ * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
+ * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
+ * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
+ */
+export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
+/** What a worker is registered with. Unknown names are refused. */
+export interface WorkerRegistration {
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
+  id?: string;
+  /** 1 to 512 bytes. Default `worker`. */
+  type?: string;
+  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
+  capabilities?: string[];
+  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
+  metadata?: Record<string, unknown>;
+  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
+  capacity?: number;
+}
+/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+export interface WorkerInfo extends Required<WorkerRegistration> {
+  status: WorkerStatus;
+  health: WorkerHealth;
+  /**
+   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
+   * not answered for `stalledAfterMs`. `reported`: it said so.
+   */
+  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported';
+  /** As it said: from 0 on, in millionths; 1 means full. */
+  load: number;
+  /** Slots that are claimed now. */
+  claimed: number;
+  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
+  epoch: number;
+  registeredAt: number;
+  lastHeartbeatAt: number;
+  hostname: string;
+  pid: number;
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
+  eventLoopLagMs?: number;
+  /** Milliseconds since its event loop had answered, at its last heartbeat. */
+  lastTickAgeMs?: number;
+  /** The resident memory of its process, when its event loop answered last. */
+  memoryBytes?: number;
+}
+/** What is said of a worker with a heartbeat; what is left out stays as it was. */
+export interface HeartbeatUpdate {
+  status?: WorkerStatus;
+  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  load?: number;
+  /** Replaces all of it. */
+  metadata?: Record<string, unknown>;
+  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  degraded?: boolean;
+}
+/** Which workers are listed: those for which all of it holds. */
+export interface WorkerFilter {
+  type?: string;
+  /** It has every one of them. */
+  capabilities?: string[];
+  status?: WorkerStatus;
+  health?: WorkerHealth;
+  /** At most so many, which ones is open. Default: all. */
+  limit?: number;
+}
+/** How many workers there are. Those whose health is unknown are in `total` only. */
+export interface WorkerCount {
+  total: number;
+  healthy: number;
+  degraded: number;
+  crashed: number;
+}
+/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
+export interface WorkerCommand {
+  name: 'pause' | 'resume' | 'drain' | 'shutdown';
+  /** Anything that JSON can express; with the name at most 64 KiB. */
+  data?: unknown;
+}
+/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
+export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
+/** An event of the fleet. */
+export interface WorkerEvent {
+  event: WorkerEventName;
+  /** Its place among the events. */
+  position: string;
+  /** When; milliseconds of the server's clock. */
+  at: number;
+  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
+  worker: WorkerInfo;
+}
+/** The events of a registry, with what their listeners are given. */
+export interface RegistryEvents {
+  /** A worker was registered, for the first time or again. */
+  joined: [worker: WorkerInfo];
+  /** A registration was ended, by its holder or because its id was registered again. */
+  left: [worker: WorkerInfo];
+  /** A worker declared another status. */
+  status: [worker: WorkerInfo];
+  /** A worker lives, but see its `degradedBecause`; again when that changes. */
+  degraded: [worker: WorkerInfo];
+  /** A degraded worker is healthy again. */
+  recovered: [worker: WorkerInfo];
+  /** A worker was declared crashed. */
+  crashed: [worker: WorkerInfo];
+  /**
+   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
+   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
+   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
+   */
+  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
+  /** A worker of this process was sent a command. */
+  command: [command: WorkerCommand, worker: WorkerInfo];
+  /** Events were trimmed before this process had read them; `list()` says how things are. */
+  gap: [
+    info: {
+      missed: number;
+    },
+  ];
+  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** Claims: a slot of a worker, for a time. */
+
+/** What is asked of a worker to be claimed. */
+export interface ClaimRequest {
+  /** It has every one of them. */
+  capabilities?: string[];
+  type?: string;
+  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
+  leaseMs?: number;
+}
+/** A claimed slot of a worker. */
+export interface WorkerClaim {
+  readonly workerId: string;
+  /** The worker when it was claimed. */
+  readonly worker: WorkerInfo;
+  /** A fencing token: every later claim in this registry has a larger one. */
+  readonly token: number;
+  /**
+   * Holds it for `leaseMs` from now. It is not renewed by itself.
+   *
+   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
+   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
+   */
+  renew(leaseMs?: number): Promise<boolean>;
+  /** Gives the slot back; `false` if it was not held any more. */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Locks with fencing tokens: who holds one, and how it is lost. */
@@ -959,6 +1392,253 @@ export declare class KVStore {
 /** A {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
 
+/** Leading a role: one of all who want to, in the whole fleet. */
+
+/** Options of {@link WorkerRegistry.elect}. */
+export interface ElectOptions {
+  /**
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
+   * is renewed every third of it, from Rust. Default 15 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
+  signal?: AbortSignal;
+}
+/** A role that this process leads. */
+export interface Leadership {
+  readonly role: string;
+  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  readonly token: number;
+  /**
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
+   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   */
+  readonly signal: AbortSignal;
+  /** Gives the role up; who waits for it is told. Idempotent. */
+  resign(): Promise<void>;
+  /** The same as {@link resign}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The worker registry: who works, how well, and who takes over when one is gone. */
+
+/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
+export interface WorkerRegistryOptions {
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  namespace?: string;
+  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  heartbeatIntervalMs?: number;
+  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  degradedAfterMs?: number;
+  /**
+   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
+   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   */
+  crashedAfterMs?: number;
+  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
+  forgetAfterMs?: number;
+  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
+  stalledAfterMs?: number;
+  /**
+   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
+   * `false`: only `heartbeat()` does. Default true.
+   */
+  autoHeartbeat?: boolean;
+  /**
+   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
+   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
+   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   */
+  stormShare?: number;
+  /** A whole number from 1. Default 5. */
+  stormMinimum?: number;
+}
+/**
+ * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ *
+ * - Time is the server's; clocks of workers and observers may differ by hours.
+ * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
+ *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
+ * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
+ * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
+ *   it, else when their time is up.
+ * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ */
+export declare class WorkerRegistry {
+  #private;
+  /**
+   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   *
+   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   */
+  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions);
+  /**
+   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
+   * server gives the same answer, so a worker is never registered twice by one call.
+   */
+  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
+  /**
+   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   *
+   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   */
+  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
+  /**
+   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   */
+  report(
+    id: string,
+    now: {
+      load?: number;
+      degraded?: boolean;
+    },
+  ): void;
+  /**
+   * Declares a worker's status: its own, or that of any worker of the fleet.
+   *
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   */
+  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
+  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  get(id: string): Promise<WorkerInfo | null>;
+  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  health(id: string): Promise<WorkerHealth>;
+  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
+  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  snapshot(filter?: WorkerFilter): Promise<{
+    workers: WorkerInfo[];
+    position: string;
+  }>;
+  /**
+   * What happened after `position`; about the last 10 000 events are kept.
+   *
+   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
+   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   */
+  readEvents(
+    position: string,
+    options?: {
+      limit?: number;
+    },
+  ): Promise<{
+    events: WorkerEvent[];
+    position: string;
+    complete: boolean;
+  }>;
+  /** How many workers there are, by health; its cost does not depend on how many. */
+  count(): Promise<WorkerCount>;
+  /**
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
+   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   *
+   * @returns `null` if there is none now.
+   */
+  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
+  /**
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   *
+   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   */
+  unregister(id: string): Promise<boolean>;
+  /**
+   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
+   * still listed or not. The newest 10 000 wait for a caller.
+   */
+  reap(): Promise<WorkerInfo[]>;
+  /**
+   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
+   * and each once while the worker's process lives.
+   *
+   * @returns `false` if no such worker is registered.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   */
+  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
+  /**
+   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
+   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   *
+   * @param role 1 to 1 024 bytes of any characters.
+   */
+  elect(role: string, options?: ElectOptions): Promise<Leadership>;
+  /**
+   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
+   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
+   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   */
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  ready(): Promise<void>;
+  /**
+   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
+   * is left to its leases. Idempotent; afterwards it can be used again.
+   */
+  cleanup(): Promise<void>;
+  /** The same as {@link cleanup}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Everything a service does with Redis, put together on one manager and ended in order. */
+
+/** Starts something that runs on a container, and gives what ends it. */
+export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
+/** Options of {@link createContainer}. Unknown names are refused. */
+export interface ContainerOptions {
+  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
+  redisUrl?: string;
+  redis?: RedisConfig;
+  /** The prefix of everything; wins over `redis.namespace`. */
+  redisNamespace?: string;
+  /**
+   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
+   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
+   */
+  coordinators?: Record<string, boolean | Coordinator>;
+  /**
+   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
+   * From 0. Default 10 000.
+   */
+  shutdownTimeoutMs?: number;
+}
+/** Whether each part answers. `ok`: all of them do. */
+export interface ContainerHealth {
+  ok: boolean;
+  kv: boolean;
+  registry: boolean;
+  [part: string]: boolean;
+}
+/** The parts of a service, each made at first use, on one manager. */
+export interface Container {
+  /** The manager under everything. */
+  readonly manager: RedisConnectionManager;
+  getKV(): KVStore;
+  getRegistry(): WorkerRegistry;
+  /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
+  health(): Promise<ContainerHealth>;
+  /**
+   * Stops the coordinators, closes the parts, unregisters the workers, ends the connections. Idempotent and bounded. Rejects, when all of
+   * that is done, with what went wrong: the error, or an `AggregateError` of several.
+   */
+  shutdown(): Promise<void>;
+  /** The same as {@link shutdown}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * Connects, and puts the parts together. If anything fails, what was begun is ended again.
+ *
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
+ * false; `config`, naming the option; and what a coordinator rejects with.
+ */
+export declare function createContainer(options?: ContainerOptions): Promise<Container>;
+
 /** Doing a thing once, however many ask for it. */
 
 /**
@@ -1026,6 +1706,560 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
+/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+/**
+ * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
+ * it is over. `waiting-children`: some of its children are not over.
+ */
+export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
+/** How long a failed attempt's job waits for its next one. */
+export interface Backoff {
+  /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
+  type: 'fixed' | 'exponential';
+  /** Milliseconds, from 0. */
+  delayMs: number;
+  /** Milliseconds: no delay is longer. Default: no bound. */
+  maxDelayMs?: number;
+  /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
+  jitter?: number;
+}
+/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
+export interface KeepRule {
+  /** A whole number, from 0. Default: no bound. */
+  count?: number;
+  /** Milliseconds, from 0. Default: no bound. */
+  ageMs?: number;
+}
+/** One of the children that a job waits for; see {@link JobOptions.children}. */
+export interface ChildJob {
+  /** The queue it goes to, in the same namespace. Default: the parent's. */
+  queue?: string;
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: unknown;
+  /** As in {@link TaskQueue.add}; children may have children. */
+  options?: JobOptions;
+}
+/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
+export interface JobOptions {
+  /**
+   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
+   * the existing job. Default: one that the package makes.
+   */
+  id?: string;
+  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
+  delayMs?: number;
+  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Excludes `lifo` and `group`. Default 0. */
+  priority?: number;
+  /** `true` puts it at the head of the queue. Excludes `priority` above 0. Default false. */
+  lifo?: boolean;
+  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
+  attempts?: number;
+  /** The pause between attempts. Default: none. */
+  backoff?: Backoff;
+  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
+  timeoutMs?: number;
+  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
+  keepCompleted?: boolean | KeepRule;
+  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
+  keepFailed?: boolean | KeepRule;
+  /**
+   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead.
+   * With `replace`, one that waits or is delayed is given the new name, data and options.
+   */
+  dedupe?: {
+    id: string;
+    ttlMs?: number;
+    replace?: boolean;
+  };
+  /**
+   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
+   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
+   */
+  group?: string;
+  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue. */
+  children?: ChildJob[];
+  /** A correlation id, carried along. */
+  corrId?: string;
+}
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: whole multiples of it since the epoch. */
+export type ScheduleTimes =
+  | {
+      everyMs: number;
+    }
+  | {
+      cron: string;
+      tz?: string;
+    };
+/** A job that a {@link TaskQueue.schedule} adds at each tick. */
+export interface ScheduledJob<T = unknown> {
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: T;
+  /** As in {@link TaskQueue.add}, but for `id`, `delayMs` and `dedupe`. */
+  options?: JobOptions;
+}
+/** A schedule, as it stands. */
+export interface Schedule<T = unknown> {
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly id: string;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly when: ScheduleTimes;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly job: ScheduledJob<T>;
+  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  readonly nextAt: number;
+  /** Its last tick. */
+  readonly lastAt?: number;
+  /** How often it has ticked. */
+  readonly ticks: number;
+}
+/** Options of a {@link TaskQueue}. Unknown names are refused. */
+export interface TaskQueueOptions {
+  /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** What a job has where its own options say nothing. */
+  defaultJobOptions?: JobOptions;
+}
+/** Options of {@link TaskQueue.list}. */
+export interface ListOptions {
+  /** How many to skip, from 0. Default 0. */
+  start?: number;
+  /** How many at most, from 1. Default 100. */
+  limit?: number;
+  /** `true` reverses each state's order. Default false. */
+  newestFirst?: boolean;
+}
+/** Options of {@link Job.waitUntilFinished}. */
+export interface WaitOptions {
+  /** Milliseconds, from 0. Default 30 000, then kind `timeout`. */
+  timeoutMs?: number;
+  /** Ends the wait with kind `cancelled`; the job goes on. */
+  signal?: AbortSignal;
+}
+/** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
+export interface CloseOptions {
+  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted. Default 30 000. */
+  graceMs?: number;
+}
+/**
+ * What a worker needs of a `WorkerRegistry`, which is one. Its registration has the queue's name as its type, and load and status are kept
+ * current; when the registry declares the process crashed, its jobs are given to others at once.
+ */
+export interface TaskWorkerRegistry {
+  register(worker: { type?: string; capacity?: number; metadata?: Record<string, unknown> }): Promise<{
+    id: string;
+    epoch: number;
+  }>;
+  heartbeat(
+    id: string,
+    update?: {
+      status?: 'idle' | 'busy' | 'paused' | 'draining';
+      load?: number;
+    },
+  ): Promise<boolean>;
+  unregister(id: string): Promise<boolean>;
+}
+/** Options of {@link TaskQueue.process}. Unknown names are refused. */
+export interface WorkerOptions {
+  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
+  concurrency?: number;
+  /**
+   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
+   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
+   */
+  leaseMs?: number;
+  /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
+  maxStalls?: number;
+  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
+  rateLimit?: {
+    max: number;
+    perMs: number;
+  };
+  /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
+  groupConcurrency?: number;
+  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
+  autorun?: boolean;
+  /** The worker registers itself there, with load and status, and unregisters when it is closed. */
+  registry?: TaskWorkerRegistry;
+}
+
+/** Jobs, as the books have them. */
+
+/**
+ * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ *
+ * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
+ * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
+ * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ */
+export interface Job<T = unknown, R = unknown> {
+  readonly id: string;
+  readonly name: string;
+  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
+  readonly data: T;
+  /** As they were added, defaults included, children left out. */
+  readonly options: JobOptions;
+  readonly state: JobState;
+  /** Attempts that have ended, those that lost their lease not counted. */
+  readonly attemptsMade: number;
+  /** What {@link updateProgress} was last given; `undefined` before. */
+  readonly progress: unknown;
+  /** What the processor returned, once completed. */
+  readonly result?: R;
+  /** Why the last attempt failed, or why the job was cancelled. */
+  readonly failedReason?: string;
+  /** The stacks of failed attempts, newest last, at most 10. */
+  readonly stacktrace: string[];
+  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
+  readonly addedAt: number;
+  /** When its last attempt began. */
+  readonly startedAt?: number;
+  /** When it completed or failed for good. */
+  readonly finishedAt?: number;
+  /** How often it lost its worker. */
+  readonly stalledCount: number;
+  /** Replaces the data. */
+  updateData(data: T): Promise<void>;
+  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
+  updateProgress(progress: unknown): Promise<void>;
+  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
+  log(line: string): Promise<number>;
+  /** The lines of its log. */
+  logs(): Promise<string[]>;
+  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
+  refresh(): Promise<Job<T, R> | null>;
+  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
+  remove(): Promise<boolean>;
+  /** Puts a failed job back to wait, its attempts counted anew. */
+  retry(): Promise<void>;
+  /** Lets a delayed job wait for a worker at once. */
+  promote(): Promise<void>;
+  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
+  changeDelay(ms: number): Promise<void>;
+  /** Changes the priority of a waiting or delayed job. */
+  changePriority(priority: number): Promise<void>;
+  /**
+   * Resolves with the result when it has completed, at once where it has already.
+   *
+   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
+   * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
+   */
+  waitUntilFinished(options?: WaitOptions): Promise<R>;
+  /**
+   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
+   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
+   *
+   * @param reason Becomes `failedReason`. Default `cancelled`.
+   * @returns `false`: it is over already, or gone.
+   */
+  cancel(reason?: string): Promise<boolean>;
+}
+
+/** One attempt at a job, in a worker's hand. */
+
+/** What a {@link Processor} is given beside the job. */
+export interface JobContext {
+  /**
+   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
+   * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
+   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   */
+  readonly signal: AbortSignal;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** The results of the job's children, by id; those of another queue by `queue:id`. */
+  children(): Promise<Record<string, unknown>>;
+}
+/**
+ * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
+ * the async context in which {@link TaskQueue.process} was called.
+ */
+export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
+
+/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
+/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
+export declare class UnrecoverableError extends Error {
+  constructor(
+    message?: string,
+    options?: {
+      cause?: unknown;
+    },
+  );
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+export declare class DelayError extends Error {
+  /** Milliseconds. */
+  readonly delayMs: number;
+  /**
+   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
+   * @throws RedisError of kind `config`.
+   */
+  constructor(delayMs: number);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
+export declare class JobFailedError extends Error {
+  /** The job's id. */
+  readonly jobId: string;
+  constructor(jobId: string, failedReason: string);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/** What a queue tells of its jobs, wherever in the fleet it happens. */
+
+/** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */
+export interface TaskQueueEvents<R = unknown> {
+  /** A job was added. */
+  added: [
+    event: {
+      jobId: string;
+      name: string;
+    },
+  ];
+  /** A worker has begun with it. */
+  active: [
+    event: {
+      jobId: string;
+    },
+  ];
+  /** {@link Job.updateProgress} was called. */
+  progress: [
+    event: {
+      jobId: string;
+      progress: unknown;
+    },
+  ];
+  /** It completed. `result` is left out when it is `undefined`, or more than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
+  completed: [
+    event: {
+      jobId: string;
+      result?: R;
+    },
+  ];
+  /** It failed for good. */
+  failed: [
+    event: {
+      jobId: string;
+      reason: string;
+    },
+  ];
+  /** An attempt failed; the next is made in `delayMs` milliseconds. */
+  retrying: [
+    event: {
+      jobId: string;
+      reason: string;
+      delayMs: number;
+      attemptsMade: number;
+    },
+  ];
+  /** It lost its worker and waits for another one. */
+  stalled: [
+    event: {
+      jobId: string;
+    },
+  ];
+  /** It was removed. */
+  removed: [
+    event: {
+      jobId: string;
+    },
+  ];
+  /** The last waiting job was taken. */
+  drained: [];
+  /** Events were missed: this listener lagged behind what Redis keeps of them, or its connection was away. `missed`: how many, where that is known. */
+  gap: [
+    event: {
+      missed: number | null;
+    },
+  ];
+  /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** Workers: processors running, their outcomes collected and sent together. */
+
+/** The events of a {@link TaskWorker}: of this worker only, in this process. */
+export interface TaskWorkerEvents<T = unknown, R = unknown> {
+  /** A job's processor begins. */
+  active: [job: Job<T, R>];
+  /** A processor has returned. That the books have it is the queue's event of the same name. */
+  completed: [job: Job<T, R>, result: R];
+  /** A processor has thrown: what it threw. Whether the job is tried again the queue's events say (`retrying`, `failed`). */
+  failed: [job: Job<T, R>, error: unknown];
+  /** Nothing waits and nothing is in hand; once per idle period. */
+  idle: [];
+  /** Redis could not be reached, a lease was lost, an outcome was refused. Without a listener nothing is thrown; the worker goes on. */
+  error: [error: RedisError];
+  /** It takes no more jobs: it was closed, or its manager disconnected. */
+  closed: [];
+}
+/**
+ * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
+ *
+ * Leases are renewed, jobs claimed and outcomes sent by Rust: a processor that blocks the event loop loses nothing. A processor that
+ * throws, rejects or returns what JSON cannot express fails its attempt; it never ends the process. While it runs (from {@link run} until
+ * {@link close}) it keeps the process alive.
+ */
+export declare class TaskWorker<T = unknown, R = unknown> {
+  /**
+   * Begins to take jobs; does nothing where it does already. Only needed after `autorun: false`.
+   *
+   * @throws RedisError of kind `closed`.
+   */
+  run(): void;
+  /** Takes no more jobs; resolves when none is in hand. {@link resume} ends it. Rejects with kind `closed`. */
+  pause(): Promise<void>;
+  /**
+   * Takes jobs again.
+   *
+   * @throws RedisError of kind `closed`.
+   */
+  resume(): void;
+  /** Does it take jobs, when there are any? */
+  isRunning(): boolean;
+  /**
+   * Takes no more jobs and waits for those in hand, at most `graceMs`; what is left then has its signal aborted and goes back to the head of the
+   * queue at once, its attempt not counted. Idempotent: later calls share the first one's outcome. Not to be awaited in a processor, which
+   * would wait for itself.
+   *
+   * @returns `true`: every job in hand finished.
+   */
+  close(options?: CloseOptions): Promise<boolean>;
+  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this;
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The task queue: jobs added, looked at and managed; workers made. */
+
+/**
+ * A queue of jobs, in Redis: any number of processes add to it, look at it and work on it.
+ *
+ * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
+ * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
+ *
+ * Of every method: a bad argument rejects with kind `config`, naming it; data that JSON cannot express, or of more than 16 MiB, with
+ * `serialization` or `config`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ */
+export declare class TaskQueue<T = unknown, R = unknown> {
+  #private;
+  /**
+   * Opens nothing: any number of queues may be on one manager.
+   *
+   * @param name 1 to 512 bytes without control characters, `{` and `}`.
+   * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options?: TaskQueueOptions);
+  /** Its name. */
+  get name(): string;
+  /**
+   * Adds a job. Calls made at once go to the server together.
+   *
+   * @param name What kind of job it is, for the processor: 1 to 512 bytes.
+   * @param data Anything that JSON can express, at most 16 MiB of it.
+   * @returns The job; the existing one, changed in nothing, where the id or the dedupe id exists.
+   * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
+   */
+  add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>>;
+  /**
+   * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
+   * and adding them all again adds what is missing.
+   */
+  addBulk(
+    jobs: {
+      name: string;
+      data: T;
+      options?: JobOptions;
+    }[],
+  ): Promise<Job<T, R>[]>;
+  /** The job of that id, or `null`. */
+  getJob(id: string): Promise<Job<T, R> | null>;
+  /**
+   * Jobs of one or more states, one state after another: waiting ones in the order in which they will be served, delayed ones by the time they are
+   * due, the others by the time they came into that state. A job that changes its state meanwhile may be missing or come twice.
+   */
+  list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]>;
+  /** How many jobs are in each state, all of one moment. */
+  counts(): Promise<Record<JobState, number>>;
+  /** No worker of the fleet takes a job from now on; those in hand go on. */
+  pause(): Promise<void>;
+  /** Ends {@link pause}. */
+  resume(): Promise<void>;
+  /** Is the queue paused? */
+  isPaused(): Promise<boolean>;
+  /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
+  drain(options?: { delayed?: boolean }): Promise<number>;
+  /**
+   * Removes finished jobs, oldest first. Gives how many.
+   *
+   * @param options `olderThanMs`: only those that finished at least so many milliseconds ago, default 0. `limit`: at most so many, default all.
+   */
+  clean(
+    state: 'completed' | 'failed',
+    options?: {
+      olderThanMs?: number;
+      limit?: number;
+    },
+  ): Promise<number>;
+  /** Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. Gives how many. */
+  retryFailed(options?: { limit?: number }): Promise<number>;
+  /**
+   * Removes the queue from Redis: its jobs, schedules, settings and events.
+   *
+   * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
+   */
+  obliterate(options?: { force?: boolean }): Promise<void>;
+  /**
+   * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
+   * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
+   *
+   * @param when `everyMs`: whole multiples of it since the epoch, from 1. `cron`: `minute hour day month weekday`, with seconds in front if there
+   * are six fields; in the zone `tz`, default UTC.
+   * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
+   */
+  schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void>;
+  /** All schedules, by their next tick. */
+  schedules(): Promise<Schedule<T>[]>;
+  /** Ends a schedule; the jobs it has added stay. `false`: there was none. */
+  unschedule(id: string): Promise<boolean>;
+  /**
+   * Makes a worker, which runs `processor` on the queue's jobs.
+   *
+   * @throws RedisError of kind `config`, naming the option; `closed`.
+   */
+  process(processor: Processor<T, R>, options?: WorkerOptions): TaskWorker<T, R>;
+  /**
+   * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
+   * listen there: {@link ready} says when nothing is missed any more.
+   */
+  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this;
+  /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
+  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this;
+  /** Resolves when the listeners added so far hear everything that happens from then on. */
+  ready(): Promise<void>;
+  /**
+   * Closes its workers (see {@link TaskWorker.close}), stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
+   * queue's own. Idempotent. What is in Redis stays.
+   */
+  close(options?: CloseOptions): Promise<void>;
+  /** The same as {@link close}. */
+  cleanup(): Promise<void>;
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
 /** Trying again, with growing delays. */
 /** Options of {@link retry}. */
 export interface RetryOptions {
@@ -1056,6 +2290,28 @@ export interface RetryOptions {
  * `config` for a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
+
+/** Ending well when the process is told to. Nothing installs a signal handler by itself: this is the one way to. */
+/** Options of {@link shutdownOnSignals}. */
+export interface ShutdownSignals {
+  /** Default `SIGTERM` and `SIGINT`. */
+  signals?: NodeJS.Signals[];
+  /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
+  onError?: (error: unknown) => void;
+}
+/**
+ * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
+ * what it expects. A second signal meanwhile ends the process at once.
+ *
+ * @param container Anything with a `shutdown()`.
+ * @returns Takes the handlers away again.
+ */
+export declare function shutdownOnSignals(
+  container: {
+    shutdown(): Promise<void>;
+  },
+  options?: ShutdownSignals,
+): () => void;
 
 /** Ready-made sets of connections. */
 

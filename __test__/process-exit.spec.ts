@@ -267,7 +267,7 @@ describe('the package loaded more than once', () => {
             wrapper(
               module,
               module.exports,
-              (name: string) => (/^\.\/.*\.js$/.test(name) ? load(path.join(path.dirname(file), name)) : require(name)),
+              (name: string) => (/^\.\.?\/.*\.js$/.test(name) ? load(path.join(path.dirname(file), name)) : require(name)),
               path.dirname(file),
               file,
             );

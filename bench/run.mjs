@@ -23,7 +23,7 @@ try {
 
 async function main(settings) {
   if (settings.isHelp) return print(USAGE);
-  if (settings.isList) return print(settings.rows.map(({ name, title }) => `${name.padEnd(16)}${title}`).join("\n"));
+  if (settings.isList) return print(settings.rows.map(({ name, title }) => `${name.padEnd(26)}${title}`).join("\n"));
   requirePeers(settings.clients);
   const redisVersion = serverVersion();
   if (settings.profile) return profileFirst(settings);

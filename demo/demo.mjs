@@ -1,4 +1,8 @@
 /** A team's everyday use of Redis, in a few seconds. On `memory://demo`, or on the server of REDIS_URL. */
+import { fork } from 'node:child_process';
+import { once as onceEmitted } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import {
   createEnvelope,
   createTestRedisConfig,
@@ -9,6 +13,7 @@ import {
   once,
   RedisConnectionManager,
   RedisError,
+  TaskQueue,
 } from 'redis-backplane';
 
 const url = process.env.REDIS_URL ?? 'memory://demo';
@@ -94,6 +99,52 @@ for (const [topic, sku] of [
   await bus.request(topic, { sku }).catch((error) => show(`${error.name} (${error.redisErrorKind})`, error.message));
 }
 await bus.close();
+
+chapter('A task queue');
+const mails = new TaskQueue('mails', redis);
+const mailer = mails.process(
+  async (job, { attempt }) => {
+    if (job.name === 'flaky' && attempt < 3) throw new Error('the mail server is busy');
+    return `sent at attempt ${attempt}`;
+  },
+  { concurrency: 10 },
+);
+const flaky = await mails.add(
+  'flaky',
+  { to: 'a@example.org' },
+  { attempts: 5, backoff: { type: 'exponential', delayMs: 20, jitter: 0.5 } },
+);
+show('a job whose first two attempts fail', await flaky.waitUntilFinished());
+show('the stacks of its failed attempts', (await flaky.refresh()).stacktrace.length);
+const begun = performance.now();
+const many = await mails.addBulk(Array.from({ length: 1_000 }, (_, n) => ({ name: 'plain', data: { n } })));
+await many.at(-1).waitUntilFinished();
+show('1 000 jobs added and done, in ms', Math.round(performance.now() - begun));
+
+await mails.schedule('digest', { everyMs: 100 }, { name: 'digest', data: null });
+await new Promise((resolve) => {
+  let ticks = 0;
+  mailer.on('completed', (job) => {
+    ticks += job.name === 'digest' ? 1 : 0;
+    if (ticks === 3) resolve();
+  });
+});
+show('a schedule of every 100 ms has ticked', (await mails.schedules())[0].ticks);
+await mails.unschedule('digest');
+
+const reports = new TaskQueue('reports', redis);
+const config = { url, namespace };
+const script = fileURLToPath(new URL('doomed-worker.mjs', import.meta.url));
+const inThread = url.startsWith('memory:');
+const doomed = inThread ? new Worker(script, { workerData: config }) : fork(script, [JSON.stringify(config)]);
+const report = await reports.add('yearly', { year: 2026 });
+await onceEmitted(doomed, 'message');
+await (inThread ? doomed.terminate() : doomed.kill('SIGKILL'));
+show('its worker has died in the middle of the job', (await report.refresh()).state);
+reports.process((job) => `done by another one, which found: ${job.progress}`);
+show('and the job', await report.waitUntilFinished());
+show('counts', await reports.counts());
+await Promise.all([mails.close(), reports.close()]);
 
 chapter('Speed and numbers');
 const started = performance.now();

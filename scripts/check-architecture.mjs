@@ -35,9 +35,9 @@ below.arguments = ['error', 'crossing', 'keys', 'options'];
 const leaves = Object.keys(below);
 below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];
-for (const feature of ['kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection'];
+for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection'];
 below.queue = [...leaves, 'connection', 'registry'];
-below.container = [...leaves, 'connection', 'kv', 'bus', 'registry', 'queue'];
+below.container = [...leaves, 'connection', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 below.node = [...below.container, 'container'];
 
 /** @type {string[]} */

@@ -1,7 +1,7 @@
 /**
  * The packed tarballs in projects outside the repository (`__test__/consumers`).
  *
- *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes]
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bullmq,bullmq5,bullmq6]
  *
  * Each project is copied to a temporary folder and gets the tarballs with `npm install`. A command that
  * does not end by itself is killed and counts as a failure.
@@ -41,7 +41,7 @@ const runtimePackages = {
  */
 export async function runConsumers(only) {
   /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
-  const projects = { vitest, jest, types, runtimes };
+  const projects = { vitest, jest, types, runtimes, bullmq, bullmq5, bullmq6 };
   const work = mkdtempSync(join(tmpdir(), 'consumers-'));
   const redis = await startRedis();
   const total = { passed: 0, failed: 0 };
@@ -131,6 +131,24 @@ async function runtimes(dir, env) {
     for (const file of ['smoke.cjs', 'smoke.mjs']) counts.push(await check(`${name}, ${file}`, dir, env, program, [...args, file]));
   }
   return sum(...counts);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function bullmq(dir, env) {
+  return check('BullMQ 6 without another Redis client', dir, env, process.execPath, ['queue.cjs']);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function bullmq5(dir, env) {
+  return sum(
+    await check('BullMQ 5 and ioredis 5, tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.']),
+    await check('BullMQ 5 and 4', dir, env, process.execPath, ['queue.cjs']),
+  );
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function bullmq6(dir, env) {
+  return check('BullMQ 6 and ioredis 6, tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.']);
 }
 
 function availableRuntimes() {

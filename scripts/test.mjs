@@ -1,7 +1,8 @@
 /**
- * All tests: of the Rust core, of the package through its public entry, of the packed tarball in foreign projects.
+ * All tests: of the Rust core, of the package through its public entry, of the packed tarball in foreign projects, and some
+ * fuzzing.
  *
- *   node scripts/test.mjs [--only=cargo,vitest,consumers]
+ *   node scripts/test.mjs [--only=cargo,vitest,consumers,fuzz]
  *
  * Builds what is stale first. The last line is `N passed, N failed`, summed over all of them.
  */
@@ -11,6 +12,7 @@ import { join } from 'node:path';
 import { build } from './build.mjs';
 import { runConsumers } from './consumers.mjs';
 import { ensure, ensureCompilers } from './ensure.mjs';
+import { fuzz } from './fuzz.mjs';
 import { root, tool } from './root.mjs';
 
 /** @typedef {{ passed: number, failed: number }} Count */
@@ -20,6 +22,7 @@ const suites = [
   ['cargo', cargo],
   ['vitest', vitest],
   ['consumers', () => runConsumers()],
+  ['fuzz', () => fuzz(hostTarget())],
 ];
 const only = process.argv
   .find((arg) => arg.startsWith('--only='))

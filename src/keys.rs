@@ -21,6 +21,38 @@
 //! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
 //! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
+//! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
+//!
+//! The keys of a task queue begin with `<ns>~queue:{<name>}:`, so all of one queue are of one slot:
+//!
+//! | rest of the key | Redis type | what |
+//! |---|---|---|
+//! | `jobs` | hash | by id: the job as it was added |
+//! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts |
+//! | `wait` | list | ids that wait, next first; may hold some that have gone |
+//! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
+//! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
+//! | `ring` | list | groups that have waiting jobs, next first; an empty name stands for the jobs without a group |
+//! | `blocked` | set | groups that have as many active jobs as they may |
+//! | `busy` | hash | by group: how many of its jobs are active |
+//! | `delayed` | sorted set | ids by when they are due, ms |
+//! | `parked` | sorted set | ids that wait for children, by when they were added, ms |
+//! | `completed`, `failed` | sorted set | ids by when they finished, ms |
+//! | `leases` | sorted set | owner tokens of workers by when their lease ends, ms |
+//! | `held:<owner>` | set | ids that a worker holds |
+//! | `idle` | sorted set | owners that wait for jobs, by until when that is believed, ms |
+//! | `cancels` | hash | by id: the lease and the reason of a cancellation that its worker has not heard of |
+//! | `rate` | list | starts within the window of the rate limit: `<ms> <count>` |
+//! | `meta` | hash | paused, counters, who listens |
+//! | `events` | stream | what happened, bounded; written while somebody listens |
+//! | `outbox` | hash | messages for other queues that may not have been delivered |
+//! | `schedules` | hash | by id: the schedule, JSON |
+//! | `ticks` | sorted set | ids of schedules by their next tick, ms |
+//! | `log:<id>` | list | log lines of a job |
+//! | `kids:<id>` | hash | by child: pending, or its result; how many are pending |
+//! | `once:<id>` | string | the job that holds a dedupe id |
+//! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
 
 use bytes::{Bytes, BytesMut};
 
@@ -29,6 +61,130 @@ use bytes::{Bytes, BytesMut};
 #[must_use]
 pub fn liveness_channel(client: i64, random: u64) -> Bytes {
     Bytes::from(format!("~alive:{client}:{random:x}"))
+}
+
+/// The begin of every key of one task queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QueueKeys(Bytes);
+
+impl QueueKeys {
+    /// Keys whose names are whole, in the order in which scripts are given them.
+    const PARTS: [&'static str; 17] = [
+        "jobs",
+        "run",
+        "more",
+        "wait",
+        "ranked",
+        "delayed",
+        "parked",
+        "completed",
+        "failed",
+        "leases",
+        "idle",
+        "meta",
+        "events",
+        "ring",
+        "blocked",
+        "busy",
+        "outbox",
+    ];
+
+    /// What every script of a queue is given: the keys it may touch, in the order of `src/queue/lua/part/base.lua`.
+    #[must_use]
+    pub fn base(&self) -> Vec<Bytes> {
+        Self::PARTS.iter().map(|part| self.part(part)).collect()
+    }
+
+    /// The begins of names that scripts complete with an id, and the channel of listeners.
+    #[must_use]
+    pub fn prefixes(&self) -> [Bytes; 5] {
+        [self.part("log:"), self.part("kids:"), self.part("group:"), self.part("wake:"), self.told()]
+    }
+
+    #[must_use]
+    pub fn jobs(&self) -> Bytes {
+        self.part("jobs")
+    }
+
+    #[must_use]
+    pub fn held(&self, owner: &str) -> Bytes {
+        self.with("held:", owner.as_bytes())
+    }
+
+    #[must_use]
+    pub fn held_prefix(&self) -> Bytes {
+        self.part("held:")
+    }
+
+    #[must_use]
+    pub fn cancels(&self) -> Bytes {
+        self.part("cancels")
+    }
+
+    #[must_use]
+    pub fn rate(&self) -> Bytes {
+        self.part("rate")
+    }
+
+    #[must_use]
+    pub fn schedules(&self) -> Bytes {
+        self.part("schedules")
+    }
+
+    #[must_use]
+    pub fn ticks(&self) -> Bytes {
+        self.part("ticks")
+    }
+
+    #[must_use]
+    pub fn log(&self, id: &[u8]) -> Bytes {
+        self.with("log:", id)
+    }
+
+    #[must_use]
+    pub fn kids(&self, id: &[u8]) -> Bytes {
+        self.with("kids:", id)
+    }
+
+    #[must_use]
+    pub fn group(&self, group: &[u8]) -> Bytes {
+        self.with("group:", group)
+    }
+
+    #[must_use]
+    pub fn once(&self, dedupe: &[u8]) -> Bytes {
+        self.with("once:", dedupe)
+    }
+
+    /// The channel of every worker's wake-ups.
+    #[must_use]
+    pub fn wake_all(&self) -> Bytes {
+        self.part("wake")
+    }
+
+    /// The channel of one worker's wake-ups.
+    #[must_use]
+    pub fn wake(&self, owner: &str) -> Bytes {
+        self.with("wake:", owner.as_bytes())
+    }
+
+    /// The channel of those who listen to events.
+    #[must_use]
+    pub fn told(&self) -> Bytes {
+        self.part("told")
+    }
+
+    fn part(&self, part: &str) -> Bytes {
+        self.with(part, b"")
+    }
+
+    fn with(&self, part: &str, rest: &[u8]) -> Bytes {
+        let mut key = BytesMut::with_capacity(self.0.len() + part.len() + rest.len());
+        key.extend_from_slice(&self.0);
+        key.extend_from_slice(part.as_bytes());
+        key.extend_from_slice(rest);
+        key.freeze()
+    }
 }
 
 /// A prefix of keys and channels.
@@ -130,10 +286,22 @@ impl Namespace {
         self.with(&[b"~reply:", process])
     }
 
+    /// The keys of the worker registry.
+    #[must_use]
+    pub fn registry(&self) -> RegistryKeys {
+        RegistryKeys::of(self)
+    }
+
     /// The mark of an event that was seen.
     #[must_use]
     pub fn seen(&self, event_id: &[u8]) -> Bytes {
         self.with(&[b"seen:", event_id])
+    }
+
+    /// The keys of the task queue called `name`, which has no braces.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> QueueKeys {
+        QueueKeys(self.with(&[b"~queue:{", name.as_bytes(), b"}:"]))
     }
 
     /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
@@ -244,6 +412,161 @@ fn escaped(text: &[u8], special: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The keys of a worker registry. All are of one hash tag, so every script may touch any of them.
+///
+/// | last part | Redis type | what |
+/// |---|---|---|
+/// | `state` | hash | worker id → what changes of it: epoch, flags, load, status, claimed slots, limits |
+/// | `definition` | hash | worker id → type, capabilities, capacity, host and process, as the inside of a JSON object |
+/// | `metadata` | hash | worker id → its metadata, JSON; `{}` is left out |
+/// | `labels` | hash | worker id → the indices it is in, a JSON array |
+/// | `alive` | sorted set | workers that beat in time, by when they will be late; ms of server time, as in all below |
+/// | `late` | sorted set | workers that are late, by when they will be declared crashed |
+/// | `crashed` | sorted set | workers that crashed, by when they will be forgotten |
+/// | `degraded` | set | those of `alive` that are stalled, or said that they are degraded |
+/// | `unreaped` | list | crashes that nobody was handed yet, packed |
+/// | `claims` | sorted set | claims by the end of their lease |
+/// | `claimed` | hash | claim → token, epoch and worker |
+/// | `meta` | hash | counters; the server's run id; since when it is calm or not |
+/// | `events` | stream | what happened, bounded |
+/// | `everyone` | sorted set | all workers, by who is to be claimed next; those that cannot be at +inf |
+/// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
+/// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`) or capability (`c…`) |
+/// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
+/// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
+/// | `reaped:<token>` | list | what one `reap` was handed, for as long as its answer may be lost; expires |
+/// | `leader:<role>` | hash | who leads: owner, deadline, fencing token |
+/// | `wake` | channel | says that there are events |
+/// | `deaths` | channel | registrations that are over without having been ended by their holder |
+/// | `resigned` | channel | roles that are free again |
+#[derive(Clone, Debug)]
+pub struct RegistryKeys {
+    base: Bytes,
+    fixed: Vec<Bytes>,
+}
+
+impl RegistryKeys {
+    /// The last parts of the keys that every script is given, in the order of its `KEYS`.
+    const FIXED: [&str; 24] = [
+        "state",
+        "definition",
+        "metadata",
+        "labels",
+        "alive",
+        "late",
+        "crashed",
+        "degraded",
+        "unreaped",
+        "claims",
+        "claimed",
+        "meta",
+        "events",
+        "everyone",
+        "idle",
+        "busy",
+        "paused",
+        "draining",
+        "has:",
+        "process:",
+        "commands:",
+        "reaped:",
+        "wake",
+        "deaths",
+    ];
+
+    fn of(namespace: &Namespace) -> Self {
+        // The tag is never empty, and the namespace is in it where it has no braces of its own.
+        let base = namespace.with(&[b"~registry:{~", &namespace.0, b"}:"]);
+        let fixed = Self::FIXED.iter().map(|last| join(&base, last, b"")).collect();
+        Self { base, fixed }
+    }
+
+    /// What every script of the registry is given as its first `KEYS`: keys, then the beginnings of keys, then channels.
+    #[must_use]
+    pub fn fixed(&self) -> &[Bytes] {
+        &self.fixed
+    }
+
+    fn named(&self, last: &str) -> Bytes {
+        join(&self.base, last, b"")
+    }
+
+    #[must_use]
+    pub fn alive(&self) -> Bytes {
+        self.named("alive")
+    }
+
+    #[must_use]
+    pub fn late(&self) -> Bytes {
+        self.named("late")
+    }
+
+    #[must_use]
+    pub fn crashed(&self) -> Bytes {
+        self.named("crashed")
+    }
+
+    #[must_use]
+    pub fn degraded(&self) -> Bytes {
+        self.named("degraded")
+    }
+
+    #[must_use]
+    pub fn everyone(&self) -> Bytes {
+        self.named("everyone")
+    }
+
+    #[must_use]
+    pub fn events(&self) -> Bytes {
+        self.named("events")
+    }
+
+    /// The workers of one status.
+    #[must_use]
+    pub fn status(&self, status: &str) -> Bytes {
+        self.named(status)
+    }
+
+    /// The workers with one label.
+    #[must_use]
+    pub fn having(&self, label: &str) -> Bytes {
+        join(&self.base, "has:", label.as_bytes())
+    }
+
+    #[must_use]
+    pub fn reaped(&self, token: &str) -> Bytes {
+        join(&self.base, "reaped:", token.as_bytes())
+    }
+
+    #[must_use]
+    pub fn leader(&self, role: &[u8]) -> Bytes {
+        join(&self.base, "leader:", role)
+    }
+
+    #[must_use]
+    pub fn wake_channel(&self) -> Bytes {
+        self.named("wake")
+    }
+
+    #[must_use]
+    pub fn deaths_channel(&self) -> Bytes {
+        self.named("deaths")
+    }
+
+    #[must_use]
+    pub fn resigned_channel(&self) -> Bytes {
+        self.named("resigned")
+    }
+}
+
+fn join(base: &[u8], last: &str, rest: &[u8]) -> Bytes {
+    let mut key = BytesMut::with_capacity(base.len() + last.len() + rest.len());
+    key.extend_from_slice(base);
+    key.extend_from_slice(last.as_bytes());
+    key.extend_from_slice(rest);
+    key.freeze()
+}
+
 /// Does a part of `key` between colons begin with `~`?
 #[must_use]
 pub fn is_ours(key: &[u8]) -> bool {
@@ -321,6 +644,33 @@ mod tests {
                     "{topic} {group}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_registry_share_a_tag_and_are_no_users() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
+            let namespace = Namespace::NONE.join(namespace);
+            let keys = namespace.registry();
+            let tag = hash_tag(&keys.fixed()[0]).to_vec();
+            let others = [keys.having("c{x}y"), keys.leader(b"}{"), keys.reaped("t"), keys.deaths_channel()];
+            for key in keys.fixed().iter().chain(&others) {
+                assert_eq!(hash_tag(key), tag, "{key:?}");
+                assert!(is_ours(key) && namespace.strip(key).is_none() && !namespace.is_of_kv(key), "{key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_queue_are_of_one_slot() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "un{paired"] {
+            let keys = Namespace::NONE.join(namespace).queue("mail");
+            let mut all = keys.base();
+            all.extend(keys.prefixes());
+            all.extend([keys.held("o"), keys.log(b"{x}"), keys.kids(b"}"), keys.group(b"{"), keys.once(b"a}b{c}")]);
+            all.extend([keys.cancels(), keys.rate(), keys.schedules(), keys.ticks(), keys.wake_all(), keys.wake("o")]);
+            let slot = hash_tag(&all[0]).to_vec();
+            assert!(all.iter().all(|key| hash_tag(key) == slot), "{all:?}");
         }
     }
 

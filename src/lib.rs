@@ -6,7 +6,7 @@
 //!  node          the only folder that names napi: calls in, outcomes and events out, in batches
 //!    │
 //!  queue ──► registry    features: what users ask for, in terms of commands and scripts
-//!  bus    kv             strangers to each other, but for that one arrow
+//!  bus    kv    bullmq   strangers to each other, but for that one arrow
 //!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
 //!    │
@@ -25,10 +25,12 @@
 //! - Every request is settled exactly once ([`connection::Sink`]), within its deadline.
 //! - Nothing is sent twice unless it only reads, or the server said that it executed nothing.
 //! - Answers are matched by order; a settled request keeps its place until its answer came.
-//! - Secrets never leave Rust: no error, event, metric or `Debug` holds one.
+//! - Secrets never leave Rust: no error, event, metric or `Debug` holds one. The one call that hands them out is
+//!   [`bullmq::ioredis_options`].
 
 pub mod arguments;
 pub mod backoff;
+pub mod bullmq;
 pub mod bus;
 pub mod connection;
 pub mod crossing;

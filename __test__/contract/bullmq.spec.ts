@@ -3,27 +3,13 @@
  * msgpack), each call is made on both, and the replies and what is stored afterwards are compared.
  */
 import { randomUUID } from 'node:crypto';
-import { createRequire } from 'node:module';
-import { type CommandArgument, RedisConnectionManager } from 'redis-backplane';
+import { RedisConnectionManager } from 'redis-backplane';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { FlowProducer, OnBoth, Queue, scripts } from '../support/bullmq-on-both.ts';
 import { RedisServer } from '../support/redis-server.ts';
-
-interface Script {
-  name: string;
-  content: string;
-  keys: number;
-}
 
 /** What is called of BullMQ's backend; how it turns these into keys and arguments is its own business. */
 type Backend = (method: string, ...args: unknown[]) => Promise<unknown>;
-
-const require = createRequire(import.meta.url);
-const scripts = Object.values(require('bullmq/dist/cjs/scripts/index.js') as Record<string, Script>);
-const byName = new Map(scripts.map((script) => [script.name, script]));
-const { RedisQueueBackend, QueueKeys } = require('bullmq') as {
-  RedisQueueBackend: new (...args: unknown[]) => object;
-  QueueKeys: new (prefix: string) => { getKeys(queue: string): Record<string, string>; toKey(queue: string, type: string): string };
-};
 
 const START = 1_900_000_000_000;
 let server: RedisServer;
@@ -45,43 +31,31 @@ afterEach(async () => {
 });
 
 /** The outcome of `call` on the real server and on the engine, which must be the same. */
-async function same<T>(what: string, call: (manager: RedisConnectionManager) => Promise<T>): Promise<T> {
+async function same<T>(
+  what: string,
+  call: (manager: RedisConnectionManager) => Promise<T>,
+  seen = (value: T): unknown => value,
+): Promise<T> {
   const [real, memory] = await Promise.all(
     managers.map((manager) =>
       call(manager).then(
-        (value) => ({ value }),
-        (error: Error) => ({ error: error.message }),
+        (value) => ({ value, seen: seen(value) }),
+        (error: Error) => ({ seen: error.message }),
       ),
     ),
   );
-  expect(memory, what).toEqual(real);
-  if (!real || !('value' in real)) throw new Error(`${what}: ${real?.error}`);
+  expect(memory?.seen, what).toEqual(real?.seen);
+  if (!real || !('value' in real)) throw new Error(`${what}: ${real?.seen}`);
   return real.value;
 }
 
+/** Everything BullMQ's own classes ask of Redis here is asked of both. */
+const both = new OnBoth(same);
+
 /** A backend of BullMQ whose every script runs on both. */
-function backend(queue: string, options: Record<string, unknown> = {}, called = new Set<string>()): Backend {
-  const keys = new QueueKeys('bull');
-  const client = {
-    status: 'ready',
-    runCommand: async (versioned: string, given: unknown[]) => {
-      const name = versioned.split(':')[0] as string;
-      const script = byName.get(name);
-      if (!script) throw new Error(`BullMQ has no script ${name}`);
-      called.add(name);
-      const args = given.flat().map((arg): CommandArgument => (Buffer.isBuffer(arg) ? arg : String(arg ?? '')));
-      return same(name, (manager) => manager.command('EVAL', script.content, script.keys, ...args));
-    },
-  };
-  const connection = { client: Promise.resolve(client), redisVersion: '7.0.0', databaseType: 'redis', on: () => {} };
-  const toKey = (type: string) => keys.toKey(queue, type);
-  const made = new RedisQueueBackend(connection, queue, keys.getKeys(queue), toKey, {
-    prefix: 'bull',
-    lockDuration: 30_000,
-    maxStalledCount: 1,
-    stalledInterval: 30_000,
-    ...options,
-  });
+function backend(queue: string, options: Record<string, unknown> = {}): Backend {
+  const made = both.backend(queue, options);
+  both.called.clear();
   return async (method, ...args) => (Reflect.get(made, method) as (...args: unknown[]) => unknown).apply(made, args);
 }
 
@@ -117,8 +91,7 @@ it('every script is taken, under the same digest', async () => {
 });
 
 it('jobs are added, taken, finished, failed, tried again and counted alike', async () => {
-  const called = new Set<string>();
-  const queue = backend('colors', { metrics: { maxDataPoints: 10 } }, called);
+  const queue = backend('colors', { metrics: { maxDataPoints: 10 } });
   expect(await queue('addJob', job('a', { attempts: 3 }), 'a')).toBe('a');
   expect(await queue('addJob', job('a', { attempts: 3 }), 'a')).toBe('a');
   expect(await queue('addJob', job(''), '')).toMatch(/^\d+$/);
@@ -163,7 +136,7 @@ it('jobs are added, taken, finished, failed, tried again and counted alike', asy
   await queue('moveStalledJobsToWait');
   await queue('retryFinishedJobs', 'failed', 10, START + 1_000);
   for (const id of taken) await queue('remove', id, true);
-  expect(called.size).toBeGreaterThan(20);
+  expect(both.called.size).toBeGreaterThan(20);
   const [real, memory] = await Promise.all(managers.map(contents));
   expect(memory).toEqual(real);
   expect((real as unknown[]).length).toBeGreaterThan(4);
@@ -172,4 +145,157 @@ it('jobs are added, taken, finished, failed, tried again and counted alike', asy
   await queue('obliterate', { force: true, count: 1_000 });
   const [realAfter, memoryAfter] = await Promise.all(managers.map(contents));
   expect(memoryAfter).toEqual(realAfter);
+});
+
+/** What is stored on both, which must be the same and not nothing. */
+async function storedAlike(): Promise<unknown[]> {
+  const [real, memory] = (await Promise.all(managers.map(contents))) as [unknown[], unknown[]];
+  expect(memory).toEqual(real);
+  expect(real.length).toBeGreaterThan(0);
+  return real;
+}
+
+async function finish(queue: Backend, id: string, failed: boolean, value: string): Promise<void> {
+  const args = await queue(failed ? 'moveToFailedArgs' : 'moveToCompletedArgs', job(id, { attempts: 1 }), value, false, 'token', false);
+  await queue('moveToFinished', id, args);
+}
+
+it('a flow waits for its children, gets their values, and fails with one of them where it was told to', async () => {
+  const flows = new FlowProducer({ connection: {} }, both.factory());
+  const child = (jobId: string, opts: object = {}) => ({ name: 'part', queueName: 'parts', data: { jobId }, opts: { jobId, ...opts } });
+  const grandchild = { ...child('deep'), children: [child('deepest', { delay: 5_000 })] };
+  await flows.add({
+    name: 'whole',
+    queueName: 'wholes',
+    data: { n: 1 },
+    opts: { jobId: 'parent' },
+    children: [child('one'), child('two', { priority: 3, ignoreDependencyOnFailure: true }), grandchild],
+  });
+  await flows.addBulk([
+    {
+      name: 'whole',
+      queueName: 'wholes',
+      opts: { jobId: 'doomed' },
+      children: [child('bad', { failParentOnFailure: true }), child('other')],
+    },
+    { name: 'alone', queueName: 'wholes', opts: { jobId: 'alone' } },
+  ]);
+  await storedAlike();
+
+  const [parts, wholes] = [backend('parts'), backend('wholes')];
+  expect(await wholes('getState', 'parent')).toBe('waiting-children');
+  expect(await wholes('getDependencyCounts', 'parent', ['processed', 'unprocessed', 'ignored', 'failed'])).toEqual([0, 3, 0, 0]);
+  for (const expected of ['one', 'bad', 'other', 'two']) {
+    const [, id] = (await parts('moveToActive', 'token', 'worker')) as [object, string];
+    expect(id).toBe(expected);
+    await finish(parts, id, id === 'bad' || id === 'two', JSON.stringify({ id }));
+  }
+  await wholes('getDependencyCounts', 'parent', ['processed', 'unprocessed', 'ignored', 'failed']);
+  await parts('promote', 'deepest');
+  for (const expected of ['deepest', 'deep']) {
+    const [, id] = (await parts('moveToActive', 'token', 'worker')) as [object, string];
+    expect(id).toBe(expected);
+    await finish(parts, id, false, '1');
+  }
+  expect(await wholes('getState', 'parent')).toBe('waiting');
+  expect(Object.keys((await wholes('getProcessedChildrenValues', 'parent')) as object).sort()).toEqual([
+    'bull:parts:deep',
+    'bull:parts:one',
+  ]);
+  await wholes('moveToActive', 'token', 'worker');
+  await storedAlike();
+  await wholes('removeUnprocessedChildren', 'parent').catch(() => {});
+  await wholes('remove', 'doomed', true);
+  await storedAlike();
+});
+
+it('job schedulers are set, changed, produce the next job and are removed alike', async () => {
+  const queue = new Queue('clock', { connection: {} }, both.factory());
+  await queue.upsertJobScheduler('tick', { every: 10_000 }, { name: 'tick', data: { n: 1 }, opts: { attempts: 2 } });
+  await queue.upsertJobScheduler('daily', { pattern: '0 15 3 * * *', tz: 'Europe/Berlin', limit: 5 }, { name: 'daily' });
+  expect(await queue.getJobSchedulersCount()).toBe(2);
+  await queue.getJobScheduler('tick');
+  await queue.getJobSchedulers(0, 10, true);
+  await storedAlike();
+  const worker = backend('clock');
+  const [, first] = (await worker('moveToActive', 'token', 'worker')) as [object, string];
+  expect(first).toMatch(/^repeat:tick:/);
+  vi.setSystemTime(START + 10_000);
+  const next = { delay: 10_000, timestamp: START + 10_000, repeat: { every: 10_000, count: 2 }, repeatJobKey: 'tick' };
+  await worker('updateJobSchedulerNextMillis', 'tick', START + 20_000, '{}', next, first);
+  await finish(worker, first, false, 'null');
+  await queue.upsertJobScheduler('tick', { every: 3_000 }, { name: 'tick', data: { n: 2 } });
+  await storedAlike();
+  expect(await queue.removeJobScheduler('tick')).toBe(true);
+  expect(await queue.removeJobScheduler('tick')).toBe(false);
+  await storedAlike();
+});
+
+it('jobs whose worker died go back to wait, and fail when that happens too often', async () => {
+  const queue = backend('stalls');
+  for (const id of ['a', 'b']) await queue('addJob', job(id), id);
+  const taken = async () => ((await queue('moveToActive', 'token', 'worker')) as [object, string])[1];
+  /** A lock that ran out, and a check that is due again. */
+  const abandon = (...ids: string[]) =>
+    same('DEL', (manager) => manager.command('DEL', 'bull:stalls:stalled-check', ...ids.map((id) => `bull:stalls:${id}:lock`)));
+  for (let time = 0; time < 3; time += 1) {
+    const ids = [await taken(), await taken()].filter((id) => id !== undefined && id !== '');
+    // The first check only marks what is active; the second finds what nobody has renewed.
+    await abandon();
+    await queue('moveStalledJobsToWait');
+    await queue(
+      'extendLocks',
+      ids.slice(1),
+      ids.slice(1).map(() => 'token'),
+      30_000,
+    );
+    await abandon(...ids.slice(0, 1));
+    await queue('moveStalledJobsToWait');
+    await storedAlike();
+    for (const id of ids.slice(1)) await queue('retryJob', id, false, 'token', {});
+  }
+  await queue('getCounts', ['wait', 'active', 'failed', 'completed']);
+  await storedAlike();
+});
+
+it('a paused queue gives nothing out, and a limited one only so much', async () => {
+  const queue = new Queue('taps', { connection: {} }, both.factory());
+  const worker = backend('taps', { limiter: { max: 2, duration: 60_000 } });
+  await queue.addBulk([1, 2, 3, 4].map((n) => ({ name: 'drop', data: { n }, opts: { jobId: `drop-${n}` } })));
+  await queue.pause();
+  expect(await queue.isPaused()).toBe(true);
+  expect(((await worker('moveToActive', 'token', 'worker')) as unknown[])[1] || undefined).toBeUndefined();
+  await queue.add('drop', {}, { jobId: 'late', priority: 1 });
+  await storedAlike();
+  await queue.resume();
+  await storedAlike();
+  const given: unknown[] = [];
+  for (let n = 0; n < 4; n += 1) given.push(((await worker('moveToActive', 'token', 'worker')) as unknown[])[1]);
+  expect(given.filter(Boolean)).toHaveLength(2);
+  expect(await worker('getRateLimitTtl', 2)).toBeGreaterThan(0);
+  await worker('moveJobFromActiveToWait', String(given[0]), 'token');
+  await storedAlike();
+  await worker('removeRateLimitKey');
+  await worker('moveToActive', 'token', 'worker');
+  await worker('setRateLimit', 30_000);
+  await worker('getRateLimitTtl', 2);
+  await queue.setGlobalConcurrency(1);
+  expect(await worker('isMaxed')).toBe(true);
+  await storedAlike();
+});
+
+it('what happens to a job is told as events, in the order in which it happened', async () => {
+  const queue = backend('news');
+  await queue('addJob', job('a'), 'a');
+  await queue('moveToActive', 'token', 'worker');
+  await queue('updateProgress', 'a', 50);
+  await queue('publishEvent', { event: 'custom', text: 'ü' }, 100);
+  await finish(queue, 'a', false, '1');
+  const told = (await queue('readEvents', '0-0', 100)) as Record<string, [string, string[]][]>;
+  const events = Object.values(told)
+    .flat()
+    .map(([, fields]) => fields[fields.indexOf('event') + 1]);
+  expect(events).toEqual(['added', 'waiting', 'active', 'progress', 'custom', 'completed', 'drained']);
+  await queue('trimEvents', 0);
+  await storedAlike();
 });

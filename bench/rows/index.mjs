@@ -21,9 +21,20 @@ import { rows as kv } from "./kv.mjs";
 import { rows as latency } from "./latency.mjs";
 import { rows as memory } from "./memory.mjs";
 import { rows as memoryEngine } from "./memory-engine.mjs";
+import { rows as queue } from "./queue.mjs";
 import { rows as raw } from "./raw.mjs";
 
-export const rows = [...raw, ...kv, ...latency, ...memory, ...memoryEngine, ...live, ...durable, ...footprint];
+export const rows = [
+  ...raw,
+  ...kv,
+  ...latency,
+  ...memory,
+  ...memoryEngine,
+  ...live,
+  ...durable,
+  ...queue,
+  ...footprint,
+];
 
 export function findRow(name) {
   return rows.find((row) => row.name === name);

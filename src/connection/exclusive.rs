@@ -4,13 +4,14 @@
 //! (see [`liveness`]). `disconnect()` has the server unblock it first, so that an
 //! element is never popped for a caller that is gone.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::actor;
 use super::cluster::{self, Redirect};
@@ -23,11 +24,14 @@ use super::target::{Address, Target};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
 use crate::resp::{self, Reader, Reply};
+use crate::telemetry::Metrics;
 
 /// What a server may take beyond the timeout it was given.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// The time between two attempts to unblock a command that the server has not seen yet.
+const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 /// How often a cluster's nodes may send a command on.
-const HOPS: u32 = 16;
+pub(super) const HOPS: u32 = 16;
 
 /// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
@@ -72,25 +76,53 @@ async fn run_on(
     let interrupted = shared.interruption();
     let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
-        opened = open(shared, request, watched, redirect) => opened,
+        opened = open(shared, Some(&request.command), watched, redirect) => opened,
         () = interrupted.cancelled() => return Err(shared.closed()),
     };
-    let Opened { mut wire, id, channel, address } = opened.inspect_err(|error| shared.failed(error))?;
-    let heard = wire.heard.subscribe();
-    shared.metrics.connections.add(1);
-    let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
-    let outcome = {
+    let mut opened = opened.inspect_err(|error| shared.failed(error))?;
+    let outcome = opened.ask(shared, &request.command.payload, blocks_for, interrupted.cancelled()).await;
+    outcome.map(|reply| (reply, opened.address.take()))
+}
+
+/// A connection that is ready to be blocked.
+pub(super) struct Opened {
+    pub(super) wire: Wire,
+    /// What the server calls it, if it says so.
+    id: Option<i64>,
+    /// What it listens to for signs of life, if it is watched.
+    channel: Option<Bytes>,
+    /// Where it leads, in a cluster.
+    pub(super) address: Option<Address>,
+    _counted: Counted,
+}
+
+impl Opened {
+    /// Has the server execute a command that may block for `blocks_for`, or for ever. After an `Err` the connection is of no
+    /// further use.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` where the server takes longer than that and a grace; `connection` if the connection is lost; `closed` if
+    /// `interrupted` ends first: then the server is made to answer, and an answer that is more than "nothing" is given.
+    pub(super) async fn ask(
+        &mut self,
+        shared: &Arc<Shared>,
+        payload: &[u8],
+        blocks_for: Option<Duration>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Reply> {
+        let Self { wire, id, channel, address, .. } = self;
+        let heard = wire.heard.subscribe();
+        let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
         let answer = async {
             match ends {
-                Some(ends) => {
-                    timeout(ends, wire.ask(&request.command.payload)).await.unwrap_or_else(|_| Err(too_late(ends)))
-                }
-                None => wire.ask(&request.command.payload).await,
+                Some(ends) => timeout(ends, wire.ask(payload)).await.unwrap_or_else(|_| Err(too_late(ends))),
+                None => wire.ask(payload).await,
             }
         };
         let mut answer = std::pin::pin!(answer);
         let lost = async {
-            match &channel {
+            match channel {
                 Some(channel) => liveness::lost(shared, channel, heard).await,
                 None => std::future::pending().await,
             }
@@ -101,9 +133,9 @@ async fn run_on(
                 shared.failed(&error);
                 Err(error)
             }
-            () = interrupted.cancelled() => {
+            () = interrupted => {
                 let unblocked = async {
-                    let mut unblocking = std::pin::pin!(unblock(shared, id, address.as_ref()));
+                    let mut unblocking = std::pin::pin!(unblock(shared, *id, address.as_ref()));
                     tokio::select! {
                         outcome = &mut answer => outcome,
                         () = &mut unblocking => answer.await,
@@ -116,27 +148,41 @@ async fn run_on(
                 }
             }
         }
-    };
-    shared.metrics.connections.add(-1);
-    outcome.map(|reply| (reply, address))
+    }
+
+    /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
+    pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
+        self.wire.ask(&pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])).await
+    }
 }
 
-/// A connection that is ready to be blocked.
-struct Opened {
-    wire: Wire,
-    /// What the server calls it, if it says so.
-    id: Option<i64>,
-    /// What it listens to for signs of life, if it is watched.
-    channel: Option<Bytes>,
-    /// Where it leads, in a cluster.
-    address: Option<Address>,
+/// Counts a connection in the metrics for as long as it lives.
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.connections.add(1);
+        Self(Arc::clone(metrics))
+    }
 }
 
-/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half.
-async fn open(shared: &Arc<Shared>, request: &Request, watched: bool, redirect: Option<&Redirect>) -> Result<Opened> {
-    let (address, greeted) = match &shared.config.target {
-        Target::Cluster(seeds) => {
-            let (address, greeted) = cluster::connect_for(shared, seeds, &request.command, redirect).await?;
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.add(-1);
+    }
+}
+
+/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half. In a cluster it leads to the
+/// master of `command`'s key, or to any.
+pub(super) async fn open(
+    shared: &Arc<Shared>,
+    command: Option<&Command>,
+    watched: bool,
+    redirect: Option<&Redirect>,
+) -> Result<Opened> {
+    let (address, greeted) = match (&shared.config.target, command) {
+        (Target::Cluster(seeds), Some(command)) => {
+            let (address, greeted) = cluster::connect_for(shared, seeds, command, redirect).await?;
             (Some(address), greeted)
         }
         _ => (None, actor::connect(shared).await?),
@@ -171,10 +217,10 @@ async fn open(shared: &Arc<Shared>, request: &Request, watched: bool, redirect: 
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address })
+    Ok(Opened { wire, id, channel, address, _counted: Counted::new(&shared.metrics) })
 }
 
-/// Has the server answer a blocked command now: over the shared connection, or over a new one where there is none.
+/// Has the server answer a blocked command now, or as soon as it is blocked: over the shared connection, or over a new one where there is none.
 /// In a cluster over a new one to its node: the number of a connection means something there only.
 async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>) {
     let Some(id) = id else { return };
@@ -186,11 +232,16 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
         return;
     }
     let operation = command::spec(b"CLIENT").operation;
-    let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
-    let (sink, answer) = oneshot::channel();
-    shared.submit_inside(command, Sink::Waiter(sink));
-    if matches!(answer.await, Ok(Ok(_))) {
-        return;
+    loop {
+        let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
+        let (sink, answer) = oneshot::channel();
+        shared.submit_inside(command, Sink::Waiter(sink));
+        match answer.await {
+            // It is not blocked yet: what blocks it is still on its way there.
+            Ok(Ok(Reply::Int(0))) => sleep(UNBLOCK_AGAIN).await,
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
     if let Ok(greeted) = actor::connect(shared).await {
         // Where this fails too, the connection is ended all the same.
@@ -212,7 +263,7 @@ fn too_late(limit: Duration) -> Error {
     .with_delivery(Delivery::MaybeExecuted)
 }
 
-struct Wire {
+pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
@@ -237,7 +288,7 @@ impl Wire {
     }
 
     /// The next reply that is no push.
-    async fn next(&mut self) -> Result<Reply> {
+    pub(super) async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
                 Ok(Some(Reply::Push(_))) => {}

@@ -17,6 +17,7 @@ use super::event::Observer;
 use super::exclusive;
 use super::handshake::{self, ServerInfo};
 use super::request::{Command, Sink};
+use super::reserved::{Notice, Reserved};
 use super::shared::Shared;
 use super::state::State;
 use super::subscriber::{self, Channel, Listener, Subscription};
@@ -160,6 +161,12 @@ impl Manager {
     /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
     pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
         exclusive::submit(&self.shared, command, sink, blocks_for);
+    }
+
+    /// A connection of its holder's own for blocking commands, called `name` or as all others are. It is not opened yet.
+    #[must_use]
+    pub fn reserve(&self, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Reserved {
+        Reserved::new(self.clone(), Arc::clone(&self.shared), name, Box::new(notify))
     }
 
     /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is

@@ -8,6 +8,7 @@
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
+//! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
@@ -33,6 +34,7 @@ mod packed;
 mod pipeline;
 mod probe;
 mod request;
+mod reserved;
 mod script;
 pub mod secret;
 mod sentinel;
@@ -40,7 +42,7 @@ mod shared;
 mod state;
 mod subscriber;
 mod target;
-mod tls;
+pub mod tls;
 
 pub use crate::embedded::Control as MemoryControl;
 pub use config::{AskPassword, Config};
@@ -49,6 +51,7 @@ pub use handshake::ServerInfo;
 pub use manager::{Health, Manager};
 pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
+pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
 pub use state::State;
 pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};

@@ -3,6 +3,7 @@
 //! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
 //! with kind `closed`. That is what makes "every promise settles" a property of a type.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,22 +20,39 @@ use crate::telemetry::{Metrics, Operation};
 /// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
+/// What is done with a reply. A function, in a type of its own so that it has a `Debug`.
+pub struct Next(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Next")
+    }
+}
+
 /// Who waits for a reply.
 #[derive(Debug)]
 pub enum Sink {
     Answer(Answer, Decode),
     Waiter(oneshot::Sender<Result<Reply>>),
+    /// Called with the reply, on whatever thread settles it; must not block.
+    Then(Next),
     /// Nobody.
     Ignored,
 }
 
 impl Sink {
+    /// Has `next` called with the reply, on whatever thread settles it; it must not block.
+    pub fn then(next: impl FnOnce(Result<Reply>) + Send + Sync + 'static) -> Self {
+        Self::Then(Next(Box::new(next)))
+    }
+
     /// Gives the outcome to who waits for it.
     pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
         match self {
             Self::Answer(answer, decode) => answer.give(outcome.and_then(|reply| decode(reply, metrics))),
             // A caller that no longer waits wants no answer.
             Self::Waiter(sender) => drop(sender.send(outcome)),
+            Self::Then(Next(next)) => next(outcome),
             Self::Ignored => {}
         }
     }

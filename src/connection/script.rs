@@ -38,14 +38,13 @@ impl Script {
     /// `EVALSHA digest count keys… args…`, packed.
     #[must_use]
     pub fn call<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
-        let mut out = BytesMut::with_capacity(256);
-        resp::begin(&mut out, 3 + keys.len() + args.len());
-        resp::push(&mut out, b"EVALSHA");
-        resp::push(&mut out, self.0.digest.as_bytes());
-        resp::push(&mut out, keys.len().to_string().as_bytes());
-        keys.iter().for_each(|key| resp::push(&mut out, key));
-        args.for_each(|arg| resp::push(&mut out, arg));
-        out.freeze()
+        pack(b"EVALSHA", self.0.digest.as_bytes(), keys, args)
+    }
+
+    /// `EVAL text count keys… args…`, packed.
+    #[must_use]
+    pub fn call_with_text<'a>(&self, keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+        pack(b"EVAL", &self.0.text, keys, args)
     }
 
     /// `SCRIPT LOAD`, to be written before the call is written again.
@@ -55,4 +54,16 @@ impl Script {
         resp::pack(&mut out, &[b"SCRIPT", b"LOAD", &self.0.text]);
         out.freeze()
     }
+}
+
+/// A call of a script, by the command `name` that takes `what` for it.
+fn pack<'a>(name: &[u8], what: &[u8], keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+    let mut out = BytesMut::with_capacity(256 + what.len());
+    resp::begin(&mut out, 3 + keys.len() + args.len());
+    resp::push(&mut out, name);
+    resp::push(&mut out, what);
+    resp::push(&mut out, keys.len().to_string().as_bytes());
+    keys.iter().for_each(|key| resp::push(&mut out, key));
+    args.for_each(|arg| resp::push(&mut out, arg));
+    out.freeze()
 }

@@ -7,6 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::secret::Secret;
 use crate::error::{Error, Result};
 use crate::options::Options;
 
@@ -16,6 +17,18 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// The name to expect in the certificate; `None`: the host connected to.
     pub server_name: Option<ServerName<'static>>,
+    /// What it was made from.
+    pub given: Given,
+}
+
+/// TLS as a user describes it; certificates and keys are PEM.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub ca: Option<Secret>,
+    pub cert: Option<Secret>,
+    pub key: Option<Secret>,
+    pub server_name: Option<String>,
+    pub verify: bool,
 }
 
 impl Tls {
@@ -38,6 +51,9 @@ impl Tls {
         let server_name = options.text("servername")?;
         let verify = options.flag("rejectUnauthorized")?.unwrap_or(true);
         options.finish()?;
+        let hidden = |text: &Option<String>| text.clone().map(Secret::new);
+        let given =
+            Given { ca: hidden(&ca), cert: hidden(&cert), key: hidden(&key), server_name: server_name.clone(), verify };
 
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -80,7 +96,7 @@ impl Tls {
                 })
             })
             .transpose()?;
-        Ok(Self { config: Arc::new(config), server_name })
+        Ok(Self { config: Arc::new(config), server_name, given })
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Waiting {
     deadlines: BTreeSet<(i64, usize)>,
     /// Keys that changed and have a line.
     ready: Vec<(usize, Key)>,
+    /// The key whose line is being served.
+    serving: Option<Key>,
 }
 
 impl Waiting {
@@ -84,6 +86,24 @@ impl Waiting {
 
     pub(super) fn take_ready(&mut self) -> Vec<(usize, Key)> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// A waiting client is served from the key that became ready, whatever else it waits for.
+    pub(super) fn serve(&mut self, key: Option<Key>) {
+        self.serving = key;
+    }
+
+    pub(super) fn serves(&self, key: &[u8]) -> bool {
+        self.serving.as_deref().is_none_or(|serving| serving == key)
+    }
+
+    pub(super) fn ready_keys(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Forgets the keys that became ready after the first `keep`.
+    pub(super) fn forget_ready(&mut self, keep: usize) {
+        self.ready.truncate(keep);
     }
 
     pub(super) fn line(&self, place: &(usize, Key)) -> Vec<usize> {

@@ -55,13 +55,15 @@ pub(super) struct Client {
     /// A reply was lost to a fault: nothing more may be sent.
     pub(super) lossy: bool,
     pub(super) no_evict: bool,
+    /// Has given the password, or came while there was none.
+    pub(super) authenticated: bool,
     pub(super) created: i64,
     pub(super) active: i64,
     pub(super) last_command: String,
 }
 
 impl Client {
-    pub(super) fn new(pipe: Arc<Pipe>, now: i64) -> Self {
+    pub(super) fn new(pipe: Arc<Pipe>, now: i64, authenticated: bool) -> Self {
         Client {
             id: pipe.id,
             pipe,
@@ -84,6 +86,7 @@ impl Client {
             hung_up: false,
             lossy: false,
             no_evict: false,
+            authenticated,
             created: now,
             active: now,
             last_command: "NULL".to_owned(),

@@ -40,18 +40,17 @@ impl Db {
         self.used
     }
 
-    /// The entry, unless its time has come; then it is removed, and `expired` is told.
-    pub(super) fn live(&mut self, key: &[u8], now: i64, expired: &mut bool) -> Option<&mut Entry> {
-        let index = self.keys.get_index_of(key)?;
-        if self.keys.get_index(index).is_some_and(|(_, e)| e.expire.is_some_and(|at| now > at)) {
-            self.remove(key);
-            *expired = true;
-            return None;
-        }
-        self.keys.get_index_mut(index).map(|(_, entry)| {
-            entry.accessed = now;
-            entry
-        })
+    /// Whether the key is still here although its time has come.
+    pub(super) fn is_overdue(&self, key: &[u8], now: i64) -> bool {
+        self.expires.first().is_some_and(|first| first.0 < now)
+            && self.keys.get(key).is_some_and(|entry| entry.expire.is_some_and(|at| at < now))
+    }
+
+    /// The entry, which must not be overdue.
+    pub(super) fn live(&mut self, key: &[u8], now: i64) -> Option<&mut Entry> {
+        let entry = self.keys.get_mut(key)?;
+        entry.accessed = now;
+        Some(entry)
     }
 
     /// Puts a value, dropping what was there with its expiry.

@@ -9,8 +9,8 @@
 //! - Expiry is real and follows the engine's clock, which a test moves with [`Control::advance`].
 //! - No bytes a client can send make it panic, and nothing is reserved for bytes that were only announced.
 //!
-//! It does not persist, replicate or listen on a socket, and has no users, modules, functions, geo commands or
-//! `HyperLogLog`. It is for development, tests and single-process tools.
+//! It does not persist, replicate or listen on a socket, and has no users but the default one, no modules, functions or
+//! tracking of what clients cache. It is for development, tests and single-process tools.
 //!
 //! # The map
 //!
@@ -31,11 +31,14 @@ mod commands;
 mod control;
 mod duplex;
 mod engine;
+mod geohash;
 mod glob;
+mod hyperloglog;
 mod keyspace;
 mod long_double;
 mod memory;
 mod number;
+mod payload;
 mod protocol;
 mod reply;
 mod scripting;

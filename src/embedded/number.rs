@@ -49,8 +49,8 @@ pub(super) fn unsigned(bytes: &[u8]) -> Option<u64> {
 pub(super) fn float(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if unsigned.len() > 2 && unsigned[..2].eq_ignore_ascii_case("0x") {
-        return hex_float(&unsigned[2..]).map(|v| if text.starts_with('-') { -v } else { v });
+    if let Some(digits) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+        return hex_float(digits).map(|v| if text.starts_with('-') { -v } else { v });
     }
     let value: f64 = text.parse().ok()?;
     let spelled_infinite = unsigned.starts_with(['i', 'I']);
@@ -166,7 +166,8 @@ mod tests {
         assert_eq!(float(b"1e3"), Some(1000.0));
         assert_eq!(float(b"-inf"), Some(f64::NEG_INFINITY));
         assert_eq!(float(b"0x10"), Some(16.0));
-        for bad in ["", "nan", " 1", "1x", "1e999"] {
+        // The last one is longer than its characters are many.
+        for bad in ["", "nan", " 1", "1x", "1e999", "0x", "\u{29a};"] {
             assert_eq!(float(bad.as_bytes()), None, "{bad}");
         }
     }

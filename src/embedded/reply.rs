@@ -22,6 +22,8 @@ pub(super) enum Reply {
     Map(Vec<Reply>),
     Set(Vec<Reply>),
     Double(f64),
+    /// A double that is already written.
+    Decimal(Vec<u8>),
     Bool(bool),
     Verbatim(Vec<u8>),
     BigNumber(Vec<u8>),
@@ -124,6 +126,8 @@ impl Reply {
             }
             Reply::Double(n) if resp3 => line(b',', number::double(*n).as_bytes(), out),
             Reply::Double(n) => bulk(number::double(*n).as_bytes(), out),
+            Reply::Decimal(text) if resp3 => line(b',', text, out),
+            Reply::Decimal(text) => bulk(text, out),
             Reply::Bool(yes) if resp3 => {
                 out.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" });
             }

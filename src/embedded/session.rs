@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use super::blocking::Blocked;
 use super::client::{Client, ReplyMode};
-use super::commands::{Cx, Mode, table};
+use super::commands::{Cx, Mode, lookup, table};
+use super::keyspace::Key;
 use super::protocol::Parsed;
 use super::reply::{Fault, Reply};
 use super::state::Core;
@@ -89,6 +90,8 @@ fn process(core: &mut Core, slot: usize) {
         if input.is_empty() && input.capacity() > 1024 * 1024 {
             input = Vec::new();
         }
+        // The end of a pause may have taken in more meanwhile.
+        input.append(&mut client.input);
         client.input = input;
         client.parser = parser;
         if client.lossy || (client.hung_up && client.blocked.is_none()) {
@@ -107,13 +110,14 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
     };
     if core.clock.millis() >= pause.until {
         core.pause = None;
+        resume_all(core);
         return false;
     }
     if !pause.writes_only {
         return true;
     }
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
-    table::find(args).is_ok_and(|spec| {
+    lookup::find(args).is_ok_and(|spec| {
         spec.may_write() && (!in_multi || spec.name == "exec")
             || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
     })
@@ -135,7 +139,7 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
 /// The checks before a command, and the command.
 fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let now = core.now;
-    let spec = match table::find(args) {
+    let spec = match lookup::find(args) {
         Ok(spec) => spec,
         Err(fault) => return reject(core, slot, args, fault),
     };
@@ -143,6 +147,9 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         && let Err(fault) = commands::server::check_debug(args)
     {
         return reject(core, slot, args, fault);
+    }
+    if commands::auth::is_owed(core, slot) && !spec.has(table::NO_AUTH) {
+        return reject(core, slot, args, Fault::of("NOAUTH Authentication required."));
     }
     let used = memory::exceeded(core);
     let readonly = core.faults.readonly;
@@ -180,7 +187,8 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
     }
-    let (db, resp3) = (client.db, client.resp3);
+    let (id, db, resp3) = (client.id, client.db, client.resp3);
+    commands::monitor::tell(core, spec, Some(id), db, args);
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
     (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
 }
@@ -224,9 +232,11 @@ pub(super) fn serve(core: &mut Core) {
             return;
         }
         for place in ready {
+            core.waiting.serve(Some(Key::clone(&place.1)));
             for slot in core.waiting.line(&place) {
                 retry(core, slot);
             }
+            core.waiting.serve(None);
         }
     }
 }
@@ -241,10 +251,12 @@ fn retry(core: &mut Core, slot: usize) {
     let args = blocked.wait.args.clone();
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let Ok(spec) = table::find(&args) else { return };
+    let Ok(spec) = lookup::find(&args) else { return };
+    let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
     match (spec.handler)(&mut cx, &args) {
-        Ok(Reply::Block(_)) => {}
+        // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
+        Ok(Reply::Block(_)) => core.waiting.forget_ready(ready),
         outcome => {
             unblock(core, slot);
             deliver(core, slot, &outcome.unwrap_or_else(Reply::from));
@@ -273,13 +285,13 @@ pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
         core.mark(slot);
         return;
     }
-    match client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => return,
-        ReplyMode::Skip => {
-            client.reply_mode = ReplyMode::On;
-            return;
-        }
+    let mode = client.reply_mode;
+    if mode == ReplyMode::Skip {
+        client.reply_mode = ReplyMode::On;
+    }
+    // What is pushed comes through: also the confirmations of SUBSCRIBE and its like.
+    if mode != ReplyMode::On && !matches!(reply, Reply::Push(_) | Reply::Many(_)) {
+        return;
     }
     reply.encode(client.resp3, &mut client.output);
     core.mark(slot);

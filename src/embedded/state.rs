@@ -71,6 +71,8 @@ pub(super) struct Core {
     pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
     pub(super) patterns: Vec<(Vec<u8>, Vec<usize>)>,
     pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
+    /// Clients that see every command.
+    pub(super) monitors: Vec<usize>,
     pub(super) scripts: Scripts,
     pub(super) config: Config,
     pub(super) faults: Faults,
@@ -95,7 +97,7 @@ impl Core {
         self.stats.connections += 1;
         self.open += 1;
         self.linger = None;
-        let client = Client::new(pipe, self.clock.millis());
+        let client = Client::new(pipe, self.clock.millis(), self.config.password().is_none());
         if let Some(slot) = self.free.pop() {
             self.clients[slot] = Some(client);
             return slot;
@@ -111,6 +113,7 @@ impl Core {
         }
         self.unwatch(slot);
         super::commands::pubsub::forget(self, slot);
+        self.monitors.retain(|monitor| *monitor != slot);
         let Some(client) = self.clients[slot].take() else {
             return;
         };
@@ -190,6 +193,25 @@ impl Core {
         self.waiting.changed(db, key);
     }
 
+    /// A key is gone because its time had come. Who watched it while it was there loses; who began to watch it after its
+    /// time, and before it was removed, sees no change.
+    pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
+        self.stats.expired += 1;
+        if self.watchers.is_empty() {
+            return;
+        }
+        let place = (db, Key::from(key));
+        for slot in self.watchers.get(&place).into_iter().flatten() {
+            let Some(Some(client)) = self.clients.get_mut(*slot) else {
+                continue;
+            };
+            match client.watched.iter_mut().find(|watched| watched.0 == place) {
+                Some((_, was_expired @ true)) => *was_expired = false,
+                _ => client.watch_broken = true,
+            }
+        }
+    }
+
     /// A whole database changed: its watchers lose, unless neither side ever had the key.
     pub(super) fn touch_all(&mut self, db: usize, other: Option<usize>) {
         for ((watched, key), slots) in &self.watchers {
@@ -226,8 +248,7 @@ impl Core {
         for db in 0..self.dbs.len() {
             for key in self.dbs[db].expired_keys(self.now, SWEEP_KEYS) {
                 self.dbs[db].remove(&key);
-                self.stats.expired += 1;
-                self.touch(db, &key);
+                self.expired(db, &key);
             }
         }
     }

@@ -238,3 +238,68 @@ async fn a_large_pipeline_does_not_need_its_replies_read_first() {
     client.stream.write_all(batch.as_bytes()).await.unwrap();
     client.expect(&"+OK\r\n".repeat(20_000)).await;
 }
+
+#[tokio::test]
+async fn a_password_is_asked_of_whoever_comes_after_it_was_set() {
+    let mut first = Client::of("password");
+    first.ask("config set requirepass open", "+OK\r\n").await;
+    first.ask("get a", "$-1\r\n").await;
+    let mut second = Client::of("password");
+    second.ask("get a", "-NOAUTH Authentication required.\r\n").await;
+    second.ask("auth shut", "-WRONGPASS invalid username-password pair or user is disabled.\r\n").await;
+    second.ask("auth open", "+OK\r\n").await;
+    second.ask("get a", "$-1\r\n").await;
+    first.ask("reset", "+RESET\r\n").await;
+    first.ask("get a", "-NOAUTH Authentication required.\r\n").await;
+}
+
+#[tokio::test]
+async fn a_monitor_sees_commands_of_clients_transactions_and_scripts() {
+    let (mut monitor, mut other) = (Client::of("monitor"), Client::of("monitor"));
+    monitor.ask("monitor", "+OK\r\n").await;
+    other.ask("auth default x", "+OK\r\n").await;
+    other.ask("multi", "+OK\r\n").await;
+    other.ask("set a \"\\x00\\n\\\"\"", "+QUEUED\r\n").await;
+    other.ask("exec", "*1\r\n+OK\r\n").await;
+    other.ask("eval \"return redis.call('get', 'b')\" 0", "$-1\r\n").await;
+    let mut seen = String::new();
+    let mut chunk = vec![0; 4096];
+    while !seen.contains("\"get\"") {
+        let len = monitor.stream.read(&mut chunk).await.unwrap();
+        seen.push_str(&String::from_utf8_lossy(&chunk[..len]));
+    }
+    let commands: Vec<&str> =
+        seen.lines().filter_map(|line| line.split_once("] ")).map(|(_, command)| command).collect();
+    let script = "\"eval\" \"return redis.call('get', 'b')\" \"0\"";
+    assert_eq!(commands, ["\"multi\"", "\"set\" \"a\" \"\\x00\\n\\\"\"", script, "\"get\" \"b\""]);
+    assert!(seen.contains("[0 lua] \"get\" \"b\""), "{seen}");
+}
+
+/// A consumer that finds nothing must not wake the others, who would wake it.
+#[tokio::test]
+async fn several_consumers_that_wait_for_one_entry_leave_the_engine_alone() {
+    let (mut a, mut b, mut c) = (Client::of("consumers"), Client::of("consumers"), Client::of("consumers"));
+    c.ask("xgroup create s g $ mkstream", "+OK\r\n").await;
+    a.send("xreadgroup group g a block 0 streams s >").await;
+    wait_for_blocked(&mut c, 1).await;
+    b.send("xreadgroup group g b block 0 streams s >").await;
+    wait_for_blocked(&mut c, 2).await;
+    c.ask("xadd s 1-1 f v", "$3\r\n1-1\r\n").await;
+    let entry = |id: &str| format!("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n{id}\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n");
+    a.expect(&entry("1-1")).await;
+    c.ask("xadd s 2-1 f v", "$3\r\n2-1\r\n").await;
+    b.expect(&entry("2-1")).await;
+}
+
+/// The end of a pause is noticed by whichever comes first, the clock or a command.
+#[tokio::test]
+async fn what_a_pause_held_back_runs_when_it_ends() {
+    let (mut held, mut other) = (Client::of("paused"), Client::of("paused"));
+    other.ask("client pause 30 write", "+OK\r\n").await;
+    held.send("set a 1").await;
+    let over = Instant::now() + Duration::from_millis(40);
+    while Instant::now() < over {
+        other.ask("ping", "+PONG\r\n").await;
+    }
+    held.expect("+OK\r\n").await;
+}

@@ -44,6 +44,10 @@ export function checkTtl(name: string, value: unknown): void {
   }
 }
 
+export function checkFlag(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'boolean') throw configError(name, 'a boolean', value);
+}
+
 export function checkSignal(name: string, value: AbortSignal | undefined): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {

@@ -1,7 +1,20 @@
 /** The public entry: everything a user may name, and nothing else. */
 
+export {
+  type BullMQClient,
+  type BullMQDuplicateOptions,
+  type BullMQFields,
+  type BullMQOptions,
+  type BullMQResult,
+  type BullMQScript,
+  type BullMQStreams,
+  type BullMQTlsOptions,
+  type BullMQTransaction,
+  bullmqConnection,
+  bullmqOptions,
+} from './bullmq/index.js';
 export { MessageBus, makeRedisBus } from './bus/bus.js';
-export type { DeadLetter, DeadLetters, ListOptions, RedriveOptions } from './bus/durable.js';
+export type { DeadLetter, DeadLetterListOptions, DeadLetters, RedriveOptions } from './bus/durable.js';
 export type { BusEvents } from './bus/events.js';
 export type {
   MessageBusOptions,
@@ -14,6 +27,7 @@ export type {
 } from './bus/options.js';
 export { ResponderError } from './bus/requests.js';
 export { type Correlation, correlation, withCorrelation } from './bus/scope.js';
+export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,
   REDIS_TEST_CONFIG,
@@ -22,11 +36,13 @@ export {
   type RedisTlsConfig,
   redisConfigFromEnv,
 } from './config.js';
+export { type Container, type ContainerHealth, type ContainerOptions, type Coordinator, createContainer } from './container.js';
 export type { CommandTrace, Endpoint } from './diagnostics.js';
 export { createEnvelope, type Envelope, isEnvelope, retryEnvelope } from './envelope.js';
 export { RedisError, type RedisErrorDelivery, type RedisErrorFields, type RedisErrorKind } from './errors.js';
 export { deduplicateEvent, once } from './idempotency.js';
 export { type GetOrSetOptions, KVStore, type KVStoreOptions, makeRedisKV, type ScanOptions } from './kv.js';
+export type { ElectOptions, Leadership } from './leadership.js';
 export type { Lock, LockOptions } from './lock.js';
 export {
   type CommandArgument,
@@ -37,6 +53,43 @@ export {
 } from './manager.js';
 export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
+export type { JobContext, Processor } from './queue/attempt.js';
+export { DelayError, JobFailedError, UnrecoverableError } from './queue/errors.js';
+export type { TaskQueueEvents } from './queue/events.js';
+export type { Job } from './queue/job.js';
+export type {
+  Backoff,
+  ChildJob,
+  CloseOptions,
+  JobOptions,
+  JobState,
+  KeepRule,
+  ListOptions,
+  Schedule,
+  ScheduledJob,
+  ScheduleTimes,
+  TaskQueueOptions,
+  TaskWorkerRegistry,
+  WaitOptions,
+  WorkerOptions,
+} from './queue/options.js';
+export { TaskQueue } from './queue/queue.js';
+export { TaskWorker, type TaskWorkerEvents } from './queue/worker.js';
+export { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
+export type {
+  HeartbeatUpdate,
+  RegistryEvents,
+  WorkerCommand,
+  WorkerCount,
+  WorkerEvent,
+  WorkerEventName,
+  WorkerFilter,
+  WorkerHealth,
+  WorkerInfo,
+  WorkerRegistration,
+  WorkerStatus,
+} from './registry-worker.js';
 export { type RetryOptions, retry } from './retry.js';
+export { type ShutdownSignals, shutdownOnSignals } from './signals.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
 export type { UpdateOptions } from './update.js';

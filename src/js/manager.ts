@@ -63,6 +63,8 @@ class Inside implements Internals {
   readonly endpoint: Endpoint;
   readonly listeners = new Map<keyof ConnectionEvents, Set<Listener>>();
   readonly shown: object;
+  /** Does the URL say that it is a cluster? */
+  readonly isCluster: boolean;
   readonly #password: (() => string | Promise<string>) | undefined;
   #attempt = 0;
   #connectingSince = 0;
@@ -77,6 +79,7 @@ class Inside implements Internals {
     const clientId = `${clientName ?? 'redis-backplane'}#${this.handle}`;
     this.endpoint = { database: config.db ?? where?.db ?? 0, serverAddress, serverPort, clientId };
     this.shown = { server: serverPort === undefined ? serverAddress : `${serverAddress}:${serverPort}`, namespace: open.namespace };
+    this.isCluster = url !== undefined && /^\w+\+cluster:/i.test(url);
     this.port.describe(this.handle, this.endpoint);
     this.port.listen(this.handle, (event) => this.handleEvent(event));
   }

@@ -59,6 +59,16 @@ export interface MetricsSnapshot {
   redis_pending_bytes: number;
   /** The most callers that ever shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */

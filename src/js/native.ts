@@ -16,6 +16,7 @@ export interface Native {
   state(port: number, manager: number): string;
   metrics(port: number, manager: number): string;
   prometheus(port: number, manager: number): string;
+  ioredisOptions(port: number, manager: number): string;
   memory(name: string, action: string, given: number): string;
 }
 

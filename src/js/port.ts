@@ -28,6 +28,7 @@ const enum Tag {
   Event = 3,
   List = 4,
   Delivery = 5,
+  Ok = 6,
 }
 
 /** The longest argument, in bytes; Redis' own limit is the same. */
@@ -155,6 +156,10 @@ class Port {
     return native.prometheus(this.#id, manager);
   }
 
+  ioredisOptions(manager: number): string {
+    return native.ioredisOptions(this.#id, manager);
+  }
+
   #call(target: number, verb: number, args: unknown[], holds: boolean): Promise<unknown> {
     const number = this.#free.pop() ?? this.#waiting.length;
     const wordMark = this.#wordCount;
@@ -218,9 +223,10 @@ class Port {
   /** Called by the wake-up. Must not throw. */
   #takeOut(): void {
     const heads = this.#heads;
-    for (;;) {
-      const values = native.drain(this.#id, heads);
-      if (values.length === 0) break;
+    let values: unknown[];
+    // Fewer than there is room for: nothing was left, and whatever comes after has a wake-up of its own.
+    do {
+      values = native.drain(this.#id, heads);
       for (let at = 0; at < values.length; at++) {
         const number = heads[at * 2] as number;
         const tag = heads[at * 2 + 1] as Tag;
@@ -239,10 +245,11 @@ class Port {
         this.#free.push(number);
         if (waiting.holds) this.#holding--;
         if (tag === Tag.Value) waiting.resolve(value);
+        else if (tag === Tag.Ok) waiting.resolve('OK');
         else if (tag === Tag.Error) waiting.reject(toError(JSON.parse(value as string) as Failure));
         else waiting.resolve(decode(tag, value));
       }
-    }
+    } while (values.length * 2 === heads.length);
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
@@ -339,6 +346,8 @@ function decode(tag: Tag, value: unknown): unknown {
   switch (tag) {
     case Tag.Json:
       return parse(value as string);
+    case Tag.Ok:
+      return 'OK';
     case Tag.List:
       return list(value as unknown[]);
     case Tag.Error:
@@ -365,9 +374,17 @@ function parse(text: string): unknown {
 }
 
 /** Options as JSON, with what JSON cannot say named for the error message. */
-function optionsJson(options: unknown): string {
+export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
-  const seen = new Set<unknown>();
+  /** Those that are being written: an object may come twice, but not within itself. */
+  const open = new Set<unknown>();
+  // An option that is undefined is one that is not given.
+  const members = (value: object): unknown =>
+    Object.fromEntries(
+      Object.entries(value)
+        .filter(([, inner]) => inner !== undefined)
+        .map(([name, inner]) => [name, plain(inner)]),
+    );
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -380,12 +397,11 @@ function optionsJson(options: unknown): string {
       case 'object': {
         if (value === null) return null;
         if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
-        if (seen.has(value)) return special('an object that contains itself');
-        seen.add(value);
-        if (Array.isArray(value)) return value.map(plain);
-        // An option that is undefined is one that is not given.
-        const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-        return Object.fromEntries(entries.map(([name, inner]) => [name, plain(inner)]));
+        if (open.has(value)) return special('an object that contains itself');
+        open.add(value);
+        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        open.delete(value);
+        return written;
       }
       default:
         return value;

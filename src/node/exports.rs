@@ -14,13 +14,14 @@ use super::memory;
 use super::port::{self, Port, Target};
 use super::raw::{self, Values};
 use super::verbs::{self, Verbs};
+use crate::bullmq::{self, Bridge};
 use crate::bus::Bus;
 use crate::connection::Manager;
 use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
 use crate::options::Options;
-use crate::queue::Queue;
+use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 
 thread_local! {
@@ -73,6 +74,15 @@ fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Resul
             outlet,
         )?),
         "queue" => Target::Queue(Queue::new(parent_of(port, parent)?, Options::parse("TaskQueue", options)?, outlet)?),
+        "bullmq" => {
+            Target::Bullmq(Bridge::new(parent_of(port, parent)?, Options::parse("bullmqConnection", options)?, outlet)?)
+        }
+        "worker" => match port.targets.get(&parent) {
+            Some(Target::Queue(queue)) => {
+                Target::Worker(Worker::new(queue, Options::parse("WorkerOptions", options)?, outlet)?)
+            }
+            _ => return Err(Error::new(ErrorKind::Closed, "the task queue has been released")),
+        },
         other => return Err(Error::config(format!("open: expected a known kind, got {other}"))),
     };
     Ok(port.add(target))
@@ -123,6 +133,17 @@ pub fn drain(port: u32, mut heads: Uint32ArraySlice<'_>) -> Values {
 #[napi(catch_unwind)]
 pub fn state(port: u32, manager: u32) -> &'static str {
     manager::with(port, manager, |manager| manager.manager.state().name()).unwrap_or("closed")
+}
+
+/// The options with which ioredis reaches a manager's server, its password among them: for a client that is not this package's, and
+/// the one way by which a secret leaves Rust. Gives `{"value": …}` or `{"error": …}` as JSON.
+#[napi(catch_unwind)]
+pub fn ioredis_options(port: u32, manager: u32) -> String {
+    let options = manager::with(port, manager, |manager| bullmq::ioredis_options(manager.manager.config()));
+    match options.unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the connection manager has been released"))) {
+        Ok(value) => json!({ "value": value }).to_string(),
+        Err(error) => format!("{{\"error\":{}}}", failure::to_json(&error)),
+    }
 }
 
 /// The metrics of a manager, as JSON.

@@ -16,11 +16,12 @@ use napi::{Env, Status};
 
 use super::manager::ManagerTarget;
 use super::raw::WeakFunction;
+use crate::bullmq::Bridge;
 use crate::bus::Bus;
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
 use crate::kv::Kv;
-use crate::queue::Queue;
+use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 
 /// The wake-up: weak, without arguments, and with room for one call.
@@ -92,6 +93,8 @@ pub(super) enum Target {
     Bus(Bus),
     Registry(Registry),
     Queue(Queue),
+    Bullmq(Bridge),
+    Worker(Worker),
 }
 
 /// A port, as its own thread sees it.

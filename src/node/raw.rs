@@ -35,6 +35,8 @@ enum Tag {
     List = 4,
     /// A flat array, as for [`Tag::List`], for the object behind a handle; the number is the handle.
     Delivery = 5,
+    /// The string `OK`, which is most of what commands that write give; no value comes with it.
+    Ok = 6,
 }
 
 /// The values of what was taken out, as a flat array.
@@ -61,8 +63,13 @@ fn tag(outcome: &Outcome) -> Tag {
         Outcome::Json(bytes) if std::str::from_utf8(bytes).is_err() => Tag::Error,
         Outcome::Json(_) => Tag::Json,
         Outcome::List(_) => Tag::List,
+        Outcome::Reply(reply) if is_ok(reply) => Tag::Ok,
         _ => Tag::Value,
     }
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
 }
 
 impl TypeName for Values {
@@ -111,6 +118,7 @@ impl Js {
             Outcome::Number(number) => self.number(number)?,
             Outcome::Text(bytes) => self.string_or_buffer(&bytes)?,
             Outcome::Bytes(bytes) => self.buffer(&bytes)?,
+            Outcome::Reply(reply) if is_ok(&reply) => return Ok(None),
             Outcome::Reply(reply) => self.reply(reply)?,
         };
         Ok(Some(value))

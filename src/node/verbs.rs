@@ -4,7 +4,7 @@ use super::manager::{self, ManagerTarget};
 use super::port::Target;
 use crate::crossing::{Answer, Arg};
 use crate::error::Error;
-use crate::{bus, kv, queue, registry};
+use crate::{bullmq, bus, kv, queue, registry};
 
 /// What a call of a verb does.
 #[derive(Clone, Copy)]
@@ -14,6 +14,8 @@ enum Verb {
     Bus(bus::Call),
     Registry(registry::Call),
     Queue(queue::Call),
+    Bullmq(bullmq::Call),
+    Worker(queue::WorkerCall),
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Verb)> {
@@ -22,7 +24,9 @@ fn all() -> impl Iterator<Item = (&'static str, Verb)> {
     let bus = bus::CALLS.iter().map(|(name, call)| (*name, Verb::Bus(*call)));
     let registry = registry::CALLS.iter().map(|(name, call)| (*name, Verb::Registry(*call)));
     let queue = queue::CALLS.iter().map(|(name, call)| (*name, Verb::Queue(*call)));
-    manager.chain(kv).chain(bus).chain(registry).chain(queue)
+    let bullmq = bullmq::CALLS.iter().map(|(name, call)| (*name, Verb::Bullmq(*call)));
+    let worker = queue::WORKER_CALLS.iter().map(|(name, call)| (*name, Verb::Worker(*call)));
+    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(worker).chain(bullmq)
 }
 
 /// The names of all verbs, in the order of their numbers.
@@ -46,6 +50,8 @@ impl Verbs {
             (Some(Verb::Bus(call)), Some(Target::Bus(bus))) => call(bus, args, answer),
             (Some(Verb::Registry(call)), Some(Target::Registry(registry))) => call(registry, args, answer),
             (Some(Verb::Queue(call)), Some(Target::Queue(queue))) => call(queue, args, answer),
+            (Some(Verb::Bullmq(call)), Some(Target::Bullmq(bridge))) => call(bridge, args, answer),
+            (Some(Verb::Worker(call)), Some(Target::Worker(worker))) => call(worker, args, answer),
             (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
             (Some(_), Some(_)) => {
                 answer.give(Err(Error::config("target: expected one that has the verb, got another")));

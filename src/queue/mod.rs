@@ -1,26 +1,163 @@
 //! The task queue: jobs, their states, and the leases of those who work on them.
+//!
+//! # Promises
+//!
+//! - All times are the server's; every script asks it.
+//! - All keys of a queue are of one slot, and every change of a job is one script.
+//! - A job that was claimed carries the lease it was claimed under. Who settles, renews or writes progress names that lease;
+//!   where it is not the job's any more nothing changes and the worker is told.
+//! - A worker's lease is one for all its jobs, renewed on the I/O thread whatever JavaScript does. Once it has ended and
+//!   another worker gave its jobs away it never comes back.
+//! - What a script costs does not depend on how many jobs wait, run or are kept.
+//! - Who waits for jobs asks for none: whoever adds some wakes as many as are needed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `record` | the states of a job, and what is stored of it |
+//! | `options` | options of jobs and workers |
+//! | `adding`, `flows` | adding jobs, many calls in one script; jobs with children |
+//! | `worker/` | claiming, settling, leases, and giving away the jobs of those that are gone |
+//! | `reading` | jobs by id and by state |
+//! | `changes` | what may be changed of a job, and of many |
+//! | `outbox` | messages between queues, which may be of different slots |
+//! | `events` | what happened, for listeners and for those who wait for a job's end |
+//! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
+//! | `scripts` | the scripts and how they are called |
 
-use crate::connection::Manager;
+mod adding;
+mod changes;
+mod events;
+mod flows;
+mod options;
+mod outbox;
+mod reading;
+mod record;
+mod schedules;
+mod scripts;
+mod worker;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use serde_json::json;
+
 use crate::connection::config::read_namespace;
-use crate::crossing::{Answer, Arg, Outlet};
-use crate::error::Result;
-use crate::keys::Namespace;
+use crate::connection::{Command, Manager};
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::{Namespace, QueueKeys};
+use crate::lifecycle;
 use crate::options::Options;
+use crate::resp::Reply;
 
-/// A task queue on a manager.
-#[derive(Clone, Debug)]
-#[expect(dead_code, reason = "its verbs are not built yet")]
-pub struct Queue {
+pub use options::MAX_DATA;
+pub use record::State;
+pub use worker::{CALLS as WORKER_CALLS, Call as WorkerCall, Worker};
+
+/// What every part of one queue needs.
+#[derive(Debug)]
+struct Core {
     manager: Manager,
     namespace: Namespace,
-    outlet: Outlet,
+    name: String,
+    keys: QueueKeys,
+    /// The keys and prefixes that scripts begin with, and their size.
+    base: Vec<Bytes>,
+    prefixes: [Bytes; 5],
+    base_size: usize,
+    /// Makes the ids of this handle unlike those of any other.
+    instance: String,
+    last: AtomicU64,
+}
+
+impl Core {
+    fn new(manager: Manager, namespace: Namespace, name: String) -> Self {
+        let keys = namespace.queue(&name);
+        let (base, prefixes) = (keys.base(), keys.prefixes());
+        let base_size = base.iter().chain(&prefixes).map(|key| key.len() + 16).sum();
+        let instance = base36(fastrand::u64(..) >> 4);
+        Self { manager, namespace, name, keys, base, prefixes, base_size, instance, last: AtomicU64::new(0) }
+    }
+
+    /// An id that nobody else makes.
+    fn fresh_id(&self) -> String {
+        format!("{}-{}", self.instance, base36(self.last.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The name of a worker that nobody else makes; it has no dot.
+    fn fresh_owner(&self) -> String {
+        format!("{}{}", base36(fastrand::u64(..)), base36(fastrand::u64(..) >> 32))
+    }
+
+    /// The queue called `name` beside this one.
+    fn beside(&self, name: &str) -> Self {
+        Self::new(self.manager.clone(), self.namespace.clone(), name.to_owned())
+    }
+
+    async fn call(&self, command: Command) -> Result<Reply> {
+        self.manager.call(command).await
+    }
+}
+
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::with_capacity(13);
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(*digit)).collect()
+}
+
+/// A task queue on a manager. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    core: Arc<Core>,
+    adding: Arc<adding::Collector>,
+    events: Arc<events::Ears>,
 }
 
 /// What a call of a verb does.
 pub type Call = fn(&Queue, &[Arg<'_>], Answer);
 
 /// The verbs.
-pub const CALLS: &[(&str, Call)] = &[];
+pub const CALLS: &[(&str, Call)] = &[
+    ("queue.add", adding::add),
+    ("queue.addBulk", adding::add_bulk),
+    ("queue.get", reading::get),
+    ("queue.list", reading::list),
+    ("queue.counts", reading::counts),
+    ("queue.logs", reading::logs),
+    ("queue.children", reading::children),
+    ("queue.isPaused", reading::is_paused),
+    ("queue.pause", changes::pause),
+    ("queue.resume", changes::resume),
+    ("queue.drain", changes::drain),
+    ("queue.clean", changes::clean),
+    ("queue.retryFailed", changes::retry_failed),
+    ("queue.obliterate", changes::obliterate),
+    ("queue.updateData", changes::update_data),
+    ("queue.updateProgress", changes::update_progress),
+    ("queue.log", changes::log),
+    ("queue.remove", changes::remove),
+    ("queue.retry", changes::retry),
+    ("queue.promote", changes::promote),
+    ("queue.changeDelay", changes::change_delay),
+    ("queue.changePriority", changes::change_priority),
+    ("queue.cancel", changes::cancel),
+    ("queue.schedule", schedules::schedule),
+    ("queue.schedules", schedules::schedules),
+    ("queue.unschedule", schedules::unschedule),
+    ("queue.listen", events::listen),
+    ("queue.unlisten", events::unlisten),
+    ("queue.wait", events::wait),
+    ("queue.waitCancel", events::wait_cancel),
+    ("queue.close", events::close),
+];
 
 impl Queue {
     /// On `manager`, in the namespace that the options name inside the manager's.
@@ -30,8 +167,43 @@ impl Queue {
     /// `config`, naming the option.
     pub fn new(manager: Manager, mut options: Options, outlet: Outlet) -> Result<Self> {
         let inner = read_namespace(&mut options)?;
+        let name = options.text("name")?.unwrap_or_default();
+        options::check_queue_name("TaskQueue.name", &name)?;
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
-        Ok(Self { manager, namespace, outlet })
+        let core = Arc::new(Core::new(manager, namespace, name));
+        Ok(Self { adding: Arc::default(), events: Arc::new(events::Ears::new(Arc::clone(&core), outlet)), core })
     }
+
+    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread, after what was added before.
+    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Arc<Core>) -> Result<F>)
+    where
+        F: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        self.adding.flush(&self.core);
+        match prepare(Arc::clone(&self.core)) {
+            Ok(steps) => {
+                lifecycle::spawn(async move { answer.give(steps.await) });
+            }
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+}
+
+/// An answer that no script of a queue gives.
+fn strange() -> Error {
+    Error::new(ErrorKind::Server, "the server's answer is not one to the script that was sent")
+        .with_delivery(Delivery::MaybeExecuted)
+}
+
+/// An error as the face reads it.
+fn failure(error: &Error) -> serde_json::Value {
+    json!({
+        "kind": error.kind().name(),
+        "code": error.kind().code(),
+        "message": error.message(),
+        "serverCode": error.server_code(),
+        "retryable": error.retryable(),
+        "delivery": error.delivery().name(),
+    })
 }

@@ -1,26 +1,122 @@
 //! The worker registry: who works, how well, and who takes over when one is gone.
+//!
+//! # Promises
+//!
+//! - Time is the server's, in every script. No clock of a client is ever compared with another.
+//! - The workers of a process beat in one call, from the I/O thread, whatever the caller's thread does. A beat that changes
+//!   nothing rewrites nothing.
+//! - Health is observed, status is declared; see `worker`.
+//! - A registration has an epoch, a fencing token: who registered an id before the present holder changes nothing any more.
+//! - Each crash is declared by one script call in the fleet, and handed to one caller of `reap`.
+//! - A claim never exceeds a worker's capacity, and lapses with its lease, its worker's epoch, or its worker.
+//! - Every cost is independent of how many workers there are, or grows with its logarithm.
+//!
+//! | file | what |
+//! |---|---|
+//! | `options`, `scripts` | what a registry is told, and what it has executed |
+//! | `call` | one script call |
+//! | `worker` | a worker as it is told: state, health, JSON |
+//! | `members`, `register` | the workers of this process; registering, again too, and its end |
+//! | `heartbeat` | heartbeats that somebody asks for, many in one call |
+//! | `beats` | the task that beats by itself |
+//! | `pulse` | the task that asks whether the event loop answers |
+//! | `sight`, `sweeper` | who may judge; doing what is due |
+//! | `events` | what happens in the fleet, told in order |
+//! | `deaths` | registrations that are over, for other features |
+//! | `lists`, `claims`, `elections` | finding, claiming and leading |
+
+mod beats;
+mod call;
+mod claims;
+mod deaths;
+mod elections;
+mod events;
+mod heartbeat;
+mod lists;
+mod members;
+mod options;
+mod pulse;
+mod register;
+mod scripts;
+mod sight;
+mod sweeper;
+mod worker;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+pub use deaths::{Death, How, Mourner, deaths};
 
 use crate::connection::Manager;
-use crate::connection::config::read_namespace;
-use crate::crossing::{Answer, Arg, Outlet};
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::Result;
-use crate::keys::Namespace;
+use crate::keys::{Namespace, RegistryKeys};
+use crate::lifecycle;
 use crate::options::Options;
+use beats::Beats;
+use elections::Terms;
+use events::Watch;
+use heartbeat::Asked;
+use members::Members;
+use options::Settings;
+use pulse::Pulse;
+use sight::Sight;
 
-/// A worker registry on a manager.
-#[derive(Clone, Debug)]
-#[expect(dead_code, reason = "its verbs are not built yet")]
-pub struct Registry {
+/// A worker registry on a manager. Dropped while workers are registered, it declares them crashed: nobody said goodbye.
+#[derive(Debug)]
+pub struct Registry(Arc<Inner>);
+
+/// What the tasks of a registry share.
+#[derive(Debug)]
+struct Inner {
     manager: Manager,
-    namespace: Namespace,
+    keys: RegistryKeys,
+    settings: Settings,
     outlet: Outlet,
+    /// Makes what this registry says unlike what any other does.
+    process: String,
+    members: Members,
+    beats: Beats,
+    pulse: Pulse,
+    sight: Sight,
+    watch: Watch,
+    asked: Asked,
+    terms: Terms,
+    /// Cancelled when the registry is dropped.
+    ended: CancellationToken,
 }
 
 /// What a call of a verb does.
 pub type Call = fn(&Registry, &[Arg<'_>], Answer);
 
 /// The verbs.
-pub const CALLS: &[(&str, Call)] = &[];
+pub const CALLS: &[(&str, Call)] = &[
+    ("registry.register", register::register),
+    ("registry.heartbeat", heartbeat::heartbeat),
+    ("registry.report", heartbeat::report),
+    ("registry.setStatus", register::set_status),
+    ("registry.unregister", register::unregister),
+    ("registry.cleanup", register::cleanup),
+    ("registry.get", lists::get),
+    ("registry.list", lists::list),
+    ("registry.count", lists::count),
+    ("registry.reap", sweeper::reap),
+    ("registry.claim", claims::claim),
+    ("registry.claimRenew", claims::renew),
+    ("registry.claimRelease", claims::release),
+    ("registry.send", heartbeat::send),
+    ("registry.tick", pulse::tick),
+    ("registry.watch", events::watch),
+    ("registry.unwatch", events::unwatch),
+    ("registry.taken", events::taken),
+    ("registry.events", events::read),
+    ("registry.elect", elections::elect),
+    ("registry.electCancel", elections::cancel),
+    ("registry.led", elections::watch),
+    ("registry.resign", elections::resign),
+];
 
 impl Registry {
     /// On `manager`, in the namespace that the options name inside the manager's.
@@ -28,10 +124,47 @@ impl Registry {
     /// # Errors
     ///
     /// `config`, naming the option.
-    pub fn new(manager: Manager, mut options: Options, outlet: Outlet) -> Result<Self> {
-        let inner = read_namespace(&mut options)?;
-        options.finish()?;
-        let namespace = manager.namespace().containing(&inner);
-        Ok(Self { manager, namespace, outlet })
+    pub fn new(manager: Manager, options: Options, outlet: Outlet) -> Result<Self> {
+        let settings = Settings::read(options)?;
+        let keys = registry_namespace(&manager, &settings.namespace).registry();
+        Ok(Self(Arc::new(Inner {
+            keys,
+            outlet,
+            process: uuid::Uuid::new_v4().simple().to_string(),
+            members: Members::default(),
+            beats: Beats::default(),
+            pulse: Pulse::default(),
+            sight: Sight::new(settings.lease()),
+            watch: Watch::default(),
+            asked: Asked::default(),
+            terms: Terms::default(),
+            ended: CancellationToken::new(),
+            settings,
+            manager,
+        })))
+    }
+
+    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
+    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Arc<Inner>) -> Result<F>)
+    where
+        F: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        match prepare(Arc::clone(&self.0)) {
+            Ok(steps) => {
+                lifecycle::spawn(async move { answer.give(steps.await) });
+            }
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+}
+
+fn registry_namespace(manager: &Manager, inner: &Namespace) -> Namespace {
+    manager.namespace().containing(inner)
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.0.ended.cancel();
+        register::abandon(&self.0);
     }
 }

@@ -95,6 +95,15 @@ pub struct Metrics {
     pub bus_subscriptions: Gauge,
     /// What groups that are consumed here have not acknowledged.
     pub bus_lag: Lags,
+    /// Workers of this process that are registered.
+    pub registry_workers: Gauge,
+    pub registry_heartbeats: Counter,
+    /// Registrations of this process that were over without its doing.
+    pub registry_fenced: Counter,
+    /// How often the event loop was found to be stalled.
+    pub registry_stalled: Counter,
+    /// From a ping to the event loop until its answer.
+    pub registry_event_loop_lag: Histogram,
     operations: operation::Table,
 }
 
@@ -131,6 +140,11 @@ impl Metrics {
             bus_gaps: self.bus_gaps.get(),
             bus_subscriptions: self.bus_subscriptions.get(),
             bus_lag: self.bus_lag.snapshot(),
+            registry_workers: self.registry_workers.get(),
+            registry_heartbeats: self.registry_heartbeats.get(),
+            registry_fenced: self.registry_fenced.get(),
+            registry_stalled: self.registry_stalled.get(),
+            registry_event_loop_lag_ms: self.registry_event_loop_lag.snapshot(),
             operations: self
                 .operations
                 .recorded()
@@ -188,6 +202,16 @@ pub struct Snapshot {
     pub pending_bytes: i64,
     #[serde(rename = "redis_concurrent_initialization_attempts")]
     pub concurrent_initialization_attempts: i64,
+    #[serde(rename = "redis_registry_workers")]
+    pub registry_workers: i64,
+    #[serde(rename = "redis_registry_heartbeats_total")]
+    pub registry_heartbeats: u64,
+    #[serde(rename = "redis_registry_fenced_total")]
+    pub registry_fenced: u64,
+    #[serde(rename = "redis_registry_event_loop_stalled_total")]
+    pub registry_stalled: u64,
+    #[serde(rename = "redis_registry_event_loop_lag_ms")]
+    pub registry_event_loop_lag_ms: HistogramSnapshot,
     #[serde(rename = "redis_initialization_duration_ms")]
     pub initialization_ms: HistogramSnapshot,
     /// By operation.

@@ -16,6 +16,8 @@ pub(super) enum Merge {
     Each,
     /// All elements of all arrays.
     Concat,
+    /// All texts, one behind the other.
+    Text,
     Sum,
     Least,
     /// Of each element of arrays the least.
@@ -120,6 +122,14 @@ fn merged(replies: Vec<(Vec<usize>, Reply)>, merge: Merge) -> Option<Reply> {
                 whole.extend(items);
             }
             Some(Reply::Array(whole))
+        }
+        Merge::Text => {
+            let mut whole = Vec::new();
+            for (_, reply) in replies {
+                let Reply::Bulk(text) = reply else { return None };
+                whole.extend_from_slice(&text);
+            }
+            Some(Reply::Bulk(whole.into()))
         }
         Merge::Sum => replies.iter().map(|(_, reply)| int(reply)).sum::<Option<i64>>().map(Reply::Int),
         Merge::Least => {

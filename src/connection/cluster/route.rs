@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a command with keys | the master of its first key's slot; keys of several slots: the server says `CROSSSLOT` |
 //! | `MGET MSET DEL UNLINK EXISTS TOUCH` over several slots | each slot's master, in parts: not atomic |
-//! | `FLUSHALL FLUSHDB DBSIZE KEYS WAIT WAITAOF`, `SCRIPT`/`FUNCTION`/`CONFIG` subcommands that concern every node | every master |
+//! | `FLUSHALL FLUSHDB DBSIZE KEYS WAIT WAITAOF`, `CLIENT LIST`, `SCRIPT`/`FUNCTION`/`CONFIG` subcommands that concern every node | every master |
 //! | `SCAN` | one master after the other; the cursor says which |
 //! | another command without a key | one master, always the same while its connection lasts, so their order holds |
 //! | a script | the master of its keys, all of one slot |
@@ -113,6 +113,7 @@ fn route_one(words: &[&[u8]], map: &SlotMap) -> Route {
         "SCRIPT" if is(&["EXISTS"]) => Merge::LeastOfEach,
         "FUNCTION" if is(&["LOAD", "DELETE", "FLUSH", "RESTORE"]) => Merge::AllOk,
         "CONFIG" if is(&["SET", "RESETSTAT", "REWRITE"]) => Merge::AllOk,
+        "CLIENT" if is(&["LIST"]) => Merge::Text,
         "DBSIZE" => Merge::Sum,
         "KEYS" => Merge::Concat,
         "WAIT" => Merge::Least,
@@ -298,7 +299,9 @@ mod tests {
 
     #[test]
     fn what_concerns_every_node_goes_to_every_master() {
-        for words in [&["FLUSHALL"][..], &["script", "flush"], &["DBSIZE"], &["CONFIG", "SET", "a", "b"]] {
+        for words in
+            [&["FLUSHALL"][..], &["script", "flush"], &["DBSIZE"], &["CONFIG", "SET", "a", "b"], &["CLIENT", "list"]]
+        {
             assert_eq!(parts(words).0.len(), 2, "{words:?}");
         }
         assert_eq!(whole(&[&["CONFIG", "GET", "a"]]), Place::Anywhere);

@@ -18,24 +18,6 @@ fn me<'a>(cx: &'a mut Cx<'_>) -> Result<&'a mut Client, Fault> {
     cx.core.client(cx.slot).ok_or(Fault::of("ERR no such client"))
 }
 
-/// There are no passwords: only the default user, who needs none, can be named.
-fn check_user(user: &[u8]) -> Result<(), Fault> {
-    if user == b"default" {
-        return Ok(());
-    }
-    Err(Fault::of("WRONGPASS invalid username-password pair or user is disabled."))
-}
-
-pub(super) fn auth(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    match args {
-        [_, _] => Err(Fault::of(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-        )),
-        [_, user, _] => check_user(user).map(|()| Reply::OK),
-        _ => Err(Fault::SYNTAX),
-    }
-}
-
 pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let mut resp3 = me(cx)?.resp3;
     if let Some(version) = args.get(1) {
@@ -53,7 +35,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     while i < args.len() {
         let more = args.len() - 1 - i;
         if is(args[i], "auth") && more >= 2 {
-            check_user(args[i + 1])?;
+            super::auth::log_in(cx, args[i + 1], args[i + 2])?;
             i += 2;
         } else if is(args[i], "setname") && more >= 1 {
             check_name(args[i + 1])?;
@@ -63,6 +45,11 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             return Err(Fault::new([b"ERR Syntax error in HELLO option '", args[i], b"'"].concat()));
         }
         i += 1;
+    }
+    if super::auth::is_owed(cx.core, cx.slot) {
+        return Err(Fault::of(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        ));
     }
     let client = me(cx)?;
     client.resp3 = resp3;
@@ -99,11 +86,17 @@ pub(super) fn quit(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 pub(super) fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     super::transaction::discard(cx.core, cx.slot);
     super::pubsub::forget(cx.core, cx.slot);
+    cx.core.monitors.retain(|monitor| *monitor != cx.slot);
+    let free = cx.core.config.password().is_none();
     let client = me(cx)?;
+    client.authenticated = free;
     client.db = 0;
     client.resp3 = false;
     client.name.clear();
-    client.reply_mode = ReplyMode::On;
+    // A SKIP is for this very command.
+    if client.reply_mode == ReplyMode::Off {
+        client.reply_mode = ReplyMode::On;
+    }
     client.no_evict = false;
     Ok(Reply::status("RESET"))
 }
@@ -367,6 +360,14 @@ pub(super) fn caching(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     Err(Fault::of(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
     ))
+}
+
+pub(super) fn tracking(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    match args[2] {
+        w if is(w, "off") && args.len() == 3 => Ok(Reply::OK),
+        w if is(w, "on") => Err(Fault::of("ERR memory:// does not track what clients cache")),
+        _ => Err(Fault::SYNTAX),
+    }
 }
 
 pub(super) fn trackinginfo(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {

@@ -1,4 +1,4 @@
-//! CONFIG: the names clients ask for. `maxmemory` and the script time limit act; the others are remembered.
+//! CONFIG: the names clients ask for. `maxmemory`, `requirepass` and the script time limit act; the others are remembered.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -59,6 +59,11 @@ impl Config {
             return self.max_memory.to_string();
         }
         self.changed.get(name).cloned().unwrap_or_else(|| default.to_owned())
+    }
+
+    /// What a client has to give first.
+    pub(in crate::embedded) fn password(&self) -> Option<&str> {
+        self.changed.get("requirepass").map(String::as_str).filter(|password| !password.is_empty())
     }
 
     /// After how long a running script lets others ask for its end.

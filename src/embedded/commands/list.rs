@@ -308,6 +308,9 @@ fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Outcome {
     let keys = &args[1..args.len() - 1];
     let retry = cx.mode == Mode::Retry;
     for key in keys {
+        if !cx.core.waiting.serves(key) {
+            continue;
+        }
         match cx.list(key) {
             Err(_) if retry => {}
             Err(fault) => return Err(fault),
@@ -356,6 +359,9 @@ pub(super) fn multi_pop<T>(
 fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, end: End, count: usize) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
+        if !cx.core.waiting.serves(key) {
+            continue;
+        }
         match cx.list(key) {
             Err(_) if retry => {}
             Err(fault) => return Err(fault),

@@ -2,18 +2,29 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "every handler has the table's signature")]
 
+mod acl;
+pub(super) mod auth;
+mod bitfield;
 pub(super) mod client;
 pub(super) mod config;
+mod dump;
 mod generic;
+mod geo;
+mod geo_search;
 mod hash;
+mod hyperloglog;
 mod keys;
+mod lcs;
 mod list;
+pub(super) mod lookup;
+pub(super) mod monitor;
 mod numeric;
 pub(super) mod pubsub;
 mod scan;
 pub(super) mod script;
 pub(super) mod server;
 mod set;
+mod sort;
 mod stream;
 mod stream_groups;
 mod stream_info;
@@ -93,13 +104,12 @@ impl Cx<'_> {
     }
 
     pub(super) fn entry(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        let core = &mut *self.core;
-        let mut expired = false;
-        let found = core.dbs[self.db].live(key, core.now, &mut expired);
-        if expired {
-            core.stats.expired += 1;
+        let (db, now) = (self.db, self.core.now);
+        if self.core.dbs[db].is_overdue(key, now) {
+            self.core.dbs[db].remove(key);
+            self.core.expired(db, key);
         }
-        found
+        self.core.dbs[db].live(key, now)
     }
 
     pub(super) fn exists(&mut self, key: &[u8]) -> bool {

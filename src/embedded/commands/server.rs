@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::client::VERSION;
 use super::generic::db_index;
 use super::table::{self, Spec};
-use super::{Args, Cx, Mode, is};
+use super::{Args, Cx, Mode, is, lookup};
 use crate::embedded::blocking::Wait;
 use crate::embedded::keyspace::DATABASES;
 use crate::embedded::number;
@@ -150,17 +150,18 @@ pub(super) fn lolwut(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 }
 
 pub(super) fn slowlog_get(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    if args.len() > 3 {
+        return Err(super::bad_subcommand(args));
+    }
     if let Some(count) = args.get(2) {
-        let n = number::int_arg(count)?;
-        if n < -1 {
-            return Err(Fault::of("ERR count should be greater than or equal to -1"));
-        }
+        let count = number::integer(count).filter(|&n| n >= -1);
+        count.ok_or(Fault::of("ERR count should be greater than or equal to -1"))?;
     }
     Ok(Reply::Array(Vec::new()))
 }
 
 pub(super) fn latency_doctor(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Verbatim(b"I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \"CONFIG SET latency-monitor-threshold <milliseconds>.\" in order to enable it.\n".to_vec()))
+    Ok(Reply::Verbatim(b"I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \"CONFIG SET latency-monitor-threshold <milliseconds>.\" in order to enable it. If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/topics/latency-monitor.\n".to_vec()))
 }
 
 pub(super) fn latency_graph(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -219,36 +220,44 @@ fn describe(spec: &Spec) -> Reply {
 }
 
 pub(super) fn command(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Array(table::all().map(describe).collect()))
+    Ok(Reply::Array(lookup::all().map(describe).collect()))
 }
 
 pub(super) fn command_count(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::len(table::all().count()))
+    Ok(Reply::len(lookup::all().count()))
 }
 
 pub(super) fn command_list(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Array(table::all().map(|s| Reply::bulk(s.name)).collect()))
+    Ok(Reply::Array(lookup::all().map(|s| Reply::bulk(s.name)).collect()))
 }
 
 pub(super) fn command_info(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if args.len() == 2 {
-        return Ok(Reply::Array(table::all().map(describe).collect()));
+        return Ok(Reply::Array(lookup::all().map(describe).collect()));
     }
-    let named = args[2..].iter().map(|name| table::by_name(name).map_or(Reply::NullArray, describe));
+    let named = args[2..].iter().map(|name| lookup::by_name(name).map_or(Reply::NullArray, describe));
     Ok(Reply::Array(named.collect()))
 }
 
 pub(super) fn command_docs(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let named = args[2..].iter().filter_map(|name| table::by_name(name));
+    let named = args[2..].iter().filter_map(|name| lookup::by_name(name));
     let docs = |spec: &Spec| [Reply::bulk(spec.name), Reply::Map(Vec::new())];
     Ok(Reply::Map(named.flat_map(docs).collect()))
 }
 
 pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let inner = &args[2..];
-    let spec = table::find(inner).map_err(|_| Fault::of("ERR Invalid command specified"))?;
-    let keys = table::keys(spec, inner);
-    if keys.is_empty() {
+    let spec = lookup::find(inner).map_err(|fault| {
+        let unknown = fault.0.starts_with(b"ERR unknown");
+        Fault::of(if unknown {
+            "ERR Invalid command specified"
+        } else {
+            "ERR Invalid number of arguments specified for command"
+        })
+    })?;
+    let keys = lookup::keys(spec, inner).ok_or(Fault::of("ERR Invalid arguments specified for command"))?;
+    // A script may have none just now.
+    if keys.is_empty() && !spec.name.starts_with("eval") {
         return Err(Fault::of("ERR The command has no key arguments"));
     }
     Ok(Reply::bulks(keys))

@@ -382,6 +382,9 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let mut found = Vec::new();
     for (i, id) in after.iter().enumerate() {
         let key = args[read.first + i];
+        if retry && (!cx.core.waiting.serves(key) || !found.is_empty()) {
+            continue;
+        }
         let (Some(stream), Some(from)) = (cx.stream(key).ok().flatten(), id.next()) else {
             continue;
         };
@@ -413,6 +416,9 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Err(Fault::SYNTAX);
     };
     for i in read.first..read.first + read.keys {
+        if !cx.core.waiting.serves(args[i]) {
+            continue;
+        }
         check_group(cx, args[i], group)?;
         match args[i + read.keys] {
             b">" => {}
@@ -430,6 +436,9 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let now = cx.now();
     for i in read.first..read.first + read.keys {
         let (key, id) = (args[i], args[i + read.keys]);
+        if cx.mode == Mode::Retry && (!cx.core.waiting.serves(key) || !found.is_empty()) {
+            continue;
+        }
         let Some(stream) = cx.stream(key)? else {
             continue;
         };
@@ -439,7 +448,8 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             Some(after) => Some(history(stream, group, consumer, after, n, now)),
             None => deliver_new(stream, group, consumer, n, read.no_ack, now),
         };
-        cx.changed(key);
+        // Who watches the key, or waits for its entries, is not told of what a group has read.
+        cx.db().recount(key);
         if let Some(entries) = entries {
             found.push((key.to_vec(), Reply::Array(entries)));
         }

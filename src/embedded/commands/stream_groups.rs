@@ -295,7 +295,6 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let stream = cx.stream(args[1])?.ok_or_else(|| no_group(args[1], args[2]))?;
     let Stream { entries, groups, .. } = stream;
     let group = groups.get_mut(args[2]).ok_or_else(|| no_group(args[1], args[2]))?;
-    group.consumers.entry(args[3].into()).or_default().seen = now;
     let mut attempts = count.saturating_mul(10);
     let (mut claimed, mut deleted, mut cursor) = (Vec::new(), Vec::new(), Id::MIN);
     let candidates: Vec<Id> = group.pending.range(from..).take(attempts.saturating_add(1)).map(|(id, _)| *id).collect();
@@ -317,6 +316,7 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         if min_idle > 0 && now - pending.delivered < min_idle {
             continue;
         }
+        group.consumers.entry(args[3].into()).or_default().seen = now;
         let tries = if just_id { pending.count } else { pending.count + 1 };
         group.assign(id, args[3], now, tries);
         claimed.push(if just_id { Reply::Bulk(id.text()) } else { entry(id, fields) });

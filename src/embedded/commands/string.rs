@@ -254,6 +254,15 @@ fn bit_offset(arg: &[u8]) -> Result<usize, Fault> {
     if offset >> 3 >= MAX_STRING { Err(BIT_OFFSET) } else { Ok(offset) }
 }
 
+/// A bit offset, or `#n`: the `n`th field of `bits` bits.
+pub(super) fn bit_offset_of(arg: &[u8], bits: i64) -> Result<usize, Fault> {
+    let Some(index) = arg.strip_prefix(b"#") else {
+        return bit_offset(arg);
+    };
+    let offset = number::integer(index).and_then(|n| n.checked_mul(bits)).ok_or(BIT_OFFSET)?;
+    bit_offset(&number::i64_bytes(offset))
+}
+
 pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let offset = bit_offset(args[2])?;
     let bit = match number::integer(args[3]) {

@@ -3,14 +3,11 @@
 //! An arity counts the command's own name; a negative one is a minimum. Key positions are `(first, last, step)`, a
 //! negative last counting from the end; `(0, 0, 0)` stands for none or for positions only the handler knows.
 
-use std::collections::HashMap;
-use std::sync::OnceLock;
-
 use super::{
-    Args, Handler, client, config, generic, hash, keys, list, numeric, pubsub, scan, script, server, set, stream,
-    stream_groups, stream_info, string, transaction, zset, zset_range, zset_store,
+    Handler, acl, auth, bitfield, client, config, dump, generic, geo, geo_search, hash, hyperloglog, keys, lcs, list,
+    monitor, numeric, pubsub, scan, script, server, set, sort, stream, stream_groups, stream_info, string, transaction,
+    zset, zset_range, zset_store,
 };
-use crate::embedded::reply::Fault;
 
 pub(in crate::embedded) const WRITE: u16 = 1;
 pub(in crate::embedded) const READ: u16 = 1 << 1;
@@ -25,7 +22,11 @@ pub(in crate::embedded) const NOT_QUEUED: u16 = 1 << 6;
 /// Allowed to a RESP2 client that is subscribed.
 pub(in crate::embedded) const WHILE_SUBSCRIBED: u16 = 1 << 7;
 /// Has subcommands, which have entries of their own.
-const CONTAINER: u16 = 1 << 8;
+pub(super) const CONTAINER: u16 = 1 << 8;
+/// Answered before a password is given.
+pub(in crate::embedded) const NO_AUTH: u16 = 1 << 10;
+/// Not shown to MONITOR.
+pub(in crate::embedded) const UNSEEN: u16 = 1 << 11;
 /// Not a write, but held back by CLIENT PAUSE WRITE.
 const MAY_REPLICATE: u16 = 1 << 9;
 
@@ -55,7 +56,7 @@ impl Spec {
         self.has(WRITE | MAY_REPLICATE)
     }
 
-    fn fits(&self, args: usize) -> bool {
+    pub(super) fn fits(&self, args: usize) -> bool {
         let args = i32::try_from(args).unwrap_or(i32::MAX);
         if self.arity < 0 { args >= -self.arity } else { args == self.arity }
     }
@@ -75,10 +76,12 @@ macro_rules! table {
     };
 }
 
-static TABLE: &[Spec] = table! {
+pub(super) static TABLE: &[Spec] = table! {
     // strings
     "append" 3 W | M, ONE => string::append;
     "bitcount" -2 R, ONE => string::bitcount;
+    "bitfield" -2 W | M, ONE => bitfield::bitfield;
+    "bitfield_ro" -2 R, ONE => bitfield::bitfield_ro;
     "bitop" -4 W | M, (2, -1, 1) => string::bitop;
     "bitpos" -3 R, ONE => string::bitpos;
     "decr" 2 W | M, ONE => numeric::decr;
@@ -92,9 +95,13 @@ static TABLE: &[Spec] = table! {
     "incr" 2 W | M, ONE => numeric::incr;
     "incrby" 3 W | M, ONE => numeric::incrby;
     "incrbyfloat" 3 W | M, ONE => numeric::incrbyfloat;
+    "lcs" -3 R, TWO => lcs::lcs;
     "mget" -2 R, ALL => string::mget;
     "mset" -3 W | M, PAIRS => string::mset;
     "msetnx" -3 W | M, PAIRS => string::msetnx;
+    "pfadd" -2 W | M, ONE => hyperloglog::pfadd;
+    "pfcount" -2 R, ALL => hyperloglog::pfcount;
+    "pfmerge" -2 W | M, ALL => hyperloglog::pfmerge;
     "psetex" 4 W | M, ONE => string::psetex;
     "set" -3 W | M, ONE => string::set;
     "setbit" 4 W | M, ONE => string::setbit;
@@ -106,6 +113,7 @@ static TABLE: &[Spec] = table! {
     // keys
     "copy" -3 W | M, TWO => generic::copy;
     "del" -2 W, ALL => generic::del;
+    "dump" 2 R, ONE => dump::dump;
     "exists" -2 R, ALL => generic::exists;
     "expire" -3 W, ONE => keys::expire;
     "expireat" -3 W, ONE => keys::expireat;
@@ -126,7 +134,10 @@ static TABLE: &[Spec] = table! {
     "randomkey" 1 R, NONE => generic::randomkey;
     "rename" 3 W, TWO => generic::rename;
     "renamenx" 3 W, TWO => generic::renamenx;
+    "restore" -4 W | M, ONE => dump::restore;
     "scan" -2 R, NONE => scan::scan;
+    "sort" -2 W | M, ONE => sort::sort;
+    "sort_ro" -2 R, ONE => sort::sort_ro;
     "touch" -2 R, ALL => generic::exists;
     "ttl" 2 R, ONE => keys::ttl;
     "type" 2 R, ONE => generic::r#type;
@@ -193,6 +204,16 @@ static TABLE: &[Spec] = table! {
     "bzmpop" -5 W | B, NONE => zset_range::bzmpop;
     "bzpopmax" -3 W | S | B, BUT_LAST => zset_range::bzpopmax;
     "bzpopmin" -3 W | S | B, BUT_LAST => zset_range::bzpopmin;
+    "geoadd" -5 W | M, ONE => geo::geoadd;
+    "geodist" -4 R, ONE => geo::geodist;
+    "geohash" -2 R, ONE => geo::geohash;
+    "geopos" -2 R, ONE => geo::geopos;
+    "georadius" -6 W | M, ONE => geo_search::georadius;
+    "georadius_ro" -6 R, ONE => geo_search::georadius_ro;
+    "georadiusbymember" -5 W | M, ONE => geo_search::georadiusbymember;
+    "georadiusbymember_ro" -5 R, ONE => geo_search::georadiusbymember_ro;
+    "geosearch" -7 R, ONE => geo_search::geosearch;
+    "geosearchstore" -8 W | M, TWO => geo_search::geosearchstore;
     "zadd" -4 W | M, ONE => zset::zadd;
     "zcard" 2 R, ONE => zset::zcard;
     "zcount" 4 R, ONE => zset::zcount;
@@ -269,7 +290,7 @@ static TABLE: &[Spec] = table! {
     "unsubscribe" -1 S | WHILE_SUBSCRIBED, NONE => pubsub::unsubscribe;
     // transactions
     "discard" 1 S | NOT_QUEUED, NONE => transaction::discard_command;
-    "exec" 1 S | NOT_QUEUED, NONE => transaction::exec;
+    "exec" 1 S | UNSEEN | NOT_QUEUED, NONE => transaction::exec;
     "multi" 1 S | NOT_QUEUED, NONE => transaction::multi;
     "unwatch" 1 S, NONE => transaction::unwatch;
     "watch" -2 S | NOT_QUEUED, ALL => transaction::watch;
@@ -286,7 +307,18 @@ static TABLE: &[Spec] = table! {
     "script|kill" 2 S, NONE => script::script_kill;
     "script|load" 3 S, NONE => script::script_load;
     // connections
-    "auth" -2 S, NONE => client::auth;
+    "acl" -2 CONTAINER, NONE => server::unreachable;
+    "acl|cat" -2 S, NONE => acl::cat;
+    "acl|deluser" -3 S, NONE => acl::refused;
+    "acl|genpass" -2 S, NONE => acl::genpass;
+    "acl|getuser" 3 S, NONE => acl::getuser;
+    "acl|help" 2 S, NONE => server::help;
+    "acl|list" 2 S, NONE => acl::list;
+    "acl|log" -2 S, NONE => acl::log;
+    "acl|setuser" -3 S, NONE => acl::refused;
+    "acl|users" 2 S, NONE => acl::users;
+    "acl|whoami" 2 S, NONE => acl::whoami;
+    "auth" -2 S | NO_AUTH | UNSEEN, NONE => auth::auth;
     "client" -2 CONTAINER, NONE => server::unreachable;
     "client|caching" 3 S, NONE => client::caching;
     "client|getname" 2 S, NONE => client::getname;
@@ -300,14 +332,15 @@ static TABLE: &[Spec] = table! {
     "client|pause" -3 S, NONE => client::pause;
     "client|reply" 3 S, NONE => client::reply;
     "client|setname" 3 S, NONE => client::setname;
+    "client|tracking" -3 S, NONE => client::tracking;
     "client|trackinginfo" 2 S, NONE => client::trackinginfo;
     "client|unblock" -3 S, NONE => client::unblock;
     "client|unpause" 2 S, NONE => client::unpause;
     "echo" 2 0, NONE => server::echo;
-    "hello" -1 S, NONE => client::hello;
+    "hello" -1 S | NO_AUTH | UNSEEN, NONE => client::hello;
     "ping" -1 WHILE_SUBSCRIBED, NONE => server::ping;
-    "quit" -1 S | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::quit;
-    "reset" 1 S | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::reset;
+    "quit" -1 S | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::quit;
+    "reset" 1 S | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::reset;
     "select" 2 0, NONE => client::select;
     // the server
     "command" -1 CONTAINER, NONE => server::command;
@@ -343,6 +376,7 @@ static TABLE: &[Spec] = table! {
     "memory|help" 2 0, NONE => server::help;
     "memory|purge" 2 0, NONE => server::ok;
     "memory|usage" -3 R, SECOND => server::memory_usage;
+    "monitor" 1 S | UNSEEN, NONE => monitor::monitor;
     "role" 1 S, NONE => server::role;
     "slowlog" -2 CONTAINER, NONE => server::unreachable;
     "slowlog|get" -2 0, NONE => server::slowlog_get;
@@ -353,109 +387,3 @@ static TABLE: &[Spec] = table! {
     "time" 1 0, NONE => server::time;
     "wait" 3 S, NONE => server::wait;
 };
-
-fn index() -> &'static HashMap<&'static [u8], &'static Spec> {
-    static INDEX: OnceLock<HashMap<&'static [u8], &'static Spec>> = OnceLock::new();
-    INDEX.get_or_init(|| TABLE.iter().map(|spec| (spec.name.as_bytes(), spec)).collect())
-}
-
-/// The longest name with its subcommand fits well within this.
-const LONGEST: usize = 40;
-
-fn lookup(parts: [&[u8]; 2]) -> Option<&'static Spec> {
-    let mut name = [0u8; LONGEST];
-    let mut len = 0;
-    for (i, part) in parts.into_iter().enumerate() {
-        if i == 1 {
-            if part.is_empty() {
-                break;
-            }
-            *name.get_mut(len)? = b'|';
-            len += 1;
-        }
-        let room = name.get_mut(len..len + part.len())?;
-        room.copy_from_slice(part);
-        room.make_ascii_lowercase();
-        len += part.len();
-    }
-    index().get(&name[..len]).copied()
-}
-
-/// By name alone, for COMMAND INFO and its like: `get`, or `client|id`.
-pub(in crate::embedded) fn by_name(name: &[u8]) -> Option<&'static Spec> {
-    lookup([name, b""])
-}
-
-pub(in crate::embedded) fn all() -> impl Iterator<Item = &'static Spec> {
-    TABLE.iter().filter(|spec| !spec.name.contains('|'))
-}
-
-/// The command these arguments name, if it exists and takes so many of them.
-pub(in crate::embedded) fn find(args: Args<'_>) -> Result<&'static Spec, Fault> {
-    let name = args[0];
-    if name.contains(&b'|') {
-        return Err(unknown(args));
-    }
-    let Some(mut spec) = lookup([name, b""]) else {
-        return Err(unknown(args));
-    };
-    if spec.has(CONTAINER) && args.len() > 1 {
-        let sub = if args[1].is_empty() { &b"|"[..] } else { args[1] };
-        spec = lookup([name, sub]).ok_or_else(|| {
-            let text = [b"ERR unknown subcommand '", visible(args[1], 128), b"'. Try "].concat();
-            Fault::new([&text[..], name.to_ascii_uppercase().as_slice(), b" HELP."].concat())
-        })?;
-    }
-    if spec.fits(args.len()) { Ok(spec) } else { Err(Fault::arity(spec.name)) }
-}
-
-/// What C's `%.<limit>s` shows of these bytes.
-fn visible(bytes: &[u8], limit: usize) -> &[u8] {
-    let shown = &bytes[..bytes.len().min(limit)];
-    shown.iter().position(|&b| b == 0).map_or(shown, |at| &shown[..at])
-}
-
-fn unknown(args: Args<'_>) -> Fault {
-    let mut shown = Vec::new();
-    for arg in &args[1..] {
-        if shown.len() >= 128 {
-            break;
-        }
-        let part = visible(arg, 128 - shown.len());
-        shown.extend_from_slice(&[b"'", part, b"' "].concat());
-    }
-    Fault::new([b"ERR unknown command '", visible(args[0], 128), b"', with args beginning with: ", &shown].concat())
-}
-
-/// The keys among the arguments, where the table knows.
-pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Vec<&'a [u8]> {
-    let (first, last, step) = spec.keys;
-    let (Ok(first), Ok(step)) = (usize::try_from(first), usize::try_from(step)) else {
-        return Vec::new();
-    };
-    if first == 0 {
-        return Vec::new();
-    }
-    let last = match usize::try_from(last) {
-        Ok(last) => last + 1,
-        Err(_) => args.len() + 1 - usize::from(last.unsigned_abs()),
-    };
-    args.iter().take(last).skip(first).step_by(step).copied().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_lower_case() {
-        assert_eq!(index().len(), TABLE.len());
-        assert!(TABLE.iter().all(|s| s.name == s.name.to_lowercase() && s.name.len() < LONGEST));
-    }
-
-    #[test]
-    fn unknown_commands_get_redis_words() {
-        let fault = find(&[b"FOO", b"a", b"b"]).unwrap_err();
-        assert_eq!(&*fault.0, b"ERR unknown command 'FOO', with args beginning with: 'a' 'b' ");
-    }
-}

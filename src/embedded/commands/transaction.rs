@@ -1,6 +1,6 @@
 //! MULTI, EXEC and WATCH.
 
-use super::{Args, Cx, Mode, table};
+use super::{Args, Cx, Mode, lookup, table};
 use crate::embedded::client::{Client, Transaction};
 use crate::embedded::keyspace::Key;
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -9,7 +9,7 @@ use crate::embedded::state::Core;
 fn any_queued(client: &Client, flag: u16) -> bool {
     client.transaction.iter().flat_map(|t| &t.commands).any(|command| {
         let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-        table::find(&args).is_ok_and(|spec| spec.has(flag))
+        lookup::find(&args).is_ok_and(|spec| spec.has(flag))
     })
 }
 
@@ -83,11 +83,12 @@ pub(super) fn exec(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn run_queued(core: &mut Core, slot: usize, args: Args<'_>) -> Reply {
-    let Some((db, resp3)) = core.client(slot).map(|c| (c.db, c.resp3)) else {
+    let Some((id, db, resp3)) = core.client(slot).map(|c| (c.id, c.db, c.resp3)) else {
         return Reply::Silent;
     };
-    match table::find(args) {
+    match lookup::find(args) {
         Ok(spec) => {
+            super::monitor::tell(core, spec, Some(id), db, args);
             let mut cx = Cx { core, slot, db, resp3, mode: Mode::Exec };
             (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
         }

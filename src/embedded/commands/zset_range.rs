@@ -239,6 +239,9 @@ fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, max: bool) -> Outcome {
     let keys = &args[1..args.len() - 1];
     let retry = cx.mode == Mode::Retry;
     for key in keys {
+        if !cx.core.waiting.serves(key) {
+            continue;
+        }
         match cx.zset(key) {
             Err(_) if retry => {}
             Err(fault) => return Err(fault),
@@ -273,6 +276,9 @@ fn is_max(place: &[u8]) -> Result<bool, Fault> {
 fn pop_first(cx: &mut Cx<'_>, keys: Args<'_>, max: bool, count: usize) -> Result<Option<Reply>, Fault> {
     let retry = cx.mode == Mode::Retry;
     for key in keys {
+        if !cx.core.waiting.serves(key) {
+            continue;
+        }
         match cx.zset(key) {
             Err(_) if retry => {}
             Err(fault) => return Err(fault),

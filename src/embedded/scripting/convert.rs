@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use crate::embedded::number::{double, general, i64_bytes};
+use crate::embedded::number::{double, float, general, i64_bytes};
 use crate::embedded::reply::Reply;
 
 /// Deeper than this a returned table is not followed.
@@ -20,6 +20,8 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
         Reply::Null | Reply::NullArray => Value::Boolean(false),
         Reply::Double(n) if resp3 => single(lua, "double", Value::Number(n))?,
         Reply::Double(n) => Value::String(lua.create_string(double(n))?),
+        Reply::Decimal(text) if resp3 => single(lua, "double", Value::Number(float(&text).unwrap_or(f64::NAN)))?,
+        Reply::Decimal(text) => Value::String(lua.create_string(&text)?),
         Reply::Bool(yes) if resp3 => Value::Boolean(yes),
         Reply::Bool(yes) => Value::Number(f64::from(u8::from(yes))),
         Reply::Map(items) if resp3 => {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{BorrowedBytes, Lua, MultiValue, Table, Value};
 
 use super::{Running, Slot, convert, raise, sha1_hex};
-use crate::embedded::commands::{Cx, Mode, table as commands};
+use crate::embedded::commands::{Cx, Mode, lookup, monitor, table as commands};
 use crate::embedded::memory;
 use crate::embedded::number;
 use crate::embedded::reply::Reply;
@@ -96,7 +96,7 @@ fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> m
 /// Runs one command of a script, after the checks Redis makes.
 fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     let refuse = |text: &str| Reply::Error(text.as_bytes().to_vec());
-    let spec = match commands::find(args) {
+    let spec = match lookup::find(args) {
         Ok(spec) => spec,
         Err(fault) if fault.0.starts_with(b"ERR wrong number") => {
             return refuse("ERR Wrong number of args calling Redis command from script");
@@ -118,6 +118,7 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     }
     running.wrote |= write;
     let (slot, db, resp3) = (running.slot, running.db, running.resp3);
+    monitor::tell(&mut running.core, spec, None, db, args);
     let mut cx = Cx { core: &mut running.core, slot, db, resp3, mode: Mode::Script };
     let reply = (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from);
     if spec.name == "select" {
@@ -215,7 +216,7 @@ fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
 fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
     let args = arguments(&args).map_err(raise::table)?;
     let args: Vec<&[u8]> = args.iter().map(Arg::bytes).collect();
-    match commands::find(&args) {
+    match lookup::find(&args) {
         Err(fault) if fault.0.starts_with(b"ERR unknown") => {
             Err(raise::table("ERR Invalid command passed to redis.acl_check_cmd()"))
         }

@@ -30,7 +30,7 @@ export interface DeadLetter<T = unknown> {
 }
 
 /** Options of {@link DeadLetters.list}. */
-export interface ListOptions {
+export interface DeadLetterListOptions {
   /** The `id` after which to begin. Default: the first of all. */
   after?: string;
   /** The most to give, from 1 to 10 000. Default 100. */
@@ -46,7 +46,7 @@ export interface RedriveOptions {
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
   /** The oldest first. */
-  list<T = unknown>(options?: ListOptions): Promise<DeadLetter<T>[]>;
+  list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
    * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
    * of the envelope goes on counting.
@@ -81,8 +81,8 @@ class GroupLetters implements DeadLetters {
     this.#group = group;
   }
 
-  async list<T>(options?: ListOptions): Promise<DeadLetter<T>[]> {
-    const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as ListOptions;
+  async list<T>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]> {
+    const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
     refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
     const letters = (await this.#call(LIST, after, limit)) as [string, string, number, string, string | null, unknown][];
     return letters.map(([id, streamId, attempts, lastError, key, raw]) => {

@@ -8,7 +8,7 @@ import type { Handling } from './handling.js';
 import type { Inside } from './inside.js';
 import type { SubscribeOptions, Unsubscribe } from './options.js';
 
-export { type DeadLetter, type DeadLetters, deadLetters, type ListOptions, type RedriveOptions } from './dead-letters.js';
+export { type DeadLetter, type DeadLetterListOptions, type DeadLetters, deadLetters, type RedriveOptions } from './dead-letters.js';
 
 const PUBLISH = verb('bus.publishDurable');
 

@@ -1,0 +1,259 @@
+/** The container: everything on one manager, asked and ended in order. */
+import {
+  createContainer,
+  createTestRedisConfig,
+  type RedisConfig,
+  RedisConnectionManager,
+  RedisError,
+  WorkerRegistry,
+} from 'redis-backplane';
+import { afterEach, describe, expect, test } from 'vitest';
+import { runProcess, startProcess } from './support/process.ts';
+import { failureOf, useRig } from './support/rig.ts';
+import { until } from './support/until.ts';
+
+const rig = useRig();
+const memory = (): RedisConfig => createTestRedisConfig({ url: 'memory://container' });
+
+const environment = { ...process.env };
+afterEach(() => {
+  process.env = { ...environment };
+});
+
+describe('createContainer', () => {
+  test('connects, and gives the same parts each time', async () => {
+    await using container = await createContainer({ redis: memory() });
+    expect(container.manager.isConnected()).toBe(true);
+    expect(container.getKV()).toBe(container.getKV());
+    expect(container.getRegistry()).toBe(container.getRegistry());
+    await container.getKV().set('key', 1);
+    await container.getRegistry().register({ id: 'w' });
+    expect(await container.getKV().get('key')).toBe(1);
+    expect(await container.health()).toMatchObject({ ok: true, kv: true, registry: true });
+  });
+
+  test('takes its server from redisUrl, redis or the environment, and its namespace from redisNamespace', async () => {
+    const server = await rig.server();
+    process.env.REDIS_URL = server.url;
+    for (const options of [{ redisUrl: server.url }, { redis: { url: server.url } }, {}]) {
+      await using container = await createContainer({ ...options, redisNamespace: 'ns' });
+      await container.getKV().set('key', 1);
+    }
+    expect(await server.cli('KEYS', '*')).toEqual(['ns:key']);
+  });
+
+  test('rejects with what is wrong, and leaves nothing behind', async () => {
+    const server = await rig.server();
+    process.env.REDIS_ENABLED = 'false';
+    expect(await failureOf(createContainer())).toMatchObject({ redisErrorKind: 'disabled' });
+    const bad = <T>(value: unknown): T => value as T;
+    for (const [options, message] of [
+      [{ url: server.url }, /createContainer\.url: expected one of the options/],
+      [{ redisUrl: server.url, shutdownTimeoutMs: -1 }, /shutdownTimeoutMs: /],
+      [
+        { redisUrl: server.url, coordinators: { unknown: true } },
+        /coordinators\.unknown: expected a function, false, or true for one of sweeper/,
+      ],
+      [{ redisUrl: server.url, coordinators: { one: 7 } }, /coordinators\.one: /],
+      [{ redisUrl: server.url, coordinators: { one: async () => 7 } }, /coordinators\.one: expected to give a function that ends it/],
+      [{ redis: { prot: 1 } }, /RedisConfig\.prot: /],
+    ] as [object, RegExp][]) {
+      const error = await failureOf(createContainer(bad(options)));
+      expect(error.message).toMatch(message);
+      expect(error.redisErrorKind).toBe('config');
+    }
+    await server.kill9();
+    expect(await failureOf(createContainer({ redisUrl: server.url }))).toMatchObject({ redisErrorKind: 'connection' });
+  });
+
+  test('a coordinator that fails to start ends those before it, and is what the caller sees', async () => {
+    const told: string[] = [];
+    const failed = new Error('no');
+    const creating = createContainer({
+      redis: memory(),
+      coordinators: {
+        first: async () => {
+          told.push('first');
+          return async () => void told.push('first ended');
+        },
+        second: async () => {
+          throw failed;
+        },
+        third: async () => {
+          told.push('third');
+          return async () => {};
+        },
+      },
+    });
+    await expect(creating).rejects.toBe(failed);
+    expect(told).toEqual(['first', 'first ended']);
+  });
+});
+
+describe('health', () => {
+  test('says no within the deadline of a command, and never rejects', async () => {
+    const server = await rig.server();
+    const container = await createContainer({ redis: { url: server.url, commandTimeoutMs: 300 } });
+    expect((await container.health()).ok).toBe(true);
+    await server.freeze();
+    expect(await container.health()).toMatchObject({ ok: false, kv: false, registry: false });
+    server.thaw();
+    await until(async () => (await container.health()).ok, { what: 'everything to be well again' });
+    await container.shutdown();
+    expect(await container.health()).toMatchObject({ ok: false, kv: false, registry: false });
+  });
+});
+
+describe('shutdown', () => {
+  test('ends coordinators first and last started first, then the workers, then the connections; once', async () => {
+    const told: string[] = [];
+    const coordinator = (name: string) => async (): Promise<() => Promise<void>> => {
+      told.push(name);
+      return async () => void told.push(`${name} ended`);
+    };
+    const container = await createContainer({
+      redis: memory(),
+      coordinators: { a: coordinator('a'), left: false, b: coordinator('b'), sweeper: true },
+    });
+    await container.getRegistry().register({ id: 'w' });
+    const first = container.shutdown();
+    expect(container.shutdown()).toBe(first);
+    await first;
+    expect(told).toEqual(['a', 'b', 'b ended', 'a ended']);
+    expect(container.manager.state).toBe('closed');
+    expect((await failureOf(container.getKV().get('key'))).redisErrorKind).toBe('closed');
+  });
+
+  test('unregisters the workers of this process', async () => {
+    const config = memory();
+    const registry = new WorkerRegistry(rig.manager(config));
+    const container = await createContainer({ redis: config });
+    await container.getRegistry().register({ id: 'w' });
+    expect(await registry.health('w')).toBe('healthy');
+    await container.shutdown();
+    expect(await registry.get('w')).toBeNull();
+  });
+
+  test('is bounded, and says at its end what did not end well', async () => {
+    const failed = new Error('would not end');
+    const container = await createContainer({
+      redis: memory(),
+      shutdownTimeoutMs: 100,
+      coordinators: {
+        fails: async () => async () => {
+          throw failed;
+        },
+        hangs: async () => () => new Promise(() => {}),
+      },
+    });
+    const begin = performance.now();
+    const error = await container.shutdown().then(
+      () => undefined,
+      (caught: unknown) => caught,
+    );
+    expect(performance.now() - begin).toBeLessThan(5_000);
+    expect(error).toBeInstanceOf(AggregateError);
+    expect((error as AggregateError).errors).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(/shutdownTimeoutMs/) }),
+      failed,
+    ]);
+    expect(container.manager.state).toBe('closed');
+  });
+
+  test('with a server that stands still is bounded too', async () => {
+    const server = await rig.server();
+    const container = await createContainer({ redis: { url: server.url, closeTimeoutMs: 300 }, shutdownTimeoutMs: 300 });
+    await container.getRegistry().register({ id: 'w' });
+    await server.freeze();
+    const begin = performance.now();
+    await expect(container.shutdown()).rejects.toThrow(/registry did not end within shutdownTimeoutMs/);
+    expect(performance.now() - begin).toBeLessThan(5_000);
+    server.thaw();
+  });
+});
+
+describe('shutdownOnSignals', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends the container, and the process by that signal', async (signal) => {
+    const server = await rig.server();
+    const registry = new WorkerRegistry(rig.manager(server.url), { autoHeartbeat: false });
+    const child = startProcess<{ url: string }>(
+      async ({ redis, emit, args }) => {
+        const container = await redis.createContainer({
+          redisUrl: args.url,
+          coordinators: { one: async () => async () => emit('ended') },
+        });
+        redis.shutdownOnSignals(container);
+        await container.getRegistry().register({ id: 'w' });
+        emit('ready');
+        setInterval(() => {}, 1_000);
+      },
+      { args: { url: server.url } },
+    );
+    await child.line((line) => line === 'ready');
+    process.kill(child.pid, signal);
+    expect(await child.ended).toMatchObject({ code: signal, lines: ['ready', 'ended'], stderr: '' });
+    expect(await registry.get('w')).toBeNull();
+  });
+
+  test('a second signal ends a process whose shutdown hangs', async () => {
+    const child = startProcess(async ({ redis, emit }) => {
+      redis.shutdownOnSignals({
+        shutdown: () => {
+          emit('shutting down');
+          return new Promise(() => {});
+        },
+      });
+      emit('ready');
+      setInterval(() => {}, 1_000);
+    });
+    await child.line((line) => line === 'ready');
+    process.kill(child.pid, 'SIGTERM');
+    await child.line((line) => line === 'shutting down');
+    process.kill(child.pid, 'SIGTERM');
+    expect((await child.ended).code).toBe('SIGTERM');
+  });
+
+  test('nothing handles a signal before it is called, nor after its handlers are taken away', async () => {
+    const ended = await runProcess<RedisConfig>(
+      async ({ redis, emit, args }) => {
+        const count = (): number => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') + process.listenerCount('SIGHUP');
+        const container = await redis.createContainer({ redis: args });
+        emit(count());
+        const remove = redis.shutdownOnSignals(container, { signals: ['SIGHUP', 'SIGTERM'] });
+        emit(count());
+        remove();
+        emit(count());
+        await container.shutdown();
+      },
+      { args: memory() },
+    );
+    expect(ended.lines).toEqual([0, 2, 0]);
+  });
+
+  test('what shutdown() rejects with is told, and bad arguments are refused', async () => {
+    const { shutdownOnSignals } = await import('redis-backplane');
+    const bad = <T>(value: unknown): T => value as T;
+    expect(() => shutdownOnSignals(bad({}))).toThrow(RedisError);
+    expect(() => shutdownOnSignals({ shutdown: async () => {} }, { signals: bad('SIGTERM') })).toThrow(/signals: expected an array/);
+    const child = startProcess(async ({ redis, emit }) => {
+      redis.shutdownOnSignals(
+        { shutdown: () => Promise.reject(new Error('not well')) },
+        { onError: (error) => emit((error as Error).message) },
+      );
+      emit('ready');
+      setInterval(() => {}, 1_000);
+    });
+    await child.line((line) => line === 'ready');
+    process.kill(child.pid, 'SIGTERM');
+    expect(await child.ended).toMatchObject({ code: 'SIGTERM', lines: ['ready', 'not well'] });
+  });
+});
+
+test('a manager of its own is not disturbed by a container', async () => {
+  const config = memory();
+  const manager = rig.manager(config);
+  const container = await createContainer({ redis: config });
+  await container.shutdown();
+  expect(await manager.ping()).toBeGreaterThanOrEqual(0);
+  expect(manager).toBeInstanceOf(RedisConnectionManager);
+});

@@ -1,0 +1,120 @@
+/** Parents that wait for their children. */
+import type { TaskQueue } from 'redis-backplane';
+import { expect, test } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { failure, reaches, useQueues } from '../support/queues.ts';
+
+describeBackends('children', (backend) => {
+  const queues = useQueues(backend);
+
+  test('are done before their parent, which is given their results', async () => {
+    const queue = queues.queue<string, unknown>();
+    const other = queues.queue<string, unknown>('other');
+    const seen: unknown[] = [];
+    const processor = async (job: { data: string }, context: { children(): Promise<Record<string, unknown>> }) => {
+      const children = await context.children();
+      seen.push(job.data);
+      return { of: job.data, children };
+    };
+    queue.process(processor);
+    other.process(processor);
+    const parent = await queue.add('parent', 'parent', {
+      id: 'p',
+      children: [
+        { name: 'child', data: 'a', options: { id: 'a' } },
+        { name: 'child', data: 'b', options: { id: '__proto__' } },
+        {
+          queue: 'other',
+          name: 'child',
+          data: 'c',
+          options: { id: 'c', children: [{ queue: 'work', name: 'grandchild', data: 'd', options: { id: 'd' } }] },
+        },
+      ],
+    });
+    expect(parent.state).toBe('waiting-children');
+    expect(parent.options).toEqual({ id: 'p' });
+    const result = (await parent.waitUntilFinished()) as { children: Record<string, unknown> };
+    expect(seen.at(-1)).toBe('parent');
+    expect(seen.indexOf('d')).toBeLessThan(seen.indexOf('c'));
+    expect(Object.keys(result.children).sort()).toEqual(['__proto__', 'a', 'other:c']);
+    expect(result.children.a).toEqual({ of: 'a', children: {} });
+    expect(result.children['other:c']).toEqual({ of: 'c', children: { 'work:d': { of: 'd', children: {} } } });
+    expect((await parent.refresh())?.state).toBe('completed');
+  });
+
+  test('are added with their parent, all in their states', async () => {
+    const queue = queues.queue();
+    await queue.add('parent', 1, {
+      children: [
+        { name: 'a', data: 1 },
+        { name: 'b', data: 2, options: { delayMs: 3_600_000 } },
+      ],
+    });
+    expect(await queue.counts()).toMatchObject({ waiting: 1, delayed: 1, 'waiting-children': 1 });
+    const [parent] = await queue.list('waiting-children');
+    expect(parent?.name).toBe('parent');
+  });
+
+  test('fail their parent with them, and a removed one is not waited for', async () => {
+    const queue = queues.queue<string>();
+    const seen: string[] = [];
+    const failing = await queue.add('parent', 'p', {
+      children: [
+        { name: 'x', data: 'bad', options: { id: 'bad' } },
+        { name: 'x', data: 'good' },
+      ],
+    });
+    const waiting = failing.waitUntilFinished();
+    queue.process((job) => {
+      seen.push(job.data);
+      if (job.data === 'bad') throw new Error('broken');
+    });
+    await expect(waiting).rejects.toThrow(/child bad failed: broken/);
+    await reaches(queue as TaskQueue, { failed: 2, completed: 1 });
+    expect(seen).not.toContain('p');
+    const parent = await queue.add('parent', 'q', { children: [{ name: 'x', data: 'late', options: { id: 'late', delayMs: 3_600_000 } }] });
+    expect(await (await queue.getJob('late'))?.remove()).toBe(true);
+    await parent.waitUntilFinished();
+    expect(seen.at(-1)).toBe('q');
+  });
+
+  test('a parent that waits is cancelled and removed like any other', async () => {
+    const queue = queues.queue();
+    const children = [{ name: 'x', data: 1, options: { delayMs: 3_600_000 } }];
+    const cancelled = await queue.add('parent', 1, { children });
+    expect(await cancelled.cancel('no')).toBe(true);
+    expect(await cancelled.refresh()).toMatchObject({ state: 'failed', failedReason: 'no' });
+    const removed = await queue.add('parent', 1, { children });
+    expect(await removed.remove()).toBe(true);
+    expect(await queue.counts()).toMatchObject({ 'waiting-children': 0 });
+  });
+
+  test('are refused with what is wrong in them, named by their place, and nothing is added', async () => {
+    const queue = queues.queue();
+    const bad: [unknown, RegExp][] = [
+      ['x', /children/],
+      [[1], /children\[0\]/],
+      [
+        [
+          { name: 'x', data: 1 },
+          { name: 'x', data: undefined },
+        ],
+        /children\[1\]\.data/,
+      ],
+      [[{ name: '', data: 1 }], /children\[0\].*name/],
+      [[{ name: 'x', data: 1, options: { attempts: -1 } }], /attempts/],
+      [[{ name: 'x', data: 1, queue: 'a{b' }], /queue/],
+      [[{ name: 'x', data: 1, wrong: 1 }], /wrong/],
+      [[{ name: 'x', data: 1, options: { children: [{ name: 'x', data: () => {} }] } }], /children\[0\]\.options\.children\[0\]\.data/],
+    ];
+    for (const [children, message] of bad) {
+      const error = await failure(queue.add('parent', 1, { children: children as never }));
+      expect(error.message).toMatch(message);
+      expect(['config', 'serialization']).toContain(error.redisErrorKind);
+    }
+    const cyclic: { children: unknown[] } = { children: [] };
+    cyclic.children.push({ name: 'x', data: 1, options: cyclic });
+    expect((await failure(queue.add('parent', 1, cyclic as never))).message).toMatch(/children/);
+    expect(await queue.counts()).toMatchObject({ waiting: 0, 'waiting-children': 0 });
+  });
+});

@@ -1,0 +1,224 @@
+/** Workers that die, stand still or are blocked, and a server that does: whose job it is, and who runs it next. */
+import { TaskQueue, type TaskQueueOptions } from 'redis-backplane';
+import { describe, expect, it } from 'vitest';
+import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
+import { reaches } from '../support/queues.ts';
+import { useRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+
+const rig = useRig();
+/** The shortest there is. */
+const LEASE_MS = Number(process.env.QUEUE_LEASE_MS ?? 1_000);
+/** How long the event loop is blocked: `QUEUE_LEASE_MS=5000 QUEUE_BLOCK_MS=60000` is what is promised. */
+const BLOCK_MS = Number(process.env.QUEUE_BLOCK_MS ?? 8 * LEASE_MS);
+/** What a busy machine may add to any time. */
+const SLACK_MS = 1_500;
+
+function queueOf(url: string, options?: TaskQueueOptions): TaskQueue<Task, number> {
+  return new TaskQueue<Task, number>('work', rig.manager({ url, reconnect: { minDelayMs: 5, maxDelayMs: 100 } }), options);
+}
+
+describe('a worker whose event loop is blocked', () => {
+  it('keeps its jobs: nobody else gets them, and none is stalled', { timeout: BLOCK_MS * 2 + 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url, { defaultJobOptions: { keepCompleted: true } });
+    const blocked = startWorker({ url, queue: 'work', concurrency: 3, leaseMs: LEASE_MS }, BLOCK_MS * 2 + 60_000);
+    await blocked.line(hasUp);
+    // The first two are in hand while the third blocks them.
+    await queue.addBulk([{ sleepMs: 50 }, { sleepMs: 50 }, { sleepMs: 20, blockMs: BLOCK_MS }].map((data) => ({ name: 'x', data })));
+    await until(() => linesWith(blocked, 'begun').length === 3, { what: 'all three in hand' });
+    const vulture = startWorker({ url, queue: 'work', concurrency: 3, leaseMs: LEASE_MS }, BLOCK_MS * 2 + 60_000);
+    await vulture.line(hasUp);
+    await reaches(queue, { completed: 3 }, BLOCK_MS + 30_000);
+    expect(linesWith(vulture, 'begun')).toEqual([]);
+    expect(linesWith(blocked, 'error')).toEqual([]);
+    const jobs = await queue.list('completed');
+    expect(jobs.map((job) => [job.stalledCount, job.attemptsMade, job.result])).toEqual(Array(3).fill([0, 1, blocked.pid]));
+    expect((jobs[2]?.finishedAt as number) - (jobs[2]?.startedAt as number)).toBeGreaterThanOrEqual(BLOCK_MS);
+    await Promise.all([blocked.kill9(), vulture.kill9()]);
+  });
+});
+
+describe('a worker that is killed', () => {
+  it('has its jobs run elsewhere within its lease and one sweep', { timeout: 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const victim = startWorker({ url, queue: 'work', concurrency: 5, leaseMs: LEASE_MS });
+    await victim.line(hasUp);
+    const jobs = await queue.addBulk(Array.from({ length: 5 }, () => ({ name: 'x', data: { hang: true } })));
+    await until(() => linesWith(victim, 'begun').length === 5, { what: 'all in hand' });
+    const heir = startWorker({ url, queue: 'work', concurrency: 5, leaseMs: LEASE_MS });
+    await heir.line(hasUp);
+    await victim.kill9();
+    const killed = Date.now();
+    await until(() => linesWith(heir, 'begun').length === 5, { timeoutMs: LEASE_MS * 2 + 10_000, what: 'all in the other hand' });
+    const begun = linesWith(heir, 'begun');
+    for (const { stalls, attempt } of begun) expect([stalls, attempt]).toEqual([1, 1]);
+    expect(Math.max(...begun.map(({ at }) => at)) - killed).toBeLessThan(LEASE_MS + sweepMs(LEASE_MS) + SLACK_MS);
+    expect((await jobs[0]?.refresh())?.stalledCount).toBe(1);
+    await heir.kill9();
+  });
+
+  it('more often than maxStalls allows fails its job', { timeout: 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const job = await queue.add('x', { hang: true });
+    for (let n = 0; n < 2; n++) {
+      const victim = startWorker({ url, queue: 'work', leaseMs: LEASE_MS, maxStalls: 1 });
+      await until(() => linesWith(victim, 'begun').length === 1, { timeoutMs: 20_000, what: 'the job in hand' });
+      await victim.kill9();
+    }
+    const waiting = job.waitUntilFinished();
+    const last = startWorker({ url, queue: 'work', leaseMs: LEASE_MS, maxStalls: 1 });
+    await expect(waiting).rejects.toThrow(/stalled|worker/);
+    await job.refresh();
+    expect([job.state, job.stalledCount]).toEqual(['failed', 2]);
+    expect(linesWith(last, 'begun')).toEqual([]);
+    await last.kill9();
+  });
+
+  it('while nobody else is there leaves its jobs to the next who comes', { timeout: 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const victim = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
+    await victim.line(hasUp);
+    await queue.add('x', { hang: true });
+    await until(() => linesWith(victim, 'begun').length === 1, { what: 'the job in hand' });
+    await victim.kill9();
+    const heir = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
+    await until(() => linesWith(heir, 'begun').length === 1, { timeoutMs: LEASE_MS * 3 + 10_000, what: 'the job in the other hand' });
+    await heir.kill9();
+  });
+});
+
+describe('a worker that stands still for longer than its lease', () => {
+  it('has lost its job: another one runs it, and what the first says of it afterwards changes nothing', { timeout: 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const sleeper = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
+    await sleeper.line(hasUp);
+    const job = await queue.add('x', { sleepMs: LEASE_MS / 2 });
+    await until(() => linesWith(sleeper, 'begun').length === 1, { what: 'the job in hand' });
+    await sleeper.freeze();
+    const heir = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
+    await until(() => linesWith(heir, 'begun').length === 1, { timeoutMs: LEASE_MS * 2 + 15_000, what: 'the job in the other hand' });
+    sleeper.thaw();
+    await until(() => linesWith(sleeper, 'aborted').length === 1, { timeoutMs: 15_000, what: 'the first to learn of it' });
+    expect(linesWith(sleeper, 'aborted')[0]?.kind).toBe('lease-lost');
+    expect(await job.waitUntilFinished()).toBe(heir.pid);
+    expect(await job.refresh()).toMatchObject({ state: 'completed', stalledCount: 1, attemptsMade: 1 });
+    // It goes on with the next.
+    await heir.kill9();
+    const next = await queue.add('x', {});
+    expect(await next.waitUntilFinished()).toBe(sleeper.pid);
+    await sleeper.kill9();
+  });
+});
+
+describe('a server that is killed and comes back', () => {
+  it('loses no job and runs none twice in the books', { timeout: 120_000 }, async () => {
+    const server = await rig.server({ durable: true });
+    const queue = queueOf(server.url, { defaultJobOptions: { keepCompleted: true, keepFailed: true, attempts: 2 } });
+    const workers = [0, 1].map(() =>
+      startWorker({ url: server.url, queue: 'work', concurrency: 10, leaseMs: 2 * LEASE_MS, maxStalls: 100 }),
+    );
+    await Promise.all(workers.map((worker) => worker.line(hasUp)));
+    const TOTAL = 300;
+    const jobs = Array.from({ length: TOTAL }, (_, n) => ({
+      name: 'x',
+      data: { sleepMs: 20 + (n % 7) * 10, failures: n % 10 === 0 ? 2 : 0 },
+      options: { id: `job-${n}` },
+    }));
+    await queue.addBulk(jobs);
+    for (let round = 0; round < 3; round++) {
+      const before = (await queue.counts()).completed;
+      await until(async () => (await queue.counts()).completed > before + 10, { timeoutMs: 15_000, what: 'some to be done' });
+      await server.kill9();
+      await server.restart();
+      await until(async () => (await queue.counts()) !== undefined, { timeoutMs: 15_000, what: 'the server to be back' });
+    }
+    await reaches(queue, { waiting: 0, active: 0, delayed: 0, completed: TOTAL - TOTAL / 10, failed: TOTAL / 10 }, 60_000);
+    for (const worker of workers) await worker.kill9();
+  });
+
+  it('that is only frozen for less than a lease takes no job from anybody', { timeout: 60_000 }, async () => {
+    const server = await rig.server();
+    const queue = queueOf(server.url, { defaultJobOptions: { keepCompleted: true } });
+    const workers = [0, 1].map(() => startWorker({ url: server.url, queue: 'work', concurrency: 5, leaseMs: 5 * LEASE_MS }));
+    await Promise.all(workers.map((worker) => worker.line(hasUp)));
+    await queue.addBulk(Array.from({ length: 10 }, () => ({ name: 'x', data: { sleepMs: 800 } })));
+    await reaches(queue, { active: 10 });
+    await server.freeze();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    server.thaw();
+    await reaches(queue, { completed: 10 }, 20_000);
+    for (const job of await queue.list('completed')) expect([job.stalledCount, job.attemptsMade]).toEqual([0, 1]);
+    for (const worker of workers) await worker.kill9();
+  });
+
+  it('that forgot its scripts, or cut every connection, is nothing to anybody', { timeout: 60_000 }, async () => {
+    const server = await rig.server();
+    const queue = queueOf(server.url);
+    const seen = new Map<number, number>();
+    const worker = queue.process(
+      (job) => {
+        const n = job.data.sleepMs as number;
+        seen.set(n, (seen.get(n) ?? 0) + 1);
+        return n;
+      },
+      { concurrency: 5 },
+    );
+    let added = 0;
+    for (let round = 0; round < 10; round++) {
+      await server.cli('SCRIPT', 'FLUSH');
+      if (round % 2) await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+      if (round % 3 === 2) await server.cli('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      const jobs = Array.from({ length: 20 }, () => ({ name: 'x', data: { sleepMs: added++ }, options: { id: `j${added}` } }));
+      await until(() => queue.addBulk(jobs), { what: 'the jobs to be added' });
+      await reaches(queue, { completed: added }, 15_000);
+    }
+    expect(seen.size).toBe(added);
+    await worker.close();
+    await queue.close();
+  });
+});
+
+describe('delayed jobs', () => {
+  it('of ten thousand begin within 50 ms of their time', { timeout: 60_000 }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url, { defaultJobOptions: { keepCompleted: false } });
+    const TOTAL = 10_000;
+    const DUE = 100;
+    const late: number[] = [];
+    const worker = queue.process(
+      (job) => {
+        const { sleepMs: delay } = job.data;
+        if (delay) late.push((job.startedAt as number) - (job.addedAt + delay));
+        return 0;
+      },
+      { concurrency: 10 },
+    );
+    // Most are for much later; a hundred come due one by one in the seconds after.
+    await queue.addBulk(Array.from({ length: TOTAL - DUE }, (_, n) => ({ name: 'later', data: {}, options: { delayMs: 3_600_000 + n } })));
+    await queue.addBulk(
+      Array.from({ length: DUE }, (_, n) => ({ name: 'soon', data: { sleepMs: 500 + n * 25 }, options: { delayMs: 500 + n * 25 } })),
+    );
+    expect((await queue.counts()).delayed).toBe(TOTAL);
+    await until(() => late.length === DUE, { timeoutMs: 20_000, what: () => `${DUE} to be done; ${late.length} are` });
+    late.sort((a, b) => a - b);
+    expect(late[0]).toBeGreaterThanOrEqual(0);
+    console.log(`delayed: late by ${late[DUE / 2]} ms at the median, ${late[DUE - 1]} ms at most`);
+    expect(late[Math.floor(DUE * 0.95)]).toBeLessThanOrEqual(50);
+    await worker.close();
+    await queue.close();
+  });
+});
+
+function hasUp(line: object): boolean {
+  return 'up' in line;
+}
+
+/** How often expired leases are looked for, at the latest. */
+function sweepMs(leaseMs: number): number {
+  return leaseMs;
+}

@@ -1,0 +1,49 @@
+//! The embedded engine on arbitrary bytes from two clients: no bytes make it panic, hang or lose another engine.
+//!
+//! A line feed doubled in the input (`\n\n`) hands over to the other client. A panic on the engine's thread, which the
+//! engine itself survives, ends the process here.
+#![no_main]
+#![allow(dead_code, unreachable_pub, reason = "the module is taken out of its crate")]
+
+#[path = "../../src/embedded/mod.rs"]
+mod embedded;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use embedded::Control;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// Left out is what costs memory by design: a gigabyte asked for in as few bytes as a kilobyte (numbers between ten
+/// million and the largest offsets, Lua's way to repeat a string), and CLIENT KILL, after which the data waits a minute
+/// for its clients.
+fn is_modest(input: &[u8]) -> bool {
+    let digits = |run: &[u8]| (8..17).contains(&run.len());
+    let has = |text: &[u8]| input.windows(text.len()).any(|word| word.eq_ignore_ascii_case(text));
+    !input.split(|b| !b.is_ascii_digit()).any(digits) && !has(b"rep(") && !has(b"kill")
+}
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    if !is_modest(input) {
+        return Corpus::Reject;
+    }
+    let name = format!("fuzz-{}", RUNS.fetch_add(1, Ordering::Relaxed));
+    let clients = [embedded::connect(Some(&name)), embedded::connect(Some(&name))];
+    let control = Control::of(&name).expect("an engine with two clients");
+    let limit = b"*4\r\n$6\r\nconfig\r\n$3\r\nset\r\n$14\r\nlua-time-limit\r\n$2\r\n10\r\n";
+    clients[0].try_write(limit).expect("room for a command");
+    let mut rest = input;
+    for client in clients.iter().cycle() {
+        let turn = rest.windows(2).position(|pair| pair == b"\n\n").map_or(rest.len(), |at| at + 1);
+        // A client that was closed for what it sent takes no more.
+        let _ = client.try_write(&rest[..turn]);
+        rest = rest.get(turn + 1..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+    }
+    // Answered when all that came before has run; the clients, and so the engine, may be gone by then.
+    let _ = control.flush();
+    Corpus::Keep
+});

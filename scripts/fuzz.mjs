@@ -1,0 +1,96 @@
+/**
+ * Coverage-guided fuzzing (libFuzzer) of what reads bytes from outside: `reader`, the replies of a server; `engine`, the
+ * commands sent to `memory://`.
+ *
+ *   node scripts/fuzz.mjs [reader|engine …]
+ *
+ * FUZZ_SECONDS: how long each target runs (default: 60 in CI, else 10). Starts from fuzz/seeds and what earlier runs
+ * found (target/fuzz/corpus). An input that fails is printed as hex: put it into fuzz/seeds, where every run tries it first.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ensureCompilers } from './ensure.mjs';
+import { root } from './root.mjs';
+
+const TARGETS = ['reader', 'engine'];
+
+/** What libFuzzer needs of the code it watches. Stable compilers take it too; only sanitizers would need a nightly one. */
+const RUSTFLAGS = [
+  '-Cpasses=sancov-module',
+  '-Cllvm-args=-sanitizer-coverage-level=4',
+  '-Cllvm-args=-sanitizer-coverage-inline-8bit-counters',
+  '-Cllvm-args=-sanitizer-coverage-pc-table',
+  '-Cllvm-args=-sanitizer-coverage-trace-compares',
+  '-Ccodegen-units=1',
+  '--cfg=fuzzing',
+].join(' ');
+
+/** What else a target is told: the engine has words of its own, and may take a script's whole time for one input. @type {Record<string, string[]>} */
+const OPTIONS = {
+  reader: ['-max_len=4096', '-timeout=5'],
+  engine: ['-max_len=4096', '-timeout=20', '-rss_limit_mb=4096', `-dict=${join(root, 'fuzz/engine.dict')}`],
+};
+
+/**
+ * Fuzzes the targets for `seconds` each; a target passes that finds nothing.
+ * @param {string} host the compiler's target
+ * @param {string[]} [targets]
+ * @returns {{ passed: number, failed: number }}
+ */
+export function fuzz(host, targets = TARGETS) {
+  const seconds = Number(process.env.FUZZ_SECONDS ?? (process.env.CI ? 60 : 10));
+  ensureCompilers();
+  const built = spawnSync(
+    'cargo',
+    ['build', '--manifest-path', join(root, 'fuzz/Cargo.toml'), '--target', host, '--target-dir', join(root, 'target/fuzz'), '--locked'],
+    // A cold build must not share its flags, nor its folder, with the tests' builds.
+    { stdio: 'inherit', env: { ...process.env, RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS: undefined } },
+  );
+  if (built.status !== 0) return { passed: 0, failed: targets.length };
+  const failed = targets.filter((target) => !runs(host, target, seconds)).length;
+  return { passed: targets.length - failed, failed };
+}
+
+/**
+ * @param {string} host
+ * @param {string} target
+ * @param {number} seconds
+ */
+function runs(host, target, seconds) {
+  const corpus = join(root, 'target/fuzz/corpus', target);
+  const findings = join(root, 'target/fuzz/findings', target);
+  for (const folder of [corpus, findings]) mkdirSync(folder, { recursive: true });
+  for (const old of readdirSync(findings)) rmSync(join(findings, old));
+  const { status, stderr } = spawnSync(
+    join(root, 'target/fuzz', host, 'debug', target),
+    [
+      `-max_total_time=${seconds}`,
+      `-artifact_prefix=${findings}/`,
+      '-print_final_stats=1',
+      ...(OPTIONS[target] ?? []),
+      corpus,
+      join(root, 'fuzz/seeds', target),
+    ],
+    { encoding: 'utf8', maxBuffer: 1 << 28, timeout: (seconds + 120) * 1_000 },
+  );
+  const [, count = '?'] = /stat::number_of_executed_units: (\d+)/.exec(stderr) ?? [];
+  if (status === 0) {
+    console.log(`fuzz ${target}: ${count} inputs in ${seconds} s, nothing found`);
+    return true;
+  }
+  console.log(stderr.split('\n').slice(-60).join('\n'));
+  for (const name of readdirSync(findings)) {
+    console.log(`fuzz ${target}: ${name}, as hex:\n${readFileSync(join(findings, name)).toString('hex')}`);
+  }
+  return false;
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { stdout } = spawnSync('rustc', ['-vV'], { encoding: 'utf8' });
+  const [, host = ''] = /^host: (.+)$/m.exec(stdout) ?? [];
+  const chosen = process.argv.slice(2);
+  const { failed } = fuzz(host, chosen.length > 0 ? chosen : TARGETS);
+  process.exitCode = failed > 0 ? 1 : 0;
+}

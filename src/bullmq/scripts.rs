@@ -1,0 +1,168 @@
+//! Scripts by number, and transactions in which they run.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, PoisonError};
+
+use bytes::BytesMut;
+
+use super::{Bridge, shape, words};
+use crate::arguments::Arguments;
+use crate::connection::{Command, Manager, Script, Sink};
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, Result};
+use crate::resp::{self, Reply};
+use crate::telemetry::{Metrics, Operation};
+
+static SCRIPT: LazyLock<Operation> = LazyLock::new(|| Operation::named("script"));
+static TRANSACTION: LazyLock<Operation> = LazyLock::new(|| Operation::named("transaction"));
+
+/// Takes a script: its number, and its text.
+pub(super) fn define(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
+    let given = Arguments::of("defineCommand", args);
+    let taken = || -> Result<Outcome> {
+        let at = index(given.id(0)?);
+        let script = Script::new(&String::from_utf8_lossy(given.text(1, "lua")?));
+        let mut scripts = bridge.scripts.write().unwrap_or_else(PoisonError::into_inner);
+        if scripts.len() <= at {
+            scripts.resize(at + 1, None);
+        }
+        scripts[at] = Some(script);
+        Ok(Outcome::Nothing)
+    };
+    answer.give(taken());
+}
+
+/// Runs a script: its number, how many of what follows are keys, the keys and the arguments.
+pub(super) fn run(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
+    let prepared = || -> Result<Command> {
+        let call = Run::read(bridge, args)?;
+        let payload = call.script.call(call.keys(), call.arguments().iter().copied());
+        Ok(Command { payload, replies: 1, safe: false, operation: *SCRIPT, script: Some(call.script) })
+    };
+    let sink = Sink::Answer(answer, shape::resp2);
+    match prepared() {
+        Ok(command) => bridge.manager.submit(command, sink),
+        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
+    }
+}
+
+/// `MULTI`, commands and scripts, `EXEC`. Each one is how many arguments it has and these: the words of a command behind `null`, or
+/// what [`run`] takes. Gives for each a list of the error line or `null`, and the reply.
+pub(super) fn transaction(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
+    let sink = Sink::Answer(answer, results);
+    match pack(bridge, args) {
+        Ok(command) => bridge.manager.submit(command, sink),
+        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
+    }
+}
+
+fn pack(bridge: &Bridge, mut args: &[Arg<'_>]) -> Result<Command> {
+    let mut payload = BytesMut::with_capacity(1024);
+    resp::pack(&mut payload, &[b"MULTI"]);
+    let mut sent = HashSet::new();
+    let mut replies = 2;
+    while let Some((Arg::Number(count), rest)) = args.split_first() {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
+        let (own, others) = rest.split_at_checked(*count as usize).unwrap_or((rest, &[]));
+        if let Some((Arg::Null, own)) = own.split_first() {
+            let (command, _) = bridge.manager.prepare(&words("transaction", own)?)?;
+            payload.extend_from_slice(&command.payload);
+        } else {
+            let call = Run::read(bridge, own)?;
+            let (keys, arguments) = (call.keys(), call.arguments().iter().copied());
+            // With its text it cannot be unknown; what comes behind it in the transaction needs the digest only.
+            let is_first = sent.insert(call.script.digest().to_owned());
+            payload.extend_from_slice(&if is_first {
+                call.script.call_with_text(keys, arguments)
+            } else {
+                call.script.call(keys, arguments)
+            });
+        }
+        replies += 1;
+        args = others;
+    }
+    resp::pack(&mut payload, &[b"EXEC"]);
+    Ok(Command { payload: payload.freeze(), replies, safe: false, operation: *TRANSACTION, script: None })
+}
+
+/// A call of a script.
+struct Run<'a> {
+    script: Script,
+    key_count: usize,
+    words: Vec<&'a [u8]>,
+}
+
+impl<'a> Run<'a> {
+    fn read(bridge: &Bridge, args: &[Arg<'a>]) -> Result<Self> {
+        let given = Arguments::of("runCommand", args);
+        let at = index(given.id(0)?);
+        let script = bridge.scripts.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned().flatten();
+        let script = script.ok_or_else(|| Error::config("runCommand: name: expected that of a defined command"))?;
+        let words = words("runCommand", args.get(2..).unwrap_or_default())?;
+        let key_count = index(given.id(1)?);
+        if key_count > words.len() {
+            return Err(Error::config(format!(
+                "runCommand: args: expected at least the {key_count} keys of the script, got {} arguments",
+                words.len()
+            )));
+        }
+        Ok(Self { script, key_count, words })
+    }
+
+    fn keys(&self) -> &[&'a [u8]] {
+        &self.words[..self.key_count]
+    }
+
+    fn arguments(&self) -> &[&'a [u8]] {
+        &self.words[self.key_count..]
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The results of a transaction one by one, failed ones too: the others were executed.
+fn results(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
+    let results = match reply {
+        Reply::Array(mut replies) if matches!(replies.last(), Some(Reply::Array(_))) => replies.pop(),
+        // It was not executed; that says why.
+        other => Some(Reply::Array(Manager::transaction_outcome(other)?)),
+    };
+    let Some(Reply::Array(results)) = results else {
+        return Ok(Outcome::Null);
+    };
+    let pair = |result| match result {
+        Reply::Error(line) => Reply::Array(vec![Reply::Bulk(line), Reply::Nil]),
+        other => Reply::Array(vec![Reply::Nil, shape::flat(other)]),
+    };
+    Ok(Outcome::Reply(Reply::Array(results.into_iter().map(pair).collect())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_failed_stands_beside_those_that_did_not() {
+        let queued = || Reply::Simple("QUEUED".into());
+        let executed = Reply::Array(vec![Reply::Int(1), Reply::Error("ERR no".into()), Reply::Double(1.5)]);
+        let reply = Reply::Array(vec![Reply::Simple("OK".into()), queued(), queued(), queued(), executed]);
+        let pair = |error, value| Reply::Array(vec![error, value]);
+        assert_eq!(
+            results(reply, &Metrics::default()).unwrap(),
+            Outcome::Reply(Reply::Array(vec![
+                pair(Reply::Nil, Reply::Int(1)),
+                pair(Reply::Bulk("ERR no".into()), Reply::Nil),
+                pair(Reply::Nil, Reply::Bulk("1.5".into())),
+            ]))
+        );
+    }
+
+    #[test]
+    fn a_transaction_that_was_refused_is_an_error() {
+        let refused = Reply::Error("ERR unknown command".into());
+        let reply = Reply::Array(vec![Reply::Simple("OK".into()), refused, Reply::Error("EXECABORT discarded".into())]);
+        assert!(results(reply, &Metrics::default()).unwrap_err().message().contains("unknown command"));
+    }
+}

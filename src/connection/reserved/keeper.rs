@@ -1,0 +1,338 @@
+//! The task of a reservation: opens its connection, executes commands on it, restores it, ends it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Notice, Notify, Order, Tries, Waiting, closed};
+use crate::connection::cluster::Redirect;
+use crate::connection::exclusive::{self, HOPS, Opened};
+use crate::connection::manager::Manager;
+use crate::connection::request::Command;
+use crate::connection::shared::Shared;
+use crate::connection::state::State;
+use crate::connection::target::Target;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// The task of a reservation.
+pub(super) struct Keeper {
+    manager: Manager,
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    name: Arc<Mutex<Option<String>>>,
+    notify: Notify,
+    waiting: VecDeque<Waiting>,
+    opening: Vec<oneshot::Sender<Result<()>>>,
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+/// What is reached: a connection, and in a cluster the leave to open one to whichever node a command needs.
+struct Line {
+    opened: Option<Opened>,
+    /// Cancelled when the manager is disconnected.
+    interrupted: CancellationToken,
+}
+
+enum Served {
+    Lost,
+    Ended,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        manager: Manager,
+        shared: Arc<Shared>,
+        orders: mpsc::UnboundedReceiver<Order>,
+        name: Arc<Mutex<Option<String>>>,
+        notify: Notify,
+    ) -> Self {
+        let (waiting, opening, closing) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { manager, shared, orders, name, notify, waiting, opening, closing }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some(order) = self.orders.recv().await {
+            match order {
+                Order::Open(session, tries, done) => {
+                    self.opening.push(done);
+                    let error = Box::pin(self.live(&session, tries)).await;
+                    self.finish(&error);
+                }
+                Order::Run(waiting) => waiting.request.settle(Err(closed()), Instant::now()),
+                // It is told when the connection opens.
+                Order::Rename(_, done) => drop(done.send(Ok(()))),
+                Order::Close(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// From `open` to the end; says why it ended.
+    async fn live(&mut self, session: &CancellationToken, mut tries: Tries) -> Error {
+        loop {
+            let mut line = match self.reach(session, tries).await {
+                Ok(line) => line,
+                Err(error) => return error,
+            };
+            // `disconnect()` of the manager waits for it.
+            let _open = self.shared.exclusive.token();
+            tries = Tries::Endless;
+            (self.notify)(Notice::Ready);
+            self.opened();
+            match Box::pin(self.serve(&mut line, session)).await {
+                Served::Lost => (self.notify)(Notice::Lost),
+                Served::Ended if line.interrupted.is_cancelled() => return self.shared.closed(),
+                Served::Ended => return closed(),
+            }
+        }
+    }
+
+    fn finish(&mut self, error: &Error) {
+        (self.notify)(Notice::Ended);
+        for done in self.opening.drain(..) {
+            drop(done.send(Err(error.clone())));
+        }
+        for waiting in self.waiting.drain(..) {
+            waiting.request.settle(Err(error.clone()), Instant::now());
+        }
+        for done in self.closing.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    fn opened(&mut self) {
+        for done in self.opening.drain(..) {
+            drop(done.send(Ok(())));
+        }
+    }
+
+    /// Takes an order in while the reservation is in use. False for one that ends it.
+    fn take(&mut self, order: Option<Order>) -> bool {
+        match order {
+            None => return false,
+            Some(Order::Open(_, _, done)) => self.opening.push(done),
+            Some(Order::Run(waiting)) => self.waiting.push_back(waiting),
+            Some(Order::Rename(_, done)) => drop(done.send(Ok(()))),
+            Some(Order::Close(done)) => {
+                self.closing.push(done);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Tries until a connection is there. Commands that come meanwhile wait, each until its deadline.
+    async fn reach(&mut self, session: &CancellationToken, tries: Tries) -> Result<Line> {
+        if tries == Tries::One && self.manager.state() != State::Ready {
+            return Err(Error::new(ErrorKind::Connection, "the connection manager is not connected"));
+        }
+        let (manager, shared, name) = (self.manager.clone(), Arc::clone(&self.shared), Arc::clone(&self.name));
+        let interrupted = shared.interruption();
+        let begin = |delay| attempt(delay, manager.clone(), Arc::clone(&shared), Arc::clone(&name));
+        let mut attempts = std::pin::pin!(begin(Duration::ZERO));
+        let mut failures = 0;
+        loop {
+            let expiry = self.expire();
+            tokio::select! {
+                reached = attempts.as_mut() => match reached {
+                    Err(error) if error.retryable() && tries == Tries::Endless => {
+                        self.shared.metrics.connection_errors.add(1);
+                        (self.notify)(Notice::Failed(error));
+                        attempts.set(begin(shared.config.reconnect.delay(failures)));
+                        failures = failures.saturating_add(1);
+                    }
+                    reached => return reached,
+                },
+                order = self.orders.recv() => if !self.take(order) {
+                    return Err(closed());
+                },
+                () = until(expiry) => {}
+                () = session.cancelled() => return Err(closed()),
+                () = interrupted.cancelled() => return Err(self.shared.closed()),
+            }
+        }
+    }
+
+    /// Answers the commands that have waited for a connection for too long. Says when to look again.
+    fn expire(&mut self) -> Option<Instant> {
+        let (now, command_timeout) = (Instant::now(), self.shared.config.command_timeout);
+        let is_late = |one: &Waiting| one.deadline(command_timeout).is_some_and(|deadline| deadline <= now);
+        while let Some(at) = self.waiting.iter().position(is_late) {
+            if let Some(late) = self.waiting.remove(at) {
+                late.request.settle(Err(no_connection()), now);
+            }
+        }
+        self.waiting.iter().filter_map(|one| one.deadline(command_timeout)).min()
+    }
+
+    /// Executes commands until the connection is lost or to be closed.
+    async fn serve(&mut self, line: &mut Line, session: &CancellationToken) -> Served {
+        loop {
+            if session.is_cancelled() || line.interrupted.is_cancelled() {
+                return Served::Ended;
+            }
+            if let Some(waiting) = self.waiting.pop_front() {
+                if !self.execute(line, waiting, session).await {
+                    return Served::Lost;
+                }
+                continue;
+            }
+            tokio::select! {
+                () = session.cancelled() => {}
+                () = line.interrupted.cancelled() => {}
+                () = hung_up(&mut line.opened) => return Served::Lost,
+                order = self.orders.recv() => match order {
+                    Some(Order::Rename(name, done)) => {
+                        let renamed = line.rename(&name, self.shared.config.connect_timeout).await;
+                        let lost = renamed.as_ref().is_err_and(|error| error.kind() != ErrorKind::Server);
+                        drop(done.send(renamed));
+                        if lost {
+                            return Served::Lost;
+                        }
+                    }
+                    order => if !self.take(order) {
+                        return Served::Ended;
+                    },
+                },
+            }
+            self.opened();
+        }
+    }
+
+    /// Executes one command, in a cluster wherever its nodes send it. False when the connection was lost over it.
+    async fn execute(&mut self, line: &mut Line, waiting: Waiting, session: &CancellationToken) -> bool {
+        let mut redirect: Option<Redirect> = None;
+        for _ in 0..HOPS {
+            let command = &waiting.request.command;
+            let stopped = async {
+                tokio::select! {
+                    () = session.cancelled() => {}
+                    () = line.interrupted.cancelled() => {}
+                }
+            };
+            let mut stopped = std::pin::pin!(stopped);
+            if line.opened.is_none() {
+                let opened = tokio::select! {
+                    opened = open(&self.shared, Some(command), redirect.as_ref(), &self.name) => opened,
+                    () = stopped.as_mut() => Err(closed()),
+                };
+                match opened {
+                    Ok(opened) => line.opened = Some(opened),
+                    Err(error) => {
+                        waiting.request.settle(Err(error), Instant::now());
+                        return true;
+                    }
+                }
+            }
+            let Some(opened) = &mut line.opened else { break };
+            let outcome = opened.ask(&self.shared, &command.payload, waiting.blocks_for, stopped).await;
+            let asked = redirect.take().is_some_and(|redirect| redirect.ask);
+            if let (Ok(Reply::Error(line)), Some(address)) = (&outcome, &opened.address) {
+                redirect = Redirect::read(line, address);
+            }
+            // `ASKING` is for one command; what was cut off is of no use.
+            if asked || redirect.is_some() || outcome.is_err() {
+                line.opened = None;
+            }
+            if redirect.is_none() {
+                return self.conclude(line, waiting, outcome, session);
+            }
+        }
+        let error = Error::new(ErrorKind::Connection, format!("the cluster's nodes sent it on {HOPS} times"));
+        waiting.request.settle(Err(error), Instant::now());
+        true
+    }
+
+    /// Gives the outcome to who waits for it. False when it means that the connection was lost.
+    fn conclude(&mut self, line: &Line, waiting: Waiting, outcome: Result<Reply>, session: &CancellationToken) -> bool {
+        let stopped = session.is_cancelled() || line.interrupted.is_cancelled();
+        let lost = outcome.is_err() && !stopped;
+        match outcome {
+            Err(error) if lost && waiting.request.command.safe && error.kind() == ErrorKind::Connection => {
+                self.shared.metrics.resent_commands.add(1);
+                self.waiting.push_front(waiting);
+            }
+            outcome => waiting.request.settle(outcome, Instant::now()),
+        }
+        !lost
+    }
+}
+
+impl Line {
+    async fn rename(&mut self, name: &str, limit: Duration) -> Result<()> {
+        // In a cluster it is told when the next connection opens.
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        match timeout(limit, opened.rename(name)).await {
+            Ok(Ok(Reply::Error(line))) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+            Ok(renamed) => renamed.map(drop),
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("no answer within connectTimeoutMs, {} ms", limit.as_millis()),
+            )),
+        }
+    }
+}
+
+/// One attempt, after `delay`: waits for the manager to be connected, then opens a connection.
+async fn attempt(
+    delay: Duration,
+    manager: Manager,
+    shared: Arc<Shared>,
+    name: Arc<Mutex<Option<String>>>,
+) -> Result<Line> {
+    sleep(delay).await;
+    // Only the user opens again what the user has closed.
+    if shared.is_shut() {
+        return Err(shared.closed());
+    }
+    manager.connect().await?;
+    let interrupted = shared.interruption();
+    let opened = match shared.config.target {
+        Target::Cluster(_) => None,
+        _ => Some(open(&shared, None, None, &name).await?),
+    };
+    Ok(Line { opened, interrupted })
+}
+
+/// Opens a connection under the reservation's name.
+async fn open(
+    shared: &Arc<Shared>,
+    command: Option<&Command>,
+    redirect: Option<&Redirect>,
+    name: &Mutex<Option<String>>,
+) -> Result<Opened> {
+    let mut opened = exclusive::open(shared, command, true, redirect).await?;
+    let name = name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(name) = name {
+        let limit = shared.config.connect_timeout;
+        // A name that the server refuses is no reason to do without the connection.
+        timeout(limit, opened.rename(&name)).await.unwrap_or_else(|_| Err(no_connection()))?;
+    }
+    Ok(opened)
+}
+
+/// Ends when an idle connection is lost.
+async fn hung_up(opened: &mut Option<Opened>) {
+    match opened {
+        // Nobody has asked anything: an answer means as little good as an end.
+        Some(opened) => drop(opened.wire.next().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn no_connection() -> Error {
+    Error::new(ErrorKind::Timeout, "the connection for blocking commands was not there in time: it was not sent")
+}

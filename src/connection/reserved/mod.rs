@@ -1,0 +1,167 @@
+//! A connection that its holder keeps for blocking commands: one after another, under a name of its own.
+//!
+//! ```text
+//! closed ──── open ─────► opening
+//! opening ─── reached ──► ready
+//! ready ───── lost ─────► restoring     commands wait, each until its own deadline
+//! restoring ─ reached ──► ready
+//! any ─────── end ──────► closed        close(), the manager's disconnect(), or a failure that waiting does not mend
+//! ```
+//!
+//! The one task of a reservation (`keeper`) owns its connection. A command that is cut off is answered with `maybe-executed`; one that
+//! only reads waits for the next connection instead.
+
+mod keeper;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::exclusive::GRACE;
+use super::manager::Manager;
+use super::request::{Command, Request, Sink};
+use super::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
+use keeper::Keeper;
+
+/// What happens to a reservation by itself.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The connection is usable.
+    Ready,
+    /// The connection was lost and is being restored.
+    Lost,
+    /// An attempt to open or restore it failed; there will be another.
+    Failed(Error),
+    /// It is closed.
+    Ended,
+}
+
+type Notify = Box<dyn Fn(Notice) + Send + Sync>;
+
+/// A connection for blocking commands. Dropped, it closes.
+pub struct Reserved {
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedSender<Order>,
+    name: Arc<Mutex<Option<String>>>,
+    /// Cancelled to end what is open now.
+    session: Mutex<CancellationToken>,
+}
+
+impl fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How often it is tried to open a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// Once, and only where the manager is connected.
+    One,
+    /// Until it succeeds, the reservation or the manager is closed, or it fails in a way that waiting does not mend.
+    Endless,
+}
+
+enum Order {
+    Open(CancellationToken, Tries, oneshot::Sender<Result<()>>),
+    Run(Waiting),
+    Rename(String, oneshot::Sender<Result<()>>),
+    Close(oneshot::Sender<()>),
+}
+
+struct Waiting {
+    request: Request,
+    blocks_for: Option<Duration>,
+}
+
+impl Waiting {
+    /// When it has waited for a connection for too long; one that blocks for ever waits for ever.
+    fn deadline(&self, command_timeout: Duration) -> Option<Instant> {
+        self.blocks_for.map(|time| self.request.deadline(time + GRACE.max(command_timeout)))
+    }
+}
+
+impl Reserved {
+    pub(super) fn new(manager: Manager, shared: Arc<Shared>, name: Option<String>, notify: Notify) -> Self {
+        let (orders, received) = mpsc::unbounded_channel();
+        let name = Arc::new(Mutex::new(name));
+        let keeper = Keeper::new(manager, Arc::clone(&shared), received, Arc::clone(&name), notify);
+        lifecycle::spawn(keeper.run());
+        Self { shared, orders, name, session: Mutex::default() }
+    }
+
+    /// Opens the connection; where it is open, does nothing; where it is being restored, waits for that. The call itself takes its
+    /// place in the order of calls.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the attempt; `closed`.
+    pub fn open(&self, tries: Tries) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (done, opened) = oneshot::channel();
+        let session = {
+            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            if session.is_cancelled() {
+                *session = CancellationToken::new();
+            }
+            session.clone()
+        };
+        self.order(Order::Open(session, tries, done));
+        async move { opened.await.unwrap_or_else(|_| Err(closed())) }
+    }
+
+    /// Accepts a command that blocks for `blocks_for` or until it ends. Commands are executed one after another.
+    pub fn submit(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
+        if let Err(error) = self.shared.room() {
+            return sink.settle(Err(error), &self.shared.metrics);
+        }
+        let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.shared.metrics));
+        self.order(Order::Run(Waiting { request, blocks_for }));
+    }
+
+    /// Has the server call the connection `name`, and every later one of this reservation.
+    ///
+    /// # Errors
+    ///
+    /// `server` or `auth` if the server refuses.
+    pub fn rename(&self, name: String) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (done, renamed) = oneshot::channel();
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        self.order(Order::Rename(name, done));
+        async move { renamed.await.unwrap_or_else(|_| Err(closed())) }
+    }
+
+    /// Closes the connection. A command that blocks is answered first: with what it got meanwhile, else with kind `closed`. From
+    /// the call on, before the future is polled, it is on its way to be closed.
+    pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (done, ended) = oneshot::channel();
+        self.end();
+        self.order(Order::Close(done));
+        // The end of the task is just as good.
+        async move { drop(ended.await) }
+    }
+
+    fn end(&self) {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+    }
+
+    fn order(&self, order: Order) {
+        // The task lives as long as this handle; were it gone, what the order holds would answer by being dropped.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the connection for blocking commands is closed")
+}

@@ -1,0 +1,49 @@
+//! MONITOR: every command of the engine, told to whoever asked.
+
+use super::{Args, Cx, Mode, table};
+use crate::embedded::reply::{Outcome, Reply};
+use crate::embedded::session;
+use crate::embedded::state::Core;
+
+pub(super) fn monitor(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
+    if cx.mode != Mode::Direct {
+        return Ok(Reply::Error(b"ERR MONITOR isn't allowed for DENY BLOCKING client".to_vec()));
+    }
+    if !cx.core.monitors.contains(&cx.slot) {
+        cx.core.monitors.push(cx.slot);
+    }
+    Ok(Reply::OK)
+}
+
+/// A word as MONITOR shows it.
+fn quoted(word: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b" \"");
+    for &b in word {
+        match b {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x07 => out.extend_from_slice(b"\\a"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b' '..=b'~' => out.push(b),
+            _ => out.extend_from_slice(format!("\\x{b:02x}").as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Tells the monitors of a command that is about to run, before it is answered. `client` is empty for a script.
+pub(in crate::embedded) fn tell(core: &mut Core, spec: &table::Spec, client: Option<u64>, db: usize, args: Args<'_>) {
+    if core.monitors.is_empty() || spec.has(table::UNSEEN) {
+        return;
+    }
+    let who = client.map_or_else(|| "lua".to_owned(), |id| format!("memory:{id}"));
+    let (seconds, micros) = (core.now_micros / 1_000_000, core.now_micros % 1_000_000);
+    let mut line = format!("{seconds}.{micros:06} [{db} {who}]").into_bytes();
+    args.iter().for_each(|word| quoted(word, &mut line));
+    let line = Reply::Status(line.into());
+    for slot in core.monitors.clone() {
+        session::deliver(core, slot, &line);
+    }
+}

@@ -1,0 +1,142 @@
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+import type { Readable } from 'node:stream';
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string;
+}
+
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean;
+}
+
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: string, listener: (...args: unknown[]) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: string, listener: (...args: unknown[]) => void): this;
+  removeListener(event: 'error', listener: (error: Error) => void): this;
+  removeListener(event: string, listener: (...args: unknown[]) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+  off(event: string, listener: (...args: unknown[]) => void): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(key: string, value: string | number, options?: { PX?: number; EX?: number }): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]>;
+  zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(key: string, id: string, fields: BullMQFields, options?: { MAXLEN?: number; approximate?: boolean }): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(streams: { key: string; id: string }[], options?: { BLOCK?: number; COUNT?: number }): Promise<BullMQStreams | null>;
+  xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean }): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(cursor: string | number, options: { MATCH?: string; COUNT?: number }): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(key: string, cursor: string | number, options?: { COUNT?: number }): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(key: string, cursor: string | number, options?: { COUNT?: number }): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}

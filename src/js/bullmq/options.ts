@@ -1,0 +1,36 @@
+/** The options that BullMQ gives to ioredis. */
+
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: { host: string; port: number }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}

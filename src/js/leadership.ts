@@ -1,0 +1,112 @@
+/** Leading a role: one of all who want to, in the whole fleet. */
+
+import { cancelled, checkSignal, optionsOf, refuseUnknown } from './arguments.js';
+import { RedisError } from './errors.js';
+import type { Internals } from './internals.js';
+import { verb } from './native.js';
+
+/** Options of {@link WorkerRegistry.elect}. */
+export interface ElectOptions {
+  /**
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
+   * is renewed every third of it, from Rust. Default 15 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
+  signal?: AbortSignal;
+}
+
+/** A role that this process leads. */
+export interface Leadership {
+  readonly role: string;
+  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  readonly token: number;
+  /**
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
+   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   */
+  readonly signal: AbortSignal;
+  /** Gives the role up; who waits for it is told. Idempotent. */
+  resign(): Promise<void>;
+  /** The same as {@link resign}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What a leadership needs of its registry. */
+export interface LeadershipHome extends Internals {
+  nextId(): number;
+  /** Keeps the registry from being collected while something is led. */
+  lead(leading: number): void;
+}
+
+const ELECT = verb('registry.elect');
+const CANCEL = verb('registry.electCancel');
+const LED = verb('registry.led');
+const RESIGN = verb('registry.resign');
+
+class HeldLeadership implements Leadership {
+  readonly role: string;
+  readonly token: number;
+  readonly #home: LeadershipHome;
+  readonly #id: number;
+  readonly #controller = new AbortController();
+
+  constructor(home: LeadershipHome, id: number, role: string, token: number) {
+    this.#home = home;
+    this.#id = id;
+    this.role = role;
+    this.token = token;
+    home.lead(1);
+    // Leading does not keep the process alive.
+    home.port
+      .callQuietly(home.handle, LED, id)
+      .catch((error: unknown) => this.#controller.abort(error))
+      .finally(() => home.lead(-1));
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  async resign(): Promise<void> {
+    await this.#home.port.call(this.#home.handle, RESIGN, this.#id);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.resign();
+  }
+}
+
+/** Waits until this process leads `role`. */
+export async function lead(home: LeadershipHome, role: string, options: ElectOptions | undefined): Promise<Leadership> {
+  const { leaseMs, waitMs, signal, ...rest } = optionsOf('WorkerRegistry.elect: options', options);
+  refuseUnknown('WorkerRegistry.elect', rest, ['leaseMs', 'waitMs', 'signal']);
+  checkSignal('WorkerRegistry.elect: signal', signal);
+  if (signal?.aborted) throw cancelled('WorkerRegistry.elect', signal);
+  const id = home.nextId();
+  const cancel = (): void => {
+    // A wait that has just ended has nothing to cancel.
+    home.port.callQuietly(home.handle, CANCEL, id).catch(() => {});
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  let token: number;
+  try {
+    token = (await home.port.call(home.handle, ELECT, id, role, leaseMs, waitMs)) as number;
+  } catch (error) {
+    if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') {
+      throw cancelled('WorkerRegistry.elect', signal);
+    }
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+  const leadership = new HeldLeadership(home, id, role, token);
+  if (signal?.aborted) {
+    // Nobody waits for it any more. If it cannot be given up now it runs out.
+    await leadership.resign().catch(() => {});
+    throw cancelled('WorkerRegistry.elect', signal);
+  }
+  return leadership;
+}

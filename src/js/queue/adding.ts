@@ -1,0 +1,66 @@
+/** How jobs cross to Rust: options as JSON, the data of children as JSON within. */
+
+import { json, optionsOf } from '../arguments.js';
+import { configError } from '../errors.js';
+import { optionsJson } from '../port.js';
+import type { JobOptions, JobState } from './options.js';
+
+/** Children of children of … */
+const MAX_DEPTH = 32;
+
+/** Options as they cross, and the state that a job added with them begins in. */
+export interface PackedOptions {
+  /** `undefined` for none. */
+  readonly text: string | undefined;
+  readonly state: JobState;
+}
+
+/** Packs options, those of a job and what is default. Throws what cannot be expressed. */
+export class OptionsPacker {
+  readonly #defaults: JobOptions | undefined;
+  readonly #packedDefaults: PackedOptions;
+
+  constructor(defaults: JobOptions | undefined) {
+    // A copy: what the caller does to the object later is nothing to this queue.
+    this.#defaults = defaults === undefined ? undefined : { ...defaults };
+    this.#packedDefaults = packed('TaskQueue: defaultJobOptions', this.#defaults);
+  }
+
+  pack(what: string, options: JobOptions | undefined): PackedOptions {
+    if (options === undefined) return this.#packedDefaults;
+    const given = optionsOf(`${what}: options`, options) as JobOptions;
+    return packed(`${what}: options`, this.#defaults === undefined ? given : merged(this.#defaults, given));
+  }
+}
+
+/** An option that is undefined is one that is not given. */
+function merged(defaults: JobOptions, given: JobOptions): JobOptions {
+  const all: Record<string, unknown> = { ...defaults };
+  for (const [name, value] of Object.entries(given)) if (value !== undefined) all[name] = value;
+  return all as JobOptions;
+}
+
+function packed(what: string, options: JobOptions | undefined): PackedOptions {
+  if (options === undefined) return { text: undefined, state: 'waiting' };
+  const crossing = withPackedChildren(what, options, 0);
+  let state: JobState = 'waiting';
+  if (typeof options.delayMs === 'number' && options.delayMs > 0) state = 'delayed';
+  if (Array.isArray(options.children) && options.children.length > 0) state = 'waiting-children';
+  return { text: optionsJson(crossing), state };
+}
+
+function withPackedChildren(what: string, options: JobOptions, depth: number): object {
+  const { children } = options;
+  // What is no array is refused in Rust, by name.
+  if (!Array.isArray(children)) return options;
+  if (depth === MAX_DEPTH) throw configError(`${what}.children`, `children at most ${MAX_DEPTH} deep`, children);
+  const crossing = children.map((child, index) => {
+    const name = `${what}.children[${index}]`;
+    if (typeof child !== 'object' || child === null) throw configError(name, 'an object', child);
+    const data = json(`${name}.data`, child.data);
+    if (typeof data !== 'string') throw data;
+    if (typeof child.options !== 'object' || child.options === null) return { ...child, data };
+    return { ...child, data, options: withPackedChildren(`${name}.options`, child.options, depth + 1) };
+  });
+  return { ...options, children: crossing };
+}

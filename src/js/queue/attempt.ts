@@ -1,0 +1,107 @@
+/** One attempt at a job, in a worker's hand. */
+
+import { verb } from '../native.js';
+import { type Job, type JobHome, StoredJob, wellFormed } from './job.js';
+import { parseStored } from './outcome.js';
+
+const UPDATE_DATA = verb('worker.updateData');
+const UPDATE_PROGRESS = verb('worker.updateProgress');
+const LOG = verb('worker.log');
+const CHILDREN = verb('worker.children');
+
+/** What a {@link Processor} is given beside the job. */
+export interface JobContext {
+  /**
+   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
+   * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
+   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   */
+  readonly signal: AbortSignal;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** The results of the job's children, by id; those of another queue by `queue:id`. */
+  children(): Promise<Record<string, unknown>>;
+}
+
+/**
+ * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
+ * the async context in which {@link TaskQueue.process} was called.
+ */
+export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
+
+/** Values per job in a delivery; see {@link HeldJob}. */
+export const CLAIMED_VALUES = 9;
+
+/** The job of an attempt: what it writes carries the attempt's lease. */
+export class HeldJob<T, R> extends StoredJob<T, R> {
+  readonly #worker: number;
+  readonly #slot: number;
+
+  constructor(home: JobHome, worker: number, values: readonly unknown[], at: number) {
+    const [slot, id, name, data, options] = values.slice(at, at + 5) as [number, string, string, string, string | null];
+    const [attemptsMade, addedAt, startedAt, stalledCount] = values.slice(at + 5, at + 9) as [number, number, number, number];
+    super(home, id, name, data, options ?? undefined, addedAt);
+    this.#worker = worker;
+    this.#slot = slot;
+    this.state = 'active';
+    this.attemptsMade = attemptsMade;
+    this.startedAt = startedAt;
+    this.stalledCount = stalledCount;
+  }
+
+  protected override storeData(text: string): Promise<unknown> {
+    return this.home.port.call(this.#worker, UPDATE_DATA, this.#slot, text);
+  }
+
+  protected override storeProgress(text: string): Promise<unknown> {
+    return this.home.port.call(this.#worker, UPDATE_PROGRESS, this.#slot, text);
+  }
+
+  override log(line: string): Promise<number> {
+    return this.home.port.call(this.#worker, LOG, this.#slot, wellFormed(line)) as Promise<number>;
+  }
+
+  /** The results of its children. */
+  async children(): Promise<Record<string, unknown>> {
+    const flat = (await this.home.port.call(this.#worker, CHILDREN, this.#slot)) as (string | null)[];
+    const entries: [string, unknown][] = [];
+    for (let at = 0; at < flat.length; at += 2) {
+      const text = flat[at + 1];
+      entries.push([flat[at] as string, typeof text === 'string' ? parseStored('context.children', text) : undefined]);
+    }
+    return Object.fromEntries(entries);
+  }
+}
+
+/** What a processor is given beside the job. */
+export class Attempt<T, R> implements JobContext {
+  readonly job: HeldJob<T, R>;
+  readonly attempt: number;
+  /** Why it was cancelled, if it was. */
+  cancelled: string | undefined;
+  #controller: AbortController | undefined;
+  #reason: unknown;
+
+  constructor(job: HeldJob<T, R>) {
+    this.job = job;
+    this.attempt = job.attemptsMade + 1;
+  }
+
+  // Made at the first look: most processors never ask.
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: Error): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(this.#reason);
+  }
+
+  children(): Promise<Record<string, unknown>> {
+    return this.job.children();
+  }
+}

@@ -1,0 +1,71 @@
+/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
+
+import { checkWhole, MAX_MS } from '../arguments.js';
+
+const unrecoverable = Symbol.for('redis-backplane.UnrecoverableError');
+const delay = Symbol.for('redis-backplane.DelayError');
+const failed = Symbol.for('redis-backplane.JobFailedError');
+
+function has(value: unknown, brand: symbol): boolean {
+  try {
+    return typeof value === 'object' && value !== null && brand in value;
+  } catch {
+    // A proxy may throw at anything.
+    return false;
+  }
+}
+
+/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
+export class UnrecoverableError extends Error {
+  constructor(message?: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'UnrecoverableError';
+    Object.defineProperty(this, unrecoverable, { value: true });
+  }
+
+  /** True for one of any copy of this package, in any VM context. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return has(value, unrecoverable);
+  }
+}
+
+/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+export class DelayError extends Error {
+  /** Milliseconds. */
+  readonly delayMs: number;
+
+  /**
+   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
+   * @throws RedisError of kind `config`.
+   */
+  constructor(delayMs: number) {
+    checkWhole('DelayError: delayMs', delayMs, 0, MAX_MS);
+    super(`put back for ${delayMs} ms`);
+    this.name = 'DelayError';
+    this.delayMs = delayMs;
+    Object.defineProperty(this, delay, { value: true });
+  }
+
+  /** True for one of any copy of this package, in any VM context. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return has(value, delay);
+  }
+}
+
+/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
+export class JobFailedError extends Error {
+  /** The job's id. */
+  readonly jobId: string;
+
+  constructor(jobId: string, failedReason: string) {
+    super(failedReason);
+    this.name = 'JobFailedError';
+    this.jobId = jobId;
+    Object.defineProperty(this, failed, { value: true });
+  }
+
+  /** True for one of any copy of this package, in any VM context. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return has(value, failed);
+  }
+}

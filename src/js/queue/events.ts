@@ -1,0 +1,83 @@
+/** What a queue tells of its jobs, wherever in the fleet it happens. */
+
+import { type Failure, type RedisError, toError } from '../errors.js';
+import type { Listeners } from './listeners.js';
+import { parseStored } from './outcome.js';
+
+/** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */
+export interface TaskQueueEvents<R = unknown> {
+  /** A job was added. */
+  added: [event: { jobId: string; name: string }];
+  /** A worker has begun with it. */
+  active: [event: { jobId: string }];
+  /** {@link Job.updateProgress} was called. */
+  progress: [event: { jobId: string; progress: unknown }];
+  /** It completed. `result` is left out when it is `undefined`, or more than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
+  completed: [event: { jobId: string; result?: R }];
+  /** It failed for good. */
+  failed: [event: { jobId: string; reason: string }];
+  /** An attempt failed; the next is made in `delayMs` milliseconds. */
+  retrying: [event: { jobId: string; reason: string; delayMs: number; attemptsMade: number }];
+  /** It lost its worker and waits for another one. */
+  stalled: [event: { jobId: string }];
+  /** It was removed. */
+  removed: [event: { jobId: string }];
+  /** The last waiting job was taken. */
+  drained: [];
+  /** Events were missed: this listener lagged behind what Redis keeps of them, or its connection was away. `missed`: how many, where that is known. */
+  gap: [event: { missed: number | null }];
+  /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** Values per event in a delivery: type, job id, payload. */
+const EVENT_VALUES = 3;
+
+/** Those that come from Redis. */
+export const FLEET_EVENTS = ['added', 'active', 'progress', 'completed', 'failed', 'retrying', 'stalled', 'removed', 'drained'] as const;
+
+export const QUEUE_EVENTS = [...FLEET_EVENTS, 'gap', 'error'] as const;
+
+type FleetEvent = (typeof FLEET_EVENTS)[number];
+
+/** Gives a delivery to its listeners. Never throws. */
+export function emitFleetEvents<R>(listeners: Listeners<TaskQueueEvents<R>>, values: readonly unknown[]): void {
+  for (let at = 0; at < values.length; at += EVENT_VALUES) {
+    const type = values[at] as FleetEvent;
+    // What nobody listens to need not be read.
+    if (!listeners.has(type)) continue;
+    try {
+      emitOne(listeners, type, values[at + 1] as string, values[at + 2] as string | null);
+    } catch (error) {
+      listeners.emit('error', error as RedisError);
+    }
+  }
+}
+
+function emitOne<R>(listeners: Listeners<TaskQueueEvents<R>>, type: FleetEvent, jobId: string, payload: string | null): void {
+  const fields = payload === null ? undefined : parseStored(`the event ${type}`, payload);
+  switch (type) {
+    case 'progress':
+      listeners.emit('progress', { jobId, progress: fields });
+      break;
+    case 'completed':
+      listeners.emit('completed', payload === null ? { jobId } : { jobId, result: fields as R });
+      break;
+    case 'added':
+    case 'failed':
+    case 'retrying':
+      listeners.emit(type, { jobId, ...(fields as object) } as never);
+      break;
+    case 'drained':
+      listeners.emit('drained');
+      break;
+    default:
+      listeners.emit(type, { jobId });
+  }
+}
+
+/** Gives what happened to the queue object itself to its listeners. */
+export function emitOwnEvent<R>(listeners: Listeners<TaskQueueEvents<R>>, event: { event: string; [field: string]: unknown }): void {
+  if (event.event === 'gap') listeners.emit('gap', { missed: (event.missed as number | null | undefined) ?? null });
+  if (event.event === 'error') listeners.emit('error', toError(event.error as Failure) as RedisError);
+}

@@ -1,0 +1,314 @@
+/** Jobs, as the books have them. */
+
+import { inspect } from 'node:util';
+import { cancelled, checkSignal, json, optionsOf, refuseUnknown } from '../arguments.js';
+import { RedisError } from '../errors.js';
+import { verb } from '../native.js';
+import type { Port } from '../port.js';
+import { JobFailedError } from './errors.js';
+import type { JobOptions, JobState, WaitOptions } from './options.js';
+import { parseStored } from './outcome.js';
+
+/**
+ * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ *
+ * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
+ * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
+ * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ */
+export interface Job<T = unknown, R = unknown> {
+  readonly id: string;
+  readonly name: string;
+  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
+  readonly data: T;
+  /** As they were added, defaults included, children left out. */
+  readonly options: JobOptions;
+  readonly state: JobState;
+  /** Attempts that have ended, those that lost their lease not counted. */
+  readonly attemptsMade: number;
+  /** What {@link updateProgress} was last given; `undefined` before. */
+  readonly progress: unknown;
+  /** What the processor returned, once completed. */
+  readonly result?: R;
+  /** Why the last attempt failed, or why the job was cancelled. */
+  readonly failedReason?: string;
+  /** The stacks of failed attempts, newest last, at most 10. */
+  readonly stacktrace: string[];
+  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
+  readonly addedAt: number;
+  /** When its last attempt began. */
+  readonly startedAt?: number;
+  /** When it completed or failed for good. */
+  readonly finishedAt?: number;
+  /** How often it lost its worker. */
+  readonly stalledCount: number;
+  /** Replaces the data. */
+  updateData(data: T): Promise<void>;
+  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
+  updateProgress(progress: unknown): Promise<void>;
+  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
+  log(line: string): Promise<number>;
+  /** The lines of its log. */
+  logs(): Promise<string[]>;
+  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
+  refresh(): Promise<Job<T, R> | null>;
+  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
+  remove(): Promise<boolean>;
+  /** Puts a failed job back to wait, its attempts counted anew. */
+  retry(): Promise<void>;
+  /** Lets a delayed job wait for a worker at once. */
+  promote(): Promise<void>;
+  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
+  changeDelay(ms: number): Promise<void>;
+  /** Changes the priority of a waiting or delayed job. */
+  changePriority(priority: number): Promise<void>;
+  /**
+   * Resolves with the result when it has completed, at once where it has already.
+   *
+   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
+   * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
+   */
+  waitUntilFinished(options?: WaitOptions): Promise<R>;
+  /**
+   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
+   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
+   *
+   * @param reason Becomes `failedReason`. Default `cancelled`.
+   * @returns `false`: it is over already, or gone.
+   */
+  cancel(reason?: string): Promise<boolean>;
+}
+
+/** What a job needs of its queue. */
+export interface JobHome {
+  readonly port: Port;
+  /** The queue's. */
+  readonly handle: number;
+  /** Calls a verb of the queue; rejects once that is closed. */
+  call(what: string, verb: number, ...args: unknown[]): Promise<unknown>;
+  /** A new number for a wait. */
+  nextWait(): number;
+}
+
+/** How Rust gives a job: see the places in {@link StoredJob.take}. */
+export type Snapshot = readonly unknown[];
+
+const GET = verb('queue.get');
+const WAIT = verb('queue.wait');
+const WAIT_CANCEL = verb('queue.waitCancel');
+const UPDATE_DATA = verb('queue.updateData');
+const UPDATE_PROGRESS = verb('queue.updateProgress');
+const LOG = verb('queue.log');
+const LOGS = verb('queue.logs');
+const REMOVE = verb('queue.remove');
+const RETRY = verb('queue.retry');
+const PROMOTE = verb('queue.promote');
+const CHANGE_DELAY = verb('queue.changeDelay');
+const CHANGE_PRIORITY = verb('queue.changePriority');
+const CANCEL = verb('queue.cancel');
+
+/** JSON text that becomes a value at the first look. */
+class Lazy {
+  #text: string | undefined;
+  #value: unknown;
+  readonly #what: string;
+
+  constructor(what: string, text: string | undefined) {
+    this.#what = what;
+    this.#text = text;
+  }
+
+  get(): unknown {
+    if (this.#text !== undefined) {
+      this.#value = parseStored(this.#what, this.#text);
+      this.#text = undefined;
+    }
+    return this.#value;
+  }
+}
+
+/** A job that was read, added or claimed. */
+export class StoredJob<T, R> implements Job<T, R> {
+  readonly id: string;
+  name: string;
+  state: JobState = 'waiting';
+  attemptsMade = 0;
+  addedAt: number;
+  startedAt?: number;
+  finishedAt?: number;
+  stalledCount = 0;
+  failedReason?: string;
+  protected readonly home: JobHome;
+  #data: Lazy;
+  #options: Lazy;
+  #progress: Lazy | undefined;
+  #result: Lazy | undefined;
+  #stacktrace: Lazy | undefined;
+
+  constructor(home: JobHome, id: string, name: string, data: string, options: string | undefined, addedAt: number) {
+    this.home = home;
+    this.id = id;
+    this.name = name;
+    this.addedAt = addedAt;
+    this.#data = new Lazy('Job.data', data);
+    this.#options = new Lazy('Job.options', options);
+  }
+
+  /** The job of a snapshot. */
+  static of<T, R>(home: JobHome, snapshot: Snapshot): StoredJob<T, R> {
+    const [id, name, data, options, , , addedAt] = snapshot as [string, string, string, string | null, unknown, unknown, number];
+    const job = new StoredJob<T, R>(home, id, name, data, options ?? undefined, addedAt);
+    job.take(snapshot);
+    return job;
+  }
+
+  /** Shows what a snapshot of this job says. */
+  protected take(snapshot: Snapshot): void {
+    const texts = snapshot as readonly (string | null)[];
+    const numbers = snapshot as readonly (number | null)[];
+    this.name = texts[1] as string;
+    this.#data = new Lazy('Job.data', texts[2] ?? undefined);
+    this.#options = new Lazy('Job.options', texts[3] ?? undefined);
+    this.state = texts[4] as JobState;
+    this.attemptsMade = numbers[5] as number;
+    this.addedAt = numbers[6] as number;
+    this.startedAt = numbers[7] ?? undefined;
+    this.finishedAt = numbers[8] ?? undefined;
+    this.stalledCount = numbers[9] as number;
+    this.progressText = texts[10] ?? undefined;
+    this.#result = typeof texts[11] === 'string' ? new Lazy('Job.result', texts[11]) : undefined;
+    this.failedReason = texts[12] ?? undefined;
+    this.#stacktrace = typeof texts[13] === 'string' ? new Lazy('Job.stacktrace', texts[13]) : undefined;
+  }
+
+  get data(): T {
+    return this.#data.get() as T;
+  }
+
+  get options(): JobOptions {
+    const options = this.#options.get() as JobOptions | undefined;
+    if (options === undefined) return {};
+    delete options.children;
+    return options;
+  }
+
+  get progress(): unknown {
+    return this.#progress?.get();
+  }
+
+  protected set progressText(text: string | undefined) {
+    this.#progress = text === undefined ? undefined : new Lazy('Job.progress', text);
+  }
+
+  get result(): R | undefined {
+    return this.#result?.get() as R | undefined;
+  }
+
+  get stacktrace(): string[] {
+    return (this.#stacktrace?.get() as string[] | undefined) ?? [];
+  }
+
+  async updateData(data: T): Promise<void> {
+    const text = json('Job.updateData: data', data);
+    if (typeof text !== 'string') throw text;
+    await this.storeData(text);
+    this.#data = new Lazy('Job.data', text);
+  }
+
+  async updateProgress(progress: unknown): Promise<void> {
+    const text = json('Job.updateProgress: progress', progress);
+    if (typeof text !== 'string') throw text;
+    await this.storeProgress(text);
+    this.progressText = text;
+  }
+
+  protected storeData(text: string): Promise<unknown> {
+    return this.home.call('Job.updateData', UPDATE_DATA, this.id, text);
+  }
+
+  protected storeProgress(text: string): Promise<unknown> {
+    return this.home.call('Job.updateProgress', UPDATE_PROGRESS, this.id, text);
+  }
+
+  log(line: string): Promise<number> {
+    return this.home.call('Job.log', LOG, this.id, wellFormed(line)) as Promise<number>;
+  }
+
+  logs(): Promise<string[]> {
+    return this.home.call('Job.logs', LOGS, this.id) as Promise<string[]>;
+  }
+
+  async refresh(): Promise<Job<T, R> | null> {
+    const snapshot = (await this.home.call('Job.refresh', GET, this.id)) as Snapshot | null;
+    if (snapshot === null) return null;
+    this.take(snapshot);
+    return this;
+  }
+
+  remove(): Promise<boolean> {
+    return this.home.call('Job.remove', REMOVE, this.id) as Promise<boolean>;
+  }
+
+  retry(): Promise<void> {
+    return this.home.call('Job.retry', RETRY, this.id) as Promise<void>;
+  }
+
+  promote(): Promise<void> {
+    return this.home.call('Job.promote', PROMOTE, this.id) as Promise<void>;
+  }
+
+  changeDelay(ms: number): Promise<void> {
+    return this.home.call('Job.changeDelay', CHANGE_DELAY, this.id, ms) as Promise<void>;
+  }
+
+  changePriority(priority: number): Promise<void> {
+    return this.home.call('Job.changePriority', CHANGE_PRIORITY, this.id, priority) as Promise<void>;
+  }
+
+  async waitUntilFinished(options?: WaitOptions): Promise<R> {
+    const what = 'Job.waitUntilFinished';
+    const { timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
+    refuseUnknown(what, rest, ['timeoutMs', 'signal']);
+    checkSignal(`${what}: signal`, signal);
+    if (signal?.aborted) throw cancelled(what, signal);
+    const { home } = this;
+    const number = home.nextWait();
+    const cancel = (): void => {
+      // A wait that has just ended has nothing to cancel.
+      home.port.callQuietly(home.handle, WAIT_CANCEL, number).catch(() => {});
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const [how, text] = (await home.call(what, WAIT, number, this.id, timeoutMs)) as ['completed' | 'failed', string | null];
+      if (how === 'failed') throw new JobFailedError(this.id, text ?? '');
+      return (text === null ? undefined : parseStored('Job.result', text)) as R;
+    } catch (error) {
+      if (error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(what, signal);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  cancel(reason?: string): Promise<boolean> {
+    return this.home.call('Job.cancel', CANCEL, this.id, wellFormed(reason)) as Promise<boolean>;
+  }
+
+  /** For `JSON.stringify`: what the job shows. */
+  toJSON(): Record<string, unknown> {
+    const { id, name, data, options, state, attemptsMade, progress, result, failedReason, stacktrace } = this;
+    const { addedAt, startedAt, finishedAt, stalledCount } = this;
+    const shown = { id, name, data, options, state, attemptsMade, progress, result, failedReason, stacktrace };
+    return { ...shown, addedAt, startedAt, finishedAt, stalledCount };
+  }
+
+  [inspect.custom](): string {
+    const { id, name, state, attemptsMade, failedReason } = this;
+    return `Job ${inspect({ id, name, state, attemptsMade, ...(failedReason === undefined ? {} : { failedReason }) })}`;
+  }
+}
+
+/** A text that may hold a lone surrogate, which has no UTF-8, shown as Unicode has it; the rest as it is, to be judged in Rust. */
+export function wellFormed<V>(value: V): V {
+  return typeof value === 'string' && !value.isWellFormed() ? (value.toWellFormed() as V) : value;
+}

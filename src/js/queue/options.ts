@@ -1,0 +1,170 @@
+/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+
+/**
+ * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
+ * it is over. `waiting-children`: some of its children are not over.
+ */
+export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
+
+/** How long a failed attempt's job waits for its next one. */
+export interface Backoff {
+  /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
+  type: 'fixed' | 'exponential';
+  /** Milliseconds, from 0. */
+  delayMs: number;
+  /** Milliseconds: no delay is longer. Default: no bound. */
+  maxDelayMs?: number;
+  /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
+  jitter?: number;
+}
+
+/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
+export interface KeepRule {
+  /** A whole number, from 0. Default: no bound. */
+  count?: number;
+  /** Milliseconds, from 0. Default: no bound. */
+  ageMs?: number;
+}
+
+/** One of the children that a job waits for; see {@link JobOptions.children}. */
+export interface ChildJob {
+  /** The queue it goes to, in the same namespace. Default: the parent's. */
+  queue?: string;
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: unknown;
+  /** As in {@link TaskQueue.add}; children may have children. */
+  options?: JobOptions;
+}
+
+/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
+export interface JobOptions {
+  /**
+   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
+   * the existing job. Default: one that the package makes.
+   */
+  id?: string;
+  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
+  delayMs?: number;
+  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
+  priority?: number;
+  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
+  lifo?: boolean;
+  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
+  attempts?: number;
+  /** The pause between attempts. Default: none. */
+  backoff?: Backoff;
+  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
+  timeoutMs?: number;
+  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
+  keepCompleted?: boolean | KeepRule;
+  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
+  keepFailed?: boolean | KeepRule;
+  /**
+   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead.
+   * With `replace`, one that waits or is delayed is given the new name, data and options.
+   */
+  dedupe?: { id: string; ttlMs?: number; replace?: boolean };
+  /**
+   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
+   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
+   */
+  group?: string;
+  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
+  children?: ChildJob[];
+  /** A correlation id, carried along. */
+  corrId?: string;
+}
+
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: whole multiples of it since the epoch. */
+export type ScheduleTimes = { everyMs: number } | { cron: string; tz?: string };
+
+/** A job that a {@link TaskQueue.schedule} adds at each tick. */
+export interface ScheduledJob<T = unknown> {
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: T;
+  /** As in {@link TaskQueue.add}, but for `id`, `delayMs` and `dedupe`. */
+  options?: JobOptions;
+}
+
+/** A schedule, as it stands. */
+export interface Schedule<T = unknown> {
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly id: string;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly when: ScheduleTimes;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly job: ScheduledJob<T>;
+  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  readonly nextAt: number;
+  /** Its last tick. */
+  readonly lastAt?: number;
+  /** How often it has ticked. */
+  readonly ticks: number;
+}
+
+/** Options of a {@link TaskQueue}. Unknown names are refused. */
+export interface TaskQueueOptions {
+  /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** What a job has where its own options say nothing. */
+  defaultJobOptions?: JobOptions;
+}
+
+/** Options of {@link TaskQueue.list}. */
+export interface ListOptions {
+  /** How many to skip, from 0. Default 0. */
+  start?: number;
+  /** How many at most, from 1. Default 100. */
+  limit?: number;
+  /** `true` reverses each state's order. Default false. */
+  newestFirst?: boolean;
+}
+
+/** Options of {@link Job.waitUntilFinished}. */
+export interface WaitOptions {
+  /** Milliseconds, from 0. Default 30 000, then kind `timeout`. */
+  timeoutMs?: number;
+  /** Ends the wait with kind `cancelled`; the job goes on. */
+  signal?: AbortSignal;
+}
+
+/** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
+export interface CloseOptions {
+  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted. Default 30 000. */
+  graceMs?: number;
+}
+
+/**
+ * What a worker needs of a `WorkerRegistry`, which is one. Its registration has the queue's name as its type, and load and status are kept
+ * current; when the registry declares the process crashed, its jobs are given to others at once.
+ */
+export interface TaskWorkerRegistry {
+  register(worker: { type?: string; capacity?: number; metadata?: Record<string, unknown> }): Promise<{ id: string; epoch: number }>;
+  heartbeat(id: string, update?: { status?: 'idle' | 'busy' | 'paused' | 'draining'; load?: number }): Promise<boolean>;
+  unregister(id: string): Promise<boolean>;
+}
+
+/** Options of {@link TaskQueue.process}. Unknown names are refused. */
+export interface WorkerOptions {
+  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
+  concurrency?: number;
+  /**
+   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
+   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
+   */
+  leaseMs?: number;
+  /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
+  maxStalls?: number;
+  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
+  rateLimit?: { max: number; perMs: number };
+  /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
+  groupConcurrency?: number;
+  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
+  autorun?: boolean;
+  /** The worker registers itself there, with load and status, and unregisters when it is closed. */
+  registry?: TaskWorkerRegistry;
+}

@@ -1,0 +1,74 @@
+/** What comes of an attempt, in the words the books keep. */
+
+import { RedisError } from '../errors.js';
+
+/** Characters of a reason and of a stack that are kept. */
+const MAX_REASON = 4_096;
+const MAX_STACK = 16_384;
+/** Causes of an error whose stacks are kept. */
+const MAX_CAUSES = 5;
+
+/** The numbers that Rust knows outcomes by. */
+export const enum Outcome {
+  Completed = 1,
+  Failed = 2,
+  FailedForGood = 3,
+  Delayed = 4,
+}
+
+/** Why a thing that was thrown was thrown, in one text. Never throws, whatever it is. */
+export function reasonOf(thrown: unknown): string {
+  try {
+    const message = typeof thrown === 'object' && thrown !== null ? (thrown as { message?: unknown }).message : thrown;
+    if (typeof message === 'string' && message !== '') return cut(message, MAX_REASON);
+    if (typeof thrown === 'object' && thrown !== null) return cut(nameOf(thrown), MAX_REASON);
+    return cut(String(thrown === '' ? 'an empty text was thrown' : thrown), MAX_REASON);
+  } catch {
+    return 'what was thrown cannot be read';
+  }
+}
+
+/** The stack of what was thrown, and of its causes. Never throws. */
+export function stackOf(thrown: unknown): string | undefined {
+  try {
+    const parts: string[] = [];
+    let at = thrown;
+    for (let depth = 0; depth <= MAX_CAUSES && typeof at === 'object' && at !== null; depth++) {
+      const { stack, cause } = at as { stack?: unknown; cause?: unknown };
+      if (typeof stack === 'string') parts.push(depth === 0 ? stack : `caused by ${stack}`);
+      at = cause;
+    }
+    return parts.length === 0 ? undefined : cut(parts.join('\n'), MAX_STACK);
+  } catch {
+    return undefined;
+  }
+}
+
+/** As an error that can be shown; what was thrown need not be one. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(reasonOf(thrown));
+}
+
+/** Stored JSON as a value. */
+export function parseStored(what: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RedisError('serialization', `${what}: the stored text is damaged: expected JSON`, { cause: withoutText(cause) });
+  }
+}
+
+/** The engine's message repeats a part of the text, which is a payload. */
+function withoutText(cause: unknown): Error {
+  return new Error(cause instanceof SyntaxError ? 'a syntax error' : 'it cannot be parsed');
+}
+
+function nameOf(thrown: object): string {
+  const name = (thrown as { name?: unknown }).name;
+  return typeof name === 'string' && name !== '' ? name : `${Array.isArray(thrown) ? 'an array' : 'an object'} was thrown`;
+}
+
+/** A lone surrogate has no UTF-8. */
+function cut(text: string, most: number): string {
+  return text.slice(0, most).toWellFormed();
+}

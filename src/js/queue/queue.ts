@@ -1,0 +1,445 @@
+/** The task queue: jobs added, looked at and managed; workers made. */
+
+import { checkFlag, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import type { RedisConfig } from '../config.js';
+import { configError, RedisError } from '../errors.js';
+import { internals } from '../internals.js';
+import { RedisConnectionManager } from '../manager.js';
+import { verb } from '../native.js';
+import type { Port } from '../port.js';
+import { optionsJson } from '../port.js';
+import { OptionsPacker } from './adding.js';
+import type { Processor } from './attempt.js';
+import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
+import { type Job, type Snapshot, StoredJob, wellFormed } from './job.js';
+import { Listeners } from './listeners.js';
+import type {
+  CloseOptions,
+  JobOptions,
+  JobState,
+  ListOptions,
+  Schedule,
+  ScheduledJob,
+  ScheduleTimes,
+  TaskQueueOptions,
+  WorkerOptions,
+} from './options.js';
+import { parseStored } from './outcome.js';
+import { TaskWorker, type WorkerHome } from './worker.js';
+
+const ADD = verb('queue.add');
+const ADD_BULK = verb('queue.addBulk');
+const GET = verb('queue.get');
+const LIST = verb('queue.list');
+const COUNTS = verb('queue.counts');
+const PAUSE = verb('queue.pause');
+const RESUME = verb('queue.resume');
+const IS_PAUSED = verb('queue.isPaused');
+const DRAIN = verb('queue.drain');
+const CLEAN = verb('queue.clean');
+const RETRY_FAILED = verb('queue.retryFailed');
+const OBLITERATE = verb('queue.obliterate');
+const SCHEDULE = verb('queue.schedule');
+const SCHEDULES = verb('queue.schedules');
+const UNSCHEDULE = verb('queue.unschedule');
+const LISTEN = verb('queue.listen');
+const UNLISTEN = verb('queue.unlisten');
+const CLOSE = verb('queue.close');
+
+const STATES = ['waiting', 'active', 'delayed', 'completed', 'failed', 'waiting-children'] as const;
+/** Jobs of one atomic step. */
+const STEP = 1_000;
+/** Steps under way at once: enough that the server need not wait, few enough that little is in memory twice. */
+const STEPS_AT_ONCE = 3;
+const DEFAULT_LIMIT = 100;
+
+/** Those that listen: what listens is not collected. */
+const listening = new Set<object>();
+
+/** What a queue keeps to itself; reached by {@link internals}. */
+class Inside<R> implements WorkerHome {
+  readonly name: string;
+  readonly port: Port;
+  readonly handle: number;
+  readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
+  readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
+  readonly packer: OptionsPacker;
+  readonly #manager: RedisConnectionManager;
+  readonly #ownsManager: boolean;
+  #waits = 0;
+  #live: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
+    const { defaultJobOptions, ...rest } = options;
+    if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
+    this.packer = new OptionsPacker(defaultJobOptions);
+    this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
+    this.#manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    const { port, handle } = this.#manager[internals];
+    this.name = name;
+    this.port = port;
+    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions }, this);
+    // What listens is in `listening`; the port alone is not to keep a forgotten queue.
+    const self = new WeakRef(this);
+    port.receive(this.handle, (values) => {
+      const inside = self.deref();
+      if (inside !== undefined) emitFleetEvents(inside.listeners, values);
+    });
+    port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
+    if (this.#ownsManager) this.#manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
+  }
+
+  call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
+    if (this.#closing !== undefined) return Promise.reject(new RedisError('closed', `${what}: the queue is closed`));
+    return this.port.callWith(this.handle, verb, args);
+  }
+
+  refuseClosed(what: string): void {
+    if (this.#closing !== undefined) throw new RedisError('closed', `${what}: the queue is closed`);
+  }
+
+  nextWait(): number {
+    this.#waits++;
+    return this.#waits;
+  }
+
+  /** The job that was added, or the one that was there. */
+  job<T>(added: readonly unknown[], at: number, name: string, data: string, options: string | undefined, state: JobState): Job<T, R> {
+    const addedAt = added[at] as number;
+    if (addedAt === 0) return StoredJob.of<T, R>(this, added[at + 1] as Snapshot);
+    const job = new StoredJob<T, R>(this, added[at + 1] as string, name, data, options, addedAt);
+    job.state = state;
+    return job;
+  }
+
+  handleEvent(event: { event: string; [field: string]: unknown }): void {
+    if (event.event === 'closed') this.#silence();
+    else emitOwnEvent(this.listeners, event);
+  }
+
+  get live(): Promise<void> {
+    return this.#live ?? Promise.resolve();
+  }
+
+  /** Hears the fleet while somebody listens to it. */
+  follow(): void {
+    const wanted = FLEET_EVENTS.some((event) => this.listeners.has(event));
+    if (wanted && this.#live === undefined && this.#closing === undefined) {
+      listening.add(this);
+      this.port.retain();
+      this.#live = this.port.call(this.handle, LISTEN) as Promise<void>;
+      this.#live.catch((error: RedisError) => this.listeners.emit('error', error));
+    } else if (!wanted && this.#live !== undefined) {
+      this.#silence();
+      // Whether the server hears of it or not, nobody listens any more.
+      this.port.callQuietly(this.handle, UNLISTEN).catch(() => {});
+    }
+  }
+
+  #silence(): void {
+    if (this.#live === undefined) return;
+    this.#live = undefined;
+    listening.delete(this);
+    this.port.free();
+  }
+
+  close(options: CloseOptions | undefined): Promise<void> {
+    try {
+      const { graceMs, ...rest } = optionsOf('TaskQueue.close: options', options);
+      refuseUnknown('TaskQueue.close', rest, ['graceMs']);
+      if (graceMs !== undefined) checkNumber('TaskQueue.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
+      this.#closing ??= this.#close(graceMs);
+      return this.#closing;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #close(graceMs: number | undefined): Promise<void> {
+    const closed = await Promise.allSettled([...this.workers].map((worker) => worker.close({ graceMs })));
+    this.#silence();
+    try {
+      await this.port.call(this.handle, CLOSE);
+    } finally {
+      if (this.#ownsManager) await this.#manager.disconnect();
+    }
+    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+}
+
+/**
+ * A queue of jobs, in Redis: any number of processes add to it, look at it and work on it.
+ *
+ * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
+ * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
+ *
+ * Of every method: a bad argument rejects with kind `config`, naming it; data that JSON cannot express, or of more than 16 MiB, with
+ * `serialization` or `config`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ */
+export class TaskQueue<T = unknown, R = unknown> {
+  /** @internal */
+  declare readonly [internals]: Inside<R>;
+
+  /**
+   * Opens nothing: any number of queues may be on one manager.
+   *
+   * @param name 1 to 512 bytes without control characters, `{` and `}`.
+   * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options?: TaskQueueOptions) {
+    if (typeof connection !== 'object' || connection === null) {
+      throw configError('TaskQueue: connection', 'a RedisConnectionManager or a RedisConfig', connection);
+    }
+    const inside = new Inside<R>(name, connection, optionsOf('TaskQueue: options', options));
+    Object.defineProperty(this, internals, { value: inside });
+  }
+
+  /** Its name. */
+  get name(): string {
+    return this[internals].name;
+  }
+
+  /**
+   * Adds a job. Calls made at once go to the server together.
+   *
+   * @param name What kind of job it is, for the processor: 1 to 512 bytes.
+   * @param data Anything that JSON can express, at most 16 MiB of it.
+   * @returns The job; the existing one, changed in nothing, where the id or the dedupe id exists.
+   * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
+   */
+  async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
+    const inside = this[internals];
+    const text = json('TaskQueue.add: data', data);
+    if (typeof text !== 'string') throw text;
+    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options);
+    const kept = wellFormed(name);
+    const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
+    return inside.job<T>(added, 0, kept, text, chosen, state);
+  }
+
+  /**
+   * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
+   * and adding them all again adds what is missing.
+   */
+  async addBulk(jobs: { name: string; data: T; options?: JobOptions }[]): Promise<Job<T, R>[]> {
+    if (!Array.isArray(jobs)) throw configError('TaskQueue.addBulk: jobs', 'an array of jobs', jobs);
+    const made = new Array<Job<T, R>>(jobs.length);
+    let next = 0;
+    let failed = false;
+    const lane = async (): Promise<void> => {
+      while (next < jobs.length && !failed) {
+        const from = next;
+        next += STEP;
+        try {
+          await this.#addStep(jobs, from, Math.min(next, jobs.length), made);
+        } catch (error) {
+          failed = true;
+          throw error;
+        }
+      }
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: STEPS_AT_ONCE }, lane));
+    for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason;
+    return made;
+  }
+
+  async #addStep(jobs: { name: string; data: T; options?: JobOptions }[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
+    const inside = this[internals];
+    const args: unknown[] = [];
+    const states: JobState[] = [];
+    for (let at = from; at < to; at++) {
+      const what = `TaskQueue.addBulk: jobs[${at}]`;
+      const job = jobs[at];
+      if (typeof job !== 'object' || job === null) throw configError(what, 'an object', job);
+      const { name, data, options, ...rest } = job;
+      refuseUnknown(what, rest, ['name', 'data', 'options']);
+      const text = json(`${what}.data`, data);
+      if (typeof text !== 'string') throw text;
+      const packed = inside.packer.pack(what, options);
+      args.push(wellFormed(name), text, packed.text);
+      states.push(packed.state);
+    }
+    const added = (await inside.call('TaskQueue.addBulk', ADD_BULK, ...args)) as unknown[];
+    for (let at = from; at < to; at++) {
+      const place = at - from;
+      const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];
+      made[at] = inside.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
+    }
+  }
+
+  /** The job of that id, or `null`. */
+  async getJob(id: string): Promise<Job<T, R> | null> {
+    const inside = this[internals];
+    const snapshot = (await inside.call('TaskQueue.getJob', GET, wellFormed(id))) as Snapshot | null;
+    return snapshot === null ? null : StoredJob.of<T, R>(inside, snapshot);
+  }
+
+  /**
+   * Jobs of one or more states, one state after another: waiting ones in the order in which they will be served, delayed ones by the time they are
+   * due, the others by the time they came into that state. A job that changes its state meanwhile may be missing or come twice.
+   */
+  async list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]> {
+    const { start = 0, limit = DEFAULT_LIMIT, newestFirst = false, ...rest } = optionsOf('TaskQueue.list: options', options);
+    refuseUnknown('TaskQueue.list', rest, ['start', 'limit', 'newestFirst']);
+    checkFlag('TaskQueue.list: newestFirst', newestFirst);
+    const inside = this[internals];
+    const states = Array.isArray(state) ? state : [state];
+    const snapshots = (await inside.call('TaskQueue.list', LIST, start, limit, newestFirst, ...states)) as Snapshot[];
+    return snapshots.map((snapshot) => StoredJob.of<T, R>(inside, snapshot));
+  }
+
+  /** How many jobs are in each state, all of one moment. */
+  async counts(): Promise<Record<JobState, number>> {
+    const counts = (await this[internals].call('TaskQueue.counts', COUNTS)) as number[];
+    return Object.fromEntries(STATES.map((state, at) => [state, counts[at]])) as Record<JobState, number>;
+  }
+
+  /** No worker of the fleet takes a job from now on; those in hand go on. */
+  pause(): Promise<void> {
+    return this[internals].call('TaskQueue.pause', PAUSE) as Promise<void>;
+  }
+
+  /** Ends {@link pause}. */
+  resume(): Promise<void> {
+    return this[internals].call('TaskQueue.resume', RESUME) as Promise<void>;
+  }
+
+  /** Is the queue paused? */
+  isPaused(): Promise<boolean> {
+    return this[internals].call('TaskQueue.isPaused', IS_PAUSED) as Promise<boolean>;
+  }
+
+  /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
+  async drain(options?: { delayed?: boolean }): Promise<number> {
+    const { delayed = false, ...rest } = optionsOf('TaskQueue.drain: options', options);
+    refuseUnknown('TaskQueue.drain', rest, ['delayed']);
+    checkFlag('TaskQueue.drain: delayed', delayed);
+    return (await this[internals].call('TaskQueue.drain', DRAIN, delayed)) as number;
+  }
+
+  /**
+   * Removes finished jobs, oldest first. Gives how many.
+   *
+   * @param options `olderThanMs`: only those that finished at least so many milliseconds ago, default 0. `limit`: at most so many, default all.
+   */
+  async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number; limit?: number }): Promise<number> {
+    const { olderThanMs, limit, ...rest } = optionsOf('TaskQueue.clean: options', options);
+    refuseUnknown('TaskQueue.clean', rest, ['olderThanMs', 'limit']);
+    return (await this[internals].call('TaskQueue.clean', CLEAN, state, olderThanMs, limit)) as number;
+  }
+
+  /** Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. Gives how many. */
+  async retryFailed(options?: { limit?: number }): Promise<number> {
+    const { limit, ...rest } = optionsOf('TaskQueue.retryFailed: options', options);
+    refuseUnknown('TaskQueue.retryFailed', rest, ['limit']);
+    return (await this[internals].call('TaskQueue.retryFailed', RETRY_FAILED, limit)) as number;
+  }
+
+  /**
+   * Removes the queue from Redis: its jobs, schedules, settings and events.
+   *
+   * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
+   */
+  async obliterate(options?: { force?: boolean }): Promise<void> {
+    const { force = false, ...rest } = optionsOf('TaskQueue.obliterate: options', options);
+    refuseUnknown('TaskQueue.obliterate', rest, ['force']);
+    checkFlag('TaskQueue.obliterate: force', force);
+    await this[internals].call('TaskQueue.obliterate', OBLITERATE, force);
+  }
+
+  /**
+   * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
+   * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
+   *
+   * @param when `everyMs`: whole multiples of it since the epoch, from 1. `cron`: `minute hour day month weekday`, with seconds in front if there
+   * are six fields; in the zone `tz`, default UTC.
+   * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
+   */
+  async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {
+    const what = 'TaskQueue.schedule';
+    if (typeof when !== 'object' || when === null) throw configError(`${what}: when`, 'an object with everyMs or cron', when);
+    if (typeof job !== 'object' || job === null) throw configError(`${what}: job`, 'an object with name and data', job);
+    const { name, data, options, ...rest } = job;
+    refuseUnknown(`${what}: job`, rest, ['name', 'data', 'options']);
+    const text = json(`${what}: job.data`, data);
+    if (typeof text !== 'string') throw text;
+    const inside = this[internals];
+    const packed = inside.packer.pack(what, options);
+    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(when), wellFormed(name), text, packed.text);
+  }
+
+  /** All schedules, by their next tick. */
+  async schedules(): Promise<Schedule<T>[]> {
+    const found = (await this[internals].call('TaskQueue.schedules', SCHEDULES)) as unknown[][];
+    return found.map((values) => {
+      const [id, when, name, data, options] = values as [string, string, string, string, string | null];
+      const [nextAt, lastAt, ticks] = values.slice(5) as [number, number | null, number];
+      const job: ScheduledJob<T> = { name, data: parseStored('Schedule.job.data', data) as T };
+      if (typeof options === 'string') job.options = parseStored('Schedule.job.options', options) as JobOptions;
+      const schedule = { id, when: parseStored('Schedule.when', when) as ScheduleTimes, job, nextAt, ticks };
+      return lastAt === null ? schedule : { ...schedule, lastAt };
+    });
+  }
+
+  /** Ends a schedule; the jobs it has added stay. `false`: there was none. */
+  unschedule(id: string): Promise<boolean> {
+    return this[internals].call('TaskQueue.unschedule', UNSCHEDULE, wellFormed(id)) as Promise<boolean>;
+  }
+
+  /**
+   * Makes a worker, which runs `processor` on the queue's jobs.
+   *
+   * @throws RedisError of kind `config`, naming the option; `closed`.
+   */
+  process(processor: Processor<T, R>, options?: WorkerOptions): TaskWorker<T, R> {
+    const inside = this[internals];
+    inside.refuseClosed('TaskQueue.process');
+    return new TaskWorker<T, R>(inside, processor, optionsOf('TaskQueue.process: options', options));
+  }
+
+  /**
+   * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
+   * listen there: {@link ready} says when nothing is missed any more.
+   */
+  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this {
+    const inside = this[internals];
+    inside.refuseClosed('TaskQueue.on');
+    inside.listeners.add(event, listener);
+    inside.follow();
+    return this;
+  }
+
+  /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
+  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this {
+    const inside = this[internals];
+    inside.listeners.remove(event, listener);
+    inside.follow();
+    return this;
+  }
+
+  /** Resolves when the listeners added so far hear everything that happens from then on. */
+  ready(): Promise<void> {
+    return this[internals].live;
+  }
+
+  /**
+   * Closes its workers (see {@link TaskWorker.close}), stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
+   * queue's own. Idempotent. What is in Redis stays.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    return this[internals].close(options);
+  }
+
+  /** The same as {@link close}. */
+  cleanup(): Promise<void> {
+    return this.close();
+  }
+
+  /** The same as {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

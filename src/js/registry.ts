@@ -1,0 +1,473 @@
+/** The worker registry: who works, how well, and who takes over when one is gone. */
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { hostname } from 'node:os';
+import { optionsOf, refuseUnknown } from './arguments.js';
+import { type ClaimRequest, HeldClaim, type WorkerClaim } from './claim.js';
+import type { Endpoint } from './diagnostics.js';
+import { configError, RedisError } from './errors.js';
+import { internals } from './internals.js';
+import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
+import type { RedisConnectionManager } from './manager.js';
+import { verb } from './native.js';
+import type { Port } from './port.js';
+import {
+  capabilitiesOf,
+  type HeartbeatUpdate,
+  metadataJson,
+  type RegistryEvents,
+  strictJson,
+  type WorkerCommand,
+  type WorkerCount,
+  type WorkerEvent,
+  type WorkerFilter,
+  type WorkerHealth,
+  type WorkerInfo,
+  type WorkerRegistration,
+  type WorkerStatus,
+} from './registry-worker.js';
+
+/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
+export interface WorkerRegistryOptions {
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  namespace?: string;
+  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  heartbeatIntervalMs?: number;
+  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  degradedAfterMs?: number;
+  /**
+   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
+   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   */
+  crashedAfterMs?: number;
+  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
+  forgetAfterMs?: number;
+  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
+  stalledAfterMs?: number;
+  /**
+   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
+   * `false`: only `heartbeat()` does. Default true.
+   */
+  autoHeartbeat?: boolean;
+  /**
+   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
+   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
+   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   */
+  stormShare?: number;
+  /** A whole number from 1. Default 5. */
+  stormMinimum?: number;
+}
+
+const REGISTER = verb('registry.register');
+const HEARTBEAT = verb('registry.heartbeat');
+const REPORT = verb('registry.report');
+const SET_STATUS = verb('registry.setStatus');
+const UNREGISTER = verb('registry.unregister');
+const CLEANUP = verb('registry.cleanup');
+const GET = verb('registry.get');
+const LIST = verb('registry.list');
+const COUNT = verb('registry.count');
+const REAP = verb('registry.reap');
+const CLAIM = verb('registry.claim');
+const SEND = verb('registry.send');
+const TICK = verb('registry.tick');
+const WATCH = verb('registry.watch');
+const UNWATCH = verb('registry.unwatch');
+const TAKEN = verb('registry.taken');
+const EVENTS = verb('registry.events');
+
+const FLEET: ReadonlySet<string> = new Set(['joined', 'left', 'status', 'degraded', 'recovered', 'crashed']);
+const LOCAL: ReadonlySet<string> = new Set(['fenced', 'command', 'gap', 'error']);
+const COMMANDS: readonly string[] = ['pause', 'resume', 'drain', 'shutdown'];
+const WORKER: readonly string[] = ['id', 'type', 'capabilities', 'metadata', 'capacity'];
+
+/** Runs a listener in the context it was added in. */
+type Run = (args: unknown[]) => void;
+
+/** Registries that must not be collected: their workers beat, somebody listens, or something is led. */
+const inUse = new Map<Inside, WorkerRegistry>();
+
+/** What a registry keeps to itself; reached by {@link internals}. It does not know its registry, which may be collected. */
+class Inside implements LeadershipHome {
+  readonly port: Port;
+  readonly handle: number;
+  readonly endpoint: Endpoint;
+  readonly manager: RedisConnectionManager;
+  /** The registry's own, inside of its manager's. */
+  readonly namespace: string;
+  /** The workers of this process. */
+  readonly workers = new Map<string, WorkerInfo>();
+  /** By event, how to run each listener. */
+  readonly listeners = new Map<string, Map<unknown, Run>>();
+  /** Settles when nothing that happens from then on is missed. */
+  watching: Promise<void> | undefined;
+  #leading = 0;
+  #lastId = 0;
+
+  constructor(owner: WorkerRegistry, manager: RedisConnectionManager, options: WorkerRegistryOptions) {
+    const { port, handle, endpoint } = manager[internals];
+    this.port = port;
+    this.handle = port.open('registry', handle, options, owner);
+    this.endpoint = endpoint;
+    this.manager = manager;
+    this.namespace = options.namespace ?? '';
+    port.listen(this.handle, (event) => this.#told(event));
+    port.receive(this.handle, (events) => this.#happened(events as WorkerEvent[]));
+  }
+
+  nextId(): number {
+    this.#lastId++;
+    return this.#lastId;
+  }
+
+  lead(leading: number): void {
+    this.#leading += leading;
+    if (this.#leading === 0) this.settle(undefined);
+  }
+
+  /** Keeps the registry while it is in use, and no longer. */
+  settle(owner: WorkerRegistry | undefined): void {
+    const used = this.workers.size > 0 || this.watching !== undefined || this.#leading > 0;
+    if (!used) inUse.delete(this);
+    else if (owner !== undefined) inUse.set(this, owner);
+  }
+
+  /** Begins to read events, if somebody listens and it is not done. */
+  watch(owner: WorkerRegistry): void {
+    if (this.watching !== undefined || !this.#isHeard()) return;
+    // A live subscription keeps the process alive.
+    this.port.retain();
+    const watching = this.port.call(this.handle, WATCH).then(() => {});
+    this.watching = watching;
+    this.settle(owner);
+    watching.catch((error: unknown) => {
+      if (this.watching === watching && error instanceof RedisError) this.emit('error', error);
+    });
+  }
+
+  /** Ends it when nobody listens any more. */
+  unwatch(): void {
+    if (this.watching === undefined || this.#isHeard()) return;
+    // Nothing can be wrong with ending what is local.
+    this.port.callQuietly(this.handle, UNWATCH).catch(() => {});
+    this.unwatched();
+  }
+
+  unwatched(): void {
+    if (this.watching === undefined) return;
+    this.watching = undefined;
+    this.port.free();
+    this.settle(undefined);
+  }
+
+  emit<E extends keyof RegistryEvents>(name: E, ...args: RegistryEvents[E]): void {
+    for (const run of [...(this.listeners.get(name)?.values() ?? [])]) {
+      try {
+        run(args);
+      } catch (error) {
+        // A listener that throws is its owner's mistake: it is said, and neither the others nor the process suffer.
+        process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+      }
+    }
+  }
+
+  #isHeard(): boolean {
+    return [...this.listeners].some(([name, set]) => FLEET.has(name) && set.size > 0);
+  }
+
+  #told(event: { event: string; [field: string]: unknown }): void {
+    switch (event.event) {
+      case 'tick':
+        // Not answered, it is asked again; there is nobody to tell.
+        this.port.callQuietly(this.handle, TICK, event.number, process.memoryUsage.rss()).catch(() => {});
+        break;
+      case 'fenced':
+        this.#fenced(event.id as string, event.epoch as number, event.next as WorkerInfo | null);
+        break;
+      case 'command': {
+        const worker = this.workers.get(event.id as string);
+        if (worker !== undefined) this.emit('command', event.command as WorkerCommand, worker);
+        break;
+      }
+      case 'gap':
+        this.emit('gap', { missed: event.missed as number });
+        break;
+      case 'ended':
+        this.unwatched();
+        break;
+    }
+  }
+
+  #fenced(id: string, epoch: number, next: WorkerInfo | null): void {
+    const worker = this.workers.get(id);
+    if (worker === undefined || worker.epoch !== epoch) return;
+    if (next === null) this.workers.delete(id);
+    else this.workers.set(id, next);
+    this.settle(undefined);
+    this.emit('fenced', worker, next);
+  }
+
+  #happened(events: WorkerEvent[]): void {
+    for (const { event, worker } of events) this.emit(event, worker);
+    this.port.callQuietly(this.handle, TAKEN, events.length).catch(() => {});
+  }
+}
+
+/**
+ * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ *
+ * - Time is the server's; clocks of workers and observers may differ by hours.
+ * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
+ *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
+ * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
+ * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
+ *   it, else when their time is up.
+ * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ */
+export class WorkerRegistry {
+  /** @internal */
+  declare readonly [internals]: Inside;
+
+  /**
+   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   *
+   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   */
+  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions) {
+    if ((manager as RedisConnectionManager | undefined | null)?.[internals] === undefined) {
+      throw configError('WorkerRegistry: manager', 'a RedisConnectionManager', manager);
+    }
+    const inside = new Inside(this, manager, optionsOf('WorkerRegistry: options', options));
+    Object.defineProperty(this, internals, { value: inside });
+  }
+
+  /**
+   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
+   * server gives the same answer, so a worker is never registered twice by one call.
+   */
+  async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
+    const inside = this[internals];
+    const { id, type, capabilities, metadata, capacity, ...rest } = optionsOf('WorkerRegistry.register: worker', worker);
+    refuseUnknown('WorkerRegistry.register', rest, WORKER);
+    const text = metadataJson('WorkerRegistry.register: metadata', metadata);
+    const labels = capabilitiesOf('WorkerRegistry.register: capabilities', capabilities);
+    const info = (await this.#call(REGISTER, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
+    inside.workers.set(info.id, info);
+    inside.settle(this);
+    inside.watch(this);
+    return info;
+  }
+
+  /**
+   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   *
+   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   */
+  async heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean> {
+    const { status, load, metadata, degraded, ...rest } = optionsOf('WorkerRegistry.heartbeat: update', update);
+    refuseUnknown('WorkerRegistry.heartbeat', rest, ['status', 'load', 'metadata', 'degraded']);
+    const text = metadataJson('WorkerRegistry.heartbeat: metadata', metadata);
+    return (await this.#call(HEARTBEAT, id, load, degraded, status, text)) as boolean;
+  }
+
+  /**
+   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   */
+  report(id: string, now: { load?: number; degraded?: boolean }): void {
+    const { load, degraded, ...rest } = optionsOf('WorkerRegistry.report: now', now);
+    refuseUnknown('WorkerRegistry.report', rest, ['load', 'degraded']);
+    if (load !== undefined && !(typeof load === 'number' && load >= 0 && load <= 1e9)) {
+      throw configError('WorkerRegistry.report: load', 'a number from 0 to 1000000000', load);
+    }
+    if (degraded !== undefined && typeof degraded !== 'boolean') {
+      throw configError('WorkerRegistry.report: degraded', 'true or false', degraded);
+    }
+    const { port, handle } = this[internals];
+    port.callQuietly(handle, REPORT, id, load, degraded).catch((error: unknown) => {
+      if (error instanceof RedisError) this[internals].emit('error', error);
+    });
+  }
+
+  /**
+   * Declares a worker's status: its own, or that of any worker of the fleet.
+   *
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   */
+  async setStatus(id: string, status: WorkerStatus): Promise<boolean> {
+    return (await this.#call(SET_STATUS, id, status)) as boolean;
+  }
+
+  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  async get(id: string): Promise<WorkerInfo | null> {
+    return (await this.#call(GET, id)) as WorkerInfo | null;
+  }
+
+  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  async health(id: string): Promise<WorkerHealth> {
+    return (await this.get(id))?.health ?? 'unknown';
+  }
+
+  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  async list(filter?: WorkerFilter): Promise<WorkerInfo[]> {
+    return (await this.snapshot(filter)).workers;
+  }
+
+  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  async snapshot(filter?: WorkerFilter): Promise<{ workers: WorkerInfo[]; position: string }> {
+    const { type, capabilities, status, health, limit, ...rest } = optionsOf('WorkerRegistry.list: filter', filter);
+    refuseUnknown('WorkerRegistry.list', rest, ['type', 'capabilities', 'status', 'health', 'limit']);
+    const labels = capabilitiesOf('WorkerRegistry.list: capabilities', capabilities);
+    return (await this.#call(LIST, type, status, health, limit, ...labels)) as { workers: WorkerInfo[]; position: string };
+  }
+
+  /**
+   * What happened after `position`; about the last 10 000 events are kept.
+   *
+   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
+   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   */
+  async readEvents(
+    position: string,
+    options?: { limit?: number },
+  ): Promise<{ events: WorkerEvent[]; position: string; complete: boolean }> {
+    const { limit = 1_000, ...rest } = optionsOf('WorkerRegistry.readEvents: options', options);
+    refuseUnknown('WorkerRegistry.readEvents', rest, ['limit']);
+    return (await this.#call(EVENTS, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
+  }
+
+  /** How many workers there are, by health; its cost does not depend on how many. */
+  async count(): Promise<WorkerCount> {
+    return (await this.#call(COUNT)) as WorkerCount;
+  }
+
+  /**
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
+   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   *
+   * @returns `null` if there is none now.
+   */
+  async claim(request?: ClaimRequest): Promise<WorkerClaim | null> {
+    const { capabilities, type, leaseMs, ...rest } = optionsOf('WorkerRegistry.claim: request', request);
+    refuseUnknown('WorkerRegistry.claim', rest, ['capabilities', 'type', 'leaseMs']);
+    const labels = capabilitiesOf('WorkerRegistry.claim: capabilities', capabilities);
+    const made = (await this.#call(CLAIM, leaseMs, type, ...labels)) as { claim: string; token: number; worker: WorkerInfo } | null;
+    return made === null ? null : new HeldClaim(this[internals], this, made, leaseMs);
+  }
+
+  /**
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   *
+   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   */
+  async unregister(id: string): Promise<boolean> {
+    const ended = (await this.#call(UNREGISTER, id)) as boolean;
+    this[internals].workers.delete(id);
+    this[internals].settle(undefined);
+    return ended;
+  }
+
+  /**
+   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
+   * still listed or not. The newest 10 000 wait for a caller.
+   */
+  async reap(): Promise<WorkerInfo[]> {
+    return (await this.#call(REAP)) as WorkerInfo[];
+  }
+
+  /**
+   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
+   * and each once while the worker's process lives.
+   *
+   * @returns `false` if no such worker is registered.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   */
+  async send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean> {
+    const { name, data, ...rest } = optionsOf('WorkerRegistry.send: command', typeof command === 'string' ? { name: command } : command);
+    refuseUnknown('WorkerRegistry.send: command', rest, ['name', 'data']);
+    if (!COMMANDS.includes(name as string)) throw configError('WorkerRegistry.send: command', `one of ${COMMANDS.join(', ')}`, name);
+    const text = strictJson('WorkerRegistry.send: command', { name, data });
+    return (await this.#call(SEND, id, text)) as boolean;
+  }
+
+  /**
+   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
+   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   *
+   * @param role 1 to 1 024 bytes of any characters.
+   */
+  elect(role: string, options?: ElectOptions): Promise<Leadership> {
+    return lead(this[internals], role, options).finally(() => this[internals].settle(this));
+  }
+
+  /**
+   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
+   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
+   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   */
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+    if (!FLEET.has(event) && !LOCAL.has(event)) {
+      throw configError('WorkerRegistry.on: event', `one of ${[...FLEET, ...LOCAL].join(', ')}`, event);
+    }
+    if (typeof listener !== 'function') throw configError(`WorkerRegistry.on('${event}'): listener`, 'a function', listener);
+    const inside = this[internals];
+    const inContext = AsyncLocalStorage.snapshot();
+    const run: Run = (args) => inContext(() => listener(...(args as RegistryEvents[E])));
+    const set = inside.listeners.get(event) ?? new Map<unknown, Run>();
+    inside.listeners.set(event, set.set(listener, run));
+    inside.watch(this);
+    return this;
+  }
+
+  /** Removes a listener. */
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+    const inside = this[internals];
+    inside.listeners.get(event)?.delete(listener);
+    inside.unwatch();
+    return this;
+  }
+
+  /** Adds a listener for the next time only. */
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+    const first = (...args: RegistryEvents[E]): void => {
+      this.off(event, first);
+      listener(...args);
+    };
+    return this.on(event, first);
+  }
+
+  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  async ready(): Promise<void> {
+    const inside = this[internals];
+    inside.watch(this);
+    await inside.watching;
+  }
+
+  /**
+   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
+   * is left to its leases. Idempotent; afterwards it can be used again.
+   */
+  async cleanup(): Promise<void> {
+    const inside = this[internals];
+    inside.listeners.clear();
+    inside.unwatch();
+    inside.workers.clear();
+    try {
+      await this.#call(CLEANUP);
+    } finally {
+      inside.settle(undefined);
+    }
+  }
+
+  /** The same as {@link cleanup}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cleanup();
+  }
+
+  #call(verb: number, ...args: unknown[]): Promise<unknown> {
+    const { port, handle } = this[internals];
+    return port.callWith(handle, verb, args);
+  }
+}

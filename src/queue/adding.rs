@@ -1,0 +1,228 @@
+//! Adding jobs: the calls of one turn become one script for up to 100 of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::flows::{self, NewJob};
+use super::options::{JobOptions, check_data, is_name};
+use super::reading::Snapshot;
+use super::scripts::{self, Call, array, integer, operation};
+use super::{Core, Queue, outbox, strange};
+use crate::arguments::Arguments;
+use crate::connection::Sink;
+use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
+use crate::error::Result;
+use crate::resp::Reply;
+
+/// Jobs of single calls in one script, and their bytes.
+const MOST_JOBS: usize = 100;
+const MOST_BYTES: usize = 256 * 1024;
+/// Jobs of `addBulk` in one script.
+const BULK_JOBS: usize = 1_000;
+
+/// Calls of `add` that wait for the end of the present turn.
+#[derive(Debug, Default)]
+pub(super) struct Collector(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Batch,
+    announced: bool,
+}
+
+/// Jobs of one script, and who waits for which of them.
+#[derive(Debug, Default)]
+struct Batch {
+    jobs: Vec<NewJob>,
+    bytes: usize,
+    /// The answer, and the place of the job that it is about.
+    answers: Vec<(Answer, usize)>,
+}
+
+impl Collector {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(self: &Arc<Self>, core: &Arc<Core>, jobs: Vec<NewJob>, answer: Answer) {
+        let (full, announce) = {
+            let mut waiting = self.waiting();
+            let batch = &mut waiting.batch;
+            let at = batch.jobs.len();
+            batch.answers.push((answer, at));
+            batch.bytes += jobs.iter().map(|job| job.body.len()).sum::<usize>();
+            // Places of parents are counted within the script.
+            batch.jobs.extend(jobs.into_iter().map(|job| job.moved(at)));
+            let full = batch.jobs.len() >= MOST_JOBS || batch.bytes >= MOST_BYTES;
+            (full.then(|| std::mem::take(batch)), !std::mem::replace(&mut waiting.announced, true))
+        };
+        if let Some(batch) = full {
+            batch.send(core);
+        }
+        if announce {
+            let (collector, core) = (Arc::clone(self), Arc::clone(core));
+            at_end_of_batch(move || {
+                collector.waiting().announced = false;
+                collector.flush(&core);
+            });
+        }
+    }
+
+    /// Sends what has been collected, so that what is asked for next sees it.
+    pub(super) fn flush(&self, core: &Arc<Core>) {
+        let batch = std::mem::take(&mut self.waiting().batch);
+        if !batch.jobs.is_empty() {
+            batch.send(core);
+        }
+    }
+}
+
+impl Batch {
+    fn send(self, core: &Arc<Core>) {
+        let Self { jobs, answers, .. } = self;
+        let command = pack(core, &jobs).writes(*operation::ADD);
+        let owner = Arc::clone(core);
+        core.manager.submit(
+            command,
+            Sink::then(move |reply| match reply.and_then(|reply| Added::read(reply, jobs)) {
+                Ok(mut added) => {
+                    added.see_to_messages(&owner);
+                    for (answer, at) in answers {
+                        answer.give(Ok(Outcome::List(added.pair(at).into())));
+                    }
+                }
+                Err(error) => answers.into_iter().for_each(|(answer, _)| answer.give(Err(error.clone()))),
+            }),
+        );
+    }
+}
+
+/// Packs the call that adds `jobs`.
+pub(super) fn pack<'a>(core: &'a Core, jobs: &[NewJob]) -> Call<'a> {
+    let mut call = Call::of(core, &scripts::ADD).number(jobs.len() as u64);
+    for job in jobs {
+        call.add(job.id.clone());
+        call.add(job.body.clone());
+        call.add(job.extra());
+    }
+    call
+}
+
+/// What adding came to.
+struct Added {
+    now: i64,
+    jobs: Vec<NewJob>,
+    existing: Vec<Option<Outcome>>,
+}
+
+impl Added {
+    fn read(reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
+        let [now, there] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
+        let mut parts = array(there).ok_or_else(strange)?.into_iter();
+        while let Some(place) = parts.next() {
+            let place = integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(strange)?;
+            let snapshot = Snapshot::read(&mut parts)?;
+            *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
+        }
+        Ok(Self { now: integer(&now).ok_or_else(strange)?, jobs, existing })
+    }
+
+    /// What a caller of `add` gets: when and under which id it was added, or 0 and the job that was there.
+    fn pair(&mut self, at: usize) -> [Outcome; 2] {
+        match self.existing.get_mut(at).and_then(Option::take) {
+            Some(snapshot) => [Outcome::Number(0.0), snapshot],
+            None => [Outcome::Number(self.now as f64), Outcome::Text(self.jobs[at].id.clone())],
+        }
+    }
+
+    /// Has the messages for other queues delivered that were left with the jobs.
+    fn see_to_messages(&self, core: &Arc<Core>) {
+        if self.jobs.iter().any(NewJob::has_messages) {
+            outbox::deliver_soon(Arc::clone(core));
+        }
+    }
+}
+
+/// Arguments: name, data, options.
+pub(super) fn add(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    match read(queue, &Arguments::of("TaskQueue.add", args), 0) {
+        Ok(jobs) => queue.adding.add(&queue.core, jobs, answer),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Reads the job whose arguments begin at `place`, with its children.
+fn read(queue: &Queue, args: &Arguments<'_>, place: usize) -> Result<Vec<NewJob>> {
+    let name = read_name(args, place, "name")?;
+    let data = args.text(place + 1, "data")?;
+    check_data("TaskQueue.add: data", data)?;
+    let core = &queue.core;
+    match args.at(place + 2) {
+        Arg::Absent | Arg::Null => Ok(vec![NewJob::plain(core, name.as_bytes(), data)]),
+        Arg::Text(options) => flows::flatten(core, name, data, JobOptions::parse(options)?),
+        other => Err(args.wrong("options", "an object", other)),
+    }
+}
+
+pub(super) fn read_name<'a>(args: &Arguments<'a>, place: usize, what: &str) -> Result<&'a str> {
+    match args.at(place) {
+        Arg::Text(text) if is_name(text) => Ok(text),
+        other => Err(args.wrong(what, "a string of 1 to 512 bytes without control characters", other)),
+    }
+}
+
+/// Arguments: name, data and options of each job.
+pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.addBulk", args);
+    queue.run(answer, |core| {
+        let count = args.from(0).len() / 3;
+        let mut scripts: Vec<(Vec<NewJob>, Vec<usize>)> = Vec::new();
+        for at in 0..count {
+            let jobs = read(queue, &args, at * 3)?;
+            let fits = scripts.last().is_some_and(|(present, _)| present.len() + jobs.len() <= BULK_JOBS);
+            if !fits {
+                scripts.push((Vec::new(), Vec::new()));
+            }
+            if let Some((present, places)) = scripts.last_mut() {
+                let place = present.len();
+                places.push(place);
+                present.extend(jobs.into_iter().map(|job| job.moved(place)));
+            }
+        }
+        // Sent here and now, in one go; the answers are waited for together.
+        let sent: Vec<_> = scripts
+            .into_iter()
+            .map(|(jobs, places)| {
+                let (give, get) = tokio::sync::oneshot::channel();
+                core.manager.submit(pack(&core, &jobs).writes(*operation::ADD), Sink::Waiter(give));
+                (get, jobs, places)
+            })
+            .collect();
+        Ok(async move {
+            let mut outcomes = Vec::with_capacity(count * 2);
+            let mut failed = None;
+            for (get, jobs, places) in sent {
+                let reply = get.await.unwrap_or_else(|_| Err(strange()));
+                match reply.and_then(|reply| Added::read(reply, jobs)) {
+                    Ok(mut added) => {
+                        added.see_to_messages(&core);
+                        for place in places {
+                            outcomes.extend(added.pair(place));
+                        }
+                    }
+                    // The others are waited for, so that nothing is under way when the caller hears of it.
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            failed.map_or(Ok(Outcome::List(outcomes)), Err)
+        })
+    });
+}
+
+/// Adds one job that somebody else made: a tick, a message of another queue.
+pub(super) async fn add_made(core: &Core, id: &str, body: Bytes, extra: String) -> Result<()> {
+    let call = Call::of(core, &scripts::ADD).number(1).arg(id.to_owned()).arg(body).arg(extra);
+    core.call(call.writes(*operation::ADD)).await.map(drop)
+}

@@ -1,0 +1,393 @@
+//! What may be changed of a job, and of many.
+
+use bytes::Bytes;
+
+use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
+use super::reading::{self, Known, job_id, no_such_job};
+use super::record::State;
+use super::scripts::{self, Call, array, bytes, integer, operation, plain};
+use super::{Core, Queue, outbox, strange};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// The longest line of a job's log, in bytes, and how many of the newest are kept.
+const MAX_LINE: usize = 64 * 1024;
+const MAX_LINES: u64 = 1_000;
+/// Jobs that one script removes at most.
+const BATCH: u64 = 500;
+
+pub(super) fn pause(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    set_paused(queue, true, answer);
+}
+
+pub(super) fn resume(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    set_paused(queue, false, answer);
+}
+
+fn set_paused(queue: &Queue, paused: bool, answer: Answer) {
+    queue.run(answer, |core| Ok(async move { pausing(&core, paused).await.map(|()| Outcome::Nothing) }));
+}
+
+async fn pausing(core: &Core, paused: bool) -> Result<()> {
+    let channel = core.keys.wake_all();
+    let args: [&[u8]; 2] = [if paused { b"1" } else { b"0" }, &channel];
+    let packed = plain(&scripts::PAUSE, &[core.base[11].clone()], &args);
+    core.call(packed.runs(*operation::ADMIN, &scripts::PAUSE)).await.map(drop)
+}
+
+/// Argument: whether delayed jobs go too.
+pub(super) fn drain(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let delayed = args.first() == Some(&Arg::Bool(true));
+    queue.run(answer, move |core| {
+        Ok(async move {
+            let mut removed = 0;
+            for kind in ["wait", "ranked", "group", "delayed"].into_iter().take(if delayed { 4 } else { 3 }) {
+                removed += sweep_out(&core, kind, u64::MAX, 0).await?;
+            }
+            Ok(Outcome::Number(removed as f64))
+        })
+    });
+}
+
+/// Arguments: state, olderThanMs, limit.
+pub(super) fn clean(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.clean", args);
+    queue.run(answer, |core| {
+        let kind = match args.at(0) {
+            Arg::Text("completed") => "completed",
+            Arg::Text("failed") => "failed",
+            other => return Err(args.wrong("state", "'completed' or 'failed'", other)),
+        };
+        let older = reading::count_or(&args, 1, "olderThanMs", 0)?;
+        let limit = reading::count_or(&args, 2, "limit", u64::MAX)?;
+        Ok(async move { sweep_out(&core, kind, limit, older).await.map(|n| Outcome::Number(n as f64)) })
+    });
+}
+
+/// Argument: limit.
+pub(super) fn retry_failed(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.retryFailed", args);
+    queue.run(answer, |core| {
+        let limit = reading::count_or(&args, 0, "limit", u64::MAX)?;
+        Ok(async move {
+            // Those that fail again meanwhile are not retried again.
+            let limit = limit.min(reading::total(&core, State::Failed).await?);
+            sweep_out(&core, "retry", limit, 0).await.map(|n| Outcome::Number(n as f64))
+        })
+    });
+}
+
+/// Removes up to `limit` jobs of a kind that are `older` ms, or has them wait again. Gives how many.
+async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u64> {
+    let mut done = 0;
+    while done < limit {
+        let call = Call::of(core, &scripts::SWEEP_OUT)
+            .arg(kind.to_owned())
+            .number(BATCH.min(limit - done))
+            .number(older);
+        let reply = core.call(call.writes(*operation::ADMIN)).await?;
+        let [looked, gone] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        let gone = array(gone).ok_or_else(strange)?;
+        done += if kind == "retry" { integer(&looked).unwrap_or(0).unsigned_abs() } else { gone.len() as u64 / 2 };
+        if kind != "completed" && kind != "failed" {
+            let mut parts = gone.into_iter();
+            while let (Some(id), Some(body)) = (parts.next(), parts.next()) {
+                if let (Some(id), Some(body)) = (bytes(id), bytes(body)) {
+                    departed(core, &id, &body).await?;
+                }
+            }
+        }
+        if integer(&looked).is_none_or(|looked| looked == 0) {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// What the removal of a job means beyond itself.
+async fn departed(core: &Core, id: &Bytes, body: &Bytes) -> Result<()> {
+    let known = Known::of(core, body);
+    if known.ending == "{}" {
+        return Ok(());
+    }
+    let ending: serde_json::Value = serde_json::from_str(&known.ending).unwrap_or_default();
+    // The dedupe id needs nothing: one whose job is gone is free.
+    let names = |part: &str| -> Option<Vec<String>> {
+        ending.get(part)?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    let _ = id;
+    match (names("p").as_deref(), names("x").as_deref()) {
+        (Some([parent, name]), _) => outbox::tell_parent(core, parent, name, "r", "").await,
+        (_, Some([queue, parent, name])) => outbox::tell_parent(&core.beside(queue), parent, name, "r", "").await,
+        _ => Ok(()),
+    }
+}
+
+/// Argument: whether active jobs do not matter.
+pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let force = args.first() == Some(&Arg::Bool(true));
+    queue.run(answer, move |core| {
+        Ok(async move {
+            pausing(&core, true).await?;
+            if !force && reading::total(&core, State::Active).await? > 0 {
+                pausing(&core, false).await?;
+                return Err(Error::config(
+                    "TaskQueue.obliterate: force: expected true, because jobs of the queue are active, got false",
+                ));
+            }
+            remove_everything(&core).await.map(|()| Outcome::Nothing)
+        })
+    });
+}
+
+async fn remove_everything(core: &Core) -> Result<()> {
+    let jobs = &core.base[0];
+    loop {
+        // What is removed is what the cursor would come to, so it begins anew each time.
+        let scan = Packed::sized(jobs.len()).begin(5, b"HSCAN").word(jobs).number(0).word(b"COUNT").number(BATCH);
+        let mut parts = array(core.call(scan.writes(*operation::ADMIN)).await?).ok_or_else(strange)?.into_iter();
+        let found = parts.nth(1).and_then(array).ok_or_else(strange)?;
+        if found.is_empty() {
+            break;
+        }
+        let mut unlinked = vec![];
+        let mut ids = vec![];
+        let mut parts = found.into_iter();
+        while let (Some(Reply::Bulk(id)), Some(Reply::Bulk(body))) = (parts.next(), parts.next()) {
+            let known = Known::of(core, &body);
+            unlinked.extend([core.keys.log(&id), core.keys.kids(&id)]);
+            if !known.group.is_empty() {
+                unlinked.push(core.keys.group(known.group.as_bytes()));
+            }
+            if let Some(key) = serde_json::from_str::<serde_json::Value>(&known.ending).unwrap_or_default()["o"].as_str() {
+                unlinked.push(Bytes::from(key.to_owned()));
+            }
+            ids.push(id);
+        }
+        several(core, b"UNLINK", None, &unlinked).await?;
+        several(core, b"HDEL", Some(jobs), &ids).await?;
+    }
+    let leases = Packed::sized(64).begin(4, b"ZRANGE").word(&core.base[9]).number(0).signed(-1);
+    let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
+    let mut left: Vec<_> =
+        owners.into_iter().filter_map(bytes).map(|owner| core.keys.held(&String::from_utf8_lossy(&owner))).collect();
+    // Events and their numbers stay while somebody listens; the leases of workers that run on do.
+    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![9, 10, 11, 12].contains(at)).map(|(_, key)| key.clone()));
+    left.extend([core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
+    several(core, b"UNLINK", None, &left).await?;
+    let fields = [b"paused".as_slice(), b"gone", b"grouped", b"order", b"rated"].map(Bytes::from_static);
+    several(core, b"HDEL", Some(&core.base[11]), &fields).await
+}
+
+/// One command on many words.
+async fn several(core: &Core, name: &[u8], key: Option<&Bytes>, words: &[Bytes]) -> Result<()> {
+    if words.is_empty() {
+        return Ok(());
+    }
+    let size = words.iter().map(|word| word.len() + 16).sum();
+    let mut packed = Packed::sized(size).begin(1 + usize::from(key.is_some()) + words.len(), name);
+    for word in key.into_iter().chain(words) {
+        packed = packed.word(word);
+    }
+    core.call(packed.writes(*operation::ADMIN)).await.map(drop)
+}
+
+/// Arguments: id, data.
+pub(super) fn update_data(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.updateData", args);
+    queue.run(answer, |core| {
+        let (id, data) = (job_id(&args, 0)?.to_owned(), args.text(1, "data")?);
+        check_data("Job.updateData: data", data)?;
+        let data = Bytes::copy_from_slice(data);
+        Ok(async move { note(&core, "Job.updateData", "data", &id, "", data).await.map(|_| Outcome::Nothing) })
+    });
+}
+
+/// Arguments: id, progress.
+pub(super) fn update_progress(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.updateProgress", args);
+    queue.run(answer, |core| {
+        let (id, progress) = (job_id(&args, 0)?.to_owned(), args.text(1, "progress")?);
+        check_data("Job.updateProgress: progress", progress)?;
+        let progress = Bytes::copy_from_slice(progress);
+        Ok(async move { note(&core, "Job.updateProgress", "progress", &id, "", progress).await.map(|_| Outcome::Nothing) })
+    });
+}
+
+/// Arguments: id, line.
+pub(super) fn log(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.log", args);
+    queue.run(answer, |core| {
+        let (id, line) = (job_id(&args, 0)?.to_owned(), read_line(&args)?);
+        Ok(async move { note(&core, "Job.log", "log", &id, "", line).await.map(|lines| Outcome::Number(lines as f64)) })
+    });
+}
+
+/// The line of a log, the second argument.
+pub(super) fn read_line(args: &Arguments<'_>) -> Result<Bytes> {
+    match args.at(1) {
+        Arg::Text(line) if line.len() <= MAX_LINE => Ok(Bytes::copy_from_slice(line.as_bytes())),
+        other => Err(args.wrong("line", "a string of at most 65536 bytes", other)),
+    }
+}
+
+/// Writes what is noted of a job; under a lease, where `fence` is not empty.
+///
+/// # Errors
+///
+/// `config` where there is no such job, `lease-lost` where the lease is not its own any more.
+pub(super) async fn note(core: &Core, said: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
+    let call = Call::of(core, &scripts::NOTE)
+        .arg(verb.to_owned())
+        .arg(id.to_owned())
+        .arg(fence.to_owned())
+        .arg(value)
+        .number(MAX_LINES);
+    match integer(&core.call(call.writes(*operation::CHANGE)).await.map_err(damage)?) {
+        Some(-1) => Err(no_such_job(said)),
+        Some(-2) => Err(Error::new(ErrorKind::LeaseLost, format!("{said}: the job's lease was lost"))
+            .with_delivery(Delivery::Rejected)),
+        Some(count) => Ok(count),
+        None => Err(strange()),
+    }
+}
+
+/// What a script says of a damaged job.
+fn damage(error: Error) -> Error {
+    if error.server_code() == Some("DAMAGED") {
+        return Error::new(ErrorKind::Serialization, "the stored job is damaged").with_delivery(Delivery::Rejected);
+    }
+    error
+}
+
+/// Argument: id. False where there is no such job.
+pub(super) fn remove(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.remove", args);
+    queue.run(answer, |core| {
+        let id = job_id(&args, 0)?.to_owned();
+        Ok(async move {
+            match change(&core, "remove", &id, "").await? {
+                Changed::Done => Ok(Outcome::Bool(true)),
+                Changed::Missing => Ok(Outcome::Bool(false)),
+                Changed::Not(state) => Err(wrong_state("Job.remove", "a job that is not active", state)),
+            }
+        })
+    });
+}
+
+/// Argument: id.
+pub(super) fn retry(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    must(queue, Arguments::of("Job.retry", args), ("Job.retry", "retry", "a failed job"), String::new(), answer);
+}
+
+/// Argument: id.
+pub(super) fn promote(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    must(queue, Arguments::of("Job.promote", args), ("Job.promote", "promote", "a delayed job"), String::new(), answer);
+}
+
+/// Arguments: id, ms.
+pub(super) fn change_delay(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.changeDelay", args);
+    match whole(&args, 1, "ms", MAX_DELAY_MS) {
+        Ok(ms) => {
+            must(queue, args, ("Job.changeDelay", "delay", "a delayed or waiting job"), ms.to_string(), answer);
+        }
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Arguments: id, priority.
+pub(super) fn change_priority(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.changePriority", args);
+    match whole(&args, 1, "priority", MAX_PRIORITY) {
+        Ok(priority) => must(
+            queue,
+            args,
+            ("Job.changePriority", "priority", "a job that waits or is delayed"),
+            priority.to_string(),
+            answer,
+        ),
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+fn whole(args: &Arguments<'_>, place: usize, name: &str, most: u64) -> Result<u64> {
+    match args.at(place) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
+        Arg::Number(n) if n.fract() == 0.0 && (0.0..=most as f64).contains(&n) => Ok(n as u64),
+        other => Err(args.wrong(name, &format!("a whole number from 0 to {most}"), other)),
+    }
+}
+
+/// Arguments: id, reason. False where there was nothing to cancel.
+pub(super) fn cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.cancel", args);
+    queue.run(answer, |core| {
+        let id = job_id(&args, 0)?.to_owned();
+        let reason = match args.at(1) {
+            Arg::Absent => "cancelled".to_owned(),
+            Arg::Text(text) if text.len() <= MAX_LINE => text.to_owned(),
+            other => return Err(args.wrong("reason", "a string of at most 65536 bytes", other)),
+        };
+        Ok(async move {
+            Ok(Outcome::Bool(matches!(change(&core, "cancel", &id, &reason).await?, Changed::Done)))
+        })
+    });
+}
+
+/// A change that a job must be in the right state for: what is said, the script's verb, what is expected.
+fn must(queue: &Queue, args: Arguments<'_>, about: (&'static str, &'static str, &'static str), value: String, answer: Answer) {
+    queue.run(answer, |core| {
+        let id = job_id(&args, 0)?.to_owned();
+        Ok(async move {
+            let (said, verb, expected) = about;
+            match change(&core, verb, &id, &value).await? {
+                Changed::Done => Ok(Outcome::Nothing),
+                Changed::Missing => Err(no_such_job(said)),
+                Changed::Not(state) => Err(wrong_state(said, expected, state)),
+            }
+        })
+    });
+}
+
+fn wrong_state(said: &str, expected: &str, state: State) -> Error {
+    Error::new(ErrorKind::Config, format!("{said}: expected {expected}, got one that is {}", state.name()))
+        .with_delivery(Delivery::Rejected)
+}
+
+enum Changed {
+    Done,
+    Missing,
+    /// It is in a state that does not allow it.
+    Not(State),
+}
+
+async fn change(core: &Core, verb: &str, id: &str, value: &str) -> Result<Changed> {
+    // What it was added with does not change, so it can be read before.
+    let Some(found) = reading::find(core, id).await? else { return Ok(Changed::Missing) };
+    let known = Known::of(core, &found.body);
+    let call = Call::of(core, &scripts::CHANGE)
+        .key(core.keys.cancels())
+        .arg(verb.to_owned())
+        .arg(id.to_owned())
+        .arg(value.to_owned())
+        .number(known.priority)
+        .arg(known.group)
+        .arg(known.ending);
+    let reply = core.call(call.writes(*operation::CHANGE)).await?;
+    let letter = bytes(reply).ok_or_else(strange)?;
+    Ok(match &letter[..] {
+        b"" => Changed::Done,
+        b"-" => Changed::Missing,
+        b"w" => Changed::Not(State::Waiting),
+        b"a" => Changed::Not(State::Active),
+        b"d" => Changed::Not(State::Delayed),
+        b"c" => Changed::Not(State::Completed),
+        b"f" => Changed::Not(State::Failed),
+        b"k" => Changed::Not(State::WaitingChildren),
+        _ => return Err(strange()),
+    })
+}

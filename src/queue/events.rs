@@ -1,0 +1,392 @@
+//! What happened in the whole fleet: for listeners, and for those who wait until a job has finished.
+//!
+//! Scripts write events to a bounded stream while somebody listens; entries are numbered one after another. A listener
+//! reads from where it stands; when there is nothing it says so in the same script, and the next script that writes
+//! publishes a wake-up. So none is missed, nobody polls, and a queue to which nobody listens writes nothing. A listener that
+//! finds a number missing tells a gap.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
+
+use super::reading::{find, job_id, no_such_job};
+use super::record::{Progressed, State};
+use super::scripts::{self, array, bytes, integer, operation, plain};
+use super::{Core, Queue, failure, strange};
+use crate::arguments::Arguments;
+use crate::backoff::Backoff;
+use crate::connection::{Channel, ChannelKind, Listener, Message};
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::lifecycle;
+
+/// For how long events are written after a listener was last heard of, and how often it is.
+const HEARD: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(20);
+/// For how long a listener nobody needs goes on, so that waits one after another share one.
+const LINGER: Duration = Duration::from_secs(10);
+const ENTRIES: &[u8] = b"200";
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
+
+/// The one listener of a queue's handle.
+#[derive(Debug)]
+pub(super) struct Ears {
+    core: Arc<Core>,
+    outlet: Outlet,
+    hearing: Mutex<Hearing>,
+    /// Wakes the task.
+    nudge: Notify,
+    /// Is what happens from now on heard?
+    live: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Hearing {
+    listening: bool,
+    running: bool,
+    closed: bool,
+    waits: HashMap<u64, Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    id: String,
+    /// Told what is news: see [`News`].
+    news: Option<oneshot::Sender<News>>,
+    cancel: Arc<Notify>,
+}
+
+/// What one who waits for a job is told.
+#[derive(Debug)]
+enum News {
+    Completed(Bytes),
+    Failed(Bytes),
+    Removed,
+    /// Something may have been missed: look.
+    Look,
+}
+
+impl Ears {
+    pub(super) fn new(core: Arc<Core>, outlet: Outlet) -> Self {
+        let hearing = Mutex::default();
+        Self { core, outlet, hearing, nudge: Notify::new(), live: watch::Sender::new(false) }
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the task unless it runs; the future resolves when what happens from now on is heard.
+    fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let starts = {
+            let mut hearing = self.hearing();
+            !hearing.closed && !std::mem::replace(&mut hearing.running, true)
+        };
+        if starts {
+            let ears = Arc::clone(self);
+            lifecycle::spawn(async move { ears.run().await });
+        }
+        let mut live = self.live.subscribe();
+        let patience = self.core.manager.config().command_timeout;
+        async move {
+            match timeout(patience, live.wait_for(|live| *live)).await {
+                Ok(Ok(_)) => Ok(()),
+                _ => Err(Error::new(ErrorKind::Timeout, "the events of the queue could not be subscribed to in time")),
+            }
+        }
+    }
+
+    async fn run(self: Arc<Self>) {
+        let closing = self.core.manager.closing();
+        let mut last = -1;
+        let mut failures = 0;
+        let subscription = loop {
+            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
+            match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
+                Ok(subscription) => break Some(subscription),
+                Err(_) if closing.is_cancelled() || self.hearing().closed => break None,
+                Err(error) => {
+                    self.tell_error(&error);
+                    tokio::time::sleep(BACKOFF.delay(failures)).await;
+                    failures = failures.saturating_add(1);
+                }
+            }
+        };
+        failures = 0;
+        while subscription.is_some() {
+            match self.read(&mut last).await {
+                Ok(true) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(false) => {
+                    failures = 0;
+                    self.live.send_replace(true);
+                }
+                Err(_) if closing.is_cancelled() => break,
+                Err(error) => {
+                    self.tell_error(&error);
+                    tokio::time::sleep(BACKOFF.delay(failures)).await;
+                    failures = failures.saturating_add(1);
+                    continue;
+                }
+            }
+            let needed = self.is_needed();
+            tokio::select! {
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(if needed { LOOK } else { LINGER }) => {
+                    if !needed && self.stop_unless_needed() {
+                        return;
+                    }
+                }
+                () = closing.cancelled() => break,
+            }
+            if self.hearing().closed {
+                break;
+            }
+        }
+        self.live.send_replace(false);
+        let mut hearing = self.hearing();
+        hearing.running = false;
+        hearing.waits.clear();
+    }
+
+    fn is_needed(&self) -> bool {
+        let hearing = self.hearing();
+        hearing.listening || !hearing.waits.is_empty()
+    }
+
+    fn stop_unless_needed(&self) -> bool {
+        let mut hearing = self.hearing();
+        let stops = !hearing.listening && hearing.waits.is_empty();
+        if stops {
+            self.live.send_replace(false);
+            hearing.running = false;
+        }
+        stops
+    }
+
+    /// Reads on from `last`. True where there may be more.
+    async fn read(&self, last: &mut i64) -> Result<bool> {
+        let (from, keep) = (last.to_string(), HEARD.as_millis().to_string());
+        let keys = [self.core.base[12].clone(), self.core.base[11].clone()];
+        let command = plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES])
+            .runs(*operation::HEAR, &scripts::HEAR);
+        let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
+        let mut number = || parts.next().as_ref().and_then(integer).ok_or_else(strange);
+        let (now_at, missed) = (number()?, number()?);
+        let begins = *last < 0;
+        *last = now_at;
+        if missed != 0 && !begins {
+            self.missed(missed);
+        }
+        let mut more = false;
+        let mut values = Vec::new();
+        for entry in parts {
+            more = true;
+            let mut fields = array(entry).ok_or_else(strange)?.into_iter().filter_map(bytes);
+            while let (Some(field), Some(payload)) = (fields.next(), fields.next()) {
+                self.happened(&field, payload, &mut values);
+            }
+        }
+        if !values.is_empty() {
+            self.outlet.deliver(values);
+        }
+        Ok(more)
+    }
+
+    /// One event: its letter and the id of the job, and what is said of it.
+    fn happened(&self, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
+        let Some((letter, _)) = field.split_first() else { return };
+        let id = field.slice(1..);
+        let name = match letter {
+            b'a' => "added",
+            b'x' => "active",
+            b'p' => "progress",
+            b'c' => "completed",
+            b'f' => "failed",
+            b'r' => "retrying",
+            b's' => "stalled",
+            b'v' => "removed",
+            b'z' => "drained",
+            _ => return,
+        };
+        let mut hearing = self.hearing();
+        if matches!(letter, b'c' | b'f' | b'v') {
+            for wait in hearing.waits.values_mut().filter(|wait| wait.id.as_bytes() == &id[..]) {
+                let news = match letter {
+                    // Large results are not in the event.
+                    b'c' if payload.is_empty() => News::Look,
+                    b'c' => News::Completed(payload.clone()),
+                    b'f' => News::Failed(reason_of(&payload)),
+                    _ => News::Removed,
+                };
+                if let Some(sender) = wait.news.take() {
+                    // Whoever waited may have given up.
+                    let _ = sender.send(news);
+                }
+            }
+        }
+        if hearing.listening {
+            values.push(Outcome::Text(Bytes::from_static(name.as_bytes())));
+            values.push(Outcome::Text(id));
+            values.push(if payload.is_empty() { Outcome::Null } else { Outcome::Text(payload) });
+        }
+    }
+
+    fn missed(&self, entries: i64) {
+        let listening = {
+            let mut hearing = self.hearing();
+            for wait in hearing.waits.values_mut() {
+                if let Some(sender) = wait.news.take() {
+                    let _ = sender.send(News::Look);
+                }
+            }
+            hearing.listening
+        };
+        if listening {
+            let missed = (entries > 0).then_some(entries);
+            self.outlet.tell(json!({ "event": "gap", "missed": missed }).to_string());
+        }
+    }
+
+    fn tell_error(&self, error: &Error) {
+        if self.hearing().listening {
+            self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
+        }
+    }
+}
+
+fn reason_of(payload: &[u8]) -> Bytes {
+    let said: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+    said["reason"].as_str().unwrap_or_default().to_owned().into()
+}
+
+struct Woken(std::sync::Weak<Ears>);
+
+impl Listener for Woken {
+    fn message(&self, _message: &Message) {
+        if let Some(ears) = self.0.upgrade() {
+            ears.nudge.notify_one();
+        }
+    }
+
+    fn restored(&self, _gap: Duration) {
+        if let Some(ears) = self.0.upgrade() {
+            ears.nudge.notify_one();
+        }
+    }
+}
+
+pub(super) fn listen(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.events.hearing().listening = true;
+    let live = queue.events.live();
+    queue.events.nudge.notify_one();
+    lifecycle::spawn(async move { answer.give(live.await.map(|()| Outcome::Nothing)) });
+}
+
+pub(super) fn unlisten(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.events.hearing().listening = false;
+    queue.events.nudge.notify_one();
+    answer.give(Ok(Outcome::Nothing));
+}
+
+pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    {
+        let mut hearing = queue.events.hearing();
+        hearing.closed = true;
+        hearing.listening = false;
+        // Whose news can come no more is told so.
+        hearing.waits.clear();
+    }
+    queue.events.nudge.notify_one();
+    queue.run(answer, |_| Ok(async { Ok(Outcome::Nothing) }));
+}
+
+/// Arguments: number, id, timeoutMs. Gives how the job ended.
+pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.waitUntilFinished", args);
+    let ears = Arc::clone(&queue.events);
+    queue.run(answer, |core| {
+        let (number, id) = (args.id(0)?, job_id(&args, 1)?.to_owned());
+        let patience = args.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let cancel = Arc::new(Notify::new());
+        // Before anything is asked, so that what happens from here on is not missed.
+        let mut news = ears.register(number, &id, &cancel)?;
+        let live = ears.live();
+        Ok(async move {
+            let waiting = async {
+                live.await?;
+                loop {
+                    match ended(&core, &id).await? {
+                        Some(outcome) => return Ok(outcome),
+                        None => match news.await {
+                            Ok(News::Completed(result)) => return Ok(said("completed", result)),
+                            Ok(News::Failed(reason)) => return Ok(said("failed", reason)),
+                            Ok(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
+                            Ok(News::Look) => news = ears.register(number, &id, &cancel)?,
+                            Err(_) => return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed")),
+                        },
+                    }
+                }
+            };
+            let outcome = tokio::select! {
+                outcome = timeout(patience, waiting) => outcome.unwrap_or_else(|_| Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("Job.waitUntilFinished: the job has not finished within timeoutMs, {}", patience.as_millis()),
+                )
+                .with_delivery(Delivery::Rejected))),
+                () = cancel.notified() => {
+                    Err(Error::new(ErrorKind::Cancelled, "Job.waitUntilFinished: signal: aborted"))
+                }
+            };
+            ears.hearing().waits.remove(&number);
+            outcome
+        })
+    });
+}
+
+impl Ears {
+    fn register(&self, number: u64, id: &str, cancel: &Arc<Notify>) -> Result<oneshot::Receiver<News>> {
+        let (sender, news) = oneshot::channel();
+        let mut hearing = self.hearing();
+        if hearing.closed {
+            return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
+        }
+        hearing.waits.insert(number, Wait { id: id.to_owned(), news: Some(sender), cancel: Arc::clone(cancel) });
+        Ok(news)
+    }
+}
+
+fn said(how: &'static str, text: Bytes) -> Outcome {
+    let text = if how == "completed" && text.is_empty() { Outcome::Null } else { Outcome::Text(text) };
+    Outcome::List(vec![Outcome::Text(Bytes::from_static(how.as_bytes())), text])
+}
+
+/// How the job has ended, if it has.
+async fn ended(core: &Core, id: &str) -> Result<Option<Outcome>> {
+    let Some(job) = find(core, id).await? else { return Err(no_such_job("Job.waitUntilFinished")) };
+    let progressed = Progressed::read(job.record.as_ref())?;
+    Ok(match progressed.state {
+        State::Completed => Some(said("completed", progressed.rest)),
+        State::Failed => Some(said("failed", progressed.rest)),
+        _ => None,
+    })
+}
+
+/// Argument: number. Ends the wait of that number.
+pub(super) fn wait_cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    answer.give(Arguments::of("Job.waitUntilFinished", args).id(0).map(|number| {
+        if let Some(wait) = queue.events.hearing().waits.get(&number) {
+            wait.cancel.notify_one();
+        }
+        Outcome::Nothing
+    }));
+}

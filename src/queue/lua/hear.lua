@@ -1,0 +1,44 @@
+-- Reads events from where a listener stands, and has events written for some time to come.
+--
+-- KEYS[1]  stream   events: ids are whole numbers, one after another
+-- KEYS[2]  hash     meta
+-- ARGV[1]  integer  the number of the last event that was read; -1: begin with the next one
+-- ARGV[2]  ms       for how long events are to be written
+-- ARGV[3]  count    entries at most
+--
+-- Returns { number of the last event read, entries missed or -1 where nobody knows, { fields and values … } … }.
+local events, meta = KEYS[1], KEYS[2]
+local last, keep, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local call = redis.call
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local known = call('HMGET', meta, 'heard', 'told')
+local heard, told = tonumber(known[1] or 0), tonumber(known[2] or 0)
+if heard < now + keep then
+  call('HSET', meta, 'heard', string.format('%.0f', now + keep))
+end
+if last < 0 or last > told then
+  local missed = last < 0 and 0 or -1
+  call('HSET', meta, 'asleep', 1)
+  return { told, missed }
+end
+local missed = heard <= now and -1 or 0
+local entries = call('XRANGE', events, (last + 1) .. '-0', '+', 'COUNT', most)
+local answer = { last, missed }
+for i = 1, #entries do
+  local number = tonumber(string.match(entries[i][1], '^%d+'))
+  if answer[2] >= 0 and number > answer[1] + 1 then
+    answer[2] = answer[2] + number - answer[1] - 1
+  end
+  answer[1] = number
+  answer[i + 2] = entries[i][2]
+end
+if #entries == 0 then
+  if answer[2] >= 0 and told > last then
+    answer[2] = answer[2] + told - last
+  end
+  answer[1] = told
+  call('HSET', meta, 'asleep', 1)
+end
+return answer

@@ -1,0 +1,109 @@
+-- A page of the jobs in one state.
+--
+-- KEYS[1]   list        wait
+-- KEYS[2]   sorted set  ranked
+-- KEYS[3]   sorted set  delayed
+-- KEYS[4]   sorted set  parked
+-- KEYS[5]   sorted set  completed
+-- KEYS[6]   sorted set  failed
+-- KEYS[7]   sorted set  leases
+-- KEYS[8]   hash        jobs
+-- KEYS[9]   hash        run
+-- KEYS[10]  hash        more
+-- KEYS[11]  list        ring
+-- KEYS[12]  set         blocked
+-- ARGV[1]   letter      of the state: w, a, d, c, f, k
+-- ARGV[2]   count       jobs to leave out at the begin
+-- ARGV[3]   count       jobs wanted
+-- ARGV[4]   0 or 1      whether the last come first
+-- ARGV[5]   prefix      of the set of what a worker holds
+-- ARGV[6]   prefix      of the sorted set of a group's waiting jobs
+--
+-- Returns { id, job, record, progress, stacks … }.
+local state, start, limit, backwards = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local call = redis.call
+local jobs, run, more = KEYS[8], KEYS[9], KEYS[10]
+local found, seen, left = {}, {}, start
+
+local function show(id)
+  if limit == 0 or seen[id] then
+    return
+  end
+  local body, record = call('HGET', jobs, id), call('HGET', run, id)
+  if not body or string.sub(record or 'w', 1, 1) ~= state then
+    return
+  end
+  seen[id] = true
+  if left > 0 then
+    left = left - 1
+    return
+  end
+  limit = limit - 1
+  local extra = call('HMGET', more, 'p' .. id, 's' .. id)
+  local n = #found
+  found[n + 1], found[n + 2], found[n + 3], found[n + 4], found[n + 5] = id, body, record, extra[1], extra[2]
+end
+
+-- Goes through a list or a sorted set by pages, leaving out at once what is before the page wanted.
+local function go_through(read, reverse_read, key, size)
+  local at = 0
+  -- Names of nothing are only in the list; elsewhere every entry counts.
+  if read ~= 'LRANGE' then
+    at = math.min(left, size)
+    left = left - at
+  end
+  while at < size and limit > 0 do
+    local count = math.min(size - at, math.max(limit, 100))
+    local page
+    if not backwards then
+      page = call(read, key, at, at + count - 1)
+    elseif reverse_read then
+      page = call(reverse_read, key, at, at + count - 1)
+    else
+      page = call(read, key, size - at - count, size - at - 1)
+      for i = 1, math.floor(#page / 2) do
+        page[i], page[#page - i + 1] = page[#page - i + 1], page[i]
+      end
+    end
+    for i = 1, #page do
+      show(page[i])
+    end
+    at = at + count
+  end
+end
+local function of_set(key)
+  go_through('ZRANGE', 'ZREVRANGE', key, call('ZCARD', key))
+end
+
+if state == 'w' then
+  local places = {
+    function()
+      go_through('LRANGE', nil, KEYS[1], call('LLEN', KEYS[1]))
+    end,
+    function()
+      of_set(KEYS[2])
+    end,
+    function()
+      for _, group in ipairs(call('LRANGE', KEYS[11], 0, -1)) do
+        if group ~= '' then
+          of_set(ARGV[6] .. group)
+        end
+      end
+      for _, group in ipairs(call('SMEMBERS', KEYS[12])) do
+        of_set(ARGV[6] .. group)
+      end
+    end,
+  }
+  for i = 1, 3 do
+    places[backwards and 4 - i or i]()
+  end
+elseif state == 'a' then
+  for _, owner in ipairs(call('ZRANGE', KEYS[7], 0, -1)) do
+    for _, id in ipairs(call('SMEMBERS', ARGV[5] .. owner)) do
+      show(id)
+    end
+  end
+else
+  of_set(state == 'd' and KEYS[3] or state == 'k' and KEYS[4] or state == 'c' and KEYS[5] or KEYS[6])
+end
+return found

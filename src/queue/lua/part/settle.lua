@@ -1,0 +1,105 @@
+-- Settles what was claimed. An outcome whose lease is not the job's any more changes nothing.
+--
+-- Six arguments for each: what ('c' completed, 'f' failed, 'C' and 'F' the same and not kept, 'r' waits again, 'd' delayed,
+-- 'h' handed back, 's' stalled), id, how its record must begin, the record before and after the time of its end, and JSON
+-- or nothing: g: group; n: priority; d: ms of delay; k: stack of a failed attempt; e: what listeners are told; o, p, x: see kin.lua.
+--
+-- Returns the places, from 0, of those refused.
+local function settle(at, count, held)
+  local ids = {}
+  for i = 1, count do
+    ids[i] = ARGV[at + (i - 1) * 6 + 1]
+  end
+  local refused, settled, records, good, bad, gone = {}, {}, {}, {}, {}, {}
+  local present = call('HMGET', run, unpack(ids))
+  for i = 1, count do
+    local base = at + (i - 1) * 6
+    local what, id, fence, extra = ARGV[base], ids[i], ARGV[base + 2], ARGV[base + 5]
+    local record = present[i]
+    if not record or sub(record, 1, #fence) ~= fence then
+      refused[#refused + 1] = i - 1
+    else
+      settled[#settled + 1] = id
+      local with = extra ~= '' and cjson.decode(extra)
+      local before, after = ARGV[base + 3], ARGV[base + 4]
+      local n = #records
+      if what == 'C' or what == 'F' then
+        gone[#gone + 1] = id
+      elseif what == 'c' or what == 'f' then
+        records[n + 1], records[n + 2] = id, before .. now_text .. after
+        local list = what == 'c' and good or bad
+        local m = #list
+        list[m + 1], list[m + 2] = now_text, id
+      else
+        records[n + 1], records[n + 2] = id, before .. '0' .. after
+      end
+      local group = ''
+      if with then
+        if with.k then
+          local read, stacks = pcall(cjson.decode, call('HGET', more, 's' .. id) or '[]')
+          if not read or type(stacks) ~= 'table' then
+            stacks = {}
+          end
+          stacks[#stacks + 1] = with.k
+          if #stacks > 10 then
+            table.remove(stacks, 1)
+          end
+          call('HSET', more, 's' .. id, cjson.encode(stacks))
+        end
+        if with.g then
+          group = with.g
+          if call('HINCRBY', busy, group, -1) <= 0 then
+            call('HDEL', busy, group)
+          end
+          if call('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
+            entered = entered + 1
+            if call('RPUSH', ring, group) == 1 then
+              call('RPUSH', ring, '')
+            end
+          end
+        end
+      end
+      if what == 'c' or what == 'C' or what == 'f' or what == 'F' then
+        local how = (what == 'c' or what == 'C') and 'c' or 'f'
+        if listening or with and (with.p or with.x) then
+          local value = match(after, '\n(.*)$')
+          if how == 'f' then
+            tell('f', id, with and with.e)
+          else
+            tell('c', id, #value <= 65536 and value or '')
+          end
+          ended(id, with, how, value)
+        elseif with then
+          ended(id, with, how, '')
+        end
+      elseif what == 'd' then
+        put_off(id, now + with.d)
+        tell('r', id, with.e)
+      elseif what == 'r' then
+        enter(id, with and with.n or 0, group, false)
+        tell('r', id, with and with.e)
+      else
+        enter(id, with and with.n or 0, group, true)
+        if what == 's' then
+          tell('s', id)
+        end
+      end
+    end
+  end
+  if settled[1] then
+    call('SREM', held, unpack(settled))
+  end
+  if records[1] then
+    call('HSET', run, unpack(records))
+  end
+  if good[1] then
+    call('ZADD', completed, unpack(good))
+  end
+  if bad[1] then
+    call('ZADD', failed, unpack(bad))
+  end
+  if gone[1] then
+    forget(gone)
+  end
+  return refused
+end

@@ -1,0 +1,14 @@
+-- Has workers claim nothing, or claim again.
+--
+-- KEYS[1]  hash     meta
+-- ARGV[1]  0 or 1   whether to pause
+-- ARGV[2]  channel  of every worker
+--
+-- Returns 1.
+if ARGV[1] == '1' then
+  redis.call('HSET', KEYS[1], 'paused', 1)
+else
+  redis.call('HDEL', KEYS[1], 'paused')
+  redis.call('PUBLISH', ARGV[2], 'w')
+end
+return 1

@@ -1,0 +1,50 @@
+-- Begins or renews the lease of a worker, which covers all its jobs, and tells it what it must know from time to time.
+--
+-- KEYS[1]  sorted set  leases
+-- KEYS[2]  hash        cancels
+-- KEYS[3]  sorted set  idle
+-- KEYS[4]  sorted set  ticks
+-- KEYS[5]  sorted set  delayed
+-- KEYS[6]  hash        outbox
+-- KEYS[7]  list        wait
+-- KEYS[8]  sorted set  ranked
+-- KEYS[9]  list        ring
+-- ARGV[1]  token       the worker's owner token
+-- ARGV[2]  ms          how long its lease lasts from now
+-- ARGV[3]  0 or 1      whether the lease begins
+-- ARGV[4]  ms          for how long to believe that it waits for jobs; 0: it does not
+--
+-- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
+-- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait }.
+local leases, cancels, idle, ticks, delayed, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local owner, lease, begins, believed = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local call = redis.call
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now_text = string.format('%.0f', now)
+
+local held = begins == '1' or call('ZSCORE', leases, owner)
+local cancelled = {}
+if held then
+  call('ZADD', leases, string.format('%.0f', now + lease), owner)
+  if believed > 0 then
+    call('ZADD', idle, string.format('%.0f', now + believed), owner)
+  end
+  local all = call('HGETALL', cancels)
+  for i = 1, #all, 2 do
+    local of, reason = string.match(all[i + 1], '^([^\n]*)\n(.*)$')
+    local who = of and string.match(of, '^(.*)%.')
+    if who == owner then
+      local n = #cancelled
+      cancelled[n + 1], cancelled[n + 2], cancelled[n + 3] = all[i], of, reason
+      call('HDEL', cancels, all[i])
+    elseif not who or not call('ZSCORE', leases, who) then
+      call('HDEL', cancels, all[i])
+    end
+  end
+end
+local overdue = call('ZRANGEBYSCORE', leases, '-inf', now_text, 'LIMIT', 0, 10)
+local tick = call('ZRANGE', ticks, 0, 0, 'WITHSCORES')[2] or '-1'
+local due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
+local waits = call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) > 0 and 1 or 0
+return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits }

@@ -1,0 +1,89 @@
+-- Removes jobs of one kind, or has failed ones wait again; so many at once that no other client waits long.
+--
+-- KEYS[1..17], ARGV[1..5]: see part/base.lua
+-- ARGV[6]  text   'wait', 'ranked', 'group', 'delayed', 'completed', 'failed' (remove), or 'retry'
+-- ARGV[7]  count  at most
+-- ARGV[8]  ms     'completed', 'failed': only those that finished at least so long ago
+--
+-- Returns { how many were looked at, { id, job … } of those removed that may have a parent or a dedupe id }.
+local kind, most, age = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+hear(call('HGET', meta, 'heard'))
+
+local ids, set = {}, nil
+if kind == 'wait' then
+  ids = call('LPOP', wait, most) or {}
+elseif kind == 'ranked' or kind == 'delayed' then
+  set = kind == 'ranked' and ranked or delayed
+  ids = call('ZRANGE', set, 0, most - 1)
+elseif kind == 'group' then
+  local group = call('LINDEX', ring, 0)
+  if group == '' then
+    call('LPOP', ring)
+    group = call('LINDEX', ring, 0)
+  end
+  group = group or call('SRANDMEMBER', blocked)
+  if group then
+    set = group_of .. group
+    ids = call('ZRANGE', set, 0, most - 1)
+    if #ids > 0 then
+      call('HINCRBY', meta, 'grouped', -#ids)
+    end
+    if call('ZCARD', set) == #ids then
+      call('LREM', ring, 0, group)
+      call('SREM', blocked, group)
+    end
+  end
+else
+  set = kind == 'completed' and completed or failed
+  ids = call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now - age), 'LIMIT', 0, most)
+end
+local looked = #ids
+if looked == 0 then
+  return { 0, {} }
+end
+if set then
+  for from = 1, looked, 4000 do
+    call('ZREM', set, unpack(ids, from, math.min(from + 3999, looked)))
+  end
+end
+
+if kind == 'retry' then
+  for i = 1, looked do
+    local record = call('HGET', run, ids[i])
+    local _, priority, group
+    if record then
+      _, _, _, _, priority, group = match(record, STATE)
+    end
+    if group then
+      call('HSET', run, ids[i], 'w||0|0|0|0|' .. priority .. '|' .. group .. '\n')
+      enter(ids[i], tonumber(priority) or 0, group, false)
+    end
+  end
+  line_up()
+  wake(entered)
+  publish()
+  return { looked, {} }
+end
+
+local removed, told_of = {}, {}
+local none = 0
+for i = 1, looked do
+  local id = ids[i]
+  local body = call('HGET', jobs, id)
+  local record = call('HGET', run, id)
+  if not body or kind == 'wait' and record and sub(record, 1, 1) ~= 'w' then
+    none = none + 1
+  else
+    removed[#removed + 1] = id
+    told_of[#told_of + 1] = id
+    told_of[#told_of + 1] = body
+    tell('v', id)
+    call('HDEL', jobs, id)
+  end
+end
+if kind == 'wait' and none > 0 then
+  call('HINCRBY', meta, 'gone', -none)
+end
+forget(removed)
+publish()
+return { looked, told_of }

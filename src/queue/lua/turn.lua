@@ -1,0 +1,98 @@
+-- One turn of a worker: settles what it has finished, has due jobs line up, and claims as many as it has room for.
+--
+-- KEYS[1..17], ARGV[1..5]: see part/base.lua
+-- KEYS[18]  set     held: ids that this worker holds
+-- KEYS[19]  list    rate: starts within the window, '<ms> <count>'
+-- ARGV[6]   token   the worker's owner token
+-- ARGV[7]   text    the lease of what is claimed now: the owner token and a number that is never used again
+-- ARGV[8]   count   jobs wanted
+-- ARGV[9]   count   active jobs a group may have; 0: any number
+-- ARGV[10]  count   starts that the rate limit allows, for the whole fleet; 0: any number
+-- ARGV[11]  ms      the window of the rate limit
+-- ARGV[12]  ms      for how long to believe that this worker waits for jobs, where fewer than wanted are there
+-- ARGV[13]  count   of rules: three arguments each: 'c' or 'f', the most that are kept or -1, the ms they are kept or -1
+-- ARGV[14]  count   of outcomes, see part/settle.lua, after the rules
+--
+-- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
+-- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '' … }, ms of the next delayed job or
+-- -1, ms until the rate limit allows a start or 0, messages in the outbox }.
+local held, rate = KEYS[18], KEYS[19]
+local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local most, window, believed = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
+
+if not call('ZSCORE', leases, owner) then
+  return { now_text, 0 }
+end
+local flags = call('HMGET', meta, 'paused', 'heard')
+local paused = flags[1]
+hear(flags[2])
+
+local refused = {}
+if outcomes > 0 then
+  refused = settle(15 + rules * 3, outcomes, held)
+  for i = 0, rules - 1 do
+    local at = 15 + i * 3
+    trim(ARGV[at] == 'c' and completed or failed, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
+  end
+end
+
+local next_due, limited = '-1', 0
+if wanted > 0 and not paused then
+  promote()
+  line_up()
+  local room, first = wanted, nil
+  if most > 0 then
+    -- `rate` has the starts of the window, `rated` their number.
+    first = call('LINDEX', rate, 0)
+    while first do
+      local at, count = match(first, '^(%d+) (%d+)$')
+      if tonumber(at) > now - window then
+        break
+      end
+      call('LPOP', rate)
+      call('HINCRBY', meta, 'rated', -tonumber(count))
+      first = call('LINDEX', rate, 0)
+    end
+    if first then
+      room = math.min(room, most - tonumber(call('HGET', meta, 'rated') or 0))
+    else
+      call('HDEL', meta, 'rated')
+      room = math.min(room, most)
+    end
+  end
+  if room > 0 then
+    if call('EXISTS', ring) == 1 then
+      take_in_turn(room, lease, limit)
+    else
+      take_plain(room, lease)
+    end
+  end
+  if taken > 0 then
+    call('HSET', run, unpack(starts))
+    call('SADD', held, unpack(holds))
+    if most > 0 then
+      call('RPUSH', rate, now_text .. ' ' .. taken)
+      call('HINCRBY', meta, 'rated', taken)
+    end
+    if listening and call('EXISTS', ranked, ring) == 0 and call('LLEN', wait) <= tonumber(call('HGET', meta, 'gone') or 0) then
+      tell('z', '')
+    end
+  end
+  if taken < wanted then
+    if taken >= room then
+      limited = math.max(1, tonumber(match(first or now_text, '^%d+')) + window - now)
+    end
+    next_due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
+  end
+else
+  line_up()
+end
+if taken < wanted and limited == 0 then
+  call('ZADD', idle, string.format('%.0f', now + believed), owner)
+end
+if entered > taken then
+  wake(entered - taken)
+end
+publish()
+return { now_text, 1, refused, claimed, next_due, limited, call('HLEN', outbox) }

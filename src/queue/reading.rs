@@ -1,0 +1,333 @@
+//! Jobs by id and by state.
+
+use std::vec;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::options::{JobOptions, MAX_NAME};
+use super::record::{Progressed, State, Stored};
+use super::scripts::{self, array, bytes, operation, plain};
+use super::{Core, Queue, strange};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// Jobs that one script gives at most.
+const PAGE: u64 = 500;
+
+/// A job as a script gives it: id, the two records, progress, stacks.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) id: Bytes,
+    pub(super) body: Bytes,
+    pub(super) record: Option<Bytes>,
+    progress: Option<Bytes>,
+    stacks: Option<Bytes>,
+}
+
+impl Snapshot {
+    pub(super) fn read(parts: &mut vec::IntoIter<Reply>) -> Result<Self> {
+        let mut next = || parts.next().ok_or_else(strange).map(bytes);
+        let (id, body, record, progress, stacks) = (next()?, next()?, next()?, next()?, next()?);
+        let id = id.ok_or_else(strange)?;
+        Ok(Self { id, body: body.unwrap_or_default(), record, progress, stacks })
+    }
+
+    /// The fourteen values that the face reads.
+    ///
+    /// # Errors
+    ///
+    /// `serialization` where what is stored is damaged.
+    pub(super) fn outcome(&self) -> Result<Outcome> {
+        let stored = Stored::read(&self.body)?;
+        let progressed = Progressed::read(self.record.as_ref())?;
+        let time = |ms: u64| if ms == 0 { Outcome::Null } else { Outcome::Number(ms as f64) };
+        let text = |bytes: Option<&Bytes>| bytes.map_or(Outcome::Null, |bytes| Outcome::Text(bytes.clone()));
+        let rest = Some(&progressed.rest).filter(|rest| !rest.is_empty());
+        let is = |state| progressed.state == state;
+        Ok(Outcome::List(vec![
+            Outcome::Text(self.id.clone()),
+            Outcome::Text(stored.name),
+            Outcome::Text(stored.data),
+            options_of(&stored.options, progressed.priority),
+            Outcome::Text(Bytes::from_static(progressed.state.name().as_bytes())),
+            Outcome::Number(progressed.attempts as f64),
+            Outcome::Number(stored.added as f64),
+            time(progressed.started),
+            time(progressed.finished),
+            Outcome::Number(progressed.stalls as f64),
+            text(self.progress.as_ref()),
+            text(rest.filter(|_| is(State::Completed))),
+            text(rest.filter(|_| is(State::Failed))),
+            text(self.stacks.as_ref()),
+        ]))
+    }
+
+    /// As [`Snapshot::outcome`]; a damaged job says that it is.
+    pub(super) fn outcome_or_damaged(&self) -> Outcome {
+        self.outcome().unwrap_or_else(|error| {
+            let state = Progressed::read(self.record.as_ref()).map_or(State::Failed, |progressed| progressed.state);
+            let word = |word: &'static str| Outcome::Text(Bytes::from_static(word.as_bytes()));
+            let (none, zero) = (|| Outcome::Null, || Outcome::Number(0.0));
+            Outcome::List(vec![
+                Outcome::Text(self.id.clone()),
+                word(""),
+                word("null"),
+                none(),
+                word(state.name()),
+                zero(),
+                zero(),
+                none(),
+                none(),
+                zero(),
+                none(),
+                none(),
+                Outcome::Text(error.message().to_owned().into()),
+                none(),
+            ])
+        })
+    }
+}
+
+/// The options a job was added with, and the priority it has now.
+pub(super) fn options_of(stored: &Bytes, priority: Option<u64>) -> Outcome {
+    let changed = priority.and_then(|priority| {
+        let mut options: Value = if stored.is_empty() { json!({}) } else { serde_json::from_slice(stored).ok()? };
+        let present = options.get("priority").and_then(Value::as_u64).unwrap_or(0);
+        (present != priority).then(|| {
+            options["priority"] = json!(priority);
+            options.to_string()
+        })
+    });
+    match changed {
+        Some(changed) => Outcome::Text(changed.into()),
+        None if stored.is_empty() => Outcome::Null,
+        None => Outcome::Text(stored.clone()),
+    }
+}
+
+/// The id of a job.
+pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> {
+    match args.at(place) {
+        Arg::Text(text) if !text.is_empty() && text.len() <= MAX_NAME => Ok(text),
+        other => Err(args.wrong("id", "a string of 1 to 512 bytes", other)),
+    }
+}
+
+/// One job, if it is there.
+pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
+    let keys = [&core.base[0], &core.base[1], &core.base[2]].map(Clone::clone);
+    let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
+    match core.call(command).await? {
+        Reply::Nil => Ok(None),
+        reply => Snapshot::read(&mut array(reply).ok_or_else(strange)?.into_iter()).map(Some),
+    }
+}
+
+/// Argument: id.
+pub(super) fn get(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.getJob", args);
+    queue.run(answer, |core| {
+        let id = job_id(&args, 0)?.to_owned();
+        Ok(async move { find(&core, &id).await?.map_or(Ok(Outcome::Null), |job| job.outcome()) })
+    });
+}
+
+/// Arguments: start, limit, newest first, states.
+pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.list", args);
+    queue.run(answer, |core| {
+        let start = count_or(&args, 0, "start", 0)?;
+        let limit = count_or(&args, 1, "limit", 100)?;
+        let backwards = args.at(2) == Arg::Bool(true);
+        let states = args
+            .from(3)
+            .iter()
+            .map(|arg| match arg {
+                Arg::Text(name) => State::named(name).ok_or(*arg),
+                other => Err(*other),
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|other| {
+                args.wrong("state", "'waiting', 'active', 'delayed', 'completed', 'failed' or 'waiting-children'", other)
+            })?;
+        Ok(async move {
+            let mut outcomes = Vec::new();
+            let (mut skip, mut left) = (start, limit);
+            for state in states {
+                loop {
+                    if left == 0 {
+                        break;
+                    }
+                    let wanted = left.min(PAGE);
+                    let page = page(&core, state, skip, wanted, backwards).await?;
+                    let came = page.len() as u64;
+                    left -= came.min(left);
+                    outcomes.extend(page.iter().map(Snapshot::outcome_or_damaged));
+                    if came < wanted {
+                        // Of the next state so many less are left out as this one had.
+                        skip = match skip {
+                            0 => 0,
+                            _ if came > 0 => 0,
+                            _ => skip.saturating_sub(total(&core, state).await?),
+                        };
+                        break;
+                    }
+                    skip += came;
+                }
+            }
+            Ok(Outcome::List(outcomes))
+        })
+    });
+}
+
+pub(super) fn count_or(args: &Arguments<'_>, place: usize, name: &str, default: u64) -> Result<u64> {
+    match args.at(place) {
+        Arg::Absent => Ok(default),
+        Arg::Number(n) if n.fract() == 0.0 && (0.0..=1e15).contains(&n) => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
+            Ok(n as u64)
+        }
+        other => Err(args.wrong(name, "a whole number from 0", other)),
+    }
+}
+
+pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool) -> Result<Vec<Snapshot>> {
+    let letter = match state {
+        State::Waiting => "w",
+        State::Active => "a",
+        State::Delayed => "d",
+        State::Completed => "c",
+        State::Failed => "f",
+        State::WaitingChildren => "k",
+    };
+    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14].map(|at: usize| core.base[at].clone());
+    let (start, limit) = (start.to_string(), limit.to_string());
+    let args: [&[u8]; 6] = [
+        letter.as_bytes(),
+        start.as_bytes(),
+        limit.as_bytes(),
+        if backwards { b"1" } else { b"0" },
+        &core.keys.held_prefix(),
+        &core.prefixes[2],
+    ];
+    let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
+    let mut parts = array(core.call(command).await?).ok_or_else(strange)?.into_iter();
+    let mut jobs = Vec::new();
+    while parts.len() > 0 {
+        jobs.push(Snapshot::read(&mut parts)?);
+    }
+    Ok(jobs)
+}
+
+async fn count_all(core: &Core) -> Result<Vec<i64>> {
+    let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
+    let command = plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()])
+        .runs_reading(*operation::READ, &scripts::COUNTS);
+    let counts = array(core.call(command).await?).ok_or_else(strange)?;
+    counts.iter().map(|count| scripts::integer(count).ok_or_else(strange)).collect()
+}
+
+/// How many jobs are in `state`.
+pub(super) async fn total(core: &Core, state: State) -> Result<u64> {
+    let place = State::ALL.iter().position(|other| *other == state).unwrap_or(0);
+    let counts = count_all(core).await?;
+    Ok(counts.get(place).copied().and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+}
+
+pub(super) fn counts(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.run(answer, |core| {
+        Ok(async move {
+            let counts = count_all(&core).await?;
+            Ok(Outcome::List(counts.into_iter().map(|count| Outcome::Number(count.max(0) as f64)).collect()))
+        })
+    });
+}
+
+/// Argument: id.
+pub(super) fn logs(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.logs", args);
+    queue.run(answer, |core| {
+        let key = core.keys.log(job_id(&args, 0)?.as_bytes());
+        Ok(async move {
+            let command = Packed::sized(key.len()).begin(4, b"LRANGE").word(&key).number(0).signed(-1);
+            let lines = array(core.call(command.reads(*operation::READ)).await?).ok_or_else(strange)?;
+            Ok(Outcome::List(lines.into_iter().filter_map(bytes).map(Outcome::Text).collect()))
+        })
+    });
+}
+
+/// Argument: id.
+pub(super) fn children(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("Job.children", args);
+    queue.run(answer, |core| {
+        let id = job_id(&args, 0)?.to_owned();
+        Ok(async move { children_of(&core, &id).await })
+    });
+}
+
+/// The names and results of the children that have completed.
+pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
+    let key = core.keys.kids(id.as_bytes());
+    let command = Packed::sized(key.len()).begin(2, b"HGETALL").word(&key).reads(*operation::READ);
+    let pairs: Vec<(Reply, Reply)> = match core.call(command).await? {
+        Reply::Map(pairs) => pairs,
+        Reply::Array(flat) => {
+            let mut flat = flat.into_iter();
+            std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+        }
+        _ => return Err(strange()),
+    };
+    let mut outcomes = Vec::new();
+    for (name, value) in pairs {
+        let (Some(name), Some(value)) = (bytes(name), bytes(value)) else { return Err(strange()) };
+        // The other fields are the number of those that are pending, and what the end of the parent means.
+        if !name.is_empty() && name[0] != 1 && value.first() == Some(&b'c') {
+            let result = value.slice(1..);
+            outcomes.push(Outcome::Text(name));
+            outcomes.push(if result.is_empty() { Outcome::Null } else { Outcome::Text(result) });
+        }
+    }
+    Ok(Outcome::List(outcomes))
+}
+
+pub(super) fn is_paused(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.run(answer, |core| {
+        Ok(async move {
+            let command = Packed::sized(64).begin(3, b"HEXISTS").word(&core.base[11]).word(b"paused");
+            let reply = core.call(command.reads(*operation::READ)).await?;
+            Ok(Outcome::Bool(matches!(reply, Reply::Int(1) | Reply::Bool(true))))
+        })
+    });
+}
+
+/// What a job is, for a change that must know its options.
+pub(super) struct Known {
+    pub(super) priority: u64,
+    pub(super) group: String,
+    pub(super) ending: String,
+}
+
+impl Known {
+    /// Of a damaged job as much as can be known.
+    pub(super) fn of(core: &Core, body: &Bytes) -> Self {
+        let read = || -> Result<Self> {
+            let stored = Stored::read(body)?;
+            let options = JobOptions::parse(std::str::from_utf8(&stored.options).unwrap_or_default())?;
+            let parent = std::str::from_utf8(&stored.parent).unwrap_or_default();
+            let dedupe = options.dedupe.as_ref().filter(|dedupe| dedupe.ttl_ms.is_none());
+            let ending = Value::Object(super::flows::ending(core, dedupe, parent)).to_string();
+            Ok(Self { priority: options.priority, group: options.group.unwrap_or_default(), ending })
+        };
+        read().unwrap_or_else(|_| Self { priority: 0, group: String::new(), ending: "{}".into() })
+    }
+}
+
+/// The error of a verb on a job that is not there.
+pub(super) fn no_such_job(verb: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of a job that is there, got one of none"))
+        .with_delivery(Delivery::Rejected)
+}

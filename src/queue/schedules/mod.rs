@@ -1,0 +1,237 @@
+//! Schedules: one job for each tick, in the whole fleet.
+//!
+//! A schedule is its text and its next tick. Every worker knows when the next one is due and tries to have it tick then; the
+//! script that does so moves the schedule on from exactly that tick, so of all who try one adds the job. Ticks that
+//! nobody was there for run once, when somebody is again.
+
+mod when;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::adding::read_name;
+use super::flows::of_schedule;
+use super::options::{JobOptions, check_data};
+use super::scripts::{self, Call, array, bytes, integer, operation, plain};
+use super::{Core, Queue, strange};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, Result};
+use crate::resp::Reply;
+
+use when::When;
+
+/// Arguments: id, when, name, data, options.
+pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.schedule", args);
+    queue.run(answer, |core| {
+        let id = read_name(&args, 0, "id")?.to_owned();
+        let when = When::parse(std::str::from_utf8(args.text(1, "when")?).unwrap_or_default())?;
+        let name = read_name(&args, 2, "job.name")?.to_owned();
+        let data = args.text(3, "job.data")?;
+        check_data("TaskQueue.schedule: job.data", data)?;
+        let options = match args.at(4) {
+            Arg::Absent | Arg::Null => "",
+            Arg::Text(text) => text,
+            other => return Err(args.wrong("job.options", "an object", other)),
+        };
+        let parsed = JobOptions::parse(options)?;
+        for (name, given) in [
+            ("id", parsed.id.is_some()),
+            ("dedupe", parsed.dedupe.is_some()),
+            ("children", !parsed.children.is_empty()),
+        ] {
+            if given {
+                return Err(Error::config(format!(
+                    "TaskQueue.schedule: job.options.{name}: expected none, because every tick adds a job of its own, got one"
+                )));
+            }
+        }
+        let text = json!({
+            "when": when.to_json(),
+            "name": name,
+            "data": String::from_utf8_lossy(data),
+            "options": options,
+        })
+        .to_string();
+        Ok(async move {
+            let next = match &when {
+                When::Every(every) => format!("-{every}"),
+                When::Cron { .. } => when.after(server_time(&core).await?, None)?.to_string(),
+            };
+            let keys = [core.keys.schedules(), core.keys.ticks()];
+            let same = format!("\"when\":{}", when.to_json());
+            let channel = core.keys.wake_all();
+            let args: [&[u8]; 5] = [id.as_bytes(), text.as_bytes(), same.as_bytes(), next.as_bytes(), &channel];
+            let packed = plain(&scripts::SCHEDULE, &keys, &args);
+            core.call(packed.runs(*operation::SCHEDULE, &scripts::SCHEDULE)).await.map(|_| Outcome::Nothing)
+        })
+    });
+}
+
+/// Milliseconds of server time.
+async fn server_time(core: &Core) -> Result<u64> {
+    let command = Packed::sized(0).begin(1, b"TIME").reads(*operation::SCHEDULE);
+    let parts = array(core.call(command).await?).ok_or_else(strange)?;
+    let part = |at: usize| parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(strange);
+    Ok(part(0)? * 1_000 + part(1)? / 1_000)
+}
+
+/// Argument: id. False where there is no such schedule.
+pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskQueue.unschedule", args);
+    queue.run(answer, |core| {
+        let id = read_name(&args, 0, "id")?.to_owned();
+        Ok(async move {
+            let (schedules, ticks) = (core.keys.schedules(), core.keys.ticks());
+            let counted = format!("\u{1}{id}");
+            let packed = Packed::sized(schedules.len() + ticks.len() + id.len() * 3)
+                .begin(3, b"ZREM")
+                .word(&ticks)
+                .word(id.as_bytes())
+                .begin(4, b"HDEL")
+                .word(&schedules)
+                .word(id.as_bytes())
+                .word(counted.as_bytes());
+            let replies = array(core.call(packed.writes(*operation::SCHEDULE)).await?).ok_or_else(strange)?;
+            Ok(Outcome::Bool(replies.first() == Some(&Reply::Int(1))))
+        })
+    });
+}
+
+pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.run(answer, |core| {
+        Ok(async move {
+            let ticks = core.keys.ticks();
+            let packed = Packed::sized(ticks.len())
+                .begin(5, b"ZRANGE")
+                .word(&ticks)
+                .number(0)
+                .signed(-1)
+                .word(b"WITHSCORES");
+            let mut outcomes = Vec::new();
+            for (id, next) in with_scores(core.call(packed.reads(*operation::SCHEDULE)).await?)? {
+                let counted = [&[1u8][..], &id].concat();
+                let packed = Packed::sized(id.len() * 2 + 64)
+                    .begin(4, b"HMGET")
+                    .word(&core.keys.schedules())
+                    .word(&id)
+                    .word(&counted);
+                let mut found = array(core.call(packed.reads(*operation::SCHEDULE)).await?).ok_or_else(strange)?.into_iter();
+                // One that was removed meanwhile is none.
+                let Some(text) = found.next().and_then(bytes) else { continue };
+                let counted = found.next().and_then(bytes).unwrap_or_default();
+                outcomes.push(listed(id, next, &text, &counted));
+            }
+            Ok(Outcome::List(outcomes))
+        })
+    });
+}
+
+/// Members and scores, in either protocol.
+fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
+    let mut flat = Vec::new();
+    for item in array(reply).ok_or_else(strange)? {
+        match item {
+            Reply::Array(pair) => flat.extend(pair),
+            one => flat.push(one),
+        }
+    }
+    let mut flat = flat.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(member), Some(score)) = (flat.next(), flat.next()) {
+        #[expect(clippy::cast_possible_truncation, reason = "a score is a whole number of milliseconds")]
+        let score = match score {
+            Reply::Double(score) => score as i64,
+            other => integer(&other).ok_or_else(strange)?,
+        };
+        pairs.push((bytes(member).ok_or_else(strange)?, score));
+    }
+    Ok(pairs)
+}
+
+/// The eight values of a schedule that the face reads.
+fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Outcome {
+    let schedule: Value = serde_json::from_slice(text).unwrap_or_default();
+    let word = |name: &str| schedule[name].as_str().unwrap_or_default().to_owned();
+    let mut counted = std::str::from_utf8(counted).unwrap_or_default().split(' ').map(str::parse::<f64>);
+    let last = counted.next().and_then(std::result::Result::ok).map_or(Outcome::Null, Outcome::Number);
+    let ticks = counted.next().and_then(std::result::Result::ok).unwrap_or(0.0);
+    let options = word("options");
+    Outcome::List(vec![
+        Outcome::Text(id),
+        Outcome::Text(schedule["when"].to_string().into()),
+        Outcome::Text(word("name").into()),
+        Outcome::Text(word("data").into()),
+        if options.is_empty() { Outcome::Null } else { Outcome::Text(options.into()) },
+        Outcome::Number(next as f64),
+        last,
+        Outcome::Number(ticks),
+    ])
+}
+
+/// Has every schedule tick that is due. Gives when the next one is, if there is one.
+pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
+    loop {
+        let keys = [core.keys.schedules(), core.keys.ticks()];
+        let command = plain(&scripts::DUE, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE);
+        let [now, first, due] =
+            <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(strange)?).map_err(|_| strange())?;
+        let now = integer(&now).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(strange)?;
+        let mut due = array(due).ok_or_else(strange)?.into_iter();
+        if due.len() == 0 {
+            let first = integer(&first).and_then(|ms| u64::try_from(ms).ok());
+            return Ok(first.map(|first| Instant::now() + Duration::from_millis(first.saturating_sub(now))));
+        }
+        while let (Some(Reply::Bulk(id)), Some(at), Some(Reply::Bulk(text))) = (due.next(), due.next(), due.next()) {
+            let at = integer(&at).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(strange)?;
+            one(core, &id, at, &text, now).await?;
+        }
+    }
+}
+
+async fn one(core: &Core, id: &Bytes, at: u64, text: &Bytes, now: u64) -> Result<()> {
+    let name = String::from_utf8_lossy(id);
+    let Ok(Made { body, extra, following }) = make(core, &name, at, text, now) else {
+        // A damaged schedule would hold up the others for ever.
+        let ticks = core.keys.ticks();
+        let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id);
+        return core.call(packed.writes(*operation::SCHEDULE)).await.map(drop);
+    };
+    let call = Call::of(core, &scripts::TICK)
+        .key(core.keys.schedules())
+        .key(core.keys.ticks())
+        .arg(id.clone())
+        .arg(text.clone())
+        .number(at)
+        .number(following)
+        .arg(job_of(&name, at))
+        .arg(body)
+        .arg(if extra.is_empty() { "{}".to_owned() } else { extra });
+    core.call(call.writes(*operation::SCHEDULE)).await.map(drop)
+}
+
+/// What a tick needs.
+struct Made {
+    body: Bytes,
+    extra: String,
+    following: u64,
+}
+
+fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
+    let schedule: Value = serde_json::from_slice(text).map_err(|_| strange())?;
+    let word = |name: &str| schedule[name].as_str().unwrap_or_default();
+    let when = When::parse(&schedule["when"].to_string())?;
+    // Ahead of the server's time as it will be when the script runs, or it is done again.
+    let following = when.after(now, Some(at))?;
+    let job = of_schedule(core, &job_of(id, at), word("name"), word("data").as_bytes(), JobOptions::parse(word("options"))?)?;
+    Ok(Made { extra: job.extra(), body: job.body, following })
+}
+
+/// The id of the job of a tick.
+fn job_of(schedule: &str, tick: u64) -> String {
+    format!("{}:{}", schedule, tick)
+}

@@ -1,0 +1,239 @@
+//! The lease of a worker: one for all its jobs. Begun, renewed on the I/O thread, lost.
+//!
+//! Time is counted from before a renewal was sent, while the server counts from when it executed it, so the lease is over here
+//! before it is over there. Once it was lost the worker goes on under another name: what the old one holds is the
+//! sweeper's.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::serving::earlier;
+use super::shift::Mode;
+use super::slot::Outgoing;
+use super::turn::milliseconds;
+use super::{BELIEVED, Inner};
+use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
+use crate::error::{Error, Result};
+use crate::lifecycle;
+use crate::queue::outbox;
+use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
+use crate::queue::strange;
+use crate::resp::Reply;
+
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What a renewal came to.
+struct Renewed {
+    now: u64,
+    held: bool,
+    /// Id, lease and reason of each.
+    cancelled: Vec<[Bytes; 3]>,
+    overdue: Vec<Bytes>,
+    tick: Option<u64>,
+    due: Option<u64>,
+    messages: bool,
+    waits: bool,
+}
+
+impl Renewed {
+    fn read(reply: Reply) -> Result<Self> {
+        let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+        let mut next = || parts.next().ok_or_else(strange);
+        let now = milliseconds(&next()?).ok_or_else(strange)?;
+        let held = integer(&next()?) == Some(1);
+        let mut flat = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes);
+        let cancelled = std::iter::from_fn(|| Some([flat.next()?, flat.next()?, flat.next()?])).collect();
+        let overdue = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes).collect();
+        let (tick, due) = (milliseconds(&next()?), milliseconds(&next()?));
+        let messages = integer(&next()?).is_some_and(|count| count > 0);
+        let waits = integer(&next()?) == Some(1);
+        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits })
+    }
+}
+
+impl Inner {
+    /// Subscribes to wake-ups and begins a lease; then the first turn is sent.
+    pub(super) fn begin(self: &Arc<Self>) {
+        let worker = Arc::downgrade(self);
+        let (term, owner) = {
+            let shift = self.shift();
+            (shift.term, shift.owner.clone())
+        };
+        let manager = self.core.manager.clone();
+        let channels = [self.core.keys.wake_all(), self.core.keys.wake(&owner)];
+        lifecycle::spawn(async move {
+            let mut confirmed = Vec::new();
+            for name in channels {
+                let ears = Arc::new(Ears(worker.clone()));
+                let channel = Channel { kind: ChannelKind::Exact, name };
+                // Without them the worker still looks from time to time, so a failure is no reason not to begin.
+                if let Ok(subscription) = manager.subscribe(channel, ears).await {
+                    confirmed.push(subscription);
+                }
+            }
+            let Some(worker) = worker.upgrade() else { return };
+            {
+                let mut shift = worker.shift();
+                if shift.term != term {
+                    return;
+                }
+                shift.subscriptions = confirmed;
+            }
+            worker.renew(true);
+        });
+    }
+
+    /// Renews the lease, or begins it.
+    pub(super) fn renew(self: &Arc<Self>, begins: bool) {
+        let (command, term, sent) = {
+            let mut shift = self.shift();
+            if shift.renewing || shift.mode == Mode::Closed || !(begins || shift.begun) {
+                return;
+            }
+            shift.renewing = true;
+            let keys = [9, 10, 5, 16, 3, 4, 13].map(|at: usize| self.core.base[at].clone());
+            let [leases, idle, delayed, outbox, wait, ranked, ring] = keys;
+            let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
+            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring];
+            let lease = self.options.lease.as_millis().to_string();
+            let believed = if shift.idle && self.has_room(&shift) { BELIEVED.as_millis() } else { 0 }.to_string();
+            let begin: &[u8] = if begins { b"1" } else { b"0" };
+            let args = [shift.owner.as_bytes(), lease.as_bytes(), begin, believed.as_bytes()];
+            let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
+            (command, shift.term, Instant::now())
+        };
+        let worker = Arc::clone(self);
+        self.core.manager.submit(
+            command,
+            Sink::then(move |reply| match reply.and_then(Renewed::read) {
+                Ok(renewed) => worker.renewed(term, sent, begins, renewed),
+                Err(error) => worker.renewal_failed(term, begins, &error),
+            }),
+        );
+    }
+
+    fn renewed(self: &Arc<Self>, term: u64, sent: Instant, begins: bool, renewed: Renewed) {
+        let mut cancelled = Vec::new();
+        {
+            let mut shift = self.shift();
+            if shift.term != term {
+                return;
+            }
+            shift.renewing = false;
+            if !renewed.held {
+                drop(shift);
+                return self.lease_is_gone(term, Vec::new());
+            }
+            let now = Instant::now();
+            shift.confirmed = sent;
+            shift.renew_at = now + self.renewal_interval();
+            shift.begun = true;
+            let at = |ms: u64| now + Duration::from_millis(ms.saturating_sub(renewed.now));
+            shift.due_at = earlier(shift.due_at, renewed.due.map(at));
+            if !shift.ticking {
+                shift.tick_at = renewed.tick.map(at);
+            }
+            if begins || renewed.waits && shift.limited_until.is_none() {
+                shift.hungry = true;
+            }
+            for [id, lease, reason] in renewed.cancelled {
+                let slot = shift.slots.iter().find(|(_, slot)| slot.id == id && slot.lease == lease);
+                if let Some((number, _)) = slot {
+                    cancelled.push((*number, "cancelled", Some(reason)));
+                }
+            }
+            self.rearm(&shift);
+        }
+        self.tell_ended(cancelled);
+        self.sweep(&renewed.overdue);
+        if renewed.messages {
+            outbox::deliver_soon(Arc::clone(&self.core));
+        }
+        self.pump();
+    }
+
+    fn renewal_failed(self: &Arc<Self>, term: u64, begins: bool, error: &Error) {
+        {
+            let mut shift = self.shift();
+            if shift.term != term {
+                return;
+            }
+            shift.renewing = false;
+            shift.renew_at = Instant::now() + RETRY;
+            self.rearm(&shift);
+        }
+        self.tell_error(error);
+        if begins {
+            let worker = Arc::downgrade(self);
+            lifecycle::spawn(async move {
+                tokio::time::sleep(RETRY).await;
+                if let Some(worker) = worker.upgrade()
+                    && !worker.core.manager.closing().is_cancelled()
+                {
+                    worker.renew(true);
+                }
+            });
+        }
+    }
+
+    /// The lease of `term` is over: everything in hand is another worker's. Goes on under another name.
+    pub(super) fn lease_is_gone(self: &Arc<Self>, term: u64, sent: Vec<Outgoing>) {
+        let (ended, refused, goes_on) = {
+            let mut shift = self.shift();
+            if shift.term != term {
+                return;
+            }
+            let refused = sent.into_iter().chain(shift.outgoing.drain(..)).map(|outcome| outcome.id).collect();
+            let ended: Vec<_> = shift.slots.drain().map(|(number, _)| (number, "lease-lost", None)).collect();
+            shift.deadlines.clear();
+            shift.term += 1;
+            shift.owner = self.core.fresh_owner();
+            (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
+            shift.subscriptions.clear();
+            self.after_turn(&mut shift);
+            (ended, refused, shift.mode != Mode::Closed)
+        };
+        self.tell_ended(ended);
+        self.tell_refused(refused);
+        if goes_on {
+            self.begin();
+        }
+    }
+
+    /// A wake-up.
+    fn woken(self: &Arc<Self>, payload: &[u8]) {
+        let after = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u64>().ok();
+        match payload.split_first() {
+            Some((b'c', _)) => self.renew(false),
+            // When it is due, or ticks, is server time: a renewal tells how long that is from now.
+            Some((b'd' | b't', rest)) if after(rest).is_some() => self.renew(false),
+            _ => {
+                {
+                    let mut shift = self.shift();
+                    shift.idle = false;
+                    shift.hungry = true;
+                }
+                self.pump();
+            }
+        }
+    }
+}
+
+struct Ears(Weak<Inner>);
+
+impl Listener for Ears {
+    fn message(&self, message: &Message) {
+        if let Some(worker) = self.0.upgrade() {
+            worker.woken(&message.payload);
+        }
+    }
+
+    fn restored(&self, _gap: Duration) {
+        // A wake-up may have been missed.
+        if let Some(worker) = self.0.upgrade() {
+            worker.woken(b"w");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Sending turns, and what is made of their answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::shift::Shift;
+use super::slot::{Ending, Outgoing, Slot};
+use super::turn::{self, Claimed, Turned};
+use super::{BELIEVED, Inner, JOBS, MOST_OUTCOMES};
+use crate::backoff::Backoff;
+use crate::connection::Sink;
+use crate::crossing::Outcome;
+use crate::error::{Error, Result};
+use crate::lifecycle;
+use crate::queue::outbox;
+use crate::queue::reading::options_of;
+use crate::queue::record::{Progressed, State, Stored};
+use crate::queue::scripts::{self, array, bytes, operation, plain};
+use crate::queue::strange;
+use crate::resp::Reply;
+
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
+
+/// A turn that is on its way.
+struct Sent {
+    term: u64,
+    lease: String,
+    wanted: usize,
+    outgoing: Vec<Outgoing>,
+}
+
+impl Inner {
+    /// Sends a turn, if there is something to settle or to claim and none is on its way.
+    pub(super) fn pump(self: &Arc<Self>) {
+        let (command, sent) = {
+            let mut shift = self.shift();
+            let now = Instant::now();
+            if shift.in_flight || !shift.begun || shift.retry_at.is_some_and(|at| at > now) {
+                return;
+            }
+            shift.retry_at = None;
+            if shift.unsure {
+                shift.in_flight = true;
+                drop(shift);
+                return self.ask_what_is_held();
+            }
+            let wanted = shift.wanted(self.options.concurrency, now);
+            if wanted == 0 && shift.outgoing.is_empty() {
+                return self.rearm(&shift);
+            }
+            let most = shift.outgoing.len().min(MOST_OUTCOMES);
+            let outgoing: Vec<_> = shift.outgoing.drain(..most).collect();
+            shift.claims += 1;
+            shift.in_flight = true;
+            shift.limited_until = None;
+            shift.due_at = shift.due_at.filter(|at| *at > now);
+            let lease = format!("{}.{}", shift.owner, shift.claims);
+            let believed = u64::try_from(BELIEVED.as_millis()).unwrap_or_default();
+            let command = turn::pack(&self.core, &self.options, &shift.owner, &lease, wanted, believed, &outgoing);
+            (command, Sent { term: shift.term, lease, wanted, outgoing })
+        };
+        let worker = Arc::clone(self);
+        self.core.manager.submit(
+            command,
+            Sink::then(move |reply| match reply.and_then(turn::read) {
+                Ok(Some(turned)) => worker.turned(sent, turned),
+                Ok(None) => worker.lease_is_gone(sent.term, sent.outgoing),
+                Err(error) => worker.turn_failed(sent, &error),
+            }),
+        );
+    }
+
+    fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
+        let Turned { now: server_now, refused, claimed, due_in, limited_for, messages } = turned;
+        let refused = refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
+        {
+            let mut shift = self.shift();
+            if shift.term != sent.term {
+                // What it claimed is held by an owner whom nobody renews: it is given away when that lease ends.
+                return;
+            }
+            let now = Instant::now();
+            shift.in_flight = false;
+            shift.failures = 0;
+            if sent.wanted > 0 {
+                let short = claimed.len() < sent.wanted;
+                shift.hungry = !short && shift.hungry;
+                shift.idle = short && limited_for.is_none();
+                shift.due_at = earlier(shift.due_at, due_in.map(|ms| now + Duration::from_millis(ms)));
+                shift.limited_until = limited_for.map(|ms| now + Duration::from_millis(ms));
+                if shift.limited_until.is_some() {
+                    shift.hungry = true;
+                }
+            }
+            let lease = Bytes::from(sent.lease);
+            self.take_in_hand(&mut shift, claimed, &lease, server_now);
+            if shift.idle && !shift.idle_told && shift.is_quiet() {
+                shift.idle_told = true;
+                self.tell("idle");
+            }
+            self.after_turn(&mut shift);
+        }
+        self.tell_refused(refused);
+        if messages {
+            outbox::deliver_soon(Arc::clone(&self.core));
+        }
+        self.pump();
+    }
+
+    /// Takes claimed jobs in hand and hands them to JavaScript.
+    fn take_in_hand(&self, shift: &mut Shift, claimed: Vec<Claimed>, lease: &Bytes, now: u64) {
+        let mut values = Vec::with_capacity(1 + claimed.len() * 9);
+        values.push(Outcome::Number(JOBS));
+        for Claimed { id, stored, progressed } in claimed {
+            let made = stored.and_then(|stored| {
+                let slot = Slot::new(id.clone(), lease.clone(), &stored, &progressed)?;
+                Ok((slot, stored))
+            });
+            match made {
+                Ok((slot, stored)) => {
+                    let number = shift.hold(slot);
+                    deliver(&mut values, number, id, stored, &progressed, now);
+                }
+                Err(error) => {
+                    let slot = Slot::damaged(id, lease.clone(), &progressed);
+                    let reason = format!("{}: {}", error.kind().name(), error.message());
+                    shift.outgoing.push(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: true }));
+                    self.tell_error(&error);
+                }
+            }
+        }
+        if values.len() > 1 {
+            self.outlet.deliver(values);
+        }
+    }
+
+    /// Tells those who wait for it where nothing is in hand.
+    pub(super) fn after_turn(&self, shift: &mut Shift) {
+        if shift.is_quiet() {
+            for answer in shift.pausing.drain(..) {
+                answer.give(Ok(Outcome::Nothing));
+            }
+            self.quiet.notify_waiters();
+        }
+        self.rearm(shift);
+    }
+
+    fn turn_failed(self: &Arc<Self>, sent: Sent, error: &Error) {
+        {
+            let mut shift = self.shift();
+            if shift.term != sent.term {
+                return;
+            }
+            shift.in_flight = false;
+            // It may have been executed: what is held tells, before anything is sent again.
+            shift.unsure = true;
+            shift.outgoing.splice(0..0, sent.outgoing);
+            shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
+            shift.failures = shift.failures.saturating_add(1);
+            self.rearm(&shift);
+        }
+        self.tell_error(error);
+    }
+
+    /// After a turn of which nobody knows whether it was executed: what the server says this worker holds is what counts.
+    fn ask_what_is_held(self: &Arc<Self>) {
+        let (worker, (term, owner)) = (Arc::clone(self), {
+            let shift = self.shift();
+            (shift.term, shift.owner.clone())
+        });
+        lifecycle::spawn(async move {
+            let held = worker.held_by(&owner).await;
+            worker.held_is_known(term, &owner, held);
+        });
+    }
+
+    /// The jobs that `owner` holds.
+    pub(super) async fn held_by(&self, owner: &str) -> Result<Vec<Held>> {
+        let keys = [self.core.keys.held(owner), self.core.base[0].clone(), self.core.base[1].clone()];
+        let command = plain(&scripts::HELD, &keys, &[]).runs_reading(*operation::TURN, &scripts::HELD);
+        let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
+        let mut held = Vec::with_capacity(parts.len() / 3);
+        while let (Some(Reply::Bulk(id)), Some(body), Some(record)) = (parts.next(), parts.next(), parts.next()) {
+            held.push(Held {
+                id,
+                stored: Stored::read(&bytes(body).unwrap_or_default()),
+                progressed: Progressed::read(bytes(record).as_ref()),
+            });
+        }
+        Ok(held)
+    }
+
+    fn held_is_known(self: &Arc<Self>, term: u64, owner: &str, held: Result<Vec<Held>>) {
+        {
+            let mut shift = self.shift();
+            if shift.term != term {
+                return;
+            }
+            shift.in_flight = false;
+            match held {
+                Ok(held) => {
+                    shift.unsure = false;
+                    // What the server does not hold for us any more was settled, or is not ours to settle.
+                    shift.outgoing.retain(|outcome| {
+                        held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held))
+                    });
+                    for job in held {
+                        self.adopt(&mut shift, owner, job);
+                    }
+                    shift.hungry = true;
+                }
+                Err(_) => {
+                    shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
+                    shift.failures = shift.failures.saturating_add(1);
+                }
+            }
+            self.after_turn(&mut shift);
+        }
+        self.pump();
+    }
+
+    /// Takes a job in hand that was claimed by a turn whose answer was lost.
+    fn adopt(&self, shift: &mut Shift, owner: &str, held: Held) {
+        let Held { id, stored, progressed } = held;
+        let Ok(progressed) = progressed else { return };
+        let ours = progressed.state == State::Active && progressed.lease.starts_with(owner.as_bytes());
+        let known = shift.slots.values().any(|slot| slot.id == id && slot.lease == progressed.lease)
+            || shift.outgoing.iter().any(|outcome| outcome.id == id);
+        if ours && !known {
+            let (lease, started) = (progressed.lease.clone(), progressed.started);
+            self.take_in_hand(shift, vec![Claimed { id, stored, progressed }], &lease, started);
+        }
+    }
+}
+
+/// A job that the server says a worker holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) id: Bytes,
+    pub(super) stored: Result<Stored>,
+    pub(super) progressed: Result<Progressed>,
+}
+
+fn fence_of(held: &Held) -> String {
+    held.progressed.as_ref().map_or_else(
+        |_| String::new(),
+        |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)),
+    )
+}
+
+/// The nine values of a job for JavaScript.
+fn deliver(values: &mut Vec<Outcome>, slot: u64, id: Bytes, stored: Stored, progressed: &Progressed, now: u64) {
+    values.extend([
+        Outcome::Number(slot as f64),
+        Outcome::Text(id),
+        Outcome::Text(stored.name),
+        Outcome::Text(stored.data),
+        options_of(&stored.options, progressed.priority),
+        Outcome::Number(progressed.attempts as f64),
+        Outcome::Number(stored.added as f64),
+        Outcome::Number(now as f64),
+        Outcome::Number(progressed.stalls as f64),
+    ]);
+}
+
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

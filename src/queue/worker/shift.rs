@@ -1,0 +1,138 @@
+//! What a worker has in hand and what it is about to do: one state, changed under one lock by whoever has news.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use super::slot::{Outgoing, Slot};
+use crate::connection::Subscription;
+use crate::crossing::Answer;
+
+/// What a worker is doing.
+///
+/// ```text
+/// Off ──run──► Running ◄──resume── Paused
+///                 └──────pause──────► Paused
+/// any ──close, manager disconnected──► Closing ──► Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Off,
+    Running,
+    Paused,
+    Closing,
+    Closed,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(super) struct Shift {
+    pub(super) mode: Mode,
+    /// Whose lease all this is under. A lease that was lost never comes back: the worker goes on under another name.
+    pub(super) owner: String,
+    /// Counts owners, so that an answer to an earlier one is known for it.
+    pub(super) term: u64,
+    /// Has the server this owner's lease?
+    pub(super) begun: bool,
+    /// When the last renewal that the server confirmed was sent.
+    pub(super) confirmed: Instant,
+    pub(super) renewing: bool,
+    pub(super) renew_at: Instant,
+    /// Counts claims: no lease is named twice.
+    pub(super) claims: u64,
+    pub(super) slots: HashMap<u64, Slot>,
+    pub(super) last_slot: u64,
+    pub(super) deadlines: BTreeSet<(Instant, u64)>,
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) in_flight: bool,
+    /// A turn failed and may have been executed: what the worker holds is to be asked before anything else.
+    pub(super) unsure: bool,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+    /// May jobs wait, as far as is known?
+    pub(super) hungry: bool,
+    /// Does the server believe that this worker waits for jobs?
+    pub(super) idle: bool,
+    pub(super) idle_told: bool,
+    pub(super) due_at: Option<Instant>,
+    pub(super) limited_until: Option<Instant>,
+    pub(super) tick_at: Option<Instant>,
+    pub(super) ticking: bool,
+    /// Until when the clock sleeps.
+    pub(super) armed: Option<Instant>,
+    /// Who waits until nothing is in hand.
+    pub(super) pausing: Vec<Answer>,
+    pub(super) subscriptions: Vec<Subscription>,
+}
+
+impl Shift {
+    pub(super) fn new(owner: String, now: Instant) -> Self {
+        Self {
+            mode: Mode::Off,
+            owner,
+            term: 0,
+            begun: false,
+            confirmed: now,
+            renewing: false,
+            renew_at: now,
+            claims: 0,
+            slots: HashMap::new(),
+            last_slot: 0,
+            deadlines: BTreeSet::new(),
+            outgoing: Vec::new(),
+            in_flight: false,
+            unsure: false,
+            failures: 0,
+            retry_at: None,
+            hungry: true,
+            idle: false,
+            idle_told: false,
+            due_at: None,
+            limited_until: None,
+            tick_at: None,
+            ticking: false,
+            armed: None,
+            pausing: Vec::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// Takes a job in hand and gives the number of its slot.
+    pub(super) fn hold(&mut self, slot: Slot) -> u64 {
+        self.last_slot += 1;
+        if let Some(deadline) = slot.deadline {
+            self.deadlines.insert((deadline, self.last_slot));
+        }
+        self.slots.insert(self.last_slot, slot);
+        self.idle_told = false;
+        self.last_slot
+    }
+
+    pub(super) fn take(&mut self, number: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&number)?;
+        if let Some(deadline) = slot.deadline {
+            self.deadlines.remove(&(deadline, number));
+        }
+        Some(slot)
+    }
+
+    /// How many jobs may be claimed now.
+    pub(super) fn wanted(&self, concurrency: usize, now: Instant) -> usize {
+        let may = self.mode == Mode::Running && self.hungry && self.limited_until.is_none_or(|until| until <= now);
+        if may { concurrency.saturating_sub(self.slots.len()) } else { 0 }
+    }
+
+    /// Is nothing in hand and nothing on its way?
+    pub(super) fn is_quiet(&self) -> bool {
+        self.slots.is_empty() && self.outgoing.is_empty() && !self.in_flight
+    }
+
+    /// When there is something to do if no news comes.
+    pub(super) fn next_alarm(&self, has_room: bool) -> Option<Instant> {
+        let due = self.due_at.filter(|_| has_room);
+        let limited = self.limited_until.filter(|_| has_room);
+        let renew = (self.begun && !self.renewing).then_some(self.renew_at);
+        let tick = self.tick_at.filter(|_| !self.ticking);
+        [due, limited, renew, tick, self.retry_at, self.deadlines.first().map(|(at, _)| *at)].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,255 @@
+//! A job in hand, and what becomes of it.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::error::Result;
+use crate::queue::Core;
+use crate::queue::flows::{ending, text_of};
+use crate::queue::options::{JobOptions, Keep, MAX_DATA};
+use crate::queue::record::{Progressed, Stored};
+
+/// The longest reason of a failure and the longest stack that are kept, in bytes.
+const MAX_REASON: usize = 64 * 1024;
+const MAX_STACK: usize = 8 * 1024;
+
+/// A job that a worker holds.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: Bytes,
+    /// The lease it was claimed under.
+    pub(super) lease: Bytes,
+    pub(super) attempts: u64,
+    stalls: u64,
+    started: u64,
+    priority: u64,
+    parent: Bytes,
+    /// `None` where none were given.
+    options: Option<Box<JobOptions>>,
+    /// When its attempt fails, if it has not ended.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Completed(Bytes),
+    Failed { reason: String, stack: Option<String>, for_good: bool },
+    /// To be tried again after so many milliseconds, without an attempt being used up.
+    PutOff(u64),
+    HandedBack,
+    /// Its worker is gone; with how often that may happen.
+    Stalled(u64),
+}
+
+/// An outcome on its way to `part/settle.lua`.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) id: Bytes,
+    pub(super) what: &'static str,
+    pub(super) fence: String,
+    pub(super) before: String,
+    pub(super) after: Bytes,
+    pub(super) extra: String,
+    /// The rule of the list it goes to.
+    pub(super) keep: Option<(&'static str, Keep)>,
+}
+
+impl Slot {
+    /// Of a claimed job.
+    ///
+    /// # Errors
+    ///
+    /// `serialization` where what is stored is damaged. The job can still be settled: [`Slot::damaged`].
+    pub(super) fn new(id: Bytes, lease: Bytes, stored: &Stored, progressed: &Progressed) -> Result<Self> {
+        let options = if stored.options.is_empty() {
+            None
+        } else {
+            let text = std::str::from_utf8(&stored.options).unwrap_or_default();
+            Some(Box::new(JobOptions::parse(text)?))
+        };
+        let priority = progressed.priority.or(options.as_ref().map(|options| options.priority)).unwrap_or(0);
+        let deadline = options.as_ref().and_then(|options| options.timeout).map(|timeout| Instant::now() + timeout);
+        Ok(Self {
+            id,
+            lease,
+            attempts: progressed.attempts,
+            stalls: progressed.stalls,
+            started: progressed.started,
+            priority,
+            parent: stored.parent.clone(),
+            options,
+            deadline,
+        })
+    }
+
+    /// Of a job whose stored record says nothing.
+    pub(super) fn damaged(id: Bytes, lease: Bytes, progressed: &Progressed) -> Self {
+        Self {
+            id,
+            lease,
+            attempts: progressed.attempts,
+            stalls: progressed.stalls,
+            started: progressed.started,
+            priority: 0,
+            parent: Bytes::new(),
+            options: None,
+            deadline: None,
+        }
+    }
+
+    /// How the job's record begins as long as this worker holds it.
+    pub(super) fn fence(&self) -> String {
+        format!("a|{}|", String::from_utf8_lossy(&self.lease))
+    }
+
+    /// What is sent when it ends so.
+    pub(super) fn end(&self, core: &Core, ending: Ending) -> Outgoing {
+        match ending {
+            Ending::Completed(result) if result.len() > MAX_DATA => self.end(
+                core,
+                Ending::Failed {
+                    reason: format!("the result: expected at most {MAX_DATA} bytes of JSON, got {}", result.len()),
+                    stack: None,
+                    for_good: false,
+                },
+            ),
+            Ending::Completed(result) => self.completed(core, &result),
+            Ending::Failed { reason, stack, for_good } => self.failed(core, &reason, stack.as_deref(), for_good),
+            Ending::PutOff(delay) => self.off(core, delay, self.attempts, "put off by its processor", None),
+            Ending::HandedBack => self.again(core, "h", self.attempts, self.stalls, Map::new()),
+            Ending::Stalled(most) if self.stalls >= most => {
+                self.failed(core, &format!("the job stalled more often than maxStalls, {most}"), None, true)
+            }
+            Ending::Stalled(_) => self.again(core, "s", self.attempts, self.stalls + 1, Map::new()),
+        }
+    }
+
+    fn completed(&self, core: &Core, result: &[u8]) -> Outgoing {
+        let keep = self.options.as_ref().map_or(JobOptions::default_keep_completed(), |options| options.keep_completed);
+        let what = if keep.is_none() { "C" } else { "c" };
+        self.finished(core, (what, "c"), keep, self.common(), result)
+    }
+
+    fn failed(&self, core: &Core, reason: &str, stack: Option<&str>, for_good: bool) -> Outgoing {
+        let failures = self.attempts + 1;
+        let allowed = self.options.as_ref().map_or(1, |options| options.attempts);
+        let (reason, stack) = (shortened(reason, MAX_REASON), stack.map(|stack| shortened(stack, MAX_STACK)));
+        if !for_good && failures < allowed {
+            let delay = self
+                .options
+                .as_ref()
+                .and_then(|options| options.backoff)
+                .map_or(0, |backoff| backoff.delay_ms(failures));
+            return self.off(core, delay, failures, reason, stack);
+        }
+        let keep = self.options.as_ref().map_or(JobOptions::default_keep_failed(), |options| options.keep_failed);
+        let mut extra = self.common();
+        extra.insert("e".into(), json!(json!({ "reason": reason }).to_string()));
+        let what = if keep.is_none() { "F" } else { "f" };
+        if let Some(stack) = stack.filter(|_| what == "f") {
+            extra.insert("k".into(), json!(stack));
+        }
+        self.finished(core, (what, "f"), keep, extra, reason.as_bytes())
+    }
+
+    /// To be tried again after `delay` ms.
+    fn off(&self, core: &Core, delay: u64, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
+        let mut extra = Map::new();
+        let told = json!({ "reason": reason, "delayMs": delay, "attemptsMade": attempts });
+        extra.insert("e".into(), json!(told.to_string()));
+        if let Some(stack) = stack {
+            extra.insert("k".into(), json!(stack));
+        }
+        if delay == 0 {
+            return self.again(core, "r", attempts, self.stalls, extra);
+        }
+        extra.insert("d".into(), json!(delay));
+        self.again(core, "d", attempts, self.stalls, extra)
+    }
+
+    fn finished(
+        &self,
+        core: &Core,
+        (what, list): (&'static str, &'static str),
+        keep: Keep,
+        mut extra: Map<String, Value>,
+        rest: &[u8],
+    ) -> Outgoing {
+        let dedupe = self.options.as_ref().and_then(|options| options.dedupe.as_ref());
+        let parent = std::str::from_utf8(&self.parent).unwrap_or_default();
+        if dedupe.is_some() || !parent.is_empty() {
+            extra.extend(ending(core, dedupe.filter(|dedupe| dedupe.ttl_ms.is_none()), parent));
+        }
+        let bounded = keep.count.is_some() || keep.age_ms.is_some();
+        Outgoing {
+            id: self.id.clone(),
+            what,
+            fence: self.fence(),
+            before: format!("{list}||{}|{}|{}|", self.attempts + 1, self.stalls, self.started),
+            after: self.after(rest),
+            extra: text(extra),
+            keep: (bounded && !keep.is_none()).then_some((list, keep)),
+        }
+    }
+
+    /// To wait again, at once or later.
+    fn again(&self, _core: &Core, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
+        extra.extend(self.common());
+        let letter = if what == "d" { "d" } else { "w" };
+        Outgoing {
+            id: self.id.clone(),
+            what,
+            fence: self.fence(),
+            before: format!("{letter}||{attempts}|{stalls}|{}|", self.started),
+            after: self.after(b""),
+            extra: text(extra),
+            keep: None,
+        }
+    }
+
+    /// What the place of a job needs that has a group or a priority.
+    fn common(&self) -> Map<String, Value> {
+        let mut extra = Map::new();
+        if !self.group().is_empty() {
+            extra.insert("g".into(), json!(self.group()));
+        }
+        if self.priority > 0 {
+            extra.insert("n".into(), json!(self.priority));
+        }
+        extra
+    }
+
+    fn group(&self) -> &str {
+        self.options.as_ref().and_then(|options| options.group.as_deref()).unwrap_or_default()
+    }
+
+    /// The end of its record, after the time at which it finished.
+    fn after(&self, rest: &[u8]) -> Bytes {
+        let group = self.group();
+        let mut after = Vec::with_capacity(group.len() + rest.len() + 10);
+        after.extend_from_slice(format!("|{}|{group}\n", self.priority).as_bytes());
+        after.extend_from_slice(rest);
+        after.into()
+    }
+}
+
+fn text(extra: Map<String, Value>) -> String {
+    if extra.is_empty() { String::new() } else { Value::Object(extra).to_string() }
+}
+
+/// At most so many bytes of `text`, whole characters.
+fn shortened(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The id as text.
+pub(super) fn id_text(id: &Bytes) -> String {
+    text_of(id)
+}

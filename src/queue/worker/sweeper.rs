@@ -1,0 +1,71 @@
+//! Gives away the jobs of workers whose leases have ended: back to the head of the queue, or failed where they stalled too
+//! often.
+//!
+//! Any worker may do it; each renewal tells which leases have ended. What is given away is read first and decided here,
+//! where options are understood; the script that does it looks again whether the lease has ended and each job is still
+//! held under it, so of several who try one succeeds.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Inner;
+use super::serving::Held;
+use super::slot::{Ending, Outgoing, Slot, id_text};
+use super::turn::add_outcomes;
+use crate::error::Result;
+use crate::lifecycle;
+use crate::queue::record::State;
+use crate::queue::scripts::{self, Call, operation};
+
+/// Jobs given away by one script.
+const BATCH: usize = 250;
+
+impl Inner {
+    /// Gives away what `owners` hold, in a task of its own.
+    pub(super) fn sweep(self: &Arc<Self>, owners: &[Bytes]) {
+        let own = self.shift().owner.clone();
+        for owner in owners.iter().map(id_text).filter(|owner| *owner != own) {
+            let worker = Arc::clone(self);
+            lifecycle::spawn(async move {
+                // What fails now is found again by the next renewal, of whoever.
+                if let Err(error) = worker.give_away(&owner, false).await {
+                    worker.tell_error(&error);
+                }
+            });
+        }
+    }
+
+    /// Gives away what `owner` holds; where it is known to have crashed, whether or not its lease has ended.
+    pub(super) async fn give_away(&self, owner: &str, crashed: bool) -> Result<()> {
+        let mut held = self.held_by(owner).await?;
+        loop {
+            let rest = held.split_off(held.len().min(BATCH));
+            let outgoing: Vec<_> = held.into_iter().map(|job| self.stalled(job)).collect();
+            let mut call = Call::of(&self.core, &scripts::RELEASE)
+                .key(self.core.keys.held(owner))
+                .arg(owner.to_owned())
+                .number(u64::from(crashed));
+            add_outcomes(&mut call, &outgoing);
+            self.core.call(call.writes(*operation::RENEW)).await?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            held = rest;
+        }
+    }
+
+    fn stalled(&self, held: Held) -> Outgoing {
+        let Held { id, stored, progressed } = held;
+        let progressed = progressed.unwrap_or_else(|_| crate::queue::record::Progressed::new());
+        let lease = if progressed.state == State::Active { progressed.lease.clone() } else { Bytes::from_static(b"-") };
+        let made = stored.and_then(|stored| Slot::new(id.clone(), lease.clone(), &stored, &progressed));
+        match made {
+            Ok(slot) => slot.end(&self.core, Ending::Stalled(self.options.max_stalls)),
+            Err(error) => {
+                let reason = format!("{}: {}", error.kind().name(), error.message());
+                Slot::damaged(id, lease, &progressed).end(&self.core, Ending::Failed { reason, stack: None, for_good: true })
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What `turn.lua` is asked and what it answers.
+
+use bytes::Bytes;
+
+use super::slot::Outgoing;
+use crate::connection::Command;
+use crate::error::Result;
+use crate::queue::options::{Keep, WorkerOptions};
+use crate::queue::record::{Progressed, Stored};
+use crate::queue::scripts::{self, Call, array, bytes, integer, operation};
+use crate::queue::{Core, strange};
+use crate::resp::Reply;
+
+/// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`.
+pub(super) fn pack(
+    core: &Core,
+    options: &WorkerOptions,
+    owner: &str,
+    lease: &str,
+    wanted: usize,
+    believed_ms: u64,
+    outgoing: &[Outgoing],
+) -> Command {
+    let (most, window) = options.rate.unwrap_or((0, 0));
+    let mut call = Call::of(core, &scripts::TURN)
+        .key(core.keys.held(owner))
+        .key(core.keys.rate())
+        .arg(owner.to_owned())
+        .arg(lease.to_owned())
+        .number(wanted as u64)
+        .number(options.group_concurrency.unwrap_or(0))
+        .number(most)
+        .number(window)
+        .number(believed_ms);
+    add_outcomes(&mut call, outgoing);
+    call.writes(*operation::TURN)
+}
+
+/// The rules and the outcomes, as `turn.lua` and `release.lua` read them.
+pub(super) fn add_outcomes(call: &mut Call<'_>, outgoing: &[Outgoing]) {
+    let mut rules: Vec<(&'static str, Keep)> = Vec::new();
+    for rule in outgoing.iter().filter_map(|outcome| outcome.keep) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    call.add(rules.len().to_string());
+    call.add(outgoing.len().to_string());
+    let bound = |bound: Option<u64>| bound.map_or_else(|| "-1".to_owned(), |bound| bound.to_string());
+    for (list, keep) in rules {
+        call.add(list);
+        call.add(bound(keep.count));
+        call.add(bound(keep.age_ms));
+    }
+    for outcome in outgoing {
+        call.add(outcome.what);
+        call.add(outcome.id.clone());
+        call.add(outcome.fence.clone());
+        call.add(outcome.before.clone());
+        call.add(outcome.after.clone());
+        call.add(outcome.extra.clone());
+    }
+}
+
+/// A job that was claimed.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) id: Bytes,
+    pub(super) stored: Result<Stored>,
+    pub(super) progressed: Progressed,
+}
+
+/// What a turn came to.
+#[derive(Debug)]
+pub(super) struct Turned {
+    /// Milliseconds of server time.
+    pub(super) now: u64,
+    pub(super) refused: Vec<usize>,
+    pub(super) claimed: Vec<Claimed>,
+    /// Milliseconds until the next delayed job is due.
+    pub(super) due_in: Option<u64>,
+    /// Milliseconds until the rate limit allows a start.
+    pub(super) limited_for: Option<u64>,
+    pub(super) messages: bool,
+}
+
+/// Reads the answer; `None` where the worker's lease had ended.
+pub(super) fn read(reply: Reply) -> Result<Option<Turned>> {
+    let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+    let mut next = || parts.next().ok_or_else(strange);
+    let now = milliseconds(&next()?).ok_or_else(strange)?;
+    if integer(&next()?) != Some(1) {
+        return Ok(None);
+    }
+    let refused = array(next()?).ok_or_else(strange)?;
+    let refused = refused.iter().filter_map(integer).filter_map(|at| usize::try_from(at).ok()).collect();
+    let mut flat = array(next()?).ok_or_else(strange)?.into_iter();
+    let mut claimed = Vec::with_capacity(flat.len() / 3);
+    while let (Some(id), Some(body), Some(how_far)) = (flat.next(), flat.next(), flat.next()) {
+        let (id, body, how_far) = (bytes(id), bytes(body), bytes(how_far));
+        let (Some(id), Some(body), Some(how_far)) = (id, body, how_far) else { return Err(strange()) };
+        let progressed = how_far_it_is(&how_far, now).ok_or_else(strange)?;
+        claimed.push(Claimed { id, stored: Stored::read(&body), progressed });
+    }
+    let due = milliseconds(&next()?);
+    let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);
+    let messages = integer(&next()?).is_some_and(|count| count > 0);
+    Ok(Some(Turned { now, refused, claimed, due_in: due.map(|due| due.saturating_sub(now)), limited_for, messages }))
+}
+
+pub(super) fn milliseconds(reply: &Reply) -> Option<u64> {
+    integer(reply).and_then(|ms| u64::try_from(ms).ok())
+}
+
+/// `attempts|stalls|priority`, or nothing for a first attempt.
+fn how_far_it_is(text: &[u8], now: u64) -> Option<Progressed> {
+    let mut progressed = Progressed { started: now, ..Progressed::new() };
+    if !text.is_empty() {
+        let mut parts = std::str::from_utf8(text).ok()?.split('|');
+        progressed.attempts = parts.next()?.parse().ok()?;
+        progressed.stalls = parts.next()?.parse().ok()?;
+        progressed.priority = match parts.next()? {
+            "" => None,
+            digits => Some(digits.parse().ok()?),
+        };
+    }
+    Some(progressed)
+}

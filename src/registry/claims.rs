@@ -1,0 +1,164 @@
+//! Claims: a slot of a worker, for a time.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::call::millis;
+use super::register::{capabilities, label};
+use super::scripts;
+use super::worker::{Row, strange, yes};
+use super::{Inner, Registry};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// A shorter lease is one that a loaded machine cannot renew in time.
+const LEAST_LEASE_MS: f64 = 10.0;
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+fn claim_id<'a>(args: &Arguments<'a>) -> Result<&'a [u8]> {
+    args.text(0, "claim")
+}
+
+fn lease(args: &Arguments<'_>, place: usize) -> Result<u64> {
+    Ok(millis(args.millis(place, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE)))
+}
+
+/// Arguments: leaseMs, type, capabilities… Gives the claim, or null.
+pub(super) fn claim(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.claim", args);
+    registry.run(answer, |inner| {
+        let lease = lease(&args, 0)?;
+        let mut keys = Vec::new();
+        match args.at(1) {
+            Arg::Absent => {}
+            given => keys.push(inner.keys.having(&label(&args, "type", 't', given)?)),
+        }
+        keys.extend(capabilities(&args, 2)?.iter().map(|label| inner.keys.having(label)));
+        let claim = uuid::Uuid::new_v4().simple().to_string();
+        let first = attempt(&inner, &claim, lease, &keys, b"");
+        Ok(async move {
+            let outcome = match first.await {
+                Ok(Attempt::Search(smallest)) => search(&inner, &claim, lease, keys, smallest).await,
+                other => other,
+            };
+            match outcome {
+                Ok(Attempt::Claimed(token, worker)) => Ok(Outcome::Json(
+                    format!(r#"{{"claim":{},"token":{token},"worker":{worker}}}"#, Value::from(claim)).into(),
+                )),
+                Ok(_) => Ok(Outcome::Null),
+                Err(error) => {
+                    // It may be claimed, and nobody will use it.
+                    inner.tell(&scripts::RELEASE, release_call(&inner, claim.as_bytes()));
+                    Err(error)
+                }
+            }
+        })
+    });
+}
+
+enum Attempt {
+    /// The token, and the worker as JSON.
+    Claimed(String, String),
+    None,
+    /// The place of the smallest index, whose first workers are not in the others.
+    Search(usize),
+}
+
+fn attempt(
+    inner: &Arc<Inner>,
+    claim: &str,
+    lease: u64,
+    keys: &[Bytes],
+    wanted: &[u8],
+) -> impl Future<Output = Result<Attempt>> + Send + use<> {
+    let packed = inner
+        .begin(&scripts::CLAIM, keys, 3, claim.len() + wanted.len() + 32)
+        .word(claim.as_bytes())
+        .number(lease)
+        .word(wanted);
+    let reply = inner.ask(&scripts::CLAIM, packed);
+    async move {
+        let Reply::Array(parts) = reply.await? else { return Err(strange()) };
+        match &parts[..] {
+            [Reply::Bulk(word), Reply::Bulk(token), Reply::Int(now), row] if &word[..] == b"claimed" => {
+                let token = String::from_utf8_lossy(token).into_owned();
+                Ok(Attempt::Claimed(token, Row::parse(row)?.json(*now as f64)))
+            }
+            [Reply::Bulk(word)] if &word[..] == b"none" => Ok(Attempt::None),
+            [Reply::Bulk(word), Reply::Int(smallest)] if &word[..] == b"search" => {
+                usize::try_from(*smallest - 1).map(Attempt::Search).map_err(|_| strange())
+            }
+            _ => Err(strange()),
+        }
+    }
+}
+
+/// Walks the whole smallest index, in steps that hold nobody up, and claims the best of all that are in every index.
+async fn search(inner: &Arc<Inner>, claim: &str, lease: u64, mut keys: Vec<Bytes>, smallest: usize) -> Result<Attempt> {
+    if smallest < keys.len() {
+        keys.swap(0, smallest);
+    }
+    let limit = inner.manager.config().command_timeout;
+    let gives_up = Instant::now() + limit;
+    while Instant::now() < gives_up {
+        let Some(best) = best(inner, &keys).await? else { return Ok(Attempt::None) };
+        // Its last slot may have gone meanwhile; then the search begins anew.
+        if let Attempt::Claimed(token, worker) = attempt(inner, claim, lease, &keys, &best).await? {
+            return Ok(Attempt::Claimed(token, worker));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Timeout,
+        format!("WorkerRegistry.claim: whoever was found was taken by others for {} ms", limit.as_millis()),
+    ))
+}
+
+async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
+    let mut best: Option<(f64, Bytes)> = None;
+    let mut cursor = Bytes::from_static(b"0");
+    loop {
+        let packed = inner.begin(&scripts::SEARCH, keys, 1, 32).word(&cursor);
+        let Reply::Array(parts) = inner.ask(&scripts::SEARCH, packed).await? else { return Err(strange()) };
+        let Some(Reply::Bulk(next)) = parts.first() else { return Err(strange()) };
+        if let [_, Reply::Bulk(score), Reply::Bulk(id)] = &parts[..] {
+            let score: f64 = String::from_utf8_lossy(score).parse().map_err(|_| strange())?;
+            if best.as_ref().is_none_or(|(least, _)| score < *least) {
+                best = Some((score, id.clone()));
+            }
+        }
+        cursor = next.clone();
+        if &cursor[..] == b"0" {
+            return Ok(best.map(|(_, id)| id));
+        }
+    }
+}
+
+/// Arguments: claim, leaseMs. Gives false if it had lapsed, or its worker has gone.
+pub(super) fn renew(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerClaim.renew", args);
+    registry.run(answer, |inner| {
+        let packed = inner.begin(&scripts::RENEW, &[], 2, 64).word(claim_id(&args)?).number(lease(&args, 1)?);
+        let reply = inner.ask(&scripts::RENEW, packed);
+        Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
+    });
+}
+
+/// Argument: claim. Gives false if it was not held any more.
+pub(super) fn release(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerClaim.release", args);
+    registry.run(answer, |inner| {
+        let reply = inner.ask(&scripts::RELEASE, release_call(&inner, claim_id(&args)?));
+        Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
+    });
+}
+
+fn release_call(inner: &Inner, claim: &[u8]) -> Packed {
+    inner.begin(&scripts::RELEASE, &[], 1, 64).word(claim)
+}

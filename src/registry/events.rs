@@ -1,0 +1,359 @@
+//! What happens in the fleet: a bounded stream of events, told to this process in order.
+//!
+//! A message on a channel says that there is something; what, is read from the stream. So nothing is told twice, a
+//! connection that was lost costs a delay, and what was trimmed before it was read is told as a gap. Who watches also looks by
+//! itself once in an interval, and has the server do what is due.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::scripts;
+use super::worker::{self, Row, State, strange};
+use super::{Inner, Registry, sweeper};
+use crate::arguments::Arguments;
+use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
+use crate::resp::Reply;
+
+/// Events in one reply.
+const BATCH: usize = 256;
+/// Events that JavaScript may have before it and not have taken.
+const CREDIT: u64 = 2_048;
+const RETRY: Duration = Duration::from_millis(500);
+const MAX_LIMIT: u64 = 10_000;
+
+/// Whether this registry watches, and how much of what it was told is taken.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    stop: Mutex<Option<CancellationToken>>,
+    untaken: AtomicU64,
+    taken: Notify,
+}
+
+impl Watch {
+    fn replace(&self, stop: Option<CancellationToken>) {
+        let before = std::mem::replace(&mut *self.stop.lock().unwrap_or_else(PoisonError::into_inner), stop);
+        if let Some(before) = before {
+            before.cancel();
+        }
+    }
+}
+
+/// Notices that there is something to read.
+#[derive(Debug, Default)]
+struct Bell(Notify);
+
+impl Listener for Bell {
+    fn message(&self, _message: &Message) {
+        self.0.notify_one();
+    }
+
+    fn restored(&self, _gap: Duration) {
+        self.0.notify_one();
+    }
+}
+
+/// Begins to watch: what happens after this call is told. Settles when it is certain that nothing will be missed, or
+/// with why it is not yet; it is tried again by itself.
+pub(super) fn watch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+    let inner = Arc::clone(&registry.0);
+    let stop = CancellationToken::new();
+    inner.watch.replace(Some(stop.clone()));
+    inner.watch.untaken.store(0, Ordering::Release);
+    // Asked here and now: it goes out before whatever the caller does next.
+    let place = inner.last_place();
+    lifecycle::spawn(async move {
+        let bell = Arc::new(Bell::default());
+        let closing = inner.manager.closing();
+        let mut answer = Some(answer);
+        let watching = async {
+            let (mut place, subscription) = begin(&inner, &bell, place, &mut answer).await;
+            follow(&inner, &bell, &mut place).await;
+            drop(subscription);
+        };
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => inner.outlet.tell(r#"{"event":"ended"}"#.to_owned()),
+            () = inner.ended.cancelled() => {}
+            () = stop.cancelled() => {}
+            () = watching => {}
+        }
+    });
+}
+
+/// Tries until it is subscribed and knows from where to read.
+async fn begin(
+    inner: &Arc<Inner>,
+    bell: &Arc<Bell>,
+    place: impl Future<Output = Result<Place>>,
+    answer: &mut Option<Answer>,
+) -> (Place, Subscription) {
+    let mut place = Some(place.await);
+    loop {
+        let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.wake_channel() };
+        let listener: Arc<dyn Listener> = Arc::clone(bell) as _;
+        let subscribed = inner.manager.subscribe(channel, listener).await;
+        let known = match place.take() {
+            Some(Ok(place)) => Ok(place),
+            _ => inner.last_place().await,
+        };
+        let error = match (subscribed, known) {
+            (Ok(subscription), Ok(place)) => {
+                if let Some(answer) = answer.take() {
+                    answer.give(Ok(Outcome::Nothing));
+                }
+                return (place, subscription);
+            }
+            (Ok(_), Err(error)) => error,
+            (Err(error), known) => {
+                place = known.ok().map(Ok);
+                error
+            }
+        };
+        if let Some(answer) = answer.take() {
+            answer.give(Err(error));
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn follow(inner: &Arc<Inner>, bell: &Bell, place: &mut Place) {
+    loop {
+        let look = inner.settings.interval.mul_f64(1.0 - fastrand::f64() / 10.0);
+        tokio::select! {
+            () = bell.0.notified() => {}
+            () = sleep(look) => {
+                // What is due is done by somebody else if not now, and what cannot be read now is read later.
+                let _ = sweeper::sweep(inner).await;
+                let _ = rewind(inner, place).await;
+            }
+        }
+        while let Ok(true) = read_on(inner, place).await {}
+    }
+}
+
+/// Where one is in the events.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    id: Bytes,
+    /// The number of the last event that was told.
+    number: u64,
+}
+
+/// A server that lost its data and whose clock went back begins anew before the place.
+async fn rewind(inner: &Arc<Inner>, place: &mut Place) -> Result<()> {
+    let last = inner.last_place().await?;
+    if order(&last.id) < order(&place.id) {
+        *place = Place { id: Bytes::from_static(b"0-0"), number: 0 };
+    }
+    Ok(())
+}
+
+fn order(id: &[u8]) -> (u64, u64) {
+    let text = String::from_utf8_lossy(id);
+    let (ms, n) = text.split_once('-').unwrap_or((&text, "0"));
+    (ms.parse().unwrap_or(0), n.parse().unwrap_or(0))
+}
+
+/// Tells the next events. Says whether there may be more.
+async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
+    let events = inner.events_after(&place.id, BATCH as u64).await?;
+    let more = events.len() == BATCH;
+    let mut told = Vec::with_capacity(events.len());
+    for event in events {
+        if event.number > place.number + 1 && place.number > 0 {
+            let missed = event.number - place.number - 1;
+            inner.outlet.tell(format!(r#"{{"event":"gap","missed":{missed}}}"#));
+        }
+        *place = Place { id: event.id.clone(), number: event.number };
+        told.push(Outcome::Json(event.json(inner).await?.into()));
+    }
+    if !told.is_empty() {
+        inner.watch.untaken.fetch_add(told.len() as u64, Ordering::AcqRel);
+        inner.outlet.deliver(told);
+    }
+    while inner.watch.untaken.load(Ordering::Acquire) > CREDIT {
+        inner.watch.taken.notified().await;
+    }
+    Ok(more)
+}
+
+/// Ends watching.
+pub(super) fn unwatch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+    registry.0.watch.replace(None);
+    answer.give(Ok(Outcome::Nothing));
+}
+
+/// Argument: how many events JavaScript has taken.
+pub(super) fn taken(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.on", args);
+    answer.give(args.id(0).map(|count| {
+        let watch = &registry.0.watch;
+        let _ = watch
+            .untaken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |untaken| Some(untaken.saturating_sub(count)));
+        watch.taken.notify_one();
+        Outcome::Nothing
+    }));
+}
+
+/// Arguments: position, limit. Gives events after that position, the position after them, and whether none is missing.
+pub(super) fn read(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.readEvents", args);
+    registry.run(answer, |inner| {
+        let position = match args.at(0) {
+            Arg::Text(text) if is_position(text) => Bytes::copy_from_slice(text.as_bytes()),
+            other => return Err(args.wrong("position", "a position such as 0-0", other)),
+        };
+        let limit = args.count(1, "limit")?;
+        if limit > MAX_LIMIT {
+            return Err(args.wrong("limit", &format!("a whole number from 1 to {MAX_LIMIT}"), args.at(1)));
+        }
+        Ok(async move {
+            let first = inner.read_stream(b"XRANGE", b"-", b"+", 1).await?;
+            let complete = first.first().is_none_or(|event| event.number == 1 || order(&event.id) <= order(&position));
+            let events = inner.events_after(&position, limit).await?;
+            let position = events.last().map_or(position, |event| event.id.clone());
+            let mut told = Vec::with_capacity(events.len());
+            for event in events {
+                told.push(event.json(&inner).await?);
+            }
+            let position = String::from_utf8_lossy(&position);
+            Ok(Outcome::Json(
+                format!(r#"{{"events":[{}],"position":"{position}","complete":{complete}}}"#, told.join(",")).into(),
+            ))
+        })
+    });
+}
+
+fn is_position(text: &str) -> bool {
+    let whole = |part: &str| !part.is_empty() && part.len() <= 20 && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('-').is_some_and(|(ms, n)| whole(ms) && whole(n))
+}
+
+/// One event, as it is stored.
+struct Event {
+    id: Bytes,
+    number: u64,
+    kind: Bytes,
+    row: Row,
+    last_heartbeat: f64,
+    /// Its metadata were too large to be repeated.
+    bare: bool,
+}
+
+impl Event {
+    fn parse(entry: &Reply) -> Result<Self> {
+        let Reply::Array(parts) = entry else { return Err(strange()) };
+        let [Reply::Bulk(id), Reply::Array(fields)] = &parts[..] else { return Err(strange()) };
+        let field = |name: &[u8]| {
+            fields
+                .chunks_exact(2)
+                .find_map(|pair| match pair {
+                    [Reply::Bulk(known), Reply::Bulk(value)] if &known[..] == name => Some(value.clone()),
+                    _ => None,
+                })
+                .ok_or_else(strange)
+        };
+        let number =
+            |name: &[u8]| -> Result<f64> { String::from_utf8_lossy(&field(name)?).parse().map_err(|_| strange()) };
+        let metadata = field(b"metadata")?;
+        Ok(Self {
+            id: id.clone(),
+            number: String::from_utf8_lossy(&field(b"n")?).parse().map_err(|_| strange())?,
+            kind: field(b"kind")?,
+            bare: metadata.is_empty(),
+            row: Row::of_event(field(b"id")?, State::parse(&field(b"state")?)?, field(b"definition")?, metadata),
+            last_heartbeat: number(b"last")?,
+        })
+    }
+
+    async fn json(mut self, inner: &Arc<Inner>) -> Result<String> {
+        if self.bare {
+            let packed = inner.begin(&scripts::READ, &[], 1, self.row.id.len()).word(&self.row.id);
+            let (_, now) = worker::one(&inner.ask(&scripts::READ, packed).await?)?;
+            if let Some(now) = now.filter(|now| now.state.epoch == self.row.state.epoch) {
+                self.row.take_metadata(now);
+            }
+        }
+        let id = String::from_utf8_lossy(&self.id);
+        Ok(format!(
+            r#"{{"event":"{}","position":"{id}","at":{},"worker":{}}}"#,
+            String::from_utf8_lossy(&self.kind),
+            order(&self.id).0,
+            self.row.json_of_event(self.last_heartbeat),
+        ))
+    }
+}
+
+impl Inner {
+    /// Where the events end now.
+    fn last_place(self: &Arc<Self>) -> impl Future<Output = Result<Place>> + Send + use<> {
+        let read = self.read_stream(b"XREVRANGE", b"+", b"-", 1);
+        async move {
+            Ok(read.await?.pop().map_or(Place { id: Bytes::from_static(b"0-0"), number: 0 }, |event| Place {
+                id: event.id,
+                number: event.number,
+            }))
+        }
+    }
+
+    async fn events_after(self: &Arc<Self>, id: &[u8], count: u64) -> Result<Vec<Event>> {
+        let after = [b"(", id].concat();
+        self.read_stream(b"XRANGE", &after, b"+", count).await
+    }
+
+    fn read_stream(
+        self: &Arc<Self>,
+        name: &[u8],
+        from: &[u8],
+        to: &[u8],
+        count: u64,
+    ) -> impl Future<Output = Result<Vec<Event>>> + Send + use<> {
+        let packed = Packed::sized(128)
+            .begin(6, name)
+            .word(&self.keys.events())
+            .word(from)
+            .word(to)
+            .word(b"COUNT")
+            .number(count);
+        let (sink, answer) = tokio::sync::oneshot::channel();
+        self.manager.submit(packed.reads(*scripts::EVENTS), crate::connection::Sink::Waiter(sink));
+        async move {
+            let reply = answer
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the connection manager has ended")))?;
+            let Reply::Array(entries) = reply else { return Err(strange()) };
+            entries.iter().map(Event::parse).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_ordered_as_numbers() {
+        assert!(order(b"999-5") < order(b"1000-0") && order(b"5-9") < order(b"5-10"));
+    }
+
+    #[test]
+    fn a_position_is_two_whole_numbers() {
+        for text in ["0-0", "1763721000000-12"] {
+            assert!(is_position(text));
+        }
+        for text in ["", "-", "1", "1-", "-1", "+", "1-x", "(1-1", "1-1-1", "111111111111111111111-0"] {
+            assert!(!is_position(text), "{text}");
+        }
+    }
+}

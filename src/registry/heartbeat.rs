@@ -1,0 +1,332 @@
+//! Heartbeats: what is said of workers, and what comes back. Those asked for in one batch of calls travel in one call.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::call::millis;
+use super::members::Member;
+use super::register::{self, metadata, status, worker_id};
+use super::scripts;
+use super::worker;
+use super::{Inner, Registry};
+use crate::arguments::Arguments;
+use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
+use crate::resp::Reply;
+
+/// Workers in one call.
+const CHUNK: usize = 250;
+/// Commands that may wait for one worker.
+const MAX_COMMANDS: u64 = 100;
+const MAX_COMMAND: usize = 64 * 1_024;
+const MAX_LOAD: f64 = 1e9;
+
+/// A worker, and what is to be said of it once.
+pub(super) struct Beat {
+    id: Bytes,
+    status: Option<Bytes>,
+    metadata: Option<Bytes>,
+    waiting: Vec<Answer>,
+}
+
+impl Beat {
+    /// That it is still there.
+    pub(super) fn plain(id: Bytes) -> Self {
+        Self { id, status: None, metadata: None, waiting: Vec::new() }
+    }
+}
+
+/// Heartbeats that were asked for in the present batch of calls.
+#[derive(Default)]
+pub(super) struct Asked(Mutex<HashMap<Bytes, Beat>>);
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked")
+    }
+}
+
+/// What is said of a worker with its next heartbeats.
+fn apply(member: &mut Member, args: &Arguments<'_>) -> Result<()> {
+    let load = match args.at(1) {
+        Arg::Absent => None,
+        Arg::Number(load) if (0.0..=MAX_LOAD).contains(&load) => Some(load),
+        other => return Err(args.wrong("load", &format!("a number from 0 to {MAX_LOAD}"), other)),
+    };
+    let reported = match args.at(2) {
+        Arg::Absent => None,
+        Arg::Bool(reported) => Some(reported),
+        other => return Err(args.wrong("degraded", "true or false", other)),
+    };
+    if let Some(load) = load {
+        member.load = decimal(load);
+    }
+    if let Some(reported) = reported {
+        member.reported = reported;
+    }
+    Ok(())
+}
+
+/// In millionths, without trailing zeros: short, and the same for the same number.
+fn decimal(load: f64) -> String {
+    let text = format!("{load:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Arguments: id, load, degraded. What goes with the next heartbeat.
+pub(super) fn report(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.report", args);
+    let noted = worker_id(&args, 0)
+        .and_then(|id| registry.0.members.with(id, |member| apply(member, &args)).unwrap_or(Ok(())))
+        .map(|()| Outcome::Nothing);
+    answer.give(noted);
+}
+
+/// Arguments: id, load, degraded, status, metadata. Gives false if this registry's registration of it is over.
+pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let inner = &registry.0;
+    let args = Arguments::of("WorkerRegistry.heartbeat", args);
+    let said = worker_id(&args, 0).and_then(|id| {
+        let (status, metadata) = (status(&args, 3)?, metadata(&args, 4)?);
+        let applied = inner.members.with(id, |member| {
+            apply(member, &args)?;
+            if let Some(status) = &status {
+                member.status = status.clone();
+            }
+            if let Some(metadata) = &metadata {
+                member.metadata = metadata.clone();
+            }
+            Ok::<bool, Error>(!member.lost)
+        });
+        Ok((Bytes::copy_from_slice(id), applied.transpose()?, status, metadata))
+    });
+    let (id, status, metadata) = match said {
+        Ok((id, Some(true), status, metadata)) => (id, status, metadata),
+        Ok(_) => return answer.give(Ok(Outcome::Bool(false))),
+        Err(error) => return answer.give(Err(error)),
+    };
+    let mut asked = inner.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if asked.is_empty() {
+        let inner = Arc::clone(inner);
+        at_end_of_batch(move || flush(&inner));
+    }
+    let beat = asked.entry(id.clone()).or_insert_with(|| Beat::plain(id));
+    beat.status = status.or(beat.status.take());
+    beat.metadata = metadata.or(beat.metadata.take());
+    beat.waiting.push(answer);
+}
+
+/// Sends what was asked for.
+fn flush(inner: &Arc<Inner>) {
+    let asked = std::mem::take(&mut *inner.asked.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut beats: Vec<Beat> = asked.into_values().collect();
+    while !beats.is_empty() {
+        let rest = beats.split_off(beats.len().min(CHUNK));
+        let sent = send_beats(inner, beats, false);
+        lifecycle::spawn(async move {
+            // Each caller has its own answer.
+            let _ = sent.await;
+        });
+        beats = rest;
+    }
+}
+
+/// Beats for all of them, and gives their waiters what came. Says whether more is due on the server.
+pub(super) fn send_beats(
+    inner: &Arc<Inner>,
+    beats: Vec<Beat>,
+    sweep: bool,
+) -> impl Future<Output = Result<bool>> + Send + use<> {
+    struct Sent {
+        epoch: u64,
+        command: u64,
+        beat: Beat,
+    }
+    let mut sent = Vec::with_capacity(beats.len());
+    let mut words: Vec<[Bytes; 5]> = Vec::with_capacity(beats.len());
+    {
+        let members = inner.members.lock();
+        for beat in beats {
+            let Some(member) = members.get(&beat.id) else {
+                beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(false))));
+                continue;
+            };
+            let acknowledged =
+                if member.unacknowledged { Bytes::from(member.command.to_string()) } else { Bytes::new() };
+            words.push([
+                beat.id.clone(),
+                format!("{} {} {} ", member.epoch, inner.flags(member), member.load).into(),
+                acknowledged,
+                beat.status.clone().unwrap_or_default(),
+                beat.metadata.clone().unwrap_or_default(),
+            ]);
+            sent.push(Sent { epoch: member.epoch, command: member.command, beat });
+        }
+    }
+    let bytes = words.iter().flatten().map(|word| word.len() + 8).sum::<usize>() + 256;
+    let mut packed = inner
+        .begin(&scripts::BEAT, &[], 5 + words.len() * 5, bytes)
+        .word(if sweep { b"1" } else { b"0" })
+        .word(inner.process.as_bytes())
+        .word(inner.pulse.report().as_bytes())
+        .number(inner.process_kept_ms())
+        .number(millis(inner.settings.degraded_after));
+    for word in words.iter().flatten() {
+        packed = packed.word(word);
+    }
+    let reply = inner.ask(&scripts::BEAT, packed);
+    let inner = Arc::clone(inner);
+    async move {
+        let answer = reply.await.and_then(|reply| verdicts(&reply, sent.len()));
+        let (now, more, mut exceptions) = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                for one in sent {
+                    one.beat.waiting.into_iter().for_each(|answer| answer.give(Err(error.clone())));
+                }
+                return Err(error);
+            }
+        };
+        inner.sight.heard(now);
+        inner.manager.metrics().registry_heartbeats.add(sent.len() as u64);
+        for (place, one) in sent.into_iter().enumerate() {
+            let verdict = exceptions.remove(&place).unwrap_or(Verdict::Alive);
+            let id = &one.beat.id;
+            let alive = matches!(verdict, Verdict::Alive | Verdict::Commands(_));
+            match verdict {
+                Verdict::Alive => {
+                    inner.members.at_epoch(id, one.epoch, |member| {
+                        member.unacknowledged &= member.command != one.command;
+                    });
+                }
+                Verdict::Commands(commands) => hand_on(&inner, id, one.epoch, &commands),
+                Verdict::Gone => register::lose(&inner, id, one.epoch),
+                Verdict::Superseded => register::forget(&inner, id, one.epoch),
+            }
+            one.beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(alive))));
+        }
+        Ok(more)
+    }
+}
+
+/// What the server says of one worker.
+enum Verdict {
+    Alive,
+    /// Each a number, a space and JSON.
+    Commands(Vec<Bytes>),
+    /// Forgotten, or declared crashed.
+    Gone,
+    /// Somebody else has registered its id.
+    Superseded,
+}
+
+fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Verdict>)> {
+    let Reply::Array(parts) = reply else { return Err(worker::strange()) };
+    let [Reply::Int(now), Reply::Int(more), exceptions @ ..] = &parts[..] else { return Err(worker::strange()) };
+    let mut found = HashMap::with_capacity(exceptions.len());
+    for exception in exceptions {
+        let Reply::Array(words) = exception else { return Err(worker::strange()) };
+        let [Reply::Int(place), Reply::Bulk(what), rest @ ..] = &words[..] else { return Err(worker::strange()) };
+        let verdict = match &what[..] {
+            b"gone" | b"crashed" => Verdict::Gone,
+            b"superseded" => Verdict::Superseded,
+            b"commands" => Verdict::Commands(
+                rest.iter()
+                    .filter_map(|word| if let Reply::Bulk(command) = word { Some(command.clone()) } else { None })
+                    .collect(),
+            ),
+            _ => return Err(worker::strange()),
+        };
+        let place = usize::try_from(*place - 1).ok().filter(|place| *place < count).ok_or_else(worker::strange)?;
+        found.insert(place, verdict);
+    }
+    Ok((*now as f64, *more == 1, found))
+}
+
+/// Hands commands on that were not yet, and remembers to say so.
+fn hand_on(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
+    let mut fresh = Vec::new();
+    inner.members.at_epoch(id, epoch, |member| {
+        for command in commands {
+            let text = String::from_utf8_lossy(command);
+            let Some((number, json)) = text.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            if number > member.command {
+                member.command = number;
+                fresh.push(json.to_owned());
+            }
+        }
+        member.unacknowledged = true;
+    });
+    let id = Value::from(String::from_utf8_lossy(id));
+    for json in fresh {
+        inner.outlet.tell(format!(r#"{{"event":"command","id":{id},"command":{json}}}"#));
+    }
+    inner.beats.hurry();
+}
+
+/// Arguments: id, JSON. Gives false if no such worker is registered.
+pub(super) fn send(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.send", args);
+    registry.run(answer, |inner| {
+        let id = worker_id(&args, 0)?;
+        let command = args.text(1, "command")?;
+        if command.len() > MAX_COMMAND {
+            return Err(Error::config(format!(
+                "WorkerRegistry.send: command: expected at most {MAX_COMMAND} bytes of JSON, got {}",
+                command.len()
+            )));
+        }
+        let packed = inner
+            .begin(&scripts::SEND, &[], 3, id.len() + command.len() + 64)
+            .word(id)
+            .word(command)
+            .number(MAX_COMMANDS);
+        let reply = inner.ask(&scripts::SEND, packed);
+        Ok(async move {
+            match reply.await? {
+                Reply::Int(-1) => Err(Error::new(
+                    ErrorKind::Overloaded,
+                    format!("WorkerRegistry.send: {MAX_COMMANDS} commands wait for that worker already"),
+                )),
+                reply => Ok(Outcome::Bool(worker::yes(&reply)?)),
+            }
+        })
+    });
+}
+
+impl Inner {
+    /// How a worker's flags are written while nothing but this process changes them.
+    pub(super) fn flags(&self, member: &Member) -> &'static str {
+        match (self.pulse.is_stalled(), member.reported) {
+            (false, false) => "-",
+            (true, false) => "s",
+            (false, true) => "r",
+            (true, true) => "sr",
+        }
+    }
+
+    /// For how long what is said of the process outlives its last heartbeat.
+    pub(super) fn process_kept_ms(&self) -> u64 {
+        millis(self.settings.lease().saturating_mul(2)).max(1_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn a_load_is_short_and_the_same_for_the_same_number() {
+        for (load, text) in
+            [(0.0, "0"), (0.5, "0.5"), (1.0, "1"), (1e9, "1000000000"), (1.0 / 3.0, "0.333333"), (1e-9, "0")]
+        {
+            assert_eq!(decimal(load), text);
+        }
+    }
+}

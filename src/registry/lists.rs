@@ -1,0 +1,189 @@
+//! Finding workers: one by id, many by index, and how many there are.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::register::{capabilities, label, status, worker_id};
+use super::scripts;
+use super::worker::{self, Row, strange};
+use super::{Inner, Registry};
+use crate::arguments::Arguments;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::Result;
+use crate::resp::Reply;
+
+/// Workers that one call walks over.
+const PAGE: u64 = 500;
+
+/// Argument: id. Gives the worker, or null.
+pub(super) fn get(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.get", args);
+    registry.run(answer, |inner| {
+        let id = worker_id(&args, 0)?;
+        let reply = inner.ask(&scripts::READ, inner.begin(&scripts::READ, &[], 1, id.len()).word(id));
+        Ok(async move {
+            let (now, row) = worker::one(&reply.await?)?;
+            Ok(row.map_or(Outcome::Null, |row| Outcome::Json(row.json(now).into())))
+        })
+    });
+}
+
+/// An index, and whether it is a sorted set.
+#[derive(Clone)]
+struct Index {
+    key: Bytes,
+    sorted: bool,
+}
+
+impl Index {
+    fn letter(&self) -> char {
+        if self.sorted { 'z' } else { 's' }
+    }
+}
+
+fn letters(indices: &[Index]) -> String {
+    indices.iter().map(Index::letter).collect()
+}
+
+fn keys(indices: &[Index]) -> Vec<Bytes> {
+    indices.iter().map(|index| index.key.clone()).collect()
+}
+
+/// What is asked for.
+struct Wanted {
+    indices: Vec<Index>,
+    health: Option<&'static str>,
+    limit: usize,
+}
+
+/// Arguments: type, status, health, limit, capabilities… Gives workers, and the place in the events for which that is true.
+pub(super) fn list(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.list", args);
+    registry.run(answer, |inner| {
+        let sorted = |key| Index { key, sorted: true };
+        let mut indices = Vec::new();
+        match args.at(0) {
+            Arg::Absent => {}
+            given => indices.push(sorted(inner.keys.having(&label(&args, "type", 't', given)?))),
+        }
+        if let Some(status) = status(&args, 1)? {
+            let key = inner.keys.status(&String::from_utf8_lossy(&status));
+            indices.push(Index { key, sorted: false });
+        }
+        let health = match args.at(2) {
+            Arg::Absent => None,
+            Arg::Text("healthy") => Some("healthy"),
+            Arg::Text("degraded") => Some("degraded"),
+            Arg::Text("crashed") => Some("crashed"),
+            Arg::Text("unknown") => Some("unknown"),
+            other => return Err(args.wrong("health", "one of healthy, degraded, crashed, unknown", other)),
+        };
+        let limit = match args.at(3) {
+            Arg::Absent => usize::MAX,
+            _ => usize::try_from(args.count(3, "limit")?).unwrap_or(usize::MAX),
+        };
+        indices.extend(capabilities(&args, 4)?.iter().map(|label| sorted(inner.keys.having(label))));
+        Ok(walk(inner, Wanted { indices, health, limit }))
+    });
+}
+
+async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
+    let sorted = |key| Some(Index { key, sorted: true });
+    // Health is looked for where it can be; what is found is judged by its state.
+    let passes = match wanted.health {
+        None if wanted.indices.is_empty() => vec![sorted(inner.keys.everyone())],
+        None => vec![None],
+        Some("healthy") => vec![sorted(inner.keys.alive())],
+        Some("degraded") => {
+            vec![sorted(inner.keys.late()), Some(Index { key: inner.keys.degraded(), sorted: false })]
+        }
+        Some("crashed") => vec![sorted(inner.keys.crashed())],
+        Some(_) => vec![sorted(inner.keys.late()), sorted(inner.keys.alive())],
+    };
+    let mut found = Found { seen: HashSet::new(), workers: Vec::new(), position: None };
+    for pass in passes {
+        let mut indices = wanted.indices.clone();
+        indices.extend(pass);
+        walk_one(&inner, smallest_first(&inner, indices).await?, &wanted, &mut found).await?;
+    }
+    let position = found.position.unwrap_or_else(|| Bytes::from_static(b"0-0"));
+    let position = String::from_utf8_lossy(&position);
+    Ok(Outcome::Json(format!(r#"{{"workers":[{}],"position":"{position}"}}"#, found.workers.join(",")).into()))
+}
+
+struct Found {
+    seen: HashSet<Bytes>,
+    workers: Vec<String>,
+    /// As the first call saw it: what happened during the walk is told again from there.
+    position: Option<Bytes>,
+}
+
+async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, found: &mut Found) -> Result<()> {
+    let (letters, keys) = (letters(&indices), keys(&indices));
+    let mut cursor = Bytes::from_static(b"0");
+    while found.workers.len() < wanted.limit {
+        let packed = inner
+            .begin(&scripts::PAGE, &keys, 3, 64)
+            .word(letters.as_bytes())
+            .word(&cursor)
+            .number(PAGE.min(u64::try_from(wanted.limit).unwrap_or(u64::MAX).max(10)));
+        let Reply::Array(parts) = inner.ask(&scripts::PAGE, packed).await? else { return Err(strange()) };
+        let [Reply::Int(now), Reply::Bulk(next), Reply::Bulk(position), Reply::Array(rows)] = &parts[..] else {
+            return Err(strange());
+        };
+        found.position.get_or_insert_with(|| position.clone());
+        for row in rows {
+            let row = Row::parse(row)?;
+            let fits = wanted.health.is_none_or(|health| row.health(*now as f64).name() == health);
+            if fits && found.workers.len() < wanted.limit && found.seen.insert(row.id.clone()) {
+                found.workers.push(row.json(*now as f64));
+            }
+        }
+        cursor = next.clone();
+        if &cursor[..] == b"0" {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<Index>> {
+    if indices.len() < 2 {
+        return Ok(indices);
+    }
+    let packed = inner.begin(&scripts::SIZES, &keys(&indices), 1, indices.len()).word(letters(&indices).as_bytes());
+    let Reply::Array(sizes) = inner.ask(&scripts::SIZES, packed).await? else { return Err(strange()) };
+    let mut sized: Vec<_> =
+        sizes.iter().map(|size| if let Reply::Int(size) = size { *size } else { i64::MAX }).zip(indices).collect();
+    sized.sort_by_key(|(size, _)| *size);
+    Ok(sized.into_iter().map(|(_, index)| index).collect())
+}
+
+/// Gives how many workers there are, by health.
+pub(super) fn count(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+    registry.run(answer, |inner| {
+        let reply = inner.ask(&scripts::COUNT, inner.begin(&scripts::COUNT, &[], 0, 0));
+        Ok(async move {
+            let Reply::Array(parts) = reply.await? else { return Err(strange()) };
+            let [
+                Reply::Int(total),
+                Reply::Int(alive),
+                Reply::Int(overdue),
+                Reply::Int(flagged),
+                Reply::Int(late),
+                Reply::Int(unjudged),
+                Reply::Int(crashed),
+            ] = parts[..]
+            else {
+                return Err(strange());
+            };
+            let healthy = (alive - overdue - flagged).max(0);
+            let degraded = alive - healthy + late - unjudged;
+            Ok(Outcome::Json(
+                format!(r#"{{"total":{total},"healthy":{healthy},"degraded":{degraded},"crashed":{crashed}}}"#).into(),
+            ))
+        })
+    });
+}

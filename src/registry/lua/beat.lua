@@ -1,0 +1,102 @@
+-- Heartbeats of workers of one process. One whose state begins as expected has changed in nothing: it costs its part of one
+-- HMGET and one ZADD. Sent twice it does no harm.
+--
+-- ARGV[7]   0 or 1  sweep too
+-- ARGV[8]   text    the process, and in ARGV[9] its lag in ms, the age of its last tick in ms, its memory in bytes
+-- ARGV[10]  ms      how long that is kept
+-- ARGV[11]  ms      how long until the workers are late
+-- then for each worker, at most 1 000:
+--   id
+--   text     how its state begins if nothing changed: `<epoch> <flags> <load> `; flags are `-` or of s and r
+--   number   the last command it was given, or '' for none since it said so
+--   status   or '' for what it is
+--   JSON     metadata, or '' for what they are
+--
+-- Returns {now, more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
+-- {place, 'commands', number and JSON, space between, …}.
+local first, each = 12, 5
+local late_at = whole(now + tonumber(ARGV[11]))
+local ids = {}
+for at = first, #ARGV, each do
+  ids[#ids + 1] = ARGV[at]
+end
+
+-- Does what changed. Returns the exception, and whether the worker is alive.
+local function change(at, text)
+  local id, expected, acknowledged, status, metadata = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  if not text then
+    return { 'gone' }
+  end
+  local epoch, flag, load = string.match(expected, '^(%S+) (%S+) (%S+) $')
+  local w = parse(text)
+  if w.epoch ~= epoch then
+    return { 'superseded' }
+  end
+  if w.crashed then
+    return { 'crashed' }
+  end
+  local was = view(w)
+  w.stalled = string.find(flag, 's', 1, true) ~= nil
+  w.reported = string.find(flag, 'r', 1, true) ~= nil
+  w.load = load
+  if w.late then
+    call('ZREM', LATE, id)
+    w.late = false
+  end
+  if status ~= '' then
+    w.status = status
+  end
+  if metadata == '{}' then
+    call('HDEL', METADATA, id)
+  elseif metadata ~= '' then
+    call('HSET', METADATA, id, metadata)
+  end
+  local commands = {}
+  if w.mail then
+    commands = call('LRANGE', COMMANDS .. id, 0, -1)
+    local seen = tonumber(acknowledged) or 0
+    while commands[1] and tonumber(string.match(commands[1], '^%d+')) <= seen do
+      table.remove(commands, 1)
+      call('LPOP', COMMANDS .. id)
+    end
+    w.mail = #commands > 0
+  end
+  commit(id, w, was, whole(now))
+  if #commands > 0 then
+    return { 'commands', unpack(commands) }, true
+  end
+  return nil, true
+end
+
+local answer = { now, 0 }
+local fresh = {}
+if #ids > 0 then
+  local states = call('HMGET', STATE, unpack(ids))
+  for place, id in ipairs(ids) do
+    local at = first + (place - 1) * each
+    local expected, text = ARGV[at + 1], states[place]
+    local alive = text and string.sub(text, 1, #expected) == expected and ARGV[at + 2] == '' and ARGV[at + 3] == ''
+      and ARGV[at + 4] == ''
+    if not alive then
+      local exception
+      exception, alive = change(at, text)
+      if exception then
+        table.insert(exception, 1, place)
+        answer[#answer + 1] = exception
+      end
+    end
+    if alive then
+      fresh[#fresh + 1] = late_at
+      fresh[#fresh + 1] = id
+    end
+  end
+  if #fresh > 0 then
+    call('ZADD', ALIVE, unpack(fresh))
+    call('SET', PROCESS .. ARGV[8], ARGV[9], 'PX', ARGV[10])
+  end
+end
+if ARGV[7] == '1' and sweep(100) then
+  answer[2] = 1
+end
+announce()
+return answer

@@ -1,0 +1,33 @@
+-- A part of the workers that are in every one of some indices. Each that is in them all the while is in some part, and
+-- may be in several. Only sweeps and reads; asked again it does no harm.
+--
+-- KEYS[25]   set or sorted set  is walked; any other is asked
+-- ARGV[7]    letters            z or s for each of them: sorted set, set
+-- ARGV[8]    cursor             0 for the first part; 0 comes back with the last
+-- ARGV[9]    count              about how many to walk
+--
+-- Returns {now, cursor, the last event's place in the stream, rows}.
+sweep(100)
+announce()
+local position = call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
+local kinds = ARGV[7]
+local sorted = string.sub(kinds, 1, 1) == 'z'
+local step = call(sorted and 'ZSCAN' or 'SSCAN', KEYS[25], ARGV[8], 'COUNT', ARGV[9])
+local ids = {}
+for at = 1, #step[2], sorted and 2 or 1 do
+  ids[#ids + 1] = step[2][at]
+end
+for other = 2, #kinds do
+  if #ids > 0 then
+    local is_sorted = string.sub(kinds, other, other) == 'z'
+    local found = call(is_sorted and 'ZMSCORE' or 'SMISMEMBER', KEYS[24 + other], unpack(ids))
+    local kept = {}
+    for at, id in ipairs(ids) do
+      if found[at] and found[at] ~= 0 then
+        kept[#kept + 1] = id
+      end
+    end
+    ids = kept
+  end
+end
+return { now, step[1], position and position[1] or '0-0', rows(ids) }

@@ -1,0 +1,61 @@
+-- Registers a worker under a new epoch. Asked again with the same nonce it gives the same answer.
+--
+-- ARGV[7]   text    id
+-- ARGV[8]   text    nonce of this registration
+-- ARGV[9]   epoch   or '': whoever holds the id now. Else only if nobody has registered it since that epoch
+-- ARGV[10]  JSON    the inside of its definition
+-- ARGV[11]  JSON    metadata
+-- ARGV[12]  JSON    labels, an array
+-- ARGV[13]  count   capacity
+-- ARGV[14]  status
+-- ARGV[15]  load
+-- ARGV[16]  flags   `-` or of s and r
+-- ARGV[17..19]  ms  until it is late, crashed, forgotten: each from the one before it on its own clock (see beat)
+-- ARGV[20]  text    its process, ARGV[21] what it says of itself, ARGV[22] ms for how long that is kept
+--
+-- Returns {now, row}, or {now} when another one holds the id.
+local id, nonce, only = ARGV[7], ARGV[8], ARGV[9]
+sweep(100)
+local text = call('HGET', STATE, id)
+local known = text and parse(text)
+if known and known.nonce == nonce and not known.crashed then
+  announce()
+  return { now, rows({ id })[1] }
+end
+if known and not known.crashed and only ~= '' and known.epoch ~= only then
+  announce()
+  return { now }
+end
+if known then
+  if not known.crashed then
+    emit('left', id, known, last_beat(id, known))
+    call('PUBLISH', DEATHS, 's ' .. known.epoch .. ' ' .. id)
+  end
+  remove(id, known)
+end
+if call('HEXISTS', META, 'run') == 0 then
+  in_grace()
+end
+local labels = cjson.decode(ARGV[12])
+local w = {
+  epoch = token('epoch'), load = ARGV[15], status = ARGV[14], claims = 0, capacity = tonumber(ARGV[13]), turn = 0,
+  stalled = string.find(ARGV[16], 's', 1, true) ~= nil, reported = string.find(ARGV[16], 'r', 1, true) ~= nil,
+  late_ms = tonumber(ARGV[17]), crash_ms = tonumber(ARGV[18]), forget_ms = tonumber(ARGV[19]),
+  process = ARGV[20], registered = whole(now), nonce = nonce, last = '0',
+}
+call('HSET', STATE, id, format(w))
+call('HSET', DEFINITION, id, ARGV[10])
+if ARGV[11] ~= '{}' then
+  call('HSET', METADATA, id, ARGV[11])
+end
+call('HSET', LABELS, id, ARGV[12])
+call('ZADD', ALIVE, whole(now + w.late_ms), id)
+call('SADD', STATUS[w.status], id)
+if is_flagged(w) then
+  call('SADD', DEGRADED, id)
+end
+index(id, rank(w), labels)
+call('SET', PROCESS .. ARGV[20], ARGV[21], 'PX', ARGV[22])
+emit('joined', id, w, whole(now))
+announce()
+return { now, rows({ id })[1] }

@@ -1,0 +1,17 @@
+-- Gives a claim back.
+--
+-- ARGV[7]  text  the claim
+--
+-- Returns 1, or 0 when it had lapsed, or its worker is of another epoch now.
+local claim = ARGV[7]
+sweep(100)
+local _, epoch, id = string.match(call('HGET', CLAIMED, claim) or '', '^(%d+) (%d+) (.*)$')
+local held = 0
+if id then
+  local text = call('HGET', STATE, id)
+  local w = text and parse(text)
+  held = w and w.epoch == epoch and not w.crashed and 1 or 0
+  free(claim)
+end
+announce()
+return held

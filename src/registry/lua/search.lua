@@ -1,0 +1,25 @@
+-- A part of a search through a large index for the least loaded worker that can be claimed and is in all others too. Reads.
+--
+-- KEYS[25…]  sorted sets  the indices, the smallest first
+-- ARGV[7]    cursor       0 for the first part; 0 comes back with the last
+--
+-- Returns {cursor}, or {cursor, score, worker} with the best of this part.
+local step = call('ZSCAN', KEYS[25], ARGV[7], 'COUNT', 256)
+local best, id
+for at = 1, #step[2], 2 do
+  local score = tonumber(step[2][at + 1])
+  if score < (best or math.huge) then
+    local fits = true
+    for other = 26, #KEYS do
+      fits = fits and call('ZSCORE', KEYS[other], step[2][at])
+    end
+    local late_at = fits and call('ZSCORE', ALIVE, step[2][at])
+    if late_at and tonumber(late_at) > now then
+      best, id = score, step[2][at]
+    end
+  end
+end
+if id then
+  return { step[1], whole(best), id }
+end
+return { step[1] }

@@ -1,0 +1,20 @@
+-- Declares a worker's status.
+--
+-- ARGV[7]  text    id
+-- ARGV[8]  epoch   of who says so, or '' for anyone
+-- ARGV[9]  status
+--
+-- Returns 1, or 0 when it is not registered, crashed, or of another epoch.
+sweep(100)
+local id = ARGV[7]
+local text = call('HGET', STATE, id)
+local w = text and parse(text)
+if not w or w.crashed or (ARGV[8] ~= '' and w.epoch ~= ARGV[8]) then
+  announce()
+  return 0
+end
+local was = view(w)
+w.status = ARGV[9]
+commit(id, w, was)
+announce()
+return 1

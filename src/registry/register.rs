@@ -1,0 +1,375 @@
+//! Registering workers, again too when their epoch is over without their doing, and ending registrations.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::call::millis;
+use super::members::{Member, Registration};
+use super::scripts;
+use super::worker;
+use super::{Inner, Registry};
+use crate::arguments::Arguments;
+use crate::connection::Packed;
+use crate::crossing::{Answer, Arg, Outcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
+
+const MAX_ID: usize = 1_024;
+const MAX_LABEL: usize = 512;
+const MAX_CAPABILITIES: usize = 256;
+const MAX_CAPACITY: u64 = 1_000_000;
+/// Metadata are part of every answer that tells the worker.
+const MAX_METADATA: usize = 64 * 1_024;
+
+/// The statuses of a worker.
+pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
+
+pub(super) fn worker_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a [u8]> {
+    short(args, "id", args.at(place), MAX_ID)
+}
+
+/// A type or a capability, as the label of its index.
+pub(super) fn label(args: &Arguments<'_>, name: &str, kind: char, arg: Arg<'_>) -> Result<String> {
+    let text = short(args, name, arg, MAX_LABEL)?;
+    Ok(format!("{kind}{}", String::from_utf8_lossy(text)))
+}
+
+fn short<'a>(args: &Arguments<'_>, name: &str, arg: Arg<'a>, most: usize) -> Result<&'a [u8]> {
+    match arg {
+        Arg::Text(text) if (1..=most).contains(&text.len()) => Ok(text.as_bytes()),
+        other => Err(args.wrong(name, &format!("a string of 1 to {most} bytes"), other)),
+    }
+}
+
+/// The capabilities that are given from `place` on, as labels, each once.
+pub(super) fn capabilities(args: &Arguments<'_>, place: usize) -> Result<Vec<String>> {
+    let given = args.from(place);
+    if given.len() > MAX_CAPABILITIES {
+        return Err(Error::config(format!(
+            "WorkerRegistry: capabilities: expected at most {MAX_CAPABILITIES}, got {}",
+            given.len()
+        )));
+    }
+    let mut labels = Vec::with_capacity(given.len());
+    for arg in given {
+        let label = label(args, "capability", 'c', *arg)?;
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    Ok(labels)
+}
+
+pub(super) fn status(args: &Arguments<'_>, place: usize) -> Result<Option<Bytes>> {
+    match args.at(place) {
+        Arg::Absent => Ok(None),
+        Arg::Text(text) if STATUSES.contains(&text) => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
+        other => Err(args.wrong("status", "one of idle, busy, paused, draining", other)),
+    }
+}
+
+/// Metadata, JSON that the face has made of an object.
+pub(super) fn metadata(args: &Arguments<'_>, place: usize) -> Result<Option<Bytes>> {
+    match args.at(place) {
+        Arg::Absent => Ok(None),
+        Arg::Text(text) if text.len() <= MAX_METADATA => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
+        Arg::Text(text) => Err(Error::config(format!(
+            "WorkerRegistry: metadata: expected at most {MAX_METADATA} bytes of JSON, got {}",
+            text.len()
+        ))),
+        other => Err(args.wrong("metadata", "an object", other)),
+    }
+}
+
+/// Arguments: id, type, capacity, metadata, hostname, capabilities… Gives the worker.
+pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.register", args);
+    registry.run(answer, |inner| {
+        let id = match args.at(0) {
+            Arg::Absent => Bytes::from(uuid::Uuid::new_v4().to_string()),
+            _ => Bytes::copy_from_slice(worker_id(&args, 0)?),
+        };
+        let kind = match args.at(1) {
+            Arg::Absent => "tworker".to_owned(),
+            given => label(&args, "type", 't', given)?,
+        };
+        let capacity = match args.at(2) {
+            Arg::Absent => 1,
+            Arg::Number(n) if n.fract() == 0.0 && (0.0..=MAX_CAPACITY as f64).contains(&n) => {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
+                let capacity = n as u64;
+                capacity
+            }
+            other => {
+                return Err(args.wrong("capacity", &format!("a whole number from 0 to {MAX_CAPACITY}"), other));
+            }
+        };
+        let metadata = metadata(&args, 3)?.unwrap_or(Bytes::from_static(b"{}"));
+        let hostname = args.text(4, "hostname")?;
+        let capabilities = capabilities(&args, 5)?;
+        let definition = format!(
+            r#""type":{},"capabilities":{},"capacity":{capacity},"hostname":{},"pid":{}"#,
+            Value::from(&kind[1..]),
+            Value::from_iter(capabilities.iter().map(|label| &label[1..])),
+            Value::from(String::from_utf8_lossy(hostname)),
+            std::process::id(),
+        );
+        let labels = Value::from_iter(std::iter::once(&kind).chain(&capabilities).map(String::as_str));
+        let registration =
+            Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
+        let member = Member::new(Arc::new(registration), 0, metadata);
+        let registered = enter(&inner, &member, None);
+        Ok(async move {
+            match registered.await? {
+                Entry::Registered(epoch, info) => {
+                    adopt(&inner, member, epoch);
+                    Ok(Outcome::Json(info.into()))
+                }
+                Entry::Refused => Err(worker::strange()),
+            }
+        })
+    });
+}
+
+/// What came of a registration.
+pub(super) enum Entry {
+    /// The epoch, and the worker as JSON.
+    Registered(u64, String),
+    /// Somebody else holds the id now.
+    Refused,
+}
+
+/// Asks the server to register `member`; with `only`, if nobody else has registered its id since that epoch.
+pub(super) fn enter(
+    inner: &Arc<Inner>,
+    member: &Member,
+    only: Option<u64>,
+) -> impl Future<Output = Result<Entry>> + Send + use<> {
+    let registration = &member.registration;
+    let settings = &inner.settings;
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let bytes = registration.definition.len() + member.metadata.len() + registration.labels.len() + 512;
+    let packed = inner
+        .begin(&scripts::REGISTER, &[], 16, bytes)
+        .word(&registration.id)
+        .word(nonce.as_bytes())
+        .word(only.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
+        .word(&registration.definition)
+        .word(&member.metadata)
+        .word(&registration.labels)
+        .number(registration.capacity)
+        .word(&member.status)
+        .word(member.load.as_bytes())
+        .word(inner.flags(member).as_bytes())
+        .number(millis(settings.degraded_after))
+        .number(millis(settings.lease()))
+        .number(millis(settings.forget_after))
+        .word(inner.process.as_bytes())
+        .word(inner.pulse.report().as_bytes())
+        .number(inner.process_kept_ms());
+    let reply = inner.ask(&scripts::REGISTER, packed);
+    let inner = Arc::clone(inner);
+    async move {
+        let (now, row) = worker::one(&reply.await?)?;
+        inner.sight.heard(now);
+        Ok(match row {
+            Some(row) => Entry::Registered(row.state.epoch, row.json(now)),
+            None => Entry::Refused,
+        })
+    }
+}
+
+/// Takes a registered worker in, and has it beat.
+fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
+    member.epoch = epoch;
+    let before = inner.members.lock().insert(member.registration.id.clone(), member);
+    if before.is_none() {
+        inner.manager.metrics().registry_workers.add(1);
+    }
+    if inner.settings.automatic {
+        inner.start_beats();
+    }
+}
+
+/// Registers a worker again whose epoch is over without its doing. Nobody waits; what came of it is told as an event.
+pub(super) async fn enter_again(inner: &Arc<Inner>, lost: Member) -> Result<()> {
+    let id = lost.registration.id.clone();
+    match enter(inner, &lost, Some(lost.epoch)).await? {
+        Entry::Registered(epoch, info) => {
+            let still = inner.members.at_epoch(&id, lost.epoch, |member| {
+                member.epoch = epoch;
+                member.lost = false;
+                (member.command, member.unacknowledged) = (0, false);
+            });
+            if still.is_some() {
+                tell_fenced(inner, &lost, &info);
+            } else {
+                // It was unregistered meanwhile.
+                inner.tell(&scripts::UNREGISTER, unregistration(inner, &id, Some(epoch), false));
+            }
+        }
+        Entry::Refused => forget(inner, &id, lost.epoch),
+    }
+    Ok(())
+}
+
+/// The registration of a worker of this process is over for good.
+pub(super) fn forget(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+    if let Some(member) = inner.members.take(id, epoch) {
+        inner.manager.metrics().registry_workers.add(-1);
+        tell_fenced(inner, &member, "null");
+    }
+}
+
+fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
+    inner.manager.metrics().registry_fenced.add(1);
+    let id = Value::from(String::from_utf8_lossy(&member.registration.id));
+    inner.outlet.tell(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
+}
+
+fn unregistration(inner: &Inner, id: &[u8], epoch: Option<u64>, abnormally: bool) -> Packed {
+    inner
+        .begin(&scripts::UNREGISTER, &[], 3, id.len() + 32)
+        .word(id)
+        .word(epoch.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
+        .word(if abnormally { b"1" } else { b"0" })
+}
+
+/// Argument: id. Gives false if it was not registered any more.
+pub(super) fn unregister(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.unregister", args);
+    registry.run(answer, |inner| {
+        let id = worker_id(&args, 0)?;
+        let epoch = inner.members.epoch(id);
+        let own = epoch.and_then(|epoch| inner.members.take(id, epoch));
+        if own.is_some() {
+            inner.manager.metrics().registry_workers.add(-1);
+        }
+        let reply = inner.ask(&scripts::UNREGISTER, unregistration(&inner, id, epoch, false));
+        Ok(async move { Ok(Outcome::Bool(worker::yes(&reply.await?)?)) })
+    });
+}
+
+/// Unregisters every worker of this registry. Settles when each was; with the first error if one was not.
+pub(super) fn cleanup(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+    registry.run(answer, |inner| {
+        let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+        inner.manager.metrics().registry_workers.add(-count(members.len()));
+        let replies: Vec<_> = members
+            .iter()
+            .map(|member| {
+                let packed = unregistration(&inner, &member.registration.id, Some(member.epoch), false);
+                inner.ask(&scripts::UNREGISTER, packed)
+            })
+            .collect();
+        let terms = inner.terms.resign_all();
+        Ok(async move {
+            let mut failure = None;
+            for reply in replies {
+                if let Err(error) = reply.await {
+                    failure.get_or_insert(error);
+                }
+            }
+            for term in terms {
+                // Resigned or ended otherwise: either way it leads no more.
+                let _ = term.await;
+            }
+            match failure {
+                // After `disconnect()` there is nobody to tell; the workers will be missed.
+                Some(error) if error.kind() != ErrorKind::Closed => Err(error),
+                _ => Ok(Outcome::Nothing),
+            }
+        })
+    });
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Arguments: id, status. Gives false if it is not registered, or not by this one any more.
+pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("WorkerRegistry.setStatus", args);
+    registry.run(answer, |inner| {
+        let id = Bytes::copy_from_slice(worker_id(&args, 0)?);
+        let Some(status) = status(&args, 1)? else {
+            return Err(args.wrong("status", "one of idle, busy, paused, draining", Arg::Absent));
+        };
+        let epoch = inner.members.epoch(&id);
+        let packed = inner
+            .begin(&scripts::STATUS, &[], 3, id.len() + 64)
+            .word(&id)
+            .word(epoch.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
+            .word(&status);
+        let reply = inner.ask(&scripts::STATUS, packed);
+        Ok(async move {
+            let done = worker::yes(&reply.await?)?;
+            if let Some(epoch) = epoch.filter(|_| done) {
+                inner.members.at_epoch(&id, epoch, |member| member.status = status);
+            }
+            Ok(Outcome::Bool(done))
+        })
+    });
+}
+
+/// Nobody will beat for the workers any more, and nobody said goodbye for them: they are declared crashed, so that who
+/// waits for that need not wait for their deadline. Best effort: the process may be ending.
+pub(super) fn abandon(inner: &Arc<Inner>) {
+    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+    let replies: Vec<_> = members
+        .iter()
+        .map(|member| {
+            inner.manager.metrics().registry_workers.add(-1);
+            let packed = unregistration(inner, &member.registration.id, Some(member.epoch), true);
+            inner.ask(&scripts::UNREGISTER, packed)
+        })
+        .collect();
+    // The connection lasts as long as somebody has the manager.
+    let inner = Arc::clone(inner);
+    lifecycle::spawn(async move {
+        for reply in replies {
+            // What could not be said will be noticed.
+            let _ = reply.await;
+        }
+        drop(inner);
+    });
+}
+
+/// The manager was disconnected: the workers of this process beat no more, and are told so.
+pub(super) fn disconnected(inner: &Arc<Inner>) {
+    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+    for member in members {
+        inner.manager.metrics().registry_workers.add(-1);
+        tell_fenced(inner, &member, "null");
+    }
+}
+
+/// Registers again all that are lost, and says whether that was possible.
+pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
+    let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost).cloned().collect();
+    let tries: Vec<_> = lost
+        .into_iter()
+        .map(|member| {
+            let inner = Arc::clone(inner);
+            lifecycle::spawn(async move { enter_again(&inner, member).await })
+        })
+        .collect();
+    let mut all = true;
+    for one in tries {
+        all &= matches!(one.await, Ok(Ok(())));
+    }
+    all
+}
+
+/// The epoch of a worker of this process is over without its doing. With automatic heartbeats it is registered again.
+pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+    if inner.settings.automatic {
+        inner.members.at_epoch(id, epoch, |member| member.lost = true);
+        inner.beats.hurry();
+    } else {
+        forget(inner, id, epoch);
+    }
+}

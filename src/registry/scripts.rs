@@ -1,0 +1,62 @@
+//! The scripts of `lua/`, and the names under which durations are recorded.
+
+use std::sync::LazyLock;
+
+use crate::connection::Script;
+use crate::telemetry::Operation;
+
+/// A script and the name of what it does.
+#[derive(Debug)]
+pub(super) struct Verb {
+    pub(super) script: Script,
+    pub(super) operation: Operation,
+    /// Does it do no more harm when it runs twice? Then it may be sent again when nobody knows whether it ran.
+    pub(super) repeatable: bool,
+}
+
+macro_rules! verbs {
+    ($($name:ident = $file:literal, $text:literal, $repeatable:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
+            script: Script::new(concat!(include_str!("lua/prelude.lua"), include_str!(concat!("lua/", $file)))),
+            operation: Operation::named($text),
+            repeatable: $repeatable,
+        });)*
+    };
+}
+
+verbs! {
+    BEAT = "beat.lua", "registry.heartbeat", true;
+    CLAIM = "claim.lua", "registry.claim", true;
+    COUNT = "count.lua", "registry.count", true;
+    PAGE = "page.lua", "registry.list", true;
+    READ = "read.lua", "registry.get", true;
+    REAP = "reap.lua", "registry.reap", true;
+    REGISTER = "register.lua", "registry.register", true;
+    RELEASE = "release.lua", "registry.release", false;
+    RENEW = "renew.lua", "registry.renew", true;
+    SEARCH = "search.lua", "registry.claim", true;
+    SEND = "send.lua", "registry.send", false;
+    SIZES = "sizes.lua", "registry.list", true;
+    STATUS = "status.lua", "registry.setStatus", true;
+    SWEEP = "sweep.lua", "registry.sweep", true;
+    UNREGISTER = "unregister.lua", "registry.unregister", false;
+}
+
+macro_rules! alone {
+    ($($name:ident = $file:literal, $text:literal, $repeatable:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
+            script: Script::new(include_str!(concat!("lua/", $file))),
+            operation: Operation::named($text),
+            repeatable: $repeatable,
+        });)*
+    };
+}
+
+alone! {
+    ELECT = "elect.lua", "registry.elect", true;
+    REELECT = "reelect.lua", "registry.reelect", true;
+    RESIGN = "resign.lua", "registry.resign", false;
+}
+
+/// Reading events.
+pub(super) static EVENTS: LazyLock<Operation> = LazyLock::new(|| Operation::named("registry.events"));

@@ -1,0 +1,306 @@
+//! A worker as it is told: its state, its health at an instant, and both as JSON.
+//!
+//! # Health
+//!
+//! ```text
+//!            beats in time, loop answers        a heartbeat is late, the loop is stalled, or it says so
+//! unknown ──────────────► healthy ◄───────────────────────────────► degraded
+//!    ▲  register()           │                                          │  crashedAfterMs and one more interval
+//!    │                       └── ended abnormally ──► crashed ◄─────────┘  without a heartbeat
+//!    └── forgetAfterMs later ◄────────────────────────┘  terminal: a new registration has a new epoch
+//! ```
+//!
+//! `unknown` is also what a worker is whose time is up, while nobody may judge: see `allowance` in `lua/prelude.lua`.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::resp::Reply;
+
+/// An answer that the registry's scripts never give.
+pub(super) fn strange() -> Error {
+    Error::new(ErrorKind::Server, "the server's answer is not one of the registry's")
+        .with_delivery(Delivery::MaybeExecuted)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Healthy,
+    Degraded(Reason),
+    Crashed,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Late,
+    Stalled,
+    Reported,
+}
+
+impl Health {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded(_) => "degraded",
+            Self::Crashed => "crashed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Stalled => "event-loop-stalled",
+            Self::Reported => "reported",
+        }
+    }
+}
+
+/// What a worker's state says; see `parse` in `lua/prelude.lua`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct State {
+    pub(super) epoch: u64,
+    flags: String,
+    load: String,
+    status: String,
+    claims: u64,
+    late_ms: f64,
+    crash_ms: f64,
+    registered_at: String,
+    last: String,
+}
+
+impl State {
+    pub(super) fn parse(text: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(text).map_err(|_| strange())?;
+        let words: Vec<&str> = text.split(' ').collect();
+        let [epoch, flags, load, status, claims, _, _, late_ms, crash_ms, _, _, registered_at, _, last] = words[..]
+        else {
+            return Err(strange());
+        };
+        let number = |word: &str| word.parse::<f64>().map_err(|_| strange());
+        number(load)?;
+        number(registered_at)?;
+        number(last)?;
+        Ok(Self {
+            epoch: epoch.parse().map_err(|_| strange())?,
+            flags: flags.to_owned(),
+            load: load.to_owned(),
+            status: status.to_owned(),
+            claims: claims.parse().map_err(|_| strange())?,
+            late_ms: number(late_ms)?,
+            crash_ms: number(crash_ms)?,
+            registered_at: registered_at.to_owned(),
+            last: last.to_owned(),
+        })
+    }
+
+    fn has(&self, flag: char) -> bool {
+        self.flags.contains(flag)
+    }
+
+    /// As the flags say, without looking at the time.
+    fn declared(&self) -> Health {
+        if self.has('c') {
+            Health::Crashed
+        } else if self.has('l') {
+            Health::Degraded(Reason::Late)
+        } else if self.has('s') {
+            Health::Degraded(Reason::Stalled)
+        } else if self.has('r') {
+            Health::Degraded(Reason::Reported)
+        } else {
+            Health::Healthy
+        }
+    }
+}
+
+/// A worker at an instant.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: Bytes,
+    pub(super) state: State,
+    definition: Bytes,
+    metadata: Bytes,
+    /// When it will be late; ms of server time.
+    alive: Option<f64>,
+    /// When it will be declared crashed.
+    late: Option<f64>,
+    process: Bytes,
+}
+
+impl Row {
+    /// `{id, state, definition, metadata, alive, late, process}`.
+    pub(super) fn parse(reply: &Reply) -> Result<Self> {
+        let Reply::Array(parts) = reply else { return Err(strange()) };
+        let text = |at: usize| match parts.get(at) {
+            Some(Reply::Bulk(bytes)) => Ok(bytes.clone()),
+            _ => Err(strange()),
+        };
+        Ok(Self {
+            id: text(0)?,
+            state: State::parse(&text(1)?)?,
+            definition: text(2)?,
+            metadata: text(3)?,
+            alive: score(&text(4)?),
+            late: score(&text(5)?),
+            process: text(6)?,
+        })
+    }
+
+    /// As it was when an event was written.
+    pub(super) fn of_event(id: Bytes, state: State, definition: Bytes, metadata: Bytes) -> Self {
+        Self { id, state, definition, metadata, alive: None, late: None, process: Bytes::new() }
+    }
+
+    pub(super) fn health(&self, now: f64) -> Health {
+        let declared = self.state.declared();
+        match (declared, self.alive, self.late) {
+            (Health::Crashed, _, _) => Health::Crashed,
+            // Its time is up, and whoever looked declared nothing: nobody may judge now.
+            (_, _, Some(crash_at)) if crash_at <= now => Health::Unknown,
+            (_, Some(late_at), _) if late_at - self.state.late_ms + self.state.crash_ms <= now => Health::Unknown,
+            (_, Some(late_at), _) if late_at <= now => Health::Degraded(Reason::Late),
+            _ => declared,
+        }
+    }
+
+    pub(super) fn take_metadata(&mut self, other: Self) {
+        self.metadata = other.metadata;
+    }
+
+    fn last_heartbeat(&self) -> f64 {
+        match (self.alive, self.late) {
+            (Some(late_at), _) => late_at - self.state.late_ms,
+            (_, Some(crash_at)) => crash_at - self.state.crash_ms,
+            _ => self.state.last.parse().unwrap_or_default(),
+        }
+    }
+
+    /// The JSON of a `WorkerInfo`.
+    pub(super) fn json(&self, now: f64) -> String {
+        self.json_with(self.health(now), self.last_heartbeat())
+    }
+
+    /// The JSON of a `WorkerInfo` as an event tells it.
+    pub(super) fn json_of_event(&self, last_heartbeat: f64) -> String {
+        self.json_with(self.state.declared(), last_heartbeat)
+    }
+
+    fn json_with(&self, health: Health, last_heartbeat: f64) -> String {
+        let mut out = String::with_capacity(256 + self.definition.len() + self.metadata.len());
+        let state = &self.state;
+        let id = serde_json::Value::from(String::from_utf8_lossy(&self.id)).to_string();
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        let metadata = if self.metadata.is_empty() { "{}".to_owned() } else { text(&self.metadata) };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"id":{id},{},"metadata":{metadata},"status":"{}","health":"{}""#,
+            text(&self.definition),
+            state.status,
+            health.name(),
+        );
+        if let Health::Degraded(reason) = health {
+            let _ = write!(out, r#","degradedBecause":"{}""#, reason.name());
+        }
+        let _ = write!(
+            out,
+            r#","load":{},"claimed":{},"epoch":{},"registeredAt":{},"lastHeartbeatAt":{last_heartbeat}"#,
+            state.load, state.claims, state.epoch, state.registered_at,
+        );
+        if let Some([lag, tick, memory]) = numbers(&self.process) {
+            let _ = write!(out, r#","eventLoopLagMs":{lag},"lastTickAgeMs":{tick},"memoryBytes":{memory}"#);
+        }
+        out.push('}');
+        out
+    }
+}
+
+fn score(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Lag, age of the last tick and memory, as `process` tells them.
+fn numbers(text: &[u8]) -> Option<[f64; 3]> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut words = text.split(' ').map(|word| word.parse::<f64>().ok().filter(|n| n.is_finite()));
+    let numbers = [words.next()??, words.next()??, words.next()??];
+    Some(numbers)
+}
+
+/// `{now, row}`, or `{now}` where there is none.
+pub(super) fn one(reply: &Reply) -> Result<(f64, Option<Row>)> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Some(Reply::Int(now)) = parts.first() else { return Err(strange()) };
+    Ok((*now as f64, parts.get(1).filter(|row| **row != Reply::Nil).map(Row::parse).transpose()?))
+}
+
+pub(super) fn yes(reply: &Reply) -> Result<bool> {
+    match reply {
+        Reply::Int(number) => Ok(*number == 1),
+        _ => Err(strange()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(flags: &str, alive: Option<f64>, late: Option<f64>) -> Row {
+        let state = format!("7 {flags} 0.5 idle 0 4 0 250 700 3600000 p 1000 n 4321");
+        Row {
+            id: Bytes::from_static(b"w"),
+            state: State::parse(state.as_bytes()).unwrap(),
+            definition: Bytes::from_static(br#""type":"t""#),
+            metadata: Bytes::from_static(b"{}"),
+            alive,
+            late,
+            process: Bytes::from_static(b"1.5 2 3"),
+        }
+    }
+
+    #[test]
+    fn health_follows_the_flags_and_the_time() {
+        let late = Health::Degraded(Reason::Late);
+        for (flags, alive, late_until, now, expected) in [
+            ("-", Some(1_250.0), None, 1_249.0, Health::Healthy),
+            ("-", Some(1_250.0), None, 1_250.0, late),
+            ("-", Some(1_250.0), None, 1_700.0, Health::Unknown),
+            ("s", Some(1_250.0), None, 1_000.0, Health::Degraded(Reason::Stalled)),
+            ("rm", Some(1_250.0), None, 1_000.0, Health::Degraded(Reason::Reported)),
+            ("sr", Some(1_250.0), None, 1_000.0, Health::Degraded(Reason::Stalled)),
+            ("sl", None, Some(1_700.0), 1_699.0, late),
+            ("l", None, Some(1_700.0), 1_700.0, Health::Unknown),
+            ("lc", None, None, 1_700.0, Health::Crashed),
+        ] {
+            assert_eq!(row(flags, alive, late_until).health(now), expected, "{flags} {alive:?} {late_until:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_json() {
+        let json: serde_json::Value = serde_json::from_str(&row("s", Some(1_250.0), None).json(1_000.0)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "id": "w", "type": "t", "metadata": {}, "status": "idle", "health": "degraded",
+                "degradedBecause": "event-loop-stalled", "load": 0.5, "claimed": 0, "epoch": 7, "registeredAt": 1000,
+                "lastHeartbeatAt": 1000.0, "eventLoopLagMs": 1.5, "lastTickAgeMs": 2.0, "memoryBytes": 3.0,
+            })
+        );
+        assert!(row("lc", None, None).json(9e9).contains(r#""lastHeartbeatAt":4321"#));
+    }
+
+    #[test]
+    fn a_state_in_another_shape_is_an_error() {
+        for text in [&b"7 - 0"[..], b"\xff", b"x - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0"] {
+            assert!(State::parse(text).is_err());
+        }
+    }
+}
