@@ -276,7 +276,11 @@ impl Namespace {
             match proper_tag(&channel) {
                 // The rest of the topic follows its tag, so that two topics with one tag have keys of their own.
                 Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
-                None => [&b"{"[..], &escaped(&channel, b"%{}"), b"}"].concat(),
+                // Nothing follows here, so it is no other topic's either.
+                None if channel.iter().any(|byte| b"{}".contains(byte)) => {
+                    [&b"{"[..], &escaped(&channel, b"%{}"), b"}="].concat()
+                }
+                None => [&b"{"[..], &channel, b"}"].concat(),
             }
         };
         TopicKeys { namespace: self.clone(), place: place.into(), live: self.key(topic) }
