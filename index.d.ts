@@ -1393,320 +1393,6 @@ export declare class KVStore {
 /** A {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
 
-/** Leading a role: one of all who want to, in the whole fleet. */
-
-/** Options of {@link WorkerRegistry.elect}. */
-export interface ElectOptions {
-  /**
-   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
-   * is renewed every third of it, from Rust. Default 15 000.
-   */
-  leaseMs?: number;
-  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
-  waitMs?: number;
-  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
-  signal?: AbortSignal;
-}
-/** A role that this process leads. */
-export interface Leadership {
-  readonly role: string;
-  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
-  readonly token: number;
-  /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
-   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
-   */
-  readonly signal: AbortSignal;
-  /** Gives the role up; who waits for it is told. Idempotent. */
-  resign(): Promise<void>;
-  /** The same as {@link resign}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** The worker registry: who works, how well, and who takes over when one is gone. */
-
-/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
-export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
-  namespace?: string;
-  /** Between two heartbeats of a worker, from 10. Default 5 000. */
-  heartbeatIntervalMs?: number;
-  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
-  degradedAfterMs?: number;
-  /**
-   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
-   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
-   */
-  crashedAfterMs?: number;
-  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
-  forgetAfterMs?: number;
-  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
-  stalledAfterMs?: number;
-  /**
-   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
-   * `false`: only `heartbeat()` does. Default true.
-   */
-  autoHeartbeat?: boolean;
-  /**
-   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
-   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
-   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
-   */
-  stormShare?: number;
-  /** A whole number from 1. Default 5. */
-  stormMinimum?: number;
-}
-/**
- * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
- *
- * - Time is the server's; clocks of workers and observers may differ by hours.
- * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
- *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
- * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
- * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
- *   it, else when their time is up.
- * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
- */
-export declare class WorkerRegistry {
-  #private;
-  /**
-   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
-   *
-   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
-   */
-  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions);
-  /**
-   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
-   * server gives the same answer, so a worker is never registered twice by one call.
-   */
-  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
-  /**
-   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
-   *
-   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
-   */
-  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
-  /**
-   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
-   */
-  report(
-    id: string,
-    now: {
-      load?: number;
-      degraded?: boolean;
-    },
-  ): void;
-  /**
-   * Declares a worker's status: its own, or that of any worker of the fleet.
-   *
-   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
-   */
-  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
-  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
-  get(id: string): Promise<WorkerInfo | null>;
-  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
-  health(id: string): Promise<WorkerHealth>;
-  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
-  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
-  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
-  snapshot(filter?: WorkerFilter): Promise<{
-    workers: WorkerInfo[];
-    position: string;
-  }>;
-  /**
-   * What happened after `position`; about the last 10 000 events are kept.
-   *
-   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
-   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and whether nothing between was trimmed.
-   */
-  readEvents(
-    position: string,
-    options?: {
-      limit?: number;
-    },
-  ): Promise<{
-    events: WorkerEvent[];
-    position: string;
-    complete: boolean;
-  }>;
-  /** How many workers there are, by health; its cost does not depend on how many. */
-  count(): Promise<WorkerCount>;
-  /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
-   * by capacity, plus the load it reports; among equals the one claimed longest ago.
-   *
-   * @returns `null` if there is none now.
-   */
-  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
-  /**
-   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
-   *
-   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
-   */
-  unregister(id: string): Promise<boolean>;
-  /**
-   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
-   * still listed or not. The newest 10 000 wait for a caller.
-   */
-  reap(): Promise<WorkerInfo[]>;
-  /**
-   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
-   * and each once while the worker's process lives.
-   *
-   * @returns `false` if no such worker is registered.
-   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
-   */
-  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
-  /**
-   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
-   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
-   *
-   * @param role 1 to 1 024 bytes of any characters.
-   */
-  elect(role: string, options?: ElectOptions): Promise<Leadership>;
-  /**
-   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
-   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
-   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
-   */
-  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
-  /** Removes a listener. */
-  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
-  /** Adds a listener for the next time only. */
-  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
-  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
-  ready(): Promise<void>;
-  /**
-   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
-   * is left to its leases. Idempotent; afterwards it can be used again.
-   */
-  cleanup(): Promise<void>;
-  /** The same as {@link cleanup}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Everything a service does with Redis, put together on one manager and ended in order. */
-
-/** Starts something that runs on a container, and gives what ends it. */
-export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
-/** Options of {@link createContainer}. Unknown names are refused. */
-export interface ContainerOptions {
-  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string;
-  redis?: RedisConfig;
-  /** The prefix of everything; wins over `redis.namespace`. */
-  redisNamespace?: string;
-  /**
-   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
-   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
-   */
-  coordinators?: Record<string, boolean | Coordinator>;
-  /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
-   * From 0. Default 10 000.
-   */
-  shutdownTimeoutMs?: number;
-}
-/** Whether each part answers. `ok`: all of them do. */
-export interface ContainerHealth {
-  ok: boolean;
-  kv: boolean;
-  registry: boolean;
-  [part: string]: boolean;
-}
-/** The parts of a service, each made at first use, on one manager. */
-export interface Container {
-  /** The manager under everything. */
-  readonly manager: RedisConnectionManager;
-  getKV(): KVStore;
-  getRegistry(): WorkerRegistry;
-  /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
-  health(): Promise<ContainerHealth>;
-  /**
-   * Stops the coordinators, closes the parts, unregisters the workers, ends the connections. Idempotent and bounded. Rejects, when all of
-   * that is done, with what went wrong: the error, or an `AggregateError` of several.
-   */
-  shutdown(): Promise<void>;
-  /** The same as {@link shutdown}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-/**
- * Connects, and puts the parts together. If anything fails, what was begun is ended again.
- *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
- * false; `config`, naming the option; and what a coordinator rejects with.
- */
-export declare function createContainer(options?: ContainerOptions): Promise<Container>;
-
-/** Doing a thing once, however many ask for it. */
-
-/**
- * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
- * processes, exactly one runs it; the others get `null` at once.
- *
- * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
- * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
- * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
- *
- * @param key As for every method of the store.
- * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
- * server was away is still a success: the key is free `ttlSec` after the last renewal then.
- * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
- */
-export declare function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null>;
-/**
- * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
- * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
- *
- * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
- *
- * @param eventId Not empty, at most 1 MiB.
- * @param ttlSec Seconds, fractions allowed, above 0.
- * @throws RedisError of kind `config`, `connection`, `timeout`, …
- */
-export declare function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean>;
-
-/** A test's control of an embedded engine. */
-/**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, what it did is visible. All throw a
- * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
- */
-export interface MemoryControl {
-  /** Moves the engine's clock forward by `ms` milliseconds: keys expire and waits time out before this returns. */
-  advance(ms: number): void;
-  /** Stops the engine from reading and executing anything, as a frozen server would. */
-  pause(): void;
-  /** Lets a paused engine go on with what has been sent meanwhile. */
-  resume(): void;
-  /** Executes the next `n` commands, loses their replies and cuts their connections. */
-  dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
-  killClients(): void;
-  /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
-  latency(ms: number): void;
-  /** Refuses writes with `READONLY`, as a replica after a failover does. */
-  readonly(on: boolean): void;
-  /** Deletes every key of every database. */
-  flush(): void;
-  /** Bounds the estimated memory in bytes, beyond which writes get Redis' `OOM` error; 0 takes the bound away. */
-  maxMemory(bytes: number): void;
-  /** Every key, ordered by database and name; `ttl` in milliseconds. */
-  dump(): MemoryEntry[];
-}
-/** A key of an embedded engine. */
-export interface MemoryEntry {
-  db: number;
-  key: string;
-  type: string;
-  ttl: number | null;
-  value: unknown;
-}
-/** Control of the engine behind `memory://name`, for tests. */
-export declare function memoryControl(name: string): MemoryControl;
-
 /** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
 /**
  * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
@@ -1980,39 +1666,6 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
-/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
-export declare class UnrecoverableError extends Error {
-  constructor(
-    message?: string,
-    options?: {
-      cause?: unknown;
-    },
-  );
-  /** True for one of any copy of this package, in any VM context. */
-  static [Symbol.hasInstance](value: unknown): boolean;
-}
-/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
-export declare class DelayError extends Error {
-  /** Milliseconds. */
-  readonly delayMs: number;
-  /**
-   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
-   * @throws RedisError of kind `config`.
-   */
-  constructor(delayMs: number);
-  /** True for one of any copy of this package, in any VM context. */
-  static [Symbol.hasInstance](value: unknown): boolean;
-}
-/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
-export declare class JobFailedError extends Error {
-  /** The job's id. */
-  readonly jobId: string;
-  constructor(jobId: string, failedReason: string);
-  /** True for one of any copy of this package, in any VM context. */
-  static [Symbol.hasInstance](value: unknown): boolean;
-}
-
 /** What a queue tells of its jobs, wherever in the fleet it happens. */
 
 /** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */
@@ -2259,6 +1912,364 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   cleanup(): Promise<void>;
   /** The same as {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Leading a role: one of all who want to, in the whole fleet. */
+
+/** Options of {@link WorkerRegistry.elect}. */
+export interface ElectOptions {
+  /**
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
+   * is renewed every third of it, from Rust. Default 15 000.
+   */
+  leaseMs?: number;
+  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
+  waitMs?: number;
+  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
+  signal?: AbortSignal;
+}
+/** A role that this process leads. */
+export interface Leadership {
+  readonly role: string;
+  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  readonly token: number;
+  /**
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
+   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   */
+  readonly signal: AbortSignal;
+  /** Gives the role up; who waits for it is told. Idempotent. */
+  resign(): Promise<void>;
+  /** The same as {@link resign}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The worker registry: who works, how well, and who takes over when one is gone. */
+
+/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
+export interface WorkerRegistryOptions {
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  namespace?: string;
+  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  heartbeatIntervalMs?: number;
+  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  degradedAfterMs?: number;
+  /**
+   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
+   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   */
+  crashedAfterMs?: number;
+  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
+  forgetAfterMs?: number;
+  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
+  stalledAfterMs?: number;
+  /**
+   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
+   * `false`: only `heartbeat()` does. Default true.
+   */
+  autoHeartbeat?: boolean;
+  /**
+   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
+   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
+   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   */
+  stormShare?: number;
+  /** A whole number from 1. Default 5. */
+  stormMinimum?: number;
+}
+/**
+ * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ *
+ * - Time is the server's; clocks of workers and observers may differ by hours.
+ * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
+ *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
+ * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
+ * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
+ *   it, else when their time is up.
+ * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ */
+export declare class WorkerRegistry {
+  #private;
+  /**
+   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   *
+   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   */
+  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions);
+  /**
+   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
+   * server gives the same answer, so a worker is never registered twice by one call.
+   */
+  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
+  /**
+   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   *
+   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   */
+  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
+  /**
+   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   */
+  report(
+    id: string,
+    now: {
+      load?: number;
+      degraded?: boolean;
+    },
+  ): void;
+  /**
+   * Declares a worker's status: its own, or that of any worker of the fleet.
+   *
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   */
+  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
+  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  get(id: string): Promise<WorkerInfo | null>;
+  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  health(id: string): Promise<WorkerHealth>;
+  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
+  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  snapshot(filter?: WorkerFilter): Promise<{
+    workers: WorkerInfo[];
+    position: string;
+  }>;
+  /**
+   * What happened after `position`; about the last 10 000 events are kept.
+   *
+   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
+   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   */
+  readEvents(
+    position: string,
+    options?: {
+      limit?: number;
+    },
+  ): Promise<{
+    events: WorkerEvent[];
+    position: string;
+    complete: boolean;
+  }>;
+  /** How many workers there are, by health; its cost does not depend on how many. */
+  count(): Promise<WorkerCount>;
+  /**
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
+   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   *
+   * @returns `null` if there is none now.
+   */
+  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
+  /**
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   *
+   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   */
+  unregister(id: string): Promise<boolean>;
+  /**
+   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
+   * still listed or not. The newest 10 000 wait for a caller.
+   */
+  reap(): Promise<WorkerInfo[]>;
+  /**
+   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
+   * and each once while the worker's process lives.
+   *
+   * @returns `false` if no such worker is registered.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   */
+  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
+  /**
+   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
+   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   *
+   * @param role 1 to 1 024 bytes of any characters.
+   */
+  elect(role: string, options?: ElectOptions): Promise<Leadership>;
+  /**
+   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
+   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
+   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   */
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  ready(): Promise<void>;
+  /**
+   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
+   * is left to its leases. Idempotent; afterwards it can be used again.
+   */
+  cleanup(): Promise<void>;
+  /** The same as {@link cleanup}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Everything a service does with Redis, put together on one manager and ended in order. */
+
+/** Starts something that runs on a container, and gives what ends it. */
+export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
+/** Options of {@link createContainer}. Unknown names are refused. */
+export interface ContainerOptions {
+  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
+  redisUrl?: string;
+  redis?: RedisConfig;
+  /** The prefix of everything; wins over `redis.namespace`. */
+  redisNamespace?: string;
+  /** Options of the bus. */
+  bus?: MessageBusOptions;
+  /** Options of the registry. */
+  registry?: WorkerRegistryOptions;
+  /** Options of every queue. */
+  queue?: TaskQueueOptions;
+  /**
+   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
+   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
+   */
+  coordinators?: Record<string, boolean | Coordinator>;
+  /**
+   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
+   * From 0. Default 10 000.
+   */
+  shutdownTimeoutMs?: number;
+}
+/** Whether each part answers. `ok`: all of them do. A queue that was asked for is `queue:` and its name. */
+export interface ContainerHealth {
+  ok: boolean;
+  bus: boolean;
+  kv: boolean;
+  registry: boolean;
+  [part: string]: boolean;
+}
+/** The parts of a service, on one manager. */
+export interface Container {
+  /** The manager under everything. */
+  readonly manager: RedisConnectionManager;
+  getBus(): MessageBus;
+  getKV(): KVStore;
+  getRegistry(): WorkerRegistry;
+  /** The queue of that name, the same each time. */
+  getQueue<T = unknown, R = unknown>(name: string): TaskQueue<T, R>;
+  /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
+  health(): Promise<ContainerHealth>;
+  /**
+   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
+   * connections. Idempotent and bounded. Rejects, when all of that is done, with what went wrong: the error, or an `AggregateError` of
+   * several.
+   */
+  shutdown(): Promise<void>;
+  /** The same as {@link shutdown}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * Connects, and puts the parts together. If anything fails, what was begun is ended again.
+ *
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
+ * false; `config`, naming the option; and what a coordinator rejects with.
+ */
+export declare function createContainer(options?: ContainerOptions): Promise<Container>;
+
+/** Doing a thing once, however many ask for it. */
+
+/**
+ * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
+ * processes, exactly one runs it; the others get `null` at once.
+ *
+ * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
+ * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
+ * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
+ *
+ * @param key As for every method of the store.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
+ * server was away is still a success: the key is free `ttlSec` after the last renewal then.
+ * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
+ */
+export declare function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null>;
+/**
+ * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
+ * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
+ *
+ * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
+ *
+ * @param eventId Not empty, at most 1 MiB.
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @throws RedisError of kind `config`, `connection`, `timeout`, …
+ */
+export declare function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean>;
+
+/** A test's control of an embedded engine. */
+/**
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, what it did is visible. All throw a
+ * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ */
+export interface MemoryControl {
+  /** Moves the engine's clock forward by `ms` milliseconds: keys expire and waits time out before this returns. */
+  advance(ms: number): void;
+  /** Stops the engine from reading and executing anything, as a frozen server would. */
+  pause(): void;
+  /** Lets a paused engine go on with what has been sent meanwhile. */
+  resume(): void;
+  /** Executes the next `n` commands, loses their replies and cuts their connections. */
+  dropReplies(n: number): void;
+  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  killClients(): void;
+  /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
+  latency(ms: number): void;
+  /** Refuses writes with `READONLY`, as a replica after a failover does. */
+  readonly(on: boolean): void;
+  /** Deletes every key of every database. */
+  flush(): void;
+  /** Bounds the estimated memory in bytes, beyond which writes get Redis' `OOM` error; 0 takes the bound away. */
+  maxMemory(bytes: number): void;
+  /** Every key, ordered by database and name; `ttl` in milliseconds. */
+  dump(): MemoryEntry[];
+}
+/** A key of an embedded engine. */
+export interface MemoryEntry {
+  db: number;
+  key: string;
+  type: string;
+  ttl: number | null;
+  value: unknown;
+}
+/** Control of the engine behind `memory://name`, for tests. */
+export declare function memoryControl(name: string): MemoryControl;
+
+/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
+/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
+export declare class UnrecoverableError extends Error {
+  constructor(
+    message?: string,
+    options?: {
+      cause?: unknown;
+    },
+  );
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+export declare class DelayError extends Error {
+  /** Milliseconds. */
+  readonly delayMs: number;
+  /**
+   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
+   * @throws RedisError of kind `config`.
+   */
+  constructor(delayMs: number);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
+export declare class JobFailedError extends Error {
+  /** The job's id. */
+  readonly jobId: string;
+  constructor(jobId: string, failedReason: string);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
 }
 
 /** Trying again, with growing delays. */

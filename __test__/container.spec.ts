@@ -26,10 +26,33 @@ describe('createContainer', () => {
     expect(container.manager.isConnected()).toBe(true);
     expect(container.getKV()).toBe(container.getKV());
     expect(container.getRegistry()).toBe(container.getRegistry());
+    expect(container.getBus()).toBe(container.getBus());
+    expect(container.getQueue('q')).toBe(container.getQueue('q'));
+    expect(container.getQueue('q')).not.toBe(container.getQueue('p'));
     await container.getKV().set('key', 1);
     await container.getRegistry().register({ id: 'w' });
     expect(await container.getKV().get('key')).toBe(1);
-    expect(await container.health()).toMatchObject({ ok: true, kv: true, registry: true });
+    const told = new Promise((resolve) => container.getBus().subscribe('topic', (message) => resolve(message.payload)));
+    await container.getBus().ready();
+    await container.getBus().publish('topic', 2);
+    expect(await told).toBe(2);
+    container.getQueue<number, number>('q').process((job) => job.data + 1);
+    const job = await container.getQueue<number, number>('q').add('add', 3);
+    expect(await job.waitUntilFinished()).toBe(4);
+    expect(await container.health()).toEqual({ ok: true, bus: true, kv: true, registry: true, 'queue:q': true, 'queue:p': true });
+  });
+
+  test('gives its parts their options', async () => {
+    await using container = await createContainer({
+      redis: memory(),
+      registry: { autoHeartbeat: false, namespace: 'inner' },
+      bus: { namespace: 'b' },
+      queue: { namespace: 'q' },
+    });
+    await container.getRegistry().register({ id: 'w' });
+    expect(await new WorkerRegistry(container.manager, { namespace: 'inner' }).health('w')).toBe('healthy');
+    const failed = createContainer({ redis: memory(), registry: { heartbeatIntervalMs: 0 } });
+    expect((await failureOf(failed)).message).toMatch(/heartbeatIntervalMs/);
   });
 
   test('takes its server from redisUrl, redis or the environment, and its namespace from redisNamespace', async () => {
@@ -96,11 +119,11 @@ describe('health', () => {
     const container = await createContainer({ redis: { url: server.url, commandTimeoutMs: 300 } });
     expect((await container.health()).ok).toBe(true);
     await server.freeze();
-    expect(await container.health()).toMatchObject({ ok: false, kv: false, registry: false });
+    expect(await container.health()).toMatchObject({ ok: false, bus: false, kv: false, registry: false });
     server.thaw();
     await until(async () => (await container.health()).ok, { what: 'everything to be well again' });
     await container.shutdown();
-    expect(await container.health()).toMatchObject({ ok: false, kv: false, registry: false });
+    expect(await container.health()).toMatchObject({ ok: false, bus: false, kv: false, registry: false });
   });
 });
 

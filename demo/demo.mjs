@@ -4,14 +4,17 @@ import { once as onceEmitted } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import {
+  createEnvelope,
   createTestRedisConfig,
   deduplicateEvent,
   KVStore,
+  makeRedisBus,
   memoryControl,
   once,
   RedisConnectionManager,
   RedisError,
   TaskQueue,
+  WorkerRegistry,
 } from 'redis-backplane';
 
 const url = process.env.REDIS_URL ?? 'memory://demo';
@@ -62,6 +65,42 @@ const load = async () => {
 await Promise.all(Array.from({ length: 100 }, () => kv.getOrSet('rate:eur', load, { ttlSec: 30, staleSec: 30 })));
 show('100 concurrent getOrSet ran the loader', `${loads} time(s)`);
 
+chapter('A message bus: live');
+const bus = makeRedisBus(redis);
+bus.on('error', ({ topic, error }) => show(`a handler of ${topic} failed, the other did not`, error.message));
+const shipped = [];
+await bus.subscribe('orders.created', async ({ payload }) => {
+  await bus.publish('orders.shipped', { order: payload.id });
+});
+await bus.subscribe('orders.created', () => {
+  throw new Error('the printer is out of paper');
+});
+const done = new Promise((resolve) => {
+  bus.psubscribe('orders.*', ({ payload, corrId }, { topic }) => {
+    shipped.push([topic, payload, corrId]);
+    if (topic === 'orders.shipped') resolve();
+  });
+});
+await bus.ready();
+show(
+  'receivers: one subscription by topic, one by pattern',
+  await bus.publish('orders.created', createEnvelope('order', { id: 7 }, 'corr-7')),
+);
+await done;
+for (const [topic, payload, corrId] of shipped) show(`${topic}, in one correlation`, { ...payload, corrId });
+await bus.respond('price', ({ sku }) => {
+  if (sku !== 'tea') throw new RangeError(`no ${sku} here`);
+  return { eur: 4 };
+});
+show('a request and its reply', await bus.request('price', { sku: 'tea' }));
+for (const [topic, sku] of [
+  ['price', 'gold'],
+  ['nobody', 'tea'],
+]) {
+  await bus.request(topic, { sku }).catch((error) => show(`${error.name} (${error.redisErrorKind})`, error.message));
+}
+await bus.close();
+
 chapter('A task queue');
 const mails = new TaskQueue('mails', redis);
 const mailer = mails.process(
@@ -107,6 +146,36 @@ reports.process((job) => `done by another one, which found: ${job.progress}`);
 show('and the job', await report.waitUntilFinished());
 show('counts', await reports.counts());
 await Promise.all([mails.close(), reports.close()]);
+
+chapter('A fleet of workers');
+const pace = { heartbeatIntervalMs: 100, degradedAfterMs: 300, crashedAfterMs: 500 };
+const fleet = new WorkerRegistry(redis, pace);
+const crash = new Promise((resolve) => fleet.once('crashed', resolve));
+await fleet.ready();
+await fleet.register({ id: 'render-1', type: 'render', capabilities: ['gpu', 'cpu'], capacity: 2 });
+await fleet.register({ id: 'render-2', type: 'render', capabilities: ['gpu'], capacity: 2 });
+await fleet.register({ id: 'mail-1', type: 'mail', metadata: { zone: 'b' } });
+const third = fileURLToPath(new URL('fleet-worker.mjs', import.meta.url));
+const mortal = inThread
+  ? new Worker(third, { workerData: { ...config, options: pace } })
+  : fork(third, [JSON.stringify({ ...config, options: pace })]);
+await onceEmitted(mortal, 'message');
+show('who has a gpu', (await fleet.list({ capabilities: ['gpu'] })).map(({ id }) => id).sort());
+const claims = await Promise.all(Array.from({ length: 7 }, () => fleet.claim({ type: 'render', capabilities: ['gpu'] })));
+const slots = {};
+for (const claim of claims) slots[claim?.workerId ?? 'nobody'] = (slots[claim?.workerId ?? 'nobody'] ?? 0) + 1;
+show('7 claim a slot of 3 workers with 2 each', slots);
+await Promise.all(claims.map((claim) => claim?.release()));
+show('the fleet', await fleet.count());
+await (inThread ? mortal.terminate() : mortal.kill('SIGKILL'));
+const { id, health } = await crash;
+show('one of them dies, and everyone is told', { id, health });
+const reapers = await Promise.all(Array.from({ length: 5 }, () => fleet.reap()));
+show('five reap: one is handed the crash', reapers.flat().length);
+const [leader, another] = [await fleet.elect('planner'), fleet.elect('planner')];
+await leader.resign();
+show('the next leader has a greater token', (await another).token > leader.token);
+await fleet.cleanup();
 
 chapter('Speed and numbers');
 const started = performance.now();

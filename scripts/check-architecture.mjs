@@ -37,8 +37,7 @@ below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];
 for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection'];
 below.queue = [...leaves, 'connection', 'registry'];
-below.container = [...leaves, 'connection', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
-below.node = [...below.container, 'container'];
+below.node = [...leaves, 'connection', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 
 /** @type {string[]} */
 const failures = [];

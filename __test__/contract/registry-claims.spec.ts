@@ -61,22 +61,33 @@ describeBackends('claims', (backend) => {
     expect(await claimed(wants)).toBe('w');
   });
 
-  test('one who is in all indices is found wherever it stands in them', async () => {
-    const many = (prefix: string, capability: string): Promise<unknown> =>
+  test.each([
+    ['few classes', () => []],
+    ['a class of its own each', (id: string) => [`only ${id}`]],
+  ])('one who has all of it is found, wherever it stands among many: %s', async (_, more) => {
+    const many = (prefix: string): Promise<unknown> =>
       Promise.all(
-        Array.from({ length: 700 }, (_, n) => registry.register({ id: `${prefix}${n}`, capabilities: [capability], capacity: 2 })),
+        Array.from({ length: 700 }, (_, n) =>
+          registry.register({ id: `${prefix}${n}`, capabilities: [prefix, ...more(`${prefix}${n}`)], capacity: 2 }),
+        ),
       );
-    await many('a', 'a');
-    await many('b', 'b');
-    expect(await claimed({ capabilities: ['a', 'b'] })).toBeUndefined();
-    await registry.register({ id: 'both', capabilities: ['a', 'b'], capacity: 2 });
-    await registry.register({ id: 'loaded both', capabilities: ['a', 'b'], capacity: 1 });
+    await many('a');
+    await many('b');
+    const wants = { capabilities: ['a', 'b'] };
+    expect(await claimed(wants)).toBeUndefined();
+    await registry.register({ id: 'both', capabilities: ['a', 'b', ...more('both')], capacity: 2 });
+    await registry.register({ id: 'loaded', capabilities: ['b', 'a', ...more('loaded')], capacity: 1 });
     await registry.heartbeat('both', { load: 5 });
-    await registry.heartbeat('loaded both', { load: 9 });
-    expect(await claimed({ capabilities: ['a', 'b'] })).toBe('both');
+    await registry.heartbeat('loaded', { load: 9 });
+    expect(await claimed(wants)).toBe('both');
     expect(await claimed({ capabilities: ['b', 'a'] })).toBe('both');
-    expect(await claimed({ capabilities: ['a', 'b'] })).toBe('loaded both');
-    expect(await claimed({ capabilities: ['a', 'b'] })).toBeUndefined();
+    expect(await claimed(wants)).toBe('loaded');
+    expect(await claimed(wants)).toBeUndefined();
+    await registry.unregister('both');
+    await registry.unregister('loaded');
+    expect(await claimed(wants)).toBeUndefined();
+    await registry.register({ id: 'third', type: 't', capabilities: ['x', 'b', 'y', 'a'] });
+    expect(await claimed({ type: 't', ...wants })).toBe('third');
   });
 
   test('a claim that is released, and one that lapses, is a free slot again', async () => {

@@ -97,7 +97,7 @@ describe('a worker that stands still for longer than its lease', () => {
     const queue = queueOf(url);
     const sleeper = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
     await sleeper.line(hasUp);
-    const job = await queue.add('x', { sleepMs: LEASE_MS / 2 });
+    const job = await queue.add('x', { hang: 'first' });
     await until(() => linesWith(sleeper, 'begun').length === 1, { what: 'the job in hand' });
     await sleeper.freeze();
     const heir = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });

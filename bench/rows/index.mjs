@@ -23,6 +23,7 @@ import { rows as memory } from "./memory.mjs";
 import { rows as memoryEngine } from "./memory-engine.mjs";
 import { rows as queue } from "./queue.mjs";
 import { rows as raw } from "./raw.mjs";
+import { rows as registry } from "./registry.mjs";
 
 export const rows = [
   ...raw,
@@ -33,6 +34,7 @@ export const rows = [
   ...live,
   ...durable,
   ...queue,
+  ...registry,
   ...footprint,
 ];
 

@@ -1,11 +1,15 @@
 /** Everything a service does with Redis, put together on one manager and ended in order. */
 
 import { optionsOf, refuseUnknown } from './arguments.js';
+import { MessageBus } from './bus/bus.js';
+import type { MessageBusOptions } from './bus/options.js';
 import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError } from './errors.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
-import { WorkerRegistry } from './registry.js';
+import type { TaskQueueOptions } from './queue/options.js';
+import { TaskQueue } from './queue/queue.js';
+import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 
 /** Starts something that runs on a container, and gives what ends it. */
 export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
@@ -17,6 +21,12 @@ export interface ContainerOptions {
   redis?: RedisConfig;
   /** The prefix of everything; wins over `redis.namespace`. */
   redisNamespace?: string;
+  /** Options of the bus. */
+  bus?: MessageBusOptions;
+  /** Options of the registry. */
+  registry?: WorkerRegistryOptions;
+  /** Options of every queue. */
+  queue?: TaskQueueOptions;
   /**
    * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
    * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
@@ -29,25 +39,30 @@ export interface ContainerOptions {
   shutdownTimeoutMs?: number;
 }
 
-/** Whether each part answers. `ok`: all of them do. */
+/** Whether each part answers. `ok`: all of them do. A queue that was asked for is `queue:` and its name. */
 export interface ContainerHealth {
   ok: boolean;
+  bus: boolean;
   kv: boolean;
   registry: boolean;
   [part: string]: boolean;
 }
 
-/** The parts of a service, each made at first use, on one manager. */
+/** The parts of a service, on one manager. */
 export interface Container {
   /** The manager under everything. */
   readonly manager: RedisConnectionManager;
+  getBus(): MessageBus;
   getKV(): KVStore;
   getRegistry(): WorkerRegistry;
+  /** The queue of that name, the same each time. */
+  getQueue<T = unknown, R = unknown>(name: string): TaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the parts, unregisters the workers, ends the connections. Idempotent and bounded. Rejects, when all of
-   * that is done, with what went wrong: the error, or an `AggregateError` of several.
+   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
+   * connections. Idempotent and bounded. Rejects, when all of that is done, with what went wrong: the error, or an `AggregateError` of
+   * several.
    */
   shutdown(): Promise<void>;
   /** The same as {@link shutdown}. */
@@ -55,7 +70,7 @@ export interface Container {
 }
 
 /** A part of a container. */
-export interface ContainerPart {
+interface ContainerPart {
   /** Resolves if it answers. */
   ask(): Promise<unknown>;
   /** Ends it; bounded by itself or by the container. */
@@ -65,7 +80,7 @@ export interface ContainerPart {
 // Taken before anyone can replace it by one that stands still.
 const { setTimeout, clearTimeout } = globalThis;
 
-const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'coordinators', 'shutdownTimeoutMs'];
+const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'bus', 'registry', 'queue', 'coordinators', 'shutdownTimeoutMs'];
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 const builtIn: Record<string, Coordinator> = {
@@ -82,21 +97,31 @@ const builtIn: Record<string, Coordinator> = {
 
 class Parts implements Container {
   readonly manager: RedisConnectionManager;
+  readonly #bus: MessageBus;
   readonly #kv: KVStore;
   readonly #registry: WorkerRegistry;
+  readonly #queues = new Map<string, TaskQueue>();
+  readonly #queueOptions: TaskQueueOptions | undefined;
   readonly #timeoutMs: number;
   /** In the order in which they are closed. */
   readonly #parts = new Map<string, ContainerPart>();
   readonly #running: (() => Promise<void>)[] = [];
   #ended: Promise<void> | undefined;
 
-  constructor(manager: RedisConnectionManager, timeoutMs: number) {
+  constructor(manager: RedisConnectionManager, options: ContainerOptions, timeoutMs: number) {
     this.manager = manager;
     this.#timeoutMs = timeoutMs;
     this.#kv = new KVStore(manager);
-    this.#registry = new WorkerRegistry(manager);
+    this.#registry = new WorkerRegistry(manager, options.registry);
+    this.#bus = new MessageBus(manager, options.bus);
+    this.#queueOptions = options.queue;
     this.#parts.set('kv', { ask: () => this.#kv.has('health'), close: async () => {} });
     this.#parts.set('registry', { ask: () => this.#registry.count(), close: () => this.#registry.cleanup() });
+    this.#parts.set('bus', { ask: () => Promise.all([this.#bus.ready(), manager.ping()]), close: () => this.#bus.close() });
+  }
+
+  getBus(): MessageBus {
+    return this.#bus;
   }
 
   getKV(): KVStore {
@@ -105,6 +130,18 @@ class Parts implements Container {
 
   getRegistry(): WorkerRegistry {
     return this.#registry;
+  }
+
+  getQueue<T, R>(name: string): TaskQueue<T, R> {
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      const made = new TaskQueue(name, this.manager, this.#queueOptions);
+      this.#queues.set(name, made);
+      this.#parts.set(`queue:${name}`, { ask: () => made.counts(), close: () => made.close() });
+      queue = made;
+    }
+    // What is in a queue of that name is the caller's word, as with `new TaskQueue<T, R>(name)`.
+    return queue as TaskQueue<T, R>;
   }
 
   async start(coordinators: [string, Coordinator][]): Promise<void> {
@@ -190,21 +227,26 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * false; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions): Promise<Container> {
-  const { redisUrl, redis, redisNamespace, coordinators, shutdownTimeoutMs, ...rest } = optionsOf('createContainer: options', options);
+  const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
+    'createContainer: options',
+    options,
+  );
   refuseUnknown('createContainer', rest, OPTIONS);
   const timeoutMs = shutdownTimeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= 2_147_483_647)) {
     throw configError('createContainer: shutdownTimeoutMs', 'a number of milliseconds from 0 to 2147483647', shutdownTimeoutMs);
   }
   const starting = coordinatorsOf(optionsOf('createContainer: coordinators', coordinators));
-  const container = new Parts(new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace })), timeoutMs);
+  const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
+  let container: Parts | undefined;
   try {
-    await container.manager.connect();
+    container = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    await manager.connect();
     await container.start(starting);
+    return container;
   } catch (error) {
     // What failed first is what the caller must see.
-    await container.shutdown().catch(() => {});
+    await (container?.shutdown() ?? manager.disconnect()).catch(() => {});
     throw error;
   }
-  return container;
 }

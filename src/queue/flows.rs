@@ -115,7 +115,8 @@ fn put(
                 let mut there = Vec::new();
                 put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(parent), None)?;
                 let jobs: Vec<_> = there.iter().map(NewJob::message).collect::<Option<_>>().unwrap_or_default();
-                messages.insert(format!("a{called}"), json!(json!({ "t": "add", "q": queue, "jobs": jobs }).to_string()));
+                messages
+                    .insert(format!("a{called}"), json!(json!({ "t": "add", "q": queue, "jobs": jobs }).to_string()));
             }
         }
     }

@@ -169,6 +169,10 @@ impl Queue {
         let inner = read_namespace(&mut options)?;
         let name = options.text("name")?.unwrap_or_default();
         options::check_queue_name("TaskQueue.name", &name)?;
+        if let Some(defaults) = options.take("defaultJobOptions") {
+            // The face merges them into the options of each job; here they are checked, once.
+            options::JobOptions::check("TaskQueue.defaultJobOptions", defaults)?;
+        }
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
         let core = Arc::new(Core::new(manager, namespace, name));

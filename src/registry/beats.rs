@@ -99,7 +99,7 @@ async fn beat_all(inner: &Arc<Inner>) -> bool {
         .members
         .lock()
         .values()
-        .filter(|member| !member.lost)
+        .filter(|member| member.lost.is_none())
         .map(|member| member.registration.id.clone())
         .collect();
     let calls: Vec<_> = ids

@@ -35,17 +35,16 @@ pub(super) fn claim(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("WorkerRegistry.claim", args);
     registry.run(answer, |inner| {
         let lease = lease(&args, 0)?;
-        let mut keys = Vec::new();
+        let mut labels = capabilities(&args, 2)?;
         match args.at(1) {
             Arg::Absent => {}
-            given => keys.push(inner.keys.having(&label(&args, "type", 't', given)?)),
+            given => labels.push(label(&args, "type", 't', given)?),
         }
-        keys.extend(capabilities(&args, 2)?.iter().map(|label| inner.keys.having(label)));
         let claim = uuid::Uuid::new_v4().simple().to_string();
-        let first = attempt(&inner, &claim, lease, &keys, b"");
+        let first = attempt(&inner, &claim, lease, &labels, b"");
         Ok(async move {
             let outcome = match first.await {
-                Ok(Attempt::Search(smallest)) => search(&inner, &claim, lease, keys, smallest).await,
+                Ok(Attempt::Search(smallest)) => search(&inner, &claim, lease, labels, smallest).await,
                 other => other,
             };
             match outcome {
@@ -75,14 +74,18 @@ fn attempt(
     inner: &Arc<Inner>,
     claim: &str,
     lease: u64,
-    keys: &[Bytes],
+    labels: &[String],
     wanted: &[u8],
 ) -> impl Future<Output = Result<Attempt>> + Send + use<> {
-    let packed = inner
-        .begin(&scripts::CLAIM, keys, 3, claim.len() + wanted.len() + 32)
+    let bytes = labels.iter().map(|label| label.len() + 8).sum::<usize>();
+    let mut packed = inner
+        .begin(&scripts::CLAIM, &inner.indices(labels), 3 + labels.len(), claim.len() + wanted.len() + bytes + 32)
         .word(claim.as_bytes())
         .number(lease)
         .word(wanted);
+    for label in labels {
+        packed = packed.word(label.as_bytes());
+    }
     let reply = inner.ask(&scripts::CLAIM, packed);
     async move {
         let Reply::Array(parts) = reply.await? else { return Err(strange()) };
@@ -101,16 +104,23 @@ fn attempt(
 }
 
 /// Walks the whole smallest index, in steps that hold nobody up, and claims the best of all that are in every index.
-async fn search(inner: &Arc<Inner>, claim: &str, lease: u64, mut keys: Vec<Bytes>, smallest: usize) -> Result<Attempt> {
-    if smallest < keys.len() {
-        keys.swap(0, smallest);
+async fn search(
+    inner: &Arc<Inner>,
+    claim: &str,
+    lease: u64,
+    mut labels: Vec<String>,
+    smallest: usize,
+) -> Result<Attempt> {
+    if smallest < labels.len() {
+        labels.swap(0, smallest);
     }
+    let keys = inner.indices(&labels);
     let limit = inner.manager.config().command_timeout;
     let gives_up = Instant::now() + limit;
     while Instant::now() < gives_up {
         let Some(best) = best(inner, &keys).await? else { return Ok(Attempt::None) };
         // Its last slot may have gone meanwhile; then the search begins anew.
-        if let Attempt::Claimed(token, worker) = attempt(inner, claim, lease, &keys, &best).await? {
+        if let Attempt::Claimed(token, worker) = attempt(inner, claim, lease, &labels, &best).await? {
             return Ok(Attempt::Claimed(token, worker));
         }
     }
@@ -118,6 +128,12 @@ async fn search(inner: &Arc<Inner>, claim: &str, lease: u64, mut keys: Vec<Bytes
         ErrorKind::Timeout,
         format!("WorkerRegistry.claim: whoever was found was taken by others for {} ms", limit.as_millis()),
     ))
+}
+
+impl Inner {
+    fn indices(&self, labels: &[String]) -> Vec<Bytes> {
+        labels.iter().map(|label| self.keys.having(label)).collect()
+    }
 }
 
 async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {

@@ -101,7 +101,7 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             if let Some(metadata) = &metadata {
                 member.metadata = metadata.clone();
             }
-            Ok::<bool, Error>(!member.lost)
+            Ok::<bool, Error>(member.lost.is_none())
         });
         Ok((Bytes::copy_from_slice(id), applied.transpose()?, status, metadata))
     });
@@ -147,8 +147,9 @@ pub(super) fn send_beats(
         command: u64,
         beat: Beat,
     }
-    let mut sent = Vec::with_capacity(beats.len());
-    let mut words: Vec<[Bytes; 5]> = Vec::with_capacity(beats.len());
+    // Those of which nothing else is to be said come first.
+    let (mut sent, mut others) = (Vec::with_capacity(beats.len()), Vec::new());
+    let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) = (Vec::with_capacity(beats.len() * 2), Vec::new());
     {
         let members = inner.members.lock();
         for beat in beats {
@@ -156,27 +157,38 @@ pub(super) fn send_beats(
                 beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(false))));
                 continue;
             };
+            let expected = format!("{} {} {} ", member.epoch, inner.flags(member), member.load).into();
+            let one = Sent { epoch: member.epoch, command: member.command, beat };
+            if !member.unacknowledged && one.beat.status.is_none() && one.beat.metadata.is_none() {
+                words.extend([one.beat.id.clone(), expected]);
+                sent.push(one);
+                continue;
+            }
             let acknowledged =
                 if member.unacknowledged { Bytes::from(member.command.to_string()) } else { Bytes::new() };
-            words.push([
-                beat.id.clone(),
-                format!("{} {} {} ", member.epoch, inner.flags(member), member.load).into(),
+            more_words.extend([
+                one.beat.id.clone(),
+                expected,
                 acknowledged,
-                beat.status.clone().unwrap_or_default(),
-                beat.metadata.clone().unwrap_or_default(),
+                one.beat.status.clone().unwrap_or_default(),
+                one.beat.metadata.clone().unwrap_or_default(),
             ]);
-            sent.push(Sent { epoch: member.epoch, command: member.command, beat });
+            others.push(one);
         }
     }
-    let bytes = words.iter().flatten().map(|word| word.len() + 8).sum::<usize>() + 256;
+    let plain = sent.len() as u64;
+    sent.append(&mut others);
+    words.append(&mut more_words);
+    let bytes = words.iter().map(|word| word.len() + 8).sum::<usize>() + 256;
     let mut packed = inner
-        .begin(&scripts::BEAT, &[], 5 + words.len() * 5, bytes)
+        .begin(&scripts::BEAT, &[], 6 + words.len(), bytes)
         .word(if sweep { b"1" } else { b"0" })
         .word(inner.process.as_bytes())
         .word(inner.pulse.report().as_bytes())
         .number(inner.process_kept_ms())
-        .number(millis(inner.settings.degraded_after));
-    for word in words.iter().flatten() {
+        .number(millis(inner.settings.degraded_after))
+        .number(plain);
+    for word in &words {
         packed = packed.word(word);
     }
     let reply = inner.ask(&scripts::BEAT, packed);

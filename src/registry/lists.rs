@@ -155,10 +155,10 @@ async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<I
     }
     let packed = inner.begin(&scripts::SIZES, &keys(&indices), 1, indices.len()).word(letters(&indices).as_bytes());
     let Reply::Array(sizes) = inner.ask(&scripts::SIZES, packed).await? else { return Err(strange()) };
-    let mut sized: Vec<_> =
+    let mut by_size: Vec<_> =
         sizes.iter().map(|size| if let Reply::Int(size) = size { *size } else { i64::MAX }).zip(indices).collect();
-    sized.sort_by_key(|(size, _)| *size);
-    Ok(sized.into_iter().map(|(_, index)| index).collect())
+    by_size.sort_by_key(|(size, _)| *size);
+    Ok(by_size.into_iter().map(|(_, index)| index).collect())
 }
 
 /// Gives how many workers there are, by health.

@@ -30,8 +30,9 @@ pub(super) struct Member {
     pub(super) command: u64,
     /// The server does not know that yet.
     pub(super) unacknowledged: bool,
-    /// Its epoch is over, and it is to be registered again.
-    pub(super) lost: bool,
+    /// Its epoch is over, and it is to be registered again: under this nonce, so that an attempt whose answer was lost is known
+    /// again for its own.
+    pub(super) lost: Option<String>,
 }
 
 impl Member {
@@ -45,7 +46,7 @@ impl Member {
             reported: false,
             command: 0,
             unacknowledged: false,
-            lost: false,
+            lost: None,
         }
     }
 }

@@ -24,6 +24,9 @@ const MAX_CAPACITY: u64 = 1_000_000;
 /// Metadata are part of every answer that tells the worker.
 const MAX_METADATA: usize = 64 * 1_024;
 
+/// Registrations that are on their way at once.
+const AT_ONCE: usize = 128;
+
 /// The statuses of a worker.
 pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
 
@@ -117,11 +120,12 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             Value::from(String::from_utf8_lossy(hostname)),
             std::process::id(),
         );
-        let labels = Value::from_iter(std::iter::once(&kind).chain(&capabilities).map(String::as_str));
+        let class = class(&kind, &capabilities);
+        let labels = Value::from_iter([&kind].into_iter().chain(&capabilities).chain([&class]).map(String::as_str));
         let registration =
             Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
-        let registered = enter(&inner, &member, None);
+        let registered = enter(&inner, &member, &nonce(), None);
         Ok(async move {
             match registered.await? {
                 Entry::Registered(epoch, info) => {
@@ -134,23 +138,39 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
+/// The label that workers with this type and these capabilities share, and no others.
+fn class(kind: &str, capabilities: &[String]) -> String {
+    let mut labels: Vec<&str> = capabilities.iter().map(String::as_str).chain([kind]).collect();
+    labels.sort_unstable();
+    let mut sum = sha1_smol::Sha1::new();
+    for label in labels {
+        sum.update(&label.len().to_le_bytes());
+        sum.update(label.as_bytes());
+    }
+    format!("={}", sum.digest())
+}
+
+fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// What came of a registration.
-pub(super) enum Entry {
+enum Entry {
     /// The epoch, and the worker as JSON.
     Registered(u64, String),
     /// Somebody else holds the id now.
     Refused,
 }
 
-/// Asks the server to register `member`; with `only`, if nobody else has registered its id since that epoch.
-pub(super) fn enter(
+/// Asks the server to register `member` under `nonce`; with `only`, if nobody else has registered its id since that epoch.
+fn enter(
     inner: &Arc<Inner>,
     member: &Member,
+    nonce: &str,
     only: Option<u64>,
 ) -> impl Future<Output = Result<Entry>> + Send + use<> {
     let registration = &member.registration;
     let settings = &inner.settings;
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
     let bytes = registration.definition.len() + member.metadata.len() + registration.labels.len() + 512;
     let packed = inner
         .begin(&scripts::REGISTER, &[], 16, bytes)
@@ -195,13 +215,13 @@ fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
 }
 
 /// Registers a worker again whose epoch is over without its doing. Nobody waits; what came of it is told as an event.
-pub(super) async fn enter_again(inner: &Arc<Inner>, lost: Member) -> Result<()> {
+async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()> {
     let id = lost.registration.id.clone();
-    match enter(inner, &lost, Some(lost.epoch)).await? {
+    match enter(inner, &lost, nonce, Some(lost.epoch)).await? {
         Entry::Registered(epoch, info) => {
             let still = inner.members.at_epoch(&id, lost.epoch, |member| {
                 member.epoch = epoch;
-                member.lost = false;
+                member.lost = None;
                 (member.command, member.unacknowledged) = (0, false);
             });
             if still.is_some() {
@@ -349,17 +369,24 @@ pub(super) fn disconnected(inner: &Arc<Inner>) {
 
 /// Registers again all that are lost, and says whether that was possible.
 pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
-    let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost).cloned().collect();
-    let tries: Vec<_> = lost
-        .into_iter()
-        .map(|member| {
-            let inner = Arc::clone(inner);
-            lifecycle::spawn(async move { enter_again(&inner, member).await })
-        })
-        .collect();
+    let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost.is_some()).cloned().collect();
     let mut all = true;
-    for one in tries {
-        all &= matches!(one.await, Ok(Ok(())));
+    // After a restart of the server everyone comes at once: not so many that the last of them pass their deadline.
+    for some in lost.chunks(AT_ONCE) {
+        let tries: Vec<_> = some
+            .iter()
+            .cloned()
+            .map(|member| {
+                let inner = Arc::clone(inner);
+                lifecycle::spawn(async move {
+                    let nonce = member.lost.clone().unwrap_or_else(nonce);
+                    enter_again(&inner, member, &nonce).await
+                })
+            })
+            .collect();
+        for one in tries {
+            all &= matches!(one.await, Ok(Ok(())));
+        }
     }
     all
 }
@@ -367,9 +394,27 @@ pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
 /// The epoch of a worker of this process is over without its doing. With automatic heartbeats it is registered again.
 pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     if inner.settings.automatic {
-        inner.members.at_epoch(id, epoch, |member| member.lost = true);
+        inner.members.at_epoch(id, epoch, |member| {
+            member.lost.get_or_insert_with(nonce);
+        });
         inner.beats.hurry();
     } else {
         forget(inner, id, epoch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class;
+
+    #[test]
+    fn a_class_is_of_a_type_and_capabilities_in_any_order() {
+        let of = |kind: &str, capabilities: &[&str]| {
+            class(kind, &capabilities.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(of("tx", &["ca", "cb"]), of("tx", &["cb", "ca"]));
+        for other in [of("tx", &["ca"]), of("tx", &["cacb"]), of("ty", &["ca", "cb"]), of("tx", &["ca", "cb", "cc"])] {
+            assert_ne!(of("tx", &["ca", "cb"]), other);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! BITFIELD: integers of any width inside a string.
 
-use super::string::bit_offset_of;
+use super::bits::bit_offset_of;
 use super::{Args, Cx, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};

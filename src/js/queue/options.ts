@@ -77,7 +77,7 @@ export interface JobOptions {
   corrId?: string;
 }
 
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: whole multiples of it since the epoch. */
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
 export type ScheduleTimes = { everyMs: number } | { cron: string; tz?: string };
 
 /** A job that a {@link TaskQueue.schedule} adds at each tick. */
@@ -118,7 +118,7 @@ export interface TaskQueueOptions {
 export interface ListOptions {
   /** How many to skip, from 0. Default 0. */
   start?: number;
-  /** How many at most, from 1. Default 100. */
+  /** How many at most, from 0. Default 100. */
   limit?: number;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean;

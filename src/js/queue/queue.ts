@@ -79,7 +79,7 @@ class Inside<R> implements WorkerHome {
     const { port, handle } = this.#manager[internals];
     this.name = name;
     this.port = port;
-    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions }, this);
+    this.handle = port.open('queue', handle, { name, ...rest }, this);
     // What listens is in `listening`; the port alone is not to keep a forgotten queue.
     const self = new WeakRef(this);
     port.receive(this.handle, (values) => {
@@ -354,8 +354,8 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
    *
-   * @param when `everyMs`: whole multiples of it since the epoch, from 1. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields; in the zone `tz`, default UTC.
+   * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
+   * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {

@@ -1,12 +1,12 @@
 /** Workers: processors running, their outcomes collected and sent together. */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type Processor } from './attempt.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import { Listeners } from './listeners.js';
@@ -216,7 +216,7 @@ class Inside<T, R> implements Registrant {
     this.listeners.emit('active', job);
     let returned: unknown;
     try {
-      returned = this.#within(this.#processor, job as Job<T, R>, attempt);
+      returned = this.#within(runAlone, this.#processor, job as Job<T, R>, attempt);
     } catch (error) {
       this.#threw(slot, attempt, error);
       return;
@@ -317,6 +317,11 @@ class Inside<T, R> implements Registrant {
   #refuseClosed(method: string): void {
     if (this.#closing !== undefined) throw new RedisError('closed', `TaskWorker.${method}: the worker is closed`);
   }
+}
+
+/** Runs a processor in an async context of its own: what one job enters into its context is nothing to the next. */
+function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: JobContext): R | Promise<R> {
+  return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 
 function ending(why: string, text: string | null): RedisError {

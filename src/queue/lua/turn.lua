@@ -14,7 +14,7 @@
 -- ARGV[14]  count   of outcomes, see part/settle.lua, after the rules
 --
 -- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
--- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '' … }, ms of the next delayed job or
+-- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '', progress or '' … }, ms of the next delayed job or
 -- -1, ms until the rate limit allows a start or 0, messages in the outbox }.
 local held, rate = KEYS[18], KEYS[19]
 local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -24,9 +24,10 @@ local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
 if not call('ZSCORE', leases, owner) then
   return { now_text, 0 }
 end
-local flags = call('HMGET', meta, 'paused', 'heard')
+local flags = call('HMGET', meta, 'paused', 'heard', 'gone')
 local paused = flags[1]
 hear(flags[2])
+haunted = flags[3] and flags[3] ~= '0'
 
 local refused = {}
 if outcomes > 0 then

@@ -14,12 +14,14 @@
 //! | `lease` | the lease: begin, renewal, loss |
 //! | `clock` | the one task with timers |
 //! | `sweeper` | giving away the jobs of workers that are gone |
+//! | `registered` | a worker that is in a registry, and the crashes that one reports |
 //! | `closing` | pausing and closing |
 //! | `verbs` | what JavaScript calls |
 
 mod clock;
 mod closing;
 mod lease;
+mod registered;
 mod serving;
 mod shift;
 mod slot;

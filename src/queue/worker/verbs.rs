@@ -28,6 +28,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("worker.updateProgress", update_progress),
     ("worker.log", log),
     ("worker.children", children),
+    ("worker.owner", owner),
     ("worker.stats", stats),
 ];
 
@@ -153,7 +154,9 @@ fn note_in_hand(
 
 /// Arguments: slot, data.
 fn update_data(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    note_in_hand(worker, ("Job.updateData", "data"), args, answer, |args| json_of(args, "data", "Job.updateData: data"));
+    note_in_hand(worker, ("Job.updateData", "data"), args, answer, |args| {
+        json_of(args, "data", "Job.updateData: data")
+    });
 }
 
 /// Arguments: slot, progress.
@@ -179,6 +182,25 @@ fn children(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
         Ok((id, _)) => {
             let core = worker.0.core.clone();
             lifecycle::spawn(async move { answer.give(children_of(&core, &id).await) });
+        }
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Arguments: id and epoch of the worker's registration, namespace of the registry inside the manager's.
+fn owner(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskWorker.run", args);
+    let read = || -> Result<_> {
+        let (id, epoch) = (args.text(0, "registry: id")?, args.count(1, "registry: epoch")?);
+        let namespace = args.text_or_null(2, "registry: namespace")?.unwrap_or_default();
+        Ok((String::from_utf8_lossy(id).into_owned(), epoch, String::from_utf8_lossy(namespace).into_owned()))
+    };
+    match read() {
+        Ok((id, epoch, namespace)) => {
+            let inner = worker.0.clone();
+            lifecycle::spawn(async move {
+                answer.give(inner.register(&id, epoch, &namespace).await.map(|()| Outcome::Nothing));
+            });
         }
         Err(error) => answer.give(Err(error)),
     }

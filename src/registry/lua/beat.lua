@@ -5,25 +5,41 @@
 -- ARGV[8]   text    the process, and in ARGV[9] its lag in ms, the age of its last tick in ms, its memory in bytes
 -- ARGV[10]  ms      how long that is kept
 -- ARGV[11]  ms      how long until the workers are late
--- then for each worker, at most 1 000:
+-- ARGV[12]  count   of workers of which nothing else is to be said, then for each of them
 --   id
 --   text     how its state begins if nothing changed: `<epoch> <flags> <load> `; flags are `-` or of s and r
+-- then for each other worker
+--   id, text  as above
 --   number   the last command it was given, or '' for none since it said so
 --   status   or '' for what it is
 --   JSON     metadata, or '' for what they are
+-- At most 1 000 of both.
 --
 -- Returns {now, more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
 -- {place, 'commands', number and JSON, space between, …}.
-local first, each = 12, 5
 local late_at = whole(now + tonumber(ARGV[11]))
-local ids = {}
-for at = first, #ARGV, each do
-  ids[#ids + 1] = ARGV[at]
+local plain = tonumber(ARGV[12])
+-- Where each worker's arguments begin.
+local places, ids = {}, {}
+for place = 1, plain do
+  places[place] = 11 + place * 2
+  ids[place] = ARGV[11 + place * 2]
+end
+local count = plain
+for at = 13 + plain * 2, #ARGV, 5 do
+  count = count + 1
+  places[count] = at
+  ids[count] = ARGV[at]
 end
 
 -- Does what changed. Returns the exception, and whether the worker is alive.
-local function change(at, text)
-  local id, expected, acknowledged, status, metadata = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+local function change(place, text)
+  local at = places[place]
+  local id, expected = ARGV[at], ARGV[at + 1]
+  local acknowledged, status, metadata = '', '', ''
+  if place > plain then
+    acknowledged, status, metadata = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  end
   if not text then
     return { 'gone' }
   end
@@ -69,28 +85,28 @@ local function change(at, text)
 end
 
 local answer = { now, 0 }
-local fresh = {}
-if #ids > 0 then
+local fresh, filled = {}, 0
+if count > 0 then
   local states = call('HMGET', STATE, unpack(ids))
-  for place, id in ipairs(ids) do
-    local at = first + (place - 1) * each
-    local expected, text = ARGV[at + 1], states[place]
-    local alive = text and string.sub(text, 1, #expected) == expected and ARGV[at + 2] == '' and ARGV[at + 3] == ''
-      and ARGV[at + 4] == ''
+  local find = string.find
+  for place = 1, count do
+    local text = states[place]
+    local alive = place <= plain and text and find(text, ARGV[places[place] + 1], 1, true) == 1
     if not alive then
       local exception
-      exception, alive = change(at, text)
+      exception, alive = change(place, text)
       if exception then
         table.insert(exception, 1, place)
         answer[#answer + 1] = exception
       end
     end
     if alive then
-      fresh[#fresh + 1] = late_at
-      fresh[#fresh + 1] = id
+      fresh[filled + 1] = late_at
+      fresh[filled + 2] = ids[place]
+      filled = filled + 2
     end
   end
-  if #fresh > 0 then
+  if filled > 0 then
     call('ZADD', ALIVE, unpack(fresh))
     call('SET', PROCESS .. ARGV[8], ARGV[9], 'PX', ARGV[10])
   end

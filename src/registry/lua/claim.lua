@@ -5,6 +5,7 @@
 -- ARGV[7]    text         the claim
 -- ARGV[8]    ms           its lease
 -- ARGV[9]    text         or '': only this worker, which a search has found
+-- ARGV[10…]  labels       of the indices, in the same order
 --
 -- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index}: the first 256 of it are not in the
 -- others, and it goes on.
@@ -56,6 +57,49 @@ if wanted ~= '' then
   end
   announce()
   return { 'none' }
+end
+
+-- With several labels: the best of the first of each class that has them all. Returns nothing where that would be many
+-- classes, or many of one are late without anybody having been allowed to say so.
+local function best_of_classes()
+  local sets, fewest = {}, math.huge
+  for at = 1, #indices do
+    sets[at] = classes_with(ARGV[9 + at])
+    fewest = math.min(fewest, call('SCARD', sets[at]))
+  end
+  local classes = fewest <= 512 and call('SINTER', unpack(sets))
+  if not classes or #classes > 64 then
+    return nil
+  end
+  local best, found = math.huge, false
+  for _, class in ipairs(classes) do
+    for from = 0, 16 do
+      local first = call('ZRANGE', HAS .. class, from, from, 'WITHSCORES')
+      local score = first[1] and tonumber(first[2]) or math.huge
+      if score >= best then
+        break
+      end
+      local late_at = call('ZSCORE', ALIVE, first[1])
+      if late_at and tonumber(late_at) > now then
+        best, found = score, first[1]
+        break
+      end
+      if from == 16 then
+        return nil
+      end
+    end
+  end
+  return found
+end
+
+if #indices > 1 then
+  local found = best_of_classes()
+  if found then
+    return take(found)
+  elseif found == false then
+    announce()
+    return { 'none' }
+  end
 end
 
 local chunk, most = 16, 256

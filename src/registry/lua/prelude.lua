@@ -90,6 +90,8 @@ local function view(w)
   return { rank = rank(w), reason = reason(w), flagged = is_flagged(w), status = w.status }
 end
 
+-- A worker's labels: `t` and its type, `c` and a capability each, and last `=` and its class: workers with the same type and
+-- capabilities are of one class, so that those who have several labels are found by few classes instead of among many workers.
 local function labels_of(id)
   return cjson.decode(call('HGET', LABELS, id) or '[]')
 end
@@ -171,10 +173,22 @@ local function rows(ids)
   return out
 end
 
+-- The set of the classes that have a label.
+local function classes_with(label)
+  return HAS .. '/' .. label
+end
+
 -- Takes a worker out of everything.
 local function remove(id, w)
-  for _, label in ipairs(labels_of(id)) do
+  local labels = labels_of(id)
+  for _, label in ipairs(labels) do
     call('ZREM', HAS .. label, id)
+  end
+  local class = labels[#labels]
+  if class and call('EXISTS', HAS .. class) == 0 then
+    for at = 1, #labels - 1 do
+      call('SREM', classes_with(labels[at]), class)
+    end
   end
   for _, key in ipairs({ EVERYONE, ALIVE, LATE, CRASHED }) do
     call('ZREM', key, id)

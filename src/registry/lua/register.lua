@@ -5,7 +5,7 @@
 -- ARGV[9]   epoch   or '': whoever holds the id now. Else only if nobody has registered it since that epoch
 -- ARGV[10]  JSON    the inside of its definition
 -- ARGV[11]  JSON    metadata
--- ARGV[12]  JSON    labels, an array
+-- ARGV[12]  JSON    labels, an array; the last is the class
 -- ARGV[13]  count   capacity
 -- ARGV[14]  status
 -- ARGV[15]  load
@@ -55,6 +55,9 @@ if is_flagged(w) then
   call('SADD', DEGRADED, id)
 end
 index(id, rank(w), labels)
+for at = 1, #labels - 1 do
+  call('SADD', classes_with(labels[at]), labels[#labels])
+end
 call('SET', PROCESS .. ARGV[20], ARGV[21], 'PX', ARGV[22])
 emit('joined', id, w, whole(now))
 announce()

@@ -31,6 +31,34 @@ local function line_up()
   end
   tail = {}
 end
+-- A job that leaves the list before its turn stays in it as a ghost: taking it out would cost more the more wait. `more` counts
+-- the ghosts of an id, `gone` in `meta` all of them; each cancels one name in the list, the first that comes.
+local function haunt(id)
+  call('HINCRBY', more, 'g' .. id, 1)
+  call('HINCRBY', meta, 'gone', 1)
+end
+-- Those of `ids`, which were taken from the list, that are no ghosts.
+local function living(ids)
+  local fields, left, alive = {}, {}, {}
+  for i = 1, #ids do
+    fields[i] = 'g' .. ids[i]
+  end
+  local counts = call('HMGET', more, unpack(fields))
+  for i = 1, #ids do
+    local id = ids[i]
+    local ghosts = left[id] or tonumber(counts[i] or 0)
+    if ghosts > 0 then
+      left[id] = ghosts - 1
+      if call('HINCRBY', more, 'g' .. id, -1) <= 0 then
+        call('HDEL', more, 'g' .. id)
+      end
+      call('HINCRBY', meta, 'gone', -1)
+    else
+      alive[#alive + 1] = id
+    end
+  end
+  return alive
+end
 -- Wakes as many workers that wait for jobs, if there are.
 local function wake(count)
   if count < 1 then
