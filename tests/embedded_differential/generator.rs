@@ -205,6 +205,11 @@ fn comparable(args: &Args) -> bool {
                 )
         }
         "scan" | "sscan" | "hscan" | "zscan" => word(if name == "scan" { 1 } else { 2 }) == "0",
+        // What is not sorted has an order only where a template sees to that.
+        "sort" | "sort_ro" => {
+            let pattern = args.iter().position(|word| word == b"by").and_then(|at| args.get(at + 1));
+            pattern.is_none_or(|pattern| pattern == b"nosort" || pattern.contains(&b'*'))
+        }
         "script" => !matches!(word(1).as_str(), "flush" | "kill" | "debug"),
         "command" | "slowlog" => args.len() == 2 || word(1) == "getkeys" || word(1) == "get",
         "acl" => !CHANGES_USERS.contains(&word(1).as_str()),
