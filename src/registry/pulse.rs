@@ -144,7 +144,7 @@ mod tests {
         assert!(!pulse.stalls(Duration::ZERO), "nothing was asked");
         assert_eq!(pulse.next(), Some(1));
         assert_eq!(pulse.next(), None, "one at a time");
-        assert!(!pulse.stalls(Duration::from_secs(60)));
+        assert!(!pulse.stalls(Duration::from_mins(1)));
         assert!(pulse.stalls(Duration::ZERO));
         assert!(!pulse.stalls(Duration::ZERO), "noticed already");
         assert!(pulse.is_stalled());

@@ -116,12 +116,12 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let definition = format!(
             r#""type":{},"capabilities":{},"capacity":{capacity},"hostname":{},"pid":{}"#,
             Value::from(&kind[1..]),
-            Value::from_iter(capabilities.iter().map(|label| &label[1..])),
+            capabilities.iter().map(|label| &label[1..]).collect::<Value>(),
             Value::from(String::from_utf8_lossy(hostname)),
             std::process::id(),
         );
         let class = class(&kind, &capabilities);
-        let labels = Value::from_iter([&kind].into_iter().chain(&capabilities).chain([&class]).map(String::as_str));
+        let labels: Value = [&kind].into_iter().chain(&capabilities).chain([&class]).map(String::as_str).collect();
         let registration =
             Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);

@@ -90,24 +90,7 @@ impl Snapshot {
             "the most callers that shared one connection attempt",
             self.concurrent_initialization_attempts as f64,
         );
-        page.gauge(
-            "redis_registry_workers",
-            "workers of this process that are registered",
-            self.registry_workers as f64,
-        );
-        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
-        page.counter(
-            "redis_registry_fenced_total",
-            "registrations of this process that were over without its doing",
-            as_f64(self.registry_fenced),
-        );
-        page.counter(
-            "redis_registry_event_loop_stalled_total",
-            "how often the event loop was found to be stalled",
-            as_f64(self.registry_stalled),
-        );
-        page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
-        page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
+        self.registry(&mut page);
         page.head(
             "redis_initialization_duration_ms",
             "from the begin of an attempt until the connection was usable",
@@ -120,6 +103,27 @@ impl Snapshot {
             page.histogram("redis_operation_duration_ms", &label, histogram);
         }
         page.0
+    }
+
+    fn registry(&self, page: &mut Page) {
+        page.gauge(
+            "redis_registry_workers",
+            "workers of this process that are registered",
+            self.registry_workers as f64,
+        );
+        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", self.registry_heartbeats as f64);
+        page.counter(
+            "redis_registry_fenced_total",
+            "registrations of this process that were over without its doing",
+            self.registry_fenced as f64,
+        );
+        page.counter(
+            "redis_registry_event_loop_stalled_total",
+            "how often the event loop was found to be stalled",
+            self.registry_stalled as f64,
+        );
+        page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
+        page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
     }
 }
 
