@@ -49,15 +49,15 @@ describeBackends('a registered worker', (backend) => {
     const queue = new TaskQueue('work', manager);
     const worker = queue.process(() => {}, { registry });
     const { id } = await only(registry, { status: 'idle' });
-    await registry.send(id, 'pause');
+    await registry.send(id, { name: 'pause' });
     await until(() => !worker.isRunning(), { what: 'the worker to pause' });
     await queue.add('x', 1);
     expect(await queue.counts()).toMatchObject({ waiting: 1 });
-    await registry.send(id, 'resume');
+    await registry.send(id, { name: 'resume' });
     await reaches(queue, { completed: 1 });
     const closed = gate();
     worker.on('closed', () => closed.open());
-    await registry.send(id, 'drain');
+    await registry.send(id, { name: 'drain' });
     await closed.opened;
     expect(await registry.list()).toEqual([]);
     await queue.close();
