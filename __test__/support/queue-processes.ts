@@ -44,8 +44,7 @@ export function startWorker(args: WorkerArgs, timeoutMs = 120_000): Child {
         reconnect: { minDelayMs: 5, maxDelayMs: 100 },
       });
       const queue = new redis.TaskQueue(name, manager);
-      const Registry = (redis as unknown as { WorkerRegistry?: new (manager: unknown, options: object) => never }).WorkerRegistry;
-      const registry = registered && Registry ? new Registry(manager, { heartbeatIntervalMs: 100 }) : undefined;
+      const registry = registered ? new redis.WorkerRegistry(manager, { heartbeatIntervalMs: 100 }) : undefined;
       const worker = queue.process(
         async (job, { signal, attempt }) => {
           const task = job.data as { sleepMs?: number; blockMs?: number; hang?: boolean | 'first'; failures?: number };
@@ -60,13 +59,13 @@ export function startWorker(args: WorkerArgs, timeoutMs = 120_000): Child {
           emit({ ended: job.id, at: Date.now() });
           return process.pid;
         },
-        { ...options, ...(registry ? { registry } : {}) },
+        { ...options, registry },
       );
       worker.on('error', (error) => emit({ error: error.redisErrorKind, message: error.message }));
       process.once('SIGTERM', async () => {
         emit({ closed: await worker.close() });
         await queue.close();
-        await (registry as { cleanup(): Promise<void> } | undefined)?.cleanup();
+        await registry?.cleanup();
         await manager.disconnect();
       });
       manager.connect().then(() => emit({ up: true }));

@@ -27,7 +27,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
-const HEARD: Duration = Duration::from_secs(60);
+const HEARD: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(20);
 /// For how long a listener nobody needs goes on, so that waits one after another share one.
 const LINGER: Duration = Duration::from_secs(10);

@@ -64,7 +64,7 @@ class Inside<R> implements WorkerHome {
   readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
   readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
   readonly packer: OptionsPacker;
-  readonly #manager: RedisConnectionManager;
+  readonly manager: RedisConnectionManager;
   readonly #ownsManager: boolean;
   #waits = 0;
   #live: Promise<void> | undefined;
@@ -75,11 +75,11 @@ class Inside<R> implements WorkerHome {
     if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
     this.packer = new OptionsPacker(defaultJobOptions);
     this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
-    this.#manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
-    const { port, handle } = this.#manager[internals];
+    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    const { port, handle } = this.manager[internals];
     this.name = name;
     this.port = port;
-    this.handle = port.open('queue', handle, { name, ...rest }, this);
+    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
     // What listens is in `listening`; the port alone is not to keep a forgotten queue.
     const self = new WeakRef(this);
     port.receive(this.handle, (values) => {
@@ -87,7 +87,7 @@ class Inside<R> implements WorkerHome {
       if (inside !== undefined) emitFleetEvents(inside.listeners, values);
     });
     port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
-    if (this.#ownsManager) this.#manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
+    if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
   }
 
   call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
@@ -162,7 +162,7 @@ class Inside<R> implements WorkerHome {
     try {
       await this.port.call(this.handle, CLOSE);
     } finally {
-      if (this.#ownsManager) await this.#manager.disconnect();
+      if (this.#ownsManager) await this.manager.disconnect();
     }
     for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
   }

@@ -231,5 +231,5 @@ fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
 
 /// The id of the job of a tick.
 fn job_of(schedule: &str, tick: u64) -> String {
-    format!("{}:{}", schedule, tick)
+    [schedule, &tick.to_string()].join(":")
 }

@@ -94,11 +94,11 @@ impl When {
 
 fn parse_line(line: &str) -> Result<Cron> {
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    parser.parse(line).map_err(|_| Error::config(describe(&parser, line)))
+    parser.parse(line).map_err(|_| Error::config(describe(parser, line)))
 }
 
 /// What is wrong with a cron line, and where.
-fn describe(parser: &CronParser, line: &str) -> String {
+fn describe(parser: CronParser, line: &str) -> String {
     let said = "TaskQueue.schedule: when.cron: expected five fields, or six with seconds first";
     let mut fields = Vec::new();
     let mut at = 0;
@@ -157,7 +157,7 @@ mod tests {
         for text in [
             r#"{"cron":"* * * * *","tz":"Mars/Phobos"}"#,
             r#"{"everyMs":0}"#,
-            r#"{}"#,
+            "{}",
             r#"{"everyMs":1,"cron":"* * * * *"}"#,
         ] {
             assert!(When::parse(text).is_err(), "{text}");

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::queue::outbox;
 use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
-use crate::queue::strange;
+use crate::queue::{fresh_owner, strange};
 use crate::resp::Reply;
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -195,7 +195,7 @@ impl Inner {
             let ended: Vec<_> = shift.slots.drain().map(|(number, _)| (number, "lease-lost", None)).collect();
             shift.deadlines.clear();
             shift.term += 1;
-            shift.owner = self.core.fresh_owner();
+            shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
             shift.subscriptions.clear();
             self.after_turn(&mut shift);

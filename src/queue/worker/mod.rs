@@ -37,7 +37,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::options::WorkerOptions;
-use super::{Core, Queue, failure};
+use super::{Core, Queue, failure, fresh_owner};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, Result};
 use crate::lifecycle;
@@ -87,7 +87,7 @@ impl Worker {
     pub fn new(queue: &Queue, options: Options, outlet: Outlet) -> Result<Self> {
         let options = WorkerOptions::read(options)?;
         let core = Arc::clone(&queue.core);
-        let shift = Mutex::new(Shift::new(core.fresh_owner(), Instant::now()));
+        let shift = Mutex::new(Shift::new(fresh_owner(), Instant::now()));
         Ok(Self(Arc::new(Inner {
             core,
             options,

@@ -201,22 +201,19 @@ impl Inner {
                 return;
             }
             shift.in_flight = false;
-            match held {
-                Ok(held) => {
-                    shift.unsure = false;
-                    // What the server does not hold for us any more was settled, or is not ours to settle.
-                    shift.outgoing.retain(|outcome| {
-                        held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held))
-                    });
-                    for job in held {
-                        self.adopt(&mut shift, owner, job);
-                    }
-                    shift.hungry = true;
+            if let Ok(held) = held {
+                shift.unsure = false;
+                // What the server does not hold for us any more was settled, or is not ours to settle.
+                shift
+                    .outgoing
+                    .retain(|outcome| held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held)));
+                for job in held {
+                    self.adopt(&mut shift, owner, job);
                 }
-                Err(_) => {
-                    shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
-                    shift.failures = shift.failures.saturating_add(1);
-                }
+                shift.hungry = true;
+            } else {
+                shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
+                shift.failures = shift.failures.saturating_add(1);
             }
             self.after_turn(&mut shift);
         }

@@ -83,6 +83,7 @@ pub(super) struct Turned {
     pub(super) due_in: Option<u64>,
     /// Milliseconds until the rate limit allows a start.
     pub(super) limited_for: Option<u64>,
+    /// Were messages left in the outbox?
     pub(super) messages: bool,
 }
 

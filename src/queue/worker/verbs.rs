@@ -97,10 +97,10 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
         Some(Arg::Text(text)) => Some(text.to_owned()),
         _ => None,
     };
-    match kind {
-        1.0 => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
-        4.0 => match first {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number that the face gives")]
+    match kind as u8 {
+        1 => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
+        4 => match first {
             Some(Arg::Number(ms)) if (0.0..=MAX_DELAY_MS as f64).contains(&ms) => Ending::PutOff(ms as u64),
             _ => Ending::Failed {
                 reason: format!("DelayError.delayMs: expected a number of milliseconds from 0 to {MAX_DELAY_MS}"),
@@ -108,11 +108,11 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
                 for_good: false,
             },
         },
-        5.0 => Ending::HandedBack,
-        _ => Ending::Failed {
+        5 => Ending::HandedBack,
+        kind => Ending::Failed {
             reason: text(first).unwrap_or_else(|| "the processor failed".to_owned()),
             stack: text(second),
-            for_good: kind != 2.0,
+            for_good: kind != 2,
         },
     }
 }

@@ -3,6 +3,8 @@
 local RANK = 4294967296
 local tail = {}
 local entered = 0
+-- Do jobs of groups wait?
+local grouped = false
 local function enter(id, priority, group, first)
   entered = entered + 1
   if group ~= '' then
@@ -11,6 +13,7 @@ local function enter(id, priority, group, first)
       order = -order
     end
     local key = group_of .. group
+    grouped = true
     call('ZADD', key, string.format('%.0f', priority * RANK + order), id)
     call('HINCRBY', meta, 'grouped', 1)
     if call('ZCARD', key) == 1 and call('SISMEMBER', blocked, group) == 0 and call('RPUSH', ring, group) == 1 then
