@@ -378,7 +378,8 @@ export type BullMQFields = Record<string, string | number>;
  * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
  *
  * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
- * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
+ * has gone wrong. `cause` says what happened.
  */
 export interface BullMQClient {
   status: string;
@@ -386,7 +387,7 @@ export interface BullMQClient {
   options: Record<string, unknown>;
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
    * has disconnected is not connected again.
    */
   connect(): Promise<void>;
@@ -1393,6 +1394,7 @@ export declare class KVStore {
 export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
 
 /** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+
 /**
  * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
  * it is over. `waiting-children`: some of its children are not over.
@@ -1469,7 +1471,7 @@ export interface JobOptions {
   /** A correlation id, carried along. */
   corrId?: string;
 }
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: whole multiples of it since the epoch. */
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
 export type ScheduleTimes =
   | {
       everyMs: number;
@@ -1513,7 +1515,7 @@ export interface TaskQueueOptions {
 export interface ListOptions {
   /** How many to skip, from 0. Default 0. */
   start?: number;
-  /** How many at most, from 1. Default 100. */
+  /** How many at most, from 0. Default 100. */
   limit?: number;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean;
@@ -1530,10 +1532,7 @@ export interface CloseOptions {
   /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted. Default 30 000. */
   graceMs?: number;
 }
-/**
- * What a worker needs of a `WorkerRegistry`, which is one. Its registration has the queue's name as its type, and load and status are kept
- * current; when the registry declares the process crashed, its jobs are given to others at once.
- */
+/** What a worker needs of a {@link WorkerRegistry}, which is one. */
 export interface TaskWorkerRegistry {
   register(worker: { type?: string; capacity?: number; metadata?: Record<string, unknown> }): Promise<{
     id: string;
@@ -1542,11 +1541,41 @@ export interface TaskWorkerRegistry {
   heartbeat(
     id: string,
     update?: {
-      status?: 'idle' | 'busy' | 'paused' | 'draining';
+      status?: WorkerStatus;
       load?: number;
     },
   ): Promise<boolean>;
+  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
+  report?(
+    id: string,
+    now: {
+      load: number;
+    },
+  ): void;
   unregister(id: string): Promise<boolean>;
+  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
+  on?(
+    event: 'command',
+    listener: (
+      command: WorkerCommand,
+      worker: {
+        id: string;
+      },
+    ) => void,
+  ): unknown;
+  on?(
+    event: 'fenced',
+    listener: (
+      worker: {
+        id: string;
+      },
+      next: {
+        id: string;
+        epoch: number;
+      } | null,
+    ) => void,
+  ): unknown;
+  off?(event: 'command' | 'fenced', listener: never): unknown;
 }
 /** Options of {@link TaskQueue.process}. Unknown names are refused. */
 export interface WorkerOptions {
@@ -1568,7 +1597,11 @@ export interface WorkerOptions {
   groupConcurrency?: number;
   /** `false`: it begins with {@link TaskWorker.run}. Default true. */
   autorun?: boolean;
-  /** The worker registers itself there, with load and status, and unregisters when it is closed. */
+  /**
+   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
+   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
+   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
+   */
   registry?: TaskWorkerRegistry;
 }
 
@@ -1878,8 +1911,8 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
    *
-   * @param when `everyMs`: whole multiples of it since the epoch, from 1. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields; in the zone `tz`, default UTC.
+   * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
+   * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void>;

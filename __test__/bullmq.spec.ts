@@ -1,4 +1,4 @@
-/** BullMQ 6 on the connections of a manager, with no other Redis client installed, on a real redis-server and on `memory://`. */
+/** BullMQ 6 on the connections of a manager, without any other Redis client, on a real redis-server and on `memory://`. */
 import { createRequire } from 'node:module';
 import { FlowProducer, type Processor, Queue, QueueEvents, type QueueOptions, RateLimitError, Worker, type WorkerOptions } from 'bullmq';
 import { type BullMQClient, bullmqConnection } from 'redis-backplane';
@@ -12,10 +12,6 @@ interface Closeable {
   on(event: 'error', listener: (error: Error) => void): unknown;
   close(): Promise<unknown>;
 }
-
-it.each(['ioredis', 'redis'])('%s is not installed', (name) => {
-  expect(() => require.resolve(name)).toThrow(/Cannot find module/);
-});
 
 describeBackends('BullMQ', (backend) => {
   let connection: BullMQClient;
@@ -54,6 +50,8 @@ describeBackends('BullMQ', (backend) => {
     const job = await queue.add('wall', { color: 'red' });
     expect(await job.waitUntilFinished(events, 10_000)).toEqual({ painted: 'red', text: 'ü€😀 ', nothing: null });
     expect(await job.getState()).toBe('completed');
+    // The package in `consumers/bullmq` has none; here other tests talk through them.
+    expect(Object.keys(require.cache).filter((path) => /node_modules[\\/](ioredis|redis|@redis)[\\/]/.test(path))).toEqual([]);
   });
 
   it('jobs in bulk, with priorities and delays, come in their order', async () => {

@@ -1,6 +1,6 @@
 /** What the bus does on the wire, and what reaches whom when processes race; on a server of its own. */
-import { MessageBus } from 'redis-backplane';
-import { describe, expect, test } from 'vitest';
+import { createTestRedisConfig, MessageBus, RedisConnectionManager } from 'redis-backplane';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { arrive, listenTo } from './support/live-bus.ts';
 import { type Child, startProcess } from './support/process.ts';
 import type { RedisServer } from './support/redis-server.ts';
@@ -157,5 +157,60 @@ describe('a process', () => {
     expect(await bus.publish('t', 1)).toBe(1);
     const { code: exit, lines, stderr } = await child.ended;
     expect([exit, lines, stderr]).toEqual([end === 'exit' ? 3 : 0, ['subscribed', 'got'], '']);
+  });
+});
+
+describe('fake timers', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  test('stop nothing of the bus', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask', 'Date', 'performance'] });
+    const manager = new RedisConnectionManager(createTestRedisConfig({ url: 'memory://' }));
+    const bus = new MessageBus(manager, { closeTimeoutMs: 30 });
+    const events = listenTo(bus);
+    const iteration = bus.messages<number>('t')[Symbol.asyncIterator]();
+    await bus.subscribe('t', () => new Promise<void>(() => {}));
+    await bus.publish('t', 1);
+    expect((await iteration.next()).value?.payload).toBe(1);
+    await bus.respond('ask', (n: number) => n + 1);
+    expect(await bus.request('ask', 1)).toBe(2);
+    await expect(bus.request('t', 1, { timeoutMs: 30 })).rejects.toMatchObject({ redisErrorKind: 'timeout' });
+    await bus.close();
+    expect(events.error).toMatchObject([{ topic: 't', error: { redisErrorKind: 'timeout' } }]);
+    await manager.disconnect();
+  });
+});
+
+describe('a worker thread', () => {
+  test('that is terminated in a flood of messages takes nothing down', async () => {
+    const server = await rig.server();
+    const child = startProcess<{ url: string }>(
+      async ({ redis, args, require }) => {
+        const { Worker } = require('node:worker_threads') as typeof import('node:worker_threads');
+        const text = `
+          const { workerData, parentPort } = require('node:worker_threads');
+          const redis = require(workerData.entry);
+          const bus = new redis.MessageBus(new redis.RedisConnectionManager(workerData.url));
+          let got = 0;
+          bus.subscribe('t', () => { if (++got === 100) parentPort.postMessage('flooded'); });
+          bus.psubscribe('*', async () => { await bus.request('t', 1, { timeoutMs: 5 }).catch(() => {}); });`;
+        const manager = new redis.RedisConnectionManager(args.url);
+        const bus = new redis.MessageBus(manager);
+        for (let round = 0; round < 3; round++) {
+          const worker = new Worker(text, { eval: true, workerData: { url: args.url, entry: require.resolve('redis-backplane') } });
+          let flooded = false;
+          worker.once('message', () => {
+            flooded = true;
+          });
+          while (!flooded) await Promise.all(Array.from({ length: 50 }, (_, n) => bus.publish('t', n)));
+          await worker.terminate();
+        }
+        await bus.close();
+        await manager.disconnect();
+      },
+      { args: { url: server.url } },
+    );
+    const { code, stderr } = await child.ended;
+    expect([code, stderr]).toEqual([0, '']);
   });
 });

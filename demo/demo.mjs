@@ -4,9 +4,11 @@ import { once as onceEmitted } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import {
+  createEnvelope,
   createTestRedisConfig,
   deduplicateEvent,
   KVStore,
+  makeRedisBus,
   memoryControl,
   once,
   RedisConnectionManager,
@@ -62,6 +64,42 @@ const load = async () => {
 };
 await Promise.all(Array.from({ length: 100 }, () => kv.getOrSet('rate:eur', load, { ttlSec: 30, staleSec: 30 })));
 show('100 concurrent getOrSet ran the loader', `${loads} time(s)`);
+
+chapter('A message bus: live');
+const bus = makeRedisBus(redis);
+bus.on('error', ({ topic, error }) => show(`a handler of ${topic} failed, the other did not`, error.message));
+const shipped = [];
+await bus.subscribe('orders.created', async ({ payload }) => {
+  await bus.publish('orders.shipped', { order: payload.id });
+});
+await bus.subscribe('orders.created', () => {
+  throw new Error('the printer is out of paper');
+});
+const done = new Promise((resolve) => {
+  bus.psubscribe('orders.*', ({ payload, corrId }, { topic }) => {
+    shipped.push([topic, payload, corrId]);
+    if (topic === 'orders.shipped') resolve();
+  });
+});
+await bus.ready();
+show(
+  'receivers: one subscription by topic, one by pattern',
+  await bus.publish('orders.created', createEnvelope('order', { id: 7 }, 'corr-7')),
+);
+await done;
+for (const [topic, payload, corrId] of shipped) show(`${topic}, in one correlation`, { ...payload, corrId });
+await bus.respond('price', ({ sku }) => {
+  if (sku !== 'tea') throw new RangeError(`no ${sku} here`);
+  return { eur: 4 };
+});
+show('a request and its reply', await bus.request('price', { sku: 'tea' }));
+for (const [topic, sku] of [
+  ['price', 'gold'],
+  ['nobody', 'tea'],
+]) {
+  await bus.request(topic, { sku }).catch((error) => show(`${error.name} (${error.redisErrorKind})`, error.message));
+}
+await bus.close();
 
 chapter('A task queue');
 const mails = new TaskQueue('mails', redis);

@@ -29,8 +29,8 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts |
-//! | `wait` | list | ids that wait, next first; may hold some that have gone |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost |
+//! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
 //! | `ring` | list | groups that have waiting jobs, next first; an empty name stands for the jobs without a group |
@@ -40,6 +40,7 @@
 //! | `parked` | sorted set | ids that wait for children, by when they were added, ms |
 //! | `completed`, `failed` | sorted set | ids by when they finished, ms |
 //! | `leases` | sorted set | owner tokens of workers by when their lease ends, ms |
+//! | `owners` | hash | by owner: `<epoch> <worker id>` of those that are registered in a registry |
 //! | `held:<owner>` | set | ids that a worker holds |
 //! | `idle` | sorted set | owners that wait for jobs, by until when that is believed, ms |
 //! | `cancels` | hash | by id: the lease and the reason of a cancellation that its worker has not heard of |
@@ -114,6 +115,11 @@ impl QueueKeys {
     #[must_use]
     pub fn held_prefix(&self) -> Bytes {
         self.part("held:")
+    }
+
+    #[must_use]
+    pub fn owners(&self) -> Bytes {
+        self.part("owners")
     }
 
     #[must_use]
@@ -270,7 +276,11 @@ impl Namespace {
             match proper_tag(&channel) {
                 // The rest of the topic follows its tag, so that two topics with one tag have keys of their own.
                 Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
-                None => [&b"{"[..], &escaped(&channel, b"%{}"), b"}"].concat(),
+                // Nothing follows here, so it is no other topic's either.
+                None if channel.iter().any(|byte| b"{}".contains(byte)) => {
+                    [&b"{"[..], &escaped(&channel, b"%{}"), b"}="].concat()
+                }
+                None => [&b"{"[..], &channel, b"}"].concat(),
             }
         };
         TopicKeys { namespace: self.clone(), place: place.into(), live: self.key(topic) }

@@ -420,6 +420,24 @@ describeBackends('a durable topic', (backend) => {
     expect(first.seen).toHaveLength(2);
   });
 
+  it('ends from within its own handler, whose message is done all the same', async () => {
+    const manager = backend.manager();
+    const one = bus(manager);
+    const ended: Promise<void>[] = [];
+    const { seen, unsubscribe } = await consume(one, 't', { group: 'g' }, async () => {
+      ended.push(unsubscribe());
+      await ended[0];
+    });
+    await one.publish('t', 0, { durable: true });
+    await one.publish('t', 1, { durable: true });
+    await until(() => ended.length === 1, { what: 'the handler' });
+    await ended[0];
+    await until(async () => (await consumersOf(manager, 't', 'g')).length === 0, { what: 'the consumer to have left' });
+    const rest = await consume(one, 't', { group: 'g' });
+    await until(() => rest.seen.length === 1, { what: 'the other message' });
+    expect([seen, rest.seen].map((list) => list.map(({ payload, attempt }) => [payload, attempt]))).toEqual([[[0, 1]], [[1, 1]]]);
+  });
+
   it('gives back what a handler still has when the bus cannot wait any longer', async () => {
     const impatient = bus(backend.manager(), { closeTimeoutMs: 50 });
     const signals: AbortSignal[] = [];

@@ -58,38 +58,41 @@ class Model {
   }
 }
 
-interface Real {
-  queue: TaskQueue;
+/** A queue and its one worker. */
+class Real {
+  readonly queue: TaskQueue;
   worker: TaskWorker;
   /** The attempt in hand, and how to end it. */
   held: { job: Job; attempt: number; end(ending: Ending): void } | undefined;
-  stop(): Promise<void>;
-}
 
-function makeReal(queue: TaskQueue): Real {
-  const real: Real = {
-    queue,
-    held: undefined,
-    worker: queue.process(
+  constructor(queue: TaskQueue) {
+    this.queue = queue;
+    this.worker = this.hire();
+  }
+
+  hire(): TaskWorker {
+    this.worker = this.queue.process(
       (job, { attempt, signal }) =>
         new Promise((resolve, reject) => {
           const end = (ending: Ending) => {
-            real.held = undefined;
+            this.held = undefined;
             if (ending === 'complete') resolve({ by: attempt });
             if (ending === 'throw') reject(new Error(`thrown ${attempt}`));
             if (ending === 'give up') reject(new UnrecoverableError('given up'));
             if (ending === 'delay') reject(new DelayError(LONG));
           };
           signal.addEventListener('abort', () => reject(signal.reason));
-          real.held = { job, attempt, end };
+          this.held = { job, attempt, end };
         }),
       { autorun: false },
-    ),
-    async stop() {
-      await real.worker.close({ graceMs: 0 });
-    },
-  };
-  return real;
+    );
+    return this.worker;
+  }
+
+  async stop(): Promise<void> {
+    this.held = undefined;
+    await this.worker.close({ graceMs: 0 });
+  }
 }
 
 async function agree(model: Model, { queue }: Real): Promise<void> {
@@ -185,7 +188,7 @@ class HandBack implements Command {
     const job = model.jobs.get(model.active as string) as ModelJob;
     model.active = undefined;
     await real.stop();
-    Object.assign(real, makeReal(real.queue));
+    real.hire();
     model.enqueue(job, true);
     await agree(model, real);
   }
@@ -256,7 +259,8 @@ class Change implements Command {
 class Sweep implements Command {
   constructor(readonly name: 'drain' | 'drain delayed' | 'clean completed' | 'clean failed' | 'retryFailed') {}
   check = () => true;
-  async run(model: Model, { queue, ...rest }: Real) {
+  async run(model: Model, real: Real) {
+    const { queue } = real;
     const inState = (...states: JobState[]) => [...model.jobs.values()].filter((job) => states.includes(job.state));
     const forget = (jobs: ModelJob[]) => {
       for (const job of jobs) {
@@ -278,7 +282,7 @@ class Sweep implements Command {
         model.enqueue(job);
       }
     }
-    await agree(model, { queue, ...rest });
+    await agree(model, real);
   }
   toString = () => this.name;
 }
@@ -315,7 +319,7 @@ describeBackends('the state machine of a job', (backend) => {
       fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async (chosen) => {
         run += 1;
         const queue = queues.queue(`model-${run}`);
-        const real = makeReal(queue);
+        const real = new Real(queue);
         try {
           await fc.asyncModelRun(() => ({ model: new Model(), real }), chosen);
         } finally {

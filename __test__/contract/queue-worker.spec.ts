@@ -312,7 +312,6 @@ describeBackends('task worker', (backend) => {
         { timeoutMs: 60, attempts: 2 },
       );
       expect(job).toMatchObject({ state: 'completed', result: 'second', attemptsMade: 2 });
-      expect(job.stacktrace).toHaveLength(1);
       expect(reasons).toHaveLength(1);
       expect(reasons[0]).toBeInstanceOf(RedisError);
       expect(reasons[0]?.redisErrorKind).toBe('timeout');
@@ -382,10 +381,13 @@ describeBackends('task worker', (backend) => {
       const queue = queues.queue();
       const errors: RedisError[] = [];
       const outcome = gate<RedisError>();
-      const worker = queue.process(async (job, { signal }) => {
-        await untilAborted(signal).catch(async () => outcome.open(await failure(job.updateProgress('late'))));
-        return 'late';
-      });
+      const worker = queue.process(
+        async (job, { signal }) => {
+          await untilAborted(signal).catch(async () => outcome.open(await failure(job.updateProgress('late'))));
+          return 'late';
+        },
+        { leaseMs: 1_000 },
+      );
       worker.on('error', (error) => errors.push(error));
       const job = await queue.add('x', 1);
       await reaches(queue, { active: 1 });

@@ -153,7 +153,10 @@ it('only the connection of a worker is killed: it is back under its name, and th
   await until(() => seen.length === 6, { what: 'the end to be told' });
   expect(seen.slice(4)).toEqual(['close', 'end']);
   expect(client.status).toBe('end');
+  const lost = new Promise<void>((resolve) => at.connection.once('close', () => resolve()));
   await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+  await within(PATIENCE_MS, lost, 'the loss of every connection to be told');
+  await reaches(at.manager, 'ready');
   await added(at, 'after');
 });
 
@@ -207,6 +210,31 @@ it('a server that is not there at first is waited for', async () => {
   await server.restart();
   await within(PATIENCE_MS, add, 'the job to be added');
   await until(() => done.includes('early'), { what: 'the job to be processed', timeoutMs: PATIENCE_MS });
+});
+
+it('a wrong password is told at once, and no worker runs in circles over it', async () => {
+  const server = await rig.server({ password: 'right' });
+  const manager = manage({ url: server.url, password: 'wrong' });
+  const connection = bullmqConnection(manager);
+  const queue = keep(new Queue('paint', { connection }));
+  const worker = keep(new Worker('paint', async () => {}, { connection }));
+  const events = new QueueEvents('paint', { connection });
+  const errors: RedisError[] = [];
+  for (const name of ['queue', 'worker', 'events'] as const) {
+    const one: { on(event: 'error', listener: (error: Error) => void): unknown } = { queue, worker, events }[name];
+    one.on('error', (error) => errors.push(error as RedisError));
+  }
+  const error = (await within(5_000, queue.add('wall', {}), 'the refusal').catch((e: unknown) => e)) as RedisError;
+  expect(error).toMatchObject({ redisErrorKind: 'auth', message: 'Connection is closed.', cause: { serverCode: 'WRONGPASS' } });
+  const refused = () => errors.filter(({ redisErrorKind }) => redisErrorKind === 'auth').length;
+  await until(() => refused() >= 3, { what: () => `everyone to be told, ${refused()} are` });
+  const told = errors.length;
+  // A hundred turns of the event loop, which a worker in circles would not allow.
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(errors.length - told).toBeLessThan(10);
+  await within(5_000, Promise.all([worker.close(), queue.close()]), 'close()');
+  // BullMQ gives what its connection began with.
+  await expect(within(5_000, events.close(), 'events.close()')).rejects.toThrow('Connection is closed.');
 });
 
 it('everything closes while the server is gone', async () => {

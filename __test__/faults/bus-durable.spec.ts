@@ -155,6 +155,38 @@ it('resumes after the server was killed and came back, with everything that was 
   await bus.close();
 });
 
+it('handles again, and says so, what a server that came back older believes to be in hand', async () => {
+  const server = await rig.server();
+  const bus = new MessageBus(rig.manager({ url: server.url, reconnect: { maxDelayMs: 50 } }));
+  const got: Got[] = [];
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await bus.subscribe(
+    't',
+    async ({ payload, lastError }, { attempt }) => {
+      got.push({ payload, attempt, lastError });
+      await held;
+    },
+    { group: 'g', retry: SOON },
+  );
+  await bus.publish('t', 'first', { durable: true, key: 'k' });
+  await bus.publish('t', 'second', { durable: true, key: 'k' });
+  await until(() => got.length === 1, { what: 'the message to be in hand' });
+  await server.cli('SAVE');
+  release();
+  await until(async () => got.length === 2 && pendingOf(await server.cli('XPENDING', STREAM, 'g')) === 0, { what: 'both to be done' });
+  await server.kill9();
+  await server.restart();
+  await until(() => got.length === 4, { what: () => `both again; got ${JSON.stringify(got)}` });
+  expect(got.slice(2)).toMatchObject([
+    { payload: 'first', attempt: 2 },
+    { payload: 'second', attempt: expect.any(Number) },
+  ]);
+  await bus.close();
+});
+
 it('makes its group anew on a server that came back empty', async () => {
   const server = await rig.server();
   const bus = new MessageBus(rig.manager({ url: server.url, reconnect: { maxDelayMs: 50 } }));

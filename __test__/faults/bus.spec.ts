@@ -122,14 +122,20 @@ describe('a half-open connection', () => {
     });
     const since = performance.now();
     proxy.set({ up: { blackHole: true }, down: { blackHole: true } });
+    // Lost in the hole, before anyone can know of it.
+    expect(await bus.publish('t', 0)).toBe(1);
     await until(() => noticed > 0, { what: 'the loss to be noticed' });
     expect(noticed - since).toBeLessThan(2 * keepAliveMs + 150);
     proxy.heal();
     proxy.reset();
     await until(() => events.gap.length === 1, { timeoutMs: PATIENCE_MS, what: 'the gap' });
+    // The gap begins where the silence did, not where it was noticed.
+    const outage = performance.now() - since;
+    expect(events.gap[0]?.durationMs).toBeGreaterThan(noticed - since - keepAliveMs / 2);
+    expect(events.gap[0]?.durationMs).toBeLessThan(outage + keepAliveMs + 50);
     expect(await bus.publish('t', 1)).toBe(1);
     await arrive(got, 1);
-    expect(events.gap[0]?.durationMs).toBeGreaterThan(0);
+    expect(got.map(([{ payload }]) => payload)).toEqual([1]);
   });
 });
 

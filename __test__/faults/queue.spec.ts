@@ -1,5 +1,5 @@
 /** Workers that die, stand still or are blocked, and a server that does: whose job it is, and who runs it next. */
-import { TaskQueue, type TaskQueueOptions } from 'redis-backplane';
+import { TaskQueue, type TaskQueueOptions, WorkerRegistry } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
 import { reaches } from '../support/queues.ts';
@@ -91,13 +91,36 @@ describe('a worker that is killed', () => {
   });
 });
 
+describe('a registered worker that is killed', () => {
+  it('has its jobs run elsewhere as soon as its registry declares it crashed, whatever is left of its lease', {
+    timeout: 60_000,
+  }, async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const leaseMs = 600_000;
+    const victim = startWorker({ url, queue: 'work', concurrency: 3, leaseMs, registered: true });
+    await victim.line(hasUp);
+    await queue.addBulk(Array.from({ length: 3 }, () => ({ name: 'x', data: { hang: 'first' as const } })));
+    await until(() => linesWith(victim, 'begun').length === 3, { what: 'all in hand' });
+    const heir = startWorker({ url, queue: 'work', concurrency: 3, leaseMs, registered: true });
+    await heir.line(hasUp);
+    // It is in the books as the heir only once it has registered.
+    const registry = new WorkerRegistry(rig.manager({ url }), { heartbeatIntervalMs: 100 });
+    await until(async () => (await registry.count()).total === 2, { what: 'both to be registered' });
+    await victim.kill9();
+    await reaches(queue, { completed: 3 }, 20_000);
+    for (const job of await queue.list('completed')) expect([job.stalledCount, job.result]).toEqual([1, heir.pid]);
+    await heir.kill9();
+  });
+});
+
 describe('a worker that stands still for longer than its lease', () => {
   it('has lost its job: another one runs it, and what the first says of it afterwards changes nothing', { timeout: 60_000 }, async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const sleeper = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
     await sleeper.line(hasUp);
-    const job = await queue.add('x', { sleepMs: LEASE_MS / 2 });
+    const job = await queue.add('x', { hang: 'first' });
     await until(() => linesWith(sleeper, 'begun').length === 1, { what: 'the job in hand' });
     await sleeper.freeze();
     const heir = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });

@@ -18,8 +18,8 @@ export interface Task {
   sleepMs?: number;
   /** Milliseconds that the processor keeps the event loop busy. */
   blockMs?: number;
-  /** It never settles. */
-  hang?: boolean;
+  /** It never settles; `first`: in the hands of its first worker. */
+  hang?: boolean | 'first';
   /** The attempts that fail. */
   failures?: number;
 }
@@ -44,29 +44,28 @@ export function startWorker(args: WorkerArgs, timeoutMs = 120_000): Child {
         reconnect: { minDelayMs: 5, maxDelayMs: 100 },
       });
       const queue = new redis.TaskQueue(name, manager);
-      const Registry = (redis as unknown as { WorkerRegistry?: new (manager: unknown, options: object) => never }).WorkerRegistry;
-      const registry = registered && Registry ? new Registry(manager, { heartbeatIntervalMs: 100 }) : undefined;
+      const registry = registered ? new redis.WorkerRegistry(manager, { heartbeatIntervalMs: 100 }) : undefined;
       const worker = queue.process(
         async (job, { signal, attempt }) => {
-          const task = job.data as { sleepMs?: number; blockMs?: number; hang?: boolean; failures?: number };
+          const task = job.data as { sleepMs?: number; blockMs?: number; hang?: boolean | 'first'; failures?: number };
           signal.addEventListener('abort', () =>
             emit({ aborted: job.id, kind: (signal.reason as { redisErrorKind: string }).redisErrorKind }),
           );
           emit({ begun: job.id, attempt, stalls: job.stalledCount, at: Date.now() });
-          if (task.hang) await new Promise(() => {});
+          if (task.hang === true || (task.hang === 'first' && job.stalledCount === 0)) await new Promise(() => {});
           if (task.sleepMs) await new Promise((resolve) => setTimeout(resolve, task.sleepMs));
           if (task.blockMs) for (const end = Date.now() + task.blockMs; Date.now() < end; );
           if (attempt <= (task.failures ?? 0)) throw new Error(`attempt ${attempt}`);
           emit({ ended: job.id, at: Date.now() });
           return process.pid;
         },
-        { ...options, ...(registry ? { registry } : {}) },
+        { ...options, registry },
       );
       worker.on('error', (error) => emit({ error: error.redisErrorKind, message: error.message }));
       process.once('SIGTERM', async () => {
         emit({ closed: await worker.close() });
         await queue.close();
-        await (registry as { cleanup(): Promise<void> } | undefined)?.cleanup();
+        await registry?.cleanup();
         await manager.disconnect();
       });
       manager.connect().then(() => emit({ up: true }));

@@ -3,7 +3,7 @@
 //! A line feed doubled in the input (`\n\n`) hands over to the other client. A panic on the engine's thread, which the
 //! engine itself survives, ends the process here.
 #![no_main]
-#![allow(dead_code, unreachable_pub, reason = "the module is taken out of its crate")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "the module is taken out of its crate")]
 
 #[path = "../../src/embedded/mod.rs"]
 mod embedded;

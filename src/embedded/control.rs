@@ -6,7 +6,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::engine::{Hub, Message};
+use super::engine::{EngineName, Hub, Message};
 use super::keyspace::Entry;
 use super::session;
 use super::state::Core;
@@ -33,7 +33,8 @@ impl Control {
             // Nobody listening any more is no reason to fail.
             let _ = answer.send(core.map(act));
         };
-        Hub::get().send(Message::Control(self.name.clone(), Box::new(act)));
+        let engine = EngineName::Shared(self.name.clone());
+        Hub::of(&engine).send(Message::Control(engine, Box::new(act)));
         wait.recv().ok().flatten()
     }
 

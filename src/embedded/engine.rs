@@ -1,12 +1,15 @@
-//! The one engine thread of the process, and which engines live on it.
+//! The engine threads of the process, and which engines live on which.
 //!
-//! The thread owns every engine; nobody else ever touches one. Clients reach it through [`Hub`]: a list of messages
-//! and an unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the
-//! same name finds a new, empty engine, and a control call sees what was connected before it.
+//! There are at most [`THREADS`], however many engines: a thousand of them cost no thousand threads, and a script that
+//! runs long in one holds up few others. A thread owns its engines; nobody else ever touches one. The name of an engine
+//! decides its thread, so there is nothing to agree on. Clients reach it through [`Hub`]: a list of messages and an
+//! unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the same name
+//! finds a new, empty engine, and a control call sees what was connected before it.
 //!
-//! It starts with the first connection and stays, parked, for the life of the process.
+//! A thread starts with the first connection to an engine of its and stays, parked, for the life of the process.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,6 +22,8 @@ use super::state::Core;
 
 type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
 
+/// The most threads there are. A parked one costs little more than the pages of its stack that it has used.
+const THREADS: usize = 8;
 /// Lua and nested replies recurse on this stack.
 const STACK: usize = 16 * 1024 * 1024;
 
@@ -29,10 +34,10 @@ pub(super) enum Message {
         engine: EngineName,
     },
     Ready(Arc<Pipe>),
-    Hold(String),
-    Release(String),
+    Hold(EngineName),
+    Release(EngineName),
     /// Runs on the engine of that name, or on `None` if there is no such engine.
-    Control(String, Act),
+    Control(EngineName, Act),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,12 +47,22 @@ pub(super) enum EngineName {
     Private(u64),
 }
 
-/// The way to the engine thread.
+/// The way to one engine thread.
 pub(super) struct Hub {
     inbox: Mutex<Vec<Message>>,
     thread: OnceLock<Thread>,
     parked: AtomicBool,
-    ids: AtomicU64,
+}
+
+impl EngineName {
+    /// Which of the threads.
+    pub(super) fn place(&self) -> usize {
+        let hash = match self {
+            EngineName::Shared(name) => BuildHasherDefault::<DefaultHasher>::new().hash_one(name),
+            EngineName::Private(id) => *id,
+        };
+        usize::try_from(hash % THREADS as u64).unwrap_or(0)
+    }
 }
 
 impl std::fmt::Debug for Hub {
@@ -56,24 +71,30 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-static HUB: Hub = Hub {
-    inbox: Mutex::new(Vec::new()),
-    thread: OnceLock::new(),
-    parked: AtomicBool::new(false),
-    ids: AtomicU64::new(1),
-};
+static HUBS: [Hub; THREADS] = [const { Hub::new() }; THREADS];
+
+/// Numbers for connections and private engines, never used twice.
+static IDS: AtomicU64 = AtomicU64::new(1);
 
 /// How long the thread looks for more work before it parks: waking a parked thread costs the client a system call.
 const LINGER: Duration = Duration::from_micros(20);
 
 impl Hub {
-    pub(super) fn get() -> &'static Hub {
-        HUB.thread.get_or_init(|| {
-            let started = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK).spawn(run);
+    const fn new() -> Hub {
+        Hub { inbox: Mutex::new(Vec::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
+    }
+
+    /// The thread on which the engine lives, started if need be.
+    pub(super) fn of(engine: &EngineName) -> &'static Hub {
+        let hub = &HUBS[engine.place()];
+        hub.thread.get_or_init(|| {
+            let builder = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK);
             // Without a thread there is no engine; the process is out of a resource nothing here can give back.
-            started.expect("the operating system gives a thread to the embedded engine").thread().clone()
+            let started =
+                builder.spawn(|| run(hub)).expect("the operating system gives a thread to the embedded engine");
+            started.thread().clone()
         });
-        &HUB
+        hub
     }
 
     pub(super) fn send(&self, message: Message) {
@@ -119,10 +140,10 @@ impl Hub {
 /// runtime or not.
 #[must_use]
 pub fn connect(name: Option<&str>) -> ClientStream {
-    let hub = Hub::get();
-    let id = hub.ids.fetch_add(1, Ordering::Relaxed);
+    let id = IDS.fetch_add(1, Ordering::Relaxed);
     let pipe = Arc::new(Pipe::new(id));
     let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
+    let hub = Hub::of(&engine);
     hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
     ClientStream::new(pipe, hub)
 }
@@ -130,23 +151,24 @@ pub fn connect(name: Option<&str>) -> ClientStream {
 /// Keeps a named engine's data while nothing is connected to it, as a client does that is between two connections.
 #[derive(Debug)]
 pub struct Hold {
-    name: String,
+    engine: EngineName,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        Hub::get().send(Message::Release(std::mem::take(&mut self.name)));
+        Hub::of(&self.engine).send(Message::Release(self.engine.clone()));
     }
 }
 
 /// Holds the engine called `name`, from now until the value is dropped.
 #[must_use]
 pub fn hold(name: &str) -> Hold {
-    Hub::get().send(Message::Hold(name.to_owned()));
-    Hold { name: name.to_owned() }
+    let engine = EngineName::Shared(name.to_owned());
+    Hub::of(&engine).send(Message::Hold(engine.clone()));
+    Hold { engine }
 }
 
-/// Everything the engine thread owns.
+/// Everything one engine thread owns.
 #[derive(Default)]
 struct Engines {
     engines: HashMap<EngineName, Core>,
@@ -154,23 +176,23 @@ struct Engines {
     pipes: HashMap<u64, (EngineName, usize)>,
 }
 
-fn run() {
+fn run(hub: &Hub) {
     let mut engines = Engines::default();
     let mut messages = Vec::new();
     loop {
-        HUB.receive(&mut messages);
+        hub.receive(&mut messages);
         let turn = || {
             for message in messages.drain(..) {
                 engines.handle(message);
             }
             engines.tick()
         };
-        // A defect outside any one engine costs all engines their data, but never leaves clients waiting for ever.
+        // A defect outside any one engine costs all engines of the thread their data, but never leaves clients waiting for ever.
         let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
             std::mem::take(&mut engines).engines.values_mut().for_each(Core::close_all);
             None
         });
-        HUB.wait(next);
+        hub.wait(next);
     }
 }
 
@@ -189,13 +211,12 @@ impl Engines {
                 }
             }
             Message::Hold(name) => {
-                self.engines.entry(EngineName::Shared(name)).or_insert_with(Core::start).holds += 1;
+                self.engines.entry(name).or_insert_with(Core::start).holds += 1;
             }
-            Message::Release(name) => self.guarded(&EngineName::Shared(name), |core| {
+            Message::Release(name) => self.guarded(&name, |core| {
                 core.holds = core.holds.saturating_sub(1);
             }),
             Message::Control(name, act) => {
-                let name = EngineName::Shared(name);
                 if self.engines.contains_key(&name) {
                     self.guarded(&name, |core| act(Some(core)));
                 } else {

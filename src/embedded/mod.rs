@@ -4,8 +4,8 @@
 //!
 //! - [`connect`] gives a stream that speaks RESP2 and RESP3 as Redis 7.0 does, error texts included. Engines with the
 //!   same name are one engine, for every thread of the process; its data is gone with its last stream.
-//! - Commands of one engine run one after another on one thread, which all engines of the process share. A long script
-//!   never holds up the thread that reads and writes the stream.
+//! - Commands of one engine run one after another on one thread. The engines of the process share eight: a long script
+//!   never holds up the thread that reads and writes the stream, and seldom another engine.
 //! - Expiry is real and follows the engine's clock, which a test moves with [`Control::advance`].
 //! - No bytes a client can send make it panic, and nothing is reserved for bytes that were only announced.
 //!

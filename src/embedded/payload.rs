@@ -104,14 +104,14 @@ pub(super) fn read(body: &[u8]) -> Option<Value> {
     let value = match from.byte()? {
         kind::STRING => Value::string(from.text()?),
         kind::LIST => Value::List(from.many(Source::text)?.into_iter().map(Into::into).collect()),
-        kind::SET => set(from.many(Source::text)?)?,
-        kind::HASH => hash(from.many(|s| Some((s.text()?, s.text()?)))?)?,
-        kind::ZSET => zset(from.many(|s| Some((s.text()?, f64::from_le_bytes(s.take()?))))?)?,
-        kind::INTSET => set(intset(&from.text()?)?)?,
-        kind::HASH_LISTPACK => hash(pairs(listpack(&from.text()?)?)?)?,
+        kind::SET => set(&from.many(Source::text)?)?,
+        kind::HASH => hash(&from.many(|s| Some((s.text()?, s.text()?)))?)?,
+        kind::ZSET => zset(&from.many(|s| Some((s.text()?, f64::from_le_bytes(s.take()?))))?)?,
+        kind::INTSET => set(&intset(&from.text()?)?)?,
+        kind::HASH_LISTPACK => hash(&pairs(listpack(&from.text()?)?)?)?,
         kind::ZSET_LISTPACK => {
             let scored = |(member, score): (Vec<u8>, Vec<u8>)| Some((member, number::float(&score)?));
-            zset(pairs(listpack(&from.text()?)?)?.into_iter().map(scored).collect::<Option<_>>()?)?
+            zset(&pairs(listpack(&from.text()?)?)?.into_iter().map(scored).collect::<Option<Vec<_>>>()?)?
         }
         kind::QUICKLIST => {
             let nodes = from.many(|s| match s.len()? {
@@ -121,23 +121,23 @@ pub(super) fn read(body: &[u8]) -> Option<Value> {
             })?;
             Value::List(nodes.concat().into_iter().map(Into::into).collect::<List>())
         }
-        kind::SET_LISTPACK => set(listpack(&from.text()?)?)?,
+        kind::SET_LISTPACK => set(&listpack(&from.text()?)?)?,
         _ => return None,
     };
     (from.rest.is_empty() && !value.is_empty()).then_some(value)
 }
 
-fn set(members: Vec<Vec<u8>>) -> Option<Value> {
+fn set(members: &[Vec<u8>]) -> Option<Value> {
     let mut set = Set::default();
     members.iter().all(|member| set.insert(member)).then_some(Value::Set(set))
 }
 
-fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Value> {
+fn hash(fields: &[(Vec<u8>, Vec<u8>)]) -> Option<Value> {
     let mut hash = Hash::default();
     fields.iter().all(|(field, value)| hash.set(field, value)).then_some(Value::Hash(hash))
 }
 
-fn zset(members: Vec<(Vec<u8>, f64)>) -> Option<Value> {
+fn zset(members: &[(Vec<u8>, f64)]) -> Option<Value> {
     let mut zset = Zset::default();
     members.iter().all(|(member, score)| !score.is_nan() && zset.insert(member, *score)).then_some(Value::Zset(zset))
 }

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
+use super::engine::EngineName;
 use super::{ClientStream, Control, connect};
 
 struct Client {
@@ -302,4 +303,32 @@ async fn what_a_pause_held_back_runs_when_it_ends() {
         other.ask("ping", "+PONG\r\n").await;
     }
     held.expect("+OK\r\n").await;
+}
+
+#[tokio::test]
+async fn a_long_script_does_not_hold_up_an_engine_on_another_thread() {
+    let place = |name: &str| EngineName::Shared(name.to_owned()).place();
+    let elsewhere = (0..1000).map(|i| format!("short commands {i}")).find(|name| place(name) != place("long script"));
+    let (mut busy, mut killer) = (Client::of("long script"), Client::of("long script"));
+    let mut other = Client::of(&elsewhere.expect("an engine on another thread"));
+    busy.ask("config set lua-time-limit 500", "+OK\r\n").await;
+    busy.send("eval \"while true do end\" 0").await;
+    for _ in 0..100 {
+        other.ask("ping", "+PONG\r\n").await;
+    }
+    let mut chunk = [0; 1];
+    let early = std::future::poll_fn(|cx| {
+        let mut buffer = tokio::io::ReadBuf::new(&mut chunk);
+        std::task::Poll::Ready(std::pin::Pin::new(&mut busy.stream).poll_read(cx, &mut buffer).is_ready())
+    });
+    assert!(!early.await, "the script was over before the other engine answered");
+    loop {
+        killer.send("script kill").await;
+        let mut reply = vec![0; 256];
+        let len = killer.stream.read(&mut reply).await.unwrap();
+        if reply[..len].starts_with(b"+OK") {
+            break;
+        }
+    }
+    busy.expect("-ERR Script killed by user with SCRIPT KILL.").await;
 }

@@ -389,6 +389,8 @@ export function optionsJson(options: unknown): string {
     switch (typeof value) {
       case 'number':
         return Number.isFinite(value) ? value : special(String(value));
+      case 'string':
+        return value.isWellFormed() ? value : special('a string with a lone surrogate');
       case 'bigint':
         return special('a BigInt');
       case 'function':

@@ -84,10 +84,8 @@ pub(super) fn retry_failed(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u64> {
     let mut done = 0;
     while done < limit {
-        let call = Call::of(core, &scripts::SWEEP_OUT)
-            .arg(kind.to_owned())
-            .number(BATCH.min(limit - done))
-            .number(older);
+        let call =
+            Call::of(core, &scripts::SWEEP_OUT).arg(kind.to_owned()).number(BATCH.min(limit - done)).number(older);
         let reply = core.call(call.writes(*operation::ADMIN)).await?;
         let [looked, gone] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
         let gone = array(gone).ok_or_else(strange)?;
@@ -162,7 +160,9 @@ async fn remove_everything(core: &Core) -> Result<()> {
             if !known.group.is_empty() {
                 unlinked.push(core.keys.group(known.group.as_bytes()));
             }
-            if let Some(key) = serde_json::from_str::<serde_json::Value>(&known.ending).unwrap_or_default()["o"].as_str() {
+            if let Some(key) =
+                serde_json::from_str::<serde_json::Value>(&known.ending).unwrap_or_default()["o"].as_str()
+            {
                 unlinked.push(Bytes::from(key.to_owned()));
             }
             ids.push(id);
@@ -174,12 +174,13 @@ async fn remove_everything(core: &Core) -> Result<()> {
     let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
     let mut left: Vec<_> =
         owners.into_iter().filter_map(bytes).map(|owner| core.keys.held(&String::from_utf8_lossy(&owner))).collect();
-    // Events and their numbers stay while somebody listens; the leases of workers that run on do.
-    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![9, 10, 11, 12].contains(at)).map(|(_, key)| key.clone()));
-    left.extend([core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
+    // Events and their numbers stay while somebody listens. Without their leases workers know that they hold nothing.
+    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![11, 12].contains(at)).map(|(_, key)| key.clone()));
+    left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     several(core, b"UNLINK", None, &left).await?;
     let fields = [b"paused".as_slice(), b"gone", b"grouped", b"order", b"rated"].map(Bytes::from_static);
-    several(core, b"HDEL", Some(&core.base[11]), &fields).await
+    several(core, b"HDEL", Some(&core.base[11]), &fields).await?;
+    several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
 /// One command on many words.
@@ -328,18 +329,22 @@ pub(super) fn cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         let id = job_id(&args, 0)?.to_owned();
         let reason = match args.at(1) {
-            Arg::Absent => "cancelled".to_owned(),
+            Arg::Absent => String::new(),
             Arg::Text(text) if text.len() <= MAX_LINE => text.to_owned(),
             other => return Err(args.wrong("reason", "a string of at most 65536 bytes", other)),
         };
-        Ok(async move {
-            Ok(Outcome::Bool(matches!(change(&core, "cancel", &id, &reason).await?, Changed::Done)))
-        })
+        Ok(async move { Ok(Outcome::Bool(matches!(change(&core, "cancel", &id, &reason).await?, Changed::Done))) })
     });
 }
 
 /// A change that a job must be in the right state for: what is said, the script's verb, what is expected.
-fn must(queue: &Queue, args: Arguments<'_>, about: (&'static str, &'static str, &'static str), value: String, answer: Answer) {
+fn must(
+    queue: &Queue,
+    args: Arguments<'_>,
+    about: (&'static str, &'static str, &'static str),
+    value: String,
+    answer: Answer,
+) {
     queue.run(answer, |core| {
         let id = job_id(&args, 0)?.to_owned();
         Ok(async move {

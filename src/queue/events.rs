@@ -27,7 +27,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
-const HEARD: Duration = Duration::from_secs(60);
+const HEARD: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(20);
 /// For how long a listener nobody needs goes on, so that waits one after another share one.
 const LINGER: Duration = Duration::from_secs(10);
@@ -106,13 +106,14 @@ impl Ears {
     async fn run(self: Arc<Self>) {
         let closing = self.core.manager.closing();
         let mut last = -1;
-        let mut failures = 0;
+        let (mut failures, mut troubled) = (0, false);
         let subscription = loop {
             let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
                 Ok(subscription) => break Some(subscription),
                 Err(_) if closing.is_cancelled() || self.hearing().closed => break None,
                 Err(error) => {
+                    troubled = true;
                     self.tell_error(&error);
                     tokio::time::sleep(BACKOFF.delay(failures)).await;
                     failures = failures.saturating_add(1);
@@ -128,10 +129,15 @@ impl Ears {
                 }
                 Ok(false) => {
                     failures = 0;
+                    if std::mem::take(&mut troubled) {
+                        // Whoever asked to listen was told that it failed: what happened until now was not heard.
+                        self.missed(-1);
+                    }
                     self.live.send_replace(true);
                 }
                 Err(_) if closing.is_cancelled() => break,
                 Err(error) => {
+                    troubled = troubled || last < 0;
                     self.tell_error(&error);
                     tokio::time::sleep(BACKOFF.delay(failures)).await;
                     failures = failures.saturating_add(1);
@@ -156,6 +162,9 @@ impl Ears {
         let mut hearing = self.hearing();
         hearing.running = false;
         hearing.waits.clear();
+        if closing.is_cancelled() && std::mem::take(&mut hearing.listening) {
+            self.outlet.tell(json!({ "event": "closed" }).to_string());
+        }
     }
 
     fn is_needed(&self) -> bool {

@@ -77,11 +77,11 @@ fn put(
     name: &str,
     data: &[u8],
     options: JobOptions,
-    parent: Option<Parent>,
+    parent: Option<&Parent>,
     place: Option<usize>,
 ) -> Result<()> {
     let mut extra = extra_of(core, &options);
-    let parent_text = parent.as_ref().map_or_else(String::new, |parent| match &parent.queue {
+    let parent_text = parent.map_or_else(String::new, |parent| match &parent.queue {
         None => json!([parent.id, parent.name]).to_string(),
         Some(queue) => json!([queue, parent.id, parent.name]).to_string(),
     });
@@ -106,16 +106,17 @@ fn put(
             None => {
                 names.push(json!(child_id));
                 let parent = Parent { queue: None, id: id.to_owned(), name: child_id.clone() };
-                put(core, row, &child_id, &name, data.as_bytes(), options, Some(parent), Some(own))?;
+                put(core, row, &child_id, &name, data.as_bytes(), options, Some(&parent), Some(own))?;
             }
             Some(queue) => {
-                let called = format!("{}:{}", queue, child_id);
+                let called = [&queue[..], &child_id].join(":");
                 names.push(json!(called));
                 let parent = Parent { queue: Some(core.name.clone()), id: id.to_owned(), name: called.clone() };
                 let mut there = Vec::new();
-                put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(parent), None)?;
+                put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(&parent), None)?;
                 let jobs: Vec<_> = there.iter().map(NewJob::message).collect::<Option<_>>().unwrap_or_default();
-                messages.insert(format!("a{called}"), json!(json!({ "t": "add", "q": queue, "jobs": jobs }).to_string()));
+                messages
+                    .insert(format!("a{called}"), json!(json!({ "t": "add", "q": queue, "jobs": jobs }).to_string()));
             }
         }
     }

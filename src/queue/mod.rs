@@ -86,11 +86,6 @@ impl Core {
         format!("{}-{}", self.instance, base36(self.last.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// The name of a worker that nobody else makes; it has no dot.
-    fn fresh_owner(&self) -> String {
-        format!("{}{}", base36(fastrand::u64(..)), base36(fastrand::u64(..) >> 32))
-    }
-
     /// The queue called `name` beside this one.
     fn beside(&self, name: &str) -> Self {
         Self::new(self.manager.clone(), self.namespace.clone(), name.to_owned())
@@ -99,6 +94,11 @@ impl Core {
     async fn call(&self, command: Command) -> Result<Reply> {
         self.manager.call(command).await
     }
+}
+
+/// The name of a worker that nobody else makes; it has no dot.
+fn fresh_owner() -> String {
+    format!("{}{}", base36(fastrand::u64(..)), base36(fastrand::u64(..) >> 32))
 }
 
 fn base36(mut number: u64) -> String {
@@ -169,6 +169,10 @@ impl Queue {
         let inner = read_namespace(&mut options)?;
         let name = options.text("name")?.unwrap_or_default();
         options::check_queue_name("TaskQueue.name", &name)?;
+        if let Some(defaults) = options.take("defaultJobOptions") {
+            // The face merges them into the options of each job; here they are checked, once.
+            options::JobOptions::check("TaskQueue.defaultJobOptions", defaults)?;
+        }
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
         let core = Arc::new(Core::new(manager, namespace, name));

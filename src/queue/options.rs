@@ -126,13 +126,18 @@ impl JobOptions {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let value = serde_json::from_str(text)
-            .map_err(|e| Error::config(format!("JobOptions: expected options, got {e}")))?;
+        let value =
+            serde_json::from_str(text).map_err(|e| Error::config(format!("JobOptions: expected options, got {e}")))?;
         let mut options = Self::read("JobOptions", value)?;
         if options.children.is_empty() {
             text.clone_into(&mut options.text);
         }
         Ok(options)
+    }
+
+    /// Refuses what no job may be added with.
+    pub(super) fn check(owner: &str, value: Value) -> Result<()> {
+        Self::read(owner, value).map(drop)
     }
 
     fn read(owner: &str, value: Value) -> Result<Self> {
@@ -151,8 +156,8 @@ impl JobOptions {
             attempts: options.whole("attempts", 1..=1_000_000)?.unwrap_or(1),
             backoff: options.nested("backoff")?.map(backoff).transpose()?,
             timeout: options.millis("timeoutMs", 1)?,
-            keep_completed: keep(&mut options, "keepCompleted")?.unwrap_or(Keep::COMPLETED),
-            keep_failed: keep(&mut options, "keepFailed")?.unwrap_or(Keep::FAILED),
+            keep_completed: keep(owner, &mut options, "keepCompleted")?.unwrap_or(Keep::COMPLETED),
+            keep_failed: keep(owner, &mut options, "keepFailed")?.unwrap_or(Keep::FAILED),
             dedupe: options.nested("dedupe")?.map(dedupe).transpose()?,
             group: name(&mut options, "group")?,
             children: children(owner, &mut options)?,
@@ -160,7 +165,9 @@ impl JobOptions {
         name(&mut options, "corrId")?;
         options.finish()?;
         let contradiction = |one: &str, other: &str| {
-            Err(Error::config(format!("{owner}.{one}: expected it without {owner}.{other}, which contradicts it, got both")))
+            Err(Error::config(format!(
+                "{owner}.{one}: expected it without {owner}.{other}, which contradicts it, got both"
+            )))
         };
         if read.lifo && read.priority > 0 {
             return contradiction("lifo", "priority");
@@ -178,11 +185,9 @@ impl JobOptions {
 /// A text that becomes part of a key or of a record.
 fn name(options: &mut Options, name: &'static str) -> Result<Option<String>> {
     match options.text(name)? {
-        Some(text) if !is_name(&text) => Err(options.wrong(
-            name,
-            "a string of 1 to 512 bytes without control characters",
-            &Value::String(text),
-        )),
+        Some(text) if !is_name(&text) => {
+            Err(options.wrong(name, "a string of 1 to 512 bytes without control characters", &Value::String(text)))
+        }
         text => Ok(text),
     }
 }
@@ -223,13 +228,13 @@ fn dedupe(mut options: Options) -> Result<Dedupe> {
     Ok(Dedupe { id, ttl_ms, replace })
 }
 
-fn keep(options: &mut Options, name: &'static str) -> Result<Option<Keep>> {
+fn keep(owner: &str, options: &mut Options, name: &'static str) -> Result<Option<Keep>> {
     match options.take(name) {
         None => Ok(None),
         Some(Value::Bool(true)) => Ok(Some(Keep { count: None, age_ms: None })),
         Some(Value::Bool(false)) => Ok(Some(Keep::NONE)),
         Some(value @ Value::Object(_)) => {
-            let mut rule = Options::from_value(&format!("JobOptions.{name}"), value)?;
+            let mut rule = Options::from_value(&format!("{owner}.{name}"), value)?;
             let count = rule.whole("count", 0..=1_000_000_000)?;
             let age_ms = rule.whole("ageMs", 0..=MAX_DELAY_MS)?;
             rule.finish()?;
@@ -242,9 +247,11 @@ fn keep(options: &mut Options, name: &'static str) -> Result<Option<Keep>> {
 fn children(owner: &str, options: &mut Options) -> Result<Vec<Child>> {
     match options.take("children") {
         None => Ok(Vec::new()),
-        Some(Value::Array(children)) if children.len() <= MAX_CHILDREN => {
-            children.into_iter().enumerate().map(|(at, child)| one_child(&format!("{owner}.children[{at}]"), child)).collect()
-        }
+        Some(Value::Array(children)) if children.len() <= MAX_CHILDREN => children
+            .into_iter()
+            .enumerate()
+            .map(|(at, child)| one_child(&format!("{owner}.children[{at}]"), child))
+            .collect(),
         Some(other) => Err(options.wrong("children", "an array of at most 10000 jobs", &other)),
     }
 }
@@ -334,7 +341,10 @@ mod tests {
             (r#"{"keepFailed":5}"#, "JobOptions.keepFailed: expected true, false or"),
             (r#"{"id":""}"#, "JobOptions.id: expected a string of 1 to 512 bytes"),
             (r#"{"atempts":1}"#, "JobOptions.atempts: expected one of the options"),
-            (r#"{"children":[{"name":"a","data":"1","options":{"attempts":0}}]}"#, "JobOptions.children[0].options.attempts"),
+            (
+                r#"{"children":[{"name":"a","data":"1","options":{"attempts":0}}]}"#,
+                "JobOptions.children[0].options.attempts",
+            ),
             (r#"{"children":[{"name":"a","data":"1"}],"delayMs":1}"#, "JobOptions.delayMs: expected it without"),
         ] {
             let error = JobOptions::parse(text).unwrap_err();
@@ -344,7 +354,8 @@ mod tests {
 
     #[test]
     fn a_backoff_grows_to_its_bound() {
-        let options = JobOptions::parse(r#"{"backoff":{"type":"exponential","delayMs":100,"maxDelayMs":1000}}"#).unwrap();
+        let options =
+            JobOptions::parse(r#"{"backoff":{"type":"exponential","delayMs":100,"maxDelayMs":1000}}"#).unwrap();
         let delays: Vec<_> = (1..6).map(|n| options.backoff.unwrap().delay_ms(n)).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1_000]);
         assert_eq!(options.backoff.unwrap().delay_ms(u64::MAX), 1_000);

@@ -152,7 +152,11 @@ pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             })
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|other| {
-                args.wrong("state", "'waiting', 'active', 'delayed', 'completed', 'failed' or 'waiting-children'", other)
+                args.wrong(
+                    "state",
+                    "'waiting', 'active', 'delayed', 'completed', 'failed' or 'waiting-children'",
+                    other,
+                )
             })?;
         Ok(async move {
             let mut outcomes = Vec::new();
@@ -187,7 +191,8 @@ pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 pub(super) fn count_or(args: &Arguments<'_>, place: usize, name: &str, default: u64) -> Result<u64> {
     match args.at(place) {
         Arg::Absent => Ok(default),
-        Arg::Number(n) if n.fract() == 0.0 && (0.0..=1e15).contains(&n) => {
+        Arg::Number(n) if n.fract() == 0.0 && (0.0..=1e15).contains(&n) =>
+        {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
             Ok(n as u64)
         }
@@ -225,8 +230,8 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
 
 async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
-    let command = plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()])
-        .runs_reading(*operation::READ, &scripts::COUNTS);
+    let command =
+        plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()]).runs_reading(*operation::READ, &scripts::COUNTS);
     let counts = array(core.call(command).await?).ok_or_else(strange)?;
     counts.iter().map(|count| scripts::integer(count).ok_or_else(strange)).collect()
 }

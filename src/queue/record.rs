@@ -120,8 +120,11 @@ impl Stored {
             at = to;
             Some(part)
         };
-        let (name, options, parent) =
-            (part(usize::try_from(name).ok()?)?, part(usize::try_from(options).ok()?)?, part(usize::try_from(parent).ok()?)?);
+        let (name, options, parent) = (
+            part(usize::try_from(name).ok()?)?,
+            part(usize::try_from(options).ok()?)?,
+            part(usize::try_from(parent).ok()?)?,
+        );
         let left = record.len() - (end + 1) - name.len() - options.len() - parent.len();
         let data = part(left.checked_sub(usize::try_from(group).ok()?)?)?;
         (!name.is_empty() && !data.is_empty()).then_some(Self { added, name, options, parent, data })
@@ -204,7 +207,10 @@ mod tests {
         let body = Stored::body(b"mail", b"{\"attempts\":3}", b"", b"[1,\"\n|\"]", b"tenant");
         let record = Bytes::from([b"1700000000000 ".as_slice(), &body].concat());
         let stored = Stored::read(&record).unwrap();
-        assert_eq!((stored.added, &stored.name[..], &stored.data[..]), (1_700_000_000_000, &b"mail"[..], &b"[1,\"\n|\"]"[..]));
+        assert_eq!(
+            (stored.added, &stored.name[..], &stored.data[..]),
+            (1_700_000_000_000, &b"mail"[..], &b"[1,\"\n|\"]"[..])
+        );
         assert_eq!((&stored.options[..], &stored.parent[..]), (&b"{\"attempts\":3}"[..], &b""[..]));
         for length in 0..record.len() {
             // A cut record is damaged, or its data is shorter; it never panics.

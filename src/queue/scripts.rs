@@ -95,7 +95,8 @@ impl<'a> Call<'a> {
 
 /// A call of a script with these keys and arguments only.
 pub(super) fn plain(script: &'static Script, keys: &[Bytes], args: &[&[u8]]) -> Packed {
-    let size = keys.iter().map(|key| key.len() + 16).sum::<usize>() + args.iter().map(|arg| arg.len() + 16).sum::<usize>();
+    let size =
+        keys.iter().map(|key| key.len() + 16).sum::<usize>() + args.iter().map(|arg| arg.len() + 16).sum::<usize>();
     let mut packed = Packed::sized(size).script(script, keys.len(), args.len());
     for key in keys {
         packed = packed.word(key);

@@ -100,7 +100,8 @@ fn shown_step(step: &Step) -> String {
 
 fn shown_seen(seen: &Seen) -> String {
     let one = |(bytes, open): &(Vec<u8>, bool)| format!("{}{}", bytes.escape_ascii(), if *open { "" } else { " END" });
-    seen.iter().enumerate().map(|(i, client)| format!("\n    {i} {}", one(client))).collect()
+    let lines: Vec<String> = seen.iter().enumerate().map(|(i, client)| format!("\n    {i} {}", one(client))).collect();
+    lines.concat()
 }
 
 #[test]

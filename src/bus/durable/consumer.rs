@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use super::pace::Pace;
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use super::turn::{self, Room, Tended, Turn};
+use super::turn::{self, Doubt, Room, Tended, Turn};
 use crate::backoff::Backoff;
 use crate::bus::strange;
 use crate::connection::{Channel, ChannelKind, Command, Listener, Manager, Message as Published, Subscription};
@@ -50,16 +51,22 @@ pub(super) enum Ask {
 }
 
 /// Wakes a consumer when its topic has something for it.
-struct Wake(Arc<Notify>);
+#[derive(Default)]
+struct Wake {
+    wake: Notify,
+    /// Was the connection lost since this was asked last?
+    restored: AtomicBool,
+}
 
 impl Listener for Wake {
     fn message(&self, _message: &Published) {
-        self.0.notify_one();
+        self.wake.notify_one();
     }
 
     fn restored(&self, _gap: Duration) {
         // What was said meanwhile was not heard.
-        self.0.notify_one();
+        self.restored.store(true, Relaxed);
+        self.wake.notify_one();
     }
 }
 
@@ -103,7 +110,7 @@ pub(super) struct Consumer {
     settlements: Vec<Settlement>,
     asked: usize,
     pace: Pace,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     /// May there be something to take?
     look: bool,
     /// When something is due.
@@ -113,8 +120,8 @@ pub(super) struct Consumer {
     /// Not to ask before.
     rest_until: Option<Instant>,
     failures: u32,
-    /// An answer was lost.
-    unsure: bool,
+    /// May it have been given more than it knows of?
+    doubt: Doubt,
     standing: Standing,
     intake: Intake,
     /// Since when, and who is told at the end.
@@ -145,7 +152,7 @@ impl Consumer {
             trim: now + TRIM_EVERY,
             rest_until: None,
             failures: 0,
-            unsure: false,
+            doubt: Doubt::None,
             standing: Standing::Member,
             intake: Intake::Open,
             leaving: None,
@@ -185,7 +192,7 @@ impl Consumer {
 
     async fn begin(&mut self) -> Result<Subscription> {
         let channel = Channel { kind: ChannelKind::Exact, name: self.settings.topic_keys.wake() };
-        let subscription = self.manager.subscribe(channel, Arc::new(Wake(Arc::clone(&self.wake)))).await?;
+        let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
         let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
         self.start = bulk(self.manager.call(join).await?).ok_or_else(strange)?;
         Ok(subscription)
@@ -211,9 +218,16 @@ impl Consumer {
                         return;
                     }
                 }
-                () = wake.notified() => self.look = true,
+                () = wake.wake.notified() => self.woken(),
                 () = sleep_until(timer.into()), if flight.is_none() => {}
             }
+        }
+    }
+
+    fn woken(&mut self) {
+        self.look = true;
+        if self.wake.restored.swap(false, Relaxed) {
+            self.doubt = Doubt::Server;
         }
     }
 
@@ -318,13 +332,13 @@ impl Consumer {
             self.look = true;
         }
         let takes = self.look && room.heads > 0;
-        if !takes && self.settlements.is_empty() && !self.unsure {
+        if !takes && self.settlements.is_empty() && self.doubt == Doubt::None {
             return None;
         }
         // It takes what it can whenever it asks: that there was nothing is known only until something is published.
         self.look = false;
         self.asked = self.settlements.len();
-        let command = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.unsure);
+        let command = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.doubt);
         Some(self.flight(command, |reply| Answered::Step(reply.and_then(turn::turn_of))))
     }
 
@@ -339,7 +353,7 @@ impl Consumer {
             Answered::Step(Ok(turn)) => {
                 self.settlements.drain(..self.asked);
                 self.asked = 0;
-                self.unsure = false;
+                self.doubt = Doubt::None;
                 match turn {
                     Turn::Lost => self.lose(),
                     Turn::Given { due_in, more, messages } => {
@@ -367,7 +381,9 @@ impl Consumer {
             }
             Answered::Leave(Ok(())) => return true,
             Answered::Step(Err(error)) => {
-                self.unsure |= error.delivery() != Delivery::NotSent;
+                if error.delivery() != Delivery::NotSent {
+                    self.doubt = self.doubt.max(Doubt::Answer);
+                }
                 self.look = true;
                 Err(error)
             }
@@ -436,7 +452,7 @@ impl Consumer {
         self.settlements.retain(|settlement| settlement.what == What::Acknowledge);
         self.settlements.iter_mut().for_each(|settlement| settlement.key = None);
         self.asked = 0;
-        self.unsure = false;
+        self.doubt = Doubt::None;
         if self.leaving.is_none() {
             self.standing = Standing::Lost;
         }

@@ -76,14 +76,24 @@ pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) ->
     packed.runs(*operation::JOIN, &scripts::JOIN)
 }
 
-/// Settles and takes. `unsure`: an answer was lost, so what is in hand is told too.
+/// Why a consumer may have been given more than it knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    None,
+    /// An answer was lost: what it gave was never seen, so it was not tried.
+    Answer,
+    /// The server may have come back without what it was told last: what is pending may have been handled.
+    Server,
+}
+
+/// Settles and takes. With a doubt, what is in hand is told too.
 pub(super) fn step(
     settings: &Settings,
     name: &str,
     room: Room,
     hands: &Hands,
     settlements: &[Settlement],
-    unsure: bool,
+    doubt: Doubt,
 ) -> Command {
     let script = &*scripts::STEP;
     // Of what is acknowledged and has no note only the id matters, and the key when it is the last of it.
@@ -92,19 +102,20 @@ pub(super) fn step(
     let last = last_of_key(settlements, hands);
     let others: Vec<(&Settlement, bool)> =
         settlements.iter().zip(last).filter(|(one, last)| *last || !is_plain(one)).collect();
-    let known: Vec<(&Bytes, Option<&Bytes>)> = if unsure {
+    let known: Vec<(&Bytes, Option<&Bytes>)> = if doubt > Doubt::None {
         hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
     } else {
         Vec::new()
     };
-    let count = 6 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
+    let count = 7 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
     let mut packed = begin(script, settings, name, 64 * settlements.len(), count)
         .number(settings.retry.attempts)
         .number(room.slots as u64)
         .number(room.heads as u64)
         .number(room.followers as u64)
-        .number(WINDOW);
-    packed = if unsure { packed.number(known.len() as u64) } else { packed.signed(-1) };
+        .number(WINDOW)
+        .number(u64::from(doubt == Doubt::Answer));
+    packed = if doubt > Doubt::None { packed.number(known.len() as u64) } else { packed.signed(-1) };
     for (id, key) in known {
         packed = packed.word(id).word(key.map_or(&b""[..], |key| key));
     }
@@ -185,8 +196,8 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
     while let (Some(name), Some(value)) = (fields.next().and_then(bulk), fields.next().and_then(bulk)) {
         match &name[..] {
             b"key" => message.key = Some(value),
-            b"attempts" => message.earlier = number(&value).unwrap_or_default(),
-            b"error" => own_error = Some(value),
+            b"~attempts" => message.earlier = number(&value).unwrap_or_default(),
+            b"~error" => own_error = Some(value),
             b"data" => {
                 message.data = Some(value);
                 break;
@@ -239,11 +250,11 @@ mod tests {
     #[test]
     fn a_redriven_message_brings_its_attempts_and_error() {
         let fields = array([
-            text("group"),
+            text("~group"),
             text("g"),
-            text("attempts"),
+            text("~attempts"),
             text("5"),
-            text("error"),
+            text("~error"),
             text("no"),
             text("data"),
             text("{}"),

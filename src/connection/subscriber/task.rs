@@ -36,7 +36,8 @@ enum Ended {
     Idle,
     /// `disconnect()` was called, or every handle is gone.
     Interrupted,
-    Lost(Error),
+    /// Messages may have been missed since then.
+    Lost(Error, Instant),
 }
 
 /// Lives while something is subscribed on `line`.
@@ -68,7 +69,7 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
                         continue;
                     }
                     Ended::Interrupted => return end(&shared, &line),
-                    Ended::Lost(error) => lost(&shared, &line, &error),
+                    Ended::Lost(error, missing) => lost(&shared, &line, &error, missing),
                 }
                 if since.elapsed() > shared.config.reconnect.max {
                     attempt = 0;
@@ -127,8 +128,8 @@ fn end(shared: &Arc<Shared>, line: &Line) {
     shared.subscriber.publish();
 }
 
-fn lost(shared: &Arc<Shared>, line: &Line, error: &Error) {
-    let listeners = line.inner().book.lost(Instant::now());
+fn lost(shared: &Arc<Shared>, line: &Line, error: &Error, missing: Instant) {
+    let listeners = line.inner().book.lost(missing);
     shared.subscriber.publish();
     shared.failed(error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.lost(error)));
@@ -145,6 +146,8 @@ struct Connection<'a> {
     input: BytesMut,
     output: BytesMut,
     heard: Instant,
+    /// When something came last, whatever this process did since.
+    came: Instant,
     /// Was a sign of life asked for since?
     asked: bool,
     /// Since when nothing has been wanted.
@@ -166,6 +169,7 @@ impl<'a> Connection<'a> {
             input: BytesMut::new(),
             output: BytesMut::new(),
             heard: Instant::now(),
+            came: Instant::now(),
             asked: false,
             idle: None,
             again: None,
@@ -185,26 +189,32 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 read = self.read.read_buf(&mut self.input) => {
                     let outcome = match read {
-                        Ok(0) => Err(gone("closed by the server")),
+                        // Everything that was sent before has come.
+                        Ok(0) => return Ended::Lost(gone("closed by the server"), Instant::now()),
                         Ok(count) => self.took(count),
                         Err(e) => Err(gone(&e.to_string()).caused_by(e)),
                     };
                     if let Err(error) = outcome {
-                        return Ended::Lost(error);
+                        return self.lost(error);
                     }
                 }
                 wrote = self.write.write_buf(&mut self.output), if !self.output.is_empty() => {
                     if let Err(e) = wrote {
-                        return Ended::Lost(gone(&e.to_string()).caused_by(e));
+                        return self.lost(gone(&e.to_string()).caused_by(e));
                     }
                     if self.output.is_empty() && let Err(e) = self.write.flush().await {
-                        return Ended::Lost(gone(&e.to_string()).caused_by(e));
+                        return self.lost(gone(&e.to_string()).caused_by(e));
                     }
                 }
                 () = self.line.changed.notified() => {}
                 () = sleep_until(wake.into()) => {}
             }
         }
+    }
+
+    /// The end of a connection that may have been dead since something came last.
+    fn lost(&self, error: Error) -> Ended {
+        Ended::Lost(error, self.came)
     }
 
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
@@ -235,7 +245,7 @@ impl<'a> Connection<'a> {
         let lost_at = self.heard + keep_alive.mul_f64(1.9);
         if self.asked && now >= lost_at {
             let silence = now.saturating_duration_since(self.heard).as_millis();
-            return Err(Ended::Lost(gone(&format!("the server has been silent for {silence} ms"))));
+            return Err(self.lost(gone(&format!("the server has been silent for {silence} ms"))));
         }
         if !self.asked && now >= self.heard + keep_alive {
             self.asked = true;
@@ -260,6 +270,7 @@ impl<'a> Connection<'a> {
     fn took(&mut self, count: usize) -> Result<()> {
         self.shared.metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
+        self.came = self.heard;
         self.asked = false;
         batch(|| {
             while let Some(reply) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {

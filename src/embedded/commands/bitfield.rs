@@ -1,6 +1,6 @@
 //! BITFIELD: integers of any width inside a string.
 
-use super::string::bit_offset_of;
+use super::bits::bit_offset_of;
 use super::{Args, Cx, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -119,6 +119,12 @@ impl Operation {
         let new = match self.overflow {
             _ if (min..=max).contains(&wanted) => wanted,
             Overflow::Wrap => self.width.wrap(wanted),
+            // Redis takes a value so low that the way from it to `max` overflows 64 bits for one too high.
+            Overflow::Saturate
+                if self.act == Act::Set && self.width.signed && max - wanted > i128::from(i64::MAX) =>
+            {
+                max
+            }
             Overflow::Saturate => wanted.clamp(min, max),
             Overflow::Fail => return None,
         };

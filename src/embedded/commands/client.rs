@@ -6,7 +6,7 @@ use super::generic::db_index;
 use super::{Args, Cx, is};
 use crate::embedded::client::{Client, ReplyMode};
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::session;
 use crate::embedded::state::Pause;
 
@@ -42,7 +42,7 @@ pub(super) fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             name = Some(args[i + 1].to_vec());
             i += 1;
         } else {
-            return Err(Fault::new([b"ERR Syntax error in HELLO option '", args[i], b"'"].concat()));
+            return Err(Fault::new([b"ERR Syntax error in HELLO option '", c_text(args[i]), b"'"].concat()));
         }
         i += 1;
     }

@@ -105,8 +105,13 @@ const COUNTED: &[(&str, usize, usize)] = &[
 pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&'a [u8]>> {
     if let Some(&(_, before, at)) = COUNTED.iter().find(|counted| counted.0 == spec.name) {
         // As C's `atoi` reads it.
-        let digits = args.get(at)?.iter().take_while(|b| b.is_ascii_digit()).copied().collect::<Vec<u8>>();
-        let count = number::unsigned(&digits).and_then(|n| usize::try_from(n).ok())?;
+        let number = args.get(at).filter(|number| !number.starts_with(b"-"))?;
+        let digits: Vec<u8> = number.iter().take_while(|b| b.is_ascii_digit()).copied().collect();
+        let count = number::unsigned(&digits).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        // Only a script may have none.
+        if count == 0 && !spec.name.starts_with("eval") {
+            return None;
+        }
         let keys = args.get(at + 1..at + 1 + count.min(args.len()))?;
         return Some([&args[1..=before], keys].concat());
     }
@@ -114,11 +119,11 @@ pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&
         "xread" | "xreadgroup" => {
             let from = args.iter().position(|word| is(word, "streams"))? + 1;
             let pairs = args[from..].len();
-            return (pairs > 0 && pairs % 2 == 0).then(|| args[from..from + pairs / 2].to_vec());
+            return (pairs > 1).then(|| args[from..from + pairs / 2].to_vec());
         }
         "sort" | "georadius" | "georadiusbymember" => {
             let named = |pair: &&[&'a [u8]]| is(pair[0], "store") || is(pair[0], "storedist");
-            let stores = args.windows(2).filter(named).last().map(|pair| pair[1]);
+            let stores = args.windows(2).rfind(named).map(|pair| pair[1]);
             return Some([args[1]].into_iter().chain(stores).collect());
         }
         _ => {}

@@ -5,6 +5,7 @@
 mod acl;
 pub(super) mod auth;
 mod bitfield;
+mod bits;
 pub(super) mod client;
 pub(super) mod config;
 mod dump;

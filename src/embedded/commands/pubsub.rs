@@ -1,8 +1,8 @@
 //! Channels, patterns and sharded channels.
 
-use super::{Args, Cx};
+use super::{Args, Cx, Mode};
 use crate::embedded::glob;
-use crate::embedded::reply::{Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::state::Core;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,10 @@ pub(super) fn psubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn ssubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
+    // The other two are let through, for clients older than the rule.
+    if cx.mode == Mode::Exec {
+        return Err(Fault::of("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
     add(cx, &args[1..], Kind::Shard)
 }
 

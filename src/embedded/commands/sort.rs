@@ -1,4 +1,4 @@
-//! SORT and SORT_RO: lists, sets and sorted sets ordered by themselves or by other keys.
+//! SORT and `SORT_RO`: lists, sets and sorted sets ordered by themselves or by other keys.
 
 use std::cmp::Ordering;
 

@@ -4,9 +4,9 @@
 //! negative last counting from the end; `(0, 0, 0)` stands for none or for positions only the handler knows.
 
 use super::{
-    Handler, acl, auth, bitfield, client, config, dump, generic, geo, geo_search, hash, hyperloglog, keys, lcs, list,
-    monitor, numeric, pubsub, scan, script, server, set, sort, stream, stream_groups, stream_info, string, transaction,
-    zset, zset_range, zset_store,
+    Handler, acl, auth, bitfield, bits, client, config, dump, generic, geo, geo_search, hash, hyperloglog, keys, lcs,
+    list, monitor, numeric, pubsub, scan, script, server, set, sort, stream, stream_groups, stream_info, string,
+    transaction, zset, zset_range, zset_store,
 };
 
 pub(in crate::embedded) const WRITE: u16 = 1;
@@ -79,15 +79,15 @@ macro_rules! table {
 pub(super) static TABLE: &[Spec] = table! {
     // strings
     "append" 3 W | M, ONE => string::append;
-    "bitcount" -2 R, ONE => string::bitcount;
+    "bitcount" -2 R, ONE => bits::bitcount;
     "bitfield" -2 W | M, ONE => bitfield::bitfield;
     "bitfield_ro" -2 R, ONE => bitfield::bitfield_ro;
-    "bitop" -4 W | M, (2, -1, 1) => string::bitop;
-    "bitpos" -3 R, ONE => string::bitpos;
+    "bitop" -4 W | M, (2, -1, 1) => bits::bitop;
+    "bitpos" -3 R, ONE => bits::bitpos;
     "decr" 2 W | M, ONE => numeric::decr;
     "decrby" 3 W | M, ONE => numeric::decrby;
     "get" 2 R, ONE => string::get;
-    "getbit" 3 R, ONE => string::getbit;
+    "getbit" 3 R, ONE => bits::getbit;
     "getdel" 2 W, ONE => string::getdel;
     "getex" -2 W, ONE => string::getex;
     "getrange" 4 R, ONE => string::getrange;
@@ -104,7 +104,7 @@ pub(super) static TABLE: &[Spec] = table! {
     "pfmerge" -2 W | M, ALL => hyperloglog::pfmerge;
     "psetex" 4 W | M, ONE => string::psetex;
     "set" -3 W | M, ONE => string::set;
-    "setbit" 4 W | M, ONE => string::setbit;
+    "setbit" 4 W | M, ONE => bits::setbit;
     "setex" 4 W | M, ONE => string::setex;
     "setnx" 3 W | M, ONE => string::setnx;
     "setrange" 4 W | M, ONE => string::setrange;

@@ -35,15 +35,19 @@ export function ended(): RedisError {
   return new RedisError('closed', CLOSED);
 }
 
-/** An error as BullMQ understands it. */
-function told(error: unknown): unknown {
-  if (!(error instanceof RedisError) || !OF_THE_CONNECTION.includes(error.redisErrorKind)) return error;
-  const { redisErrorKind, retryable, delivery } = error;
-  return new RedisError(redisErrorKind, CLOSED, { retryable, delivery, cause: error });
+function asClosed(error: RedisError): RedisError {
+  const { redisErrorKind, serverCode, retryable, delivery } = error;
+  return new RedisError(redisErrorKind, CLOSED, { retryable, delivery, cause: error, ...(serverCode === undefined ? {} : { serverCode }) });
 }
 
+/** Throws the error of a command as BullMQ understands it. */
 function retold(error: unknown): never {
-  throw told(error);
+  throw error instanceof RedisError && OF_THE_CONNECTION.includes(error.redisErrorKind) ? asClosed(error) : error;
+}
+
+/** Throws the error of an attempt to connect. Whatever it is, a worker that took it for another would ask again without a pause. */
+function notConnected(error: unknown): never {
+  throw error instanceof RedisError ? asClosed(error) : error;
 }
 
 export class Channel {
@@ -61,6 +65,11 @@ export class Channel {
   /** Calls `verb` on `handle`. */
   call(handle: number, verb: number, args: unknown[]): Promise<unknown> {
     return this.port.callWith(handle, verb, args).then(undefined, retold);
+  }
+
+  /** Calls `verb`, which connects, on `handle`. */
+  connect(handle: number, verb: number, args: unknown[]): Promise<unknown> {
+    return this.port.callWith(handle, verb, args).then(undefined, notConnected);
   }
 
   command(words: Word[]): Promise<unknown> {

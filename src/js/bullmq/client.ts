@@ -72,11 +72,11 @@ export class Client extends EventEmitter implements BullMQClient {
       // A worker that closes may still ask for what it has just closed, and waits for the answer.
       const once = this.status === 'end';
       this.status = 'connecting';
-      await this.#channel.call(this.#blocking, OPEN, [once]);
+      await this.#channel.connect(this.#blocking, OPEN, [once]);
       return;
     }
     if (this.status === 'end') this.#attach();
-    await this.#channel.call(this.#channel.handle, CONNECT, []);
+    await this.#channel.connect(this.#channel.handle, CONNECT, []);
     // Where the manager was connected before, it has nothing to tell.
     if ((this.status as string) !== 'ready') this.#follow('ready');
   }
@@ -314,7 +314,7 @@ export class Client extends EventEmitter implements BullMQClient {
       this.#tell('close');
       if ((this.status as string) !== 'reconnecting') return;
       this.#tell('reconnecting');
-      await this.#channel.call(blocking, OPEN, [false]);
+      await this.#channel.connect(blocking, OPEN, [false]);
     } catch (error) {
       this.#restarting = false;
       this.#fail(error as Error);

@@ -31,7 +31,8 @@ export type BullMQFields = Record<string, string | number>;
  * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
  *
  * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
- * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; `cause` says what happened.
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
+ * has gone wrong. `cause` says what happened.
  */
 export interface BullMQClient {
   status: string;
@@ -40,7 +41,7 @@ export interface BullMQClient {
 
   /**
    * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected. A client that has ended before tries once. A manager that the user
+   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
    * has disconnected is not connected again.
    */
   connect(): Promise<void>;

@@ -19,11 +19,14 @@ export interface PackedOptions {
 export class OptionsPacker {
   readonly #defaults: JobOptions | undefined;
   readonly #packedDefaults: PackedOptions;
+  /** The defaults as they cross, to be checked once. */
+  readonly crossingDefaults: object | undefined;
 
   constructor(defaults: JobOptions | undefined) {
     // A copy: what the caller does to the object later is nothing to this queue.
     this.#defaults = defaults === undefined ? undefined : { ...defaults };
     this.#packedDefaults = packed('TaskQueue: defaultJobOptions', this.#defaults);
+    this.crossingDefaults = this.#defaults && withPackedChildren('TaskQueue: defaultJobOptions', this.#defaults, 0);
   }
 
   pack(what: string, options: JobOptions | undefined): PackedOptions {

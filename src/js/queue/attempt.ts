@@ -30,7 +30,7 @@ export interface JobContext {
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
 /** Values per job in a delivery; see {@link HeldJob}. */
-export const CLAIMED_VALUES = 9;
+export const CLAIMED_VALUES = 10;
 
 /** The job of an attempt: what it writes carries the attempt's lease. */
 export class HeldJob<T, R> extends StoredJob<T, R> {
@@ -47,6 +47,7 @@ export class HeldJob<T, R> extends StoredJob<T, R> {
     this.attemptsMade = attemptsMade;
     this.startedAt = startedAt;
     this.stalledCount = stalledCount;
+    this.progressText = (values[at + 9] as string | null) ?? undefined;
   }
 
   protected override storeData(text: string): Promise<unknown> {

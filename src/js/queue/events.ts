@@ -16,7 +16,7 @@ export interface TaskQueueEvents<R = unknown> {
   completed: [event: { jobId: string; result?: R }];
   /** It failed for good. */
   failed: [event: { jobId: string; reason: string }];
-  /** An attempt failed; the next is made in `delayMs` milliseconds. */
+  /** An attempt failed, or put its job back with a {@link DelayError}; the next is made in `delayMs` milliseconds. */
   retrying: [event: { jobId: string; reason: string; delayMs: number; attemptsMade: number }];
   /** It lost its worker and waits for another one. */
   stalled: [event: { jobId: string }];

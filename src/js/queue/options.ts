@@ -1,5 +1,7 @@
 /** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
 
+import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
+
 /**
  * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
  * it is over. `waiting-children`: some of its children are not over.
@@ -77,7 +79,7 @@ export interface JobOptions {
   corrId?: string;
 }
 
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: whole multiples of it since the epoch. */
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
 export type ScheduleTimes = { everyMs: number } | { cron: string; tz?: string };
 
 /** A job that a {@link TaskQueue.schedule} adds at each tick. */
@@ -118,7 +120,7 @@ export interface TaskQueueOptions {
 export interface ListOptions {
   /** How many to skip, from 0. Default 0. */
   start?: number;
-  /** How many at most, from 1. Default 100. */
+  /** How many at most, from 0. Default 100. */
   limit?: number;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean;
@@ -138,14 +140,17 @@ export interface CloseOptions {
   graceMs?: number;
 }
 
-/**
- * What a worker needs of a `WorkerRegistry`, which is one. Its registration has the queue's name as its type, and load and status are kept
- * current; when the registry declares the process crashed, its jobs are given to others at once.
- */
+/** What a worker needs of a {@link WorkerRegistry}, which is one. */
 export interface TaskWorkerRegistry {
   register(worker: { type?: string; capacity?: number; metadata?: Record<string, unknown> }): Promise<{ id: string; epoch: number }>;
-  heartbeat(id: string, update?: { status?: 'idle' | 'busy' | 'paused' | 'draining'; load?: number }): Promise<boolean>;
+  heartbeat(id: string, update?: { status?: WorkerStatus; load?: number }): Promise<boolean>;
+  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
+  report?(id: string, now: { load: number }): void;
   unregister(id: string): Promise<boolean>;
+  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
+  on?(event: 'command', listener: (command: WorkerCommand, worker: { id: string }) => void): unknown;
+  on?(event: 'fenced', listener: (worker: { id: string }, next: { id: string; epoch: number } | null) => void): unknown;
+  off?(event: 'command' | 'fenced', listener: never): unknown;
 }
 
 /** Options of {@link TaskQueue.process}. Unknown names are refused. */
@@ -165,6 +170,10 @@ export interface WorkerOptions {
   groupConcurrency?: number;
   /** `false`: it begins with {@link TaskWorker.run}. Default true. */
   autorun?: boolean;
-  /** The worker registers itself there, with load and status, and unregisters when it is closed. */
+  /**
+   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
+   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
+   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
+   */
   registry?: TaskWorkerRegistry;
 }

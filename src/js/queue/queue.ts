@@ -64,7 +64,7 @@ class Inside<R> implements WorkerHome {
   readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
   readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
   readonly packer: OptionsPacker;
-  readonly #manager: RedisConnectionManager;
+  readonly manager: RedisConnectionManager;
   readonly #ownsManager: boolean;
   #waits = 0;
   #live: Promise<void> | undefined;
@@ -75,11 +75,11 @@ class Inside<R> implements WorkerHome {
     if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
     this.packer = new OptionsPacker(defaultJobOptions);
     this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
-    this.#manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
-    const { port, handle } = this.#manager[internals];
+    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    const { port, handle } = this.manager[internals];
     this.name = name;
     this.port = port;
-    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions }, this);
+    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
     // What listens is in `listening`; the port alone is not to keep a forgotten queue.
     const self = new WeakRef(this);
     port.receive(this.handle, (values) => {
@@ -87,7 +87,7 @@ class Inside<R> implements WorkerHome {
       if (inside !== undefined) emitFleetEvents(inside.listeners, values);
     });
     port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
-    if (this.#ownsManager) this.#manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
+    if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
   }
 
   call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
@@ -162,7 +162,7 @@ class Inside<R> implements WorkerHome {
     try {
       await this.port.call(this.handle, CLOSE);
     } finally {
-      if (this.#ownsManager) await this.#manager.disconnect();
+      if (this.#ownsManager) await this.manager.disconnect();
     }
     for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
   }
@@ -354,8 +354,8 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
    *
-   * @param when `everyMs`: whole multiples of it since the epoch, from 1. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields; in the zone `tz`, default UTC.
+   * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
+   * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {

@@ -1,24 +1,19 @@
-/** A worker's entry in a registry: who it is, how busy it is. */
+/** A worker's entry in a registry: who it is, how busy it is, what it is told to do. */
 
 import { configError, RedisError } from '../errors.js';
+import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import type { TaskWorkerRegistry } from './options.js';
 
-/** What a worker tells of itself. */
-export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
-
-/** Who a registration is for. */
+/** Who a registration is for. None of its methods throws. */
 export interface Registrant {
   readonly type: string;
   readonly capacity: number;
   /** Is told whom the leases belong to from now on. */
   owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void>;
-  /** Is told what went wrong. Must not throw. */
+  /** Is told to do something. */
+  obey(command: WorkerCommand): void;
+  /** Is told what went wrong. */
   failed(error: unknown): void;
-}
-
-/** Beyond the wire's interface: a load that goes with the next heartbeat costs no call. */
-interface Reporter {
-  report?(id: string, now: { load: number }): void;
 }
 
 /** Throws unless `registry` can serve a worker. */
@@ -36,8 +31,14 @@ export function checkRegistry(registry: TaskWorkerRegistry | undefined): void {
  * registry does not know any more, is made anew with the next change. Nothing here holds a job up.
  */
 export class Registration {
-  readonly #registry: TaskWorkerRegistry & Reporter;
+  readonly #registry: TaskWorkerRegistry;
   readonly #who: Registrant;
+  readonly #commanded = (command: WorkerCommand, worker: { id: string }): void => {
+    if (worker.id === this.#id) this.#who.obey(command);
+  };
+  readonly #fenced = (worker: { id: string }, next: { id: string; epoch: number } | null): void => {
+    if (worker.id === this.#id) void this.#succeeded(next);
+  };
   #id: string | undefined;
   #wanted: { status: WorkerStatus; load: number } = { status: 'idle', load: 0 };
   #told: WorkerStatus = 'idle';
@@ -51,6 +52,8 @@ export class Registration {
 
   /** Registers; resolves when that has been tried. Never rejects. */
   begin(): Promise<void> {
+    this.#registry.on?.('command', this.#commanded);
+    this.#registry.on?.('fenced', this.#fenced);
     return this.#work();
   }
 
@@ -58,16 +61,15 @@ export class Registration {
   tell(status: WorkerStatus, inHand: number): void {
     const load = inHand / this.#who.capacity;
     this.#wanted = { status, load };
-    if (this.#id !== undefined && this.#told === status) {
-      this.#registry.report?.(this.#id, { load });
-      return;
-    }
-    void this.#work();
+    if (this.#id !== undefined && this.#told === status) this.#registry.report?.(this.#id, { load });
+    else void this.#work();
   }
 
   /** Unregisters, once what runs has ended. Never rejects. */
   async end(): Promise<void> {
     this.#ended = true;
+    this.#registry.off?.('command', this.#commanded as never);
+    this.#registry.off?.('fenced', this.#fenced as never);
     await this.#busy;
     const id = this.#id;
     this.#id = undefined;
@@ -109,5 +111,17 @@ export class Registration {
     this.#id = id;
     this.#told = 'idle';
     await this.#who.owned(id, epoch, this.#registry);
+  }
+
+  /** The registry took the registration for dead; it has made a new one, or not. */
+  async #succeeded(next: { id: string; epoch: number } | null): Promise<void> {
+    this.#id = next?.id;
+    this.#told = 'idle';
+    try {
+      if (next !== null) await this.#who.owned(next.id, next.epoch, this.#registry);
+    } catch (error) {
+      this.#who.failed(error);
+    }
+    await this.#work();
   }
 }

@@ -1,18 +1,20 @@
 /** Workers: processors running, their outcomes collected and sent together. */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
+import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type Processor } from './attempt.js';
+import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import { Listeners } from './listeners.js';
 import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.js';
 import { Outcome, reasonOf, stackOf } from './outcome.js';
-import { checkRegistry, type Registrant, Registration, type WorkerStatus } from './registration.js';
+import { checkRegistry, type Registrant, Registration } from './registration.js';
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
@@ -36,6 +38,7 @@ const RUN = verb('worker.run');
 const PAUSE = verb('worker.pause');
 const CLOSE = verb('worker.close');
 const SETTLE = verb('worker.settle');
+const OWNER = verb('worker.owner');
 
 const enum Delivery {
   Jobs = 1,
@@ -50,6 +53,7 @@ const running = new Set<object>();
 /** What a worker needs of its queue. */
 export interface WorkerHome extends JobHome {
   readonly name: string;
+  readonly manager: RedisConnectionManager;
   readonly workers: Set<{ close(options?: CloseOptions): Promise<boolean> }>;
 }
 
@@ -216,7 +220,7 @@ class Inside<T, R> implements Registrant {
     this.listeners.emit('active', job);
     let returned: unknown;
     try {
-      returned = this.#within(this.#processor, job as Job<T, R>, attempt);
+      returned = this.#within(runAlone, this.#processor, job as Job<T, R>, attempt);
     } catch (error) {
       this.#threw(slot, attempt, error);
       return;
@@ -296,9 +300,15 @@ class Inside<T, R> implements Registrant {
   }
 
   async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
-    const { namespace } = (registry as { [internals]?: { namespace?: string } })[internals] ?? {};
-    // A foreign registry announces no deaths where Rust could hear them.
-    if (namespace !== undefined) await this.port.call(this.handle, verb('worker.owner'), id, epoch, namespace);
+    const inside = (registry as { [internals]?: { namespace: string; manager: RedisConnectionManager } })[internals];
+    // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
+    if (inside?.manager === this.home.manager) await this.port.call(this.handle, OWNER, id, epoch, inside.namespace);
+  }
+
+  obey(command: WorkerCommand): void {
+    if (this.#closing !== undefined) return;
+    if (command.name === 'resume') this.run();
+    else this.#tellOf(command.name === 'pause' ? this.pause() : this.close());
   }
 
   failed(error: unknown): void {
@@ -317,6 +327,11 @@ class Inside<T, R> implements Registrant {
   #refuseClosed(method: string): void {
     if (this.#closing !== undefined) throw new RedisError('closed', `TaskWorker.${method}: the worker is closed`);
   }
+}
+
+/** Runs a processor in an async context of its own: what one job enters into its context is nothing to the next. */
+function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: JobContext): R | Promise<R> {
+  return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 
 function ending(why: string, text: string | null): RedisError {

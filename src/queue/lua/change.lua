@@ -88,6 +88,9 @@ else
   if state == 'c' or state == 'f' then
     return state
   end
+  if value == '' then
+    value = 'cancelled'
+  end
   depart(id, record)
   becomes('f', priority, value, now_text)
   call('ZADD', failed, now_text, id)

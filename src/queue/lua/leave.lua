@@ -3,6 +3,7 @@
 -- KEYS[1]  sorted set  leases
 -- KEYS[2]  sorted set  idle
 -- KEYS[3]  set         held: ids that this worker holds
+-- KEYS[4]  hash        owners
 -- ARGV[1]  token       its owner token
 --
 -- Returns 1 when its lease has ended, 0 when it holds something.
@@ -12,6 +13,7 @@ local owner = ARGV[1]
 redis.call('ZREM', idle, owner)
 if redis.call('EXISTS', held) == 0 then
   redis.call('ZREM', leases, owner)
+  redis.call('HDEL', KEYS[4], owner)
   return 1
 end
 redis.call('ZADD', leases, 'XX', 0, owner)

@@ -44,10 +44,18 @@ local function show(id)
   found[n + 1], found[n + 2], found[n + 3], found[n + 4], found[n + 5] = id, body, record, extra[1], extra[2]
 end
 
+-- See part/enter.lua.
+local ghosts = {}
+local function is_ghost(id)
+  local left = ghosts[id] or tonumber(call('HGET', more, 'g' .. id) or 0)
+  ghosts[id] = left - 1
+  return left > 0
+end
+
 -- Goes through a list or a sorted set by pages, leaving out at once what is before the page wanted.
 local function go_through(read, reverse_read, key, size)
   local at = 0
-  -- Names of nothing are only in the list; elsewhere every entry counts.
+  -- Ghosts are only in the list; elsewhere every entry counts.
   if read ~= 'LRANGE' then
     at = math.min(left, size)
     left = left - at
@@ -66,7 +74,9 @@ local function go_through(read, reverse_read, key, size)
       end
     end
     for i = 1, #page do
-      show(page[i])
+      if read ~= 'LRANGE' or not is_ghost(page[i]) then
+        show(page[i])
+      end
     end
     at = at + count
   end

@@ -2,6 +2,7 @@
 --
 -- KEYS[1..17], ARGV[1..5]: see part/base.lua
 -- KEYS[18]  set    held: ids that the worker holds
+-- KEYS[19]  hash   owners
 -- ARGV[6]   token  its owner token
 -- ARGV[7]   0 or 1 whether it is known to have crashed: its lease may go on then
 -- ARGV[8]   count  of rules, as in turn.lua
@@ -27,6 +28,7 @@ end
 if call('EXISTS', held) == 0 then
   call('ZREM', leases, owner)
   call('ZREM', idle, owner)
+  call('HDEL', KEYS[19], owner)
 end
 wake(entered)
 publish()

@@ -9,10 +9,12 @@
 -- KEYS[7]  list        wait
 -- KEYS[8]  sorted set  ranked
 -- KEYS[9]  list        ring
+-- KEYS[10] hash        owners
 -- ARGV[1]  token       the worker's owner token
 -- ARGV[2]  ms          how long its lease lasts from now
 -- ARGV[3]  0 or 1      whether the lease begins
 -- ARGV[4]  ms          for how long to believe that it waits for jobs; 0: it does not
+-- ARGV[5]  text        '<epoch> <id>' of its registration in a registry, where that is news; else nothing
 --
 -- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
 -- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait }.
@@ -29,6 +31,9 @@ if held then
   call('ZADD', leases, string.format('%.0f', now + lease), owner)
   if believed > 0 then
     call('ZADD', idle, string.format('%.0f', now + believed), owner)
+  end
+  if ARGV[5] ~= '' then
+    call('HSET', KEYS[10], owner, ARGV[5])
   end
   local all = call('HGETALL', cancels)
   for i = 1, #all, 2 do

@@ -65,24 +65,21 @@ if kind == 'retry' then
   return { looked, {} }
 end
 
+if kind == 'wait' then
+  ids = living(ids)
+end
 local removed, told_of = {}, {}
-local none = 0
-for i = 1, looked do
+for i = 1, #ids do
   local id = ids[i]
   local body = call('HGET', jobs, id)
   local record = call('HGET', run, id)
-  if not body or kind == 'wait' and record and sub(record, 1, 1) ~= 'w' then
-    none = none + 1
-  else
+  if body and not (kind == 'wait' and record and sub(record, 1, 1) ~= 'w') then
     removed[#removed + 1] = id
     told_of[#told_of + 1] = id
     told_of[#told_of + 1] = body
     tell('v', id)
     call('HDEL', jobs, id)
   end
-end
-if kind == 'wait' and none > 0 then
-  call('HINCRBY', meta, 'gone', -none)
 end
 forget(removed)
 publish()

@@ -14,8 +14,8 @@
 -- ARGV[14]  count   of outcomes, see part/settle.lua, after the rules
 --
 -- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
--- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '' … }, ms of the next delayed job or
--- -1, ms until the rate limit allows a start or 0, messages in the outbox }.
+-- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '', progress or '' … }, ms of the next delayed job or
+-- -1, ms until the rate limit allows a start or 0, messages that this turn left in the outbox }.
 local held, rate = KEYS[18], KEYS[19]
 local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local most, window, believed = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -24,9 +24,11 @@ local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
 if not call('ZSCORE', leases, owner) then
   return { now_text, 0 }
 end
-local flags = call('HMGET', meta, 'paused', 'heard')
+local flags = call('HMGET', meta, 'paused', 'heard', 'gone', 'grouped')
 local paused = flags[1]
 hear(flags[2])
+haunted = flags[3] and flags[3] ~= '0'
+grouped = flags[4] and flags[4] ~= '0'
 
 local refused = {}
 if outcomes > 0 then
@@ -62,7 +64,7 @@ if wanted > 0 and not paused then
     end
   end
   if room > 0 then
-    if call('EXISTS', ring) == 1 then
+    if grouped then
       take_in_turn(room, lease, limit)
     else
       take_plain(room, lease)
@@ -95,4 +97,4 @@ if entered > taken then
   wake(entered - taken)
 end
 publish()
-return { now_text, 1, refused, claimed, next_due, limited, call('HLEN', outbox) }
+return { now_text, 1, refused, claimed, next_due, limited, mailed }

@@ -106,12 +106,8 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         Ok(async move {
             let ticks = core.keys.ticks();
-            let packed = Packed::sized(ticks.len())
-                .begin(5, b"ZRANGE")
-                .word(&ticks)
-                .number(0)
-                .signed(-1)
-                .word(b"WITHSCORES");
+            let packed =
+                Packed::sized(ticks.len()).begin(5, b"ZRANGE").word(&ticks).number(0).signed(-1).word(b"WITHSCORES");
             let mut outcomes = Vec::new();
             for (id, next) in with_scores(core.call(packed.reads(*operation::SCHEDULE)).await?)? {
                 let counted = [&[1u8][..], &id].concat();
@@ -120,7 +116,8 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
                     .word(&core.keys.schedules())
                     .word(&id)
                     .word(&counted);
-                let mut found = array(core.call(packed.reads(*operation::SCHEDULE)).await?).ok_or_else(strange)?.into_iter();
+                let mut found =
+                    array(core.call(packed.reads(*operation::SCHEDULE)).await?).ok_or_else(strange)?.into_iter();
                 // One that was removed meanwhile is none.
                 let Some(text) = found.next().and_then(bytes) else { continue };
                 let counted = found.next().and_then(bytes).unwrap_or_default();
@@ -227,11 +224,12 @@ fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
     let when = When::parse(&schedule["when"].to_string())?;
     // Ahead of the server's time as it will be when the script runs, or it is done again.
     let following = when.after(now, Some(at))?;
-    let job = of_schedule(core, &job_of(id, at), word("name"), word("data").as_bytes(), JobOptions::parse(word("options"))?)?;
+    let job =
+        of_schedule(core, &job_of(id, at), word("name"), word("data").as_bytes(), JobOptions::parse(word("options"))?)?;
     Ok(Made { extra: job.extra(), body: job.body, following })
 }
 
 /// The id of the job of a tick.
 fn job_of(schedule: &str, tick: u64) -> String {
-    format!("{}:{}", schedule, tick)
+    [schedule, &tick.to_string()].join(":")
 }

@@ -24,7 +24,11 @@ const ANY_TIME: u64 = 1_767_225_600_000;
 pub(super) enum When {
     /// Milliseconds.
     Every(u64),
-    Cron { line: String, cron: Box<Cron>, zone: Tz },
+    Cron {
+        line: String,
+        cron: Box<Cron>,
+        zone: Tz,
+    },
 }
 
 impl When {
@@ -90,11 +94,11 @@ impl When {
 
 fn parse_line(line: &str) -> Result<Cron> {
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    parser.parse(line).map_err(|_| Error::config(describe(&parser, line)))
+    parser.parse(line).map_err(|_| Error::config(describe(parser, line)))
 }
 
 /// What is wrong with a cron line, and where.
-fn describe(parser: &CronParser, line: &str) -> String {
+fn describe(parser: CronParser, line: &str) -> String {
     let said = "TaskQueue.schedule: when.cron: expected five fields, or six with seconds first";
     let mut fields = Vec::new();
     let mut at = 0;
@@ -113,7 +117,10 @@ fn describe(parser: &CronParser, line: &str) -> String {
         let mut probe = vec!["*"; fields.len()];
         probe[place] = field;
         if let Err(error) = parser.parse(&probe.join(" ")) {
-            return format!("{said}, got something wrong at position {position}, in the {}: {error}", FIELDS[first + place]);
+            return format!(
+                "{said}, got something wrong at position {position}, in the {}: {error}",
+                FIELDS[first + place]
+            );
         }
     }
     format!("{said}, got fields that do not go together")
@@ -147,7 +154,12 @@ mod tests {
                 Ok(_) => assert_eq!(line, "* * 25 * *"),
             }
         }
-        for text in [r#"{"cron":"* * * * *","tz":"Mars/Phobos"}"#, r#"{"everyMs":0}"#, r#"{}"#, r#"{"everyMs":1,"cron":"* * * * *"}"#] {
+        for text in [
+            r#"{"cron":"* * * * *","tz":"Mars/Phobos"}"#,
+            r#"{"everyMs":0}"#,
+            "{}",
+            r#"{"everyMs":1,"cron":"* * * * *"}"#,
+        ] {
             assert!(When::parse(text).is_err(), "{text}");
         }
     }

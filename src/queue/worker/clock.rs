@@ -12,7 +12,7 @@ use crate::lifecycle;
 use crate::queue::schedules;
 
 /// Where nothing is due at all.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 impl Inner {
     /// Starts the clock; it ends when the worker is closed or the manager disconnected.

@@ -61,12 +61,14 @@ impl Inner {
             let mut shift = self.shift();
             shift.mode = Mode::Closed;
             shift.subscriptions.clear();
+            shift.mourning = None;
             self.after_turn(&mut shift);
             shift.begun.then(|| shift.owner.clone())
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {
-            let keys = [self.core.base[9].clone(), self.core.base[10].clone(), self.core.keys.held(&owner)];
+            let (leases, idle) = (self.core.base[9].clone(), self.core.base[10].clone());
+            let keys = [leases, idle, self.core.keys.held(&owner), self.core.keys.owners()];
             let command = plain(&scripts::LEAVE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::LEAVE);
             // A lease that cannot be given up now runs out by itself.
             let _ = self.core.call(command).await;

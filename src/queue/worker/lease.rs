@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::queue::outbox;
 use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
-use crate::queue::strange;
+use crate::queue::{fresh_owner, strange};
 use crate::resp::Reply;
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ impl Inner {
 
     /// Renews the lease, or begins it.
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
-        let (command, term, sent) = {
+        let (command, (term, registration), sent) = {
             let mut shift = self.shift();
             if shift.renewing || shift.mode == Mode::Closed || !(begins || shift.begun) {
                 return;
@@ -96,19 +96,25 @@ impl Inner {
             let keys = [9, 10, 5, 16, 3, 4, 13].map(|at: usize| self.core.base[at].clone());
             let [leases, idle, delayed, outbox, wait, ranked, ring] = keys;
             let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
-            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring];
+            let owners = self.core.keys.owners();
+            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners];
+            let registration = shift.registration.as_ref().filter(|(_, known)| begins || !known);
+            let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
             let believed = if shift.idle && self.has_room(&shift) { BELIEVED.as_millis() } else { 0 }.to_string();
             let begin: &[u8] = if begins { b"1" } else { b"0" };
-            let args = [shift.owner.as_bytes(), lease.as_bytes(), begin, believed.as_bytes()];
+            let args = [shift.owner.as_bytes(), lease.as_bytes(), begin, believed.as_bytes(), registration.as_bytes()];
             let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
-            (command, shift.term, Instant::now())
+            (command, (shift.term, registration), Instant::now())
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
             command,
             Sink::then(move |reply| match reply.and_then(Renewed::read) {
-                Ok(renewed) => worker.renewed(term, sent, begins, renewed),
+                Ok(renewed) => {
+                    worker.registration_is_known(term, &registration);
+                    worker.renewed(term, sent, begins, renewed);
+                }
                 Err(error) => worker.renewal_failed(term, begins, &error),
             }),
         );
@@ -141,7 +147,7 @@ impl Inner {
             for [id, lease, reason] in renewed.cancelled {
                 let slot = shift.slots.iter().find(|(_, slot)| slot.id == id && slot.lease == lease);
                 if let Some((number, _)) = slot {
-                    cancelled.push((*number, "cancelled", Some(reason)));
+                    cancelled.push((*number, "cancelled", Some(reason).filter(|reason| !reason.is_empty())));
                 }
             }
             self.rearm(&shift);
@@ -189,7 +195,7 @@ impl Inner {
             let ended: Vec<_> = shift.slots.drain().map(|(number, _)| (number, "lease-lost", None)).collect();
             shift.deadlines.clear();
             shift.term += 1;
-            shift.owner = self.core.fresh_owner();
+            shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
             shift.subscriptions.clear();
             self.after_turn(&mut shift);

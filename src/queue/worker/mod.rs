@@ -14,12 +14,14 @@
 //! | `lease` | the lease: begin, renewal, loss |
 //! | `clock` | the one task with timers |
 //! | `sweeper` | giving away the jobs of workers that are gone |
+//! | `registered` | a worker that is in a registry, and the crashes that one reports |
 //! | `closing` | pausing and closing |
 //! | `verbs` | what JavaScript calls |
 
 mod clock;
 mod closing;
 mod lease;
+mod registered;
 mod serving;
 mod shift;
 mod slot;
@@ -35,7 +37,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::options::WorkerOptions;
-use super::{Core, Queue, failure};
+use super::{Core, Queue, failure, fresh_owner};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, Result};
 use crate::lifecycle;
@@ -85,7 +87,7 @@ impl Worker {
     pub fn new(queue: &Queue, options: Options, outlet: Outlet) -> Result<Self> {
         let options = WorkerOptions::read(options)?;
         let core = Arc::clone(&queue.core);
-        let shift = Mutex::new(Shift::new(core.fresh_owner(), Instant::now()));
+        let shift = Mutex::new(Shift::new(fresh_owner(), Instant::now()));
         Ok(Self(Arc::new(Inner {
             core,
             options,

@@ -74,7 +74,8 @@ impl Inner {
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
         let Turned { now: server_now, refused, claimed, due_in, limited_for, messages } = turned;
-        let refused = refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
+        let refused =
+            refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
         {
             let mut shift = self.shift();
             if shift.term != sent.term {
@@ -111,9 +112,9 @@ impl Inner {
 
     /// Takes claimed jobs in hand and hands them to JavaScript.
     fn take_in_hand(&self, shift: &mut Shift, claimed: Vec<Claimed>, lease: &Bytes, now: u64) {
-        let mut values = Vec::with_capacity(1 + claimed.len() * 9);
+        let mut values = Vec::with_capacity(1 + claimed.len() * 10);
         values.push(Outcome::Number(JOBS));
-        for Claimed { id, stored, progressed } in claimed {
+        for Claimed { id, stored, progressed, noted } in claimed {
             let made = stored.and_then(|stored| {
                 let slot = Slot::new(id.clone(), lease.clone(), &stored, &progressed)?;
                 Ok((slot, stored))
@@ -122,6 +123,7 @@ impl Inner {
                 Ok((slot, stored)) => {
                     let number = shift.hold(slot);
                     deliver(&mut values, number, id, stored, &progressed, now);
+                    values.push(if noted.is_empty() { Outcome::Null } else { Outcome::Text(noted) });
                 }
                 Err(error) => {
                     let slot = Slot::damaged(id, lease.clone(), &progressed);
@@ -199,22 +201,19 @@ impl Inner {
                 return;
             }
             shift.in_flight = false;
-            match held {
-                Ok(held) => {
-                    shift.unsure = false;
-                    // What the server does not hold for us any more was settled, or is not ours to settle.
-                    shift.outgoing.retain(|outcome| {
-                        held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held))
-                    });
-                    for job in held {
-                        self.adopt(&mut shift, owner, job);
-                    }
-                    shift.hungry = true;
+            if let Ok(held) = held {
+                shift.unsure = false;
+                // What the server does not hold for us any more was settled, or is not ours to settle.
+                shift
+                    .outgoing
+                    .retain(|outcome| held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held)));
+                for job in held {
+                    self.adopt(&mut shift, owner, job);
                 }
-                Err(_) => {
-                    shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
-                    shift.failures = shift.failures.saturating_add(1);
-                }
+                shift.hungry = true;
+            } else {
+                shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
+                shift.failures = shift.failures.saturating_add(1);
             }
             self.after_turn(&mut shift);
         }
@@ -230,7 +229,7 @@ impl Inner {
             || shift.outgoing.iter().any(|outcome| outcome.id == id);
         if ours && !known {
             let (lease, started) = (progressed.lease.clone(), progressed.started);
-            self.take_in_hand(shift, vec![Claimed { id, stored, progressed }], &lease, started);
+            self.take_in_hand(shift, vec![Claimed { id, stored, progressed, noted: Bytes::new() }], &lease, started);
         }
     }
 }
@@ -244,13 +243,12 @@ pub(super) struct Held {
 }
 
 fn fence_of(held: &Held) -> String {
-    held.progressed.as_ref().map_or_else(
-        |_| String::new(),
-        |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)),
-    )
+    held.progressed
+        .as_ref()
+        .map_or_else(|_| String::new(), |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)))
 }
 
-/// The nine values of a job for JavaScript.
+/// The values of a job for JavaScript, but for its progress.
 fn deliver(values: &mut Vec<Outcome>, slot: u64, id: Bytes, stored: Stored, progressed: &Progressed, now: u64) {
     values.extend([
         Outcome::Number(slot as f64),

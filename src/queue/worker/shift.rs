@@ -63,6 +63,10 @@ pub(super) struct Shift {
     /// Who waits until nothing is in hand.
     pub(super) pausing: Vec<Answer>,
     pub(super) subscriptions: Vec<Subscription>,
+    /// `<epoch> <id>` of the worker's registration in a registry, and whether the server knows it.
+    pub(super) registration: Option<(String, bool)>,
+    /// To the deaths of that registry.
+    pub(super) mourning: Option<Subscription>,
 }
 
 impl Shift {
@@ -94,6 +98,8 @@ impl Shift {
             armed: None,
             pausing: Vec::new(),
             subscriptions: Vec::new(),
+            registration: None,
+            mourning: None,
         }
     }
 
@@ -133,6 +139,9 @@ impl Shift {
         let limited = self.limited_until.filter(|_| has_room);
         let renew = (self.begun && !self.renewing).then_some(self.renew_at);
         let tick = self.tick_at.filter(|_| !self.ticking);
-        [due, limited, renew, tick, self.retry_at, self.deadlines.first().map(|(at, _)| *at)].into_iter().flatten().min()
+        [due, limited, renew, tick, self.retry_at, self.deadlines.first().map(|(at, _)| *at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -16,7 +16,7 @@ const MAX_REASON: usize = 64 * 1024;
 const MAX_STACK: usize = 8 * 1024;
 
 /// A job that a worker holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) id: Bytes,
     /// The lease it was claimed under.
@@ -36,7 +36,11 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) enum Ending {
     Completed(Bytes),
-    Failed { reason: String, stack: Option<String>, for_good: bool },
+    Failed {
+        reason: String,
+        stack: Option<String>,
+        for_good: bool,
+    },
     /// To be tried again after so many milliseconds, without an attempt being used up.
     PutOff(u64),
     HandedBack,
@@ -121,7 +125,8 @@ impl Slot {
             Ending::PutOff(delay) => self.off(core, delay, self.attempts, "put off by its processor", None),
             Ending::HandedBack => self.again(core, "h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
-                self.failed(core, &format!("the job stalled more often than maxStalls, {most}"), None, true)
+                let reason = format!("the job stalled more often than maxStalls, {most}");
+                Self { stalls: self.stalls + 1, ..self.clone() }.failed(core, &reason, None, true)
             }
             Ending::Stalled(_) => self.again(core, "s", self.attempts, self.stalls + 1, Map::new()),
         }
@@ -196,7 +201,14 @@ impl Slot {
     }
 
     /// To wait again, at once or later.
-    fn again(&self, _core: &Core, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
+    fn again(
+        &self,
+        _core: &Core,
+        what: &'static str,
+        attempts: u64,
+        stalls: u64,
+        mut extra: Map<String, Value>,
+    ) -> Outgoing {
         extra.extend(self.common());
         let letter = if what == "d" { "d" } else { "w" };
         Outgoing {

@@ -44,6 +44,7 @@ impl Inner {
             let outgoing: Vec<_> = held.into_iter().map(|job| self.stalled(job)).collect();
             let mut call = Call::of(&self.core, &scripts::RELEASE)
                 .key(self.core.keys.held(owner))
+                .key(self.core.keys.owners())
                 .arg(owner.to_owned())
                 .number(u64::from(crashed));
             add_outcomes(&mut call, &outgoing);
@@ -64,7 +65,8 @@ impl Inner {
             Ok(slot) => slot.end(&self.core, Ending::Stalled(self.options.max_stalls)),
             Err(error) => {
                 let reason = format!("{}: {}", error.kind().name(), error.message());
-                Slot::damaged(id, lease, &progressed).end(&self.core, Ending::Failed { reason, stack: None, for_good: true })
+                Slot::damaged(id, lease, &progressed)
+                    .end(&self.core, Ending::Failed { reason, stack: None, for_good: true })
             }
         }
     }

@@ -68,6 +68,8 @@ pub(super) struct Claimed {
     pub(super) id: Bytes,
     pub(super) stored: Result<Stored>,
     pub(super) progressed: Progressed,
+    /// What was noted of it in an earlier attempt; empty where nothing was.
+    pub(super) noted: Bytes,
 }
 
 /// What a turn came to.
@@ -81,6 +83,7 @@ pub(super) struct Turned {
     pub(super) due_in: Option<u64>,
     /// Milliseconds until the rate limit allows a start.
     pub(super) limited_for: Option<u64>,
+    /// Were messages left in the outbox?
     pub(super) messages: bool,
 }
 
@@ -95,12 +98,12 @@ pub(super) fn read(reply: Reply) -> Result<Option<Turned>> {
     let refused = array(next()?).ok_or_else(strange)?;
     let refused = refused.iter().filter_map(integer).filter_map(|at| usize::try_from(at).ok()).collect();
     let mut flat = array(next()?).ok_or_else(strange)?.into_iter();
-    let mut claimed = Vec::with_capacity(flat.len() / 3);
-    while let (Some(id), Some(body), Some(how_far)) = (flat.next(), flat.next(), flat.next()) {
-        let (id, body, how_far) = (bytes(id), bytes(body), bytes(how_far));
-        let (Some(id), Some(body), Some(how_far)) = (id, body, how_far) else { return Err(strange()) };
+    let mut claimed = Vec::with_capacity(flat.len() / 4);
+    while flat.len() > 0 {
+        let mut next = || flat.next().and_then(bytes).ok_or_else(strange);
+        let (id, body, how_far, noted) = (next()?, next()?, next()?, next()?);
         let progressed = how_far_it_is(&how_far, now).ok_or_else(strange)?;
-        claimed.push(Claimed { id, stored: Stored::read(&body), progressed });
+        claimed.push(Claimed { id, stored: Stored::read(&body), progressed, noted });
     }
     let due = milliseconds(&next()?);
     let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);

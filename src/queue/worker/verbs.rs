@@ -28,6 +28,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("worker.updateProgress", update_progress),
     ("worker.log", log),
     ("worker.children", children),
+    ("worker.owner", owner),
     ("worker.stats", stats),
 ];
 
@@ -96,10 +97,10 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
         Some(Arg::Text(text)) => Some(text.to_owned()),
         _ => None,
     };
-    match kind {
-        1.0 => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
-        4.0 => match first {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number that the face gives")]
+    match kind as u8 {
+        1 => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
+        4 => match first {
             Some(Arg::Number(ms)) if (0.0..=MAX_DELAY_MS as f64).contains(&ms) => Ending::PutOff(ms as u64),
             _ => Ending::Failed {
                 reason: format!("DelayError.delayMs: expected a number of milliseconds from 0 to {MAX_DELAY_MS}"),
@@ -107,11 +108,11 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
                 for_good: false,
             },
         },
-        5.0 => Ending::HandedBack,
-        _ => Ending::Failed {
+        5 => Ending::HandedBack,
+        kind => Ending::Failed {
             reason: text(first).unwrap_or_else(|| "the processor failed".to_owned()),
             stack: text(second),
-            for_good: kind != 2.0,
+            for_good: kind != 2,
         },
     }
 }
@@ -153,7 +154,9 @@ fn note_in_hand(
 
 /// Arguments: slot, data.
 fn update_data(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    note_in_hand(worker, ("Job.updateData", "data"), args, answer, |args| json_of(args, "data", "Job.updateData: data"));
+    note_in_hand(worker, ("Job.updateData", "data"), args, answer, |args| {
+        json_of(args, "data", "Job.updateData: data")
+    });
 }
 
 /// Arguments: slot, progress.
@@ -179,6 +182,25 @@ fn children(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
         Ok((id, _)) => {
             let core = worker.0.core.clone();
             lifecycle::spawn(async move { answer.give(children_of(&core, &id).await) });
+        }
+        Err(error) => answer.give(Err(error)),
+    }
+}
+
+/// Arguments: id and epoch of the worker's registration, namespace of the registry inside the manager's.
+fn owner(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("TaskWorker.run", args);
+    let read = || -> Result<_> {
+        let (id, epoch) = (args.text(0, "registry: id")?, args.count(1, "registry: epoch")?);
+        let namespace = args.text_or_null(2, "registry: namespace")?.unwrap_or_default();
+        Ok((String::from_utf8_lossy(id).into_owned(), epoch, String::from_utf8_lossy(namespace).into_owned()))
+    };
+    match read() {
+        Ok((id, epoch, namespace)) => {
+            let inner = worker.0.clone();
+            lifecycle::spawn(async move {
+                answer.give(inner.register(&id, epoch, &namespace).await.map(|()| Outcome::Nothing));
+            });
         }
         Err(error) => answer.give(Err(error)),
     }

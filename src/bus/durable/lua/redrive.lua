@@ -22,10 +22,10 @@ end
 local put_back = 0
 for _, letter in ipairs(letters) do
   local fields = letter[2]
-  local words = { 'group', group, 'attempts', fields[4], 'error', fields[6] }
+  local words = { '~group', group, '~attempts', fields[4], '~error', fields[6] }
   -- What an earlier redrive had put before the message's own fields is left out.
   local own = 7
-  while fields[own] == 'group' or fields[own] == 'attempts' or fields[own] == 'error' do
+  while fields[own] == '~group' or fields[own] == '~attempts' or fields[own] == '~error' do
     own = own + 2
   end
   for i = own, #fields do

@@ -1,7 +1,7 @@
 -- One turn of a consumer: settles what it has done with messages and gives it new ones.
 --
--- A turn whose answer was lost is made again with `known` set: what it gave and nobody got goes back to the group first,
--- so that making it again changes nothing twice.
+-- A turn whose answer was lost is made again together with what the consumer knows that it has: what it was given and knows nothing
+-- of goes back to the group first, so that making the turn again changes nothing twice.
 --
 -- KEYS, ARGV[1..4]  see group.lua
 -- ARGV[5]  number   deliveries after which a message is a dead letter
@@ -9,7 +9,8 @@
 -- ARGV[7]  number   the most others, each of another key
 -- ARGV[8]  number   the most that follow one of their key
 -- ARGV[9]  number   parked messages of the group from which on nothing new is read
--- ARGV[10] number   how many messages the consumer knows that it has; -1: it knows all that it was given
+-- ARGV[10] number   deliveries that do not count for what it was given and does not know of
+-- ARGV[11] number   how many messages it knows that it has; -1: it knows all that it was given
 --          pairs    id and key ('' for none) of each
 -- next     number   how many messages are acknowledged of which there is no note
 --          ids      of each
@@ -21,7 +22,8 @@
 -- due or -1, 1 if more can be given, given again, given for the first time}, where a message given again is {deliveries, last
 -- error or nil, id, fields} and any other {id, fields}.
 local most, slots, heads, followers, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local at = 10
+local uncounted = tonumber(ARGV[10])
+local at = 11
 -- Whether the others must look: something became due, or there is room for parked messages again.
 local tell = false
 
@@ -72,7 +74,7 @@ local function hand_back_unknown(count)
   repeat
     local page = redis.call('XPENDING', stream, group, from, '+', 100, me)
     for _, pending in ipairs(page) do
-      local id, deliveries = pending[1], pending[4] - 1
+      local id, deliveries = pending[1], pending[4] - uncounted
       if not ids[id] then
         local entry = redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
         local key = entry and field(entry[2], 'key')
@@ -198,7 +200,7 @@ local function give(member)
   if not entry or deliveries > most then
     -- Acknowledged or deleted meanwhile, or its consumers went away with it too often.
     if entry then
-      local earlier = field(entry[2], 'group') and tonumber(field(entry[2], 'attempts') or '') or 0
+      local earlier = tonumber(field(entry[2], '~attempts') or '') or 0
       bury(id, entry[2], earlier + deliveries - 1, redis.call('HGET', notes, id) or '')
     else
       forget(id)
@@ -271,7 +273,7 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
           known[value] = false
           unknown[#unknown + 1] = value
         end
-      elseif name == 'group' then
+      elseif name == '~group' then
         recipients[at_entry] = value
       end
     end

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]   hash        jobs: the job as it was added, by id: '<added at ms> <body>'
 -- KEYS[2]   hash        run: by id, 'state|lease|attempts|stalls|started|finished|priority|group\nrest'; see src/queue/record.rs
--- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks
+-- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks, 'g<id>' ghosts in the list
 -- KEYS[4]   list        wait
 -- KEYS[5]   sorted set  ranked
 -- KEYS[6]   sorted set  delayed

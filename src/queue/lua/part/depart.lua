@@ -26,8 +26,7 @@ local function depart(id, record)
       end
       return
     end
-    -- It stays in the list as a name of nothing: taking it out would cost more the more wait.
-    call('HINCRBY', meta, 'gone', 1)
+    haunt(id)
   elseif state == 'd' then
     call('ZREM', delayed, id)
   elseif state == 'k' then

@@ -3,6 +3,8 @@
 local RANK = 4294967296
 local tail = {}
 local entered = 0
+-- Do jobs of groups wait?
+local grouped = false
 local function enter(id, priority, group, first)
   entered = entered + 1
   if group ~= '' then
@@ -11,6 +13,7 @@ local function enter(id, priority, group, first)
       order = -order
     end
     local key = group_of .. group
+    grouped = true
     call('ZADD', key, string.format('%.0f', priority * RANK + order), id)
     call('HINCRBY', meta, 'grouped', 1)
     if call('ZCARD', key) == 1 and call('SISMEMBER', blocked, group) == 0 and call('RPUSH', ring, group) == 1 then
@@ -30,6 +33,34 @@ local function line_up()
     call('RPUSH', wait, unpack(tail, from, math.min(from + 3999, #tail)))
   end
   tail = {}
+end
+-- A job that leaves the list before its turn stays in it as a ghost: taking it out would cost more the more wait. `more` counts
+-- the ghosts of an id, `gone` in `meta` all of them; each cancels one name in the list, the first that comes.
+local function haunt(id)
+  call('HINCRBY', more, 'g' .. id, 1)
+  call('HINCRBY', meta, 'gone', 1)
+end
+-- Those of `ids`, which were taken from the list, that are no ghosts.
+local function living(ids)
+  local fields, left, alive = {}, {}, {}
+  for i = 1, #ids do
+    fields[i] = 'g' .. ids[i]
+  end
+  local counts = call('HMGET', more, unpack(fields))
+  for i = 1, #ids do
+    local id = ids[i]
+    local ghosts = left[id] or tonumber(counts[i] or 0)
+    if ghosts > 0 then
+      left[id] = ghosts - 1
+      if call('HINCRBY', more, 'g' .. id, -1) <= 0 then
+        call('HDEL', more, 'g' .. id)
+      end
+      call('HINCRBY', meta, 'gone', -1)
+    else
+      alive[#alive + 1] = id
+    end
+  end
+  return alive
 end
 -- Wakes as many workers that wait for jobs, if there are.
 local function wake(count)

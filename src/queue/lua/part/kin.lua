@@ -2,6 +2,7 @@
 --
 -- `with` is decoded JSON: o: key of the dedupe id; p: {id of the parent, name of this child there}, in this queue;
 -- x: {queue, id of the parent, name of this child there}, in another one: a message is left in the outbox.
+local mailed = 0
 local STATE = '^(.)|[^|]*|(%d+)|(%d+)|(%d*)|%d*|(%d*)|([^\n]*)\n'
 local function ended(id, with, how, value)
   while with do
@@ -11,6 +12,7 @@ local function ended(id, with, how, value)
     if with.x then
       local message = { t = 'child', q = with.x[1], id = with.x[2], name = with.x[3], how = how, value = value }
       call('HSET', outbox, 'c' .. id, cjson.encode(message))
+      mailed = mailed + 1
       return
     end
     if not with.p then

@@ -53,6 +53,7 @@ local function settle(at, count, held)
           end
           if call('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
             entered = entered + 1
+            grouped = true
             if call('RPUSH', ring, group) == 1 then
               call('RPUSH', ring, '')
             end

@@ -27,12 +27,12 @@ local function promote()
   end
 end
 
--- Marks those of `ids` that wait as held by `lease`. Returns how many were none.
+-- Marks those of `ids` that wait as held by `lease`.
+local haunted = false
 local seen = {}
 local function admit(ids, lease)
   local bodies = call('HMGET', jobs, unpack(ids))
   local present = call('HMGET', run, unpack(ids))
-  local none = 0
   for i = 1, #ids do
     local id, body, record = ids[i], bodies[i], present[i]
     local state, attempts, stalls, priority, group, _ = 'w', '0', '0', '', ''
@@ -43,22 +43,21 @@ local function admit(ids, lease)
         state, attempts, stalls, priority, group = 'w', '0', '0', '', ''
       end
     end
-    if not body or state ~= 'w' or seen[id] then
-      none = none + 1
-    else
+    if body and state == 'w' and not seen[id] then
       seen[id] = true
       taken = taken + 1
       local n = #claimed
       claimed[n + 1] = id
       claimed[n + 2] = body
       claimed[n + 3] = record and (attempts .. '|' .. stalls .. '|' .. priority) or ''
+      -- A first attempt may have one that was noted from outside; only the others are worth a look.
+      claimed[n + 4] = record and call('HGET', more, 'p' .. id) or ''
       holds[taken] = id
       starts[taken * 2 - 1] = id
       starts[taken * 2] = 'a|' .. lease .. '|' .. attempts .. '|' .. stalls .. '|' .. now_text .. '|0|' .. priority .. '|' .. group .. '\n'
       tell('x', id)
     end
   end
-  return none
 end
 
 local function take_plain(count, lease)
@@ -71,9 +70,11 @@ local function take_plain(count, lease)
     if not ids or not ids[1] then
       break
     end
-    local none = admit(ids, lease)
-    if none > 0 then
-      call('HINCRBY', meta, 'gone', -none)
+    if haunted then
+      ids = living(ids)
+    end
+    if ids[1] then
+      admit(ids, lease)
     end
   end
   if taken < goal then
