@@ -1736,7 +1736,7 @@ export interface TaskQueueEvents<R = unknown> {
       reason: string;
     },
   ];
-  /** An attempt failed; the next is made in `delayMs` milliseconds. */
+  /** An attempt failed, or put its job back with a {@link DelayError}; the next is made in `delayMs` milliseconds. */
   retrying: [
     event: {
       jobId: string;

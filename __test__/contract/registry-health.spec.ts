@@ -7,6 +7,7 @@ import * as fc from 'fast-check';
 import { memoryControl, RedisConnectionManager, type WorkerInfo, WorkerRegistry } from 'redis-backplane';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkLeaks } from '../support/leaks.ts';
+import { until } from '../support/until.ts';
 
 const SECOND = 1_000;
 /** Far from multiples of the steps by which the clock is moved, so that the time a test itself takes changes nothing. */
@@ -74,6 +75,25 @@ describe('one step before and one after', () => {
     expect(await registry.heartbeat('w')).toBe(true);
     expect(await registry.claim()).toMatchObject({ workerId: 'w' });
   });
+});
+
+test('a worker whose data are lost, and the answers to its new registration too, is registered again once', async () => {
+  const observer = new RedisConnectionManager({ url: `memory://${engine}`, namespace: 'n' });
+  const beating = new WorkerRegistry(manager, { heartbeatIntervalMs: 50, degradedAfterMs: 10_000, crashedAfterMs: 20_000 });
+  const fenced: (number | undefined)[] = [];
+  beating.on('fenced', (_, next) => fenced.push(next?.epoch));
+  const { epoch } = await beating.register({ id: 'w', metadata: { kept: true } });
+  memoryControl(engine).flush();
+  memoryControl(engine).dropReplies(4);
+  await until(() => fenced.length > 0, { timeoutMs: 15_000, what: 'the new registration' });
+  const watching = new WorkerRegistry(observer, OPTIONS);
+  const worker = await watching.get('w');
+  expect(worker).toMatchObject({ health: 'healthy', metadata: { kept: true } });
+  expect(worker?.epoch).toBeGreaterThan(epoch);
+  expect(fenced).toEqual([worker?.epoch]);
+  expect((await watching.readEvents('0-0')).events.map(({ event }) => event)).toEqual(['joined']);
+  await beating.cleanup();
+  await observer.disconnect();
 });
 
 describe('a storm: much of the fleet falls due at once', () => {
