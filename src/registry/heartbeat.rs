@@ -64,10 +64,10 @@ fn apply(member: &mut Member, args: &Arguments<'_>) -> Result<()> {
         other => return Err(args.wrong("degraded", "true or false", other)),
     };
     if let Some(load) = load {
-        member.load = decimal(load);
+        member.say(|member| member.load = decimal(load));
     }
     if let Some(reported) = reported {
-        member.reported = reported;
+        member.say(|member| member.reported = reported);
     }
     Ok(())
 }
@@ -101,12 +101,12 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             if let Some(metadata) = &metadata {
                 member.metadata = metadata.clone();
             }
-            Ok::<bool, Error>(member.lost.is_none())
+            Ok::<_, Error>(member.lost.is_none().then(|| member.registration.id.clone()))
         });
-        Ok((Bytes::copy_from_slice(id), applied.transpose()?, status, metadata))
+        Ok((applied.transpose()?.flatten(), status, metadata))
     });
     let (id, status, metadata) = match said {
-        Ok((id, Some(true), status, metadata)) => (id, status, metadata),
+        Ok((Some(id), status, metadata)) => (id, status, metadata),
         Ok(_) => return answer.give(Ok(Outcome::Bool(false))),
         Err(error) => return answer.give(Err(error)),
     };
@@ -151,13 +151,14 @@ pub(super) fn send_beats(
     let (mut sent, mut others) = (Vec::with_capacity(beats.len()), Vec::new());
     let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) = (Vec::with_capacity(beats.len() * 2), Vec::new());
     {
-        let members = inner.members.lock();
+        let stalled = inner.pulse.is_stalled();
+        let mut members = inner.members.lock();
         for beat in beats {
-            let Some(member) = members.get(&beat.id) else {
+            let Some(member) = members.get_mut(&beat.id) else {
                 beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(false))));
                 continue;
             };
-            let expected = format!("{} {} {} ", member.epoch, inner.flags(member), member.load).into();
+            let expected = member.head(stalled);
             let one = Sent { epoch: member.epoch, command: member.command, beat };
             if !member.unacknowledged && one.beat.status.is_none() && one.beat.metadata.is_none() {
                 words.extend([one.beat.id.clone(), expected]);
@@ -313,16 +314,6 @@ pub(super) fn send(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
 }
 
 impl Inner {
-    /// How a worker's flags are written while nothing but this process changes them.
-    pub(super) fn flags(&self, member: &Member) -> &'static str {
-        match (self.pulse.is_stalled(), member.reported) {
-            (false, false) => "-",
-            (true, false) => "s",
-            (false, true) => "r",
-            (true, true) => "sr",
-        }
-    }
-
     /// For how long what is said of the process outlives its last heartbeat.
     pub(super) fn process_kept_ms(&self) -> u64 {
         millis(self.settings.lease().saturating_mul(2)).max(1_000)

@@ -33,6 +33,8 @@ pub(super) struct Member {
     /// Its epoch is over, and it is to be registered again: under this nonce, so that an attempt whose answer was lost is known
     /// again for its own.
     pub(super) lost: Option<String>,
+    /// What [`Member::head`] gave last, and whether the event loop was stalled then.
+    head: Option<(bool, Bytes)>,
 }
 
 impl Member {
@@ -47,7 +49,36 @@ impl Member {
             command: 0,
             unacknowledged: false,
             lost: None,
+            head: None,
         }
+    }
+
+    /// Its state on the server begins like this while nothing has changed it: epoch, flags and load.
+    pub(super) fn head(&mut self, stalled: bool) -> Bytes {
+        match &self.head {
+            Some((then, head)) if *then == stalled => head.clone(),
+            _ => {
+                let head = Bytes::from(format!("{} {} {} ", self.epoch, self.flags(stalled), self.load));
+                self.head = Some((stalled, head.clone()));
+                head
+            }
+        }
+    }
+
+    /// Its flags, as far as they are this process' to say.
+    pub(super) fn flags(&self, stalled: bool) -> &'static str {
+        match (stalled, self.reported) {
+            (false, false) => "-",
+            (true, false) => "s",
+            (false, true) => "r",
+            (true, true) => "sr",
+        }
+    }
+
+    /// Changes what its head says.
+    pub(super) fn say(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
+        self.head = None;
     }
 }
 

@@ -130,7 +130,7 @@ impl Registry {
         Ok(Self(Arc::new(Inner {
             keys,
             outlet,
-            process: uuid::Uuid::new_v4().simple().to_string(),
+            process: format!("{:x}", uuid::Uuid::new_v4().as_u64_pair().0),
             members: Members::default(),
             beats: Beats::default(),
             pulse: Pulse::default(),

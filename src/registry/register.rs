@@ -150,8 +150,9 @@ fn class(kind: &str, capabilities: &[String]) -> String {
     format!("={}", sum.digest())
 }
 
+/// Short, since it is part of what every heartbeat of the worker has looked up.
 fn nonce() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+    format!("{:x}", uuid::Uuid::new_v4().as_u64_pair().0)
 }
 
 /// What came of a registration.
@@ -183,7 +184,7 @@ fn enter(
         .number(registration.capacity)
         .word(&member.status)
         .word(member.load.as_bytes())
-        .word(inner.flags(member).as_bytes())
+        .word(member.flags(inner.pulse.is_stalled()).as_bytes())
         .number(millis(settings.degraded_after))
         .number(millis(settings.lease()))
         .number(millis(settings.forget_after))
@@ -204,7 +205,7 @@ fn enter(
 
 /// Takes a registered worker in, and has it beat.
 fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
-    member.epoch = epoch;
+    member.say(|member| member.epoch = epoch);
     let before = inner.members.lock().insert(member.registration.id.clone(), member);
     if before.is_none() {
         inner.manager.metrics().registry_workers.add(1);
@@ -220,7 +221,7 @@ async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()
     match enter(inner, &lost, nonce, Some(lost.epoch)).await? {
         Entry::Registered(epoch, info) => {
             let still = inner.members.at_epoch(&id, lost.epoch, |member| {
-                member.epoch = epoch;
+                member.say(|member| member.epoch = epoch);
                 member.lost = None;
                 (member.command, member.unacknowledged) = (0, false);
             });
