@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::heartbeat::{Beat, send_beats};
-use super::{Inner, pulse, register, sweeper};
+use super::{Inner, leaving, pulse, register, sweeper};
 use crate::lifecycle;
 
 /// Workers in one call.
@@ -67,7 +67,7 @@ async fn run(inner: Arc<Inner>) {
         tokio::select! {
             biased;
             () = closing.cancelled() => {
-                register::disconnected(&inner);
+                leaving::disconnected(&inner);
                 inner.ends_beats();
                 return;
             }

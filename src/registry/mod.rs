@@ -16,7 +16,7 @@
 //! | `options`, `scripts` | what a registry is told, and what it has executed |
 //! | `call` | one script call |
 //! | `worker` | a worker as it is told: state, health, JSON |
-//! | `members`, `register` | the workers of this process; registering, again too, and its end |
+//! | `members`, `register`, `leaving` | the workers of this process; registering, again too; ending it |
 //! | `heartbeat` | heartbeats that somebody asks for, many in one call |
 //! | `beats` | the task that beats by itself |
 //! | `pulse` | the task that asks whether the event loop answers |
@@ -32,6 +32,7 @@ mod deaths;
 mod elections;
 mod events;
 mod heartbeat;
+mod leaving;
 mod lists;
 mod members;
 mod options;
@@ -97,8 +98,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("registry.heartbeat", heartbeat::heartbeat),
     ("registry.report", heartbeat::report),
     ("registry.setStatus", register::set_status),
-    ("registry.unregister", register::unregister),
-    ("registry.cleanup", register::cleanup),
+    ("registry.unregister", leaving::unregister),
+    ("registry.cleanup", leaving::cleanup),
     ("registry.get", lists::get),
     ("registry.list", lists::list),
     ("registry.count", lists::count),
@@ -165,6 +166,6 @@ fn registry_namespace(manager: &Manager, inner: &Namespace) -> Namespace {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.0.ended.cancel();
-        register::abandon(&self.0);
+        leaving::abandon(&self.0);
     }
 }

@@ -10,11 +10,10 @@ use super::call::millis;
 use super::members::{Member, Registration};
 use super::scripts;
 use super::worker;
-use super::{Inner, Registry};
+use super::{Inner, Registry, leaving};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::lifecycle;
 
 const MAX_ID: usize = 1_024;
@@ -229,7 +228,7 @@ async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()
                 tell_fenced(inner, &lost, &info);
             } else {
                 // It was unregistered meanwhile.
-                inner.tell(&scripts::UNREGISTER, unregistration(inner, &id, Some(epoch), false));
+                inner.tell(&scripts::UNREGISTER, leaving::unregistration(inner, &id, Some(epoch), false));
             }
         }
         Entry::Refused => forget(inner, &id, lost.epoch),
@@ -245,70 +244,10 @@ pub(super) fn forget(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     }
 }
 
-fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
+pub(super) fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
     inner.manager.metrics().registry_fenced.add(1);
     let id = Value::from(String::from_utf8_lossy(&member.registration.id));
     inner.outlet.tell(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
-}
-
-fn unregistration(inner: &Inner, id: &[u8], epoch: Option<u64>, abnormally: bool) -> Packed {
-    inner
-        .begin(&scripts::UNREGISTER, &[], 3, id.len() + 32)
-        .word(id)
-        .word(epoch.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
-        .word(if abnormally { b"1" } else { b"0" })
-}
-
-/// Argument: id. Gives false if it was not registered any more.
-pub(super) fn unregister(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.unregister", args);
-    registry.run(answer, |inner| {
-        let id = worker_id(&args, 0)?;
-        let epoch = inner.members.epoch(id);
-        let own = epoch.and_then(|epoch| inner.members.take(id, epoch));
-        if own.is_some() {
-            inner.manager.metrics().registry_workers.add(-1);
-        }
-        let reply = inner.ask(&scripts::UNREGISTER, unregistration(&inner, id, epoch, false));
-        Ok(async move { Ok(Outcome::Bool(worker::yes(&reply.await?)?)) })
-    });
-}
-
-/// Unregisters every worker of this registry. Settles when each was; with the first error if one was not.
-pub(super) fn cleanup(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
-    registry.run(answer, |inner| {
-        let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
-        inner.manager.metrics().registry_workers.add(-count(members.len()));
-        let replies: Vec<_> = members
-            .iter()
-            .map(|member| {
-                let packed = unregistration(&inner, &member.registration.id, Some(member.epoch), false);
-                inner.ask(&scripts::UNREGISTER, packed)
-            })
-            .collect();
-        let terms = inner.terms.resign_all();
-        Ok(async move {
-            let mut failure = None;
-            for reply in replies {
-                if let Err(error) = reply.await {
-                    failure.get_or_insert(error);
-                }
-            }
-            for term in terms {
-                // Resigned or ended otherwise: either way it leads no more.
-                let _ = term.await;
-            }
-            match failure {
-                // After `disconnect()` there is nobody to tell; the workers will be missed.
-                Some(error) if error.kind() != ErrorKind::Closed => Err(error),
-                _ => Ok(Outcome::Nothing),
-            }
-        })
-    });
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// Arguments: id, status. Gives false if it is not registered, or not by this one any more.
@@ -334,38 +273,6 @@ pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) 
             Ok(Outcome::Bool(done))
         })
     });
-}
-
-/// Nobody will beat for the workers any more, and nobody said goodbye for them: they are declared crashed, so that who
-/// waits for that need not wait for their deadline. Best effort: the process may be ending.
-pub(super) fn abandon(inner: &Arc<Inner>) {
-    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
-    let replies: Vec<_> = members
-        .iter()
-        .map(|member| {
-            inner.manager.metrics().registry_workers.add(-1);
-            let packed = unregistration(inner, &member.registration.id, Some(member.epoch), true);
-            inner.ask(&scripts::UNREGISTER, packed)
-        })
-        .collect();
-    // The connection lasts as long as somebody has the manager.
-    let inner = Arc::clone(inner);
-    lifecycle::spawn(async move {
-        for reply in replies {
-            // What could not be said will be noticed.
-            let _ = reply.await;
-        }
-        drop(inner);
-    });
-}
-
-/// The manager was disconnected: the workers of this process beat no more, and are told so.
-pub(super) fn disconnected(inner: &Arc<Inner>) {
-    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
-    for member in members {
-        inner.manager.metrics().registry_workers.add(-1);
-        tell_fenced(inner, &member, "null");
-    }
 }
 
 /// Registers again all that are lost, and says whether that was possible.
