@@ -1750,9 +1750,9 @@ export interface JobOptions {
   id?: string;
   /** Milliseconds, from 0, before which no worker gets it. Default 0. */
   delayMs?: number;
-  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Excludes `lifo` and `group`. Default 0. */
+  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
   priority?: number;
-  /** `true` puts it at the head of the queue. Excludes `priority` above 0. Default false. */
+  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
   lifo?: boolean;
   /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
   attempts?: number;
@@ -1778,7 +1778,7 @@ export interface JobOptions {
    * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
    */
   group?: string;
-  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue. */
+  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
   children?: ChildJob[];
   /** A correlation id, carried along. */
   corrId?: string;
