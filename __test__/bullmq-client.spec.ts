@@ -173,7 +173,7 @@ describeBackends('a client for BullMQ', (backend) => {
           return result as unknown[];
         });
         expect(hscan).toEqual(['0', ['a', '1', 'b', '2']]);
-        expect([sscan?.[0], [...(sscan?.[1] as string[])].sort()]).toEqual(['0', ['x', 'y']]);
+        expect([sscan?.[0], [...((sscan?.[1] ?? []) as string[])].sort()]).toEqual(['0', ['x', 'y']]);
         expect(hgetall).toEqual({ a: '1', b: '2' });
         expect([...(smembers ?? [])].sort()).toEqual(['x', 'y']);
         expect(rest).toEqual([1, [], [], 0]);

@@ -1,5 +1,5 @@
 /** BullMQ on a cluster, and on a master that sentinels watch over. */
-import { FlowProducer, Queue, QueueEvents, Worker } from 'bullmq';
+import { FlowProducer, type Job, Queue, QueueEvents, Worker } from 'bullmq';
 import { bullmqConnection, type RedisConfig, RedisConnectionManager } from 'redis-backplane';
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkLeaks } from './support/leaks.ts';
@@ -22,7 +22,11 @@ async function works(config: RedisConfig, prefix: string): Promise<void> {
   const events = new QueueEvents('paint', options);
   const flows = new FlowProducer(options);
   const done: string[] = [];
-  const worker = new Worker<{ n: number }>('paint', async (job) => (done.push(job.name), job.data.n), { ...options, name: 'brush' });
+  const paint = async (job: Job<{ n: number }>): Promise<number> => {
+    done.push(job.name);
+    return job.data.n;
+  };
+  const worker = new Worker<{ n: number }>('paint', paint, { ...options, name: 'brush' });
   const errors: Error[] = [];
   queue.on('error', (error) => errors.push(error));
   worker.on('error', (error) => errors.push(error));

@@ -254,6 +254,14 @@ describeBackends('a durable topic', (backend) => {
       times.set(streamId, (times.get(streamId) ?? 0) + 1);
       expect(attempt).toBe(times.get(streamId));
     }
+    // Nothing is kept of what is done.
+    const manager = backend.manager();
+    await until(async () => (await groupInfo(manager, 't', 'g')).pending === 0, { what: 'nothing to be pending' });
+    const [lanes, due, parked, notes] = ['lanes', 'due', 'parked', 'notes'].map(
+      (kind) => `${streamOf('t').replace('~stream', `~${kind}`)}:g`,
+    );
+    expect(await manager.command('EXISTS', lanes as string, due as string, parked as string)).toBe(0);
+    expect(await manager.command('HKEYS', notes as string)).toEqual(['start']);
   });
 
   it('does not hold up other keys behind one that fails for long', async () => {

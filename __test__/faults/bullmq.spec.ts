@@ -38,13 +38,13 @@ interface Site {
 }
 
 /** A queue and a worker, the worker waiting for a job. */
-async function site(config: RedisConfig, more: Partial<WorkerOptions> = {}, work: () => unknown = () => {}): Promise<Site> {
+async function site(config: RedisConfig, more: Partial<WorkerOptions> = {}, work: () => Promise<unknown> = async () => {}): Promise<Site> {
   const manager = manage(config);
   const connection = bullmqConnection(manager);
   const [done, errors]: [string[], Error[]] = [[], []];
   const queue = keep(new Queue('paint', { connection }));
   const worker = keep(
-    new Worker('paint', async (job) => (await work(), void done.push(job.id as string)), {
+    new Worker('paint', async (job) => void done.push(await work().then(() => job.id as string)), {
       connection,
       drainDelay: 1,
       runRetryDelay: 200,

@@ -1,7 +1,7 @@
 /**
  * Producers and consumers in processes of their own, killed and brought back at random, while the server is killed and connections
  * are cut. Then the books are compared with the model: a message is one of a key; each group must have finished every message that was
- * published and acknowledged, none of a key before the one ahead of it, and each time it began one again it must have been told.
+ * published and acknowledged, none of a key before the one ahead of it (one key of each producer is left out of that), and each time it began one again it must have been told.
  *
  * `SOAK_MS` is how long things are broken (default 10 000), `SOAK_SEED` what chooses how (default 20 261 121).
  */
@@ -66,7 +66,8 @@ async function produce({ redis, emit, args }: ChildContext<ProducerArgs>): Promi
     Array.from({ length: args.keys }, async (_, of) => {
       const key = `${args.name}/${of}`;
       for (let n = 0; !stopping; n++) {
-        const sure = await bus.publish('soak', { key, n }, { durable: true, key }).then(
+        // Those of the first key are published without it: they may come in any order.
+        const sure = await bus.publish('soak', { key, n }, { durable: true, key: of === 0 ? undefined : key }).then(
           () => true,
           () => false,
         );
@@ -294,7 +295,7 @@ function mistakes(handled: Handled[]): string[] {
       if (before !== undefined && attempt <= before) wrong.push(`${key}#${n} at ${at}: attempt ${attempt} after ${before}`);
       attempts.set(n, attempt);
       // The first time that it begins, all that is ahead of it must be done.
-      if (before === undefined) {
+      if (before === undefined && !key.endsWith('/0')) {
         if (n < highest) wrong.push(`${key}#${n} at ${at}: begun after ${highest}`);
         for (const ahead of attempts.keys())
           if (ahead < n && !done.has(ahead)) wrong.push(`${key}#${n} at ${at}: begun before ${ahead} was done`);

@@ -67,6 +67,7 @@ class Port {
   readonly #handlers = new Map<number, EventHandler>();
   readonly #receivers = new Map<number, DeliveryHandler>();
   readonly #endpoints = new Map<number, Endpoint>();
+  readonly #owed = new Set<() => void>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
   /** The numbers and tags of what was taken out last; the native side writes them. */
   readonly #heads = new Uint32Array(2 * 1024);
@@ -148,12 +149,27 @@ class Port {
     return native.state(this.#id, manager);
   }
 
+  /** Has `tell` called, once, before numbers are read next: what is counted here need not cross each time. */
+  owe(tell: () => void): void {
+    this.#owed.add(tell);
+  }
+
   metrics(manager: number): string {
+    this.#tellOwed();
     return native.metrics(this.#id, manager);
   }
 
   prometheus(manager: number): string {
+    this.#tellOwed();
     return native.prometheus(this.#id, manager);
+  }
+
+  #tellOwed(): void {
+    if (this.#owed.size === 0) return;
+    const owed = [...this.#owed];
+    this.#owed.clear();
+    for (const tell of owed) tell();
+    this.#submit();
   }
 
   ioredisOptions(manager: number): string {

@@ -52,6 +52,32 @@ impl Snapshot {
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
         page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
+        self.bus(&mut page);
+        page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
+        page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
+        page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
+        page.gauge(
+            "redis_concurrent_initialization_attempts",
+            "the most callers that shared one connection attempt",
+            self.concurrent_initialization_attempts as f64,
+        );
+        self.registry(&mut page);
+        page.head(
+            "redis_initialization_duration_ms",
+            "from the begin of an attempt until the connection was usable",
+            "histogram",
+        );
+        page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
+        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
+        for (operation, histogram) in &self.operations {
+            let label = format!("operation=\"{operation}\"");
+            page.histogram("redis_operation_duration_ms", &label, histogram);
+        }
+        page.0
+    }
+
+    fn bus(&self, page: &mut Page) {
+        let as_f64 = |n: u64| n as f64;
         page.counter("redis_bus_published_total", "messages that the server accepted", as_f64(self.bus_published));
         page.counter(
             "redis_bus_delivered_total",
@@ -82,45 +108,25 @@ impl Snapshot {
                 let _ = writeln!(page.0, "redis_bus_lag{{topic=\"{topic}\",group=\"{group}\"}} {lag}");
             }
         }
-        page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
-        page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
-        page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
-        page.gauge(
-            "redis_concurrent_initialization_attempts",
-            "the most callers that shared one connection attempt",
-            self.concurrent_initialization_attempts as f64,
-        );
-        self.registry(&mut page);
-        page.head(
-            "redis_initialization_duration_ms",
-            "from the begin of an attempt until the connection was usable",
-            "histogram",
-        );
-        page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
-        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
-        for (operation, histogram) in &self.operations {
-            let label = format!("operation=\"{operation}\"");
-            page.histogram("redis_operation_duration_ms", &label, histogram);
-        }
-        page.0
     }
 
     fn registry(&self, page: &mut Page) {
+        let as_f64 = |n: u64| n as f64;
         page.gauge(
             "redis_registry_workers",
             "workers of this process that are registered",
             self.registry_workers as f64,
         );
-        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", self.registry_heartbeats as f64);
+        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
         page.counter(
             "redis_registry_fenced_total",
             "registrations of this process that were over without its doing",
-            self.registry_fenced as f64,
+            as_f64(self.registry_fenced),
         );
         page.counter(
             "redis_registry_event_loop_stalled_total",
             "how often the event loop was found to be stalled",
-            self.registry_stalled as f64,
+            as_f64(self.registry_stalled),
         );
         page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
         page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);

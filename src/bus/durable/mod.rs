@@ -17,7 +17,7 @@
 //! | file | what |
 //! |---|---|
 //! | `publish` | appending, many messages of one moment in one script; trimming |
-//! | `consumer` | the task of one subscription |
+//! | `consumer/` | the task of one subscription; `asking`: what it asks the server |
 //! | `hands` | what a consumer has, and what follows by key |
 //! | `pace` | how much it takes ahead |
 //! | `turn` | one question to the server and its answer |

@@ -239,7 +239,7 @@ export class MessageBus {
     const ended = Promise.all([...inside.members].map((member) => member.end()));
     if (first) await inside.port.call(inside.handle, CLOSE).catch(unheard);
     await ended;
-    if (first) inside.release();
+    if (first) await inside.release();
   }
 
   /** The same as {@link close}. */

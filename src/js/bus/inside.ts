@@ -26,7 +26,8 @@ export interface Member {
   end(): Promise<void>;
 }
 
-const settled: Promise<void> = Promise.resolve();
+/** Deliveries after which the counts cross though nobody has asked for them. */
+const TELL_COUNTS = 100_000;
 
 /** The error of whoever does not wait for an answer: a released handle says so to those who do. */
 export const unheard = (): void => {};
@@ -49,9 +50,8 @@ export class Inside {
   /** Is everything ended? */
   closed = false;
   readonly #receivers = new Map<number, Receiver>();
-  readonly #tell = (): void => this.#sendCounts();
+  readonly #tell = (): void => void this.#sendCounts();
   #lastId = 0;
-  #counting = false;
   #listening = false;
 
   constructor(manager: RedisConnectionManager, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
@@ -105,11 +105,10 @@ export class Inside {
     this.emit('error', event);
   }
 
-  /** Has {@link counts} told to Rust with the next promise job. */
+  /** Has {@link counts} told to Rust before anyone reads its metrics. */
   counted(): void {
-    if (this.#counting) return;
-    this.#counting = true;
-    settled.then(this.#tell);
+    if (this.counts.delivered >= TELL_COUNTS) this.#tell();
+    else this.port.owe(this.#tell);
   }
 
   /** Resolves after so many milliseconds, however the clock of JavaScript is faked. Does not keep the process alive. */
@@ -122,8 +121,10 @@ export class Inside {
     await Promise.all(handles.map((handle) => this.port.call(handle, READY)));
   }
 
-  release(): void {
+  /** Lets the native side go; nothing is counted any more. */
+  async release(): Promise<void> {
     this.closed = true;
+    await this.#sendCounts();
     this.port.release(this.out);
     if (this.handle !== this.out) this.port.release(this.handle);
   }
@@ -138,14 +139,13 @@ export class Inside {
     }
   }
 
-  #sendCounts(): void {
-    this.#counting = false;
+  #sendCounts(): Promise<unknown> {
     const { counts } = this;
     const { delivered, dropped, malformed, failed } = counts;
     counts.delivered = 0;
     counts.dropped = 0;
     counts.malformed = 0;
     counts.failed = 0;
-    this.port.callQuietly(this.handle, COUNT, delivered, dropped, malformed, failed).catch(unheard);
+    return this.port.callQuietly(this.handle, COUNT, delivered, dropped, malformed, failed).catch(unheard);
   }
 }

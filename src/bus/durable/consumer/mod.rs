@@ -6,9 +6,8 @@
 //! It ends when it is told to leave, when the bus goes, or when the manager is disconnected; then the lease runs out, and the
 //! others take over.
 
-use std::collections::HashSet;
-use std::future::Future;
-use std::pin::Pin;
+mod asking;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -17,29 +16,22 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep_until;
 
-use super::hands::{Hands, Message, Settlement, Verdict, What};
+use asking::{Flight, arrival};
+
+use super::hands::{Hands, Message, Settlement, Verdict};
 use super::pace::Pace;
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use super::turn::{self, Doubt, Room, Tended, Turn};
-use crate::backoff::Backoff;
+use super::turn::{self, Doubt};
 use crate::bus::strange;
-use crate::connection::{Channel, ChannelKind, Command, Listener, Manager, Message as Published, Subscription};
-use crate::crossing::{Answer, Outcome, Outlet, batch};
-use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::resp::Reply;
+use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
+use crate::crossing::{Answer, Outcome, Outlet};
+use crate::error::{Error, ErrorKind, Result};
 
-/// What follows by key, at most.
-const FOLLOWERS: usize = 256;
 /// How often a consumer looks by itself, at the least.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_mins(1);
-/// After a question that failed.
-const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_secs(2) };
-/// How long a leaving consumer tries to tell what it has done.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
-
 /// What may be asked of a consumer.
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -70,14 +62,6 @@ impl Listener for Wake {
     }
 }
 
-/// A question that was answered, or failed.
-enum Answered {
-    Step(Result<Turn>),
-    Tend(Result<Tended>),
-    Join(Result<Bytes>),
-    Leave(Result<()>),
-}
-
 /// What a consumer is to its group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -92,8 +76,6 @@ enum Intake {
     Open,
     Closed,
 }
-
-type Flight = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 pub(super) struct Consumer {
     id: u64,
@@ -292,192 +274,6 @@ impl Consumer {
         }
     }
 
-    fn room(&self) -> Room {
-        if self.intake == Intake::Closed {
-            return Room::default();
-        }
-        let given = self.hands.given();
-        let slots = self.settings.concurrency.saturating_sub(given);
-        let heads = (self.settings.concurrency + self.pace.ahead()).saturating_sub(given).min(self.pace.at_once());
-        let followers = FOLLOWERS.min(self.pace.at_once()).saturating_sub(self.hands.followers());
-        Room { slots: slots.min(heads), heads, followers }
-    }
-
-    /// Asks what is to be asked now.
-    fn depart(&mut self, now: Instant) -> Option<Flight> {
-        if self.rest_until.is_some_and(|until| until > now) {
-            return None;
-        }
-        self.rest_until = None;
-        if self.standing == Standing::Lost {
-            self.name = new_name();
-            let command = turn::join(&self.settings, &self.name, &self.start, true);
-            return Some(
-                self.flight(command, |reply| Answered::Join(reply.and_then(|reply| bulk(reply).ok_or_else(strange)))),
-            );
-        }
-        if self.settlements.is_empty() && self.leaving.is_some() {
-            let command = turn::leave(&self.settings, &self.name);
-            return Some(self.flight(command, |reply| Answered::Leave(reply.map(drop))));
-        }
-        if self.tend <= now {
-            let command = turn::tend(&self.settings, &self.name);
-            self.tend = now + self.tend_every();
-            return Some(self.flight(command, |reply| Answered::Tend(reply.and_then(turn::tended_of))));
-        }
-        self.pace.measure(now);
-        let room = self.room();
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            self.look = true;
-        }
-        let takes = self.look && room.heads > 0;
-        if !takes && self.settlements.is_empty() && self.doubt == Doubt::None {
-            return None;
-        }
-        // It takes what it can whenever it asks: that there was nothing is known only until something is published.
-        self.look = false;
-        self.asked = self.settlements.len();
-        let command = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.doubt);
-        Some(self.flight(command, |reply| Answered::Step(reply.and_then(turn::turn_of))))
-    }
-
-    fn flight(&self, command: Command, read: fn(Result<Reply>) -> Answered) -> Flight {
-        let manager = self.manager.clone();
-        Box::pin(async move { read(manager.call(command).await) })
-    }
-
-    /// Takes in an answer. True: the subscription is over.
-    fn land(&mut self, answered: Answered) -> bool {
-        let outcome = match answered {
-            Answered::Step(Ok(turn)) => {
-                self.settlements.drain(..self.asked);
-                self.asked = 0;
-                self.doubt = Doubt::None;
-                match turn {
-                    Turn::Lost => self.lose(),
-                    Turn::Given { due_in, more, messages } => {
-                        let now = Instant::now();
-                        self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
-                        self.look |= more;
-                        self.take(messages, now);
-                    }
-                }
-                Ok(())
-            }
-            Answered::Tend(Ok(Tended::Lost)) => {
-                self.lose();
-                Ok(())
-            }
-            Answered::Tend(Ok(Tended::Fine { due_in, lag })) => {
-                self.tended(due_in, lag);
-                Ok(())
-            }
-            Answered::Join(Ok(start)) => {
-                self.start = start;
-                self.standing = Standing::Member;
-                self.look = true;
-                Ok(())
-            }
-            Answered::Leave(Ok(())) => return true,
-            Answered::Step(Err(error)) => {
-                if error.delivery() != Delivery::NotSent {
-                    self.doubt = self.doubt.max(Doubt::Answer);
-                }
-                self.look = true;
-                Err(error)
-            }
-            Answered::Tend(Err(error)) => {
-                self.tend = Instant::now();
-                Err(error)
-            }
-            Answered::Join(Err(error)) | Answered::Leave(Err(error)) => Err(error),
-        };
-        match outcome {
-            Ok(()) => {
-                self.failures = 0;
-                false
-            }
-            Err(error) => self.failed(&error),
-        }
-    }
-
-    fn take(&mut self, messages: Vec<Message>, now: Instant) {
-        if self.hands.is_empty() {
-            self.pace.idle_until(now);
-        }
-        let mut delivery = Vec::with_capacity(messages.len() * 6);
-        let stopped = stopped(&self.settlements);
-        for message in messages {
-            if message.key.as_ref().is_some_and(|key| stopped.contains(key)) {
-                // It was given while an earlier one of its key failed: it must not pass that.
-                self.settlements.push(message.given_back());
-                continue;
-            }
-            self.pace.came(message.data.as_ref().map_or(0, Bytes::len));
-            if let Some((number, message)) = self.hands.take(message, now) {
-                put(&mut delivery, number, message);
-            }
-        }
-        if self.intake == Intake::Closed {
-            // It was told so while the question was on its way.
-            self.hands.give_back_followers(&mut self.settlements);
-        }
-        batch(|| self.deliver(delivery));
-    }
-
-    fn tended(&mut self, due_in: Option<Duration>, lag: u64) {
-        let now = Instant::now();
-        self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
-        self.look |= lag > 0;
-        self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, lag);
-        if self.trim <= now {
-            self.trim = now + TRIM_EVERY;
-            self.retention.trim(&self.manager, &self.settings.topic_keys);
-        }
-        let overdue: Vec<u64> = now
-            .checked_sub(self.settings.timeout)
-            .map(|since| self.hands.given_before(since).collect())
-            .unwrap_or_default();
-        if !overdue.is_empty() {
-            let event = serde_json::json!({ "event": "overdue", "id": self.id, "numbers": overdue });
-            self.outlet.tell(event.to_string());
-        }
-    }
-
-    /// It is not one of the group any more: what it had belongs to others.
-    fn lose(&mut self) {
-        let upto = self.hands.lose();
-        // Handled is handled, whoever has it now; everything else is up to others.
-        self.settlements.retain(|settlement| settlement.what == What::Acknowledge);
-        self.settlements.iter_mut().for_each(|settlement| settlement.key = None);
-        self.asked = 0;
-        self.doubt = Doubt::None;
-        if self.leaving.is_none() {
-            self.standing = Standing::Lost;
-        }
-        let event = serde_json::json!({ "event": "lost", "id": self.id, "upto": upto });
-        self.outlet.tell(event.to_string());
-    }
-
-    /// A question failed. True: there is no use in asking again.
-    fn failed(&mut self, error: &Error) -> bool {
-        if error.server_code() == Some("NOGROUP") {
-            self.lose();
-            return false;
-        }
-        if error.kind() == ErrorKind::Server && self.failures == 0 {
-            self.tell("failed", error.server_code().unwrap_or_default(), error);
-        }
-        if self.leaving.as_ref().is_some_and(|(_, since)| since.elapsed() > LEAVE_WITHIN) {
-            self.tell("failed", "", error);
-            return true;
-        }
-        self.rest_until = Some(Instant::now() + BACKOFF.delay(self.failures));
-        self.failures = self.failures.saturating_add(1);
-        false
-    }
-
     fn tell(&self, event: &str, code: &str, error: &Error) {
         let event = serde_json::json!({
             "event": event,
@@ -488,12 +284,6 @@ impl Consumer {
         });
         self.outlet.tell(event.to_string());
     }
-}
-
-/// The keys of which messages go back to the group as soon as it can be told.
-fn stopped(settlements: &[Settlement]) -> HashSet<Bytes> {
-    let goes_back = |settlement: &&Settlement| matches!(settlement.what, What::Retry(..) | What::Return(_));
-    settlements.iter().filter(goes_back).filter_map(|settlement| settlement.key.clone()).collect()
 }
 
 /// Adds a message to a delivery: number, id, attempts before, last error, key, text.
@@ -507,14 +297,6 @@ fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
         text(&message.key),
         text(&message.data),
     ]);
-}
-
-/// The answer to the question that is on its way; never, if none is.
-async fn arrival(flight: &mut Option<Flight>) -> Answered {
-    match flight {
-        Some(flight) => flight.await,
-        None => std::future::pending().await,
-    }
 }
 
 fn new_name() -> String {
