@@ -201,6 +201,7 @@ impl Inner {
             self.after_turn(&mut shift);
             (ended, refused, shift.mode != Mode::Closed)
         };
+        self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
         self.tell_ended(ended);
         self.tell_refused(refused);
         if goes_on {

@@ -95,6 +95,10 @@ impl Inner {
                     shift.hungry = true;
                 }
             }
+            let metrics = self.core.manager.metrics();
+            metrics.queue_claimed.add(claimed.len() as u64);
+            let completed = sent.outgoing.iter().filter(|outcome| matches!(outcome.what, "c" | "C")).count();
+            metrics.queue_completed.add(completed as u64);
             let lease = Bytes::from(sent.lease);
             self.take_in_hand(&mut shift, claimed, &lease, server_now);
             if shift.idle && !shift.idle_told && shift.is_quiet() {
