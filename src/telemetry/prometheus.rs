@@ -52,16 +52,7 @@ impl Snapshot {
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
         page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
-        for (name, said, value) in [
-            ("redis_queue_jobs_added_total", "jobs that were added", self.queue_added),
-            ("redis_queue_jobs_claimed_total", "jobs that workers took in hand", self.queue_claimed),
-            ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
-            ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
-            ("redis_queue_jobs_given_away_total", "jobs of workers that were gone", self.queue_given_away),
-            ("redis_queue_leases_lost_total", "jobs whose lease was lost in hand", self.queue_leases_lost),
-        ] {
-            page.counter(name, said, as_f64(value));
-        }
+        self.queue(&mut page);
         page.counter("redis_bus_published_total", "messages that the server accepted", as_f64(self.bus_published));
         page.counter(
             "redis_bus_delivered_total",
@@ -130,6 +121,20 @@ impl Snapshot {
             page.histogram("redis_operation_duration_ms", &label, histogram);
         }
         page.0
+    }
+
+    /// The task queue's part.
+    fn queue(&self, page: &mut Page) {
+        for (name, help, value) in [
+            ("redis_queue_jobs_added_total", "jobs that were added", self.queue_added),
+            ("redis_queue_jobs_claimed_total", "jobs that workers took in hand", self.queue_claimed),
+            ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
+            ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
+            ("redis_queue_jobs_given_away_total", "jobs of workers that were gone", self.queue_given_away),
+            ("redis_queue_leases_lost_total", "jobs whose lease was lost in hand", self.queue_leases_lost),
+        ] {
+            page.counter(name, help, value as f64);
+        }
     }
 }
 

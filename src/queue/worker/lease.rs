@@ -79,6 +79,7 @@ impl Inner {
                 if shift.term != term {
                     return;
                 }
+                // Those of the name before are dropped only now, so that a channel both have stays subscribed.
                 shift.subscriptions = confirmed;
             }
             worker.renew(true);
@@ -89,7 +90,8 @@ impl Inner {
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
         let (command, (term, registration), sent) = {
             let mut shift = self.shift();
-            if shift.renewing || shift.mode == Mode::Closed || !(begins || shift.begun) {
+            let closes = matches!(shift.mode, Mode::Closing | Mode::Closed);
+            if shift.renewing || begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
                 return;
             }
             shift.renewing = true;
@@ -197,9 +199,8 @@ impl Inner {
             shift.term += 1;
             shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
-            shift.subscriptions.clear();
             self.after_turn(&mut shift);
-            (ended, refused, shift.mode != Mode::Closed)
+            (ended, refused, !matches!(shift.mode, Mode::Closing | Mode::Closed))
         };
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
         self.tell_ended(ended);
