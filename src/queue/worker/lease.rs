@@ -222,6 +222,7 @@ impl Inner {
                     let mut shift = self.shift();
                     shift.idle = false;
                     shift.hungry = true;
+                    shift.woken = true;
                 }
                 self.pump();
             }

@@ -51,6 +51,8 @@ pub(super) struct Shift {
     pub(super) retry_at: Option<Instant>,
     /// May jobs wait, as far as is known?
     pub(super) hungry: bool,
+    /// Has a wake-up come since the turn was sent that is on its way? It may have overtaken the answer.
+    pub(super) woken: bool,
     /// Does the server believe that this worker waits for jobs?
     pub(super) idle: bool,
     pub(super) idle_told: bool,
@@ -89,6 +91,7 @@ impl Shift {
             failures: 0,
             retry_at: None,
             hungry: true,
+            woken: false,
             idle: false,
             idle_told: false,
             due_at: None,
