@@ -106,7 +106,10 @@ show('its worker has died in the middle of the job', (await report.refresh()).st
 reports.process((job) => `done by another one, which found: ${job.progress}`);
 show('and the job', await report.waitUntilFinished());
 show('counts', await reports.counts());
-await Promise.all([mails.close(), reports.close()]);
+for (const queue of [mails, reports]) {
+  await queue.close();
+  await new TaskQueue(queue.name, redis).obliterate();
+}
 
 chapter('Speed and numbers');
 const started = performance.now();
