@@ -91,7 +91,11 @@ impl Inner {
         let (command, (term, registration), sent) = {
             let mut shift = self.shift();
             let closes = matches!(shift.mode, Mode::Closing | Mode::Closed);
-            if shift.renewing || begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
+            if begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
+                return;
+            }
+            if shift.renewing {
+                shift.renew_again = true;
                 return;
             }
             shift.renewing = true;
@@ -136,7 +140,8 @@ impl Inner {
             }
             let now = Instant::now();
             shift.confirmed = sent;
-            shift.renew_at = now + self.renewal_interval();
+            let again = std::mem::take(&mut shift.renew_again);
+            shift.renew_at = if again { now } else { now + self.renewal_interval() };
             shift.begun = true;
             let at = |ms: u64| now + Duration::from_millis(ms.saturating_sub(renewed.now));
             shift.due_at = earlier(shift.due_at, renewed.due.map(at));

@@ -36,6 +36,8 @@ pub(super) struct Shift {
     /// When the last renewal that the server confirmed was sent.
     pub(super) confirmed: Instant,
     pub(super) renewing: bool,
+    /// Has something come, since the renewal was sent that is on its way, that only another one can tell about?
+    pub(super) renew_again: bool,
     pub(super) renew_at: Instant,
     /// Counts claims: no lease is named twice.
     pub(super) claims: u64,
@@ -80,6 +82,7 @@ impl Shift {
             begun: false,
             confirmed: now,
             renewing: false,
+            renew_again: false,
             renew_at: now,
             claims: 0,
             slots: HashMap::new(),
