@@ -191,6 +191,18 @@ export interface MetricsSnapshot {
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
+  /** Jobs added; those that were there already are none. */
+  redis_queue_jobs_added_total: number;
+  /** Jobs that this process' workers took in hand. */
+  redis_queue_jobs_claimed_total: number;
+  /** Jobs that this process' workers completed. */
+  redis_queue_jobs_completed_total: number;
+  /** Attempts of this process' workers that failed. */
+  redis_queue_attempts_failed_total: number;
+  /** Jobs of workers that were gone, given away by this process. */
+  redis_queue_jobs_given_away_total: number;
+  /** Jobs whose lease was lost while they were in hand. */
+  redis_queue_leases_lost_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; one that two of them got counts twice. */
@@ -1661,7 +1673,8 @@ export interface Job<T = unknown, R = unknown> {
   /** Changes the priority of a waiting or delayed job. */
   changePriority(priority: number): Promise<void>;
   /**
-   * Resolves with the result when it has completed, at once where it has already.
+   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
+   * is gone with it: it is given to those who wait by then.
    *
    * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.

@@ -145,7 +145,10 @@ show('its worker has died in the middle of the job', (await report.refresh()).st
 reports.process((job) => `done by another one, which found: ${job.progress}`);
 show('and the job', await report.waitUntilFinished());
 show('counts', await reports.counts());
-await Promise.all([mails.close(), reports.close()]);
+for (const queue of [mails, reports]) {
+  await queue.close();
+  await new TaskQueue(queue.name, redis).obliterate();
+}
 
 chapter('A fleet of workers');
 const pace = { heartbeatIntervalMs: 100, degradedAfterMs: 300, crashedAfterMs: 500 };

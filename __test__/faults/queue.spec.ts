@@ -1,9 +1,9 @@
 /** Workers that die, stand still or are blocked, and a server that does: whose job it is, and who runs it next. */
-import { TaskQueue, type TaskQueueOptions, WorkerRegistry } from 'redis-backplane';
+import { type RedisError, TaskQueue, type TaskQueueOptions, WorkerRegistry } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
 import { reaches } from '../support/queues.ts';
-import { useRig } from '../support/rig.ts';
+import { failureOf, useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();
@@ -202,6 +202,26 @@ describe('a server that is killed and comes back', () => {
     }
     expect(seen.size).toBe(added);
     await worker.close();
+    await queue.close();
+  });
+});
+
+describe('a listener whose server is away', () => {
+  it('learns so, and hears everything once it is back', { timeout: 60_000 }, async () => {
+    const server = await rig.server();
+    await server.kill9();
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 300, reconnect: { minDelayMs: 5, maxDelayMs: 50 } });
+    const queue = new TaskQueue('work', manager);
+    const added: string[] = [];
+    const errors: RedisError[] = [];
+    queue.on('error', (error) => errors.push(error));
+    queue.on('added', ({ jobId }) => added.push(jobId));
+    await failureOf(queue.ready());
+    expect(errors.length).toBeGreaterThan(0);
+    await server.restart();
+    await until(() => queue.ready().then(() => true), { timeoutMs: 15_000, what: 'the listener to be live' });
+    await queue.add('x', 1, { id: 'heard' });
+    await until(() => added.includes('heard'), { what: 'the event' });
     await queue.close();
   });
 });

@@ -32,6 +32,18 @@ export interface MetricsSnapshot {
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
+  /** Jobs added; those that were there already are none. */
+  redis_queue_jobs_added_total: number;
+  /** Jobs that this process' workers took in hand. */
+  redis_queue_jobs_claimed_total: number;
+  /** Jobs that this process' workers completed. */
+  redis_queue_jobs_completed_total: number;
+  /** Attempts of this process' workers that failed. */
+  redis_queue_attempts_failed_total: number;
+  /** Jobs of workers that were gone, given away by this process. */
+  redis_queue_jobs_given_away_total: number;
+  /** Jobs whose lease was lost while they were in hand. */
+  redis_queue_leases_lost_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; one that two of them got counts twice. */

@@ -85,7 +85,7 @@ impl Batch {
         let owner = Arc::clone(core);
         core.manager.submit(
             command,
-            Sink::then(move |reply| match reply.and_then(|reply| Added::read(reply, jobs)) {
+            Sink::then(move |reply| match reply.and_then(|reply| Added::read(&owner, reply, jobs)) {
                 Ok(mut added) => {
                     added.see_to_messages(&owner);
                     for (answer, at) in answers {
@@ -117,7 +117,7 @@ struct Added {
 }
 
 impl Added {
-    fn read(reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
+    fn read(core: &Core, reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
         let [now, there] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
         let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
         let mut parts = array(there).ok_or_else(strange)?.into_iter();
@@ -126,6 +126,8 @@ impl Added {
             let snapshot = Snapshot::read(&mut parts)?;
             *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
         }
+        let added = existing.iter().filter(|there| there.is_none()).count();
+        core.manager.metrics().queue_added.add(added as u64);
         Ok(Self { now: integer(&now).ok_or_else(strange)?, jobs, existing })
     }
 
@@ -205,7 +207,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             let mut failed = None;
             for (get, jobs, places) in sent {
                 let reply = get.await.unwrap_or_else(|_| Err(strange()));
-                match reply.and_then(|reply| Added::read(reply, jobs)) {
+                match reply.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
                         added.see_to_messages(&core);
                         for place in places {

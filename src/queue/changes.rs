@@ -93,8 +93,8 @@ async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u6
         if kind != "completed" && kind != "failed" {
             let mut parts = gone.into_iter();
             while let (Some(id), Some(body)) = (parts.next(), parts.next()) {
-                if let (Some(id), Some(body)) = (bytes(id), bytes(body)) {
-                    departed(core, &id, &body).await?;
+                if let (Some(_), Some(body)) = (bytes(id), bytes(body)) {
+                    departed(core, &body).await?;
                 }
             }
         }
@@ -106,7 +106,7 @@ async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u6
 }
 
 /// What the removal of a job means beyond itself.
-async fn departed(core: &Core, id: &Bytes, body: &Bytes) -> Result<()> {
+async fn departed(core: &Core, body: &Bytes) -> Result<()> {
     let known = Known::of(core, body);
     if known.ending == "{}" {
         return Ok(());
@@ -116,7 +116,6 @@ async fn departed(core: &Core, id: &Bytes, body: &Bytes) -> Result<()> {
     let names = |part: &str| -> Option<Vec<String>> {
         ending.get(part)?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
     };
-    let _ = id;
     match (names("p").as_deref(), names("x").as_deref()) {
         (Some([parent, name]), _) => outbox::tell_parent(core, parent, name, "r", "").await,
         (_, Some([queue, parent, name])) => outbox::tell_parent(&core.beside(queue), parent, name, "r", "").await,

@@ -15,15 +15,12 @@ use serde_json::json;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
-use super::reading::{find, job_id, no_such_job};
-use super::record::{Progressed, State};
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, strange};
-use crate::arguments::Arguments;
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Listener, Message};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
@@ -32,7 +29,6 @@ const LOOK: Duration = Duration::from_secs(20);
 /// For how long a listener nobody needs goes on, so that waits one after another share one.
 const LINGER: Duration = Duration::from_secs(10);
 const ENTRIES: &[u8] = b"200";
-const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// The one listener of a queue's handle.
@@ -65,7 +61,7 @@ struct Wait {
 
 /// What one who waits for a job is told.
 #[derive(Debug)]
-enum News {
+pub(super) enum News {
     Completed(Bytes),
     Failed(Bytes),
     Removed,
@@ -84,7 +80,7 @@ impl Ears {
     }
 
     /// Starts the task unless it runs; the future resolves when what happens from now on is heard.
-    fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub(super) fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
         let starts = {
             let mut hearing = self.hearing();
             !hearing.closed && !std::mem::replace(&mut hearing.running, true)
@@ -319,51 +315,9 @@ pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |_| Ok(async { Ok(Outcome::Nothing) }));
 }
 
-/// Arguments: number, id, timeoutMs. Gives how the job ended.
-pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.waitUntilFinished", args);
-    let ears = Arc::clone(&queue.events);
-    queue.run(answer, |core| {
-        let (number, id) = (args.id(0)?, job_id(&args, 1)?.to_owned());
-        let patience = args.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
-        let cancel = Arc::new(Notify::new());
-        // Before anything is asked, so that what happens from here on is not missed.
-        let mut news = ears.register(number, &id, &cancel)?;
-        let live = ears.live();
-        Ok(async move {
-            let waiting = async {
-                live.await?;
-                loop {
-                    match ended(&core, &id).await? {
-                        Some(outcome) => return Ok(outcome),
-                        None => match news.await {
-                            Ok(News::Completed(result)) => return Ok(said("completed", result)),
-                            Ok(News::Failed(reason)) => return Ok(said("failed", reason)),
-                            Ok(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
-                            Ok(News::Look) => news = ears.register(number, &id, &cancel)?,
-                            Err(_) => return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed")),
-                        },
-                    }
-                }
-            };
-            let outcome = tokio::select! {
-                outcome = timeout(patience, waiting) => outcome.unwrap_or_else(|_| Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("Job.waitUntilFinished: the job has not finished within timeoutMs, {}", patience.as_millis()),
-                )
-                .with_delivery(Delivery::Rejected))),
-                () = cancel.notified() => {
-                    Err(Error::new(ErrorKind::Cancelled, "Job.waitUntilFinished: signal: aborted"))
-                }
-            };
-            ears.hearing().waits.remove(&number);
-            outcome
-        })
-    });
-}
-
 impl Ears {
-    fn register(&self, number: u64, id: &str, cancel: &Arc<Notify>) -> Result<oneshot::Receiver<News>> {
+    /// Has `number` told how the job ends.
+    pub(super) fn register(&self, number: u64, id: &str, cancel: &Arc<Notify>) -> Result<oneshot::Receiver<News>> {
         let (sender, news) = oneshot::channel();
         let mut hearing = self.hearing();
         if hearing.closed {
@@ -372,30 +326,16 @@ impl Ears {
         hearing.waits.insert(number, Wait { id: id.to_owned(), news: Some(sender), cancel: Arc::clone(cancel) });
         Ok(news)
     }
-}
 
-fn said(how: &'static str, text: Bytes) -> Outcome {
-    let text = if how == "completed" && text.is_empty() { Outcome::Null } else { Outcome::Text(text) };
-    Outcome::List(vec![Outcome::Text(Bytes::from_static(how.as_bytes())), text])
-}
+    /// The wait of that number is over.
+    pub(super) fn forget(&self, number: u64) {
+        self.hearing().waits.remove(&number);
+    }
 
-/// How the job has ended, if it has.
-async fn ended(core: &Core, id: &str) -> Result<Option<Outcome>> {
-    let Some(job) = find(core, id).await? else { return Err(no_such_job("Job.waitUntilFinished")) };
-    let progressed = Progressed::read(job.record.as_ref())?;
-    Ok(match progressed.state {
-        State::Completed => Some(said("completed", progressed.rest)),
-        State::Failed => Some(said("failed", progressed.rest)),
-        _ => None,
-    })
-}
-
-/// Argument: number. Ends the wait of that number.
-pub(super) fn wait_cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    answer.give(Arguments::of("Job.waitUntilFinished", args).id(0).map(|number| {
-        if let Some(wait) = queue.events.hearing().waits.get(&number) {
+    /// Ends the wait of that number.
+    pub(super) fn cancel(&self, number: u64) {
+        if let Some(wait) = self.hearing().waits.get(&number) {
             wait.cancel.notify_one();
         }
-        Outcome::Nothing
-    }));
+    }
 }

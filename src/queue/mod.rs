@@ -20,7 +20,7 @@
 //! | `reading` | jobs by id and by state |
 //! | `changes` | what may be changed of a job, and of many |
 //! | `outbox` | messages between queues, which may be of different slots |
-//! | `events` | what happened, for listeners and for those who wait for a job's end |
+//! | `events`, `waits` | what happened, for listeners and for those who wait for a job's end |
 //! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
 //! | `scripts` | the scripts and how they are called |
 
@@ -34,6 +34,7 @@ mod reading;
 mod record;
 mod schedules;
 mod scripts;
+mod waits;
 mod worker;
 
 use std::future::Future;
@@ -154,8 +155,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("queue.unschedule", schedules::unschedule),
     ("queue.listen", events::listen),
     ("queue.unlisten", events::unlisten),
-    ("queue.wait", events::wait),
-    ("queue.waitCancel", events::wait_cancel),
+    ("queue.wait", waits::wait),
+    ("queue.waitCancel", waits::wait_cancel),
     ("queue.close", events::close),
 ];
 

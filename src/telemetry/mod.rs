@@ -104,6 +104,17 @@ pub struct Metrics {
     pub registry_stalled: Counter,
     /// From a ping to the event loop until its answer.
     pub registry_event_loop_lag: Histogram,
+    /// Jobs that were added; those that were there already are none.
+    pub queue_added: Counter,
+    /// Jobs that this process' workers took in hand.
+    pub queue_claimed: Counter,
+    pub queue_completed: Counter,
+    /// Attempts that failed.
+    pub queue_failed: Counter,
+    /// Jobs of workers that were gone.
+    pub queue_given_away: Counter,
+    /// Jobs whose lease was lost while they were in hand.
+    pub queue_leases_lost: Counter,
     operations: operation::Table,
 }
 
@@ -145,6 +156,12 @@ impl Metrics {
             registry_fenced: self.registry_fenced.get(),
             registry_stalled: self.registry_stalled.get(),
             registry_event_loop_lag_ms: self.registry_event_loop_lag.snapshot(),
+            queue_added: self.queue_added.get(),
+            queue_claimed: self.queue_claimed.get(),
+            queue_completed: self.queue_completed.get(),
+            queue_failed: self.queue_failed.get(),
+            queue_given_away: self.queue_given_away.get(),
+            queue_leases_lost: self.queue_leases_lost.get(),
             operations: self
                 .operations
                 .recorded()
@@ -214,6 +231,18 @@ pub struct Snapshot {
     pub registry_event_loop_lag_ms: HistogramSnapshot,
     #[serde(rename = "redis_initialization_duration_ms")]
     pub initialization_ms: HistogramSnapshot,
+    #[serde(rename = "redis_queue_jobs_added_total")]
+    pub queue_added: u64,
+    #[serde(rename = "redis_queue_jobs_claimed_total")]
+    pub queue_claimed: u64,
+    #[serde(rename = "redis_queue_jobs_completed_total")]
+    pub queue_completed: u64,
+    #[serde(rename = "redis_queue_attempts_failed_total")]
+    pub queue_failed: u64,
+    #[serde(rename = "redis_queue_jobs_given_away_total")]
+    pub queue_given_away: u64,
+    #[serde(rename = "redis_queue_leases_lost_total")]
+    pub queue_leases_lost: u64,
     /// By operation.
     #[serde(rename = "redis_operation_duration_ms")]
     pub operations: BTreeMap<&'static str, HistogramSnapshot>,

@@ -53,6 +53,7 @@ impl Snapshot {
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
         page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
         self.bus(&mut page);
+        self.queue(&mut page);
         page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
         page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
@@ -130,6 +131,20 @@ impl Snapshot {
         );
         page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
         page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
+    }
+
+    /// The task queue's part.
+    fn queue(&self, page: &mut Page) {
+        for (name, help, value) in [
+            ("redis_queue_jobs_added_total", "jobs that were added", self.queue_added),
+            ("redis_queue_jobs_claimed_total", "jobs that workers took in hand", self.queue_claimed),
+            ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
+            ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
+            ("redis_queue_jobs_given_away_total", "jobs of workers that were gone", self.queue_given_away),
+            ("redis_queue_leases_lost_total", "jobs whose lease was lost in hand", self.queue_leases_lost),
+        ] {
+            page.counter(name, help, value as f64);
+        }
     }
 }
 

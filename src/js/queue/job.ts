@@ -63,7 +63,8 @@ export interface Job<T = unknown, R = unknown> {
   /** Changes the priority of a waiting or delayed job. */
   changePriority(priority: number): Promise<void>;
   /**
-   * Resolves with the result when it has completed, at once where it has already.
+   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
+   * is gone with it: it is given to those who wait by then.
    *
    * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.

@@ -68,6 +68,7 @@ class Inside<R> implements WorkerHome {
   readonly #ownsManager: boolean;
   #waits = 0;
   #live: Promise<void> | undefined;
+  #isUnconfirmed = false;
   #closing: Promise<void> | undefined;
 
   constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
@@ -118,8 +119,11 @@ class Inside<R> implements WorkerHome {
     else emitOwnEvent(this.listeners, event);
   }
 
+  /** Settles when what is listened to is heard; asked again after it could not be confirmed in time. */
   get live(): Promise<void> {
-    return this.#live ?? Promise.resolve();
+    if (this.#live === undefined) return Promise.resolve();
+    if (this.#isUnconfirmed) this.#listen();
+    return this.#live;
   }
 
   /** Hears the fleet while somebody listens to it. */
@@ -128,13 +132,24 @@ class Inside<R> implements WorkerHome {
     if (wanted && this.#live === undefined && this.#closing === undefined) {
       listening.add(this);
       this.port.retain();
-      this.#live = this.port.call(this.handle, LISTEN) as Promise<void>;
-      this.#live.catch((error: RedisError) => this.listeners.emit('error', error));
+      this.#listen();
     } else if (!wanted && this.#live !== undefined) {
       this.#silence();
       // Whether the server hears of it or not, nobody listens any more.
       this.port.callQuietly(this.handle, UNLISTEN).catch(() => {});
     }
+  }
+
+  #listen(): void {
+    const live = this.port.call(this.handle, LISTEN) as Promise<void>;
+    this.#live = live;
+    this.#isUnconfirmed = false;
+    live.catch((error: RedisError) => {
+      // It goes on trying by itself; what came of another wish, or after the end, is nothing to tell.
+      if (this.#live !== live) return;
+      this.#isUnconfirmed = true;
+      this.listeners.emit('error', error);
+    });
   }
 
   #silence(): void {

@@ -88,16 +88,15 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
         Ok(async move {
             let (schedules, ticks) = (core.keys.schedules(), core.keys.ticks());
             let counted = format!("\u{1}{id}");
-            let packed = Packed::sized(schedules.len() + ticks.len() + id.len() * 3)
-                .begin(3, b"ZREM")
-                .word(&ticks)
-                .word(id.as_bytes())
+            let known = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id.as_bytes());
+            let removed = core.call(known.writes(*operation::SCHEDULE)).await?;
+            let text = Packed::sized(schedules.len() + id.len() * 2)
                 .begin(4, b"HDEL")
                 .word(&schedules)
                 .word(id.as_bytes())
                 .word(counted.as_bytes());
-            let replies = array(core.call(packed.writes(*operation::SCHEDULE)).await?).ok_or_else(strange)?;
-            Ok(Outcome::Bool(replies.first() == Some(&Reply::Int(1))))
+            core.call(text.writes(*operation::SCHEDULE)).await?;
+            Ok(Outcome::Bool(removed == Reply::Int(1)))
         })
     });
 }

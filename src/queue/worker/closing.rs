@@ -27,6 +27,14 @@ impl Inner {
         self.after_turn(&mut shift);
     }
 
+    /// Claims nothing from now on, ahead of [`Inner::close`].
+    pub(super) fn stop_claiming(&self) {
+        let mut shift = self.shift();
+        if matches!(shift.mode, Mode::Running | Mode::Paused) {
+            shift.mode = Mode::Closing;
+        }
+    }
+
     /// Claims nothing any more and waits until nothing is in hand, for at most `grace`; what is left then is handed back.
     /// False where something was.
     pub(super) async fn close(self: &Arc<Self>, grace: Duration) -> bool {
@@ -63,7 +71,7 @@ impl Inner {
             shift.subscriptions.clear();
             shift.mourning = None;
             self.after_turn(&mut shift);
-            shift.begun.then(|| shift.owner.clone())
+            (shift.begun || shift.renewing).then(|| shift.owner.clone())
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {

@@ -79,6 +79,7 @@ impl Inner {
                 if shift.term != term {
                     return;
                 }
+                // Those of the name before are dropped only now, so that a channel both have stays subscribed.
                 shift.subscriptions = confirmed;
             }
             worker.renew(true);
@@ -89,7 +90,12 @@ impl Inner {
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
         let (command, (term, registration), sent) = {
             let mut shift = self.shift();
-            if shift.renewing || shift.mode == Mode::Closed || !(begins || shift.begun) {
+            let closes = matches!(shift.mode, Mode::Closing | Mode::Closed);
+            if begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
+                return;
+            }
+            if shift.renewing {
+                shift.renew_again = true;
                 return;
             }
             shift.renewing = true;
@@ -134,7 +140,8 @@ impl Inner {
             }
             let now = Instant::now();
             shift.confirmed = sent;
-            shift.renew_at = now + self.renewal_interval();
+            let again = std::mem::take(&mut shift.renew_again);
+            shift.renew_at = if again { now } else { now + self.renewal_interval() };
             shift.begun = true;
             let at = |ms: u64| now + Duration::from_millis(ms.saturating_sub(renewed.now));
             shift.due_at = earlier(shift.due_at, renewed.due.map(at));
@@ -197,10 +204,10 @@ impl Inner {
             shift.term += 1;
             shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
-            shift.subscriptions.clear();
             self.after_turn(&mut shift);
-            (ended, refused, shift.mode != Mode::Closed)
+            (ended, refused, !matches!(shift.mode, Mode::Closing | Mode::Closed))
         };
+        self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
         self.tell_ended(ended);
         self.tell_refused(refused);
         if goes_on {
@@ -220,6 +227,7 @@ impl Inner {
                     let mut shift = self.shift();
                     shift.idle = false;
                     shift.hungry = true;
+                    shift.woken = true;
                 }
                 self.pump();
             }

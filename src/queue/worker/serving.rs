@@ -54,6 +54,7 @@ impl Inner {
             let outgoing: Vec<_> = shift.outgoing.drain(..most).collect();
             shift.claims += 1;
             shift.in_flight = true;
+            shift.woken = false;
             shift.limited_until = None;
             shift.due_at = shift.due_at.filter(|at| *at > now);
             let lease = format!("{}.{}", shift.owner, shift.claims);
@@ -87,14 +88,19 @@ impl Inner {
             shift.failures = 0;
             if sent.wanted > 0 {
                 let short = claimed.len() < sent.wanted;
-                shift.hungry = !short && shift.hungry;
-                shift.idle = short && limited_for.is_none();
+                let woken = shift.woken;
+                shift.hungry = woken || !short && shift.hungry;
+                shift.idle = short && limited_for.is_none() && !woken;
                 shift.due_at = earlier(shift.due_at, due_in.map(|ms| now + Duration::from_millis(ms)));
                 shift.limited_until = limited_for.map(|ms| now + Duration::from_millis(ms));
                 if shift.limited_until.is_some() {
                     shift.hungry = true;
                 }
             }
+            let metrics = self.core.manager.metrics();
+            metrics.queue_claimed.add(claimed.len() as u64);
+            let completed = sent.outgoing.iter().filter(|outcome| matches!(outcome.what, "c" | "C")).count();
+            metrics.queue_completed.add(completed as u64);
             let lease = Bytes::from(sent.lease);
             self.take_in_hand(&mut shift, claimed, &lease, server_now);
             if shift.idle && !shift.idle_told && shift.is_quiet() {

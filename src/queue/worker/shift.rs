@@ -36,6 +36,8 @@ pub(super) struct Shift {
     /// When the last renewal that the server confirmed was sent.
     pub(super) confirmed: Instant,
     pub(super) renewing: bool,
+    /// Has something come, since the renewal was sent that is on its way, that only another one can tell about?
+    pub(super) renew_again: bool,
     pub(super) renew_at: Instant,
     /// Counts claims: no lease is named twice.
     pub(super) claims: u64,
@@ -51,6 +53,8 @@ pub(super) struct Shift {
     pub(super) retry_at: Option<Instant>,
     /// May jobs wait, as far as is known?
     pub(super) hungry: bool,
+    /// Has a wake-up come since the turn was sent that is on its way? It may have overtaken the answer.
+    pub(super) woken: bool,
     /// Does the server believe that this worker waits for jobs?
     pub(super) idle: bool,
     pub(super) idle_told: bool,
@@ -78,6 +82,7 @@ impl Shift {
             begun: false,
             confirmed: now,
             renewing: false,
+            renew_again: false,
             renew_at: now,
             claims: 0,
             slots: HashMap::new(),
@@ -89,6 +94,7 @@ impl Shift {
             failures: 0,
             retry_at: None,
             hungry: true,
+            woken: false,
             idle: false,
             idle_told: false,
             due_at: None,

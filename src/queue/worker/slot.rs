@@ -139,6 +139,7 @@ impl Slot {
     }
 
     fn failed(&self, core: &Core, reason: &str, stack: Option<&str>, for_good: bool) -> Outgoing {
+        core.manager.metrics().queue_failed.add(1);
         let failures = self.attempts + 1;
         let allowed = self.options.as_ref().map_or(1, |options| options.attempts);
         let (reason, stack) = (shortened(reason, MAX_REASON), stack.map(|stack| shortened(stack, MAX_STACK)));

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::lifecycle;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, Call, operation};
+use crate::resp::Reply;
 
 /// Jobs given away by one script.
 const BATCH: usize = 250;
@@ -48,7 +49,10 @@ impl Inner {
                 .arg(owner.to_owned())
                 .number(u64::from(crashed));
             add_outcomes(&mut call, &outgoing);
-            self.core.call(call.writes(*operation::RENEW)).await?;
+            let given = self.core.call(call.writes(*operation::RENEW)).await?;
+            if given == Reply::Int(1) {
+                self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
+            }
             if rest.is_empty() {
                 return Ok(());
             }

@@ -65,6 +65,7 @@ fn close(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
     match Arguments::of("TaskWorker.close", args).millis(0, "graceMs", 0.0) {
         Ok(grace) => {
             let inner = worker.0.clone();
+            inner.stop_claiming();
             lifecycle::spawn(async move {
                 answer.give(Ok(Outcome::Bool(inner.close(grace.unwrap_or(DEFAULT_GRACE)).await)));
             });
