@@ -5,7 +5,7 @@
  * - Only src/node names napi.
  * - An `async fn` exported through napi makes a thread-safe function of its own at every call: only those listed here may.
  * - Modules use only what stands below them.
- * - Only src/keys.rs spells Redis keys. Heuristic: elsewhere no string in code, Rust or Lua, looks like a key, that is,
+ * - Only src/keys spells Redis keys. Heuristic: elsewhere no string in code, Rust or Lua, looks like a key, that is,
  *   words joined by colons without a space (`seen:{id}`, `~lock:`). The embedded engine is left out: it owns no keys.
  * - index.d.ts imports from node: only and names nothing of the native side.
  */
@@ -61,7 +61,7 @@ for (const path of files('src')) {
     const code = withoutComments(text);
     checkNapi(path, module, code);
     checkArrows(path, module, code);
-    if (path !== 'src/keys.rs' && module !== 'embedded') checkKeys(path, code.split('#[cfg(test)]')[0] ?? '', /b?"((?:[^"\\]|\\.)*)"/g);
+    if (module !== 'keys' && module !== 'embedded') checkKeys(path, code.split('#[cfg(test)]')[0] ?? '', /b?"((?:[^"\\]|\\.)*)"/g);
   } else if (path.endsWith('.lua') && module !== 'embedded') {
     checkKeys(path, text.replace(/--.*$/gm, ''), /(?:"|')((?:[^"'\\\n]|\\.)*)(?:"|')/g);
   }
@@ -120,7 +120,7 @@ function checkArrows(path, module, code) {
 function checkKeys(path, code, literal) {
   for (const [, text] of code.matchAll(literal)) {
     if (text && !notKeys.includes(text) && /^[~\w{}<>*-]*[~\w}*-]:(?!:)[~\w{}<>*:-]*$/.test(text) && !/^\d|::/.test(text)) {
-      failures.push(`${path} spells ${JSON.stringify(text)}, which looks like a Redis key: keys are made in src/keys.rs`);
+      failures.push(`${path} spells ${JSON.stringify(text)}, which looks like a Redis key: keys are made in src/keys`);
     }
   }
 }

@@ -48,9 +48,9 @@ impl Completions for Face {
         let mut inbox = self.inbox.lock().unwrap();
         let list = inbox.deliveries.entry(handle).or_default();
         if handle == QUEUE {
-            list.extend(values)
+            list.extend(values);
         } else {
-            list.push(Outcome::List(values))
+            list.push(Outcome::List(values));
         }
         self.news.notify_all();
         false
@@ -128,6 +128,7 @@ pub fn maybe(outcome: &Outcome) -> Option<String> {
 
 pub fn number(outcome: &Outcome) -> u64 {
     match outcome {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         Outcome::Number(n) => *n as u64,
         other => panic!("not a number: {other:?}"),
     }

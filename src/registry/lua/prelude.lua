@@ -1,5 +1,5 @@
 -- What every script of the registry begins with: its keys, the server's time, a worker's state, its place in the indices,
--- events, and the sweep. The key table with every type is at `RegistryKeys` in src/keys.rs.
+-- events, and the sweep. The key table with every type is at `RegistryKeys` in src/keys.
 --
 -- KEYS[1..18]   keys, in the order below
 -- KEYS[19..22]  beginnings of keys: a label's index, a process, a worker's commands, what a reap was handed

@@ -1,0 +1,307 @@
+//! Every Redis key and channel this crate uses, and nowhere else is one spelled.
+//!
+//! A namespace is a prefix that ends in `:`. A user's key follows it as it is; a key of ours begins with `~`. No part of
+//! a user's key between colons may, so the two never meet, in this namespace or in one inside of it ([`is_ours`]).
+//! Keys that one script touches together share a hash tag, so every script works on a Cluster.
+//!
+//! | key | Redis type | what |
+//! |---|---|---|
+//! | `<ns><key>` | string, list | a value of the KV store |
+//! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
+//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
+//! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `<ns><topic>` | channel | the live messages of a topic |
+//! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
+//! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
+//! | `<ns>~wake:{<ns><topic>}` | channel | says that a durable topic has something for its groups |
+//! | `<ns>~lanes:{<ns><topic>}:<group>` | hash | message key → how many messages of it are parked, and which consumer has the one before them |
+//! | `<ns>~due:{<ns><topic>}:<group>` | sorted set | messages that nobody has in hand, by the time from which they may be delivered |
+//! | `<ns>~parked:{<ns><topic>}:<group>` | sorted set | messages that wait for an earlier one of their key, by key and id |
+//! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
+//! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
+//! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
+//! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
+//! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
+//! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
+
+mod queue;
+mod registry;
+mod topic;
+
+use bytes::{Bytes, BytesMut};
+
+pub use queue::QueueKeys;
+pub use registry::RegistryKeys;
+pub use topic::{GroupKeys, TopicKeys};
+
+/// The channel on which connection `client` of the server is given signs of life; `random` keeps apart the servers that
+/// a replicated message reaches.
+#[must_use]
+pub fn liveness_channel(client: i64, random: u64) -> Bytes {
+    Bytes::from(format!("~alive:{client}:{random:x}"))
+}
+/// A prefix of keys and channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Namespace(Bytes);
+
+impl Namespace {
+    /// No prefix at all.
+    pub const NONE: Self = Self(Bytes::new());
+
+    /// This namespace with `inner` inside of it; an empty `inner` changes nothing.
+    #[must_use]
+    pub fn join(&self, inner: &str) -> Self {
+        if inner.is_empty() {
+            return self.clone();
+        }
+        let mut prefix = BytesMut::with_capacity(self.0.len() + inner.len() + 1);
+        prefix.extend_from_slice(&self.0);
+        prefix.extend_from_slice(inner.as_bytes());
+        prefix.extend_from_slice(b":");
+        Self(prefix.freeze())
+    }
+
+    /// The namespace `inner` inside of this one.
+    #[must_use]
+    pub fn containing(&self, inner: &Self) -> Self {
+        Self(self.with(&[&inner.0]))
+    }
+
+    /// Is there no prefix?
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The prefix, with its colon.
+    #[must_use]
+    pub fn prefix(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// A user's key.
+    #[must_use]
+    pub fn key(&self, key: &[u8]) -> Bytes {
+        self.with(&[key])
+    }
+
+    /// The user's key inside `full`, if it is of this namespace and no key of ours.
+    #[must_use]
+    pub fn strip<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
+        full.strip_prefix(&self.0[..]).filter(|key| !is_ours(key))
+    }
+
+    /// The hash of the lock named `key`.
+    #[must_use]
+    pub fn lock(&self, key: &[u8]) -> Bytes {
+        self.with(&[b"~lock:", key])
+    }
+
+    /// Who loads the value of `key`; in the slot of the value itself.
+    ///
+    /// A name whose braces do not pair cannot be put into a tag: on a Cluster its two keys may be of two slots.
+    #[must_use]
+    pub fn loader(&self, key: &[u8]) -> Bytes {
+        if self.0.contains(&b'{') {
+            return self.with(&[b"~load:", key]);
+        }
+        match proper_tag(key) {
+            Some(tag) => self.with(&[b"~load-in:{", tag, b"}:", key]),
+            None => self.with(&[b"~load:{", &self.0, key, b"}"]),
+        }
+    }
+
+    /// The keys of a durable topic, in the slot of its live channel `<ns><topic>`.
+    ///
+    /// A channel whose braces do not pair has its keys in one slot too, though not in the channel's.
+    #[must_use]
+    pub fn topic(&self, topic: &[u8]) -> TopicKeys {
+        TopicKeys::of(self, topic)
+    }
+
+    /// The channel of the replies to the requests of one process.
+    #[must_use]
+    pub fn reply(&self, process: &[u8]) -> Bytes {
+        self.with(&[b"~reply:", process])
+    }
+
+    /// The keys of the worker registry.
+    #[must_use]
+    pub fn registry(&self) -> RegistryKeys {
+        RegistryKeys::of(self)
+    }
+
+    /// The mark of an event that was seen.
+    #[must_use]
+    pub fn seen(&self, event_id: &[u8]) -> Bytes {
+        self.with(&[b"seen:", event_id])
+    }
+
+    /// The keys of the task queue called `name`, which has no braces.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> QueueKeys {
+        QueueKeys::of(self, name)
+    }
+
+    /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
+    #[must_use]
+    pub fn is_of_kv(&self, full: &[u8]) -> bool {
+        full.strip_prefix(&self.0[..])
+            .and_then(own_part)
+            .is_some_and(|part| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| part.starts_with(own)))
+    }
+
+    /// A glob pattern for every key of this namespace, ours included.
+    #[must_use]
+    pub fn everything(&self) -> Bytes {
+        self.pattern(b"*")
+    }
+
+    /// A glob pattern for the user's keys that match `pattern`.
+    #[must_use]
+    pub fn pattern(&self, pattern: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.0.len() + pattern.len() + 8);
+        for byte in &self.0 {
+            if matches!(byte, b'*' | b'?' | b'[' | b']' | b'^' | b'\\' | b'-') {
+                out.extend_from_slice(b"\\");
+            }
+            out.extend_from_slice(&[*byte]);
+        }
+        out.extend_from_slice(pattern);
+        out.freeze()
+    }
+
+    fn with(&self, parts: &[&[u8]]) -> Bytes {
+        let mut key = BytesMut::with_capacity(self.0.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+        key.extend_from_slice(&self.0);
+        for part in parts {
+            key.extend_from_slice(part);
+        }
+        key.freeze()
+    }
+}
+
+/// Does a part of `key` between colons begin with `~`?
+#[must_use]
+pub fn is_ours(key: &[u8]) -> bool {
+    own_part(key).is_some()
+}
+
+/// From the first part of `key` that begins with `~`.
+fn own_part(key: &[u8]) -> Option<&[u8]> {
+    if key.starts_with(b"~") {
+        return Some(key);
+    }
+    key.windows(2).position(|pair| pair == b":~").map(|at| &key[at + 1..])
+}
+
+/// What Redis hashes of a key: what stands in the first braces, else all of it.
+#[must_use]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    proper_tag(key).unwrap_or(key)
+}
+
+/// What stands in the first braces, unless that is nothing.
+fn proper_tag(key: &[u8]) -> Option<&[u8]> {
+    let open = key.iter().position(|b| *b == b'{')?;
+    match key[open + 1..].iter().position(|b| *b == b'}') {
+        None | Some(0) => None,
+        Some(length) => Some(&key[open + 1..open + 1 + length]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_is_in_the_slot_of_its_value() {
+        for namespace in ["", "app", "{app}", "a:{t}:b"] {
+            for key in ["plain", "user:{42}:name", "a b", "{x}{y}", "{first}"] {
+                let namespace = Namespace::NONE.join(namespace);
+                let (value, loader) = (namespace.key(key.as_bytes()), namespace.loader(key.as_bytes()));
+                assert_eq!(hash_tag(&value), hash_tag(&loader), "{value:?} {loader:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_are_in_the_slot_of_its_channel() {
+        for namespace in ["", "app", "{app}", "a:{t}:b"] {
+            for topic in ["orders", "a b", "orders:{42}:x", "{x}{y}", "{first}", "50%"] {
+                let keys = Namespace::NONE.join(namespace).topic(topic.as_bytes());
+                let group = keys.group(b"{g}:h");
+                let all =
+                    [keys.stream(), group.lanes, group.due, group.parked, group.notes, group.consumers, group.dead];
+                for key in all {
+                    assert_eq!(hash_tag(&key), hash_tag(keys.live()), "{key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_topic_whose_braces_do_not_pair_are_in_one_slot() {
+        for topic in ["{", "}", "{}", "a}b{", "{}{x}"] {
+            let keys = Namespace::NONE.topic(topic.as_bytes());
+            assert_eq!(hash_tag(&keys.stream()), hash_tag(&keys.group(b"g").dead), "{topic}");
+        }
+    }
+
+    #[test]
+    fn no_two_topics_and_groups_share_a_key() {
+        let mut seen = std::collections::HashSet::new();
+        for topic in ["a", "a:b", "{t}", "{t}a", "{t}a:b", "{a}", "%7Ba%7D", "{t}%61", "{", "%7B", "x{t}a"] {
+            for group in ["g", "b:g", "b%3Ag", "a", "=a"] {
+                assert!(
+                    seen.insert(Namespace::NONE.topic(topic.as_bytes()).group(group.as_bytes()).dead),
+                    "{topic} {group}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_registry_share_a_tag_and_are_no_users() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
+            let namespace = Namespace::NONE.join(namespace);
+            let keys = namespace.registry();
+            let tag = hash_tag(&keys.fixed()[0]).to_vec();
+            let others = [keys.having("c{x}y"), keys.leader(b"}{"), keys.reaped("t"), keys.deaths_channel()];
+            for key in keys.fixed().iter().chain(&others) {
+                assert_eq!(hash_tag(key), tag, "{key:?}");
+                assert!(is_ours(key) && namespace.strip(key).is_none() && !namespace.is_of_kv(key), "{key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_queue_are_of_one_slot() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "un{paired"] {
+            let keys = Namespace::NONE.join(namespace).queue("mail");
+            let mut all = keys.base();
+            all.extend(keys.prefixes());
+            all.extend([keys.held("o"), keys.log(b"{x}"), keys.kids(b"}"), keys.group(b"{"), keys.once(b"a}b{c}")]);
+            all.extend([keys.cancels(), keys.rate(), keys.schedules(), keys.ticks(), keys.wake_all(), keys.wake("o")]);
+            let slot = hash_tag(&all[0]).to_vec();
+            assert!(all.iter().all(|key| hash_tag(key) == slot), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_means_itself_in_a_pattern() {
+        assert_eq!(&Namespace::NONE.join("a*[b]?").pattern(b"x*")[..], br"a\*\[b\]\?:x*");
+    }
+
+    #[test]
+    fn keys_of_ours_and_of_others_are_told_apart() {
+        let namespace = Namespace::NONE.join("app").containing(&Namespace::NONE.join("kv"));
+        assert_eq!(namespace.strip(b"app:kv:x"), Some(&b"x"[..]));
+        assert_eq!(namespace.strip(b"app:x"), None);
+        assert_eq!(namespace.strip(&namespace.lock(b"x")), None);
+        assert!(namespace.is_of_kv(&namespace.lock(b"x")) && namespace.is_of_kv(&namespace.loader(b"{x}")));
+        let inner = namespace.containing(&Namespace::NONE.join("inner"));
+        assert!(namespace.is_of_kv(&inner.lock(b"x")) && namespace.strip(&inner.lock(b"x")).is_none());
+        assert!(!namespace.is_of_kv(b"app:kv:x") && !namespace.is_of_kv(b"app:kv:~else:x"));
+    }
+}
