@@ -1782,7 +1782,7 @@ export interface TaskQueueEvents<R = unknown> {
   error: [error: RedisError];
 }
 
-/** Workers: processors running, their outcomes collected and sent together. */
+/** What works behind a worker: processors running, their outcomes collected and sent together. */
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
@@ -1799,6 +1799,9 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** It takes no more jobs: it was closed, or its manager disconnected. */
   closed: [];
 }
+
+/** Workers, as a user has them. */
+
 /**
  * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
  *

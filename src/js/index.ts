@@ -74,7 +74,8 @@ export type {
   WorkerOptions,
 } from './queue/options.js';
 export { TaskQueue } from './queue/queue.js';
-export { TaskWorker, type TaskWorkerEvents } from './queue/worker.js';
+export type { TaskWorkerEvents } from './queue/serving.js';
+export { TaskWorker } from './queue/worker.js';
 export { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 export type {
   HeartbeatUpdate,

@@ -1,18 +1,16 @@
 /** The task queue: jobs added, looked at and managed; workers made. */
 
-import { checkFlag, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, json, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
-import { configError, RedisError } from '../errors.js';
+import { configError } from '../errors.js';
 import { internals } from '../internals.js';
-import { RedisConnectionManager } from '../manager.js';
+import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
-import type { Port } from '../port.js';
 import { optionsJson } from '../port.js';
-import { OptionsPacker } from './adding.js';
 import type { Processor } from './attempt.js';
-import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
+import type { TaskQueueEvents } from './events.js';
+import { Home } from './home.js';
 import { type Job, type Snapshot, StoredJob, wellFormed } from './job.js';
-import { Listeners } from './listeners.js';
 import type {
   CloseOptions,
   JobOptions,
@@ -25,7 +23,7 @@ import type {
   WorkerOptions,
 } from './options.js';
 import { parseStored } from './outcome.js';
-import { TaskWorker, type WorkerHome } from './worker.js';
+import { TaskWorker } from './worker.js';
 
 const ADD = verb('queue.add');
 const ADD_BULK = verb('queue.addBulk');
@@ -42,9 +40,6 @@ const OBLITERATE = verb('queue.obliterate');
 const SCHEDULE = verb('queue.schedule');
 const SCHEDULES = verb('queue.schedules');
 const UNSCHEDULE = verb('queue.unschedule');
-const LISTEN = verb('queue.listen');
-const UNLISTEN = verb('queue.unlisten');
-const CLOSE = verb('queue.close');
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'failed', 'waiting-children'] as const;
 /** Jobs of one atomic step. */
@@ -52,136 +47,6 @@ const STEP = 1_000;
 /** Steps under way at once: enough that the server need not wait, few enough that little is in memory twice. */
 const STEPS_AT_ONCE = 3;
 const DEFAULT_LIMIT = 100;
-
-/** Those that listen: what listens is not collected. */
-const listening = new Set<object>();
-
-/** What a queue keeps to itself; reached by {@link internals}. */
-class Inside<R> implements WorkerHome {
-  readonly name: string;
-  readonly port: Port;
-  readonly handle: number;
-  readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
-  readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
-  readonly packer: OptionsPacker;
-  readonly manager: RedisConnectionManager;
-  readonly #ownsManager: boolean;
-  #waits = 0;
-  #live: Promise<void> | undefined;
-  #isUnconfirmed = false;
-  #closing: Promise<void> | undefined;
-
-  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
-    const { defaultJobOptions, ...rest } = options;
-    if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
-    this.packer = new OptionsPacker(defaultJobOptions);
-    this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
-    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
-    const { port, handle } = this.manager[internals];
-    this.name = name;
-    this.port = port;
-    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
-    // What listens is in `listening`; the port alone is not to keep a forgotten queue.
-    const self = new WeakRef(this);
-    port.receive(this.handle, (values) => {
-      const inside = self.deref();
-      if (inside !== undefined) emitFleetEvents(inside.listeners, values);
-    });
-    port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
-    if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
-  }
-
-  call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
-    if (this.#closing !== undefined) return Promise.reject(new RedisError('closed', `${what}: the queue is closed`));
-    return this.port.callWith(this.handle, verb, args);
-  }
-
-  refuseClosed(what: string): void {
-    if (this.#closing !== undefined) throw new RedisError('closed', `${what}: the queue is closed`);
-  }
-
-  nextWait(): number {
-    this.#waits++;
-    return this.#waits;
-  }
-
-  /** The job that was added, or the one that was there. */
-  job<T>(added: readonly unknown[], at: number, name: string, data: string, options: string | undefined, state: JobState): Job<T, R> {
-    const addedAt = added[at] as number;
-    if (addedAt === 0) return StoredJob.of<T, R>(this, added[at + 1] as Snapshot);
-    const job = new StoredJob<T, R>(this, added[at + 1] as string, name, data, options, addedAt);
-    job.state = state;
-    return job;
-  }
-
-  handleEvent(event: { event: string; [field: string]: unknown }): void {
-    if (event.event === 'closed') this.#silence();
-    else emitOwnEvent(this.listeners, event);
-  }
-
-  /** Settles when what is listened to is heard; asked again after it could not be confirmed in time. */
-  get live(): Promise<void> {
-    if (this.#live === undefined) return Promise.resolve();
-    if (this.#isUnconfirmed) this.#listen();
-    return this.#live;
-  }
-
-  /** Hears the fleet while somebody listens to it. */
-  follow(): void {
-    const wanted = FLEET_EVENTS.some((event) => this.listeners.has(event));
-    if (wanted && this.#live === undefined && this.#closing === undefined) {
-      listening.add(this);
-      this.port.retain();
-      this.#listen();
-    } else if (!wanted && this.#live !== undefined) {
-      this.#silence();
-      // Whether the server hears of it or not, nobody listens any more.
-      this.port.callQuietly(this.handle, UNLISTEN).catch(() => {});
-    }
-  }
-
-  #listen(): void {
-    const live = this.port.call(this.handle, LISTEN) as Promise<void>;
-    this.#live = live;
-    this.#isUnconfirmed = false;
-    live.catch((error: RedisError) => {
-      // It goes on trying by itself; what came of another wish, or after the end, is nothing to tell.
-      if (this.#live !== live) return;
-      this.#isUnconfirmed = true;
-      this.listeners.emit('error', error);
-    });
-  }
-
-  #silence(): void {
-    if (this.#live === undefined) return;
-    this.#live = undefined;
-    listening.delete(this);
-    this.port.free();
-  }
-
-  close(options: CloseOptions | undefined): Promise<void> {
-    try {
-      const { graceMs, ...rest } = optionsOf('TaskQueue.close: options', options);
-      refuseUnknown('TaskQueue.close', rest, ['graceMs']);
-      if (graceMs !== undefined) checkNumber('TaskQueue.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
-      this.#closing ??= this.#close(graceMs);
-      return this.#closing;
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  async #close(graceMs: number | undefined): Promise<void> {
-    const closed = await Promise.allSettled([...this.workers].map((worker) => worker.close({ graceMs })));
-    this.#silence();
-    try {
-      await this.port.call(this.handle, CLOSE);
-    } finally {
-      if (this.#ownsManager) await this.manager.disconnect();
-    }
-    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
-  }
-}
 
 /**
  * A queue of jobs, in Redis: any number of processes add to it, look at it and work on it.
@@ -195,7 +60,7 @@ class Inside<R> implements WorkerHome {
  */
 export class TaskQueue<T = unknown, R = unknown> {
   /** @internal */
-  declare readonly [internals]: Inside<R>;
+  declare readonly [internals]: Home<R>;
 
   /**
    * Opens nothing: any number of queues may be on one manager.
@@ -208,7 +73,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     if (typeof connection !== 'object' || connection === null) {
       throw configError('TaskQueue: connection', 'a RedisConnectionManager or a RedisConfig', connection);
     }
-    const inside = new Inside<R>(name, connection, optionsOf('TaskQueue: options', options));
+    const inside = new Home<R>(name, connection, optionsOf('TaskQueue: options', options));
     Object.defineProperty(this, internals, { value: inside });
   }
 

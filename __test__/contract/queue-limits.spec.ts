@@ -1,0 +1,54 @@
+/** Limits that hold for all workers of a queue together. */
+import type { TaskQueue } from 'redis-backplane';
+import { expect, test } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { reaches, useQueues } from '../support/queues.ts';
+
+describeBackends('limits of the fleet', (backend) => {
+  const queues = useQueues(backend);
+
+  test('a rate limit holds for all workers together', async () => {
+    const fleet = [queues.queue(), queues.queue()];
+    const starts: number[] = [];
+    for (const queue of fleet) {
+      queue.process((job) => void starts.push(job.startedAt as number), { concurrency: 10, rateLimit: { max: 5, perMs: 300 } });
+    }
+    await fleet[0]?.addBulk(Array.from({ length: 18 }, (_, data) => ({ name: 'x', data })));
+    await reaches(fleet[0] as TaskQueue, { completed: 18 });
+    starts.sort((a, b) => a - b);
+    for (let i = 5; i < starts.length; i++) expect((starts[i] as number) - (starts[i - 5] as number)).toBeGreaterThanOrEqual(300);
+    expect((starts[17] as number) - (starts[0] as number)).toBeLessThan(5_000);
+  });
+
+  test('groups are served in turn, and at most groupConcurrency of each at once', async () => {
+    const queue = queues.queue<string>();
+    for (let n = 0; n < 6; n++) await queue.add('x', 'many', { group: 'many' });
+    await queue.add('x', 'few', { group: 'few' });
+    await queue.add('x', 'none');
+    const order: string[] = [];
+    const one = queue.process((job) => void order.push(job.data));
+    await reaches(queue as TaskQueue, { completed: 8 });
+    await one.close();
+    // The three are in turn, so that the few and the groupless one are not behind all of the many.
+    expect(order.indexOf('few')).toBeLessThan(4);
+    expect(order.indexOf('none')).toBeLessThan(4);
+
+    const inHand: Record<string, number> = {};
+    const most: Record<string, number> = {};
+    const fleet = [queues.queue<string>(), queues.queue<string>()];
+    for (const each of fleet) {
+      each.process(
+        async (job) => {
+          inHand[job.data] = (inHand[job.data] ?? 0) + 1;
+          most[job.data] = Math.max(most[job.data] ?? 0, inHand[job.data] as number);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          inHand[job.data] = (inHand[job.data] as number) - 1;
+        },
+        { concurrency: 10, groupConcurrency: 2 },
+      );
+    }
+    await queue.addBulk(Array.from({ length: 60 }, (_, n) => ({ name: 'x', data: `g${n % 3}`, options: { group: `g${n % 3}` } })));
+    await reaches(queue as TaskQueue, { completed: 68 });
+    expect(most).toEqual({ g0: 2, g1: 2, g2: 2 });
+  });
+});

@@ -1,0 +1,149 @@
+/** What is behind a queue: its native side, its listeners, its end. */
+
+import { checkNumber, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import type { RedisConfig } from '../config.js';
+import { RedisError } from '../errors.js';
+import { internals } from '../internals.js';
+import { RedisConnectionManager } from '../manager.js';
+import { verb } from '../native.js';
+import type { Port } from '../port.js';
+import { OptionsPacker } from './adding.js';
+import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
+import { type Job, type Snapshot, StoredJob } from './job.js';
+import { Listeners } from './listeners.js';
+import type { CloseOptions, JobState, TaskQueueOptions } from './options.js';
+import type { WorkerHome } from './serving.js';
+
+const LISTEN = verb('queue.listen');
+const UNLISTEN = verb('queue.unlisten');
+const CLOSE = verb('queue.close');
+
+/** Those that listen: what listens is not collected. */
+const listening = new Set<object>();
+
+/** What a {@link TaskQueue} keeps to itself; reached by {@link internals}. */
+export class Home<R> implements WorkerHome {
+  readonly name: string;
+  readonly port: Port;
+  readonly handle: number;
+  readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
+  readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
+  readonly packer: OptionsPacker;
+  readonly manager: RedisConnectionManager;
+  readonly #ownsManager: boolean;
+  #waits = 0;
+  #live: Promise<void> | undefined;
+  #isUnconfirmed = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
+    const { defaultJobOptions, ...rest } = options;
+    if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
+    this.packer = new OptionsPacker(defaultJobOptions);
+    this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
+    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    const { port, handle } = this.manager[internals];
+    this.name = name;
+    this.port = port;
+    this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
+    // What listens is in `listening`; the port alone is not to keep a forgotten queue.
+    const self = new WeakRef(this);
+    port.receive(this.handle, (values) => {
+      const inside = self.deref();
+      if (inside !== undefined) emitFleetEvents(inside.listeners, values);
+    });
+    port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
+    if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
+  }
+
+  call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
+    if (this.#closing !== undefined) return Promise.reject(new RedisError('closed', `${what}: the queue is closed`));
+    return this.port.callWith(this.handle, verb, args);
+  }
+
+  refuseClosed(what: string): void {
+    if (this.#closing !== undefined) throw new RedisError('closed', `${what}: the queue is closed`);
+  }
+
+  nextWait(): number {
+    this.#waits++;
+    return this.#waits;
+  }
+
+  /** The job that was added, or the one that was there. */
+  job<T>(added: readonly unknown[], at: number, name: string, data: string, options: string | undefined, state: JobState): Job<T, R> {
+    const addedAt = added[at] as number;
+    if (addedAt === 0) return StoredJob.of<T, R>(this, added[at + 1] as Snapshot);
+    const job = new StoredJob<T, R>(this, added[at + 1] as string, name, data, options, addedAt);
+    job.state = state;
+    return job;
+  }
+
+  handleEvent(event: { event: string; [field: string]: unknown }): void {
+    if (event.event === 'closed') this.#silence();
+    else emitOwnEvent(this.listeners, event);
+  }
+
+  /** Settles when what is listened to is heard; asked again after it could not be confirmed in time. */
+  get live(): Promise<void> {
+    if (this.#live === undefined) return Promise.resolve();
+    if (this.#isUnconfirmed) this.#listen();
+    return this.#live;
+  }
+
+  /** Hears the fleet while somebody listens to it. */
+  follow(): void {
+    const wanted = FLEET_EVENTS.some((event) => this.listeners.has(event));
+    if (wanted && this.#live === undefined && this.#closing === undefined) {
+      listening.add(this);
+      this.port.retain();
+      this.#listen();
+    } else if (!wanted && this.#live !== undefined) {
+      this.#silence();
+      // Whether the server hears of it or not, nobody listens any more.
+      this.port.callQuietly(this.handle, UNLISTEN).catch(() => {});
+    }
+  }
+
+  #listen(): void {
+    const live = this.port.call(this.handle, LISTEN) as Promise<void>;
+    this.#live = live;
+    this.#isUnconfirmed = false;
+    live.catch((error: RedisError) => {
+      // It goes on trying by itself; what came of another wish, or after the end, is nothing to tell.
+      if (this.#live !== live) return;
+      this.#isUnconfirmed = true;
+      this.listeners.emit('error', error);
+    });
+  }
+
+  #silence(): void {
+    if (this.#live === undefined) return;
+    this.#live = undefined;
+    listening.delete(this);
+    this.port.free();
+  }
+
+  close(options: CloseOptions | undefined): Promise<void> {
+    try {
+      const { graceMs, ...rest } = optionsOf('TaskQueue.close: options', options);
+      refuseUnknown('TaskQueue.close', rest, ['graceMs']);
+      if (graceMs !== undefined) checkNumber('TaskQueue.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
+      this.#closing ??= this.#close(graceMs);
+      return this.#closing;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #close(graceMs: number | undefined): Promise<void> {
+    const closed = await Promise.allSettled([...this.workers].map((worker) => worker.close({ graceMs })));
+    this.#silence();
+    try {
+      await this.port.call(this.handle, CLOSE);
+    } finally {
+      if (this.#ownsManager) await this.manager.disconnect();
+    }
+    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+}

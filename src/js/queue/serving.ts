@@ -1,0 +1,351 @@
+/** What works behind a worker: processors running, their outcomes collected and sent together. */
+
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { type Failure, RedisError, toError } from '../errors.js';
+import { internals } from '../internals.js';
+import type { RedisConnectionManager } from '../manager.js';
+import { verb } from '../native.js';
+import type { Port } from '../port.js';
+import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
+import { DelayError, UnrecoverableError } from './errors.js';
+import type { Job, JobHome } from './job.js';
+import { Listeners } from './listeners.js';
+import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.js';
+import { Outcome, reasonOf, stackOf } from './outcome.js';
+import { checkRegistry, type Registrant, Registration } from './registration.js';
+
+/** The events of a {@link TaskWorker}: of this worker only, in this process. */
+export interface TaskWorkerEvents<T = unknown, R = unknown> {
+  /** A job's processor begins. */
+  active: [job: Job<T, R>];
+  /** A processor has returned. That the books have it is the queue's event of the same name. */
+  completed: [job: Job<T, R>, result: R];
+  /** A processor has thrown: what it threw. Whether the job is tried again the queue's events say (`retrying`, `failed`). */
+  failed: [job: Job<T, R>, error: unknown];
+  /** Nothing waits and nothing is in hand; once per idle period. */
+  idle: [];
+  /** Redis could not be reached, a lease was lost, an outcome was refused. Without a listener nothing is thrown; the worker goes on. */
+  error: [error: RedisError];
+  /** It takes no more jobs: it was closed, or its manager disconnected. */
+  closed: [];
+}
+
+const EVENTS = ['active', 'completed', 'failed', 'idle', 'error', 'closed'] as const;
+
+const RUN = verb('worker.run');
+const PAUSE = verb('worker.pause');
+const CLOSE = verb('worker.close');
+const SETTLE = verb('worker.settle');
+const OWNER = verb('worker.owner');
+
+const enum Delivery {
+  Jobs = 1,
+  Aborts = 2,
+  Refused = 3,
+}
+
+const settled: Promise<void> = Promise.resolve();
+/** Those that run: what works is not collected. */
+const running = new Set<object>();
+
+/** What a worker needs of its queue. */
+export interface WorkerHome extends JobHome {
+  readonly name: string;
+  readonly manager: RedisConnectionManager;
+  readonly workers: Set<{ close(options?: CloseOptions): Promise<boolean> }>;
+}
+
+/** What a {@link TaskWorker} keeps to itself; reached by {@link internals}. */
+export class Serving<T, R> implements Registrant {
+  readonly home: WorkerHome;
+  readonly port: Port;
+  readonly handle: number;
+  readonly listeners = new Listeners<TaskWorkerEvents<T, R>>('TaskWorker', EVENTS);
+  readonly type: string;
+  readonly capacity: number;
+  readonly #processor: Processor<T, R>;
+  readonly #within = AsyncLocalStorage.snapshot();
+  readonly #attempts = new Map<number, Attempt<T, R>>();
+  readonly #registration: Registration | undefined;
+  readonly #flush = (): void => this.#settle();
+  #outcomes: unknown[] = [];
+  #isRunning = false;
+  #isPaused = false;
+  #closing: Promise<boolean> | undefined;
+
+  constructor(home: WorkerHome, processor: Processor<T, R>, options: WorkerOptions) {
+    checkFunction('TaskQueue.process: processor', processor);
+    const { autorun, registry, ...rest } = options;
+    checkFlag('TaskQueue.process: autorun', autorun);
+    checkRegistry(registry);
+    this.home = home;
+    this.port = home.port;
+    this.handle = home.port.open('worker', home.handle, rest, this);
+    this.type = home.name;
+    this.capacity = rest.concurrency ?? 1;
+    this.#processor = processor;
+    this.#registration = registry === undefined ? undefined : new Registration(registry, this);
+    // What works is in `running`; the port alone is not to keep a forgotten worker.
+    const self = new WeakRef(this);
+    this.port.receive(this.handle, (values) => self.deref()?.receive(values));
+    this.port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
+    if (autorun !== false) this.run();
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning && !this.#isPaused && this.#closing === undefined;
+  }
+
+  run(): void {
+    this.#refuseClosed('run');
+    this.#isPaused = false;
+    if (this.#isRunning) {
+      this.#tellOf(this.port.call(this.handle, RUN));
+      this.#tell();
+      return;
+    }
+    this.#isRunning = true;
+    running.add(this);
+    this.home.workers.add(this);
+    this.port.retain();
+    this.#tellOf(this.#begin());
+  }
+
+  async #begin(): Promise<void> {
+    // Before the first claim, so that its lease already says whose it is.
+    await this.#registration?.begin();
+    if (this.#closing === undefined && !this.#isPaused) await this.port.call(this.handle, RUN);
+  }
+
+  async pause(): Promise<void> {
+    this.#refuseClosed('pause');
+    this.#isPaused = true;
+    const paused = this.port.call(this.handle, PAUSE);
+    this.#tell();
+    await paused;
+  }
+
+  close(options?: CloseOptions): Promise<boolean> {
+    try {
+      const { graceMs, ...rest } = optionsOf('TaskWorker.close: options', options);
+      refuseUnknown('TaskWorker.close', rest, ['graceMs']);
+      if (graceMs !== undefined) checkNumber('TaskWorker.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
+      this.#closing ??= this.#close(graceMs);
+      this.#tell();
+      return this.#closing;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #close(graceMs: number | undefined): Promise<boolean> {
+    try {
+      return (await this.port.call(this.handle, CLOSE, graceMs)) as boolean;
+    } finally {
+      await this.#registration?.end();
+      this.#end();
+      this.port.release(this.handle);
+    }
+  }
+
+  /** Lets go of the process, once. */
+  #end(): void {
+    if (this.#isRunning) {
+      this.#isRunning = false;
+      running.delete(this);
+      this.home.workers.delete(this);
+      this.port.free();
+    }
+    this.listeners.emit('closed');
+  }
+
+  receive(values: unknown[]): void {
+    switch (values[0] as Delivery) {
+      case Delivery.Jobs:
+        for (let at = 1; at < values.length; at += CLAIMED_VALUES) this.#start(values, at);
+        break;
+      case Delivery.Aborts:
+        for (let at = 1; at < values.length; at += 3) {
+          this.#abort(values[at] as number, values[at + 1] as string, values[at + 2] as string | null);
+        }
+        break;
+      case Delivery.Refused:
+        for (let at = 1; at < values.length; at += 2) {
+          const message = `TaskWorker: job ${String(values[at])}: ${String(values[at + 1])}`;
+          this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected' }));
+        }
+        break;
+    }
+    this.#tell();
+  }
+
+  handleEvent(event: { event: string; [field: string]: unknown }): void {
+    switch (event.event) {
+      case 'idle':
+        this.listeners.emit('idle');
+        this.#tell();
+        break;
+      case 'error':
+        this.listeners.emit('error', toError(event.error as Failure) as RedisError);
+        break;
+      case 'closed':
+        if (this.#closing === undefined) this.#closing = this.#lost();
+        break;
+    }
+  }
+
+  /** The manager was disconnected: there is nothing to hand back to. */
+  async #lost(): Promise<boolean> {
+    const hadNone = this.#attempts.size === 0;
+    await this.#registration?.end();
+    this.#end();
+    this.port.release(this.handle);
+    return hadNone;
+  }
+
+  #start(values: unknown[], at: number): void {
+    const slot = values[at] as number;
+    const job = new HeldJob<T, R>(this.home, this.handle, values, at);
+    try {
+      // Looked at here, so that a damaged job fails whatever its processor does.
+      void job.data;
+    } catch (error) {
+      this.#failed(slot, job, error, Outcome.FailedForGood);
+      return;
+    }
+    const attempt = new Attempt<T, R>(job);
+    this.#attempts.set(slot, attempt);
+    this.listeners.emit('active', job);
+    let returned: unknown;
+    try {
+      returned = this.#within(runAlone, this.#processor, job as Job<T, R>, attempt);
+    } catch (error) {
+      this.#threw(slot, attempt, error);
+      return;
+    }
+    if ((typeof returned !== 'object' && typeof returned !== 'function') || returned === null) {
+      this.#returned(slot, attempt, returned);
+      return;
+    }
+    Promise.resolve(returned).then(
+      (value) => this.#returned(slot, attempt, value),
+      (error: unknown) => this.#threw(slot, attempt, error),
+    );
+  }
+
+  #returned(slot: number, attempt: Attempt<T, R>, value: unknown): void {
+    // Of an attempt that is over for the fleet nobody wants to hear.
+    if (!this.#attempts.delete(slot)) return;
+    const text = value === undefined ? undefined : json('processor: result', value);
+    if (typeof text === 'object') {
+      this.#failed(slot, attempt.job, text, Outcome.Failed);
+      return;
+    }
+    this.#collect(slot, Outcome.Completed, text, undefined);
+    this.listeners.emit('completed', attempt.job, value as R);
+  }
+
+  #threw(slot: number, attempt: Attempt<T, R>, error: unknown): void {
+    if (!this.#attempts.delete(slot)) return;
+    if (error instanceof DelayError && attempt.cancelled === undefined) {
+      this.#collect(slot, Outcome.Delayed, error.delayMs, undefined);
+    } else if (attempt.cancelled !== undefined) {
+      this.#failed(slot, attempt.job, error, Outcome.FailedForGood, attempt.cancelled);
+    } else {
+      this.#failed(slot, attempt.job, error, error instanceof UnrecoverableError ? Outcome.FailedForGood : Outcome.Failed);
+    }
+  }
+
+  #failed(slot: number, job: HeldJob<T, R>, error: unknown, outcome: Outcome, reason = reasonOf(error)): void {
+    this.#collect(slot, outcome, reason, stackOf(error));
+    this.listeners.emit('failed', job, error);
+  }
+
+  /** Outcomes of one run of promise jobs go in one call. */
+  #collect(slot: number, outcome: Outcome, a: unknown, b: unknown): void {
+    if (this.#outcomes.length === 0) settled.then(this.#flush);
+    this.#outcomes.push(slot, outcome, a, b);
+  }
+
+  #settle(): void {
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    this.#tellOf(this.port.callWith(this.handle, SETTLE, outcomes));
+    this.#tell();
+  }
+
+  #abort(slot: number, why: string, text: string | null): void {
+    const attempt = this.#attempts.get(slot);
+    if (attempt === undefined) return;
+    if (why === 'cancelled') {
+      attempt.cancelled = text ?? 'cancelled';
+      attempt.abort(new RedisError('cancelled', `the job was cancelled${text === null ? '' : `: ${text}`}`));
+      return;
+    }
+    // Over for the fleet, and settled there: what the processor still does counts no more.
+    this.#attempts.delete(slot);
+    attempt.abort(ending(why, text));
+  }
+
+  /** A registry's word for what this worker does. */
+  #tell(): void {
+    if (this.#registration === undefined || !this.#isRunning) return;
+    const inHand = this.#attempts.size;
+    let status: WorkerStatus = inHand === 0 ? 'idle' : 'busy';
+    if (this.#closing !== undefined) status = 'draining';
+    else if (this.#isPaused) status = 'paused';
+    this.#registration.tell(status, inHand);
+  }
+
+  async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
+    const inside = (registry as { [internals]?: { namespace: string; manager: RedisConnectionManager } })[internals];
+    // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
+    if (inside?.manager === this.home.manager) await this.port.call(this.handle, OWNER, id, epoch, inside.namespace);
+  }
+
+  obey(command: WorkerCommand): void {
+    if (this.#closing !== undefined) return;
+    if (command.name === 'resume') this.run();
+    else this.#tellOf(command.name === 'pause' ? this.pause() : this.close());
+  }
+
+  failed(error: unknown): void {
+    this.listeners.emit('error', asRedisError(error));
+  }
+
+  /** What goes wrong where nobody waits is told. */
+  #tellOf(call: Promise<unknown>): void {
+    call.catch((error: unknown) => {
+      // A worker that was released meanwhile has nothing to tell.
+      if (this.#closing !== undefined && error instanceof RedisError && error.redisErrorKind === 'closed') return;
+      this.failed(error);
+    });
+  }
+
+  #refuseClosed(method: string): void {
+    if (this.#closing !== undefined) throw new RedisError('closed', `TaskWorker.${method}: the worker is closed`);
+  }
+}
+
+/** Runs a processor in an async context of its own: what one job enters into its context is nothing to the next. */
+function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: JobContext): R | Promise<R> {
+  return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
+}
+
+function ending(why: string, text: string | null): RedisError {
+  switch (why) {
+    case 'timeout':
+      return new RedisError('timeout', text ?? 'the attempt took longer than timeoutMs');
+    case 'lease-lost':
+      return new RedisError('lease-lost', text ?? 'the lease of the job was lost');
+    default:
+      return new RedisError('closed', text ?? 'the worker was closed before the attempt had ended');
+  }
+}
+
+function asRedisError(error: unknown): RedisError {
+  if (error instanceof RedisError) return error;
+  return new RedisError('connection', `TaskWorker: registry: ${reasonOf(error)}`, { cause: error });
+}
