@@ -120,9 +120,7 @@ impl Operation {
             _ if (min..=max).contains(&wanted) => wanted,
             Overflow::Wrap => self.width.wrap(wanted),
             // Redis takes a value so low that the way from it to `max` overflows 64 bits for one too high.
-            Overflow::Saturate
-                if self.act == Act::Set && self.width.signed && max - wanted > i128::from(i64::MAX) =>
-            {
+            Overflow::Saturate if self.act == Act::Set && self.width.signed && max - wanted > i128::from(i64::MAX) => {
                 max
             }
             Overflow::Saturate => wanted.clamp(min, max),
