@@ -61,7 +61,7 @@ fn a_job_is_added_found_processed_and_kept() {
         until_state(&desk, &id, "completed");
         let job = desk.get(&id).unwrap();
         assert_eq!((job.result.as_deref(), job.attempts), (Some("42"), 1));
-        assert_eq!(desk.ids("completed"), [id.clone()]);
+        assert_eq!(desk.ids("completed"), std::slice::from_ref(&id));
         // An idle worker hears of the next one by itself.
         let next = desk.add("2", "");
         assert_eq!(worker.job().id, next);

@@ -1,5 +1,6 @@
 //! The state machine of a job (`src/queue/record.rs`) against a model: whatever is done in whatever order, every job is in the
 //! state the model says, the counts agree, and the next job claimed is the one the model says.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/face.rs"]
 mod face;

@@ -490,7 +490,7 @@ describeBackends('registry', (backend) => {
       expect(() => new WorkerRegistry(manager, options)).toThrow(message);
     }
     expect(() => new WorkerRegistry(bad({}))).toThrow(/WorkerRegistry: manager: expected a RedisConnectionManager/);
-    expect(() => registry.on(bad('exploded'), () => {})).toThrow(/event: expected one of joined/);
+    expect(() => registry.on(bad<'joined'>('exploded'), () => {})).toThrow(/event: expected one of joined/);
     expect(() => registry.on('joined', bad(1))).toThrow(/listener: expected a function/);
     expect(() => registry.report('w', { load: Number.NaN })).toThrow(/load: /);
     expect(await registry.count()).toMatchObject({ total: 1 });
