@@ -7,7 +7,7 @@
  * does not end by itself is killed and counts as a failure.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -101,6 +101,7 @@ async function jest(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function types(dir, env) {
+  writeFileSync(join(dir, 'src/readme.ts'), readmeExample());
   const counts = [];
   for (const compiler of ['typescript', 'typescript5']) {
     const tsc = [script(dir, compiler, 'tsc'), '-p', '.'];
@@ -114,6 +115,15 @@ async function types(dir, env) {
     spawnSync('npm', ['pkg', 'delete', 'type'], { cwd: dir, env });
   }
   return sum(...counts);
+}
+
+/** The first example of README.md as a module, in a function, so that it compiles as CommonJS too. */
+function readmeExample() {
+  const [, example] = /```ts\n(.*?)```/s.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
+  if (example === undefined) throw new Error('README.md has no example in TypeScript');
+  const [, imports, body] = /^((?:import .*\n)+)(.*)$/s.exec(example) ?? [];
+  const others = ['charge', 'ship', 'send'].map((name) => `declare function ${name}(...args: unknown[]): Promise<void>;`);
+  return [imports, ...others, `export async function example(): Promise<void> {\n${body}}\n`].join('\n');
 }
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
