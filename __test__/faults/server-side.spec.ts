@@ -74,6 +74,21 @@ describe('SCRIPT FLUSH', () => {
     expect(manager.metrics().redis_commands_resent_total).toBeGreaterThan(0);
   });
 
+  it('keeps the calls of a script in order while it is loaded again', async () => {
+    const server = await rig.server();
+    const proxy = await rig.proxy(server, { up: { delayMs: 10 }, down: { delayMs: 10 } });
+    const manager = rig.manager({ url: proxy.url });
+    await manager.connect();
+    const calls: Promise<unknown>[] = [];
+    // Before, while and after the first answer says that the script is not known.
+    for (let n = 0; n < 100; n += 1) {
+      calls.push(manager.script("return redis.call('RPUSH', KEYS[1], ARGV[1])", ['order'], [n]));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(await Promise.all(calls)).toEqual(Array.from(calls, (_, n) => n + 1));
+    expect(await manager.command('LRANGE', 'order', 0, -1)).toEqual(Array.from(calls, (_, n) => `${n}`));
+  });
+
   it('and a new server without scripts are survived', async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, reconnect: FAST, commandTimeoutMs: 10_000 });

@@ -107,6 +107,9 @@ pub(super) struct Pipeline {
     in_cluster: bool,
     /// The error of the `SCRIPT LOAD` that was answered last, until the next answer.
     not_loaded: Option<Bytes>,
+    /// Where the last `SCRIPT LOAD` stands in all that was ever written. Whatever was written before it may come again behind it, and
+    /// until that is known nothing new is: calls of one script keep their order.
+    loaded_at: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -131,6 +134,7 @@ impl Pipeline {
             demands: Vec::new(),
             in_cluster: false,
             not_loaded: None,
+            loaded_at: 0,
             metrics,
         }
     }
@@ -143,7 +147,16 @@ impl Pipeline {
 
     /// May a further request be appended now?
     pub(super) fn has_room(&self) -> bool {
-        self.output.len() < OUTPUT_HIGH_WATER
+        self.output.len() < OUTPUT_HIGH_WATER && !self.is_loading()
+    }
+
+    /// Is there something unanswered from before the last `SCRIPT LOAD`?
+    fn is_loading(&self) -> bool {
+        let oldest = self.expected.iter().find_map(|expected| match expected {
+            Expected::Request(request) => Some(request.position),
+            Expected::Ours | Expected::Load => None,
+        });
+        oldest.is_some_and(|position| position < self.loaded_at)
     }
 
     /// Is nothing to be written, and nobody waiting for an answer?
@@ -328,6 +341,7 @@ impl Pipeline {
             (b"NOSCRIPT", Some(script)) => {
                 let load = script.load();
                 self.metrics.resent_commands.add(1);
+                self.loaded_at = self.appended;
                 self.append_ours(&load, Expected::Load);
                 self.append(request);
             }
