@@ -121,7 +121,7 @@ async function types(dir, env) {
 function readmeExample() {
   const [, example] = /```ts\n(.*?)```/s.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
   if (example === undefined) throw new Error('README.md has no example in TypeScript');
-  const [, imports, body] = /^((?:import .*\n)+)(.*)$/s.exec(example) ?? [];
+  const [, imports, body] = /^((?:import [^\n]*\n)+)(.*)$/s.exec(example) ?? [];
   const others = ['charge', 'ship', 'send'].map((name) => `declare function ${name}(...args: unknown[]): Promise<void>;`);
   return [imports, ...others, `export async function example(): Promise<void> {\n${body}}\n`].join('\n');
 }
