@@ -101,6 +101,41 @@ for (const [topic, sku] of [
 }
 await bus.close();
 
+chapter('A message bus: durable');
+const durable = makeRedisBus(redis);
+durable.on('error', ({ error }) => show('a handler failed', error.message));
+const invoice = (number, customer) => durable.publish('invoices', { number }, { durable: true, key: customer });
+await invoice(1, 'ada');
+await invoice(2, 'ada');
+let bankIsClosed = true;
+const paid = [];
+const until = (count) =>
+  new Promise((resolve) => {
+    const look = () => (paid.length >= count ? resolve() : setTimeout(look, 5));
+    look();
+  });
+await durable.subscribe(
+  'invoices',
+  ({ payload: { number } }, { key, attempt }) => {
+    if (number === 1 && attempt < 3) throw new Error('the line is busy');
+    if (number === 3 && bankIsClosed) throw new Error('the bank is closed');
+    paid.push(`${key}, invoice ${number}, attempt ${attempt}`);
+  },
+  { group: 'payments', from: 'start', concurrency: 10, retry: { maxAttempts: 3, minDelayMs: 10, maxDelayMs: 20 } },
+);
+await until(2);
+show('retried, and the next of that key waited for it', paid);
+await invoice(3, 'bob');
+const letters = durable.deadLetters('invoices', 'payments');
+let dead = [];
+while (dead.length === 0) dead = await letters.list();
+show('after three attempts it is a dead letter', dead[0].lastError);
+bankIsClosed = false;
+await letters.redrive();
+await until(3);
+show('redriven, it is handled', paid.at(-1));
+await durable.close();
+
 chapter('A task queue');
 const mails = new TaskQueue('mails', redis);
 const mailer = mails.process(
@@ -197,6 +232,7 @@ await kv.set('text', 'not a list');
 await redis.command('LPUSH', `${namespace}:shop:text`, 'x').catch((error) => {
   show(`${error.name} ${error.code}`, { kind: error.redisErrorKind, serverCode: error.serverCode, delivery: error.delivery });
 });
-await kv.clear();
+const left = await redis.command('KEYS', `${namespace}:*`);
+if (left.length > 0) await redis.command('UNLINK', ...left);
 await redis.disconnect();
 console.log('\nDone. Nothing keeps this process alive.');
