@@ -4,10 +4,11 @@ import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, parse, r
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
-import { type Lock, type LockHome, type LockOptions, takeLock } from './lock.js';
+import { type Lock, type LockOptions, takeLock } from './lock.js';
 import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
 import type { Port } from './port.js';
+import type { TakingHome } from './taking.js';
 import { type UpdateOptions, Updates } from './update.js';
 
 /** Options of a {@link KVStore}. Unknown names are refused. */
@@ -74,7 +75,7 @@ class Loads {
 }
 
 /** What a store keeps to itself; reached by {@link internals}. */
-class Inside implements LockHome {
+class Inside implements TakingHome {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;

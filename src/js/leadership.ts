@@ -1,9 +1,7 @@
 /** Leading a role: one of all who want to, in the whole fleet. */
 
-import { cancelled, checkSignal, optionsOf, refuseUnknown } from './arguments.js';
-import { RedisError } from './errors.js';
-import type { Internals } from './internals.js';
 import { verb } from './native.js';
+import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link WorkerRegistry.elect}. */
 export interface ElectOptions {
@@ -35,8 +33,7 @@ export interface Leadership {
 }
 
 /** What a leadership needs of its registry. */
-export interface LeadershipHome extends Internals {
-  nextId(): number;
+export interface LeadershipHome extends TakingHome {
   /** Keeps the registry from being collected while something is led. */
   lead(leading: number): void;
 }
@@ -80,33 +77,12 @@ class HeldLeadership implements Leadership {
 }
 
 /** Waits until this process leads `role`. */
-export async function lead(home: LeadershipHome, role: string, options: ElectOptions | undefined): Promise<Leadership> {
-  const { leaseMs, waitMs, signal, ...rest } = optionsOf('WorkerRegistry.elect: options', options);
-  refuseUnknown('WorkerRegistry.elect', rest, ['leaseMs', 'waitMs', 'signal']);
-  checkSignal('WorkerRegistry.elect: signal', signal);
-  if (signal?.aborted) throw cancelled('WorkerRegistry.elect', signal);
-  const id = home.nextId();
-  const cancel = (): void => {
-    // A wait that has just ended has nothing to cancel.
-    home.port.callQuietly(home.handle, CANCEL, id).catch(() => {});
-  };
-  signal?.addEventListener('abort', cancel, { once: true });
-  let token: number;
-  try {
-    token = (await home.port.call(home.handle, ELECT, id, role, leaseMs, waitMs)) as number;
-  } catch (error) {
-    if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') {
-      throw cancelled('WorkerRegistry.elect', signal);
-    }
-    throw error;
-  } finally {
-    signal?.removeEventListener('abort', cancel);
-  }
-  const leadership = new HeldLeadership(home, id, role, token);
-  if (signal?.aborted) {
-    // Nobody waits for it any more. If it cannot be given up now it runs out.
-    await leadership.resign().catch(() => {});
-    throw cancelled('WorkerRegistry.elect', signal);
-  }
-  return leadership;
+export function lead(home: LeadershipHome, role: string, options: ElectOptions | undefined): Promise<Leadership> {
+  return take<Leadership>(home, role, options, {
+    call: 'WorkerRegistry.elect',
+    take: ELECT,
+    cancel: CANCEL,
+    hold: (id, token) => new HeldLeadership(home, id, role, token),
+    giveBack: (leadership) => leadership.resign(),
+  });
 }

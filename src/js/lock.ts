@@ -1,9 +1,8 @@
 /** Locks with fencing tokens: who holds one, and how it is lost. */
 
-import { cancelled, checkSignal, optionsOf, refuseUnknown } from './arguments.js';
-import { RedisError } from './errors.js';
 import type { Internals } from './internals.js';
 import { verb } from './native.js';
+import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
@@ -52,11 +51,6 @@ export interface Lock {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What a lock needs of its store. */
-export interface LockHome extends Internals {
-  nextId(): number;
-}
-
 const LOCK = verb('kv.lock');
 const CANCEL = verb('kv.lockCancel');
 const LOST = verb('kv.lockLost');
@@ -66,12 +60,12 @@ const RELEASE = verb('kv.lockRelease');
 class HeldLock implements Lock {
   readonly key: string;
   readonly token: number;
-  readonly #home: LockHome;
+  readonly #home: Internals;
   readonly #id: number;
   readonly #leaseMs: number | undefined;
   readonly #controller = new AbortController();
 
-  constructor(home: LockHome, id: number, key: string, token: number, leaseMs: number | undefined) {
+  constructor(home: Internals, id: number, key: string, token: number, leaseMs: number | undefined) {
     this.#home = home;
     this.#id = id;
     this.key = key;
@@ -99,31 +93,12 @@ class HeldLock implements Lock {
 }
 
 /** Takes the lock `key`. */
-export async function takeLock(home: LockHome, key: string, options: LockOptions | undefined): Promise<Lock> {
-  const { leaseMs, waitMs, signal, ...rest } = optionsOf('KVStore.lock: options', options);
-  refuseUnknown('KVStore.lock', rest, ['leaseMs', 'waitMs', 'signal']);
-  checkSignal('KVStore.lock: signal', signal);
-  if (signal?.aborted) throw cancelled('KVStore.lock', signal);
-  const id = home.nextId();
-  const cancel = (): void => {
-    // A wait that has just ended has nothing to cancel.
-    home.port.callQuietly(home.handle, CANCEL, id).catch(() => {});
-  };
-  signal?.addEventListener('abort', cancel, { once: true });
-  let token: number;
-  try {
-    token = (await home.port.call(home.handle, LOCK, id, key, leaseMs, waitMs)) as number;
-  } catch (error) {
-    if (error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled('KVStore.lock', signal);
-    throw error;
-  } finally {
-    signal?.removeEventListener('abort', cancel);
-  }
-  const lock = new HeldLock(home, id, key, token, leaseMs);
-  if (signal?.aborted) {
-    // Nobody waits for it any more. If it cannot be given back now it runs out.
-    await lock.release().catch(() => {});
-    throw cancelled('KVStore.lock', signal);
-  }
-  return lock;
+export function takeLock(home: TakingHome, key: string, options: LockOptions | undefined): Promise<Lock> {
+  return take<Lock>(home, key, options, {
+    call: 'KVStore.lock',
+    take: LOCK,
+    cancel: CANCEL,
+    hold: (id, token, leaseMs) => new HeldLock(home, id, key, token, leaseMs),
+    giveBack: (lock) => lock.release(),
+  });
 }
