@@ -7,7 +7,7 @@
  * FUZZ_SECONDS: how long each target runs (default: 60 in CI, else 10). Starts from fuzz/seeds and what earlier runs
  * found (target/fuzz/corpus). An input that fails is printed as hex: put it into fuzz/seeds, where every run tries it first.
  */
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -34,12 +34,12 @@ const OPTIONS = {
 };
 
 /**
- * Fuzzes the targets for `seconds` each; a target passes that finds nothing.
+ * Fuzzes the targets beside each other, for some seconds; a target passes that finds nothing.
  * @param {string} host the compiler's target
  * @param {string[]} [targets]
- * @returns {{ passed: number, failed: number }}
+ * @returns {Promise<{ passed: number, failed: number }>}
  */
-export function fuzz(host, targets = TARGETS) {
+export async function fuzz(host, targets = TARGETS) {
   const seconds = Number(process.env.FUZZ_SECONDS ?? (process.env.CI ? 60 : 10));
   ensureCompilers();
   const built = spawnSync(
@@ -49,7 +49,8 @@ export function fuzz(host, targets = TARGETS) {
     { stdio: 'inherit', env: { ...process.env, RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS: undefined } },
   );
   if (built.status !== 0) return { passed: 0, failed: targets.length };
-  const failed = targets.filter((target) => !runs(host, target, seconds)).length;
+  const passes = await Promise.all(targets.map((target) => runs(host, target, seconds)));
+  const failed = passes.filter((passed) => !passed).length;
   return { passed: targets.length - failed, failed };
 }
 
@@ -58,29 +59,32 @@ export function fuzz(host, targets = TARGETS) {
  * @param {string} target
  * @param {number} seconds
  */
-function runs(host, target, seconds) {
+async function runs(host, target, seconds) {
   const corpus = join(root, 'target/fuzz/corpus', target);
   const findings = join(root, 'target/fuzz/findings', target);
   for (const folder of [corpus, findings]) mkdirSync(folder, { recursive: true });
   for (const old of readdirSync(findings)) rmSync(join(findings, old));
-  const { status, stderr } = spawnSync(
-    join(root, 'target/fuzz', host, 'debug', target),
-    [
-      `-max_total_time=${seconds}`,
-      `-artifact_prefix=${findings}/`,
-      '-print_final_stats=1',
-      ...(OPTIONS[target] ?? []),
-      corpus,
-      join(root, 'fuzz/seeds', target),
-    ],
-    { encoding: 'utf8', maxBuffer: 1 << 28, timeout: (seconds + 120) * 1_000 },
+  const program = join(root, 'target/fuzz', host, 'debug', target);
+  const args = [
+    `-max_total_time=${seconds}`,
+    `-artifact_prefix=${findings}/`,
+    '-print_final_stats=1',
+    ...(OPTIONS[target] ?? []),
+    corpus,
+    join(root, 'fuzz/seeds', target),
+  ];
+  const { failure, stderr } = await /** @type {Promise<{ failure: Error | null, stderr: string }>} */ (
+    new Promise((resolve) => {
+      const limits = { maxBuffer: 1 << 28, timeout: (seconds + 120) * 1_000 };
+      execFile(program, args, limits, (failure, _, stderr) => resolve({ failure, stderr }));
+    })
   );
   const [, count = '?'] = /stat::number_of_executed_units: (\d+)/.exec(stderr) ?? [];
-  if (status === 0) {
+  if (failure === null) {
     console.log(`fuzz ${target}: ${count} inputs in ${seconds} s, nothing found`);
     return true;
   }
-  console.log(stderr.split('\n').slice(-60).join('\n'));
+  console.log(`fuzz ${target}: ${failure.message.split('\n', 1)}\n${stderr.split('\n').slice(-60).join('\n')}`);
   for (const name of readdirSync(findings)) {
     console.log(`fuzz ${target}: ${name}, as hex:\n${readFileSync(join(findings, name)).toString('hex')}`);
   }
@@ -91,6 +95,6 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const { stdout } = spawnSync('rustc', ['-vV'], { encoding: 'utf8' });
   const [, host = ''] = /^host: (.+)$/m.exec(stdout) ?? [];
   const chosen = process.argv.slice(2);
-  const { failed } = fuzz(host, chosen.length > 0 ? chosen : TARGETS);
+  const { failed } = await fuzz(host, chosen.length > 0 ? chosen : TARGETS);
   process.exitCode = failed > 0 ? 1 : 0;
 }
