@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -7,6 +8,8 @@ export default defineConfig({
     // Specs use the package as a user does: by its name, loaded by Node itself.
     alias: { 'redis-backplane': new URL('./dist/index.js', import.meta.url).pathname },
     server: { deps: { external: [/\/dist\//] } },
+    // Most of a test is waiting, for processes and for time to pass: two files run beside each other also where Vitest would run one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },
