@@ -102,6 +102,30 @@ impl Delivery {
     }
 }
 
+/// What a command said within a script. Before Redis 7 it stands at the end of an `ERR` about the script:
+/// `ERR Error running script (call to f_…): @user_script:3: CODE text`, or `…: @user_script:3: @user_script: 3: -CODE text`.
+#[must_use]
+pub fn said_in_script(line: &str) -> &str {
+    let Some((_, mut said)) =
+        line.strip_prefix("ERR Error running script (call to f_").and_then(|rest| rest.split_once("): "))
+    else {
+        return line;
+    };
+    while let Some(rest) = said.trim_start_matches('@').strip_prefix("user_script:")
+        && let Some((place, rest)) = rest.trim_start().split_once(": ")
+        && place.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        said = rest;
+    }
+    let said = said.strip_prefix('-').unwrap_or(said);
+    // An error of the script itself has no code, and is told as the server told it.
+    if is_code(said.split_once(' ').map_or(said, |(code, _)| code)) { said } else { line }
+}
+
+fn is_code(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// A failure: kind, message, delivery and cause.
 #[derive(Clone)]
 pub struct Error {
@@ -126,9 +150,8 @@ impl Error {
     /// An error reply, as the server worded it: `CODE text`.
     #[must_use]
     pub fn from_reply(line: &str) -> Self {
+        let line = said_in_script(line);
         let (code, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let is_code =
-            !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         let kind = match code {
             "NOAUTH" | "WRONGPASS" | "NOPERM" => ErrorKind::Auth,
             // Before Redis 6 a wrong password was a plain ERR.
@@ -139,7 +162,7 @@ impl Error {
             kind,
             message: line.to_owned(),
             delivery: Delivery::Rejected,
-            server_code: is_code.then(|| code.to_owned()),
+            server_code: is_code(code).then(|| code.to_owned()),
             source: None,
         }
     }
@@ -258,6 +281,31 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Server);
         assert_eq!(error.server_code(), Some("WRONGTYPE"));
         assert_eq!(error.delivery(), Delivery::Rejected);
+    }
+
+    #[test]
+    fn what_a_command_said_within_a_script_is_the_error_whichever_version_tells_it() {
+        const SCRIPT: &str = "ERR Error running script (call to f_df94f6e2145c0f1402ca5a21d71ebb02f5ae2169): ";
+        for (told, code, message) in [
+            (
+                "@user_script:12: WRONGTYPE Operation against a key",
+                Some("WRONGTYPE"),
+                "WRONGTYPE Operation against a key",
+            ),
+            (
+                "@user_script:1: @user_script: 1: -READONLY You can't write",
+                Some("READONLY"),
+                "READONLY You can't write",
+            ),
+            ("@user_script:1: ERR value is not an integer", Some("ERR"), "ERR value is not an integer"),
+        ] {
+            let error = Error::from_reply(&format!("{SCRIPT}{told}"));
+            assert_eq!((error.server_code(), error.message()), (code, message));
+        }
+        let own = format!("{SCRIPT}@user_script:1: user_script:1: attempt to call a nil value");
+        assert_eq!((said_in_script(&own), Error::from_reply(&own).server_code()), (own.as_str(), Some("ERR")));
+        let other = "WRONGTYPE Operation against a key script: df94, on @user_script:1.";
+        assert_eq!(said_in_script(other), other);
     }
 
     #[test]

@@ -43,6 +43,14 @@ export type ClientInfo = Record<string, string>;
 const PATIENCE_MS = 10_000;
 const HARNESS_USER = 'harness';
 
+let major: number | undefined;
+
+/** Is the redis-server on PATH 7 or later? An older one refuses directives that came with 7. */
+function isFrom7(): boolean {
+  major ??= Number(/\bv=(\d+)/.exec(spawnSync('redis-server', ['--version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? 7);
+  return major >= 7;
+}
+
 export class RedisServer implements AsyncDisposable {
   readonly host = '127.0.0.1';
   readonly port: number;
@@ -70,7 +78,8 @@ export class RedisServer implements AsyncDisposable {
   static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
     const certs = options.tls ? await certificates() : undefined;
     for (;;) {
-      const server = new RedisServer(options, await freePort(), await freePort(), certs);
+      const port = await freePort();
+      const server = new RedisServer(options, port, isFrom7() ? await freePort() : port + 10_000, certs);
       try {
         await server.#launch();
         return server;
@@ -287,16 +296,13 @@ export class RedisServer implements AsyncDisposable {
       lines.push(`sentinel auth-user ${name} ${HARNESS_USER}`, `sentinel auth-pass ${name} ${server.#harnessPassword}`);
       lines.push(`sentinel down-after-milliseconds ${name} ${sentinel.downAfterMs ?? 500}`, `sentinel failover-timeout ${name} 5000`);
     } else {
-      lines.push(
-        'save ""',
-        `appendonly ${this.#options.durable ? 'yes' : 'no'}`,
-        'appendfsync always',
-        'enable-debug-command yes',
-        'repl-diskless-sync-delay 0',
-      );
+      lines.push('save ""', `appendonly ${this.#options.durable ? 'yes' : 'no'}`, 'appendfsync always', 'repl-diskless-sync-delay 0');
+      if (isFrom7()) lines.push('enable-debug-command yes');
       if (this.#options.maxmemory) lines.push(`maxmemory ${this.#options.maxmemory}`);
-      if (this.#options.cluster)
-        lines.push('cluster-enabled yes', 'cluster-config-file nodes', `cluster-port ${this.#clusterPort}`, 'cluster-node-timeout 1000');
+      if (this.#options.cluster) {
+        lines.push('cluster-enabled yes', 'cluster-config-file nodes', 'cluster-node-timeout 1000');
+        if (isFrom7()) lines.push(`cluster-port ${this.#clusterPort}`);
+      }
     }
     if (this.#options.password) lines.push(`requirepass "${this.#options.password}"`);
     for (const rule of this.#options.acl ?? []) lines.push(`user ${rule}`);
@@ -313,7 +319,8 @@ export class RedisServer implements AsyncDisposable {
 
   /** Makes this server a replica of `master`, and resolves when it is in step. */
   async replicaOf(master: RedisServer): Promise<void> {
-    await this.cli('CONFIG', 'SET', 'masteruser', HARNESS_USER, 'masterauth', master.#harnessPassword);
+    await this.cli('CONFIG', 'SET', 'masteruser', HARNESS_USER);
+    await this.cli('CONFIG', 'SET', 'masterauth', master.#harnessPassword);
     await this.cli('REPLICAOF', master.host, master.port);
     await until(async () => (await this.info('master_link_status')) === 'up', {
       timeoutMs: PATIENCE_MS,
@@ -330,7 +337,8 @@ export async function startCluster(masters: number, options: RedisServerOptions 
     nodes.map(async (node, i) => {
       await node.cli('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
       const from = Math.floor((i * 16_384) / masters);
-      await node.cli('CLUSTER', 'ADDSLOTSRANGE', from, Math.floor(((i + 1) * 16_384) / masters) - 1);
+      const to = Math.floor(((i + 1) * 16_384) / masters);
+      await node.cli('CLUSTER', 'ADDSLOTS', ...Array.from({ length: to - from }, (_, slot) => from + slot));
       if (node !== first) await node.cli('CLUSTER', 'MEET', ...first.clusterAddress);
     }),
   );

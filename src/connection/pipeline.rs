@@ -21,7 +21,7 @@ use super::cluster;
 use super::link::Stream;
 use super::request::{Command, Request};
 use crate::crossing::batch;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result, said_in_script};
 use crate::resp::{Reader, Reply};
 use crate::telemetry::Metrics;
 
@@ -332,7 +332,8 @@ impl Pipeline {
         not_loaded: Option<Bytes>,
         now: Instant,
     ) {
-        let code = line.split(|b| *b == b' ').next().unwrap_or_default();
+        let said = std::str::from_utf8(line).map_or(&line[..], |line| said_in_script(line).as_bytes());
+        let code = said.split(|b| *b == b' ').next().unwrap_or_default();
         match (code, &request.command.script) {
             // It cannot be loaded, and asking again would not change that.
             (b"NOSCRIPT", Some(_)) if not_loaded.is_some() => {
