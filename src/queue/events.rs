@@ -103,6 +103,8 @@ impl Ears {
         let closing = self.core.manager.closing();
         let mut last = -1;
         let (mut failures, mut troubled) = (0, false);
+        // First of all, so that what happens after whatever the same caller asks next is heard; where it fails it is done again below.
+        let _ = self.read(&mut last).await;
         let subscription = loop {
             let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {

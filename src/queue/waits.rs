@@ -25,22 +25,34 @@ pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
         let (number, id) = (args.id(0)?, job_id(&args, 1)?.to_owned());
         let patience = args.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
         let cancel = Arc::new(Notify::new());
-        // Before anything is asked, so that what happens from here on is not missed.
+        // Events are written from before the job is read: one that is unfinished then ends within what is heard.
         let mut news = ears.register(number, &id, &cancel)?;
         let live = ears.live();
         Ok(async move {
             let waiting = async {
-                live.await?;
+                let deaf = async {
+                    match live.await {
+                        Ok(()) => std::future::pending().await,
+                        Err(error) => error,
+                    }
+                };
+                tokio::pin!(deaf);
                 loop {
-                    match ended(&core, &id).await? {
-                        Some(outcome) => return Ok(outcome),
-                        None => match news.await {
-                            Ok(News::Completed(result)) => return Ok(said("completed", result)),
-                            Ok(News::Failed(reason)) => return Ok(said("failed", reason)),
-                            Ok(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
-                            Ok(News::Look) => news = ears.register(number, &id, &cancel)?,
-                            Err(_) => return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed")),
-                        },
+                    if let Some(outcome) = ended(&core, &id).await? {
+                        return Ok(outcome);
+                    }
+                    let told = tokio::select! {
+                        told = &mut news => told,
+                        error = &mut deaf => return Err(error),
+                    };
+                    match told {
+                        Ok(News::Completed(result)) => return Ok(said("completed", result)),
+                        Ok(News::Failed(reason)) => return Ok(said("failed", reason)),
+                        Ok(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
+                        Ok(News::Look) => news = ears.register(number, &id, &cancel)?,
+                        Err(_) => {
+                            return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
+                        }
                     }
                 }
             };
