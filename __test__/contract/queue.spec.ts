@@ -388,6 +388,25 @@ describeBackends('task queue', (backend) => {
       expect(left).toEqual([]);
     });
 
+    test('tells who listens, or waits for a job, that it is obliterated', async () => {
+      const queue = queues.queue('told');
+      const gaps: unknown[] = [];
+      const completed: string[] = [];
+      queue.on('gap', (gap) => gaps.push(gap)).on('completed', ({ jobId }) => completed.push(jobId));
+      await queue.ready();
+      const waiting = failure((await queue.add('x', 1, { id: 'old' })).waitUntilFinished());
+      const other = queues.queue('told');
+      await other.obliterate();
+      expect((await waiting).redisErrorKind).toBe('config');
+      await until(() => gaps.length > 0, { what: 'the gap' });
+      queue.process(() => null);
+      await Promise.all(['a', 'b', 'c'].map((id) => other.add('x', 1, { id })));
+      await until(() => completed.length === 3, { what: 'what happens in the queue afterwards' });
+      await queue.close();
+      await other.obliterate();
+      expect(await backend.manager().command<string[]>('KEYS', `${backend.namespace}*`)).toEqual([]);
+    });
+
     test('is apart from queues of other names and namespaces on the same manager', async () => {
       const manager = backend.manager();
       const all = [

@@ -173,12 +173,11 @@ async fn remove_everything(core: &Core) -> Result<()> {
     let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
     let mut left: Vec<_> =
         owners.into_iter().filter_map(bytes).map(|owner| core.keys.held(&String::from_utf8_lossy(&owner))).collect();
-    // Events and their numbers stay while somebody listens. Without their leases workers know that they hold nothing.
-    left.extend(core.base.iter().enumerate().filter(|(at, _)| ![11, 12].contains(at)).map(|(_, key)| key.clone()));
+    // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
+    left.extend(core.base.iter().cloned());
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     several(core, b"UNLINK", None, &left).await?;
-    let fields = [b"paused".as_slice(), b"gone", b"grouped", b"order", b"rated"].map(Bytes::from_static);
-    several(core, b"HDEL", Some(&core.base[11]), &fields).await?;
+    several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, Queue, failure, strange};
+use super::{Core, Queue, failure, fresh_owner, strange};
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Listener, Message};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
@@ -57,6 +57,21 @@ struct Wait {
     /// Told what is news: see [`News`].
     news: Option<oneshot::Sender<News>>,
     cancel: Arc<Notify>,
+}
+
+/// Where a listener stands.
+#[derive(Debug)]
+struct Place {
+    /// The number of the last event that was read; -1: none yet.
+    last: i64,
+    /// Which events it is a number of: a queue that was obliterated counts anew.
+    born: Bytes,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { last: -1, born: Bytes::new() }
+    }
 }
 
 /// What one who waits for a job is told.
@@ -101,10 +116,10 @@ impl Ears {
 
     async fn run(self: Arc<Self>) {
         let closing = self.core.manager.closing();
-        let mut last = -1;
+        let mut place = Place::default();
         let (mut failures, mut troubled) = (0, false);
         // First of all, so that what happens after whatever the same caller asks next is heard; where it fails it is done again below.
-        let _ = self.read(&mut last).await;
+        let _ = self.read(&mut place).await;
         let subscription = loop {
             let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
@@ -120,7 +135,7 @@ impl Ears {
         };
         failures = 0;
         while subscription.is_some() {
-            match self.read(&mut last).await {
+            match self.read(&mut place).await {
                 Ok(true) => {
                     failures = 0;
                     continue;
@@ -135,7 +150,7 @@ impl Ears {
                 }
                 Err(_) if closing.is_cancelled() => break,
                 Err(error) => {
-                    troubled = troubled || last < 0;
+                    troubled = troubled || place.last < 0;
                     self.tell_error(&error);
                     tokio::time::sleep(BACKOFF.delay(failures)).await;
                     failures = failures.saturating_add(1);
@@ -180,17 +195,19 @@ impl Ears {
         stops
     }
 
-    /// Reads on from `last`. True where there may be more.
-    async fn read(&self, last: &mut i64) -> Result<bool> {
-        let (from, keep) = (last.to_string(), HEARD.as_millis().to_string());
+    /// Reads on from `place`. True where there may be more.
+    async fn read(&self, place: &mut Place) -> Result<bool> {
+        let (from, keep) = (place.last.to_string(), HEARD.as_millis().to_string());
+        let (born, fresh) = (place.born.clone(), fresh_owner());
         let keys = [self.core.base[12].clone(), self.core.base[11].clone()];
-        let command = plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES])
-            .runs(*operation::HEAR, &scripts::HEAR);
+        let command =
+            plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES, &born, fresh.as_bytes()])
+                .runs(*operation::HEAR, &scripts::HEAR);
         let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
         let mut number = || parts.next().as_ref().and_then(integer).ok_or_else(strange);
         let (now_at, missed) = (number()?, number()?);
-        let begins = *last < 0;
-        *last = now_at;
+        let begins = place.last < 0;
+        *place = Place { last: now_at, born: parts.next().and_then(bytes).ok_or_else(strange)? };
         if missed != 0 && !begins {
             self.missed(missed);
         }

@@ -5,34 +5,40 @@
 -- ARGV[1]  integer  the number of the last event that was read; -1: begin with the next one
 -- ARGV[2]  ms       for how long events are to be written
 -- ARGV[3]  count    entries at most
+-- ARGV[4]  token    which events the number is of: those of a queue that was obliterated are others
+-- ARGV[5]  token    for events that have none
 --
--- Returns { number of the last event read, entries missed or -1 where nobody knows, { fields and values … } … }.
+-- Returns { number of the last event read, entries missed or -1 where nobody knows, token, { fields and values … } … }.
 local events, meta = KEYS[1], KEYS[2]
 local last, keep, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local known = call('HMGET', meta, 'heard', 'told')
-local heard, told = tonumber(known[1] or 0), tonumber(known[2] or 0)
+local known = call('HMGET', meta, 'heard', 'told', 'born')
+local heard, told, born = tonumber(known[1] or 0), tonumber(known[2] or 0), known[3]
+if not born then
+  born = ARGV[5]
+  call('HSET', meta, 'born', born)
+end
 if heard < now + keep then
   call('HSET', meta, 'heard', string.format('%.0f', now + keep))
 end
-if last < 0 or last > told then
+if last < 0 or born ~= ARGV[4] then
   local missed = last < 0 and 0 or -1
   call('HSET', meta, 'asleep', 1)
-  return { told, missed }
+  return { told, missed, born }
 end
 local missed = heard <= now and -1 or 0
 local entries = call('XRANGE', events, (last + 1) .. '-0', '+', 'COUNT', most)
-local answer = { last, missed }
+local answer = { last, missed, born }
 for i = 1, #entries do
   local number = tonumber(string.match(entries[i][1], '^%d+'))
   if answer[2] >= 0 and number > answer[1] + 1 then
     answer[2] = answer[2] + number - answer[1] - 1
   end
   answer[1] = number
-  answer[i + 2] = entries[i][2]
+  answer[i + 3] = entries[i][2]
 end
 if #entries == 0 then
   if answer[2] >= 0 and told > last then
