@@ -1850,8 +1850,8 @@ export declare class TaskWorker<T = unknown, R = unknown> {
  * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
  * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
  *
- * Of every method: a bad argument rejects with kind `config`, naming it; data that JSON cannot express, or of more than 16 MiB, with
- * `serialization` or `config`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * Of every method: a bad argument rejects with kind `config`, naming it, so do data that JSON cannot express, or of more than 16 MiB;
+ * stored text that is damaged with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
  * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export declare class TaskQueue<T = unknown, R = unknown> {

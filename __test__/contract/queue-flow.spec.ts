@@ -110,7 +110,7 @@ describeBackends('children', (backend) => {
     for (const [children, message] of bad) {
       const error = await failure(queue.add('parent', 1, { children: children as never }));
       expect(error.message).toMatch(message);
-      expect(['config', 'serialization']).toContain(error.redisErrorKind);
+      expect(error.redisErrorKind).toBe('config');
     }
     const cyclic: { children: unknown[] } = { children: [] };
     cyclic.children.push({ name: 'x', data: 1, options: cyclic });

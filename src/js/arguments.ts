@@ -74,6 +74,17 @@ export function json(name: string, value: unknown): string | RedisError {
   return inexpressible(name, value === undefined ? 'undefined' : typeof value === 'object' ? 'one that it cannot' : `a ${typeof value}`);
 }
 
+/**
+ * An argument that becomes JSON, as its text.
+ *
+ * @throws RedisError of kind `config` if JSON cannot express it.
+ */
+export function jsonArgument(name: string, value: unknown): string {
+  const text = json(name, value);
+  if (typeof text === 'string') return text;
+  throw new RedisError('config', text.message, { cause: text.cause });
+}
+
 function inexpressible(name: string, got: string, cause?: unknown): RedisError {
   return new RedisError('serialization', `${name}: expected a value that JSON can express, got ${got}`, { cause });
 }

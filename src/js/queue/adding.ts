@@ -1,6 +1,6 @@
 /** How jobs cross to Rust: options as JSON, the data of children as JSON within. */
 
-import { json, optionsOf } from '../arguments.js';
+import { jsonArgument, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
 import { optionsJson } from '../port.js';
 import type { JobOptions, JobState } from './options.js';
@@ -60,8 +60,7 @@ function withPackedChildren(what: string, options: JobOptions, depth: number): o
   const crossing = children.map((child, index) => {
     const name = `${what}.children[${index}]`;
     if (typeof child !== 'object' || child === null) throw configError(name, 'an object', child);
-    const data = json(`${name}.data`, child.data);
-    if (typeof data !== 'string') throw data;
+    const data = jsonArgument(`${name}.data`, child.data);
     if (typeof child.options !== 'object' || child.options === null) return { ...child, data };
     return { ...child, data, options: withPackedChildren(`${name}.options`, child.options, depth + 1) };
   });

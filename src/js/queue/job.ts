@@ -1,7 +1,7 @@
 /** Jobs, as the books have them. */
 
 import { inspect } from 'node:util';
-import { cancelled, checkSignal, json, optionsOf, refuseUnknown } from '../arguments.js';
+import { cancelled, checkSignal, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { RedisError } from '../errors.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
@@ -210,15 +210,13 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 
   async updateData(data: T): Promise<void> {
-    const text = json('Job.updateData: data', data);
-    if (typeof text !== 'string') throw text;
+    const text = jsonArgument('Job.updateData: data', data);
     await this.storeData(text);
     this.#data = new Lazy('Job.data', text);
   }
 
   async updateProgress(progress: unknown): Promise<void> {
-    const text = json('Job.updateProgress: progress', progress);
-    if (typeof text !== 'string') throw text;
+    const text = jsonArgument('Job.updateProgress: progress', progress);
     await this.storeProgress(text);
     this.progressText = text;
   }

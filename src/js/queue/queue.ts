@@ -1,6 +1,6 @@
 /** The task queue: jobs added, looked at and managed; workers made. */
 
-import { checkFlag, json, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
@@ -54,8 +54,8 @@ const DEFAULT_LIMIT = 100;
  * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
  * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
  *
- * Of every method: a bad argument rejects with kind `config`, naming it; data that JSON cannot express, or of more than 16 MiB, with
- * `serialization` or `config`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * Of every method: a bad argument rejects with kind `config`, naming it, so do data that JSON cannot express, or of more than 16 MiB;
+ * stored text that is damaged with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
  * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export class TaskQueue<T = unknown, R = unknown> {
@@ -92,8 +92,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    */
   async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
     const inside = this[internals];
-    const text = json('TaskQueue.add: data', data);
-    if (typeof text !== 'string') throw text;
+    const text = jsonArgument('TaskQueue.add: data', data);
     const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options);
     const kept = wellFormed(name);
     const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
@@ -136,8 +135,7 @@ export class TaskQueue<T = unknown, R = unknown> {
       if (typeof job !== 'object' || job === null) throw configError(what, 'an object', job);
       const { name, data, options, ...rest } = job;
       refuseUnknown(what, rest, ['name', 'data', 'options']);
-      const text = json(`${what}.data`, data);
-      if (typeof text !== 'string') throw text;
+      const text = jsonArgument(`${what}.data`, data);
       const packed = inside.packer.pack(what, options);
       args.push(wellFormed(name), text, packed.text);
       states.push(packed.state);
@@ -244,8 +242,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     if (typeof job !== 'object' || job === null) throw configError(`${what}: job`, 'an object with name and data', job);
     const { name, data, options, ...rest } = job;
     refuseUnknown(`${what}: job`, rest, ['name', 'data', 'options']);
-    const text = json(`${what}: job.data`, data);
-    if (typeof text !== 'string') throw text;
+    const text = jsonArgument(`${what}: job.data`, data);
     const inside = this[internals];
     const packed = inside.packer.pack(what, options);
     await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(when), wellFormed(name), text, packed.text);
