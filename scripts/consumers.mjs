@@ -7,9 +7,9 @@
  * does not end by itself is killed and counts as a failure.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from './build.mjs';
 import { pack } from './pack.mjs';
@@ -101,7 +101,7 @@ async function jest(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function types(dir, env) {
-  writeFileSync(join(dir, 'src/readme.ts'), readmeExample());
+  writeExamples(dir, (example) => !example.includes("'bullmq'"));
   const counts = [];
   for (const compiler of ['typescript', 'typescript5']) {
     const tsc = [script(dir, compiler, 'tsc'), '-p', '.'];
@@ -117,13 +117,23 @@ async function types(dir, env) {
   return sum(...counts);
 }
 
-/** The first example of README.md as a module, in a function, so that it compiles as CommonJS too. */
-function readmeExample() {
-  const [, example] = /```ts\n(.*?)```/s.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
-  if (example === undefined) throw new Error('README.md has no example in TypeScript');
-  const [, imports, body] = /^((?:import [^\n]*\n)+)(.*)$/s.exec(example) ?? [];
-  const others = ['charge', 'ship', 'send'].map((name) => `declare function ${name}(...args: unknown[]): Promise<void>;`);
-  return [imports, ...others, `export async function example(): Promise<void> {\n${body}}\n`].join('\n');
+/**
+ * Writes the TypeScript examples of README.md and docs/ into a project, each as a module of its own, in a function, so that they compile as
+ * CommonJS too. The names that are the reader's own are in the project's `src/reader.d.ts`.
+ * @param {string} dir
+ * @param {(example: string) => boolean} wanted
+ */
+function writeExamples(dir, wanted) {
+  const guides = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  for (const guide of ['README.md', ...guides.map((name) => `docs/${name}`)]) {
+    const examples = readFileSync(join(root, guide), 'utf8').matchAll(/^```ts\n(.*?)^```$/gms);
+    [...examples].forEach(([, example = ''], at) => {
+      if (!wanted(example)) return;
+      const [, imports = '', body = ''] = /^((?:import [^\n]*\n)*)(.*)$/s.exec(example) ?? [];
+      const module = `${imports}\nexport async function example(): Promise<void> {\n${body}}\n`;
+      writeFileSync(join(dir, 'src', `${basename(guide, '.md')}-${at + 1}.ts`), module);
+    });
+  }
 }
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
@@ -158,6 +168,7 @@ async function bullmq5(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function bullmq6(dir, env) {
+  writeExamples(dir, (example) => example.includes("'bullmq'"));
   return check('BullMQ 6 and ioredis 6, tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.']);
 }
 
