@@ -76,6 +76,16 @@ impl QueueKeys {
         [self.part("log:"), self.part("kids:"), self.part("group:"), self.part("wake:"), self.told()]
     }
 
+    /// How many of [`Self::for_appending`] are keys; the others are names of channels.
+    pub const APPENDING: usize = 5;
+
+    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
+    #[must_use]
+    pub fn for_appending(&self) -> [Bytes; 7] {
+        let [jobs, wait, idle, meta, events] = ["jobs", "wait", "idle", "meta", "events"].map(|part| self.part(part));
+        [jobs, wait, idle, meta, events, self.part("wake:"), self.told()]
+    }
+
     #[must_use]
     pub fn jobs(&self) -> Bytes {
         self.part("jobs")

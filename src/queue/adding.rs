@@ -10,9 +10,10 @@ use super::reading::Snapshot;
 use super::scripts::{self, Call, array, integer, operation};
 use super::{Core, Queue, outbox, strange};
 use crate::arguments::Arguments;
-use crate::connection::Sink;
+use crate::connection::{Command, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::Result;
+use crate::keys::QueueKeys;
 use crate::resp::Reply;
 
 /// Jobs of single calls in one script, and their bytes.
@@ -81,7 +82,7 @@ impl Collector {
 impl Batch {
     fn send(self, core: &Arc<Core>) {
         let Self { jobs, answers, .. } = self;
-        let command = pack(core, &jobs).writes(*operation::ADD);
+        let command = pack(core, &jobs);
         let owner = Arc::clone(core);
         core.manager.submit(
             command,
@@ -98,15 +99,28 @@ impl Batch {
     }
 }
 
-/// Packs the call that adds `jobs`.
-pub(super) fn pack<'a>(core: &'a Core, jobs: &[NewJob]) -> Call<'a> {
+/// Packs the call that adds `jobs`; those without options need less of the queue.
+fn pack(core: &Core, jobs: &[NewJob]) -> Command {
+    if jobs.iter().all(NewJob::is_plain) {
+        return append(core, jobs);
+    }
     let mut call = Call::of(core, &scripts::ADD).number(jobs.len() as u64);
     for job in jobs {
         call.add(job.id.clone());
         call.add(job.body.clone());
         call.add(job.extra());
     }
-    call
+    call.writes(*operation::ADD)
+}
+
+fn append(core: &Core, jobs: &[NewJob]) -> Command {
+    let words = || core.few.iter().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
+    let size = words().map(|word| word.len() + 16).sum();
+    let mut packed = Packed::sized(size).script(&scripts::APPEND, QueueKeys::APPENDING, 2 + jobs.len() * 2);
+    for word in words() {
+        packed = packed.word(word);
+    }
+    packed.runs(*operation::ADD, &scripts::APPEND)
 }
 
 /// What adding came to.
@@ -198,7 +212,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             .into_iter()
             .map(|(jobs, places)| {
                 let (give, get) = tokio::sync::oneshot::channel();
-                core.manager.submit(pack(&core, &jobs).writes(*operation::ADD), Sink::Waiter(give));
+                core.manager.submit(pack(&core, &jobs), Sink::Waiter(give));
                 (get, jobs, places)
             })
             .collect();

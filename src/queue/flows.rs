@@ -44,6 +44,11 @@ impl NewJob {
         self
     }
 
+    /// Has it no options?
+    pub(super) fn is_plain(&self) -> bool {
+        self.extra.is_empty()
+    }
+
     pub(super) fn extra(&self) -> String {
         if self.extra.is_empty() { String::new() } else { Value::Object(self.extra.clone()).to_string() }
     }

@@ -68,6 +68,8 @@ struct Core {
     base: Vec<Bytes>,
     prefixes: [Bytes; 5],
     base_size: usize,
+    /// The keys and channels of `append.lua`.
+    few: [Bytes; 7],
     /// Makes the ids of this handle unlike those of any other.
     instance: String,
     last: AtomicU64,
@@ -78,8 +80,9 @@ impl Core {
         let keys = namespace.queue(&name);
         let (base, prefixes) = (keys.base(), keys.prefixes());
         let base_size = base.iter().chain(&prefixes).map(|key| key.len() + 16).sum();
+        let few = keys.for_appending();
         let instance = base36(fastrand::u64(..) >> 4);
-        Self { manager, namespace, name, keys, base, prefixes, base_size, instance, last: AtomicU64::new(0) }
+        Self { manager, namespace, name, keys, base, prefixes, base_size, few, instance, last: AtomicU64::new(0) }
     }
 
     /// An id that nobody else makes.

@@ -18,13 +18,14 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ADD = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "add.lua";
-    TURN = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "part/take.lua" "turn.lua";
-    RELEASE = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "release.lua";
-    CHILD = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "child.lua";
-    CHANGE = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "change.lua";
-    SWEEP_OUT = "part/base.lua" "part/tell.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "sweep_out.lua";
-    NOTE = "part/base.lua" "part/tell.lua" "note.lua";
+    ADD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "part/append.lua" "add.lua";
+    APPEND = "part/few.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/append.lua" "append.lua";
+    TURN = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "part/take.lua" "turn.lua";
+    RELEASE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "release.lua";
+    CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "child.lua";
+    CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "change.lua";
+    SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "sweep_out.lua";
+    NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
     RENEW = "renew.lua";
     LEAVE = "leave.lua";
     HELD = "held.lua";
@@ -35,7 +36,7 @@ scripts! {
     HEAR = "hear.lua";
     DUE = "due.lua";
     SCHEDULE = "schedule.lua";
-    TICK = "part/base.lua" "part/tell.lua" "part/enter.lua" "tick.lua";
+    TICK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "tick.lua";
 }
 
 /// A call of a script with the keys that every script of a queue begins with.

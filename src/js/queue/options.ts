@@ -22,7 +22,7 @@ export interface Backoff {
 
 /** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
 export interface KeepRule {
-  /** A whole number, from 0. Default: no bound. */
+  /** The newest so many, from 0; of 1 000 and more up to a twentieth more, at most 100, until those go together. Default: no bound. */
   count?: number;
   /** Milliseconds, from 0. Default: no bound. */
   ageMs?: number;

@@ -11,26 +11,15 @@
 local count = tonumber(ARGV[6])
 hear(call('HGET', meta, 'heard'))
 
-local bodies, records, existing, skipped = {}, {}, {}, {}
-local before = now_text .. ' '
+local records, existing, skipped = {}, {}, {}
 
 -- What was collected so far, where the next job may be one of those.
 local function write()
-  for from = 1, #bodies, 4000 do
-    call('HSET', jobs, unpack(bodies, from, math.min(from + 3999, #bodies)))
-  end
+  write_bodies()
   for from = 1, #records, 4000 do
     call('HSET', run, unpack(records, from, math.min(from + 3999, #records)))
   end
-  bodies, records = {}, {}
-  line_up()
-end
-
-local function tell_added(id, body)
-  if listening then
-    local length, rest = match(body, '^(%d+)[^\n]*\n(.*)$')
-    tell('a', id, cjson.encode({ name = sub(rest, 1, tonumber(length)) }))
-  end
+  records = {}
 end
 
 local function there(i, id)
@@ -58,11 +47,7 @@ for i = 0, count - 1 do
   local at = 7 + i * 3
   local id, body, extra = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if extra == '' then
-    local n = #bodies
-    bodies[n + 1], bodies[n + 2] = id, before .. body
-    tail[#tail + 1] = id
-    entered = entered + 1
-    tell_added(id, body)
+    append(id, body)
   else
     local with = cjson.decode(extra)
     local there_id
@@ -94,11 +79,9 @@ for i = 0, count - 1 do
       if there_id then
         there(i, there_id)
       else
-        local n = #bodies
-        bodies[n + 1], bodies[n + 2] = id, before .. body
+        describe(id, body)
         local priority, group = with.n or 0, with.g or ''
         local place = '||0|0|0|0|' .. priority .. '|' .. group .. '\n'
-        tell_added(id, body)
         if with.c then
           local kids = { kids_of .. id, '', #with.c, '\1', with.a }
           for k = 1, #with.c do

@@ -1,4 +1,4 @@
--- What every script of a queue begins with: its keys, the begins of names that ids complete, the server's time.
+-- What most scripts of a queue begin with: its keys, and the begins of names that ids complete.
 --
 -- KEYS[1]   hash        jobs: the job as it was added, by id: '<added at ms> <body>'
 -- KEYS[2]   hash        run: by id, 'state|lease|attempts|stalls|started|finished|priority|group\nrest'; see src/queue/record.rs
@@ -26,7 +26,3 @@ local jobs, run, more, wait, ranked, delayed, parked = KEYS[1], KEYS[2], KEYS[3]
 local completed, failed, leases, idle, meta, events = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local ring, blocked, busy, outbox = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 local log_of, kids_of, group_of, wake_of, told_channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local call, sub, match = redis.call, string.sub, string.match
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local now_text = string.format('%.0f', now)

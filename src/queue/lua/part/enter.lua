@@ -1,8 +1,5 @@
 -- Where a job waits: at the tail of the list, or at its head; with a priority in the sorted set; with a group in the group's.
--- Ids for the tail are collected and pushed together by `line_up`.
 local RANK = 4294967296
-local tail = {}
-local entered = 0
 -- Do jobs of groups wait?
 local grouped = false
 local function enter(id, priority, group, first)
@@ -27,12 +24,6 @@ local function enter(id, priority, group, first)
   else
     tail[#tail + 1] = id
   end
-end
-local function line_up()
-  for from = 1, #tail, 4000 do
-    call('RPUSH', wait, unpack(tail, from, math.min(from + 3999, #tail)))
-  end
-  tail = {}
 end
 -- A job that leaves the list before its turn stays in it as a ghost: taking it out would cost more the more wait. `more` counts
 -- the ghosts of an id, `gone` in `meta` all of them; each cancels one name in the list, the first that comes.
@@ -61,26 +52,6 @@ local function living(ids)
     end
   end
   return alive
-end
--- Wakes as many workers that wait for jobs, if there are.
-local function wake(count)
-  if count < 1 then
-    return
-  end
-  local found = call('ZPOPMAX', idle, math.min(count, 100))
-  local missing = 0
-  for i = 1, #found, 2 do
-    if tonumber(found[i + 1]) > now and call('PUBLISH', wake_of .. found[i], 'w') == 0 then
-      missing = missing + 1
-    end
-  end
-  if missing > 0 and missing * 2 == #found then
-    -- Nobody of this node heard: those who wait elsewhere, or after a crash, are asked too.
-    found = call('ZPOPMAX', idle, 100)
-    for i = 1, #found, 2 do
-      call('PUBLISH', wake_of .. found[i], 'w')
-    end
-  end
 end
 -- Puts a job off until `due`. Those who wait for jobs learn of a new earliest one.
 local function put_off(id, due)
