@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 import { packageEntry } from "../clients/ours.mjs";
+import { both } from "../harness/load.mjs";
 import { quantile } from "../harness/statistics.mjs";
 import { ratio } from "../harness/targets.mjs";
 
@@ -98,13 +99,13 @@ async function throughput(side, { warmMs, windowMs }) {
     handled++;
     handlers.pop()?.();
   });
+  const hear = (step) => handlers.push(step);
   const sample = async () => {
     running = true;
     const loop = async (first) => {
       for (let n = first; running; n++) {
         // The next one when this is published and any one is handled, so that neither side runs ahead.
-        const done = new Promise((resolve) => handlers.push(resolve));
-        await Promise.all([side.publish(messageOf(n, 0), `key ${n % KEYS}`), done]);
+        await both(hear, () => side.publish(messageOf(n, 0), `key ${n % KEYS}`));
       }
     };
     const loops = Promise.all(Array.from({ length: OUTSTANDING }, (_, n) => loop(n)));

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 import { packageEntry } from "../clients/ours.mjs";
-import { saturate } from "../harness/load.mjs";
+import { both, saturate } from "../harness/load.mjs";
 import { quantile } from "../harness/statistics.mjs";
 import { ratio } from "../harness/targets.mjs";
 import { throughputMetrics } from "./raw.mjs";
@@ -97,17 +97,20 @@ const clients = [
 async function openThroughput(client, context) {
   const live = await client.connect(context);
   const arrived = [];
-  const free = [];
   await live.subscribe(({ slot }) => arrived[slot]());
+  // Slots go round: that of a message is free long before it comes again.
+  let next = 0;
   const issue = () => {
-    const slot = free.pop() ?? arrived.length;
-    const received = new Promise((resolve) => {
-      arrived[slot] = resolve;
-    });
-    return Promise.all([live.publish(payloadOf(slot, 0)), received]).then(([receivers]) => {
-      free.push(slot);
-      return receivers;
-    });
+    const slot = next;
+    next = (next + 1) % (4 * IN_FLIGHT);
+    if (arrived[slot] !== undefined) throw new Error("a message has not arrived four rounds later");
+    const hear = (step) => {
+      arrived[slot] = () => {
+        arrived[slot] = undefined;
+        step();
+      };
+    };
+    return both(hear, () => live.publish(payloadOf(slot, 0)));
   };
   const check = (receivers) => {
     if (receivers !== 1) throw new Error(`expected 1 receiver, got ${receivers}`);
