@@ -478,6 +478,18 @@ describeBackends('task queue', (backend) => {
     });
   });
 
+  test('by default the newest 1 000 of the jobs that have completed are kept, and at most a twentieth more', async () => {
+    const queue = queues.queue<number>();
+    queue.process(() => null, { concurrency: 50 });
+    const jobs = await queue.addBulk(Array.from({ length: 1_300 }, (_, data) => ({ name: 'x', data })));
+    await jobs.at(-1)?.waitUntilFinished();
+    await reaches(queue as TaskQueue, { waiting: 0, active: 0 });
+    const kept = (await queue.list('completed', { limit: 2_000 })).map((job) => job.data);
+    expect(kept.length).toBeGreaterThanOrEqual(1_000);
+    expect(kept.length).toBeLessThanOrEqual(1_050);
+    expect(kept.sort((a, b) => a - b)).toEqual(Array.from({ length: kept.length }, (_, n) => 1_300 - kept.length + n));
+  });
+
   describe('waitUntilFinished', () => {
     test('gives the result, before and after the job is over', async () => {
       const queue = queues.queue<number, { twice: number } | undefined>();
