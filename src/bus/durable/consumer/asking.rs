@@ -44,7 +44,8 @@ impl Consumer {
         let given = self.hands.given();
         let slots = self.settings.concurrency.saturating_sub(given);
         let heads = (self.settings.concurrency + self.pace.ahead()).saturating_sub(given).min(self.pace.at_once());
-        let followers = (FOLLOWERS + 2 * self.pace.ahead()).min(self.pace.at_once()).saturating_sub(self.hands.followers());
+        let followers =
+            (FOLLOWERS + 2 * self.pace.ahead()).min(self.pace.at_once()).saturating_sub(self.hands.followers());
         Room { slots: slots.min(heads), heads, followers }
     }
 
