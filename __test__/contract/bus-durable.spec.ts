@@ -207,6 +207,15 @@ describeBackends('a durable topic', (backend) => {
     ]);
   });
 
+  it('takes a key that another program wrote empty for none', async () => {
+    const manager = backend.manager();
+    const { seen } = await consume(bus(manager), 't', { group: 'g', concurrency: 1 });
+    for (let n = 0; n < 5; n++) await manager.command('XADD', streamOf('t'), '*', 'key', '', 'data', String(n));
+    await bus(manager).publish('t', 5, { durable: true });
+    await until(() => seen.length === 6, { what: 'all of them' });
+    expect(seen.map(({ payload, key }) => [payload, key])).toEqual([0, 1, 2, 3, 4, 5].map((n) => [n, undefined]));
+  });
+
   it('hands out messages of one key strictly in order, over several consumers and failures, while other keys go on', async () => {
     const random = new Random(Number(process.env.SEED ?? 20_261_121));
     const seen: Seen[] = [];

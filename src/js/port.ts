@@ -29,6 +29,7 @@ const enum Tag {
   List = 4,
   Delivery = 5,
   Ok = 6,
+  Plain = 7,
 }
 
 /** The longest argument, in bytes; Redis' own limit is the same. */
@@ -249,6 +250,10 @@ class Port {
         const value = values[at];
         if (tag === Tag.Event) {
           this.#event(number, value as string);
+          continue;
+        }
+        if (tag === Tag.Plain) {
+          this.#receivers.get(number)?.(value as unknown[]);
           continue;
         }
         if (tag === Tag.Delivery) {

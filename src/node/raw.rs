@@ -37,6 +37,8 @@ enum Tag {
     Delivery = 5,
     /// The string `OK`, which is most of what commands that write give; no value comes with it.
     Ok = 6,
+    /// As [`Tag::Delivery`], but an array of the values themselves: most deliveries have none that must be told what it is.
+    Plain = 7,
 }
 
 /// The values of what was taken out, as a flat array.
@@ -49,6 +51,7 @@ pub(super) fn values(items: Vec<Item>, heads: &mut Uint32ArraySlice<'_>) -> Valu
     for (item, head) in items.iter().zip(heads.chunks_exact_mut(2)) {
         let (number, tag) = match item {
             Item::Event(handle, _) => (*handle, Tag::Event),
+            Item::Delivery(handle, values) if is_plain(values) => (*handle, Tag::Plain),
             Item::Delivery(handle, _) => (*handle, Tag::Delivery),
             Item::Outcome(number, Ok(outcome)) => (*number, tag(outcome)),
             Item::Outcome(number, Err(_)) => (*number, Tag::Error),
@@ -66,6 +69,10 @@ fn tag(outcome: &Outcome) -> Tag {
         Outcome::Reply(reply) if is_ok(reply) => Tag::Ok,
         _ => Tag::Value,
     }
+}
+
+fn is_plain(values: &[Outcome]) -> bool {
+    values.iter().all(|value| matches!(tag(value), Tag::Value))
 }
 
 fn is_ok(reply: &Reply) -> bool {
@@ -89,6 +96,7 @@ impl ToNapiValue for Values {
         for (at, item) in values.0.into_iter().enumerate() {
             let value = match item {
                 Item::Event(_, json) => Some(js.text(json.as_bytes())?),
+                Item::Delivery(_, values) if is_plain(&values) => Some(js.plain(values)?),
                 Item::Delivery(_, values) => Some(js.list(values)?),
                 Item::Outcome(_, Ok(outcome)) => js.outcome(outcome)?,
                 Item::Outcome(_, Err(error)) => Some(js.error(&error)?),
@@ -131,6 +139,17 @@ impl Js {
             self.set(array, at * 2, self.unsigned(tag(&item) as u32)?)?;
             if let Some(value) = self.outcome(item)? {
                 self.set(array, at * 2 + 1, value)?;
+            }
+        }
+        Ok(array)
+    }
+
+    /// The values of outcomes that are [plain](is_plain).
+    fn plain(self, items: Vec<Outcome>) -> Result<napi_value> {
+        let array = self.array(items.len())?;
+        for (at, item) in items.into_iter().enumerate() {
+            if let Some(value) = self.outcome(item)? {
+                self.set(array, at, value)?;
             }
         }
         Ok(array)

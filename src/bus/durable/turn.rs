@@ -152,7 +152,7 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
             Some(Reply::Array(again)),
             Some(Reply::Array(fresh)),
         ) => {
-            let mut messages = Vec::with_capacity(again.len() + fresh.len());
+            let mut messages = Vec::with_capacity(again.len() + fresh.len() / 3);
             for given in again {
                 let Reply::Array(given) = given else { return Err(strange()) };
                 let Ok([Reply::Int(deliveries), error, id, fields]) = <[Reply; 4]>::try_from(given) else {
@@ -161,10 +161,10 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
                 let deliveries = u64::try_from(deliveries).unwrap_or(1);
                 messages.push(message(id, fields, deliveries, bulk(error)).ok_or_else(strange)?);
             }
-            for given in fresh {
-                let Reply::Array(given) = given else { return Err(strange()) };
-                let Ok([id, fields]) = <[Reply; 2]>::try_from(given) else { return Err(strange()) };
-                messages.push(message(id, fields, 1, None).ok_or_else(strange)?);
+            let mut fresh = fresh.into_iter();
+            while let Some(id) = fresh.next() {
+                let (Some(about), Some(data)) = (fresh.next(), fresh.next()) else { return Err(strange()) };
+                messages.push(fresh_message(id, about, data).ok_or_else(strange)?);
             }
             Ok(Turn::Given { due_in: millis(due_in), more: more == 1, messages })
         }
@@ -187,6 +187,16 @@ fn millis(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
+/// A message that is given for the first time. `about`: its key, or all its fields.
+fn fresh_message(id: Reply, about: Reply, data: Reply) -> Option<Message> {
+    let about = match about {
+        Reply::Bulk(key) => key,
+        fields => return message(id, fields, 1, None),
+    };
+    let key = (!about.is_empty()).then_some(about);
+    Some(Message { id: bulk(id)?, key, deliveries: 1, earlier: 0, last_error: None, data: Some(bulk(data)?) })
+}
+
 /// A message out of an entry of the stream. Of other programs' entries only the field `data` is understood, and `key`.
 fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>) -> Option<Message> {
     let Reply::Array(fields) = fields else { return None };
@@ -195,7 +205,7 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next().and_then(bulk), fields.next().and_then(bulk)) {
         match &name[..] {
-            b"key" => message.key = Some(value),
+            b"key" => message.key = (!value.is_empty()).then_some(value),
             b"~attempts" => message.earlier = number(&value).unwrap_or_default(),
             b"~error" => own_error = Some(value),
             b"data" => {
@@ -233,7 +243,17 @@ mod tests {
                 text("1-0"),
                 array([text("key"), text("k"), text("data"), text("{}")]),
             ])]),
-            array([array([text("2-0"), array([text("data"), text("[]")])])]),
+            array([
+                text("2-0"),
+                text(""),
+                text("[]"),
+                text("3-0"),
+                text("k"),
+                text("1"),
+                text("4-0"),
+                array([text("key"), text("k"), text("other"), text("")]),
+                text(""),
+            ]),
         ]);
         let Turn::Given { due_in: None, more: true, messages } = turn_of(reply).unwrap() else { panic!("given") };
         assert_eq!((&messages[0].id[..], messages[0].prior()), (&b"1-0"[..], 2));
@@ -245,6 +265,8 @@ mod tests {
             (&messages[1].id[..], messages[1].prior(), messages[1].data.as_deref()),
             (&b"2-0"[..], 0, Some(&b"[]"[..]))
         );
+        let of = |at: usize| (messages[at].key.as_deref(), messages[at].data.as_deref());
+        assert_eq!((of(1).0, of(2), of(3)), (None, (Some(&b"k"[..]), Some(&b"1"[..])), (Some(&b"k"[..]), None)));
     }
 
     #[test]

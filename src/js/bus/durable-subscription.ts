@@ -9,6 +9,7 @@ import type { Done, Hand, Handling } from './handling.js';
 import { type Inside, type Member, type Receiver, unheard } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
 import type { MessageContext, Unsubscribe } from './options.js';
+import { apart } from './scope.js';
 import { decode } from './wire.js';
 
 const CONSUME = verb('bus.consume');
@@ -99,6 +100,8 @@ export class DurableSubscription implements Receiver, Member {
   #next = 0;
   #done: number[] = [];
   #telling = false;
+  /** Started and not yet counted. */
+  #delivered = 0;
   #pumping = false;
   /** Does it take nothing more? */
   #over = false;
@@ -226,13 +229,24 @@ export class DurableSubscription implements Receiver, Member {
   #startMore(): void {
     if (this.#pumping || this.#next >= this.#waiting.length || this.#running.size >= this.#concurrency) return;
     this.#handling.batch(this.#pump);
+    if (this.#done.length > 0) this.#tellSoon();
+    if (this.#delivered === 0) return;
+    this.#inside.counts.delivered += this.#delivered;
+    this.#delivered = 0;
+    this.#inside.counted();
+  }
+
+  /** Has what is done by the end of this moment told. */
+  #tellSoon(): void {
+    if (this.#telling) return;
+    this.#telling = true;
+    settled.then(this.#flush);
   }
 
   #startAll(): void {
     this.#pumping = true;
     const { group } = this.#options;
     const now = clock();
-    let delivered = 0;
     while (this.#running.size < this.#concurrency && !this.#over) {
       const waiting = this.#waiting[this.#next];
       if (waiting === undefined) {
@@ -243,22 +257,18 @@ export class DurableSubscription implements Receiver, Member {
       this.#next++;
       const decoded = decode(this.#topic, waiting.raw);
       if (decoded === undefined) {
-        this.#refuse(waiting);
+        apart(() => this.#refuse(waiting));
         continue;
       }
       const { envelope } = decoded;
       if (waiting.prior > 0) tried(envelope, waiting);
       const key = waiting.key ?? decoded.key;
       const context = new DurableContext(this.#topic, group, waiting, envelope.attempts + 1, key, now);
-      delivered++;
+      this.#delivered++;
       const hand = this.#handling.start(envelope, context, this.#onDone);
       if (!hand.ended) this.#running.set(waiting.number, hand);
     }
     this.#pumping = false;
-    if (delivered > 0) {
-      this.#inside.counts.delivered += delivered;
-      this.#inside.counted();
-    }
   }
 
   #ended(hand: Hand, failure: { error: unknown } | undefined): void {
@@ -269,10 +279,7 @@ export class DurableSubscription implements Receiver, Member {
     this.#running.delete(number);
     if (failure === undefined) {
       this.#done.push(number);
-      if (!this.#telling) {
-        this.#telling = true;
-        settled.then(this.#flush);
-      }
+      if (!this.#pumping) this.#tellSoon();
     } else {
       this.#fail(number, failure.error);
       const { topic, group } = context;

@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Envelope } from '../envelope.js';
 import type { MessageContext } from './options.js';
-import { runIn, type Scope, scopeNow } from './scope.js';
+import { apart, inBatch, runIn, type Scope, scopeNow } from './scope.js';
 
 /** What a handler is, whatever it gives. */
 export type Handler = (message: Envelope<never>, context: MessageContext) => unknown;
@@ -58,7 +58,7 @@ export class Handling {
 
   /** Runs `run` in the captured contexts; {@link start} is called in there. */
   batch(run: () => void): void {
-    this.#enter(run);
+    this.#enter(inBatch, run);
   }
 
   /**
@@ -77,7 +77,7 @@ export class Handling {
         typeof (result as { then?: unknown }).then === 'function';
     } catch (error) {
       this.#end(hand);
-      done(hand, { error });
+      apart(() => done(hand, { error }));
       return hand;
     }
     if (!isPromise) {

@@ -8,6 +8,7 @@ import type { Inside, Member } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
 import type { Bounds, MessageContext, Unsubscribe } from './options.js';
 import { Pending } from './pending.js';
+import { apart } from './scope.js';
 import type { Arrival, Decoded } from './wire.js';
 
 /** What a live subscription is told. */
@@ -63,6 +64,8 @@ export class LiveSubscription implements Subscriber, Member {
   #over = false;
   #pumping = false;
   #handBytes = 0;
+  /** Started and not yet counted. */
+  #delivered = 0;
   #forget: () => void = () => {};
 
   constructor(inside: Inside, topic: string, isPattern: boolean, handling: Handling, options: LiveOptions) {
@@ -142,6 +145,10 @@ export class LiveSubscription implements Subscriber, Member {
   #startMore(): void {
     if (this.#pumping || this.#pending.isEmpty || !this.#hasRoom()) return;
     this.#handling.batch(this.#pump);
+    if (this.#delivered === 0) return;
+    this.#inside.counts.delivered += this.#delivered;
+    this.#delivered = 0;
+    this.#inside.counted();
   }
 
   /** May one more be in hand? One message may be larger than the bound. */
@@ -151,17 +158,16 @@ export class LiveSubscription implements Subscriber, Member {
 
   #startAll(): void {
     this.#pumping = true;
-    let delivered = 0;
     while (this.#hasRoom()) {
       const arrival = this.#pending.next();
       if (arrival === undefined) break;
       const decoded = arrival.read();
       if (decoded === undefined) {
-        this.#feed?.malformed(arrival);
+        apart(() => this.#feed?.malformed(arrival));
         continue;
       }
       if (this.#requests && decoded.reply === undefined) continue;
-      delivered++;
+      this.#delivered++;
       const hand = this.#handling.start(decoded.envelope, new LiveContext(this, arrival.topic, decoded), this.#done);
       if (!hand.ended) {
         hand.size = arrival.size;
@@ -169,10 +175,6 @@ export class LiveSubscription implements Subscriber, Member {
       }
     }
     this.#pumping = false;
-    if (delivered > 0) {
-      this.#inside.counts.delivered += delivered;
-      this.#inside.counted();
-    }
   }
 
   #ended(hand: Hand, failure: { error: unknown } | undefined): void {

@@ -18,7 +18,7 @@ use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// What follows by key, at most.
+/// What follows by key, at the least; of quick handlers more, since a message that is parked costs the server several times as much.
 const FOLLOWERS: usize = 256;
 /// After a question that failed.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_secs(2) };
@@ -44,7 +44,8 @@ impl Consumer {
         let given = self.hands.given();
         let slots = self.settings.concurrency.saturating_sub(given);
         let heads = (self.settings.concurrency + self.pace.ahead()).saturating_sub(given).min(self.pace.at_once());
-        let followers = FOLLOWERS.min(self.pace.at_once()).saturating_sub(self.hands.followers());
+        let followers =
+            (FOLLOWERS + 2 * self.pace.ahead()).min(self.pace.at_once()).saturating_sub(self.hands.followers());
         Room { slots: slots.min(heads), heads, followers }
     }
 

@@ -42,6 +42,12 @@ local function field(pairs_of, name)
   return nil
 end
 
+-- The key of a message; other programs may write one that is empty, which is none.
+local function key_of(fields)
+  local key = field(fields, 'key')
+  return key ~= '' and key or nil
+end
+
 -- Lanes are read once and written once, at the end.
 local known, changed = {}, {}
 
@@ -149,7 +155,7 @@ local function take_over(other, note)
       local entry = redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries)[1]
       if entry then
         redis.call('HSET', notes, id, note)
-        local key = field(entry[2], 'key')
+        local key = key_of(entry[2])
         local lane = key and lane_of(key)
         if lane and lane[2] ~= other then
           redis.call('ZADD', parked, 0, prefix_of(key) .. pad(id))

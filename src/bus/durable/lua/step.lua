@@ -20,7 +20,7 @@
 --
 -- Returns {0}: the consumer is not one of the group (any more), only its acknowledgements counted; or {1, ms until something is
 -- due or -1, 1 if more can be given, given again, given for the first time}, where a message given again is {deliveries, last
--- error or nil, id, fields} and any other {id, fields}.
+-- error or nil, id, fields}. Of the others there are three each, flat: id, key ('' for none) and message; or id, all its fields and ''.
 local most, slots, heads, followers, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local uncounted = tonumber(ARGV[10])
 local at = 11
@@ -77,7 +77,7 @@ local function hand_back_unknown(count)
       local id, deliveries = pending[1], pending[4] - uncounted
       if not ids[id] then
         local entry = redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
-        local key = entry and field(entry[2], 'key')
+        local key = entry and key_of(entry[2])
         local lane = key and lane_of(key)
         if not entry then
           forget(id)
@@ -253,6 +253,16 @@ local left = first_due and redis.call('ZCOUNT', due, 0, now) or 0
 -- What is new.
 -- What can neither run nor follow is parked, which costs: so no more is read than that, unless a handler would be idle.
 local fresh, more, foreign, set_aside = {}, left > 0 and heads > 0 and slots > 0, {}, {}
+local given = 0
+
+-- Flat, since each table of an answer costs the server as much as the message in it.
+local function add_fresh(id, key, data, fields)
+  fresh[given + 1] = id
+  fresh[given + 2] = data and key or fields
+  fresh[given + 3] = data or ''
+  given = given + 3
+end
+
 rounds = 0
 while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 and not crowded do
   rounds = rounds + 1
@@ -260,21 +270,26 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
   local read = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', most_read, 'STREAMS', stream, '>')
   local entries = read and read[1][2] or {}
   more = #entries == most_read
-  local keys, recipients, unknown = {}, {}, {}
+  local keys, recipients, data, unknown = {}, {}, {}, {}
   for at_entry, entry in ipairs(entries) do
     local fields = entry[2]
-    for i = 1, #fields, 2 do
-      local name, value = fields[i], fields[i + 1]
-      if name == 'data' then
-        break
-      elseif name == 'key' then
-        keys[at_entry] = value
-        if known[value] == nil then
-          known[value] = false
-          unknown[#unknown + 1] = value
+    if fields[1] == 'data' then
+      data[at_entry] = fields[2]
+    else
+      for i = 1, #fields, 2 do
+        local name, value = fields[i], fields[i + 1]
+        if name == 'data' then
+          data[at_entry] = i == 3 and keys[at_entry] and value
+          break
+        elseif name == 'key' and value ~= '' then
+          keys[at_entry] = value
+          if known[value] == nil then
+            known[value] = false
+            unknown[#unknown + 1] = value
+          end
+        elseif name == '~group' then
+          recipients[at_entry] = value
         end
-      elseif name == '~group' then
-        recipients[at_entry] = value
       end
     end
   end
@@ -285,13 +300,13 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
     if to and to ~= group then
       foreign[#foreign + 1] = id
     elseif not lane then
-      fresh[#fresh + 1] = entry
+      add_fresh(id, key or '', data[at_entry], entry[2])
       heads, slots = heads - 1, slots - 1
       if key then
         set_lane(key, 0, me)
       end
     elseif lane[2] == me and lane[1] == 0 and followers > 0 then
-      fresh[#fresh + 1] = entry
+      add_fresh(id, key, data[at_entry], entry[2])
       followers = followers - 1
     else
       redis.call('ZADD', parked, 0, prefix_of(key) .. pad(id))
