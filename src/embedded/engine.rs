@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::duplex::{ClientStream, Pipe};
 use super::session;
@@ -76,9 +76,6 @@ static HUBS: [Hub; THREADS] = [const { Hub::new() }; THREADS];
 /// Numbers for connections and private engines, never used twice.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
-/// How long the thread looks for more work before it parks: waking a parked thread costs the client a system call.
-const LINGER: Duration = Duration::from_micros(20);
-
 impl Hub {
     const fn new() -> Hub {
         Hub { inbox: Mutex::new(Vec::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
@@ -114,13 +111,6 @@ impl Hub {
     fn wait(&self, at_most: Option<Duration>) {
         if at_most.is_some_and(|wait| wait.is_zero()) {
             return;
-        }
-        let lingering = Instant::now();
-        while lingering.elapsed() < LINGER {
-            if !self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                return;
-            }
-            thread::yield_now();
         }
         self.parked.store(true, Ordering::SeqCst);
         // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.

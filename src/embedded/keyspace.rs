@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 
 use super::value::Value;
 
@@ -30,7 +31,7 @@ pub(super) struct Entry {
 /// walks from the end to the start never misses a key that stayed.
 #[derive(Debug, Default)]
 pub(super) struct Db {
-    pub(super) keys: IndexMap<Key, Entry>,
+    pub(super) keys: IndexMap<Key, Entry, FxBuildHasher>,
     pub(super) expires: BTreeSet<(i64, Key)>,
     used: usize,
 }

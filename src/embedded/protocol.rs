@@ -6,11 +6,13 @@
 const MAX_INLINE: usize = 64 * 1024;
 const MAX_BULK: i64 = 512 * 1024 * 1024;
 const MAX_ARGS: i64 = i32::MAX as i64;
+/// So many arguments are handed over without an allocation.
+const FEW: usize = 8;
 
 /// What the bytes so far amount to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// One whole command of this many bytes. Its arguments are in [`Parser::args`].
+    /// One whole command of this many bytes. Its arguments are in [`Parser::with_args`].
     Command(usize),
     /// Nothing to run, but this many bytes are done with (an empty line, an empty array).
     Nothing(usize),
@@ -121,11 +123,20 @@ impl Parser {
         }
     }
 
-    /// The arguments of the command just read from `bytes`.
-    pub(super) fn args<'a>(&'a self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+    /// Gives the arguments of the command just read from `bytes` to `act`: most commands have so few that they need no
+    /// allocation.
+    pub(super) fn with_args<T>(&self, bytes: &[u8], act: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let slice = |&(from, to): &(usize, usize)| &bytes[from..to];
         match &self.inline {
-            Some(words) => words.iter().map(Vec::as_slice).collect(),
-            None => self.ranges.iter().map(|&(from, to)| &bytes[from..to]).collect(),
+            Some(words) => act(&words.iter().map(Vec::as_slice).collect::<Vec<_>>()),
+            None if self.ranges.len() <= FEW => {
+                let mut few = [&[][..]; FEW];
+                for (arg, range) in few.iter_mut().zip(&self.ranges) {
+                    *arg = slice(range);
+                }
+                act(&few[..self.ranges.len()])
+            }
+            None => act(&self.ranges.iter().map(slice).collect::<Vec<_>>()),
         }
     }
 
@@ -237,7 +248,7 @@ mod tests {
             loop {
                 match parser.parse(&buffer) {
                     Parsed::Command(used) => {
-                        found.push(Ok(parser.args(&buffer).into_iter().map(<[u8]>::to_vec).collect()));
+                        found.push(Ok(parser.with_args(&buffer, |args| args.iter().map(|arg| arg.to_vec()).collect())));
                         parser.reset();
                         buffer.drain(..used);
                     }

@@ -56,14 +56,17 @@ fn process(core: &mut Core, slot: usize) {
         }
         match parser.parse(&input[start..]) {
             Parsed::Command(used) => {
-                let args = parser.args(&input[start..]);
-                if postponed(core, slot, &args) {
-                    parser.reset();
+                let ran = parser.with_args(&input[start..], |args| {
+                    let runs = !postponed(core, slot, args);
+                    if runs {
+                        run(core, slot, args);
+                    }
+                    runs
+                });
+                parser.reset();
+                if !ran {
                     break;
                 }
-                run(core, slot, &args);
-                drop(args);
-                parser.reset();
                 start += used;
             }
             Parsed::Nothing(used) => {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use indexmap::{IndexMap, IndexSet};
+use rustc_hash::FxBuildHasher;
 
 use super::number;
 use super::stream::Stream;
@@ -38,14 +39,14 @@ pub(super) struct Str {
 /// A hash; insertion order while small.
 #[derive(Debug, Clone)]
 pub(super) struct Hash {
-    pub(super) fields: IndexMap<Bytes, Bytes>,
+    pub(super) fields: IndexMap<Bytes, Bytes, FxBuildHasher>,
     pub(super) small: bool,
     bytes: usize,
 }
 
 impl Default for Hash {
     fn default() -> Self {
-        Hash { fields: IndexMap::new(), small: true, bytes: 0 }
+        Hash { fields: IndexMap::default(), small: true, bytes: 0 }
     }
 }
 
@@ -81,7 +82,7 @@ impl Hash {
 #[derive(Debug, Clone)]
 pub(super) enum Set {
     Ints(Vec<i64>),
-    Hashed { members: IndexSet<Bytes>, bytes: usize },
+    Hashed { members: IndexSet<Bytes, FxBuildHasher>, bytes: usize },
 }
 
 impl Default for Set {
@@ -131,7 +132,7 @@ impl Set {
 
     fn hash(&mut self) {
         if let Set::Ints(ints) = self {
-            let members: IndexSet<Bytes> = ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
+            let members: IndexSet<Bytes, FxBuildHasher> = ints.iter().map(|&n| number::i64_bytes(n).into()).collect();
             let bytes = members.iter().map(|m| m.len()).sum();
             *self = Set::Hashed { members, bytes };
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 
 use super::value::LISTPACK_VALUE;
 
@@ -34,7 +35,7 @@ type Item = (f64, Rc<[u8]>);
 
 #[derive(Debug, Clone)]
 pub(super) struct Zset {
-    scores: IndexMap<Rc<[u8]>, f64>,
+    scores: IndexMap<Rc<[u8]>, f64, FxBuildHasher>,
     chunks: Vec<Vec<Item>>,
     pub(super) small: bool,
     bytes: usize,
@@ -42,7 +43,7 @@ pub(super) struct Zset {
 
 impl Default for Zset {
     fn default() -> Self {
-        Zset { scores: IndexMap::new(), chunks: Vec::new(), small: true, bytes: 0 }
+        Zset { scores: IndexMap::default(), chunks: Vec::new(), small: true, bytes: 0 }
     }
 }
 

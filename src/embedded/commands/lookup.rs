@@ -1,15 +1,16 @@
 //! Finding a command, and the keys among its arguments.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
 
 use super::table::{CONTAINER, Spec, TABLE};
 use super::{Args, is};
 use crate::embedded::number;
 use crate::embedded::reply::Fault;
 
-fn index() -> &'static HashMap<&'static [u8], &'static Spec> {
-    static INDEX: OnceLock<HashMap<&'static [u8], &'static Spec>> = OnceLock::new();
+fn index() -> &'static FxHashMap<&'static [u8], &'static Spec> {
+    static INDEX: OnceLock<FxHashMap<&'static [u8], &'static Spec>> = OnceLock::new();
     INDEX.get_or_init(|| TABLE.iter().map(|spec| (spec.name.as_bytes(), spec)).collect())
 }
 

@@ -73,8 +73,9 @@ fn hear_others(running: &mut Running) -> bool {
             let parsed = parser.parse(&client.input);
             let (used, reply) = match parsed {
                 Parsed::Command(used) => {
-                    let args = parser.args(&client.input);
-                    let asks = args.len() == 2 && is(args[0], "script") && is(args[1], "kill");
+                    let asks = parser.with_args(&client.input, |args| {
+                        args.len() == 2 && is(args[0], "script") && is(args[1], "kill")
+                    });
                     let reply = match (asks, *wrote) {
                         (true, false) => Reply::OK,
                         (true, true) => Reply::Error(UNKILLABLE.to_vec()),
