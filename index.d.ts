@@ -771,8 +771,7 @@ export type Unsubscribe = (() => Promise<void>) & {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
-
+/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
 /** What belongs together. */
 export interface Correlation {
   readonly corrId: string;
@@ -780,10 +779,10 @@ export interface Correlation {
   /** The W3C trace context. */
   readonly traceparent?: string;
 }
-/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
+/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
 export declare function correlation(): Correlation | undefined;
 /**
- * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
+ * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
@@ -1480,7 +1479,10 @@ export interface JobOptions {
   group?: string;
   /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
   children?: ChildJob[];
-  /** A correlation id, carried along. */
+  /**
+   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
+   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   */
   corrId?: string;
 }
 /** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
@@ -1707,7 +1709,7 @@ export interface JobContext {
 }
 /**
  * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called.
+ * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 

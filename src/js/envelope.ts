@@ -1,7 +1,7 @@
 /** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
 
 import { randomUUID } from 'node:crypto';
-import { scopeNow } from './bus/scope.js';
+import { scopeNow } from './scope.js';
 import { configError } from './errors.js';
 
 /** A message with what is known of it. */

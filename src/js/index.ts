@@ -26,7 +26,7 @@ export type {
   Unsubscribe,
 } from './bus/options.js';
 export { ResponderError } from './bus/requests.js';
-export { type Correlation, correlation, withCorrelation } from './bus/scope.js';
+export { type Correlation, correlation, withCorrelation } from './scope.js';
 export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,

@@ -7,7 +7,7 @@ import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { type BusEvents, Listeners } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
-import { scopeNow } from './scope.js';
+import { scopeNow } from '../scope.js';
 
 const COUNT = verb('bus.count');
 const WAIT = verb('bus.wait');

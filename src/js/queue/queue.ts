@@ -7,6 +7,7 @@ import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import { optionsJson } from '../port.js';
+import { inheritedCorrId } from './adding.js';
 import type { Processor } from './attempt.js';
 import type { TaskQueueEvents } from './events.js';
 import { Home } from './home.js';
@@ -94,7 +95,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const inside = this[internals];
     const text = json('TaskQueue.add: data', data);
     if (typeof text !== 'string') throw text;
-    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options);
+    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options, inheritedCorrId());
     const kept = wellFormed(name);
     const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
     return inside.job<T>(added, 0, kept, text, chosen, state);
@@ -130,6 +131,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const inside = this[internals];
     const args: unknown[] = [];
     const states: JobState[] = [];
+    const corrId = inheritedCorrId();
     for (let at = from; at < to; at++) {
       const what = `TaskQueue.addBulk: jobs[${at}]`;
       const job = jobs[at];
@@ -138,7 +140,7 @@ export class TaskQueue<T = unknown, R = unknown> {
       refuseUnknown(what, rest, ['name', 'data', 'options']);
       const text = json(`${what}.data`, data);
       if (typeof text !== 'string') throw text;
-      const packed = inside.packer.pack(what, options);
+      const packed = inside.packer.pack(what, options, corrId);
       args.push(wellFormed(name), text, packed.text);
       states.push(packed.state);
     }

@@ -8,6 +8,7 @@ import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
+import { runIn } from '../scope.js';
 import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
@@ -346,8 +347,9 @@ export class Serving<T, R> implements Registrant {
   }
 }
 
-/** Runs a processor in an async context of its own: what one job enters into its context is nothing to the next. */
-function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: JobContext): R | Promise<R> {
+/** Runs a processor in an async context of its own, where the job's `corrId` counts: what one job enters into its context is nothing to the next. */
+function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: Attempt<T, R>): R | Promise<R> {
+  if (context.job.corrId !== undefined) return runIn({ corrId: context.job.corrId }, processor, job, context);
   return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 
