@@ -27,7 +27,10 @@ describeBackends('correlation of jobs', (backend) => {
       await job.log('begun');
       await bus.publish('done', job.id);
       await second.add('next', createEnvelope('x', 1).corrId);
-      await second.addBulk([{ name: 'next', data: 2, options: { corrId: 'its own' } }, { name: 'next', data: 3 }]);
+      await second.addBulk([
+        { name: 'next', data: 2, options: { corrId: 'its own' } },
+        { name: 'next', data: 3 },
+      ]);
     });
     await first.add('x', 1, { id: 'j', corrId: 'order-1' });
     await until(() => published.length === 1, { what: 'the message' });
@@ -60,7 +63,13 @@ describeBackends('correlation of jobs', (backend) => {
     await reaches(queue, { completed: 3 });
     const one = { corrId: 'a "corrId":' };
     expect(seen).toHaveLength(3);
-    expect(seen).toEqual(expect.arrayContaining([[one, one], [undefined, undefined], [undefined, undefined]]));
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        [one, one],
+        [undefined, undefined],
+        [undefined, undefined],
+      ]),
+    );
   });
 
   test('is that of the message whose handler adds the job', async () => {

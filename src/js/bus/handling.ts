@@ -2,8 +2,8 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Envelope } from '../envelope.js';
-import type { MessageContext } from './options.js';
 import { runIn, type Scope, scopeNow } from '../scope.js';
+import type { MessageContext } from './options.js';
 
 /** What a handler is, whatever it gives. */
 export type Handler = (message: Envelope<never>, context: MessageContext) => unknown;
