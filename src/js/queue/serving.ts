@@ -9,7 +9,7 @@ import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import { runIn } from '../scope.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import { Listeners } from './listeners.js';
