@@ -665,6 +665,23 @@ export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown):
 /** Is it an envelope, whoever made it? */
 export declare function isEnvelope(value: unknown): value is Envelope;
 
+/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
+/** What belongs together. */
+export interface Correlation {
+  readonly corrId: string;
+  readonly tenantId?: string;
+  /** The W3C trace context. */
+  readonly traceparent?: string;
+}
+/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
+export declare function correlation(): Correlation | undefined;
+/**
+ * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
+
 /** What a caller may say to a bus, and its checks. */
 
 /** Options of a {@link MessageBus}. Unknown names are refused. */
@@ -770,24 +787,6 @@ export interface MessageContext {
 export type Unsubscribe = (() => Promise<void>) & {
   [Symbol.asyncDispose](): Promise<void>;
 };
-
-/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
-
-/** What belongs together. */
-export interface Correlation {
-  readonly corrId: string;
-  readonly tenantId?: string;
-  /** The W3C trace context. */
-  readonly traceparent?: string;
-}
-/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
-export declare function correlation(): Correlation | undefined;
-/**
- * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
- *
- * @throws RedisError of kind `config`; what `run` throws.
- */
-export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
 
 /**
  * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
@@ -1480,7 +1479,10 @@ export interface JobOptions {
   group?: string;
   /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
   children?: ChildJob[];
-  /** A correlation id, carried along. */
+  /**
+   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
+   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   */
   corrId?: string;
 }
 /** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
@@ -1707,7 +1709,7 @@ export interface JobContext {
 }
 /**
  * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called.
+ * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 

@@ -113,7 +113,7 @@ impl Outlet {
     }
 }
 
-/// Who waits for the outcome of a call. Dropped without one, it answers with kind `closed`.
+/// Who waits for the outcome of a call, if anybody does. Dropped without one, it answers with kind `closed`.
 pub struct Answer(Option<(Arc<dyn Completions>, u32)>);
 
 impl fmt::Debug for Answer {
@@ -126,6 +126,12 @@ impl Answer {
     #[must_use]
     pub fn to(completions: Arc<dyn Completions>, number: u32) -> Self {
         Self(Some((completions, number)))
+    }
+
+    /// For a call whose outcome nobody waits for: there is nothing to announce.
+    #[must_use]
+    pub fn to_nobody() -> Self {
+        Self(None)
     }
 
     /// Gives the outcome.

@@ -2,7 +2,8 @@
 import type { TaskQueue } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { reaches, useQueues } from '../support/queues.ts';
+import { gate, reaches, useQueues } from '../support/queues.ts';
+import { until } from '../support/until.ts';
 
 describeBackends('limits of the fleet', (backend) => {
   const queues = useQueues(backend);
@@ -18,6 +19,26 @@ describeBackends('limits of the fleet', (backend) => {
     starts.sort((a, b) => a - b);
     for (let i = 5; i < starts.length; i++) expect((starts[i] as number) - (starts[i - 5] as number)).toBeGreaterThanOrEqual(300);
     expect((starts[17] as number) - (starts[0] as number)).toBeLessThan(5_000);
+  });
+
+  test('a worker holds as many jobs as its concurrency allows, thousands too, and gives them all back', async () => {
+    const queue = queues.queue();
+    await queue.addBulk(Array.from({ length: 6_000 }, (_, data) => ({ name: 'x', data })));
+    const held: unknown[] = [];
+    const { opened, open } = gate();
+    const worker = queue.process(
+      async (job) => {
+        held.push(job.data);
+        await opened;
+      },
+      { concurrency: 5_000 },
+    );
+    await until(() => held.length === 5_000, { what: 'as many jobs as may run' });
+    expect(await queue.counts()).toMatchObject({ waiting: 1_000, active: 5_000 });
+    expect(await worker.close({ graceMs: 0 })).toBe(false);
+    expect(await queue.counts()).toMatchObject({ waiting: 6_000, active: 0 });
+    expect(held).toEqual(Array.from({ length: 5_000 }, (_, n) => n));
+    open();
   });
 
   test('groups are served in turn, and at most groupConcurrency of each at once', async () => {

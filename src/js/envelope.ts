@@ -1,8 +1,8 @@
 /** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
 
 import { randomUUID } from 'node:crypto';
-import { scopeNow } from './bus/scope.js';
 import { configError } from './errors.js';
+import { scopeNow } from './scope.js';
 
 /** A message with what is known of it. */
 export interface Envelope<T = unknown> {

@@ -26,7 +26,6 @@ export type {
   Unsubscribe,
 } from './bus/options.js';
 export { ResponderError } from './bus/requests.js';
-export { type Correlation, correlation, withCorrelation } from './bus/scope.js';
 export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,
@@ -91,6 +90,7 @@ export type {
   WorkerStatus,
 } from './registry-worker.js';
 export { type RetryOptions, retry } from './retry.js';
+export { type Correlation, correlation, withCorrelation } from './scope.js';
 export { type ShutdownSignals, shutdownOnSignals } from './signals.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
 export type { UpdateOptions } from './update.js';

@@ -41,6 +41,8 @@ const FLUSH_WORDS = 16 * 1024;
 const FLUSH_CALLS = 128;
 /** Room that stays allocated between submissions. */
 const KEPT_BYTES = 1024 * 1024;
+/** The number of a call whose outcome nobody waits for; `Answer::to_nobody` in Rust. */
+const NOBODY = 0xffff_ffff;
 /** Up to here a loop over the characters is faster than a call into the engine. */
 const SHORT = 24;
 
@@ -97,6 +99,15 @@ class Port {
   /** As {@link call}, but waiting for it does not keep the process alive. */
   callQuietly(target: number, verb: number, ...args: unknown[]): Promise<unknown> {
     return this.#call(target, verb, args, false);
+  }
+
+  /**
+   * Calls `verb` on `target` here and now, after what was collected before. Nobody hears of an outcome, which saves the wake-up that would
+   * announce it. Throws what cannot cross.
+   */
+  post(target: number, verb: number, args: unknown[]): void {
+    this.#pack(target, verb, NOBODY, args);
+    this.#submit();
   }
 
   /**
@@ -179,21 +190,9 @@ class Port {
 
   #call(target: number, verb: number, args: unknown[], holds: boolean): Promise<unknown> {
     const number = this.#free.pop() ?? this.#waiting.length;
-    const wordMark = this.#wordCount;
-    const byteMark = this.#byteCount;
     try {
-      this.#reserveWords(4 + args.length);
-      const words = this.#words;
-      let at = this.#wordCount;
-      words[at++] = verb;
-      words[at++] = target;
-      words[at++] = number;
-      words[at++] = args.length;
-      for (let i = 0; i < args.length; i++) words[at++] = this.#write(args[i]);
-      this.#wordCount = at;
+      this.#pack(target, verb, number, args);
     } catch (error) {
-      this.#wordCount = wordMark;
-      this.#byteCount = byteMark;
       if (number < this.#waiting.length) this.#free.push(number);
       return Promise.reject(error);
     }
@@ -209,6 +208,27 @@ class Port {
       settled.then(this.#flush);
     }
     return promise;
+  }
+
+  /** Writes a call, or throws and writes nothing. */
+  #pack(target: number, verb: number, number: number, args: unknown[]): void {
+    const wordMark = this.#wordCount;
+    const byteMark = this.#byteCount;
+    try {
+      this.#reserveWords(4 + args.length);
+      const words = this.#words;
+      let at = this.#wordCount;
+      words[at++] = verb;
+      words[at++] = target;
+      words[at++] = number;
+      words[at++] = args.length;
+      for (let i = 0; i < args.length; i++) words[at++] = this.#write(args[i]);
+      this.#wordCount = at;
+    } catch (error) {
+      this.#wordCount = wordMark;
+      this.#byteCount = byteMark;
+      throw error;
+    }
   }
 
   #traced(target: number, verb: number, args: unknown[]): Promise<unknown> {

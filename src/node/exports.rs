@@ -8,7 +8,7 @@ use napi_derive::napi;
 use serde_json::json;
 
 use super::failure;
-use super::frame::Calls;
+use super::frame::{self, Calls};
 use super::manager;
 use super::memory;
 use super::port::{self, Port, Target};
@@ -113,7 +113,10 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
         VERBS.with(|verbs| {
             batch(|| {
                 for call in Calls::new(words, bytes) {
-                    let answer = Answer::to(port.outbox.clone(), call.number);
+                    let answer = match call.number {
+                        frame::NOBODY => Answer::to_nobody(),
+                        number => Answer::to(port.outbox.clone(), number),
+                    };
                     verbs.call(call.verb, port.targets.get(&call.target), &call.args, answer);
                 }
             });

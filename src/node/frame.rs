@@ -5,6 +5,9 @@
 
 use crate::crossing::Arg;
 
+/// The number of a call whose outcome nobody waits for.
+pub(super) const NOBODY: u32 = u32::MAX;
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call<'a> {

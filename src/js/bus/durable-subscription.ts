@@ -4,12 +4,12 @@ import { cancelled } from '../arguments.js';
 import { type Envelope, messageOf } from '../envelope.js';
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { verb } from '../native.js';
+import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
 import type { Done, Hand, Handling } from './handling.js';
 import { type Inside, type Member, type Receiver, unheard } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
 import type { MessageContext, Unsubscribe } from './options.js';
-import { apart } from './scope.js';
 import { decode } from './wire.js';
 
 const CONSUME = verb('bus.consume');

@@ -2,8 +2,8 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Envelope } from '../envelope.js';
+import { apart, inBatch, runIn, type Scope, scopeNow } from '../scope.js';
 import type { MessageContext } from './options.js';
-import { apart, inBatch, runIn, type Scope, scopeNow } from './scope.js';
 
 /** What a handler is, whatever it gives. */
 export type Handler = (message: Envelope<never>, context: MessageContext) => unknown;
@@ -101,7 +101,7 @@ export class Handling {
   /** Resolves when no message is in hand any more, except in those hands that wait for this themselves. */
   settled(): Promise<void> {
     const hand = scopeNow()?.hand;
-    if (hand !== undefined && hand.handling === this && !hand.ended && !hand.leaving) {
+    if (hand instanceof Hand && hand.handling === this && !hand.ended && !hand.leaving) {
       hand.leaving = true;
       this.#leaving++;
     }

@@ -5,9 +5,9 @@ import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
+import { scopeNow } from '../scope.js';
 import { type BusEvents, Listeners } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
-import { scopeNow } from './scope.js';
 
 const COUNT = verb('bus.count');
 const WAIT = verb('bus.wait');

@@ -3,7 +3,7 @@
 import { checkSignal, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError } from '../errors.js';
 import type { RedisConnectionManager } from '../manager.js';
-import { checkTraceparent } from './scope.js';
+import { checkTraceparent } from '../scope.js';
 
 /** Options of a {@link MessageBus}. Unknown names are refused. */
 export interface MessageBusOptions {

@@ -2,13 +2,13 @@
 
 import { cancelled } from '../arguments.js';
 import { RedisError } from '../errors.js';
+import { apart } from '../scope.js';
 import type { Feed, Feeds, Subscriber } from './feed.js';
 import type { Done, Hand, Handling } from './handling.js';
 import type { Inside, Member } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
 import type { Bounds, MessageContext, Unsubscribe } from './options.js';
 import { Pending } from './pending.js';
-import { apart } from './scope.js';
 import type { Arrival, Decoded } from './wire.js';
 
 /** What a live subscription is told. */

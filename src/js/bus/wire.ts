@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Envelope, envelopeOf, isEnvelope, now } from '../envelope.js';
 import { configError, RedisError } from '../errors.js';
-import { scopeNow } from './scope.js';
+import { scopeNow } from '../scope.js';
 
 const EXPRESSIBLE = 'a value that JSON can express';
 

@@ -3,6 +3,7 @@
 import { jsonArgument, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
 import { optionsJson } from '../port.js';
+import { scopeNow } from '../scope.js';
 import type { JobOptions, JobState } from './options.js';
 
 /** Children of children of … */
@@ -29,11 +30,23 @@ export class OptionsPacker {
     this.crossingDefaults = this.#defaults && withPackedChildren('TaskQueue: defaultJobOptions', this.#defaults, 0);
   }
 
-  pack(what: string, options: JobOptions | undefined): PackedOptions {
-    if (options === undefined) return this.#packedDefaults;
+  /** `corrId` counts where neither the job nor the defaults name one. */
+  pack(what: string, options: JobOptions | undefined, corrId?: string): PackedOptions {
+    if (options === undefined && corrId === undefined) return this.#packedDefaults;
     const given = optionsOf(`${what}: options`, options) as JobOptions;
-    return packed(`${what}: options`, this.#defaults === undefined ? given : merged(this.#defaults, given));
+    const all = this.#defaults === undefined ? given : merged(this.#defaults, given);
+    return packed(`${what}: options`, corrId === undefined || all.corrId !== undefined ? all : { ...all, corrId });
   }
+}
+
+/** The longest one that a job may have, in bytes. */
+const MAX_CORR_ID = 512;
+
+/** The `corrId` that jobs added here and now inherit. One of a message that a job may not have is not worth failing for. */
+export function inheritedCorrId(): string | undefined {
+  const corrId = scopeNow()?.corrId;
+  if (corrId === undefined || !corrId.isWellFormed() || /\p{Cc}/u.test(corrId)) return undefined;
+  return Buffer.byteLength(corrId) > MAX_CORR_ID ? undefined : corrId;
 }
 
 /** An option that is undefined is one that is not given. */

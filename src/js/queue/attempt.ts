@@ -25,7 +25,7 @@ export interface JobContext {
 
 /**
  * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called.
+ * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
@@ -36,11 +36,14 @@ export const CLAIMED_VALUES = 10;
 export class HeldJob<T, R> extends StoredJob<T, R> {
   readonly #worker: number;
   readonly #slot: number;
+  /** Of its options, which are parsed for it only where they name one. */
+  readonly corrId: string | undefined;
 
   constructor(home: JobHome, worker: number, values: readonly unknown[], at: number) {
     const [slot, id, name, data, options] = values.slice(at, at + 5) as [number, string, string, string, string | null];
     const [attemptsMade, addedAt, startedAt, stalledCount] = values.slice(at + 5, at + 9) as [number, number, number, number];
     super(home, id, name, data, options ?? undefined, addedAt);
+    this.corrId = options?.includes('"corrId":') === true ? this.options.corrId : undefined;
     this.#worker = worker;
     this.#slot = slot;
     this.state = 'active';

@@ -75,7 +75,10 @@ export interface JobOptions {
   group?: string;
   /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
   children?: ChildJob[];
-  /** A correlation id, carried along. */
+  /**
+   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
+   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   */
   corrId?: string;
 }
 

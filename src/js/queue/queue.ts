@@ -7,6 +7,7 @@ import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import { optionsJson } from '../port.js';
+import { inheritedCorrId } from './adding.js';
 import type { Processor } from './attempt.js';
 import type { TaskQueueEvents } from './events.js';
 import { Home } from './home.js';
@@ -93,7 +94,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
     const inside = this[internals];
     const text = jsonArgument('TaskQueue.add: data', data);
-    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options);
+    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options, inheritedCorrId());
     const kept = wellFormed(name);
     const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
     return inside.job<T>(added, 0, kept, text, chosen, state);
@@ -129,6 +130,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const inside = this[internals];
     const args: unknown[] = [];
     const states: JobState[] = [];
+    const corrId = inheritedCorrId();
     for (let at = from; at < to; at++) {
       const what = `TaskQueue.addBulk: jobs[${at}]`;
       const job = jobs[at];
@@ -136,7 +138,7 @@ export class TaskQueue<T = unknown, R = unknown> {
       const { name, data, options, ...rest } = job;
       refuseUnknown(what, rest, ['name', 'data', 'options']);
       const text = jsonArgument(`${what}.data`, data);
-      const packed = inside.packer.pack(what, options);
+      const packed = inside.packer.pack(what, options, corrId);
       args.push(wellFormed(name), text, packed.text);
       states.push(packed.state);
     }

@@ -8,7 +8,8 @@ import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
+import { runIn } from '../scope.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import { Listeners } from './listeners.js';
@@ -39,6 +40,11 @@ const PAUSE = verb('worker.pause');
 const CLOSE = verb('worker.close');
 const SETTLE = verb('worker.settle');
 const OWNER = verb('worker.owner');
+
+/** Outcomes that are worth a call of their own, however many more are to come. */
+const MANY = 16;
+/** Values per outcome: slot, kind and two more. */
+const OUTCOME_VALUES = 4;
 
 const enum Delivery {
   Jobs = 1,
@@ -71,6 +77,8 @@ export class Serving<T, R> implements Registrant {
   readonly #registration: Registration | undefined;
   readonly #flush = (): void => this.#settle();
   #outcomes: unknown[] = [];
+  /** Values of outcomes that do not wait for more. */
+  readonly #most: number;
   #isRunning = false;
   #isPaused = false;
   #closing: Promise<boolean> | undefined;
@@ -85,6 +93,7 @@ export class Serving<T, R> implements Registrant {
     this.handle = home.port.open('worker', home.handle, rest, this);
     this.type = home.name;
     this.capacity = rest.concurrency ?? 1;
+    this.#most = OUTCOME_VALUES * Math.max(MANY, Math.ceil(this.capacity / 2));
     this.#processor = processor;
     this.#registration = registry === undefined ? undefined : new Registration(registry, this);
     // What works is in `running`; the port alone is not to keep a forgotten worker.
@@ -263,16 +272,25 @@ export class Serving<T, R> implements Registrant {
     this.listeners.emit('failed', job, error);
   }
 
-  /** Outcomes of one run of promise jobs go in one call. */
+  /**
+   * Outcomes of one run of promise jobs go in one call; of many jobs that end together each half of them, so that the server works on the one
+   * while the processor does on the other.
+   */
   #collect(slot: number, outcome: Outcome, a: unknown, b: unknown): void {
     if (this.#outcomes.length === 0) settled.then(this.#flush);
     this.#outcomes.push(slot, outcome, a, b);
+    if (this.#outcomes.length >= this.#most) this.#settle();
   }
 
   #settle(): void {
     const outcomes = this.#outcomes;
+    if (outcomes.length === 0) return;
     this.#outcomes = [];
-    this.#tellOf(this.port.callWith(this.handle, SETTLE, outcomes));
+    try {
+      this.port.post(this.handle, SETTLE, outcomes);
+    } catch (error) {
+      this.failed(error);
+    }
     this.#tell();
   }
 
@@ -329,8 +347,9 @@ export class Serving<T, R> implements Registrant {
   }
 }
 
-/** Runs a processor in an async context of its own: what one job enters into its context is nothing to the next. */
-function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: JobContext): R | Promise<R> {
+/** Runs a processor in an async context of its own, where the job's `corrId` counts: what one job enters into its context is nothing to the next. */
+function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: Attempt<T, R>): R | Promise<R> {
+  if (context.job.corrId !== undefined) return runIn({ corrId: context.job.corrId }, processor, job, context);
   return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 

@@ -53,8 +53,9 @@ pub type Call = fn(&Worker, &[Arg<'_>], Answer);
 const LOOK: Duration = Duration::from_secs(5);
 /// For how long others believe that a worker waits for jobs.
 const BELIEVED: Duration = Duration::from_secs(16);
-/// Outcomes in one turn at most.
+/// Outcomes in one turn at most, and jobs that it claims: Lua hands some thousands of values to a command, and no more.
 const MOST_OUTCOMES: usize = 500;
+const MOST_CLAIMS: usize = 500;
 
 /// The first value of a delivery says what follows.
 const JOBS: f64 = 1.0;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::shift::Shift;
 use super::slot::{Ending, Outgoing, Slot};
 use super::turn::{self, Claimed, Turned};
-use super::{BELIEVED, Inner, JOBS, MOST_OUTCOMES};
+use super::{BELIEVED, Inner, JOBS, MOST_CLAIMS, MOST_OUTCOMES};
 use crate::backoff::Backoff;
 use crate::connection::Sink;
 use crate::crossing::Outcome;
@@ -46,7 +46,7 @@ impl Inner {
                 drop(shift);
                 return self.ask_what_is_held();
             }
-            let wanted = shift.wanted(self.options.concurrency, now);
+            let wanted = shift.wanted(self.options.concurrency, now).min(MOST_CLAIMS);
             if wanted == 0 && shift.outgoing.is_empty() {
                 return self.rearm(&shift);
             }

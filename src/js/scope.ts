@@ -1,9 +1,8 @@
-/** What a handler's own messages inherit, and which message is in hand: an AsyncLocalStorage context. */
+/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
-import { checkFunction } from '../arguments.js';
-import { configError } from '../errors.js';
-import type { Hand } from './handling.js';
+import { checkFunction } from './arguments.js';
+import { configError } from './errors.js';
 
 /** What belongs together. */
 export interface Correlation {
@@ -13,9 +12,9 @@ export interface Correlation {
   readonly traceparent?: string;
 }
 
-/** A correlation, with the message in hand that it comes from. */
+/** A correlation, with what the bus keeps of the message in hand that it comes from. */
 export interface Scope extends Correlation {
-  readonly hand?: Hand;
+  readonly hand?: object;
 }
 
 const storage = new AsyncLocalStorage<Scope>();
@@ -94,7 +93,7 @@ function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
   return storage.run(scope, work, a, b);
 }
 
-/** The correlation that messages published here and now get: that of the message in hand, or of {@link withCorrelation}. */
+/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
 export function correlation(): Correlation | undefined {
   const scope = storage.getStore();
   if (scope === undefined) return undefined;
@@ -103,7 +102,7 @@ export function correlation(): Correlation | undefined {
 }
 
 /**
- * Runs `run`; what it publishes, however late, gets this correlation. For where messages begin: an HTTP request, a timer.
+ * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
