@@ -111,9 +111,9 @@ pub fn said_in_script(line: &str) -> &str {
     else {
         return line;
     };
-    while let Some(rest) = said.trim_start_matches('@').strip_prefix("user_script:")
-        && let Some((place, rest)) = rest.trim_start().split_once(": ")
-        && place.bytes().all(|byte| byte.is_ascii_digit())
+    // The places: `@user_script:3`, or `@user_script` and `3`.
+    while let Some((place, rest)) = said.split_once(": ")
+        && (place.trim_start_matches('@').starts_with("user_script") || place.bytes().all(|byte| byte.is_ascii_digit()))
     {
         said = rest;
     }
