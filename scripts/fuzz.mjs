@@ -4,7 +4,7 @@
  *
  *   node scripts/fuzz.mjs [reader|engine …]
  *
- * FUZZ_SECONDS: how long each target runs (default: 60 in CI, else 10). Starts from fuzz/seeds and what earlier runs
+ * FUZZ_SECONDS: how long each target runs (default: 120 in CI, else 10). Starts from fuzz/seeds and what earlier runs
  * found (target/fuzz/corpus). An input that fails is printed as hex: put it into fuzz/seeds, where every run tries it first.
  */
 import { execFile, spawnSync } from 'node:child_process';
@@ -40,7 +40,7 @@ const OPTIONS = {
  * @returns {Promise<{ passed: number, failed: number }>}
  */
 export async function fuzz(host, targets = TARGETS) {
-  const seconds = Number(process.env.FUZZ_SECONDS ?? (process.env.CI ? 60 : 10));
+  const seconds = Number(process.env.FUZZ_SECONDS ?? (process.env.CI ? 120 : 10));
   ensureCompilers();
   const built = spawnSync(
     'cargo',
