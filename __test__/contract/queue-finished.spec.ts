@@ -1,0 +1,101 @@
+/** What becomes of finished jobs: which of them stay, and who is told how one ended. */
+import type { TaskQueue } from 'redis-backplane';
+import { describe, expect, test } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { failure, reaches, useQueues } from '../support/queues.ts';
+import { until } from '../support/until.ts';
+
+describeBackends('finished jobs', (backend) => {
+  const queues = useQueues(backend);
+
+  describe('keep rules', () => {
+    test('say which finished jobs stay', async () => {
+      const queue = queues.queue<string>('work', { defaultJobOptions: { keepCompleted: { count: 2 }, keepFailed: false } });
+      const worker = queue.process((job) => {
+        if (job.data === 'bad') throw new Error('bad');
+        return job.data;
+      });
+      for (const data of ['a', 'b', 'c', 'bad']) await queue.add('x', data);
+      await reaches(queue as TaskQueue, { completed: 2, waiting: 0, active: 0 });
+      expect((await queue.list('completed')).map((job) => job.data)).toEqual(['b', 'c']);
+      expect((await queue.counts()).failed).toBe(0);
+      const kept = await queue.add('x', 'bad', { keepFailed: true });
+      await reaches(queue as TaskQueue, { failed: 1 });
+      expect((await queue.getJob(kept.id))?.failedReason).toBe('bad');
+      await queue.add('x', 'e', { keepCompleted: { ageMs: 0 } });
+      await until(async () => (await queue.list('completed')).every((job) => job.data === 'e'), { what: 'the older ones to go' });
+      await worker.close();
+    });
+
+    test('keep the newest 1 000 completed jobs where none is given, and at most a twentieth more', async () => {
+      const queue = queues.queue<number>();
+      queue.process(() => null, { concurrency: 50 });
+      const jobs = await queue.addBulk(Array.from({ length: 1_300 }, (_, data) => ({ name: 'x', data })));
+      await jobs.at(-1)?.waitUntilFinished();
+      await reaches(queue as TaskQueue, { waiting: 0, active: 0 });
+      const kept = (await queue.list('completed', { limit: 2_000 })).map((job) => job.data);
+      expect(kept.length).toBeGreaterThanOrEqual(1_000);
+      expect(kept.length).toBeLessThanOrEqual(1_050);
+      expect(kept.sort((a, b) => a - b)).toEqual(Array.from({ length: kept.length }, (_, n) => 1_300 - kept.length + n));
+    });
+  });
+
+  describe('waitUntilFinished', () => {
+    test('gives the result, before and after the job is over', async () => {
+      const queue = queues.queue<number, { twice: number } | undefined>();
+      const early = await queue.add('x', 1);
+      const waiting = early.waitUntilFinished();
+      const producer = queues.queue<number, { twice: number } | undefined>();
+      const elsewhere = (await producer.getJob(early.id))?.waitUntilFinished();
+      queue.process((job) => (job.data === 0 ? undefined : { twice: job.data * 2 }));
+      expect(await waiting).toEqual({ twice: 2 });
+      expect(await elsewhere).toEqual({ twice: 2 });
+      expect(await early.waitUntilFinished()).toEqual({ twice: 2 });
+      expect(await (await queue.add('x', 0)).waitUntilFinished()).toBeUndefined();
+    });
+
+    test('gives the result of a job that does not stay to who asked before it was done', async () => {
+      for (let round = 0; round < 10; round++) {
+        const serving = queues.queue<number>(`fleeting-${round}`);
+        await serving.pause();
+        serving.process((job) => job.data);
+        // Of a manager that has subscribed to nothing yet.
+        const producer = queues.queue<number>(`fleeting-${round}`);
+        const job = await producer.add('x', round, { keepCompleted: false });
+        const result = job.waitUntilFinished();
+        await producer.counts();
+        await serving.resume();
+        expect(await result).toBe(round);
+        expect(await job.refresh()).toBeNull();
+        expect((await failure(job.waitUntilFinished())).redisErrorKind).toBe('config');
+      }
+    });
+
+    test('rejects with why the job failed', async () => {
+      const queue = queues.queue();
+      const job = await queue.add('x', 1);
+      const waiting = job.waitUntilFinished();
+      queue.process(() => Promise.reject(new TypeError('no such thing')));
+      const { JobFailedError } = await import('redis-backplane');
+      await expect(waiting).rejects.toThrow(JobFailedError);
+      await expect(job.waitUntilFinished()).rejects.toMatchObject({ name: 'JobFailedError', message: 'no such thing', jobId: job.id });
+    });
+
+    test('ends by its deadline, its signal and the end of the queue', async () => {
+      const queue = queues.queue();
+      const job = await queue.add('x', 1);
+      const late = await failure(job.waitUntilFinished({ timeoutMs: 20 }));
+      expect(late).toMatchObject({ redisErrorKind: 'timeout', delivery: 'rejected' });
+      const controller = new AbortController();
+      const waiting = failure(job.waitUntilFinished({ signal: controller.signal }));
+      await queue.counts();
+      const reason = new Error('enough');
+      controller.abort(reason);
+      expect(await waiting).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
+      expect((await failure(job.waitUntilFinished({ signal: controller.signal }))).redisErrorKind).toBe('cancelled');
+      const open = failure(job.waitUntilFinished());
+      await queue.close();
+      expect((await open).redisErrorKind).toBe('closed');
+    });
+  });
+});
