@@ -14,8 +14,15 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server[Symbol.asyncDispose]()));
 });
 
+/** How many clients of all servers wait for something. */
+async function blocked(): Promise<number> {
+  const counts = await Promise.all(servers.map((server) => server.info('blocked_clients')));
+  return counts.reduce((sum, count) => sum + Number(count), 0);
+}
+
 /** Jobs one by one and in bulk, a flow, a delay and the listing of workers. */
 async function works(config: RedisConfig, prefix: string): Promise<void> {
+  await until(async () => (await blocked()) === 0, { what: 'those before to have gone' });
   await using manager = new RedisConnectionManager(config);
   const options = { connection: bullmqConnection(manager), prefix };
   const queue = new Queue('paint', options);
@@ -32,6 +39,8 @@ async function works(config: RedisConfig, prefix: string): Promise<void> {
   worker.on('error', (error) => errors.push(error));
   events.on('error', (error) => errors.push(error));
   await Promise.all([events.waitUntilReady(), worker.waitUntilReady()]);
+  // Ready is not reading: QueueEvents hears what happens from its first XREAD on, and the end of a job before that would never come.
+  await until(async () => (await blocked()) === 2, { what: 'the worker and the events to wait for something' });
   expect(await (await queue.add('one', { n: 1 })).waitUntilFinished(events, PATIENCE_MS)).toBe(1);
   expect(await (await queue.add('late', { n: 2 }, { delay: 50 })).waitUntilFinished(events, PATIENCE_MS)).toBe(2);
   await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: 'bulk', data: { n } })));
