@@ -39,7 +39,8 @@ describeBackends('BullMQ', (backend) => {
   const workerOf = (name: string, processor: Processor, more: Partial<WorkerOptions> = {}) =>
     keep(new Worker(name, processor, { ...options(), ...more }));
   async function eventsOf(name: string): Promise<QueueEvents> {
-    const events = keep(new QueueEvents(name, options()));
+    // From the first event on: what a job does before they read is heard too.
+    const events = keep(new QueueEvents(name, { ...options(), lastEventId: '0' }));
     await events.waitUntilReady();
     return events;
   }
@@ -237,7 +238,7 @@ describeBackends('BullMQ', (backend) => {
     const mine = bullmqConnection(manager);
     const make = () => keep(new Worker('paint', async () => 1, { ...options(), connection: mine, drainDelay: 300 }));
     const [first, second] = [make(), make()];
-    const events = keep(new QueueEvents('paint', { ...options(), connection: mine, blockingTimeout: 300_000 }));
+    const events = keep(new QueueEvents('paint', { ...options(), connection: mine, blockingTimeout: 300_000, lastEventId: '0' }));
     await Promise.all([first.waitUntilReady(), second.waitUntilReady(), events.waitUntilReady()]);
     const connections = () => manager.metrics().redis_connection_pool_size;
     await until(() => manager.metrics().redis_commands_pending >= 3, { what: 'three blocking reads' });

@@ -270,7 +270,7 @@ it('a process ends by itself when all is closed and nothing is disconnected', as
       const { Queue, QueueEvents, Worker } = require('bullmq') as typeof import('bullmq');
       const manager = new redis.RedisConnectionManager(args.url);
       const connection = redis.bullmqConnection(manager);
-      const [queue, events] = [new Queue('paint', { connection }), new QueueEvents('paint', { connection })];
+      const [queue, events] = [new Queue('paint', { connection }), new QueueEvents('paint', { connection, lastEventId: '0' })];
       const worker = new Worker('paint', async () => 'dry', { connection, drainDelay: 300 });
       await Promise.all([events.waitUntilReady(), worker.waitUntilReady()]);
       emit(await (await queue.add('wall', {})).waitUntilFinished(events, 5_000));

@@ -21,7 +21,7 @@ async function run(url) {
   const errors = [];
   const runs = [];
   const queue = new Queue('paint', options);
-  const events = new QueueEvents('paint', options);
+  const events = new QueueEvents('paint', { ...options, lastEventId: '0' });
   const flows = new FlowProducer(options);
   const worker = new Worker(
     'paint',

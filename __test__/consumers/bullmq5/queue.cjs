@@ -11,7 +11,7 @@ async function run(what, { FlowProducer, Queue, QueueEvents, Worker }, connectio
   const options = { connection, prefix: `${what}-${process.pid}` };
   const errors = [];
   const queue = new Queue('paint', options);
-  const events = new QueueEvents('paint', options);
+  const events = new QueueEvents('paint', { ...options, lastEventId: '0' });
   const flows = new FlowProducer(options);
   let attempts = 0;
   const worker = new Worker(
