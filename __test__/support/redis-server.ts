@@ -286,6 +286,8 @@ export class RedisServer implements AsyncDisposable {
       const { ca, server } = this.certificates;
       lines.push('port 0', `tls-port ${this.port}`, `tls-cert-file "${server.certFile}"`, `tls-key-file "${server.keyFile}"`);
       lines.push(`tls-ca-cert-file "${ca.certFile}"`, `tls-auth-clients ${tls === 'mutual' ? 'yes' : 'optional'}`);
+      lines.push('tls-replication yes');
+      if (this.#options.cluster) lines.push('tls-cluster yes');
     } else {
       lines.push(`port ${this.port}`);
     }
@@ -319,6 +321,8 @@ export class RedisServer implements AsyncDisposable {
 
   /** Makes this server a replica of `master`, and resolves when it is in step. */
   async replicaOf(master: RedisServer): Promise<void> {
+    // A sentinel has one password for the master and for who may become it.
+    await this.cli('ACL', 'SETUSER', HARNESS_USER, `>${master.#harnessPassword}`);
     await this.cli('CONFIG', 'SET', 'masteruser', HARNESS_USER);
     await this.cli('CONFIG', 'SET', 'masterauth', master.#harnessPassword);
     await this.cli('REPLICAOF', master.host, master.port);
