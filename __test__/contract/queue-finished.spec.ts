@@ -2,7 +2,7 @@
 import type { TaskQueue } from 'redis-backplane';
 import { describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, reaches, useQueues } from '../support/queues.ts';
+import { failure, gate, reaches, useQueues } from '../support/queues.ts';
 import { until } from '../support/until.ts';
 
 describeBackends('finished jobs', (backend) => {
@@ -68,6 +68,26 @@ describeBackends('finished jobs', (backend) => {
         expect(await result).toBe(round);
         expect(await job.refresh()).toBeNull();
         expect((await failure(job.waitUntilFinished())).redisErrorKind).toBe('config');
+      }
+    });
+
+    test('hears of a job that ends while it begins to listen', async () => {
+      for (let round = 0; round < 20; round++) {
+        const queue = queues.queue<number>(`ending-${round}`);
+        const [begun, end] = [gate(), gate()];
+        queue.process(async (job) => {
+          begun.open();
+          await end.opened;
+          return job.data;
+        });
+        const job = await queue.add('x', round);
+        await begun.opened;
+        // The server has forgotten the script that it listens with, which takes two trips then, and knows the one that reads a job.
+        await backend.manager().command('SCRIPT', 'FLUSH');
+        await queue.getJob(job.id);
+        const result = job.waitUntilFinished({ timeoutMs: 10_000 });
+        end.open();
+        expect(await result).toBe(round);
       }
     });
 

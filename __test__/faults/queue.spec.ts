@@ -2,7 +2,7 @@
 import { type RedisError, TaskQueue, type TaskQueueOptions, WorkerRegistry } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
-import { reaches } from '../support/queues.ts';
+import { gate, reaches } from '../support/queues.ts';
 import { failureOf, useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
@@ -223,6 +223,30 @@ describe('a listener whose server is away', () => {
     await queue.add('x', 1, { id: 'heard' });
     await until(() => added.includes('heard'), { what: 'the event' });
     await queue.close();
+  });
+});
+
+describe('a waiter whose server is far away', () => {
+  it('gets the result of a job that was done and gone before it could be looked at', async () => {
+    const server = await rig.server();
+    const near = queueOf(server.url);
+    const [begun, end] = [gate(), gate()];
+    const worker = near.process(async () => {
+      begun.open();
+      await end.opened;
+      return 42;
+    });
+    await near.add('x', {}, { keepCompleted: false, id: 'fleeting' });
+    await begun.opened;
+    // Far enough that the job ends between the two questions: what happens from now on, and how it stands.
+    const proxy = await rig.proxy(server, { up: { delayMs: 150 }, down: { delayMs: 150 } });
+    const job = await queueOf(proxy.url).getJob('fleeting');
+    const result = job?.waitUntilFinished({ timeoutMs: 10_000 });
+    await until(() => server.cli('HEXISTS', '~queue:{work}:meta', 'heard'), { what: 'events to be written' });
+    end.open();
+    expect(await result).toBe(42);
+    expect(await near.getJob('fleeting')).toBeNull();
+    await worker.close();
   });
 });
 

@@ -5,9 +5,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest';
 import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
 
-/** Whether `memory://` is built into the addon. */
-export const EMBEDDED_AVAILABLE: boolean = true;
-
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
   /** Where a manager reaches it. */
@@ -21,7 +18,7 @@ export interface Backend {
 }
 
 /** The kinds of backend that suites run on. */
-export const BACKENDS: readonly Backend['kind'][] = EMBEDDED_AVAILABLE ? ['redis-server', 'memory'] : ['redis-server'];
+export const BACKENDS: readonly Backend['kind'][] = ['redis-server', 'memory'];
 
 /**
  * Declares `suite` once per backend. Each backend is started for the suite and each test gets a

@@ -18,10 +18,11 @@ use tokio::time::timeout;
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner, strange};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message};
+use crate::connection::{Channel, ChannelKind, Listener, Message, Packed};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::resp::Reply;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
 const HEARD: Duration = Duration::from_mins(1);
@@ -39,8 +40,19 @@ pub(super) struct Ears {
     hearing: Mutex<Hearing>,
     /// Wakes the task.
     nudge: Notify,
-    /// Is what happens from now on heard?
-    live: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+    /// The number of the last event that was read.
+    read_to: watch::Sender<i64>,
+}
+
+/// How far a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Deaf,
+    /// Events are written: what happens from now on will be heard.
+    Written,
+    /// And whatever is written is heard at once.
+    Live,
 }
 
 #[derive(Debug, Default)]
@@ -87,15 +99,31 @@ pub(super) enum News {
 impl Ears {
     pub(super) fn new(core: Arc<Core>, outlet: Outlet) -> Self {
         let hearing = Mutex::default();
-        Self { core, outlet, hearing, nudge: Notify::new(), live: watch::Sender::new(false) }
+        Self {
+            core,
+            outlet,
+            hearing,
+            nudge: Notify::new(),
+            stage: watch::Sender::new(Stage::Deaf),
+            read_to: watch::Sender::new(-1),
+        }
     }
 
     fn hearing(&self) -> MutexGuard<'_, Hearing> {
         self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the task unless it runs; the future resolves when what happens from now on is heard.
+    /// Starts the task unless it runs; the future resolves when what happens from now on will be heard.
+    pub(super) fn written(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.reach(Stage::Written)
+    }
+
+    /// Starts the task unless it runs; the future resolves when what happens from now on is heard at once.
     pub(super) fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.reach(Stage::Live)
+    }
+
+    fn reach(self: &Arc<Self>, stage: Stage) -> impl Future<Output = Result<()>> + Send + use<> {
         let starts = {
             let mut hearing = self.hearing();
             !hearing.closed && !std::mem::replace(&mut hearing.running, true)
@@ -104,10 +132,10 @@ impl Ears {
             let ears = Arc::clone(self);
             lifecycle::spawn(async move { ears.run().await });
         }
-        let mut live = self.live.subscribe();
+        let mut reached = self.stage.subscribe();
         let patience = self.core.manager.config().command_timeout;
         async move {
-            match timeout(patience, live.wait_for(|live| *live)).await {
+            match timeout(patience, reached.wait_for(|reached| *reached >= stage)).await {
                 Ok(Ok(_)) => Ok(()),
                 _ => Err(Error::new(ErrorKind::Timeout, "the events of the queue could not be subscribed to in time")),
             }
@@ -118,8 +146,10 @@ impl Ears {
         let closing = self.core.manager.closing();
         let mut place = Place::default();
         let (mut failures, mut troubled) = (0, false);
-        // First of all, so that what happens after whatever the same caller asks next is heard; where it fails it is done again below.
-        let _ = self.read(&mut place).await;
+        // First of all, and it need not wait for the subscription. Where it fails it is done again below.
+        if self.read(&mut place).await.is_ok() {
+            self.stage.send_replace(Stage::Written);
+        }
         let subscription = loop {
             let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
@@ -146,7 +176,7 @@ impl Ears {
                         // Whoever asked to listen was told that it failed: what happened until now was not heard.
                         self.missed(-1);
                     }
-                    self.live.send_replace(true);
+                    self.stage.send_replace(Stage::Live);
                 }
                 Err(_) if closing.is_cancelled() => break,
                 Err(error) => {
@@ -171,7 +201,7 @@ impl Ears {
                 break;
             }
         }
-        self.live.send_replace(false);
+        self.stage.send_replace(Stage::Deaf);
         let mut hearing = self.hearing();
         hearing.running = false;
         hearing.waits.clear();
@@ -189,7 +219,7 @@ impl Ears {
         let mut hearing = self.hearing();
         let stops = !hearing.listening && hearing.waits.is_empty();
         if stops {
-            self.live.send_replace(false);
+            self.stage.send_replace(Stage::Deaf);
             hearing.running = false;
         }
         stops
@@ -223,6 +253,7 @@ impl Ears {
         if !values.is_empty() {
             self.outlet.deliver(values);
         }
+        self.read_to.send_replace(now_at);
         Ok(more)
     }
 
@@ -309,6 +340,16 @@ impl Listener for Woken {
     }
 }
 
+/// The number of the last event that was written.
+pub(super) async fn written(core: &Core) -> Result<i64> {
+    let command =
+        Packed::sized(core.base[11].len()).begin(3, b"HGET").word(&core.base[11]).word(b"told").reads(*operation::READ);
+    match core.call(command).await? {
+        Reply::Nil => Ok(0),
+        reply => integer(&reply).ok_or_else(strange),
+    }
+}
+
 pub(super) fn listen(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     queue.events.hearing().listening = true;
     let live = queue.events.live();
@@ -344,6 +385,14 @@ impl Ears {
         }
         hearing.waits.insert(number, Wait { id: id.to_owned(), news: Some(sender), cancel: Arc::clone(cancel) });
         Ok(news)
+    }
+
+    /// Reads on, and resolves when the event of that number has been told.
+    pub(super) async fn read_until(&self, number: i64) {
+        let mut read_to = self.read_to.subscribe();
+        self.nudge.notify_one();
+        // The sender is ours: it is never gone.
+        let _ = read_to.wait_for(|read_to| *read_to >= number).await;
     }
 
     /// The wait of that number is over.

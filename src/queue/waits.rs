@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::timeout;
 
-use super::events::News;
+use super::events::{News, written};
 use super::reading::{find, job_id, no_such_job};
 use super::record::{Progressed, State};
 use super::{Core, Queue};
@@ -25,9 +26,8 @@ pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
         let (number, id) = (args.id(0)?, job_id(&args, 1)?.to_owned());
         let patience = args.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
         let cancel = Arc::new(Notify::new());
-        // Events are written from before the job is read: one that is unfinished then ends within what is heard.
         let mut news = ears.register(number, &id, &cancel)?;
-        let live = ears.live();
+        let (written, live) = (ears.written(), ears.live());
         Ok(async move {
             let waiting = async {
                 let deaf = async {
@@ -37,20 +37,31 @@ pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                     }
                 };
                 tokio::pin!(deaf);
+                // Only then is the job read: one that is unfinished ends within what is heard.
+                written.await?;
                 loop {
-                    if let Some(outcome) = ended(&core, &id).await? {
-                        return Ok(outcome);
-                    }
-                    let told = tokio::select! {
-                        told = &mut news => told,
-                        error = &mut deaf => return Err(error),
+                    let told = match stands(&core, &id).await? {
+                        Stands::Ended(outcome) => return Ok(outcome),
+                        Stands::Open => tokio::select! {
+                            told = &mut news => told.ok(),
+                            error = &mut deaf => return Err(error),
+                        },
+                        // If it ended since it was asked about, the news of that is among what was written until now.
+                        Stands::Gone(written) => tokio::select! {
+                            told = &mut news => told.ok(),
+                            () = ears.read_until(written) => match news.try_recv() {
+                                Err(TryRecvError::Empty) => return Err(no_such_job("Job.waitUntilFinished")),
+                                told => told.ok(),
+                            },
+                            error = &mut deaf => return Err(error),
+                        },
                     };
                     match told {
-                        Ok(News::Completed(result)) => return Ok(said("completed", result)),
-                        Ok(News::Failed(reason)) => return Ok(said("failed", reason)),
-                        Ok(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
-                        Ok(News::Look) => news = ears.register(number, &id, &cancel)?,
-                        Err(_) => {
+                        Some(News::Completed(result)) => return Ok(said("completed", result)),
+                        Some(News::Failed(reason)) => return Ok(said("failed", reason)),
+                        Some(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
+                        Some(News::Look) => news = ears.register(number, &id, &cancel)?,
+                        None => {
                             return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
                         }
                     }
@@ -77,14 +88,21 @@ fn said(how: &'static str, text: Bytes) -> Outcome {
     Outcome::List(vec![Outcome::Text(Bytes::from_static(how.as_bytes())), text])
 }
 
-/// How the job has ended, if it has.
-async fn ended(core: &Core, id: &str) -> Result<Option<Outcome>> {
-    let Some(job) = find(core, id).await? else { return Err(no_such_job("Job.waitUntilFinished")) };
+/// How it stands with a job that is waited for.
+enum Stands {
+    Ended(Outcome),
+    Open,
+    /// It is not there: with the number of the last event that was written by then.
+    Gone(i64),
+}
+
+async fn stands(core: &Core, id: &str) -> Result<Stands> {
+    let Some(job) = find(core, id).await? else { return Ok(Stands::Gone(written(core).await?)) };
     let progressed = Progressed::read(job.record.as_ref())?;
     Ok(match progressed.state {
-        State::Completed => Some(said("completed", progressed.rest)),
-        State::Failed => Some(said("failed", progressed.rest)),
-        _ => None,
+        State::Completed => Stands::Ended(said("completed", progressed.rest)),
+        State::Failed => Stands::Ended(said("failed", progressed.rest)),
+        _ => Stands::Open,
     })
 }
 
