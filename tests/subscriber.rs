@@ -101,7 +101,7 @@ fn a_lost_connection_is_restored_with_all_that_was_subscribed() {
         let manager = manager(name, r#","reconnect":{"minDelayMs":1,"maxDelayMs":10}"#);
         let ear = Arc::new(Ear::default());
         let held = manager.subscribe(channel(ChannelKind::Exact, "news"), ear.clone()).await.unwrap();
-        MemoryControl::of(name).unwrap().kill_clients();
+        MemoryControl::of(name).unwrap().kill_clients().unwrap();
         ear.until("lost").await;
         ear.until("restored").await;
         manager.subscribed().await.unwrap();

@@ -44,7 +44,7 @@ mod subscriber;
 mod target;
 pub mod tls;
 
-pub use crate::embedded::Control as MemoryControl;
+pub use crate::embedded::{Control as MemoryControl, Silent};
 pub use config::{AskPassword, Config};
 pub use event::{Event, Observer, Unobserved};
 pub use handshake::ServerInfo;

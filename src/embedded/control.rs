@@ -1,9 +1,9 @@
 //! A test's hold on an engine: its clock, its faults, its contents.
 //!
 //! Every call waits until the engine thread has done it, so what it did is visible to whatever happens next. It waits
-//! behind a running script.
+//! behind a running script, though not for ever.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::engine::{EngineName, Hub, Message};
@@ -12,22 +12,37 @@ use super::session;
 use super::state::Core;
 use super::value::Value;
 
+/// A script is stopped long before, unless it is within one call of a library function that does not end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    /// There is no engine of that name (any more).
+    Gone,
+    /// The engine did not answer within 30 s.
+    Busy,
+}
+
 /// Control of one named engine. Holding it does not keep the engine alive: when the last stream of the name is gone,
-/// calls do nothing, and return `false` or nothing.
+/// calls do nothing and say so.
 #[derive(Debug, Clone)]
 pub struct Control {
     name: String,
 }
 
 impl Control {
-    /// The engine called `name`, if a stream to it is open.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Control> {
+    /// The engine called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Where no stream to it is open; so do all the others.
+    pub fn of(name: &str) -> Result<Control, Silent> {
         let control = Control { name: name.to_owned() };
         control.on_engine(|_| ()).map(|()| control)
     }
 
-    fn on_engine<T: Send + 'static>(&self, act: impl FnOnce(&mut Core) -> T + Send + 'static) -> Option<T> {
+    fn on_engine<T: Send + 'static>(&self, act: impl FnOnce(&mut Core) -> T + Send + 'static) -> Result<T, Silent> {
         let (answer, wait) = mpsc::sync_channel(1);
         let act = move |core: Option<&mut Core>| {
             // Nobody listening any more is no reason to fail.
@@ -35,84 +50,76 @@ impl Control {
         };
         let engine = EngineName::Shared(self.name.clone());
         Hub::of(&engine).send(Message::Control(engine, Box::new(act)));
-        wait.recv().ok().flatten()
+        match wait.recv_timeout(PATIENCE) {
+            Ok(done) => done.ok_or(Silent::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(Silent::Busy),
+            Err(RecvTimeoutError::Disconnected) => Err(Silent::Gone),
+        }
     }
 
-    /// Moves the engine's clock: keys expire, waits time out, before this returns. `false`: no such engine any more.
-    #[must_use]
-    pub fn advance(&self, by: Duration) -> bool {
+    /// Moves the engine's clock: keys expire, waits time out, before this returns.
+    pub fn advance(&self, by: Duration) -> Result<(), Silent> {
         self.on_engine(move |core| {
             core.clock.advance(by);
             session::tick(core);
             session::settle(core);
         })
-        .is_some()
     }
 
     /// Stops the engine from reading, running and expiring anything, as a frozen server would.
-    #[must_use]
-    pub fn pause(&self) -> bool {
-        self.on_engine(|core| core.faults.paused = true).is_some()
+    pub fn pause(&self) -> Result<(), Silent> {
+        self.on_engine(|core| core.faults.paused = true)
     }
 
     /// Lets a paused engine go on with what has been sent meanwhile.
-    #[must_use]
-    pub fn resume(&self) -> bool {
+    pub fn resume(&self) -> Result<(), Silent> {
         self.on_engine(|core| {
             core.faults.paused = false;
             session::tick(core);
             session::resume_all(core);
         })
-        .is_some()
     }
 
     /// Loses the next `n` replies: their commands are executed, and each connection that lost one is cut when the last
     /// of them is lost or when its batch ends.
-    #[must_use]
-    pub fn drop_replies(&self, n: usize) -> bool {
-        self.on_engine(move |core| core.faults.drop_replies = n).is_some()
+    pub fn drop_replies(&self, n: usize) -> Result<(), Silent> {
+        self.on_engine(move |core| core.faults.drop_replies = n)
     }
 
     /// Cuts every connection. The data waits a minute of real time for somebody to reconnect.
-    pub fn kill_clients(&self) -> bool {
-        self.on_engine(Core::kill_all).is_some()
+    pub fn kill_clients(&self) -> Result<(), Silent> {
+        self.on_engine(Core::kill_all)
     }
 
     /// Delays every reply by this much real time.
-    #[must_use]
-    pub fn latency(&self, by: Duration) -> bool {
-        self.on_engine(move |core| core.faults.latency = by).is_some()
+    pub fn latency(&self, by: Duration) -> Result<(), Silent> {
+        self.on_engine(move |core| core.faults.latency = by)
     }
 
     /// Refuses writes with READONLY, as a replica after a failover does.
-    #[must_use]
-    pub fn readonly(&self, on: bool) -> bool {
-        self.on_engine(move |core| core.faults.readonly = on).is_some()
+    pub fn readonly(&self, on: bool) -> Result<(), Silent> {
+        self.on_engine(move |core| core.faults.readonly = on)
     }
 
     /// Deletes every key of every database.
-    #[must_use]
-    pub fn flush(&self) -> bool {
+    pub fn flush(&self) -> Result<(), Silent> {
         self.on_engine(|core| {
             for db in 0..core.dbs.len() {
                 core.touch_all(db, None);
                 core.dbs[db].clear();
             }
         })
-        .is_some()
     }
 
     /// Bounds the estimated memory of keys and values in bytes; `None` (or 0) takes the bound away.
-    #[must_use]
-    pub fn max_memory(&self, bytes: Option<u64>) -> bool {
-        self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0)).is_some()
+    pub fn max_memory(&self, bytes: Option<u64>) -> Result<(), Silent> {
+        self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0))
     }
 
     /// Every key as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key, `ttl` in milliseconds
-    /// or null. Bytes that are not UTF-8 show as U+FFFD. An engine that is gone dumps as `[]`.
-    #[must_use]
-    pub fn dump(&self) -> String {
-        self.on_engine(dump).unwrap_or_else(|| "[]".to_owned())
+    /// or null. Bytes that are not UTF-8 show as U+FFFD.
+    pub fn dump(&self) -> Result<String, Silent> {
+        self.on_engine(dump)
     }
 }
 

@@ -35,6 +35,7 @@ mod geohash;
 mod glob;
 mod hyperloglog;
 mod keyspace;
+mod list;
 mod long_double;
 mod memory;
 mod number;
@@ -51,6 +52,6 @@ mod zset;
 #[cfg(test)]
 mod tests;
 
-pub use control::Control;
+pub use control::{Control, Silent};
 pub use duplex::ClientStream;
 pub use engine::{Hold, connect, hold};

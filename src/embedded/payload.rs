@@ -5,8 +5,9 @@
 
 use std::sync::LazyLock;
 
+use super::list::List;
 use super::number;
-use super::value::{Hash, List, Set, Value};
+use super::value::{Hash, Set, Value};
 use super::zset::Zset;
 
 /// Of RDB files of Redis 7.0, the newest that is read.

@@ -18,6 +18,8 @@ use super::{commands, memory};
 /// Unread bytes at which a subscriber is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
 const SUBSCRIBER_LIMIT: usize = 32 * 1024 * 1024;
 
+const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+
 /// The client's pipe has something new.
 pub(super) fn ready(core: &mut Core, slot: usize) {
     if core.faults.paused {
@@ -83,6 +85,7 @@ fn process(core: &mut Core, slot: usize) {
             }
         }
     }
+    let mut forsaken = false;
     if let Some(client) = core.client(slot) {
         if start == input.len() {
             input.clear();
@@ -97,13 +100,26 @@ fn process(core: &mut Core, slot: usize) {
         input.append(&mut client.input);
         client.input = input;
         client.parser = parser;
-        if client.lossy || (client.hung_up && client.blocked.is_none()) {
-            client.closing = true;
-        }
+        client.closing |= client.lossy || client.hung_up;
+        forsaken = client.hung_up && client.blocked.is_some();
         if client.closing {
             core.mark(slot);
         }
     }
+    if forsaken {
+        // What it waits for is for somebody else.
+        core.detach(slot);
+    }
+}
+
+/// Hears a client while a script runs for too long.
+pub(super) fn hear(core: &mut Core, slot: usize) {
+    let Some(client) = core.client(slot).filter(|client| client.blocked.is_none()) else {
+        return;
+    };
+    client.hung_up |= !client.pipe.take(&mut client.input);
+    process(core, slot);
+    flush(core, slot);
 }
 
 /// Whether CLIENT PAUSE holds this command back.
@@ -136,7 +152,9 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
         Reply::Block(wait) => block(core, slot, *wait),
         reply => deliver(core, slot, &reply),
     }
-    serve(core);
+    if core.busy.is_none() {
+        serve(core);
+    }
 }
 
 /// The checks before a command, and the command.
@@ -184,6 +202,12 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         );
         return reject(core, slot, args, Fault::new(text));
     }
+    if core.busy.is_some() && !spec.has(table::WHILE_BUSY) {
+        return reject(core, slot, args, Fault::of(BUSY));
+    }
+    let Some(client) = core.client(slot) else {
+        return Reply::Silent;
+    };
     if let Some(transaction) = &mut client.transaction
         && !spec.has(table::NOT_QUEUED)
     {

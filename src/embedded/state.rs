@@ -74,6 +74,8 @@ pub(super) struct Core {
     /// Clients that see every command.
     pub(super) monitors: Vec<usize>,
     pub(super) scripts: Scripts,
+    /// A script runs that has taken too long, and others are heard meanwhile.
+    pub(super) busy: Option<Busy>,
     pub(super) config: Config,
     pub(super) faults: Faults,
     pub(super) stats: Stats,
@@ -82,6 +84,13 @@ pub(super) struct Core {
     pub(super) started: i64,
     /// Replies held back by `latency`, oldest first.
     pub(super) delayed: VecDeque<(Instant, usize, u64, Vec<u8>)>,
+}
+
+/// A script that takes too long, as its killers see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Busy {
+    pub(super) wrote: bool,
+    pub(super) killed: bool,
 }
 
 impl Core {

@@ -244,7 +244,8 @@ impl Stream {
 
     /// Whether an entry was deleted that a reader between these ids would have counted.
     pub(super) fn has_tombstones(&self, from: Option<Id>) -> bool {
-        if self.len() == 0 || self.max_deleted == Id::MIN {
+        if self.len() == 0 || self.max_deleted == Id::MIN || self.first().is_some_and(|first| self.max_deleted < first)
+        {
             return false;
         }
         self.max_deleted >= from.unwrap_or(Id::MIN)

@@ -1,5 +1,4 @@
 //! What the differential test cannot show: several clients, time, faults, lifetimes.
-#![expect(unused_must_use, reason = "whether the engine is still there is what the test goes on to see")]
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -62,13 +61,13 @@ async fn advancing_the_clock_expires_keys_and_ends_waits() {
     let mut client = Client::of("advance");
     let control = Control::of("advance").unwrap();
     client.ask("set a 1 ex 100", "+OK\r\n").await;
-    control.advance(Duration::from_secs(99));
+    control.advance(Duration::from_secs(99)).unwrap();
     client.ask("exists a", ":1\r\n").await;
-    control.advance(Duration::from_secs(2));
-    assert_eq!(control.dump(), "[]");
+    control.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(control.dump().unwrap(), "[]");
     client.send("blpop list 1000").await;
     client.send("ping").await;
-    control.advance(Duration::from_secs(1001));
+    control.advance(Duration::from_secs(1001)).unwrap();
     client.expect("*-1\r\n+PONG\r\n").await;
 }
 
@@ -134,7 +133,7 @@ async fn a_dropped_reply_means_executed_and_cut() {
     let mut client = Client::of("drop");
     client.ask("set n 1", "+OK\r\n").await;
     let control = Control::of("drop").unwrap();
-    control.drop_replies(1);
+    control.drop_replies(1).unwrap();
     client.send("incr n").await;
     client.expect_end().await;
     let mut again = Client::of("drop");
@@ -145,7 +144,7 @@ async fn a_dropped_reply_means_executed_and_cut() {
 async fn killed_clients_find_their_data_when_they_come_back() {
     let mut client = Client::of("kill");
     client.ask("set n 1", "+OK\r\n").await;
-    assert!(Control::of("kill").unwrap().kill_clients());
+    Control::of("kill").unwrap().kill_clients().unwrap();
     client.expect_end().await;
     drop(client);
     let mut again = Client::of("kill");
@@ -157,10 +156,10 @@ async fn a_paused_engine_answers_when_it_is_resumed() {
     let mut client = Client::of("pause");
     client.ask("ping", "+PONG\r\n").await;
     let control = Control::of("pause").unwrap();
-    control.pause();
+    control.pause().unwrap();
     client.send("incr n").await;
-    assert_eq!(control.dump(), "[]");
-    control.resume();
+    assert_eq!(control.dump().unwrap(), "[]");
+    control.resume().unwrap();
     client.expect(":1\r\n").await;
 }
 
@@ -168,7 +167,7 @@ async fn a_paused_engine_answers_when_it_is_resumed() {
 async fn latency_delays_replies_in_order() {
     let mut client = Client::of("latency");
     client.ask("ping", "+PONG\r\n").await;
-    Control::of("latency").unwrap().latency(Duration::from_millis(30));
+    Control::of("latency").unwrap().latency(Duration::from_millis(30)).unwrap();
     let started = Instant::now();
     client.send("incr n").await;
     client.send("incr n").await;
@@ -181,18 +180,18 @@ async fn readonly_and_memory_bounds_refuse_writes() {
     let mut client = Client::of("bounds");
     client.ask("set a 1", "+OK\r\n").await;
     let control = Control::of("bounds").unwrap();
-    control.readonly(true);
+    control.readonly(true).unwrap();
     client.ask("set a 2", "-READONLY You can't write against a read only replica.\r\n").await;
-    control.readonly(false);
-    control.max_memory(Some(1));
+    control.readonly(false).unwrap();
+    control.max_memory(Some(1)).unwrap();
     client.ask("set a 2", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
     client.ask("get a", "$1\r\n1\r\n").await;
     client.ask("del a", ":1\r\n").await;
-    control.max_memory(None);
+    control.max_memory(None).unwrap();
     client.ask("set a 3", "+OK\r\n").await;
-    let dump = control.dump();
+    let dump = control.dump().unwrap();
     assert_eq!(dump, r#"[{"db":0,"key":"a","ttl":null,"type":"string","value":"3"}]"#);
-    control.flush();
+    control.flush().unwrap();
     client.ask("dbsize", ":0\r\n").await;
 }
 
@@ -331,4 +330,98 @@ async fn a_long_script_does_not_hold_up_an_engine_on_another_thread() {
         }
     }
     busy.expect("-ERR Script killed by user with SCRIPT KILL.").await;
+}
+
+/// Sends commands until the engine says that a script keeps it busy.
+async fn until_busy(client: &mut Client) {
+    loop {
+        client.send("ping").await;
+        let mut reply = vec![0; 256];
+        let len = client.stream.read(&mut reply).await.unwrap();
+        if reply[..len].starts_with(b"-BUSY") {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_meets_a_long_script_is_discarded_as_a_whole() {
+    let (mut busy, mut other) = (Client::of("busy multi"), Client::of("busy multi"));
+    busy.ask("config set lua-time-limit 50", "+OK\r\n").await;
+    other.ask("multi", "+OK\r\n").await;
+    other.ask("set a 1", "+QUEUED\r\n").await;
+    busy.send("eval \"while true do end\" 0").await;
+    other.send("set b 2").await;
+    let busy_text = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    // Whether it was heard before or while the script runs, the end is the same.
+    let mut reply = vec![0; 256];
+    let len = other.stream.read(&mut reply).await.unwrap();
+    if reply[..len].starts_with(b"+QUEUED") {
+        until_busy(&mut other).await;
+    }
+    other.ask("exec", &format!("-EXECABORT Transaction discarded because of: {busy_text}")).await;
+    other.ask("get a", &format!("-{busy_text}")).await;
+    other.ask("multi", "+OK\r\n").await;
+    other.ask("discard", "+OK\r\n").await;
+    other.ask("watch a", "+OK\r\n").await;
+    other.ask("script kill", "+OK\r\n").await;
+    busy.expect("-ERR Script killed by user with SCRIPT KILL.").await;
+    other.ask("mget a b", "*2\r\n$-1\r\n$-1\r\n").await;
+}
+
+#[tokio::test]
+async fn scripts_that_hide_in_coroutines_or_return_themselves_are_ended() {
+    let mut client = Client::of("hiding");
+    client.ask("config set lua-time-limit 20", "+OK\r\n").await;
+    let hides = "while true do pcall(function() while true do coroutine.resume(coroutine.create(function() while true do end end)) end end) end";
+    client.send(&format!("eval \"{hides}\" 0")).await;
+    let mut reply = vec![0; 512];
+    let len = client.stream.read(&mut reply).await.unwrap();
+    assert!(reply[..len].starts_with(b"-ERR Script killed"), "{}", String::from_utf8_lossy(&reply[..len]));
+    let grows = "local t = {} for i = 1, 40 do t = { t, t } end local n = 0 return t";
+    client.send(&format!("eval \"{grows}\" 0")).await;
+    client.send("echo over").await;
+    let mut seen: Vec<u8> = Vec::new();
+    while !seen.ends_with(b"$4\r\nover\r\n") {
+        let len = client.stream.read(&mut reply).await.unwrap();
+        assert_ne!(len, 0);
+        seen.extend_from_slice(&reply[..len]);
+    }
+    assert!(String::from_utf8_lossy(&seen).contains("-ERR reached lua stack limit"));
+}
+
+#[tokio::test]
+async fn one_that_hung_up_while_it_waits_takes_nothing_from_others() {
+    let mut other = Client::of("hung up");
+    other.ask("ping", "+PONG\r\n").await;
+    let control = Control::of("hung up").unwrap();
+    control.pause().unwrap();
+    let mut gone = Client::of("hung up");
+    gone.send("blpop l 0").await;
+    gone.stream.flush().await.unwrap();
+    drop(gone);
+    control.resume().unwrap();
+    wait_for_blocked(&mut other, 0).await;
+    other.ask("rpush l job", ":1\r\n").await;
+    other.ask("lrange l 0 -1", "*1\r\n$3\r\njob\r\n").await;
+}
+
+#[tokio::test]
+async fn the_memory_of_a_list_is_that_of_all_its_elements() {
+    let mut client = Client::of("list memory");
+    let control = {
+        client.ask("ping", "+PONG\r\n").await;
+        Control::of("list memory").unwrap()
+    };
+    control.max_memory(Some(20_000_000)).unwrap();
+    // One large element among small ones is one large element, wherever it is.
+    client.ask("eval \"redis.call('rpush', 'a', string.rep('x', 1000000)) for i = 1, 1000 do redis.call('rpush', 'a', 'y') end return redis.call('llen', 'a')\" 0", ":1001\r\n").await;
+    client.ask("rpush a y", ":1002\r\n").await;
+    client
+        .ask(
+            "eval \"for i = 1, 30 do redis.call('linsert', 'a', 'after', 'y', string.rep('x', 1000000)) end\" 0",
+            "$-1\r\n",
+        )
+        .await;
+    client.ask("rpush a y", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
 }

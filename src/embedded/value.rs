@@ -3,11 +3,10 @@
 //! Hashes and sets keep Redis' two shapes apart (small and ordered, large and hashed) because clients can see them:
 //! in OBJECT ENCODING, in the order of HGETALL and SMEMBERS, and in what one SCAN step returns.
 
-use std::collections::VecDeque;
-
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
 
+use super::list::List;
 use super::number;
 use super::stream::Stream;
 use super::zset::Zset;
@@ -17,7 +16,6 @@ pub(super) const LISTPACK_VALUE: usize = 64;
 pub(super) const INTSET_ENTRIES: usize = 512;
 
 pub(super) type Bytes = Box<[u8]>;
-pub(super) type List = VecDeque<Bytes>;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -218,11 +216,7 @@ impl Value {
     pub(super) fn size(&self) -> usize {
         match self {
             Value::Str(s) => 24 + s.bytes.capacity(),
-            // Lists are not counted byte by byte: the first and last element stand for all.
-            Value::List(list) => {
-                let sample = list.front().map_or(0, |b| b.len()).max(list.back().map_or(0, |b| b.len()));
-                32 + list.len() * (24 + sample)
-            }
+            Value::List(list) => list.size(),
             Value::Hash(hash) => 64 + hash.bytes + hash.fields.len() * 56,
             Value::Set(Set::Ints(ints)) => 32 + ints.len() * 8,
             Value::Set(Set::Hashed { members, bytes }) => 64 + bytes + members.len() * 40,

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use crate::connection::MemoryControl;
+use crate::connection::{MemoryControl, Silent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::MAX_MS;
 
 /// Does `action` to the engine called `name`. `given` is its argument, a number; only `dump` gives something back.
 pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<String>> {
-    let gone =
-        || Error::new(ErrorKind::Closed, "memoryControl: there is no engine of that name: nothing is connected to it");
-    let control = MemoryControl::of(name).ok_or_else(gone)?;
+    let control = MemoryControl::of(name).map_err(why)?;
     let checked = |what: &str, most: f64| -> Result<f64> {
         if given >= 0.0 && given <= most {
             Ok(given)
@@ -22,7 +20,7 @@ pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<Str
     };
     let time = || checked("ms", MAX_MS).map(|ms| Duration::from_secs_f64(ms / 1e3));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a count")]
-    let there = match action {
+    let done = match action {
         "advance" => control.advance(time()?),
         "pause" => control.pause(),
         "resume" => control.resume(),
@@ -32,8 +30,20 @@ pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<Str
         "readonly" => control.readonly(given != 0.0),
         "flush" => control.flush(),
         "maxMemory" => control.max_memory(Some(checked("bytes", 1e15)? as u64)),
-        "dump" => return Ok(Some(control.dump())),
+        "dump" => return control.dump().map(Some).map_err(why),
         other => return Err(Error::config(format!("memoryControl: expected a known action, got {other}"))),
     };
-    if there { Ok(None) } else { Err(gone()) }
+    done.map(|()| None).map_err(why)
+}
+
+fn why(silent: Silent) -> Error {
+    match silent {
+        Silent::Gone => {
+            Error::new(ErrorKind::Closed, "memoryControl: there is no engine of that name: nothing is connected to it")
+        }
+        Silent::Busy => {
+            let text = "memoryControl: the engine did not answer within 30 s: it is in a script that nothing ends";
+            Error::new(ErrorKind::Timeout, text)
+        }
+    }
 }

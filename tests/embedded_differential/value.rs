@@ -46,6 +46,26 @@ impl Value {
         self.items = pairs.concat();
     }
 
+    /// In the replies of XINFO and XPENDING: what follows the name of a time, and the time of each pending entry.
+    pub(crate) fn erase_times(&mut self) {
+        const NAMES: [&[u8]; 6] =
+            [b"idle", b"inactive", b"seen-time", b"active-time", b"radix-tree-keys", b"radix-tree-nodes"];
+        let kinds: Vec<u8> = self.items.iter().map(|item| item.kind).collect();
+        match kinds[..] {
+            // Id, consumer, time, deliveries; or without the consumer.
+            [b'$', b'$', b':', b':'] => self.items[2].erase_numbers(),
+            [b'$', b':', b':'] => self.items[1].erase_numbers(),
+            _ => {}
+        }
+        let named = |item: &Value| item.kind == b'$' && NAMES.contains(&&item.text[..]);
+        for at in 1..self.items.len() {
+            if named(&self.items[at - 1]) {
+                self.items[at].erase_numbers();
+            }
+        }
+        self.items.iter_mut().for_each(Value::erase_times);
+    }
+
     pub(crate) fn erase_numbers(&mut self) {
         if self.kind == b':' {
             self.text = b"#".to_vec();

@@ -1,9 +1,10 @@
 //! Lists, and the pops that wait.
 
 use super::{Args, Cx, Mode, clamp, is, positive, timeout};
+use crate::embedded::list::List;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::{Bytes, List};
+use crate::embedded::value::Bytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -122,7 +123,7 @@ pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let list = cx.list(args[1])?.ok_or(Fault::NO_KEY)?;
     let index = number::int_arg(args[2])?;
     let at = position(index, list.len()).ok_or(Fault::INDEX)?;
-    list[at] = args[3].into();
+    list.set(at, args[3].into());
     cx.changed(args[1]);
     Ok(Reply::OK)
 }
@@ -141,13 +142,7 @@ pub(super) fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::OK);
     };
-    match clamp(start, stop, list.len()) {
-        None => list.clear(),
-        Some(range) => {
-            list.truncate(range.end);
-            list.drain(..range.start);
-        }
-    }
+    list.keep_range(clamp(start, stop, list.len()).unwrap_or(0..0));
     cx.changed(args[1]);
     Ok(Reply::OK)
 }
@@ -159,18 +154,11 @@ pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     };
     let limit = if count == 0 { u64::MAX } else { count.unsigned_abs() };
     let mut removed = 0u64;
-    let mut keep = |item: &Bytes| {
+    list.retain(count < 0, |item| {
         let drop = removed < limit && **item == *args[3];
         removed += u64::from(drop);
         !drop
-    };
-    if count < 0 {
-        let mut kept: List = std::mem::take(list).into_iter().rev().filter(|i| keep(i)).collect();
-        kept.make_contiguous().reverse();
-        *list = kept;
-    } else {
-        list.retain(keep);
-    }
+    });
     if removed > 0 {
         cx.changed(args[1]);
     }

@@ -38,11 +38,12 @@ mod zset_store;
 
 use super::blocking::Wait;
 use super::keyspace::{Db, Entry};
+use super::list::List;
 use super::number;
 use super::reply::{Fault, Outcome, Reply};
 use super::state::Core;
 use super::stream::Stream;
-use super::value::{Hash, List, Set, Str, Value};
+use super::value::{Hash, Set, Str, Value};
 use super::zset::Zset;
 
 /// How a command came to run.

@@ -74,9 +74,17 @@ pub(super) fn script_flush(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::OK)
 }
 
-/// Reached only while nothing runs: a running script's killers are heard by its hook.
-pub(super) fn script_kill(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Err(Fault::of("NOTBUSY No scripts in execution right now."))
+const UNKILLABLE: &str = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+
+pub(super) fn script_kill(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
+    match &mut cx.core.busy {
+        Some(busy) if busy.wrote => Err(Fault::of(UNKILLABLE)),
+        Some(busy) => {
+            busy.killed = true;
+            Ok(Reply::OK)
+        }
+        None => Err(Fault::of("NOTBUSY No scripts in execution right now.")),
+    }
 }
 
 pub(super) fn script_debug(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {

@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 
 use super::{Args, Cx, is};
+use crate::embedded::list::List;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
-use crate::embedded::value::{List, Value};
+use crate::embedded::value::Value;
 
 /// A request as read from the arguments.
 #[derive(Debug, Default)]

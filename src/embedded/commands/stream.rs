@@ -219,9 +219,6 @@ pub(super) fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         i += 2;
     }
     let stream = cx.stream(args[1])?.ok_or(Fault::NO_KEY)?;
-    if id < stream.max_deleted {
-        return Err(Fault::of("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"));
-    }
     if stream.entries.last_key_value().is_some_and(|(top, _)| id < *top) {
         return Err(Fault::of("ERR The ID specified in XSETID is smaller than the target stream top item"));
     }

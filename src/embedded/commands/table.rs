@@ -27,6 +27,8 @@ pub(super) const CONTAINER: u16 = 1 << 8;
 pub(in crate::embedded) const NO_AUTH: u16 = 1 << 10;
 /// Not shown to MONITOR.
 pub(in crate::embedded) const UNSEEN: u16 = 1 << 11;
+/// Answered while a script runs for too long.
+pub(in crate::embedded) const WHILE_BUSY: u16 = 1 << 12;
 /// Not a write, but held back by CLIENT PAUSE WRITE.
 const MAY_REPLICATE: u16 = 1 << 9;
 
@@ -35,6 +37,7 @@ const R: u16 = READ;
 const M: u16 = DENY_OOM;
 const S: u16 = NO_SCRIPT;
 const B: u16 = BLOCKING;
+const Y: u16 = WHILE_BUSY;
 
 type KeyPositions = (i8, i8, i8);
 
@@ -289,11 +292,11 @@ pub(super) static TABLE: &[Spec] = table! {
     "sunsubscribe" -1 S | WHILE_SUBSCRIBED, ALL => pubsub::sunsubscribe;
     "unsubscribe" -1 S | WHILE_SUBSCRIBED, NONE => pubsub::unsubscribe;
     // transactions
-    "discard" 1 S | NOT_QUEUED, NONE => transaction::discard_command;
+    "discard" 1 S | Y | NOT_QUEUED, NONE => transaction::discard_command;
     "exec" 1 S | UNSEEN | NOT_QUEUED, NONE => transaction::exec;
-    "multi" 1 S | NOT_QUEUED, NONE => transaction::multi;
-    "unwatch" 1 S, NONE => transaction::unwatch;
-    "watch" -2 S | NOT_QUEUED, ALL => transaction::watch;
+    "multi" 1 S | Y | NOT_QUEUED, NONE => transaction::multi;
+    "unwatch" 1 S | Y, NONE => transaction::unwatch;
+    "watch" -2 S | Y | NOT_QUEUED, ALL => transaction::watch;
     // scripts
     "eval" -3 S | MAY_REPLICATE, NONE => script::eval;
     "eval_ro" -3 S | R, NONE => script::eval_ro;
@@ -304,7 +307,7 @@ pub(super) static TABLE: &[Spec] = table! {
     "script|exists" -3 S, NONE => script::script_exists;
     "script|flush" -2 S, NONE => script::script_flush;
     "script|help" 2 S, NONE => server::help;
-    "script|kill" 2 S, NONE => script::script_kill;
+    "script|kill" 2 S | Y, NONE => script::script_kill;
     "script|load" 3 S, NONE => script::script_load;
     // connections
     "acl" -2 CONTAINER, NONE => server::unreachable;
@@ -318,7 +321,7 @@ pub(super) static TABLE: &[Spec] = table! {
     "acl|setuser" -3 S, NONE => acl::refused;
     "acl|users" 2 S, NONE => acl::users;
     "acl|whoami" 2 S, NONE => acl::whoami;
-    "auth" -2 S | NO_AUTH | UNSEEN, NONE => auth::auth;
+    "auth" -2 S | Y | NO_AUTH | UNSEEN, NONE => auth::auth;
     "client" -2 CONTAINER, NONE => server::unreachable;
     "client|caching" 3 S, NONE => client::caching;
     "client|getname" 2 S, NONE => client::getname;
@@ -337,10 +340,10 @@ pub(super) static TABLE: &[Spec] = table! {
     "client|unblock" -3 S, NONE => client::unblock;
     "client|unpause" 2 S, NONE => client::unpause;
     "echo" 2 0, NONE => server::echo;
-    "hello" -1 S | NO_AUTH | UNSEEN, NONE => client::hello;
+    "hello" -1 S | Y | NO_AUTH | UNSEEN, NONE => client::hello;
     "ping" -1 WHILE_SUBSCRIBED, NONE => server::ping;
-    "quit" -1 S | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::quit;
-    "reset" 1 S | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::reset;
+    "quit" -1 S | Y | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::quit;
+    "reset" 1 S | Y | NO_AUTH | NOT_QUEUED | WHILE_SUBSCRIBED, NONE => client::reset;
     "select" 2 0, NONE => client::select;
     // the server
     "command" -1 CONTAINER, NONE => server::command;

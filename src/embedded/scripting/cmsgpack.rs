@@ -73,7 +73,8 @@ fn write_number(n: f64, out: &mut Vec<u8>) {
         return write_int(n as i64, out);
     }
     let short = n as f32;
-    if f64::from(short).to_bits() == n.to_bits() {
+    // NaN is like nothing, not even like itself.
+    if !n.is_nan() && f64::from(short).to_bits() == n.to_bits() {
         tagged(0xca, &short.to_be_bytes(), out);
     } else {
         tagged(0xcb, &n.to_be_bytes(), out);
@@ -99,27 +100,31 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
-    let pairs = table.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;
+    // Looked at twice, since Lua holds only some thousands of values for us at a time.
     let whole = |key: &Value| match key {
         Value::Integer(n) if *n > 0 => usize::try_from(*n).ok(),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and positive")]
         Value::Number(n) if *n > 0.0 && n.fract() == 0.0 => Some(*n as usize),
         _ => None,
     };
-    let max = pairs.iter().map(|(key, _)| whole(key)).try_fold(0, |max: usize, n| n.map(|n| max.max(n)));
-    if max == Some(pairs.len()) {
-        write_length(pairs.len(), 0x90, 16, [None, Some(0xdc), Some(0xdd)], out);
-        for i in 1..=pairs.len() {
+    let (mut len, mut max) = (0, Some(0));
+    table.for_each(|key: Value, _: Value| {
+        len += 1;
+        max = max.zip(whole(&key)).map(|(max, n): (usize, usize)| max.max(n));
+        Ok(())
+    })?;
+    if max == Some(len) {
+        write_length(len, 0x90, 16, [None, Some(0xdc), Some(0xdd)], out);
+        for i in 1..=len {
             write(&table.raw_get::<Value>(i)?, out, level + 1)?;
         }
         return Ok(());
     }
-    write_length(pairs.len(), 0x80, 16, [None, Some(0xde), Some(0xdf)], out);
-    for (key, value) in &pairs {
-        write(key, out, level + 1)?;
-        write(value, out, level + 1)?;
-    }
-    Ok(())
+    write_length(len, 0x80, 16, [None, Some(0xde), Some(0xdf)], out);
+    table.for_each(|key: Value, value: Value| {
+        write(&key, out, level + 1)?;
+        write(&value, out, level + 1)
+    })
 }
 
 struct Reader<'a> {
@@ -246,10 +251,23 @@ fn with_offset(read: (Vec<Value>, i64)) -> MultiValue {
     [Value::Number(next as f64)].into_iter().chain(values).collect()
 }
 
-fn unpack_one(lua: &Lua, (input, offset): (Value, Option<usize>)) -> mlua::Result<MultiValue> {
-    read(lua, &input, "unpack_one", 1, offset.unwrap_or(0)).map(with_offset)
+fn unpack_one(lua: &Lua, (input, offset): (Value, Option<i64>)) -> mlua::Result<MultiValue> {
+    unpack_some(lua, &input, "unpack_one", 1, offset)
 }
 
-fn unpack_limit(lua: &Lua, (input, limit, offset): (Value, usize, Option<usize>)) -> mlua::Result<MultiValue> {
-    read(lua, &input, "unpack_limit", limit, offset.unwrap_or(0)).map(with_offset)
+fn unpack_limit(lua: &Lua, (input, limit, offset): (Value, i64, Option<i64>)) -> mlua::Result<MultiValue> {
+    unpack_some(lua, &input, "unpack_limit", limit, offset)
+}
+
+fn unpack_some(lua: &Lua, input: &Value, function: &str, limit: i64, offset: Option<i64>) -> mlua::Result<MultiValue> {
+    let offset = offset.unwrap_or(0);
+    match (usize::try_from(limit), usize::try_from(offset)) {
+        (Ok(limit), Ok(offset)) => read(lua, input, function, limit, offset).map(with_offset),
+        _ => {
+            // What Redis calls the limit there is the length.
+            let len = lua.coerce_string(input.clone())?.map_or(0, |text| text.as_bytes().len());
+            let text = format!("Invalid request to unpack with offset of {offset} and limit of {len}.");
+            Err(raise::string(lua, text))
+        }
+    }
 }

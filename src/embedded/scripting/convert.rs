@@ -7,6 +7,8 @@ use crate::embedded::reply::Reply;
 
 /// Deeper than this a returned table is not followed.
 const MAX_DEPTH: usize = 1000;
+/// More tables than this are not followed either.
+const MAX_TABLES: usize = 1_000_000;
 
 /// A reply as `redis.call` returns it.
 pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value> {
@@ -104,61 +106,75 @@ fn flat(text: Vec<u8>) -> Vec<u8> {
 }
 
 /// What a script returned, as a reply.
-pub(super) fn to_reply(value: &Value, resp3: bool, depth: usize) -> Reply {
-    if depth > MAX_DEPTH {
-        return Reply::Error(b"ERR reached lua stack limit".to_vec());
-    }
-    match value {
-        Value::String(text) => Reply::bulk(text.as_bytes()),
-        Value::Boolean(yes) if resp3 => Reply::Bool(*yes),
-        Value::Boolean(true) => Reply::Int(1),
-        Value::Integer(n) => Reply::Int(*n),
-        #[expect(clippy::cast_possible_truncation, reason = "Redis truncates numbers to integers")]
-        Value::Number(n) => {
-            Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 { i64::MIN } else { *n as i64 })
-        }
-        Value::Table(table) => table_to_reply(table, resp3, depth),
-        _ => Reply::Null,
-    }
+pub(super) fn to_reply(value: &Value, resp3: bool) -> Reply {
+    Returned { resp3, left: MAX_TABLES }.reply(value, 0)
 }
 
-fn table_to_reply(table: &Table, resp3: bool, depth: usize) -> Reply {
-    if let Some(text) = only_string(table, "err") {
-        return Reply::Error(text);
+/// A script's value on its way to a reply.
+struct Returned {
+    resp3: bool,
+    /// Tables that may still be followed: one may hold itself many times over.
+    left: usize,
+}
+
+impl Returned {
+    fn reply(&mut self, value: &Value, depth: usize) -> Reply {
+        match value {
+            Value::String(text) => Reply::bulk(text.as_bytes()),
+            Value::Boolean(yes) if self.resp3 => Reply::Bool(*yes),
+            Value::Boolean(true) => Reply::Int(1),
+            Value::Integer(n) => Reply::Int(*n),
+            #[expect(clippy::cast_possible_truncation, reason = "Redis truncates numbers to integers")]
+            Value::Number(n) => {
+                Reply::Int(if n.is_nan() || n.abs() >= 9.223_372_036_854_776e18 { i64::MIN } else { *n as i64 })
+            }
+            Value::Table(table) => self.table(table, depth),
+            _ => Reply::Null,
+        }
     }
-    if let Some(text) = only_string(table, "ok") {
-        return Reply::Status(flat(text).into());
-    }
-    let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-    if let Some(n) = number(&field("double")) {
-        return Reply::Double(n);
-    }
-    if let Value::Table(map) = field("map") {
+
+    fn table(&mut self, table: &Table, depth: usize) -> Reply {
+        if depth > MAX_DEPTH || self.left == 0 {
+            return Reply::Error(b"ERR reached lua stack limit".to_vec());
+        }
+        self.left -= 1;
+        if let Some(text) = only_string(table, "err") {
+            return Reply::Error(text);
+        }
+        if let Some(text) = only_string(table, "ok") {
+            return Reply::Status(flat(text).into());
+        }
+        let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+        if let Some(n) = number(&field("double")) {
+            return Reply::Double(n);
+        }
+        if let Value::Table(map) = field("map") {
+            let mut items = Vec::new();
+            for (key, value) in map.pairs::<Value, Value>().flatten() {
+                items.push(self.reply(&key, depth + 1));
+                items.push(self.reply(&value, depth + 1));
+            }
+            return Reply::Map(items);
+        }
+        if let Value::Table(set) = field("set") {
+            let keys = set.pairs::<Value, Value>().flatten().map(|(key, _)| self.reply(&key, depth + 1));
+            return Reply::Set(keys.collect());
+        }
+        if let Some(digits) = only_string(table, "big_number") {
+            return Reply::BigNumber(flat(digits));
+        }
+        if let Value::Table(inner) = field("verbatim_string")
+            && let Some(text) = only_string(&inner, "string")
+        {
+            return Reply::Verbatim(text);
+        }
         let mut items = Vec::new();
-        for (key, value) in map.pairs::<Value, Value>().flatten() {
-            items.push(to_reply(&key, resp3, depth + 1));
-            items.push(to_reply(&value, resp3, depth + 1));
+        for i in 1.. {
+            match table.raw_get::<Value>(i) {
+                Ok(Value::Nil) | Err(_) => break,
+                Ok(value) => items.push(self.reply(&value, depth + 1)),
+            }
         }
-        return Reply::Map(items);
+        Reply::Array(items)
     }
-    if let Value::Table(set) = field("set") {
-        let keys = set.pairs::<Value, Value>().flatten().map(|(key, _)| to_reply(&key, resp3, depth + 1));
-        return Reply::Set(keys.collect());
-    }
-    if let Some(digits) = only_string(table, "big_number") {
-        return Reply::BigNumber(flat(digits));
-    }
-    if let Value::Table(inner) = field("verbatim_string")
-        && let Some(text) = only_string(&inner, "string")
-    {
-        return Reply::Verbatim(text);
-    }
-    let mut items = Vec::new();
-    for i in 1.. {
-        match table.raw_get::<Value>(i) {
-            Ok(Value::Nil) | Err(_) => break,
-            Ok(value) => items.push(to_reply(&value, resp3, depth + 1)),
-        }
-    }
-    Reply::Array(items)
 }

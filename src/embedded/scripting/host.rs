@@ -67,6 +67,8 @@ impl Host {
         for name in REMOVED {
             globals.raw_set(*name, Value::Nil)?;
         }
+        globals.raw_set("loadstring", lua.create_function(load_string)?)?;
+        globals.raw_set("load", lua.create_function(load)?)?;
         random::install(&lua)?;
         let runner: Function = lua
             .load(BOOTSTRAP)
@@ -136,6 +138,53 @@ impl Host {
     }
 }
 
+/// `loadstring`, of source only: nothing checks bytecode, so a broken piece of it would end the process.
+fn load_string(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
+    let given = args.front();
+    let Some(source) = given.cloned().map(|given| lua.coerce_string(given)).transpose()?.flatten() else {
+        return Err(raise::expected(lua, 1, "loadstring", "string", given));
+    };
+    let name = chunk_name(lua, &args)?.unwrap_or_else(|| source.as_bytes().to_vec());
+    compiled(lua, &source.as_bytes(), &name)
+}
+
+/// `load`, of source only, which a function gives piece by piece.
+fn load(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
+    let Some(Value::Function(pieces)) = args.front() else {
+        return Err(raise::expected(lua, 1, "load", "function", args.front()));
+    };
+    let mut source = Vec::new();
+    loop {
+        match lua.coerce_string(pieces.call(())?)? {
+            Some(piece) if !piece.as_bytes().is_empty() => source.extend_from_slice(&piece.as_bytes()),
+            _ => break,
+        }
+    }
+    let name = chunk_name(lua, &args)?.unwrap_or_else(|| b"=(load)".to_vec());
+    compiled(lua, &source, &name)
+}
+
+fn chunk_name(lua: &Lua, args: &MultiValue) -> mlua::Result<Option<Vec<u8>>> {
+    let name = args.get(1).cloned().map(|name| lua.coerce_string(name)).transpose()?.flatten();
+    Ok(name.map(|name| name.as_bytes().to_vec()))
+}
+
+fn compiled(lua: &Lua, source: &[u8], name: &[u8]) -> mlua::Result<MultiValue> {
+    // As C has it, a name ends with its first NUL.
+    let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
+    let chunk = lua.load(source).set_name(name).set_mode(mlua::chunk::ChunkMode::Text);
+    match chunk.into_function() {
+        Ok(function) => Ok(MultiValue::from_iter([Value::Function(function)])),
+        Err(error) => {
+            let text = match error {
+                mlua::Error::SyntaxError { message, .. } => message,
+                other => other.to_string(),
+            };
+            Ok(MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(text)?)]))
+        }
+    }
+}
+
 /// The message handler of a script: makes every error a table that knows where it happened.
 fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let table = match raise::to_lua(lua, error)? {
@@ -193,6 +242,8 @@ fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         globals.raw_set(name, proxy(&real)?)?;
     }
     if let Some(meta) = lua.type_metatable::<LuaString>() {
+        // What `('').upper` finds is what `string.upper` is.
+        meta.raw_set("__index", globals.raw_get::<Table>("string")?)?;
         let shown = proxy(&meta)?;
         meta.raw_set("__metatable", shown)?;
     }

@@ -196,7 +196,7 @@ pub(super) fn run(cx: &mut Cx<'_>, sha: &str, keys: &[&[u8]], values: &[&[u8]], 
     *cx.core = running.core;
     host.settle(running.killed);
     match outcome {
-        Ok(value) => convert::to_reply(&value, running.resp3, 0),
+        Ok(value) => convert::to_reply(&value, running.resp3),
         Err(error) => failure(&error, sha),
     }
 }

@@ -107,7 +107,7 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
         return refuse("ERR This Redis command is not allowed from script");
     }
     let write = spec.has(commands::WRITE);
-    if write && running.readonly {
+    if spec.may_write() && running.readonly {
         return refuse("ERR Write commands are not allowed from read-only scripts.");
     }
     if write && running.core.faults.readonly {
@@ -181,7 +181,7 @@ fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     }
     match args.front().and_then(convert::number) {
         Some(level) if (0.0..=3.0).contains(&level) => Ok(()),
-        _ => Err(raise::table("ERR Invalid log level.")),
+        _ => Err(raise::table("ERR Invalid debug level.")),
     }
 }
 

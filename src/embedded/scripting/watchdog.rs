@@ -9,12 +9,10 @@ use std::rc::Rc;
 use mlua::{HookTriggers, Lua, VmState};
 
 use super::{HARD_LIMIT, Running, Slot, raise};
-use crate::embedded::commands::is;
-use crate::embedded::protocol::Parsed;
-use crate::embedded::reply::Reply;
+use crate::embedded::session;
+use crate::embedded::state::Busy;
 
-const BUSY: &[u8] = b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
-const UNKILLABLE: &[u8] = b"UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL.";
 
 pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
     let Ok(mut running) = slot.try_borrow_mut() else {
@@ -26,7 +24,9 @@ pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
     let limit = running.core.config.script_limit();
     let elapsed = running.started.elapsed();
     if running.killed {
-        return Err(raise::table("ERR Script killed by user with SCRIPT KILL."));
+        // This thread of it may be another one than was stopped.
+        stop_everywhere(lua, slot)?;
+        return Err(raise::table(KILLED));
     }
     if limit.is_zero() || elapsed < limit {
         return Ok(VmState::Continue);
@@ -39,7 +39,7 @@ pub(super) fn check(lua: &Lua, slot: &Slot) -> mlua::Result<VmState> {
     if hear_others(running) {
         running.killed = true;
         stop_everywhere(lua, slot)?;
-        return Err(raise::table("ERR Script killed by user with SCRIPT KILL."));
+        return Err(raise::table(KILLED));
     }
     Ok(VmState::Continue)
 }
@@ -49,57 +49,19 @@ fn stop_everywhere(lua: &Lua, slot: &Slot) -> mlua::Result<()> {
     let slot = Rc::clone(slot);
     lua.set_hook(HookTriggers::EVERY_LINE, move |_, _| {
         let killed = slot.try_borrow().is_ok_and(|r| r.as_ref().is_some_and(|r| r.killed));
-        if killed { Err(raise::table("ERR Script killed by user with SCRIPT KILL.")) } else { Ok(VmState::Continue) }
+        if killed { Err(raise::table(KILLED)) } else { Ok(VmState::Continue) }
     })
 }
 
 /// Answers what other clients have sent meanwhile; `true` if one of them ends the script.
 fn hear_others(running: &mut Running) -> bool {
     let Running { core, slot, wrote, .. } = running;
-    let mut kill = false;
-    for other in 0..core.clients.len() {
-        if other == *slot {
-            continue;
-        }
-        let Some(client) = core.client(other) else {
-            continue;
-        };
-        if client.blocked.is_some() {
-            continue;
-        }
-        client.hung_up |= !client.pipe.take(&mut client.input);
-        loop {
-            let mut parser = std::mem::take(&mut client.parser);
-            let parsed = parser.parse(&client.input);
-            let (used, reply) = match parsed {
-                Parsed::Command(used) => {
-                    let asks = parser.with_args(&client.input, |args| {
-                        args.len() == 2 && is(args[0], "script") && is(args[1], "kill")
-                    });
-                    let reply = match (asks, *wrote) {
-                        (true, false) => Reply::OK,
-                        (true, true) => Reply::Error(UNKILLABLE.to_vec()),
-                        _ => Reply::Error(BUSY.to_vec()),
-                    };
-                    kill |= asks && !*wrote;
-                    (used, Some(reply))
-                }
-                Parsed::Nothing(used) => (used, None),
-                Parsed::Incomplete | Parsed::Broken(_) => {
-                    client.parser = parser;
-                    break;
-                }
-            };
-            client.input.drain(..used);
-            if let Some(reply) = reply {
-                reply.encode(client.resp3, &mut client.output);
-            }
-        }
-        client.pipe.give(&mut client.output);
-        // A hang-up is dealt with when the script has ended.
-        if client.hung_up {
-            core.resumed.push_back(other);
-        }
+    // Time stands still for the script.
+    let now = (core.now, core.now_micros);
+    core.busy = Some(Busy { wrote: *wrote, killed: false });
+    for other in (0..core.clients.len()).filter(|other| other != slot) {
+        session::hear(core, other);
     }
-    kill
+    (core.now, core.now_micros) = now;
+    core.busy.take().is_some_and(|busy| busy.killed)
 }
