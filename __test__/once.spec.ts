@@ -142,11 +142,12 @@ describeBackends(
             const manager = new redis.RedisConnectionManager(args);
             const kv = new redis.KVStore(manager);
             await manager.connect();
-            emit('ready');
-            await new Promise((resolve) => {
+            const begin = new Promise((resolve) => {
               const hold = setInterval(() => {}, 1_000);
               process.once('SIGUSR2', () => resolve(clearInterval(hold)));
             });
+            emit('ready');
+            await begin;
             let runs = 0;
             const run = async () => {
               runs += 1;

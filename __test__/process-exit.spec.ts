@@ -178,6 +178,29 @@ describe('worker threads', () => {
     await expectNoClients(server);
   }, 70_000);
 
+  it('that are terminated while they wait for an element take none', async () => {
+    const ended = await runProcess<{ url: string }>(
+      async ({ redis, emit, args, require }) => {
+        const { Worker } = require('node:worker_threads') as typeof import('node:worker_threads');
+        const code = `
+          const { RedisConnectionManager } = require('redis-backplane');
+          new RedisConnectionManager({ url: ${JSON.stringify(args.url)}, clientName: 'waiter' }).command('BLPOP', 'jobs', 0);`;
+        const worker = new Worker(code, { eval: true });
+        const main = new redis.RedisConnectionManager(args.url);
+        const waits = async () => / name=waiter .* cmd=blpop /.test(await main.command<string>('CLIENT', 'LIST'));
+        while (!(await waits())) await new Promise((resolve) => setImmediate(resolve));
+        await worker.terminate();
+        while (await waits()) await new Promise((resolve) => setImmediate(resolve));
+        await main.command('RPUSH', 'jobs', 'one');
+        emit(await main.command('LRANGE', 'jobs', 0, -1));
+        await main.disconnect();
+      },
+      // Far less than the deadline of a command: nothing but the end of the thread ends the wait.
+      { args: args(), timeoutMs: 4_000 },
+    );
+    expect(ended).toMatchObject({ code: 0, lines: [['one']], stderr: '' });
+  });
+
   it('come and go in storms, each with its own connection, some terminated before they are ready', async () => {
     const ended = await runProcess<{ url: string }>(
       async ({ redis, emit, args, require }) => {

@@ -175,10 +175,11 @@ describeBackends(
             const manager = new redis.RedisConnectionManager({ url: args.url, namespace: args.namespace });
             const registry = new redis.WorkerRegistry(manager);
             await manager.connect();
-            emit('ready');
             // A signal's listener does not keep a process alive.
             const alive = setInterval(() => {}, 1_000);
-            await new Promise((resolve) => process.once('SIGUSR2', resolve));
+            const begin = new Promise((resolve) => process.once('SIGUSR2', resolve));
+            emit('ready');
+            await begin;
             clearInterval(alive);
             const counts: Record<string, number> = {};
             let refused = 0;

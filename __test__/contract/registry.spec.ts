@@ -269,7 +269,8 @@ describeBackends('registry', (backend) => {
     registry.on('joined', ({ id }) => seen.push(id));
     await registry.register({ id: 'first' });
     await registry.ready();
-    await until(() => seen.length > 0, { what: 'the event' });
+    // At once, not when it is looked again for what was missed.
+    await until(() => seen.length > 0, { what: 'the event', timeoutMs: 2_000 });
     expect(seen).toEqual(['first']);
     await registry.cleanup();
   });

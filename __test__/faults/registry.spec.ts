@@ -35,12 +35,12 @@ async function fleetMember({ redis, emit, args }: ChildContext<FleetArgs>): Prom
   const registry = new redis.WorkerRegistry(manager, args.options);
   registry.on('fenced', (worker, next) => emit({ fenced: worker.epoch, next: next?.epoch ?? null }));
   const { epoch } = await registry.register({ id: args.id, capabilities: ['work'] });
-  emit({ epoch });
   process.on('SIGUSR2', () => {
     const ends = performance.now() + (args.blockMs ?? 0);
     while (performance.now() < ends);
     emit('unblocked');
   });
+  emit({ epoch });
   setInterval(() => {}, 1_000);
 }
 

@@ -73,14 +73,20 @@ async fn run_on(
     blocks_for: Option<Duration>,
     redirect: Option<&Redirect>,
 ) -> Result<(Reply, Option<Address>)> {
-    let interrupted = shared.interruption();
+    let interruption = shared.interruption();
+    let interrupted = || async {
+        tokio::select! {
+            () = interruption.cancelled() => {}
+            () = shared.forsaken.cancelled() => {}
+        }
+    };
     let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
         opened = open(shared, Some(&request.command), watched, redirect) => opened,
-        () = interrupted.cancelled() => return Err(shared.closed()),
+        () = interrupted() => return Err(shared.closed()),
     };
     let mut opened = opened.inspect_err(|error| shared.failed(error))?;
-    let outcome = opened.ask(shared, &request.command.payload, blocks_for, interrupted.cancelled()).await;
+    let outcome = opened.ask(shared, &request.command.payload, blocks_for, interrupted()).await;
     outcome.map(|reply| (reply, opened.address.take()))
 }
 

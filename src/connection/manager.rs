@@ -152,6 +152,12 @@ impl Manager {
         self.shared.interruption()
     }
 
+    /// Nobody is left who could wait for an answer: commands that block are ended, so that none takes something for nobody.
+    /// Everything else goes on until it has nothing to do.
+    pub fn forsake(&self) {
+        self.shared.forsaken.cancel();
+    }
+
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
     /// `commandTimeoutMs`.
     pub fn submit(&self, command: Command, sink: Sink) {

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// What is subscribed.
     pub(super) subscriber: Subscriber,
     interrupt: Mutex<CancellationToken>,
+    /// Cancelled when nobody is left who could wait for an answer.
+    pub(super) forsaken: CancellationToken,
     /// Where there are sentinels: what is known of them.
     pub(super) sentinels: Option<Sentinels>,
     /// Where there is a cluster: which node has which slot.
@@ -82,6 +84,7 @@ impl Shared {
             exclusive: TaskTracker::new(),
             subscriber: Subscriber::default(),
             interrupt: Mutex::new(CancellationToken::new()),
+            forsaken: CancellationToken::new(),
         }
     }
 

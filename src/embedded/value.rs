@@ -27,11 +27,22 @@ pub(super) enum Value {
     Stream(Box<Stream>),
 }
 
-/// A string; `raw` once it has been edited in place, which only OBJECT ENCODING shows.
+/// How a string came to be, which only OBJECT ENCODING shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Made {
+    #[default]
+    Whole,
+    /// A sum of floating point: never held as an integer.
+    Sum,
+    /// Edited in place.
+    Edited,
+}
+
+/// A string.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Str {
     pub(super) bytes: Vec<u8>,
-    pub(super) raw: bool,
+    pub(super) made: Made,
 }
 
 /// A hash; insertion order while small.
@@ -172,7 +183,7 @@ impl Set {
 
 impl Value {
     pub(super) fn string(bytes: impl Into<Vec<u8>>) -> Value {
-        Value::Str(Str { bytes: bytes.into(), raw: false })
+        Value::Str(Str { bytes: bytes.into(), made: Made::Whole })
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -188,8 +199,8 @@ impl Value {
 
     pub(super) fn encoding(&self) -> &'static str {
         match self {
-            Value::Str(s) if !s.raw && number::integer(&s.bytes).is_some() => "int",
-            Value::Str(s) if !s.raw && s.bytes.len() <= 44 => "embstr",
+            Value::Str(s) if s.made == Made::Whole && number::integer(&s.bytes).is_some() => "int",
+            Value::Str(s) if s.made != Made::Edited && s.bytes.len() <= 44 => "embstr",
             Value::Str(_) => "raw",
             Value::List(_) => "quicklist",
             Value::Hash(h) if h.small => "listpack",

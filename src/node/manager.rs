@@ -26,6 +26,12 @@ pub(super) struct ManagerTarget {
     passwords: Arc<Passwords>,
 }
 
+impl Drop for ManagerTarget {
+    fn drop(&mut self) {
+        self.manager.forsake();
+    }
+}
+
 /// Opens a manager whose events go to `outlet`.
 pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     let (mut config, ask) = Config::parse(options)?;

@@ -128,6 +128,8 @@ async fn begin(
 
 async fn follow(inner: &Arc<Inner>, bell: &Bell, place: &mut Place) {
     loop {
+        // Also at once: what happened before the subscription was there rang for nobody.
+        while let Ok(true) = read_on(inner, place).await {}
         let look = inner.settings.interval.mul_f64(1.0 - fastrand::f64() / 10.0);
         tokio::select! {
             () = bell.0.notified() => {}
@@ -137,7 +139,6 @@ async fn follow(inner: &Arc<Inner>, bell: &Bell, place: &mut Place) {
                 let _ = rewind(inner, place).await;
             }
         }
-        while let Ok(true) = read_on(inner, place).await {}
     }
 }
 

@@ -4,6 +4,7 @@ use super::bits::bit_offset_of;
 use super::{Args, Cx, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::value::Made;
 
 /// An integer type: `i1` to `i64`, `u1` to `u63`.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +159,7 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     if found.bytes.len() < end.div_ceil(8) {
         found.bytes.resize(end.div_ceil(8), 0);
     }
-    found.raw = true;
+    found.made = Made::Edited;
     let replies = operations.iter().map(|o| o.run(&mut found.bytes, &mut changed)).collect();
     if changed {
         cx.changed(args[1]);

@@ -4,7 +4,7 @@ use super::string::MAX_STRING;
 use super::{Args, Cx, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::{Str, Value};
+use crate::embedded::value::{Made, Str, Value};
 
 const BIT_OFFSET: Fault = Fault::of("ERR bit offset is not an integer or out of range");
 
@@ -36,7 +36,7 @@ pub(super) fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let mask = 0x80 >> (offset % 8);
     let old = found.bytes[byte] & mask != 0;
     found.bytes[byte] = if bit { found.bytes[byte] | mask } else { found.bytes[byte] & !mask };
-    found.raw = true;
+    found.made = Made::Edited;
     cx.changed(args[1]);
     Ok(Reply::flag(old))
 }
@@ -161,7 +161,7 @@ pub(super) fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if len == 0 {
         cx.remove(args[2]);
     } else {
-        cx.put(args[2], Value::Str(Str { bytes: result, raw: true }));
+        cx.put(args[2], Value::Str(Str { bytes: result, made: Made::Edited }));
     }
     Ok(Reply::len(len))
 }

@@ -3,7 +3,7 @@
 use super::{Args, Cx};
 use crate::embedded::hyperloglog::Registers;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::{Str, Value};
+use crate::embedded::value::{Made, Str, Value};
 
 const NOT_ONE: Fault = Fault::of("WRONGTYPE Key is not a valid HyperLogLog string value.");
 
@@ -13,7 +13,7 @@ fn registers(cx: &mut Cx<'_>, key: &[u8]) -> Result<Option<Registers>, Fault> {
 
 fn put(cx: &mut Cx<'_>, key: &[u8], registers: &Registers) {
     let expire = cx.entry(key).and_then(|entry| entry.expire);
-    cx.put(key, Value::Str(Str { bytes: registers.write(), raw: true }));
+    cx.put(key, Value::Str(Str { bytes: registers.write(), made: Made::Edited }));
     cx.db().set_expire(key, expire);
 }
 

@@ -106,8 +106,12 @@ const COUNTED: &[(&str, usize, usize)] = &[
 pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&'a [u8]>> {
     if let Some(&(_, before, at)) = COUNTED.iter().find(|counted| counted.0 == spec.name) {
         // As C's `atoi` reads it.
-        let number = args.get(at).filter(|number| !number.starts_with(b"-"))?;
-        let digits: Vec<u8> = number.iter().take_while(|b| b.is_ascii_digit()).copied().collect();
+        let number = args.get(at)?.trim_ascii_start();
+        if number.starts_with(b"-") {
+            return None;
+        }
+        let digits: Vec<u8> =
+            number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit()).copied().collect();
         let count = number::unsigned(&digits).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         // Only a script may have none.
         if count == 0 && !spec.name.starts_with("eval") {

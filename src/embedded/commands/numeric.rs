@@ -4,7 +4,7 @@ use super::{Args, Cx};
 use crate::embedded::long_double::LongDouble;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::Value;
+use crate::embedded::value::{Made, Str, Value};
 
 const OVERFLOW: Fault = Fault::of("ERR increment or decrement would overflow");
 const NOT_FINITE: Fault = Fault::of("ERR increment would produce NaN or Infinity");
@@ -15,18 +15,17 @@ fn add(cx: &mut Cx<'_>, key: &[u8], by: i64) -> Outcome {
         None => 0,
     };
     let new = old.checked_add(by).ok_or(OVERFLOW)?;
-    replace(cx, key, number::i64_bytes(new))?;
+    replace(cx, key, number::i64_bytes(new), Made::Whole)?;
     Ok(Reply::Int(new))
 }
 
 /// Puts a new string in place of the old, keeping its expiry.
-fn replace(cx: &mut Cx<'_>, key: &[u8], bytes: Vec<u8>) -> Result<(), Fault> {
+fn replace(cx: &mut Cx<'_>, key: &[u8], bytes: Vec<u8>, made: Made) -> Result<(), Fault> {
     if let Some(found) = cx.string(key)? {
-        found.bytes = bytes;
-        found.raw = false;
+        *found = Str { bytes, made };
         cx.changed(key);
     } else {
-        cx.put(key, Value::string(bytes));
+        cx.put(key, Value::Str(Str { bytes, made }));
     }
     Ok(())
 }
@@ -65,7 +64,7 @@ fn float_sum(a: &[u8], b: &[u8], bad_a: Fault, bad_b: Fault) -> Result<String, F
 pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let old = cx.string(args[1])?.map_or_else(|| b"0".to_vec(), |s| s.bytes.clone());
     let sum = float_sum(&old, args[2], Fault::NOT_FLOAT, Fault::NOT_FLOAT)?;
-    replace(cx, args[1], sum.clone().into_bytes())?;
+    replace(cx, args[1], sum.clone().into_bytes(), Made::Sum)?;
     Ok(Reply::bulk(sum))
 }
 

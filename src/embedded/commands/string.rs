@@ -3,7 +3,7 @@
 use super::{Args, Cx, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::Value;
+use crate::embedded::value::{Made, Value};
 
 pub(super) const MAX_STRING: usize = 512 * 1024 * 1024;
 const TOO_LONG: Fault = Fault::of("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -201,7 +201,7 @@ pub(super) fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Err(TOO_LONG);
     }
     found.bytes.extend_from_slice(args[2]);
-    found.raw = true;
+    found.made = Made::Edited;
     let len = found.bytes.len();
     cx.changed(args[1]);
     Ok(Reply::len(len))
@@ -242,7 +242,7 @@ pub(super) fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         found.bytes.resize(end, 0);
     }
     found.bytes[offset..end].copy_from_slice(value);
-    found.raw = true;
+    found.made = Made::Edited;
     let len = found.bytes.len();
     cx.changed(key);
     Ok(Reply::len(len))

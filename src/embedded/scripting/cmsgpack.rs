@@ -261,13 +261,11 @@ fn unpack_limit(lua: &Lua, (input, limit, offset): (Value, i64, Option<i64>)) ->
 
 fn unpack_some(lua: &Lua, input: &Value, function: &str, limit: i64, offset: Option<i64>) -> mlua::Result<MultiValue> {
     let offset = offset.unwrap_or(0);
-    match (usize::try_from(limit), usize::try_from(offset)) {
-        (Ok(limit), Ok(offset)) => read(lua, input, function, limit, offset).map(with_offset),
-        _ => {
-            // What Redis calls the limit there is the length.
-            let len = lua.coerce_string(input.clone())?.map_or(0, |text| text.as_bytes().len());
-            let text = format!("Invalid request to unpack with offset of {offset} and limit of {len}.");
-            Err(raise::string(lua, text))
-        }
+    if let (Ok(limit), Ok(offset)) = (usize::try_from(limit), usize::try_from(offset)) {
+        return read(lua, input, function, limit, offset).map(with_offset);
     }
+    // What Redis calls the limit there is the length.
+    let len = lua.coerce_string(input.clone())?.map_or(0, |text| text.as_bytes().len());
+    let text = format!("Invalid request to unpack with offset of {offset} and limit of {len}.");
+    Err(raise::string(lua, text))
 }
