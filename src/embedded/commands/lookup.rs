@@ -6,7 +6,6 @@ use rustc_hash::FxHashMap;
 
 use super::table::{CONTAINER, Spec, TABLE};
 use super::{Args, is};
-use crate::embedded::number;
 use crate::embedded::reply::Fault;
 
 fn index() -> &'static FxHashMap<&'static [u8], &'static Spec> {
@@ -105,14 +104,10 @@ const COUNTED: &[(&str, usize, usize)] = &[
 /// The keys among the arguments; `None` where these make no sense.
 pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&'a [u8]>> {
     if let Some(&(_, before, at)) = COUNTED.iter().find(|counted| counted.0 == spec.name) {
-        // As C's `atoi` reads it.
+        // As C's `atoi` reads it; less than none is none.
         let number = args.get(at)?.trim_ascii_start();
-        if number.starts_with(b"-") {
-            return None;
-        }
-        let digits: Vec<u8> =
-            number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit()).copied().collect();
-        let count = number::unsigned(&digits).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let digits = number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit());
+        let count = digits.fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
         // Only a script may have none.
         if count == 0 && !spec.name.starts_with("eval") {
             return None;
