@@ -7,6 +7,7 @@ import { MessageBus } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { startProcess } from '../support/process.ts';
 import { useRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
 
 const rig = useRig();
 const MESSAGES = Number(process.env.FLOOD_MESSAGES ?? 100_000);
@@ -114,13 +115,19 @@ describe('a flood of live messages', () => {
       await publish(0, 1_000);
       await child.line((line) => line === 'warm');
       await publish(1_000, MESSAGES);
+      // What the subscriber's I/O thread has not taken yet could still be handled one by one when the loop goes on.
+      await until(async () => (await server.clients()).every(({ sub, omem }) => sub === '0' || omem === '0'), {
+        timeoutMs: TIMEOUT_MS,
+        what: 'the server to have sent everything',
+      });
       await manager.command('RPUSH', 'flooded', '1');
       const report = await child.line<Report & { inOrder: boolean; handled: number }>((line) => typeof line === 'object', TIMEOUT_MS);
       expect((await child.ended).code).toBe(0);
       expect(report.inOrder).toBe(true);
       expect(report.grownMb, JSON.stringify(report)).toBeLessThan(GROWTH_MB);
       expect(report.slow).toBe(report.dropped);
-      expect(report.dropped, JSON.stringify(report)).toBeGreaterThan(MESSAGES * 0.9 - 5_000);
+      // Some megabytes of them may be in the buffers of the kernel; of the rest all but the bound were dropped.
+      expect(report.dropped, JSON.stringify(report)).toBeGreaterThan(MESSAGES / 2);
       const accounted = report.delivered + report.dropped;
       expect(accounted, JSON.stringify(report)).toBeLessThanOrEqual(MESSAGES);
       expect(accounted, JSON.stringify(report)).toBeGreaterThanOrEqual(MESSAGES - (kind === 'slow handler' ? 1_000 : 0));

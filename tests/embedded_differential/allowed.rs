@@ -73,9 +73,8 @@ pub(crate) const ALLOWED: &[(&str, Normal, &str)] = &[
 pub(crate) fn same(command: &Args, before: Option<(&Value, &Value)>, real: &Value, engine: &Value) -> bool {
     let words: Vec<String> = command.iter().take(2).map(|w| String::from_utf8_lossy(w).to_lowercase()).collect();
     let whole = words.join(" ");
-    // What is not to be sorted has the order of where it comes from.
-    let unsorted = words[0].starts_with("sort")
-        && command.windows(2).any(|w| w[0].eq_ignore_ascii_case(b"by") && !w[1].contains(&b'*'));
+    // By what is alike or missing nothing is sorted: then they have the order of where they come from.
+    let unsorted = words[0].starts_with("sort") && command.iter().any(|word| word.eq_ignore_ascii_case(b"by"));
     if unsorted {
         let (mut real, mut engine) = (real.clone(), engine.clone());
         return normalized_same(&mut real, &mut engine, Some(Normal::Sorted));

@@ -108,12 +108,11 @@ pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&
         let number = args.get(at)?.trim_ascii_start();
         let digits = number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit());
         let count = digits.fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
-        // Only a script may have none.
-        if count == 0 && !spec.name.starts_with("eval") {
-            return None;
-        }
-        let keys = args.get(at + 1..at + 1 + count.min(args.len()))?;
-        return Some([&args[1..=before], keys].concat());
+        return match args.get(at + 1..at + 1 + count.min(args.len())).filter(|keys| !keys.is_empty()) {
+            Some(keys) => Some([&args[1..=before], keys].concat()),
+            // Only a script may have none.
+            None => spec.name.starts_with("eval").then(Vec::new),
+        };
     }
     match spec.name {
         "xread" | "xreadgroup" => {
