@@ -15,7 +15,7 @@
 //! # The map
 //!
 //! ```text
-//! duplex ── engine ── session ── commands/ ── keyspace ── value, zset, stream
+//! duplex ── engine ── session ── commands/ ── keyspace ── value, list, zset, stream
 //!  (bytes)  (thread)  (a client's  (what each     (databases, expiry, memory)
 //!                      turn)        command does)
 //! protocol, reply: bytes ↔ arguments and replies      scripting/: Lua
