@@ -2,7 +2,8 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
-import { failureOf, reaches, recordEvents, settledAll, useRig } from './support/rig.ts';
+import { failureOf } from './support/failure.ts';
+import { reaches, recordEvents, settledAll, useRig } from './support/rig.ts';
 import { until } from './support/until.ts';
 
 const rig = useRig();

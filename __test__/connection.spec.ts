@@ -1,7 +1,8 @@
 /** Connecting and disconnecting: the seeds of trouble of other clients, each with a test named after it. */
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { failureOf, reaches, recordEvents, settledAll, textOf, useRig } from './support/rig.ts';
+import { failureOf } from './support/failure.ts';
+import { reaches, recordEvents, settledAll, textOf, useRig } from './support/rig.ts';
 import { until, within } from './support/until.ts';
 
 const rig = useRig();

@@ -8,8 +8,9 @@ import {
   WorkerRegistry,
 } from 'redis-backplane';
 import { afterEach, describe, expect, test } from 'vitest';
+import { failureOf } from './support/failure.ts';
 import { runProcess, startProcess } from './support/process.ts';
-import { failureOf, useRig } from './support/rig.ts';
+import { useRig } from './support/rig.ts';
 import { until } from './support/until.ts';
 
 const rig = useRig();

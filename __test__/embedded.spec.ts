@@ -4,9 +4,10 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { createTestRedisConfig, type MemoryControl, memoryControl, type RedisConnectionManager, RedisError } from 'redis-backplane';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { failureOf } from './support/failure.ts';
 import { freePort } from './support/port.ts';
 import { PACKAGE_ROOT, runProcess } from './support/process.ts';
-import { durationOf, failureOf, reaches, recordEvents, settledAll, useRig } from './support/rig.ts';
+import { durationOf, reaches, recordEvents, settledAll, useRig } from './support/rig.ts';
 import { until, within } from './support/until.ts';
 
 const rig = useRig();

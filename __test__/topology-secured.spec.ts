@@ -3,8 +3,9 @@
 import { inspect } from 'node:util';
 import { KVStore, MessageBus, TaskQueue } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
+import { failureOf } from './support/failure.ts';
 import { type RedisServer, startCluster } from './support/redis-server.ts';
-import { failureOf, reaches, textOf, useRig } from './support/rig.ts';
+import { reaches, textOf, useRig } from './support/rig.ts';
 import { until } from './support/until.ts';
 
 const PASSWORD = 'sesame-of-the-app';

@@ -9,8 +9,8 @@ import {
 } from 'redis-backplane';
 import { afterEach, expect, it } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { Random } from '../support/random.ts';
-import { failureOf } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 interface Seen {

@@ -3,8 +3,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { correlation, createEnvelope, type Envelope, MessageBus, type RedisConnectionManager, withCorrelation } from 'redis-backplane';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { arrive, collectFrom, gate, listenTo, type Seen } from '../support/live-bus.ts';
-import { failureOf } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const TRACE = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';

@@ -2,8 +2,8 @@
 import { MessageBus, type RedisConnectionManager } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { listenTo, type Seen } from '../support/live-bus.ts';
-import { failureOf } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 describeBackends('messages()', (backend) => {

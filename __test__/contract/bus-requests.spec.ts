@@ -10,8 +10,8 @@ import {
 } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { gate, listenTo, type Seen } from '../support/live-bus.ts';
-import { failureOf } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 describeBackends('requests', (backend) => {

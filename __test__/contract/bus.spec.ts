@@ -10,8 +10,8 @@ import {
 } from 'redis-backplane';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { arrive, collectFrom, listenTo, type Seen } from '../support/live-bus.ts';
-import { failureOf } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 describeBackends('live messages', (backend) => {

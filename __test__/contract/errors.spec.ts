@@ -3,11 +3,12 @@ import { RedisConnectionManager, RedisError, type RedisErrorKind } from 'redis-b
 import { describe, expect, it } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { certificates } from '../support/certificates.ts';
+import { failureOf } from '../support/failure.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { freePort } from '../support/port.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-import { until, within } from '../support/until.ts';
+import { until } from '../support/until.ts';
 
 const codes: Record<RedisErrorKind, string> = {
   config: 'ERR_REDIS_CONFIG',
@@ -24,25 +25,14 @@ const codes: Record<RedisErrorKind, string> = {
   cancelled: 'ERR_REDIS_CANCELLED',
 };
 
-/** The error that `promise` must reject with within ten seconds, checked for what holds of every error. */
+/** The error that `promise` must reject with, checked for what holds of every error. */
 async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await within(
-    10_000,
-    promise.then(
-      (value) => {
-        throw new Error(`expected a rejection, got ${JSON.stringify(value)}`);
-      },
-      (reason: unknown) => reason,
-    ),
-    'the call to fail',
-  );
-  expect(error).toBeInstanceOf(RedisError);
+  const error = await failureOf(promise, 10_000);
   expect(error).toBeInstanceOf(Error);
-  const redisError = error as RedisError;
-  expect(redisError.name).toBe('RedisError');
-  expect(redisError.code).toBe(codes[redisError.redisErrorKind]);
-  expect(redisError.stack).toContain(redisError.message);
-  return redisError;
+  expect(error.name).toBe('RedisError');
+  expect(error.code).toBe(codes[error.redisErrorKind]);
+  expect(error.stack).toContain(error.message);
+  return error;
 }
 
 describe('RedisError', () => {

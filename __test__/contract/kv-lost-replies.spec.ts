@@ -1,7 +1,8 @@
 /** What happens when the server acts and its answer is lost: nothing is done twice, and nothing stays held by nobody. */
 import { randomUUID } from 'node:crypto';
-import { KVStore, type MemoryControl, memoryControl, once, RedisConnectionManager, RedisError } from 'redis-backplane';
+import { KVStore, type MemoryControl, memoryControl, once, RedisConnectionManager, type RedisError } from 'redis-backplane';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import { until } from '../support/until.ts';
 
 let manager: RedisConnectionManager;
@@ -16,15 +17,6 @@ beforeEach(async () => {
   control = memoryControl(name);
 });
 afterEach(() => manager.disconnect());
-
-async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await promise.then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RedisError)) throw new Error(`expected a RedisError, got ${String(error)}`);
-  return error;
-}
 
 test('what only reads is asked again, and its caller notices nothing', async () => {
   await kv.mset({ a: 1, b: 2 });
@@ -71,7 +63,7 @@ test('what writes is done once, and says that it may have been', async () => {
     // Connected again: else it would be the answer to the handshake that is lost.
     await manager.ping();
     control.dropReplies(replies);
-    const error = await failure(write());
+    const error = await failureOf(write());
     expect(error, String(write)).toMatchObject({ redisErrorKind: 'connection', delivery: 'maybe-executed' });
   }
   expect(await kv.mget(['k', 'cas', 'gone', 'm'])).toEqual([1, 'new', null, 1]);
@@ -93,7 +85,7 @@ test('a lock whose answer was lost is asked for again, and is the same', async (
 
 test('a lock whose answer was lost and that nobody waits for is free again', async () => {
   control.dropReplies(1);
-  expect(await failure(kv.lock('k'))).toMatchObject({ delivery: 'maybe-executed' });
+  expect(await failureOf(kv.lock('k'))).toMatchObject({ delivery: 'maybe-executed' });
   const lock = await kv.lock('k', { waitMs: 1_000 });
   expect(await lock.release()).toBe(true);
 });
@@ -115,7 +107,7 @@ test('a once whose answer was lost runs nothing, and its key is free again', asy
     return 'ran';
   };
   control.dropReplies(1);
-  expect(await failure(once(kv, 'k', fn, 100))).toMatchObject({ delivery: 'maybe-executed' });
+  expect(await failureOf(once(kv, 'k', fn, 100))).toMatchObject({ delivery: 'maybe-executed' });
   expect(runs).toBe(0);
   expect(await once(kv, 'k', fn, 100)).toBe('ran');
 });

@@ -1,18 +1,10 @@
 /** Locks: who holds one, how it is kept, and how its loss is learnt. */
-import { KVStore, type RedisConnectionManager, RedisError } from 'redis-backplane';
+import { KVStore, type RedisConnectionManager, type RedisError } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { startProcess } from '../support/process.ts';
 import { until, within } from '../support/until.ts';
-
-async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await promise.then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RedisError)) throw new Error('expected a RedisError', { cause: error });
-  return error;
-}
 
 /** Resolves with the reason when the signal is aborted. */
 function aborted(signal: AbortSignal, ms = 10_000): Promise<RedisError> {
@@ -40,7 +32,7 @@ describeBackends('lock', (backend) => {
     expect(first.key).toBe('k');
     expect(Number.isSafeInteger(first.token)).toBe(true);
     expect(first.signal.aborted).toBe(false);
-    const refused = await failure(kv.lock('k'));
+    const refused = await failureOf(kv.lock('k'));
     expect(refused).toMatchObject({ redisErrorKind: 'timeout', delivery: 'rejected', retryable: true });
     expect(refused.message).toMatch(/^KVStore\.lock: .*waitMs, 0 ms/);
     expect(await first.release()).toBe(true);
@@ -69,7 +61,7 @@ describeBackends('lock', (backend) => {
   test('who waits gets it when it is released', async () => {
     const first = await kv.lock('k');
     const waiting = kv.lock('k', { waitMs: 10_000 });
-    await failure(kv.lock('k', { waitMs: 30 }));
+    await failureOf(kv.lock('k', { waitMs: 30 }));
     await first.release();
     const second = await waiting;
     expect(second.token).toBeGreaterThan(first.token);
@@ -95,7 +87,7 @@ describeBackends('lock', (backend) => {
 
   test('it is renewed for as long as it is held', async () => {
     const lock = await kv.lock('k', { leaseMs: 200 });
-    expect((await failure(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
+    expect((await failureOf(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
     expect(lock.signal.aborted).toBe(false);
     expect(await lock.release()).toBe(true);
   });
@@ -103,17 +95,17 @@ describeBackends('lock', (backend) => {
   test('the wait is ended by its signal, and a lock that came too late is given back', async () => {
     const held = await kv.lock('k');
     const controller = new AbortController();
-    const waiting = failure(kv.lock('k', { waitMs: 60_000, signal: controller.signal }));
+    const waiting = failureOf(kv.lock('k', { waitMs: 60_000, signal: controller.signal }));
     await kv.get('something');
     const reason = new Error('enough');
     controller.abort(reason);
     expect(await waiting).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
     await held.release();
-    expect(await failure(kv.lock('k', { signal: controller.signal }))).toMatchObject({ redisErrorKind: 'cancelled' });
+    expect(await failureOf(kv.lock('k', { signal: controller.signal }))).toMatchObject({ redisErrorKind: 'cancelled' });
     const late = new AbortController();
     const free = kv.lock('k', { signal: late.signal });
     late.abort();
-    await failure(free);
+    await failureOf(free);
     await (await kv.lock('k', { waitMs: 5_000 })).release();
   });
 
@@ -125,7 +117,7 @@ describeBackends('lock', (backend) => {
     expect(Number(left) / 1e3 - Number(seconds)).toBeGreaterThan(50);
     await lock.extend();
     await lock.release();
-    expect(await failure(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
+    expect(await failureOf(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
   });
 
   test('one whose hash was taken by another learns it, and changes nothing any more', async () => {
@@ -135,7 +127,7 @@ describeBackends('lock', (backend) => {
     expect(other.token).toBeGreaterThan(lock.token);
     expect(await aborted(lock.signal)).toMatchObject({ redisErrorKind: 'lease-lost' });
     expect(await lock.release()).toBe(false);
-    expect(await failure(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
+    expect(await failureOf(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
     expect(other.signal.aborted).toBe(false);
     expect(await other.release()).toBe(true);
   });
@@ -150,24 +142,24 @@ describeBackends('lock', (backend) => {
 
   test('bad options are refused by name', async () => {
     for (const leaseMs of [0, 99, -5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, '100' as never, null as never]) {
-      expect((await failure(kv.lock('k', { leaseMs }))).message).toMatch(
+      expect((await failureOf(kv.lock('k', { leaseMs }))).message).toMatch(
         /^KVStore\.lock: leaseMs: expected a number of milliseconds from 100/,
       );
     }
     for (const waitMs of [-1, Number.NaN, 2 ** 31, '1' as never]) {
-      expect((await failure(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock: waitMs: /);
+      expect((await failureOf(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock: waitMs: /);
     }
-    expect((await failure(kv.lock('k', { signal: {} as never }))).message).toMatch(/^KVStore\.lock: signal: expected an AbortSignal/);
-    expect((await failure(kv.lock('k', { lease: 5 } as never))).message).toMatch(/^KVStore\.lock\.lease: .*unknown option/);
+    expect((await failureOf(kv.lock('k', { signal: {} as never }))).message).toMatch(/^KVStore\.lock: signal: expected an AbortSignal/);
+    expect((await failureOf(kv.lock('k', { lease: 5 } as never))).message).toMatch(/^KVStore\.lock\.lease: .*unknown option/);
     const lock = await kv.lock('k');
-    expect((await failure(lock.extend(5))).message).toMatch(/^Lock\.extend: leaseMs: /);
+    expect((await failureOf(lock.extend(5))).message).toMatch(/^Lock\.extend: leaseMs: /);
     expect(await lock.release()).toBe(true);
   });
 
   test('who extends beyond the lease of another waiter keeps it', async () => {
     const lock = await kv.lock('k', { leaseMs: 300 });
     await lock.extend(30_000);
-    expect((await failure(kv.lock('k', { waitMs: 700 }))).redisErrorKind).toBe('timeout');
+    expect((await failureOf(kv.lock('k', { waitMs: 700 }))).redisErrorKind).toBe('timeout');
     expect(await lock.release()).toBe(true);
   });
 });
@@ -238,7 +230,7 @@ describeBackends(
       );
       await child.line((line) => line === 'held');
       const kv = new KVStore(backend.manager());
-      expect((await failure(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
+      expect((await failureOf(kv.lock('k', { waitMs: 1_000 }))).redisErrorKind).toBe('timeout');
       expect((await child.ended).lines).toEqual(['held', { lost: false, released: true }]);
     });
 
@@ -274,7 +266,7 @@ describeBackends(
       await server().freeze();
       try {
         expect(await aborted(lock.signal)).toMatchObject({ redisErrorKind: 'lease-lost' });
-        expect((await failure(kv.lock('l'))).redisErrorKind).toBe('timeout');
+        expect((await failureOf(kv.lock('l'))).redisErrorKind).toBe('timeout');
       } finally {
         server().thaw();
       }

@@ -2,7 +2,8 @@
 import type { TaskQueue } from 'redis-backplane';
 import { describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, gate, reaches, useQueues } from '../support/queues.ts';
+import { failureOf } from '../support/failure.ts';
+import { gate, reaches, useQueues } from '../support/queues.ts';
 import { until } from '../support/until.ts';
 
 describeBackends('finished jobs', (backend) => {
@@ -67,7 +68,7 @@ describeBackends('finished jobs', (backend) => {
         await serving.resume();
         expect(await result).toBe(round);
         expect(await job.refresh()).toBeNull();
-        expect((await failure(job.waitUntilFinished())).redisErrorKind).toBe('config');
+        expect((await failureOf(job.waitUntilFinished())).redisErrorKind).toBe('config');
       }
     });
 
@@ -104,16 +105,16 @@ describeBackends('finished jobs', (backend) => {
     test('ends by its deadline, its signal and the end of the queue', async () => {
       const queue = queues.queue();
       const job = await queue.add('x', 1);
-      const late = await failure(job.waitUntilFinished({ timeoutMs: 20 }));
+      const late = await failureOf(job.waitUntilFinished({ timeoutMs: 20 }));
       expect(late).toMatchObject({ redisErrorKind: 'timeout', delivery: 'rejected' });
       const controller = new AbortController();
-      const waiting = failure(job.waitUntilFinished({ signal: controller.signal }));
+      const waiting = failureOf(job.waitUntilFinished({ signal: controller.signal }));
       await queue.counts();
       const reason = new Error('enough');
       controller.abort(reason);
       expect(await waiting).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
-      expect((await failure(job.waitUntilFinished({ signal: controller.signal }))).redisErrorKind).toBe('cancelled');
-      const open = failure(job.waitUntilFinished());
+      expect((await failureOf(job.waitUntilFinished({ signal: controller.signal }))).redisErrorKind).toBe('cancelled');
+      const open = failureOf(job.waitUntilFinished());
       await queue.close();
       expect((await open).redisErrorKind).toBe('closed');
     });

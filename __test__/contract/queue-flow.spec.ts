@@ -2,7 +2,8 @@
 import type { TaskQueue } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, reaches, useQueues } from '../support/queues.ts';
+import { failureOf } from '../support/failure.ts';
+import { reaches, useQueues } from '../support/queues.ts';
 
 describeBackends('children', (backend) => {
   const queues = useQueues(backend);
@@ -108,13 +109,13 @@ describeBackends('children', (backend) => {
       [[{ name: 'x', data: 1, options: { children: [{ name: 'x', data: () => {} }] } }], /children\[0\]\.options\.children\[0\]\.data/],
     ];
     for (const [children, message] of bad) {
-      const error = await failure(queue.add('parent', 1, { children: children as never }));
+      const error = await failureOf(queue.add('parent', 1, { children: children as never }));
       expect(error.message).toMatch(message);
       expect(error.redisErrorKind).toBe('config');
     }
     const cyclic: { children: unknown[] } = { children: [] };
     cyclic.children.push({ name: 'x', data: 1, options: cyclic });
-    expect((await failure(queue.add('parent', 1, cyclic as never))).message).toMatch(/children/);
+    expect((await failureOf(queue.add('parent', 1, cyclic as never))).message).toMatch(/children/);
     expect(await queue.counts()).toMatchObject({ waiting: 0, 'waiting-children': 0 });
   });
 });

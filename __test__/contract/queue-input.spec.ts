@@ -2,7 +2,8 @@
 import { type JobOptions, RedisConnectionManager, TaskQueue, TaskWorker } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, thrown, useQueues } from '../support/queues.ts';
+import { failureOf } from '../support/failure.ts';
+import { thrown, useQueues } from '../support/queues.ts';
 
 const NOT_WHOLE = [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 1e21, '1', true, null, {}, [], 1n];
 
@@ -62,7 +63,7 @@ describeBackends('task queue: bad input', (backend) => {
     };
     for (const [option, values] of Object.entries(bad)) {
       for (const value of values) {
-        const error = await failure(queue.add('x', 1, { [option]: value } as JobOptions)).catch((cause) => {
+        const error = await failureOf(queue.add('x', 1, { [option]: value } as JobOptions)).catch((cause) => {
           throw new Error(`${option}: ${String(JSON.stringify(typeof value === 'bigint' ? 'a BigInt' : value))} was taken`, { cause });
         });
         expect([option, value, error.redisErrorKind]).toEqual([option, value, 'config']);
@@ -70,8 +71,8 @@ describeBackends('task queue: bad input', (backend) => {
         expect(error.delivery).toBe('not-sent');
       }
     }
-    for (const options of [1, 'x', null, []]) expect((await failure(queue.add('x', 1, options as never))).message).toMatch(/options/);
-    expect((await failure(queue.add('x', 1, { lifo: true, priority: 1 }))).message).toMatch(/lifo[\s\S]*priority|priority[\s\S]*lifo/);
+    for (const options of [1, 'x', null, []]) expect((await failureOf(queue.add('x', 1, options as never))).message).toMatch(/options/);
+    expect((await failureOf(queue.add('x', 1, { lifo: true, priority: 1 }))).message).toMatch(/lifo[\s\S]*priority|priority[\s\S]*lifo/);
     expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0 });
     // What is not given, and what says nothing, is no contradiction.
     await queue.add('x', 1, { lifo: false, priority: 3, id: undefined, backoff: undefined });
@@ -98,18 +99,18 @@ describeBackends('task queue: bad input', (backend) => {
   test('names and data of jobs', async () => {
     const queue = queues.queue();
     for (const name of ['', 'x'.repeat(513), 1, null, undefined, {}]) {
-      const error = await failure(queue.add(name as string, 1));
+      const error = await failureOf(queue.add(name as string, 1));
       expect([name, error.redisErrorKind]).toEqual([name, 'config']);
       expect(error.message).toMatch(/name/);
     }
     const cyclic: { self?: unknown } = {};
     cyclic.self = cyclic;
     for (const data of [undefined, () => {}, Symbol('s'), 1n, Number.NaN, cyclic, { toJSON: () => undefined }]) {
-      const error = await failure(queue.add('x', data));
+      const error = await failureOf(queue.add('x', data));
       expect(error.redisErrorKind).toBe('config');
       expect(error.message).toMatch(/^TaskQueue\.add: data: expected a value that JSON can express/);
     }
-    const large = await failure(queue.add('x', 'x'.repeat(16 * 1024 * 1024)));
+    const large = await failureOf(queue.add('x', 'x'.repeat(16 * 1024 * 1024)));
     expect(large.message).toMatch(/data/);
     expect(large.message.length).toBeLessThan(300);
     expect(await queue.counts()).toMatchObject({ waiting: 0 });
@@ -188,20 +189,20 @@ describeBackends('task queue: bad input', (backend) => {
       [() => queue.schedule('s', { everyMs: 1_000 }, { name: 'x', data: 1, options: { id: 'fixed' } }), /id/],
     ];
     for (const [call, message] of calls) {
-      const error = await failure(call()).catch((cause) => {
+      const error = await failureOf(call()).catch((cause) => {
         throw new Error(`${call}: ${message} was taken`, { cause });
       });
       expect([String(call), error.redisErrorKind]).toEqual([String(call), 'config']);
       expect(error.message).toMatch(message);
     }
-    expect((await failure(queue.schedule('s', { everyMs: 1_000 }, { name: 'x', data: undefined }))).redisErrorKind).toBe('config');
+    expect((await failureOf(queue.schedule('s', { everyMs: 1_000 }, { name: 'x', data: undefined }))).redisErrorKind).toBe('config');
     expect(await queue.schedules()).toEqual([]);
   });
 
   test('a bad cron line is named with the position of the error', async () => {
     const queue = queues.queue();
     const position = async (cron: string) => {
-      const { message } = await failure(queue.schedule('s', { cron }, { name: 'x', data: 1 }));
+      const { message } = await failureOf(queue.schedule('s', { cron }, { name: 'x', data: 1 }));
       return Number(/(?:position|character|column|at) (\d+)/.exec(message)?.[1] ?? Number.NaN);
     };
     for (const cron of ['0 99 * * *', '0 0 * * MOO', '*/0 * * * *', '0 0 32 1 *']) expect(await position(cron)).toBeGreaterThanOrEqual(0);

@@ -3,7 +3,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { DelayError, type Job, type JobContext, RedisError, type TaskQueue, UnrecoverableError } from 'redis-backplane';
 import { describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, gate, reaches, thrown, useQueues } from '../support/queues.ts';
+import { failureOf } from '../support/failure.ts';
+import { gate, reaches, thrown, useQueues } from '../support/queues.ts';
 import { until, within } from '../support/until.ts';
 
 describeBackends('task worker', (backend) => {
@@ -383,7 +384,7 @@ describeBackends('task worker', (backend) => {
       const outcome = gate<RedisError>();
       const worker = queue.process(
         async (job, { signal }) => {
-          await untilAborted(signal).catch(async () => outcome.open(await failure(job.updateProgress('late'))));
+          await untilAborted(signal).catch(async () => outcome.open(await failureOf(job.updateProgress('late'))));
           return 'late';
         },
         { leaseMs: 1_000 },
@@ -412,7 +413,7 @@ describeBackends('task worker', (backend) => {
       expect(await worker.close()).toBe(true);
       expect(await queue.counts()).toMatchObject({ completed: 2, waiting: 1, active: 0 });
       for (const call of [() => worker.run(), () => worker.resume()]) expect(thrown(call).redisErrorKind).toBe('closed');
-      expect((await failure(worker.pause())).redisErrorKind).toBe('closed');
+      expect((await failureOf(worker.pause())).redisErrorKind).toBe('closed');
     });
 
     test('hands back at once what is left after the grace, to the head of the queue', async () => {
@@ -455,9 +456,9 @@ describeBackends('task worker', (backend) => {
       const queue = queues.queue();
       const worker = queue.process(() => 1);
       for (const graceMs of [-1, Number.NaN, '1', 2 ** 31])
-        expect((await failure(worker.close({ graceMs: graceMs as number }))).message).toMatch(/graceMs/);
-      expect((await failure(worker.close({ grace: 1 } as never))).message).toMatch(/grace/);
-      expect((await failure(queue.close({ graceMs: -1 }))).message).toMatch(/graceMs/);
+        expect((await failureOf(worker.close({ graceMs: graceMs as number }))).message).toMatch(/graceMs/);
+      expect((await failureOf(worker.close({ grace: 1 } as never))).message).toMatch(/grace/);
+      expect((await failureOf(queue.close({ graceMs: -1 }))).message).toMatch(/graceMs/);
       expect(await (await queue.add('x', 1)).waitUntilFinished()).toBe(1);
     });
   });

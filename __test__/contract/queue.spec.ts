@@ -2,7 +2,8 @@
 import { type JobOptions, RedisConnectionManager, RedisError, TaskQueue } from 'redis-backplane';
 import { describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
-import { failure, gate, reaches, useQueues } from '../support/queues.ts';
+import { failureOf } from '../support/failure.ts';
+import { gate, reaches, useQueues } from '../support/queues.ts';
 import { until } from '../support/until.ts';
 
 const EMPTY = { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0, 'waiting-children': 0 };
@@ -158,8 +159,8 @@ describeBackends('task queue', (backend) => {
       expect(await job.logs()).toEqual(['one', 'two\nlines']);
       const read = await queue.getJob(job.id);
       expect([read?.data, read?.progress]).toEqual([{ step: 2 }, { percent: 50 }]);
-      expect((await failure(job.updateProgress(undefined))).redisErrorKind).toBe('config');
-      expect((await failure(job.updateData(1n))).redisErrorKind).toBe('config');
+      expect((await failureOf(job.updateProgress(undefined))).redisErrorKind).toBe('config');
+      expect((await failureOf(job.updateData(1n))).redisErrorKind).toBe('config');
       for (let n = 3; n <= 1_005; n++) void job.log(`line ${n}`);
       expect(await job.log('last')).toBe(1_000);
       const lines = await job.logs();
@@ -193,7 +194,7 @@ describeBackends('task queue', (backend) => {
       expect(await queue.counts()).toEqual({ ...EMPTY, delayed: 1 });
       await job.promote();
       expect(await queue.counts()).toEqual({ ...EMPTY, waiting: 1 });
-      expect((await failure(job.promote())).message).toMatch(/Job\.promote: expected a delayed job, got one that is waiting/);
+      expect((await failureOf(job.promote())).message).toMatch(/Job\.promote: expected a delayed job, got one that is waiting/);
       await job.changeDelay(3_600_000);
       expect(await queue.counts()).toEqual({ ...EMPTY, delayed: 1 });
       await job.changePriority(3);
@@ -220,15 +221,15 @@ describeBackends('task queue', (backend) => {
         () => gone.changePriority(1),
         () => gone.waitUntilFinished(),
       ];
-      for (const call of calls) expect((await failure(call())).redisErrorKind).toBe('config');
+      for (const call of calls) expect((await failureOf(call())).redisErrorKind).toBe('config');
       expect(await gone.cancel()).toBe(false);
       const waiting = await queue.add('x', 1);
-      expect((await failure(waiting.retry())).message).toMatch(/^Job\.retry: expected a failed job, got one that is waiting/);
+      expect((await failureOf(waiting.retry())).message).toMatch(/^Job\.retry: expected a failed job, got one that is waiting/);
       const { opened, open } = gate();
       const worker = queue.process(() => opened);
       await reaches(queue, { active: 1 });
       for (const call of [() => waiting.remove(), () => waiting.promote(), () => waiting.changeDelay(1), () => waiting.changePriority(1)]) {
-        expect((await failure(call())).redisErrorKind).toBe('config');
+        expect((await failureOf(call())).redisErrorKind).toBe('config');
       }
       open();
       await worker.close();
@@ -254,12 +255,12 @@ describeBackends('task queue', (backend) => {
     test('refuses a step with something wrong in it as a whole, naming the job', async () => {
       const queue = queues.queue();
       const good = { name: 'x', data: 1 };
-      expect((await failure(queue.addBulk([good, { name: 'x', data: undefined }]))).message).toMatch(/jobs\[1\]\.data/);
-      expect((await failure(queue.addBulk([good, { ...good, options: { attempts: 0 } }]))).message).toMatch(/attempts/);
-      expect((await failure(queue.addBulk([good, { ...good, options: { id: '' } }]))).message).toMatch(/id/);
-      expect((await failure(queue.addBulk([good, { ...good, delay: 1 } as never]))).message).toMatch(/delay/);
-      expect((await failure(queue.addBulk([good, null as never]))).message).toMatch(/jobs\[1\]/);
-      expect((await failure(queue.addBulk('x' as never))).redisErrorKind).toBe('config');
+      expect((await failureOf(queue.addBulk([good, { name: 'x', data: undefined }]))).message).toMatch(/jobs\[1\]\.data/);
+      expect((await failureOf(queue.addBulk([good, { ...good, options: { attempts: 0 } }]))).message).toMatch(/attempts/);
+      expect((await failureOf(queue.addBulk([good, { ...good, options: { id: '' } }]))).message).toMatch(/id/);
+      expect((await failureOf(queue.addBulk([good, { ...good, delay: 1 } as never]))).message).toMatch(/delay/);
+      expect((await failureOf(queue.addBulk([good, null as never]))).message).toMatch(/jobs\[1\]/);
+      expect((await failureOf(queue.addBulk('x' as never))).redisErrorKind).toBe('config');
       expect(await queue.counts()).toEqual(EMPTY);
     });
   });
@@ -376,7 +377,7 @@ describeBackends('task queue', (backend) => {
       await queue.schedule('s', { everyMs: 3_600_000 }, { name: 'x', data: 4 });
       await (await queue.list('delayed'))[0]?.log('line');
       await reaches(queue, { active: 1 });
-      expect((await failure(queue.obliterate())).redisErrorKind).toBe('config');
+      expect((await failureOf(queue.obliterate())).redisErrorKind).toBe('config');
       expect((await queue.counts()).waiting).toBe(1);
       await queue.obliterate({ force: true });
       expect(await queue.counts()).toEqual(EMPTY);
@@ -394,7 +395,7 @@ describeBackends('task queue', (backend) => {
       const completed: string[] = [];
       queue.on('gap', (gap) => gaps.push(gap)).on('completed', ({ jobId }) => completed.push(jobId));
       await queue.ready();
-      const waiting = failure((await queue.add('x', 1, { id: 'old' })).waitUntilFinished());
+      const waiting = failureOf((await queue.add('x', 1, { id: 'old' })).waitUntilFinished());
       const other = queues.queue('told');
       await other.obliterate();
       expect((await waiting).redisErrorKind).toBe('config');
@@ -477,7 +478,7 @@ describeBackends('task queue', (backend) => {
         () => queue.getJob('1'),
         () => queue.addBulk([{ name: 'x', data: 1 }]),
       ]) {
-        expect((await failure(call())).redisErrorKind).toBe('closed');
+        expect((await failureOf(call())).redisErrorKind).toBe('closed');
       }
       expect(() => queue.process(() => {})).toThrow(RedisError);
       expect(() => queue.on('added', () => {})).toThrow(RedisError);
@@ -506,7 +507,7 @@ describeBackends('task queue', (backend) => {
       const queue = new TaskQueue('work', manager);
       await queue.add('x', 1);
       await manager.disconnect();
-      expect((await failure(queue.add('x', 2))).redisErrorKind).toBe('closed');
+      expect((await failureOf(queue.add('x', 2))).redisErrorKind).toBe('closed');
     });
   });
 
@@ -525,7 +526,7 @@ describeBackends('task queue', (backend) => {
       jobs[1]?.id as string,
       body.replace('{"name":"b"}', '{"name":"b"'),
     );
-    expect((await failure(queue.getJob(jobs[0]?.id as string))).redisErrorKind).toBe('serialization');
+    expect((await failureOf(queue.getJob(jobs[0]?.id as string))).redisErrorKind).toBe('serialization');
     expect(await queue.list('waiting')).toHaveLength(4);
     const seen: string[] = [];
     const worker = queue.process((job) => void seen.push(job.name));

@@ -1,18 +1,10 @@
 /** Elections: one leads, the next takes over, and whoever lost it learns so. */
-import { type Leadership, type RedisConnectionManager, RedisError, WorkerRegistry } from 'redis-backplane';
+import { type Leadership, type RedisConnectionManager, WorkerRegistry } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { startProcess } from '../support/process.ts';
 import { until, within } from '../support/until.ts';
-
-async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await promise.then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RedisError)) throw new Error('expected a RedisError', { cause: error });
-  return error;
-}
 
 describeBackends('elections', (backend) => {
   let manager: RedisConnectionManager;
@@ -30,7 +22,7 @@ describeBackends('elections', (backend) => {
     expect(first.role).toBe('r');
     expect(first.signal.aborted).toBe(false);
     const waiting = other.elect('r');
-    expect(await failure(registry.elect('r', { waitMs: 50 }))).toMatchObject({ redisErrorKind: 'timeout' });
+    expect(await failureOf(registry.elect('r', { waitMs: 50 }))).toMatchObject({ redisErrorKind: 'timeout' });
     await first.resign();
     const second = await within(5_000, waiting, 'the next leader');
     expect(second.token).toBeGreaterThan(first.token);
@@ -69,7 +61,7 @@ describeBackends('elections', (backend) => {
 
   test('it is renewed for as long as it is held', async () => {
     await using leadership = await registry.elect('r', { leaseMs: 200 });
-    expect(await failure(other.elect('r', { waitMs: 900 }))).toMatchObject({ redisErrorKind: 'timeout' });
+    expect(await failureOf(other.elect('r', { waitMs: 900 }))).toMatchObject({ redisErrorKind: 'timeout' });
     expect(leadership.signal.aborted).toBe(false);
   });
 
@@ -86,14 +78,14 @@ describeBackends('elections', (backend) => {
   test('the wait is ended by its signal, and by disconnect()', async () => {
     await using _first = await registry.elect('r');
     const controller = new AbortController();
-    const waiting = failure(other.elect('r', { signal: controller.signal }));
+    const waiting = failureOf(other.elect('r', { signal: controller.signal }));
     await other.count();
     const reason = new Error('enough');
     controller.abort(reason);
     expect(await waiting).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
-    expect(await failure(other.elect('r', { signal: controller.signal }))).toMatchObject({ redisErrorKind: 'cancelled' });
+    expect(await failureOf(other.elect('r', { signal: controller.signal }))).toMatchObject({ redisErrorKind: 'cancelled' });
     const gone = backend.manager();
-    const closed = failure(new WorkerRegistry(gone).elect('r'));
+    const closed = failureOf(new WorkerRegistry(gone).elect('r'));
     await gone.disconnect();
     expect(await closed).toMatchObject({ redisErrorKind: 'closed' });
   });

@@ -1,25 +1,10 @@
 /** The worker registry: registering, heartbeats, finding, reaping, commands and events. */
 import { hostname } from 'node:os';
-import {
-  type RedisConnectionManager,
-  RedisError,
-  type WorkerCommand,
-  type WorkerEvent,
-  type WorkerInfo,
-  WorkerRegistry,
-} from 'redis-backplane';
+import { type RedisConnectionManager, type WorkerCommand, type WorkerEvent, type WorkerInfo, WorkerRegistry } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { until } from '../support/until.ts';
-
-async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await promise.then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RedisError)) throw new Error('expected a RedisError', { cause: error });
-  return error;
-}
 
 /** Short enough to be seen to pass, long enough for a machine that is busy with something else. */
 const FAST = { heartbeatIntervalMs: 60, degradedAfterMs: 300, crashedAfterMs: 500 };
@@ -326,7 +311,7 @@ describeBackends('registry', (backend) => {
     // What it was given counts until it says so.
     expect(await registry.heartbeat('w')).toBe(true);
     for (let n = 0; n < 100; n += 1) await operator.send('w', 'resume');
-    expect(await failure(operator.send('w', 'resume'))).toMatchObject({ redisErrorKind: 'overloaded' });
+    expect(await failureOf(operator.send('w', 'resume'))).toMatchObject({ redisErrorKind: 'overloaded' });
   });
 
   test('commands of a worker that beats by itself need no heartbeat of its own', async () => {
@@ -469,7 +454,7 @@ describeBackends('registry', (backend) => {
       [() => registry.elect('r', { leaseMs: 99 }), /leaseMs: /],
     ];
     for (const [refused, message] of refusals) {
-      const error = await failure(refused());
+      const error = await failureOf(refused());
       expect(error.message).toMatch(message);
       expect(error.redisErrorKind).toBe('config');
     }
@@ -517,8 +502,8 @@ describeBackends('registry', (backend) => {
     await manager.disconnect();
     await until(() => fenced.length > 0, { what: 'the worker to be told' });
     expect(fenced).toEqual(['w null']);
-    expect(await failure(beating.get('w'))).toMatchObject({ redisErrorKind: 'closed' });
-    expect(await failure(beating.register({ id: 'w' }))).toMatchObject({ redisErrorKind: 'closed' });
+    expect(await failureOf(beating.get('w'))).toMatchObject({ redisErrorKind: 'closed' });
+    expect(await failureOf(beating.register({ id: 'w' }))).toMatchObject({ redisErrorKind: 'closed' });
     await beating.cleanup();
   });
 

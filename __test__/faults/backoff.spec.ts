@@ -1,6 +1,7 @@
 /** How lost connections come back: spread out, without end, or as often as was said. */
 import { describe, expect, it } from 'vitest';
-import { failureOf, reaches, recordEvents, settledAll, useRig } from '../support/rig.ts';
+import { failureOf } from '../support/failure.ts';
+import { reaches, recordEvents, settledAll, useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();

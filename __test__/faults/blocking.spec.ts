@@ -1,7 +1,8 @@
 /** Commands that block: each on a connection of its own, bounded, and without losing what was popped. */
 import { describe, expect, it } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import type { RedisServer } from '../support/redis-server.ts';
-import { durationOf, failureOf, reaches, settledAll, useRig } from '../support/rig.ts';
+import { durationOf, reaches, settledAll, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();

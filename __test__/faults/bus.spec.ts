@@ -1,10 +1,11 @@
 /** Live subscriptions while connections end, fall silent and come back. */
 import { MessageBus } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import { arrive, collectFrom, listenTo } from '../support/live-bus.ts';
 import { Random } from '../support/random.ts';
 import type { RedisServer } from '../support/redis-server.ts';
-import { durationOf, failureOf, PATIENCE_MS, recordEvents, useRig } from '../support/rig.ts';
+import { durationOf, PATIENCE_MS, recordEvents, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();

@@ -1,7 +1,8 @@
 /** A server that is not there, or not quite, when a manager connects. */
 import { describe, expect, it } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import { freePort } from '../support/port.ts';
-import { durationOf, failureOf, recordEvents, settledAll, useRig } from '../support/rig.ts';
+import { durationOf, recordEvents, settledAll, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();

@@ -3,7 +3,8 @@ import { inspect } from 'node:util';
 import type { RedisConfig } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { certificates } from '../support/certificates.ts';
-import { failureOf, reaches, recordEvents, textOf, useRig } from '../support/rig.ts';
+import { failureOf } from '../support/failure.ts';
+import { reaches, recordEvents, textOf, useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();

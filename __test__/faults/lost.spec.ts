@@ -1,8 +1,9 @@
 /** Connections that end, break or fall silent while they are used. */
 import { describe, expect, it } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import { Random } from '../support/random.ts';
 import type { RedisServer } from '../support/redis-server.ts';
-import { failureOf, reaches, recordEvents, type Settled, settledAll, useRig } from '../support/rig.ts';
+import { reaches, recordEvents, type Settled, settledAll, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();

@@ -1,9 +1,10 @@
 /** Workers that die, stand still or are blocked, and a server that does: whose job it is, and who runs it next. */
 import { type RedisError, TaskQueue, type TaskQueueOptions, WorkerRegistry } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
+import { failureOf } from '../support/failure.ts';
 import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
 import { gate, reaches } from '../support/queues.ts';
-import { failureOf, useRig } from '../support/rig.ts';
+import { useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();

@@ -1,6 +1,7 @@
 /** What a server, or who administers it, does to its clients. */
 import { describe, expect, it } from 'vitest';
-import { failureOf, reaches, recordEvents, settledAll, useRig } from '../support/rig.ts';
+import { failureOf } from '../support/failure.ts';
+import { reaches, recordEvents, settledAll, useRig } from '../support/rig.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();

@@ -24,16 +24,6 @@ export function useQueues(backend: Backend): Queues {
   };
 }
 
-/** The RedisError that a promise rejects with. */
-export async function failure(promise: Promise<unknown>): Promise<RedisError> {
-  const error = await within(15_000, promise, 'a rejection').then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RedisError)) throw new Error('expected a RedisError', { cause: error });
-  return error;
-}
-
 /** The RedisError that a call throws. */
 export function thrown(call: () => unknown): RedisError {
   try {

@@ -2,8 +2,8 @@
  * What a fault test works with: servers, proxies and managers of its own. After the test everything is ended, and nothing
  * may be left open: no connection, no pending command, no live handle.
  */
-import { type RedisConfig, RedisConnectionManager, RedisError } from 'redis-backplane';
-import { afterEach, beforeEach, expect } from 'vitest';
+import { type RedisConfig, RedisConnectionManager, type RedisError } from 'redis-backplane';
+import { afterEach, beforeEach } from 'vitest';
 import { expectNoClients, expectNoHandlesBeyond, liveHandles } from './leaks.ts';
 import { RedisServer, type RedisServerOptions } from './redis-server.ts';
 import { type Faults, TcpProxy } from './tcp-proxy.ts';
@@ -72,21 +72,6 @@ export function useRig(): Rig {
 function openOf(manager: RedisConnectionManager): number[] {
   const metrics = manager.metrics();
   return [metrics.redis_connection_pool_size, metrics.redis_commands_pending, metrics.redis_pending_bytes];
-}
-
-/** The `RedisError` that `promise` rejects with, within {@link PATIENCE_MS}. */
-export async function failureOf(promise: PromiseLike<unknown>, ms = PATIENCE_MS): Promise<RedisError> {
-  const outcome = await within(
-    ms,
-    Promise.resolve(promise).then(
-      (value) => ({ value }),
-      (error: unknown) => ({ error }),
-    ),
-    'a rejection',
-  );
-  if (!('error' in outcome)) throw new Error(`expected a rejection, got ${JSON.stringify(outcome.value)?.slice(0, 200)}`);
-  expect(outcome.error).toBeInstanceOf(RedisError);
-  return outcome.error as RedisError;
 }
 
 export type Settled<T = unknown> = { value: T; error?: undefined } | { value?: undefined; error: RedisError };
