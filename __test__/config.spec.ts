@@ -88,6 +88,9 @@ describe('a configuration', () => {
   it('refuses options that contradict each other', () => {
     refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', host: 'elsewhere' }));
     refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', port: 1 }));
+    for (const url of ['memory://', 'memory://name']) {
+      expect(refusal(() => new RedisConnectionManager({ url, host: 'elsewhere' })).message).toContain('host');
+    }
     refusal(() => new RedisConnectionManager({ path: '/tmp/s', host: 'elsewhere' }));
     refusal(() => new RedisConnectionManager({ username: 'alice' }));
     refusal(() => new RedisConnectionManager({ reconnect: { minDelayMs: 100, maxDelayMs: 50 } }));
@@ -175,6 +178,12 @@ describe('configurations for tests', () => {
   it('let overrides win, and name no other server beside one', () => {
     expect(createTestRedisConfig({ namespace: 'mine', db: 2 })).toMatchObject({ namespace: 'mine', db: 2 });
     expect(createTestRedisConfig({ host: 'h' }).url).toBeUndefined();
+  });
+
+  it('take what is undefined for not given', () => {
+    const undecided: object = { url: undefined, namespace: undefined, connectTimeoutMs: undefined };
+    const config = createTestRedisConfig(undecided);
+    expect(config).toMatchObject({ url: createTestRedisConfig().url, namespace: expect.stringMatching(/^test-/), connectTimeoutMs: 5_000 });
   });
 });
 

@@ -115,19 +115,15 @@ describe('a flood of live messages', () => {
       await publish(0, 1_000);
       await child.line((line) => line === 'warm');
       await publish(1_000, MESSAGES);
-      // What the subscriber's I/O thread has not taken yet could still be handled one by one when the loop goes on.
-      await until(async () => (await server.clients()).every(({ sub, omem }) => sub === '0' || omem === '0'), {
-        timeoutMs: TIMEOUT_MS,
-        what: 'the server to have sent everything',
-      });
+      // What the subscriber's I/O thread has not taken yet would be handled one by one when the loop goes on.
+      await until(() => server.drained(), { timeoutMs: TIMEOUT_MS, what: 'the subscriber to have taken everything' });
       await manager.command('RPUSH', 'flooded', '1');
       const report = await child.line<Report & { inOrder: boolean; handled: number }>((line) => typeof line === 'object', TIMEOUT_MS);
       expect((await child.ended).code).toBe(0);
       expect(report.inOrder).toBe(true);
       expect(report.grownMb, JSON.stringify(report)).toBeLessThan(GROWTH_MB);
       expect(report.slow).toBe(report.dropped);
-      // Some megabytes of them may be in the buffers of the kernel; of the rest all but the bound were dropped.
-      expect(report.dropped, JSON.stringify(report)).toBeGreaterThan(MESSAGES / 2);
+      expect(report.dropped, JSON.stringify(report)).toBeGreaterThan(MESSAGES * 0.9 - 5_000);
       const accounted = report.delivered + report.dropped;
       expect(accounted, JSON.stringify(report)).toBeLessThanOrEqual(MESSAGES);
       expect(accounted, JSON.stringify(report)).toBeGreaterThanOrEqual(MESSAGES - (kind === 'slow handler' ? 1_000 : 0));

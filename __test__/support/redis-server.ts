@@ -177,6 +177,18 @@ export class RedisServer implements AsyncDisposable {
       .filter((client) => client.user !== HARNESS_USER);
   }
 
+  /** Has everything been taken that the server has to send, on every connection? */
+  async drained(): Promise<boolean> {
+    if (!(await this.clients()).every(({ omem }) => omem === '0')) return false;
+    // Per connection the kernel says how many bytes are still to be sent, and how many to be read: `tx:rx`, and ports in hex.
+    const port = `:${this.port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const rows = readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1);
+    return rows
+      .map((row) => row.trim().split(/\s+/))
+      .filter(([, local, remote]) => local?.endsWith(port) || remote?.endsWith(port))
+      .every(([, , , state, queues]) => state !== '01' || queues === '00000000:00000000');
+  }
+
   /** Every key of every database, read with SCAN. */
   async keys(): Promise<{ db: number; key: string }[]> {
     return this.#with(async (client) => {

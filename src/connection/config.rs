@@ -149,10 +149,6 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
     let port = options.whole("port", 1..=65_535)?;
     let path = options.text("path")?;
     if let Some(target) = by_url {
-        // Every connection of one manager must reach the same engine, and no other manager may.
-        if *target == Target::Memory(None) {
-            return Ok(Target::Memory(Some(format!("private-{}", uuid::Uuid::new_v4()))));
-        }
         for (name, given) in [("host", host.is_some()), ("port", port.is_some()), ("path", path.is_some())] {
             if given {
                 return Err(Error::config(format!(
@@ -160,7 +156,11 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
                 )));
             }
         }
-        return Ok(target.clone());
+        return Ok(match target {
+            // Every connection of one manager must reach the same engine, and no other manager may.
+            Target::Memory(None) => Target::Memory(Some(format!("private-{}", uuid::Uuid::new_v4()))),
+            target => target.clone(),
+        });
     }
     if let Some(path) = path {
         if host.is_some() || port.is_some() {

@@ -85,7 +85,6 @@ fn process(core: &mut Core, slot: usize) {
             }
         }
     }
-    let mut forsaken = false;
     if let Some(client) = core.client(slot) {
         if start == input.len() {
             input.clear();
@@ -100,15 +99,14 @@ fn process(core: &mut Core, slot: usize) {
         input.append(&mut client.input);
         client.input = input;
         client.parser = parser;
+        if client.hung_up && client.blocked.is_some() {
+            // What it waits for is for somebody else.
+            return core.detach(slot);
+        }
         client.closing |= client.lossy || client.hung_up;
-        forsaken = client.hung_up && client.blocked.is_some();
         if client.closing {
             core.mark(slot);
         }
-    }
-    if forsaken {
-        // What it waits for is for somebody else.
-        core.detach(slot);
     }
 }
 
@@ -173,7 +171,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         return reject(core, slot, args, Fault::of("NOAUTH Authentication required."));
     }
     let used = memory::exceeded(core);
-    let readonly = core.faults.readonly;
+    let (readonly, busy) = (core.faults.readonly, core.busy.is_some());
     let Some(client) = core.client(slot) else {
         return Reply::Silent;
     };
@@ -202,12 +200,9 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         );
         return reject(core, slot, args, Fault::new(text));
     }
-    if core.busy.is_some() && !spec.has(table::WHILE_BUSY) {
+    if busy && !spec.has(table::WHILE_BUSY) {
         return reject(core, slot, args, Fault::of(BUSY));
     }
-    let Some(client) = core.client(slot) else {
-        return Reply::Silent;
-    };
     if let Some(transaction) = &mut client.transaction
         && !spec.has(table::NOT_QUEUED)
     {

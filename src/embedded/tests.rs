@@ -34,6 +34,25 @@ impl Client {
         self.expect(expected).await;
     }
 
+    /// What has come, as text.
+    async fn hear(&mut self) -> String {
+        let mut got = vec![0; 4096];
+        let read = self.stream.read(&mut got);
+        let len = tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time").unwrap();
+        assert_ne!(len, 0, "an open stream");
+        String::from_utf8_lossy(&got[..len]).into_owned()
+    }
+
+    /// Sends `line` until an answer begins with `start`.
+    async fn ask_until(&mut self, line: &str, start: &str) {
+        loop {
+            self.send(line).await;
+            if self.hear().await.starts_with(start) {
+                return;
+            }
+        }
+    }
+
     async fn expect_end(&mut self) {
         let mut rest = Vec::new();
         let read = self.stream.read_to_end(&mut rest);
@@ -90,9 +109,7 @@ async fn wait_for_blocked(client: &mut Client, n: usize) {
     let wanted = format!("blocked_clients:{n}\r\n");
     for _ in 0..10_000 {
         client.send("info clients").await;
-        let mut got = vec![0; 4096];
-        let len = client.stream.read(&mut got).await.unwrap();
-        if String::from_utf8_lossy(&got[..len]).contains(&wanted) {
+        if client.hear().await.contains(&wanted) {
             return;
         }
     }
@@ -201,17 +218,9 @@ async fn a_runaway_script_hears_script_kill_and_is_stopped() {
     runner.ask("config set lua-time-limit 50", "+OK\r\n").await;
     runner.send("eval \"while true do pcall(function() while true do end end) end\" 0").await;
     runner.stream.flush().await.unwrap();
-    loop {
-        other.send("script kill").await;
-        let mut reply = vec![0; 256];
-        let len = other.stream.read(&mut reply).await.unwrap();
-        if reply[..len].starts_with(b"+OK") {
-            break;
-        }
-    }
+    other.ask_until("script kill", "+OK").await;
     runner.expect("-ERR Script killed by user with SCRIPT KILL.").await;
-    let mut rest = vec![0; 256];
-    let _ = runner.stream.read(&mut rest).await.unwrap();
+    runner.hear().await;
     runner.ask("eval \"return 7\" 0", ":7\r\n").await;
     runner.send("eval \"while true do end\" 0").await;
     runner.expect("-ERR script ran longer than the engine allows and was stopped").await;
@@ -263,10 +272,8 @@ async fn a_monitor_sees_commands_of_clients_transactions_and_scripts() {
     other.ask("exec", "*1\r\n+OK\r\n").await;
     other.ask("eval \"return redis.call('get', 'b')\" 0", "$-1\r\n").await;
     let mut seen = String::new();
-    let mut chunk = vec![0; 4096];
     while !seen.contains("\"get\"") {
-        let len = monitor.stream.read(&mut chunk).await.unwrap();
-        seen.push_str(&String::from_utf8_lossy(&chunk[..len]));
+        seen.push_str(&monitor.hear().await);
     }
     let commands: Vec<&str> =
         seen.lines().filter_map(|line| line.split_once("] ")).map(|(_, command)| command).collect();
@@ -321,27 +328,8 @@ async fn a_long_script_does_not_hold_up_an_engine_on_another_thread() {
         std::task::Poll::Ready(std::pin::Pin::new(&mut busy.stream).poll_read(cx, &mut buffer).is_ready())
     });
     assert!(!early.await, "the script was over before the other engine answered");
-    loop {
-        killer.send("script kill").await;
-        let mut reply = vec![0; 256];
-        let len = killer.stream.read(&mut reply).await.unwrap();
-        if reply[..len].starts_with(b"+OK") {
-            break;
-        }
-    }
+    killer.ask_until("script kill", "+OK").await;
     busy.expect("-ERR Script killed by user with SCRIPT KILL.").await;
-}
-
-/// Sends commands until the engine says that a script keeps it busy.
-async fn until_busy(client: &mut Client) {
-    loop {
-        client.send("ping").await;
-        let mut reply = vec![0; 256];
-        let len = client.stream.read(&mut reply).await.unwrap();
-        if reply[..len].starts_with(b"-BUSY") {
-            return;
-        }
-    }
 }
 
 #[tokio::test]
@@ -354,10 +342,8 @@ async fn a_transaction_that_meets_a_long_script_is_discarded_as_a_whole() {
     other.send("set b 2").await;
     let busy_text = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
     // Whether it was heard before or while the script runs, the end is the same.
-    let mut reply = vec![0; 256];
-    let len = other.stream.read(&mut reply).await.unwrap();
-    if reply[..len].starts_with(b"+QUEUED") {
-        until_busy(&mut other).await;
+    if other.hear().await.starts_with("+QUEUED") {
+        other.ask_until("ping", "-BUSY").await;
     }
     other.ask("exec", &format!("-EXECABORT Transaction discarded because of: {busy_text}")).await;
     other.ask("get a", &format!("-{busy_text}")).await;
@@ -375,19 +361,16 @@ async fn scripts_that_hide_in_coroutines_or_return_themselves_are_ended() {
     client.ask("config set lua-time-limit 20", "+OK\r\n").await;
     let hides = "while true do pcall(function() while true do coroutine.resume(coroutine.create(function() while true do end end)) end end) end";
     client.send(&format!("eval \"{hides}\" 0")).await;
-    let mut reply = vec![0; 512];
-    let len = client.stream.read(&mut reply).await.unwrap();
-    assert!(reply[..len].starts_with(b"-ERR Script killed"), "{}", String::from_utf8_lossy(&reply[..len]));
-    let grows = "local t = {} for i = 1, 40 do t = { t, t } end local n = 0 return t";
+    let reply = client.hear().await;
+    assert!(reply.starts_with("-ERR Script killed"), "{reply}");
+    let grows = "local t = {} for i = 1, 40 do t = { t, t } end return t";
     client.send(&format!("eval \"{grows}\" 0")).await;
     client.send("echo over").await;
-    let mut seen: Vec<u8> = Vec::new();
-    while !seen.ends_with(b"$4\r\nover\r\n") {
-        let len = client.stream.read(&mut reply).await.unwrap();
-        assert_ne!(len, 0);
-        seen.extend_from_slice(&reply[..len]);
+    let mut seen = String::new();
+    while !seen.ends_with("$4\r\nover\r\n") {
+        seen.push_str(&client.hear().await);
     }
-    assert!(String::from_utf8_lossy(&seen).contains("-ERR reached lua stack limit"));
+    assert!(seen.contains("-ERR reached lua stack limit"));
 }
 
 #[tokio::test]
@@ -409,10 +392,8 @@ async fn one_that_hung_up_while_it_waits_takes_nothing_from_others() {
 #[tokio::test]
 async fn the_memory_of_a_list_is_that_of_all_its_elements() {
     let mut client = Client::of("list memory");
-    let control = {
-        client.ask("ping", "+PONG\r\n").await;
-        Control::of("list memory").unwrap()
-    };
+    client.ask("ping", "+PONG\r\n").await;
+    let control = Control::of("list memory").unwrap();
     control.max_memory(Some(20_000_000)).unwrap();
     // One large element among small ones is one large element, wherever it is.
     client.ask("eval \"redis.call('rpush', 'a', string.rep('x', 1000000)) for i = 1, 1000 do redis.call('rpush', 'a', 'y') end return redis.call('llen', 'a')\" 0", ":1001\r\n").await;
@@ -424,4 +405,16 @@ async fn the_memory_of_a_list_is_that_of_all_its_elements() {
         )
         .await;
     client.ask("rpush a y", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
+}
+
+/// What the documentation says that it cannot or does otherwise.
+#[tokio::test]
+async fn the_limits_of_scripts_are_where_they_are_said_to_be() {
+    let mut client = Client::of("script limits");
+    let pushes = |n: u32| {
+        format!("eval \"local t = {{}} for i = 1, {n} do t[i] = 'x' end return redis.call('rpush', 'l', unpack(t))\" 0")
+    };
+    client.ask(&pushes(7_960), ":7960\r\n").await;
+    let nothing = "local n = 0 for _ in pairs(string) do n = n + 1 end for _ in pairs(_G) do n = n + 1 end return n";
+    client.ask(&format!("eval \"{nothing}\" 0"), ":0\r\n").await;
 }

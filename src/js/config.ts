@@ -145,7 +145,9 @@ export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig 
   const elsewhere =
     overrides.url !== undefined || overrides.host !== undefined || overrides.port !== undefined || overrides.path !== undefined;
   const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'memory://redis-backplane-tests' };
-  return { ...server, namespace, connectTimeoutMs: 5_000, ...overrides };
+  // What is undefined is not given.
+  const given: RedisConfig = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
+  return { ...server, namespace, connectTimeoutMs: 5_000, ...given };
 }
 
 /** The error of someone who needs Redis while it is switched off. */

@@ -125,7 +125,7 @@ impl Generator {
                 "=" => args.push(last_key.clone()),
                 choice => args.push(self.token(choice)),
             }
-            if word == "K" {
+            if word == "K" || word == "J" {
                 last_key.clone_from(&args[args.len() - 1]);
             }
         }
@@ -156,10 +156,12 @@ impl Generator {
         let template = self.pick(&templates);
         let mut last_key = Vec::new();
         let mut unit: Unit = template.split(" ; ").map(|command| self.words(command, &mut last_key)).collect();
-        if let [command] = &mut unit[..]
-            && !(family == "y" && command[0] == b"zadd")
-        {
-            self.mutate(command);
+        match &mut unit[..] {
+            [command] if family == "y" && command[0] == b"zadd" => {}
+            [command] => self.mutate(command),
+            // Asked for the comparison only.
+            [asked, command] if asked[0] == b"type" => self.mutate(command),
+            _ => {}
         }
         unit
     }

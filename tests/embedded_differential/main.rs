@@ -20,6 +20,9 @@ mod sequences;
 mod sides;
 mod value;
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use clients::{Interleaving, Seen, Side, Step};
 use generator::Generator;
 use interleavings::interleaving;
@@ -36,8 +39,15 @@ const THREADS: u64 = 6;
 /// What one seed was found to differ in, said so that it can be run again.
 type Comparison = Box<dyn FnMut(u64) -> Option<String>>;
 
+/// When the first comparison began, before it started a server.
+fn began() -> Instant {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    *BEGAN.get_or_init(Instant::now)
+}
+
 /// Compares `count` seeds, each thread with a comparison (and so a server) of its own.
 fn compare(count: u64, start: fn(u64) -> Comparison) {
+    began();
     let (seed, tolerated) = (number("EMBEDDED_SEED", 7), number("EMBEDDED_DIFFERENCES", 0));
     let work = move |thread: u64| {
         let mut comparison = start(thread);

@@ -102,15 +102,8 @@ impl Host {
     }
 
     pub(super) fn compile(&self, body: &[u8]) -> Result<Function, Fault> {
-        self.lua.load(body).set_name("@user_script").set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(
-            |e| {
-                let text = match e {
-                    mlua::Error::SyntaxError { message, .. } => message,
-                    other => other.to_string(),
-                };
-                Fault::new(format!("ERR Error compiling script (new function): {text}"))
-            },
-        )
+        compile(&self.lua, body, "@user_script")
+            .map_err(|text| Fault::new(format!("ERR Error compiling script (new function): {text}")))
     }
 
     /// Sets KEYS and ARGV.
@@ -172,17 +165,20 @@ fn chunk_name(lua: &Lua, args: &MultiValue) -> mlua::Result<Option<Vec<u8>>> {
 fn compiled(lua: &Lua, source: &[u8], name: &[u8]) -> mlua::Result<MultiValue> {
     // As C has it, a name ends with its first NUL.
     let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
-    let chunk = lua.load(source).set_name(name).set_mode(mlua::chunk::ChunkMode::Text);
-    match chunk.into_function() {
-        Ok(function) => Ok(MultiValue::from_iter([Value::Function(function)])),
-        Err(error) => {
-            let text = match error {
-                mlua::Error::SyntaxError { message, .. } => message,
-                other => other.to_string(),
-            };
-            Ok(MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(text)?)]))
-        }
-    }
+    Ok(match compile(lua, source, &name) {
+        Ok(function) => MultiValue::from_iter([Value::Function(function)]),
+        Err(text) => MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(text)?)]),
+    })
+}
+
+/// Compiles source, never bytecode; or says what is wrong with it.
+fn compile(lua: &Lua, source: &[u8], name: &str) -> Result<Function, String> {
+    lua.load(source).set_name(name).set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(
+        |error| match error {
+            mlua::Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        },
+    )
 }
 
 /// The message handler of a script: makes every error a table that knows where it happened.
