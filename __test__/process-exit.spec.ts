@@ -1,6 +1,7 @@
 /** What keeps a process alive, and what must never crash or hang one. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RedisConnectionManager, WorkerRegistry } from 'redis-backplane';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNoClients } from './support/leaks.ts';
 import { PACKAGE_ROOT, runProcess, startProcess } from './support/process.ts';
@@ -119,6 +120,33 @@ describe('the end of a process', () => {
     expect(ended).toMatchObject({ code: 7, lines: ['leaving'], stderr: '' });
     await expectNoClients(server);
   });
+
+  it.each(['process.exit', 'an uncaught error'])(
+    'is clean, and told to the fleet, when %s comes while a worker is registered',
+    async (how) => {
+      const url = { url: server.url, namespace: 'fleet' };
+      const manager = new RedisConnectionManager(url);
+      const registry = new WorkerRegistry(manager);
+      const crashed: string[] = [];
+      registry.on('crashed', ({ id }) => crashed.push(id));
+      await registry.ready();
+      const ended = await runProcess<typeof url & { how: string }>(
+        async ({ redis, args: { how, ...config } }) => {
+          await new redis.WorkerRegistry(new redis.RedisConnectionManager(config)).register({ id: 'leaver' });
+          setImmediate(() => {
+            if (how === 'process.exit') process.exit(7);
+            throw new Error('on purpose');
+          });
+        },
+        { args: { ...url, how } },
+      );
+      expect(ended.code).toBe(how === 'process.exit' ? 7 : 1);
+      if (how === 'process.exit') expect(ended.stderr).toBe('');
+      // Far sooner than its deadline: the process said so itself.
+      await until(() => crashed.includes('leaver'), { what: 'the crash', timeoutMs: 3_000 });
+      await manager.disconnect();
+    },
+  );
 
   it('is clean when process.exit comes at any moment of the first connect', async () => {
     for (const delayMs of [0, 1, 2, 5, 10]) {

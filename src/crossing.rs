@@ -165,12 +165,14 @@ thread_local! {
 
 /// Runs `work`; wake-ups that it causes happen once, at its end.
 pub fn batch<T>(work: impl FnOnce() -> T) -> T {
-    let outermost = AFTERWARDS.with(|list| {
+    let outermost = AFTERWARDS.try_with(|list| {
         let mut list = list.borrow_mut();
         let outermost = list.is_none();
         list.get_or_insert_default();
         outermost
     });
+    // A thread that ends has nothing to collect in any more: then each act is done at once.
+    let outermost = outermost.unwrap_or(false);
     // Dropped also when `work` panics: what was completed by then is announced all the same.
     let _end = outermost.then_some(EndOfBatch);
     work()
@@ -180,23 +182,19 @@ struct EndOfBatch;
 
 impl Drop for EndOfBatch {
     fn drop(&mut self) {
-        let afterwards = AFTERWARDS.with(|list| list.borrow_mut().take()).unwrap_or_default();
+        let afterwards = AFTERWARDS.try_with(|list| list.borrow_mut().take()).ok().flatten().unwrap_or_default();
         for act in afterwards {
             act();
         }
     }
 }
 
-/// Does `act` at the end of the present [`batch`], or now if there is none.
+/// Does `act` at the end of the present [`batch`], or now if there is none: also where something is dropped with the thread it is on.
 pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
-    let now = AFTERWARDS.with(|list| match &mut *list.borrow_mut() {
-        Some(list) => {
-            list.push(Box::new(act));
-            None
-        }
-        None => Some(act),
-    });
-    if let Some(act) = now {
+    let collects = AFTERWARDS.try_with(|list| list.borrow().is_some()).unwrap_or(false);
+    if collects {
+        AFTERWARDS.with(|list| list.borrow_mut().get_or_insert_default().push(Box::new(act)));
+    } else {
         act();
     }
 }
