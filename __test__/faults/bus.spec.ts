@@ -1,4 +1,5 @@
 /** Live subscriptions while connections end, fall silent and come back. */
+import { execFileSync } from 'node:child_process';
 import { MessageBus } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { failureOf } from '../support/failure.ts';
@@ -265,5 +266,28 @@ describe('a message of 64 MB', () => {
     await bus.publish('t', 'next');
     await until(() => got.at(-1) === 4, { what: 'the next message' });
     expect(events.gap.length).toBe(1);
+  });
+});
+
+describe('a subscriber with larger bounds than those before it', () => {
+  it('has what waits within its bounds sent at once, not with the next message', async () => {
+    const server = await rig.server();
+    const bus = new MessageBus(rig.manager(server.url));
+    const got: unknown[] = [];
+    let second: Promise<unknown> | undefined;
+    await bus.subscribe(
+      't',
+      ({ payload }) => {
+        got.push(payload);
+        second ??= bus.subscribe('t', () => {});
+      },
+      { maxPending: 4 },
+    );
+    // The event loop stands still while they come one by one, so that they cross in several deliveries.
+    for (let n = 0; n < 8; n++) execFileSync('redis-cli', ['-u', server.url, 'PUBLISH', 't', String(n)]);
+    await until(() => got.length === 8, { what: () => `8 messages; got ${JSON.stringify(got)}` });
+    expect(got).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    await second;
+    await bus.close();
   });
 });

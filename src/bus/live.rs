@@ -132,7 +132,10 @@ pub(super) fn bound(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let set = || -> Result<Outcome> {
         let bounds = read_bounds(args, 1)?;
         if let Some(feed) = bus.live.feed(args.id(0)?) {
-            lock(&feed.state).bounds = bounds;
+            let mut state = lock(&feed.state);
+            state.bounds = bounds;
+            // There may be room now for what waits.
+            feed.send(&mut state);
         }
         Ok(Outcome::Nothing)
     };
