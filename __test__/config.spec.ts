@@ -85,6 +85,12 @@ describe('a configuration', () => {
     expect(refusal(() => createTestRedisConfig(5 as never)).message).toContain('overrides');
   });
 
+  it('refuses a URL where a host is expected, and does not repeat it', () => {
+    const { message } = refusal(() => new RedisConnectionManager({ host: 'redis://:hunter2@localhost:6379' }));
+    expect(message).toMatch(/RedisConfig\.host: expected .*RedisConfig\.url/);
+    expect(message).not.toContain('hunter2');
+  });
+
   it('refuses options that contradict each other', () => {
     refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', host: 'elsewhere' }));
     refusal(() => new RedisConnectionManager({ url: 'redis://127.0.0.1', port: 1 }));

@@ -173,6 +173,14 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
         }
         return Ok(Target::Unix(path));
     }
+    if let Some(host) = &host
+        && host.contains(['/', '@', '?', '#'])
+    {
+        // Not repeated: it may hold a password.
+        return Err(Error::config(
+            "RedisConfig.host: expected a host's name or address, got what may be a URL: that is RedisConfig.url",
+        ));
+    }
     let host = host.unwrap_or_else(|| "127.0.0.1".into());
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(options.wrong("host", "a host name or an address", &Value::String(host)));
