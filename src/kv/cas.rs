@@ -211,6 +211,16 @@ mod tests {
         }
 
         #[test]
+        fn numbers_are_the_same_only_if_they_are(number in any::<f64>().prop_filter("a number", |number| number.is_finite())) {
+            let (text, exact) = (format!("[{number:e}]"), format!("[{number:?}]"));
+            prop_assert!(same_json(text.as_bytes(), exact.as_bytes()));
+            for other in [number.next_up(), number.next_down()].into_iter().filter(|other| other.is_finite()) {
+                let other = format!("[{other:?}]");
+                prop_assert!(!same_json(exact.as_bytes(), other.as_bytes()));
+            }
+        }
+
+        #[test]
         fn values_are_the_same_only_if_they_are(one in json(), other in json()) {
             prop_assert_eq!(same_json(one.to_string().as_bytes(), other.to_string().as_bytes()), one == other);
         }
@@ -219,6 +229,7 @@ mod tests {
     #[test]
     fn numbers_are_the_same_as_in_javascript() {
         assert!(same_json(b"[1, 100]", b"[1.0,1e2]"));
+        assert!(!same_json(b"54.02", b"54.019999999999996"));
         assert!(!same_json(b"1", b"\"1\""));
     }
 
