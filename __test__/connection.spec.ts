@@ -379,6 +379,9 @@ describe('an error event', () => {
       manager.on('ready', () => {
         throw new Error('a listener that throws');
       });
+      manager.on('ready', () => {
+        throw Object.create(null);
+      });
       let later = 0;
       manager.on('ready', () => {
         later += 1;
@@ -388,7 +391,7 @@ describe('an error event', () => {
       await reaches(manager, 'reconnecting');
       await server.restart();
       await until(() => later === 2, { timeoutMs: 15_000, what: 'the listener behind the one that throws' });
-      await until(() => warnings.length === 2, { what: 'the warnings' });
+      await until(() => warnings.length === 4, { what: 'the warnings' });
       expect(await manager.command('PING')).toBe('PONG');
     } finally {
       process.off('warning', note);

@@ -96,6 +96,16 @@ describeBackends('an error reply', (backend) => {
     expect(await manager.command('EXISTS', key)).toBe(0);
   });
 
+  it('is all that stands in the way of a very large transaction or script', async () => {
+    const manager = backend.manager();
+    const key = `${backend.namespace}:n`;
+    const large = Array.from({ length: 60_000 }, (): [string, string] => ['INCR', key]);
+    expect((await manager.transaction<number[]>(large)).at(-1)).toBe(60_000);
+    const pushed = Array.from({ length: 150_000 }, String);
+    expect(await manager.transaction([['RPUSH', `${key}:list`, ...pushed]])).toEqual([150_000]);
+    expect(await manager.script('return #ARGV', [], pushed)).toBe(150_000);
+  });
+
   it('inside a transaction says that the rest may have been executed', async () => {
     const manager = backend.manager();
     const [n, text] = [`${backend.namespace}:n`, `${backend.namespace}:text`];

@@ -129,6 +129,12 @@ describeBackends('KV store, atomically', (backend) => {
       );
     });
 
+    test('two hundred thousand at once all settle', async () => {
+      const results = await Promise.all(Array.from({ length: 200_000 }, () => kv.update<number>('k', (n) => (n ?? 0) + 1)));
+      expect(new Set(results).size).toBe(200_000);
+      expect(await kv.get('k')).toBe(200_000);
+    });
+
     test('one that throws fails alone', async () => {
       const failure = new Error('mine');
       const [good, bad, worse, last] = await Promise.allSettled([

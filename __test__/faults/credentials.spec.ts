@@ -47,6 +47,11 @@ describe('a refused password', () => {
     await expectRefused({ host, port, password: () => SECRET }, 'auth');
   });
 
+  it('that is no well-formed text rejects with kind auth', async () => {
+    const { host, port } = await rig.server({ password: 'right' });
+    await expectRefused({ host, port, password: () => `${SECRET}\ud800` }, 'auth');
+  });
+
   it('that is missing rejects with kind auth and NOAUTH', async () => {
     const server = await rig.server({ password: 'right' });
     const error = await expectRefused({ host: server.host, port: server.port }, 'auth');

@@ -1,7 +1,7 @@
 /** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
 
 import { randomUUID } from 'node:crypto';
-import { configError } from './errors.js';
+import { configError, messageOf } from './errors.js';
 import { scopeNow } from './scope.js';
 
 /** A message with what is known of it. */
@@ -76,17 +76,6 @@ function checkText(name: string, value: unknown): void {
 export function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T> {
   if (!isEnvelope(envelope)) throw configError('retryEnvelope: envelope', 'an Envelope', envelope);
   return { ...envelope, attempts: envelope.attempts + 1, lastError: messageOf(error) };
-}
-
-/** What an error says. */
-export function messageOf(error: unknown): string {
-  try {
-    if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
-    return String(error);
-  } catch {
-    // An object without a way to become a string.
-    return 'an error that cannot be shown';
-  }
 }
 
 /** Is it an envelope, whoever made it? */

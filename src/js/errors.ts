@@ -125,3 +125,19 @@ export function describe(value: unknown): string {
       return `a ${typeof value}`;
   }
 }
+
+/** What something that was thrown says. Never throws, whatever it is. */
+export function messageOf(error: unknown): string {
+  try {
+    if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
+    return String(error);
+  } catch {
+    // An object without a way to become a string.
+    return 'an error that cannot be shown';
+  }
+}
+
+/** A listener that fails is its owner's mistake: it is said, and neither the others nor the process suffer. */
+export function warnOfListener(thrown: unknown): void {
+  process.emitWarning(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), 'RedisListenerWarning');
+}

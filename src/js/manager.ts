@@ -3,7 +3,7 @@
 import { inspect } from 'node:util';
 import type { RedisConfig } from './config.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
-import { configError, type Failure, type RedisError, toError } from './errors.js';
+import { configError, type Failure, type RedisError, toError, warnOfListener } from './errors.js';
 import { type Internals, internals } from './internals.js';
 import type { MetricsSnapshot } from './metrics.js';
 import { verb } from './native.js';
@@ -116,7 +116,8 @@ class Inside implements Internals {
         this.emit('end');
         break;
       case 'password':
-        void this.#givePassword(event.number as number);
+        // A port that is closed has nobody who asks.
+        this.#givePassword(event.number as number).catch(() => {});
         break;
     }
   }
@@ -126,8 +127,7 @@ class Inside implements Internals {
       try {
         (listener as (...args: unknown[]) => void)(...args);
       } catch (error) {
-        // A listener that throws is its owner's mistake: it is said, and neither the others nor the process suffer.
-        process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+        warnOfListener(error);
       }
     }
   }
@@ -141,7 +141,12 @@ class Inside implements Internals {
     } catch {
       given = false;
     }
-    await this.port.callQuietly(this.handle, PASSWORD, number, given);
+    try {
+      await this.port.callQuietly(this.handle, PASSWORD, number, given);
+    } catch {
+      // It cannot cross: it is too long, or no well-formed text. Rust says what was expected, and waits no longer.
+      await this.port.callQuietly(this.handle, PASSWORD, number, null);
+    }
   }
 }
 
@@ -249,7 +254,8 @@ export class RedisConnectionManager {
     const flat: unknown[] = [];
     for (const command of commands) {
       if (!Array.isArray(command)) return Promise.reject(configError('transaction: command', 'an array of its words', command));
-      flat.push(command.length, ...command.map(word));
+      flat.push(command.length);
+      for (const part of command) flat.push(word(part));
     }
     return call<T>(this, TRANSACTION, flat);
   }
@@ -317,7 +323,7 @@ export class RedisConnectionManager {
 
 function call<T>(manager: RedisConnectionManager, verb: number, args: unknown[]): Promise<T> {
   const { port, handle } = manager[internals];
-  return port.call(handle, verb, ...args) as Promise<T>;
+  return port.callWith(handle, verb, args) as Promise<T>;
 }
 
 /** A number as Redis reads it; the rest as it is, to be judged in Rust. */

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { type ClaimRequest, HeldClaim, type WorkerClaim } from './claim.js';
 import type { Endpoint } from './diagnostics.js';
-import { configError, RedisError } from './errors.js';
+import { configError, RedisError, warnOfListener } from './errors.js';
 import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
 import type { RedisConnectionManager } from './manager.js';
@@ -171,8 +171,7 @@ class Inside implements LeadershipHome {
       try {
         run(args);
       } catch (error) {
-        // A listener that throws is its owner's mistake: it is said, and neither the others nor the process suffer.
-        process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+        warnOfListener(error);
       }
     }
   }

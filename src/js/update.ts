@@ -84,8 +84,9 @@ export class Updates {
     for (let attempt = 0; open.length > 0; attempt++) {
       const stored = (await this.#port.call(this.#handle, READ, key, attempt)) as string | null;
       const joining = waiting.splice(0);
-      changes.push(...joining);
-      open = open === changes ? changes : [...open, ...joining];
+      // One by one: there may be more than the stack can take as arguments.
+      for (const change of joining) changes.push(change);
+      open = open === changes ? changes : open.concat(joining);
       const { applied, text, expiry } = apply(open, stored);
       const unchanged = text === stored && (text === null || expiry === undefined);
       if (applied.length === 0 || unchanged || (await this.#port.call(this.#handle, CAS_RAW, key, stored, text, expiry))) {

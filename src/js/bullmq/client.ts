@@ -3,7 +3,7 @@
 import { EventEmitter } from 'node:events';
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers';
-import { configError, RedisError } from '../errors.js';
+import { configError, RedisError, warnOfListener } from '../errors.js';
 import { internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
 import { verb } from '../native.js';
@@ -379,8 +379,7 @@ export class Client extends EventEmitter implements BullMQClient {
     try {
       this.emit(event, ...args);
     } catch (error) {
-      // A listener that throws is its owner's mistake: it is said, and nobody else suffers.
-      process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
+      warnOfListener(error);
     }
   }
 }

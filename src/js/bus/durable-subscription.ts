@@ -1,8 +1,8 @@
 /** A durable subscription: one handler, the messages it was given and what became of them. */
 
 import { cancelled } from '../arguments.js';
-import { type Envelope, messageOf } from '../envelope.js';
-import { RedisError, type RedisErrorKind } from '../errors.js';
+import type { Envelope } from '../envelope.js';
+import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { verb } from '../native.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';

@@ -1,7 +1,7 @@
 /** The events of a bus, and who listens to them. */
 
 import { checkFunction } from '../arguments.js';
-import { configError } from '../errors.js';
+import { configError, warnOfListener } from '../errors.js';
 
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {
@@ -48,14 +48,10 @@ export class Listeners {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       try {
         const result = (listener as (event: BusEvents[E]) => unknown)(event);
-        if (result instanceof Promise) result.catch(warn);
+        if (result instanceof Promise) result.catch(warnOfListener);
       } catch (error) {
-        warn(error);
+        warnOfListener(error);
       }
     }
   }
-}
-
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : new Error(String(error)), 'RedisListenerWarning');
 }

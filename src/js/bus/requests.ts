@@ -1,8 +1,8 @@
 /** Requests and their replies. */
 
 import { cancelled, checkSignal, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
-import { createEnvelope, type Envelope, envelopeOf, messageOf } from '../envelope.js';
-import { configError, RedisError } from '../errors.js';
+import { createEnvelope, type Envelope, envelopeOf } from '../envelope.js';
+import { configError, messageOf, RedisError } from '../errors.js';
 import { verb } from '../native.js';
 import type { Inside } from './inside.js';
 import type { MessageContext, RequestOptions } from './options.js';

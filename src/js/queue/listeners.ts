@@ -1,7 +1,6 @@
 /** Listeners of events, none of which can harm another or the process. */
 
-import { configError } from '../errors.js';
-import { asError } from './outcome.js';
+import { configError, warnOfListener } from '../errors.js';
 
 type Listener = (...args: never) => unknown;
 
@@ -39,15 +38,10 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
       try {
         const outcome: unknown = (listener as (...args: unknown[]) => unknown)(...args);
         // An async listener's rejection would end the process.
-        if (typeof outcome === 'object' && outcome !== null) Promise.resolve(outcome).catch(warn);
+        if (typeof outcome === 'object' && outcome !== null) Promise.resolve(outcome).catch(warnOfListener);
       } catch (error) {
-        warn(error);
+        warnOfListener(error);
       }
     }
   }
-}
-
-/** A listener that fails is its owner's mistake: it is said, and neither the others nor the process suffer. */
-function warn(error: unknown): void {
-  process.emitWarning(asError(error), 'RedisListenerWarning');
 }

@@ -44,11 +44,6 @@ export function stackOf(thrown: unknown): string | undefined {
   }
 }
 
-/** As an error that can be shown; what was thrown need not be one. */
-export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(reasonOf(thrown));
-}
-
 /** Stored JSON as a value. */
 export function parseStored(what: string, text: string): unknown {
   try {
