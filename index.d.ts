@@ -1464,8 +1464,9 @@ export interface JobOptions {
   /** Does it stay when it has failed for good? Default: the 10 000 newest. */
   keepFailed?: boolean | KeepRule;
   /**
-   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead.
-   * With `replace`, one that waits or is delayed is given the new name, data and options.
+   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
+   * over and was not kept, with the name and data of this call, and without its result. With `replace`, one that waits or is delayed is removed
+   * instead, and the new one is added. Removing the job frees the id.
    */
   dedupe?: {
     id: string;
@@ -1477,7 +1478,11 @@ export interface JobOptions {
    * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
    */
   group?: string;
-  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
+  /**
+   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
+   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too.
+   * Excludes `delayMs` and `lifo`.
+   */
   children?: ChildJob[];
   /**
    * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
@@ -1500,7 +1505,7 @@ export interface ScheduledJob<T = unknown> {
   name: string;
   /** As in {@link TaskQueue.add}. */
   data: T;
-  /** As in {@link TaskQueue.add}, but for `id`, `delayMs` and `dedupe`. */
+  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
   options?: JobOptions;
 }
 /** A schedule, as it stands. */
@@ -1929,6 +1934,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
    *
+   * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
    * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
@@ -1954,7 +1960,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   /** Resolves when the listeners added so far hear everything that happens from then on. */
   ready(): Promise<void>;
   /**
-   * Closes its workers (see {@link TaskWorker.close}), stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
+   * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
    * queue's own. Idempotent. What is in Redis stays.
    */
   close(options?: CloseOptions): Promise<void>;

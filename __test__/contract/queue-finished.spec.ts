@@ -72,6 +72,37 @@ describeBackends('finished jobs', (backend) => {
       }
     });
 
+    test('gives what a job that does not stay returned, nothing and very much too', async () => {
+      const queue = queues.queue<unknown, unknown>('values');
+      const { opened, open } = gate();
+      const values = [undefined, null, 'x'.repeat(70_000), 'y'.repeat(1_000_000)];
+      queue.process(async (job) => {
+        await opened;
+        return values[job.data as number];
+      });
+      const jobs = await queue.addBulk(values.map((_, data) => ({ name: 'x', data, options: { keepCompleted: false } })));
+      const waits = Promise.all(jobs.map((job) => job.waitUntilFinished()));
+      await queue.on('completed', () => {}).ready();
+      open();
+      expect(await waits).toEqual(values);
+    });
+
+    test('takes nothing of what became of the job before, or of an earlier one of its id', async () => {
+      const queue = queues.queue<number>();
+      await queue.on('failed', () => {}).ready();
+      for (let round = 0; round < 50; round++) {
+        const job = await queue.add('x', 1, { id: 'same', delayMs: 3_600_000 });
+        await job.cancel('of old');
+        await job.retry();
+        const retried = failureOf(job.waitUntilFinished({ timeoutMs: 20 }));
+        expect((await retried).redisErrorKind).toBe('timeout');
+        await job.remove();
+        const anew = await queue.add('x', 1, { id: 'same' });
+        expect((await failureOf(anew.waitUntilFinished({ timeoutMs: 20 }))).redisErrorKind).toBe('timeout');
+        await anew.remove();
+      }
+    });
+
     test('hears of a job that ends while it begins to listen', async () => {
       for (let round = 0; round < 20; round++) {
         const queue = queues.queue<number>(`ending-${round}`);

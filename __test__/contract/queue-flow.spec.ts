@@ -90,6 +90,85 @@ describeBackends('children', (backend) => {
     expect(await queue.counts()).toMatchObject({ 'waiting-children': 0 });
   });
 
+  test('that are there already are waited for as they are', async () => {
+    const queue = queues.queue<string, unknown>();
+    const done = await queue.add('x', 'done', { id: 'done' });
+    const broken = await queue.add('x', 'broken', { id: 'broken' });
+    const worker = queue.process(async (job, context) => {
+      if (job.data === 'broken') throw new Error('it broke');
+      return job.name === 'parent' ? context.children() : `result of ${job.data}`;
+    });
+    await done.waitUntilFinished();
+    await expect(broken.waitUntilFinished()).rejects.toThrow('it broke');
+    await worker.pause();
+    const open = await queue.add('x', 'open', { id: 'open', priority: 5 });
+    const held = await queue.add('x', 'held', { dedupe: { id: 'd' } });
+    const child = (id: string) => ({ name: 'x', data: 'another', options: { id } });
+    const parent = await queue.add('parent', 'p', {
+      children: [child('done'), child('open'), child('twice'), child('twice'), { name: 'x', data: 'no', options: { dedupe: { id: 'd' } } }],
+    });
+    const failed = await queue.add('parent', 'p', { children: [child('broken'), child('open')] });
+    expect((await failed.refresh())?.failedReason).toBe('child broken failed: it broke');
+    expect((await parent.refresh())?.state).toBe('waiting-children');
+    expect((await open.refresh())?.options).toEqual({ id: 'open', priority: 5 });
+    worker.resume();
+    const { done: of, open: opened, twice, ...rest } = (await parent.waitUntilFinished()) as Record<string, unknown>;
+    expect([of, opened, twice]).toEqual(['result of done', 'result of open', 'result of another']);
+    // The deduped one has the result of the job that it stands for.
+    expect(Object.values(rest)).toEqual(['result of held']);
+    expect(await held.waitUntilFinished()).toBe('result of held');
+  });
+
+  test('that fail, are cancelled, removed or drained tell all who wait for them', async () => {
+    const queue = queues.queue();
+    const endings = {
+      cancelled: 'failed',
+      removed: 'waiting',
+      drained: 'waiting',
+    };
+    for (const [id, state] of Object.entries(endings)) {
+      await queue.add('x', 1, { id, priority: 1 });
+      const parents = await Promise.all(
+        [1, 2].map((data) => queue.add('p', data, { children: [{ name: 'x', data: 2, options: { id } }] })),
+      );
+      const job = await queue.getJob(id);
+      if (id === 'cancelled') await job?.cancel();
+      else if (id === 'removed') await job?.remove();
+      else await queue.drain();
+      for (const parent of parents) expect((await parent.refresh())?.state, id).toBe(state);
+    }
+  });
+
+  test('that are replaced are not waited for any more', async () => {
+    const queue = queues.queue<number>();
+    const removed: string[] = [];
+    queue.on('removed', ({ jobId }) => removed.push(jobId));
+    await queue.ready();
+    const parent = await queue.add('p', 1, {
+      children: [{ name: 'x', data: 2, options: { id: 'old', delayMs: 60_000, dedupe: { id: 'd' } } }],
+    });
+    const waiting = failureOf((await queue.getJob('old'))?.waitUntilFinished() as Promise<unknown>);
+    await queue.add('x', 3, { id: 'new', dedupe: { id: 'd', replace: true } });
+    expect((await parent.refresh())?.state).toBe('waiting');
+    expect(await waiting).toMatchObject({ redisErrorKind: 'config' });
+    expect(removed).toEqual(['old']);
+  });
+
+  test('fail a parent that is kept as its options say', async () => {
+    const queue = queues.queue();
+    const child = { name: 'x', data: 1, options: { id: 'child' } };
+    const parents = await Promise.all(
+      [false, { count: 1 }, true, undefined].map((keepFailed) => queue.add('p', 1, { keepFailed, children: [child] })),
+    );
+    expect(await (await queue.getJob('child'))?.cancel('no')).toBe(true);
+    const states = await Promise.all(parents.map(async (parent) => (await parent.refresh())?.state));
+    expect(states.slice(0, 1)).toEqual([undefined]);
+    expect(states.slice(2)).toEqual(['failed', 'failed']);
+    const alone = await queue.add('x', 1, { keepFailed: false });
+    await alone.cancel();
+    expect(await alone.refresh()).toBeNull();
+  });
+
   test('are refused with what is wrong in them, named by their place, and nothing is added', async () => {
     const queue = queues.queue();
     const bad: [unknown, RegExp][] = [

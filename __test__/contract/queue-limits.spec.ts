@@ -72,4 +72,22 @@ describeBackends('limits of the fleet', (backend) => {
     await reaches(queue as TaskQueue, { completed: 68 });
     expect(most).toEqual({ g0: 2, g1: 2, g2: 2 });
   });
+
+  test('drained is told when the last job of a group that had to wait was taken', async () => {
+    const queue = queues.queue<number>();
+    let ran = 0;
+    const drained: number[] = [];
+    await queue.on('drained', () => drained.push(ran)).ready();
+    await queue.addBulk([1, 2, 3].map((data) => ({ name: 'x', data, options: { group: 'g' } })));
+    queue.process(
+      async () => {
+        await new Promise(setImmediate);
+        ran += 1;
+      },
+      { concurrency: 5, groupConcurrency: 1 },
+    );
+    await until(() => ran === 3 && drained.length > 0, { what: 'the last job' });
+    expect(drained.length).toBe(1);
+    expect(drained[0]).toBeGreaterThanOrEqual(2);
+  });
 });

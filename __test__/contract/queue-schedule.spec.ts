@@ -2,6 +2,7 @@
 import { memoryControl, type TaskQueue } from 'redis-backplane';
 import { describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
+import { failureOf } from '../support/failure.ts';
 import { startProcess } from '../support/process.ts';
 import { reaches, useQueues } from '../support/queues.ts';
 import { until } from '../support/until.ts';
@@ -62,6 +63,28 @@ describeBackends('schedules', (backend) => {
     expect(jobs).toHaveLength(seen.length);
     const ticks = jobs.map((job) => tickOf(job.id));
     expect(new Set(ticks).size).toBe(ticks.length);
+  });
+
+  test('faster than the way to the server tick as fast as they can', async () => {
+    const queue = queues.queue();
+    await queue.schedule('fast', { everyMs: 1 }, { name: 'x', data: 1 });
+    queue.process(() => null, { concurrency: 10 });
+    await until(async () => ((await queue.schedules())[0]?.ticks ?? 0) >= 20, { what: '20 ticks' });
+    await queue.unschedule('fast');
+  });
+
+  test('have ids that leave room for the tick, whose jobs are like any other', async () => {
+    const queue = queues.queue();
+    const id = 's'.repeat(495);
+    await queue.schedule(id, { everyMs: 3_600_000 }, { name: 'x', data: 1 });
+    await queue.schedule(id, { everyMs: 1 }, { name: 'x', data: 1, options: { delayMs: 3_600_000 } });
+    queue.process(() => null);
+    await until(async () => (await queue.counts()).delayed > 0, { what: 'a tick' });
+    await queue.unschedule(id);
+    const [job] = await queue.list('delayed');
+    expect(await (await queue.getJob(job?.id as string))?.cancel()).toBe(true);
+    const error = await failureOf(queue.schedule(`${id}s`, { everyMs: 1 }, { name: 'x', data: 1 }));
+    expect(error.message).toContain('id: expected a string of 1 to 495 bytes');
   });
 
   test('with a cron line of seconds tick at them', async () => {

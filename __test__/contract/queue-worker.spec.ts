@@ -363,6 +363,20 @@ describeBackends('task worker', (backend) => {
       expect(await job.waitUntilFinished()).toBe('cancelled');
     });
 
+    test('after cancel() has no further attempt where the timeout ends this one', async () => {
+      const queue = queues.queue();
+      let runs = 0;
+      queue.process(() => {
+        runs += 1;
+        return new Promise(() => {});
+      });
+      const job = await queue.add('x', 1, { attempts: 3, timeoutMs: 500 });
+      await reaches(queue as TaskQueue, { active: 1 });
+      await job.cancel('not wanted');
+      await expect(job.waitUntilFinished()).rejects.toThrow('not wanted');
+      expect(runs).toBe(1);
+    });
+
     test('of a job that was cancelled before it began never comes to be', async () => {
       const queue = queues.queue();
       const delayed = await queue.add('x', 1, { delayMs: 3_600_000 });

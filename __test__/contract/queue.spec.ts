@@ -281,6 +281,22 @@ describeBackends('task queue', (backend) => {
       expect(await data(['completed', 'failed', 'active', 'waiting-children'])).toEqual([]);
     });
 
+    test('gives active jobs in the order in which they began', async () => {
+      const queue = queues.queue<number>();
+      const { opened, open } = gate();
+      for (let data = 0; data < 12; data++) {
+        const job = await queue.add('x', data);
+        if (data % 4 === 0) queue.process(() => opened, { concurrency: 4 });
+        await until(async () => (await job.refresh())?.state === 'active', { what: 'the job to begin' });
+        const at = Date.now();
+        await until(() => Date.now() > at, { what: 'the next millisecond' });
+      }
+      const order = Array.from({ length: 12 }, (_, data) => data);
+      expect((await queue.list('active')).map((job) => job.data)).toEqual(order);
+      expect((await queue.list('active', { newestFirst: true, start: 2, limit: 5 })).map((job) => job.data)).toEqual([9, 8, 7, 6, 5]);
+      open();
+    });
+
     test('gives waiting jobs in the order in which they are served', async () => {
       const queue = queues.queue();
       await queue.add('plain 1', 0);
@@ -426,39 +442,6 @@ describeBackends('task queue', (backend) => {
     });
   });
 
-  describe('dedupe', () => {
-    test('gives the job that is not over instead of a second one', async () => {
-      const queue = queues.queue<number>();
-      const first = await queue.add('x', 1, { dedupe: { id: 'd' } });
-      const second = await queue.add('y', 2, { dedupe: { id: 'd' } });
-      expect([second.id, second.name, second.data]).toEqual([first.id, 'x', 1]);
-      await queue.add('x', 3, { dedupe: { id: 'e' } });
-      expect(await queue.counts()).toEqual({ ...EMPTY, waiting: 2 });
-      queue.process(() => {});
-      await reaches(queue as TaskQueue, { completed: 2 });
-      expect((await queue.add('x', 4, { dedupe: { id: 'd' } })).id).not.toBe(first.id);
-    });
-
-    test('replaces the one that waits, where that is asked for', async () => {
-      const queue = queues.queue<number>();
-      await queue.add('x', 1, { dedupe: { id: 'd' }, delayMs: 3_600_000 });
-      const second = await queue.add('y', 2, { dedupe: { id: 'd', replace: true }, delayMs: 3_600_000 });
-      expect([second.name, second.data]).toEqual(['y', 2]);
-      expect(await queue.counts()).toEqual({ ...EMPTY, delayed: 1 });
-      expect((await queue.list('delayed')).map((job) => [job.name, job.data])).toEqual([['y', 2]]);
-    });
-
-    test('lasts for its ttlMs', async () => {
-      const queue = queues.queue<number>();
-      const first = await queue.add('x', 1, { dedupe: { id: 'd', ttlMs: 3_600_000 } });
-      queue.process(() => {});
-      await reaches(queue as TaskQueue, { completed: 1 });
-      expect((await queue.add('x', 2, { dedupe: { id: 'd', ttlMs: 3_600_000 } })).id).toBe(first.id);
-      const short = await queue.add('x', 3, { dedupe: { id: 'e', ttlMs: 20 } });
-      await until(async () => (await queue.add('x', 4, { dedupe: { id: 'e', ttlMs: 20 } })).id !== short.id, { what: 'the ttl to pass' });
-    });
-  });
-
   describe('a queue object', () => {
     test('has a manager of its own where it is given a configuration, closed with it', async () => {
       const queue = new TaskQueue('own', { url: backend.url, namespace: backend.namespace });
@@ -500,6 +483,25 @@ describeBackends('task queue', (backend) => {
       await closing;
       expect(worker.isRunning()).toBe(false);
       expect((await queues.queue().getJob(job.id))?.result).toBe('done');
+    });
+
+    test('may be used by processors in hand until they have ended, though it is being closed', async () => {
+      const queue = queues.queue();
+      const { opened, open } = gate();
+      const begun = gate();
+      queue.process(async () => {
+        begun.open();
+        await opened;
+        return (await queue.add('next', 2, { delayMs: 3_600_000 })).id;
+      });
+      const job = await queue.add('x', 1);
+      await begun.opened;
+      const closing = queue.close();
+      open();
+      await closing;
+      const after = queues.queue();
+      expect((await after.getJob(String((await after.getJob(job.id))?.result)))?.name).toBe('next');
+      expect((await failureOf(queue.add('x', 3))).redisErrorKind).toBe('closed');
     });
 
     test('rejects with kind closed when its manager was disconnected', async () => {

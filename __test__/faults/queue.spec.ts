@@ -73,7 +73,7 @@ describe('a worker that is killed', () => {
     const last = startWorker({ url, queue: 'work', leaseMs: LEASE_MS, maxStalls: 1 });
     await expect(waiting).rejects.toThrow(/stalled|worker/);
     await job.refresh();
-    expect([job.state, job.stalledCount]).toEqual(['failed', 2]);
+    expect([job.state, job.stalledCount, job.attemptsMade]).toEqual(['failed', 2, 0]);
     expect(linesWith(last, 'begun')).toEqual([]);
     await last.kill9();
   });
@@ -224,6 +224,31 @@ describe('a listener whose server is away', () => {
     await queue.add('x', 1, { id: 'heard' });
     await until(() => added.includes('heard'), { what: 'the event' });
     await queue.close();
+  });
+});
+
+describe('a worker that never got the answer by which it claimed a job', () => {
+  it('finds that it has it, with the progress of the attempt before', async () => {
+    const server = await rig.server();
+    const proxy = await rig.proxy(server);
+    const queue = new TaskQueue<string>('work', rig.manager({ url: proxy.url, reconnect: { minDelayMs: 5, maxDelayMs: 100 } }));
+    const seen: unknown[] = [];
+    const worker = queue.process(async (job) => {
+      seen.push(job.progress);
+      if (seen.length > 1) return;
+      await job.updateProgress({ step: 7 });
+      // The answer that gives the job again is longer, and every other one is shorter.
+      proxy.set({ down: { dropAfterBytes: 100_000 } });
+      throw new Error('again');
+    });
+    worker.on('error', () => proxy.heal());
+    const near = new TaskQueue<string>('work', rig.manager({ url: server.url }));
+    const job = await near.add('x', 'x'.repeat(300_000), { attempts: 3, backoff: { type: 'fixed', delayMs: 50 } });
+    await job.waitUntilFinished();
+    expect(seen).toEqual([undefined, { step: 7 }]);
+    expect((await job.refresh())?.attemptsMade).toBe(2);
+    expect(proxy.counters.dropped).toBeGreaterThan(0);
+    await worker.close();
   });
 });
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost; `w<id>`: who else waits for it |
 //! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
@@ -23,11 +23,13 @@
 //! | `meta` | hash | paused, counters, who listens |
 //! | `events` | stream | what happened, bounded; written while somebody listens |
 //! | `outbox` | hash | messages for other queues that may not have been delivered |
+//! | `inbox` | sorted set | messages of other queues that were taken, by until when that is remembered, ms |
 //! | `schedules` | hash | by id: the schedule, JSON |
 //! | `ticks` | sorted set | ids of schedules by their next tick, ms |
 //! | `log:<id>` | list | log lines of a job |
+//! | `log:<id>\1` | string | a large result of a job that was not kept, for a minute |
 //! | `kids:<id>` | hash | by child: pending, or its result; how many are pending |
-//! | `once:<id>` | string | the job that holds a dedupe id |
+//! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |
 //! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
 
 use bytes::{Bytes, BytesMut};
@@ -124,6 +126,17 @@ impl QueueKeys {
     #[must_use]
     pub fn ticks(&self) -> Bytes {
         self.part("ticks")
+    }
+
+    #[must_use]
+    pub fn inbox(&self) -> Bytes {
+        self.part("inbox")
+    }
+
+    /// What is left of a job that was not kept: no id has such a character.
+    #[must_use]
+    pub fn result(&self, id: &[u8]) -> Bytes {
+        self.with("log:", &[id, b"\x01"].concat())
     }
 
     #[must_use]

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
 use super::reading::Snapshot;
@@ -88,7 +86,7 @@ impl Batch {
             command,
             Sink::then(move |reply| match reply.and_then(|reply| Added::read(&owner, reply, jobs)) {
                 Ok(mut added) => {
-                    added.see_to_messages(&owner);
+                    see_to_messages(&owner, added.left);
                     for (answer, at) in answers {
                         answer.give(Ok(Outcome::List(added.pair(at).into())));
                     }
@@ -104,7 +102,11 @@ fn pack(core: &Core, jobs: &[NewJob]) -> Command {
     if jobs.iter().all(NewJob::is_plain) {
         return append(core, jobs);
     }
-    let mut call = Call::of(core, &scripts::ADD).number(jobs.len() as u64);
+    with_options(Call::of(core, &scripts::ADD), jobs)
+}
+
+fn with_options(call: Call<'_>, jobs: &[NewJob]) -> Command {
+    let mut call = call.number(jobs.len() as u64);
     for job in jobs {
         call.add(job.id.clone());
         call.add(job.body.clone());
@@ -128,11 +130,13 @@ struct Added {
     now: i64,
     jobs: Vec<NewJob>,
     existing: Vec<Option<Outcome>>,
+    /// Messages left in the outbox.
+    left: i64,
 }
 
 impl Added {
     fn read(core: &Core, reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
-        let [now, there] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        let [now, there, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
         let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
         let mut parts = array(there).ok_or_else(strange)?.into_iter();
         while let Some(place) = parts.next() {
@@ -142,7 +146,8 @@ impl Added {
         }
         let added = existing.iter().filter(|there| there.is_none()).count();
         core.manager.metrics().queue_added.add(added as u64);
-        Ok(Self { now: integer(&now).ok_or_else(strange)?, jobs, existing })
+        let (now, left) = (integer(&now).ok_or_else(strange)?, integer(&left).ok_or_else(strange)?);
+        Ok(Self { now, jobs, existing, left })
     }
 
     /// What a caller of `add` gets: when and under which id it was added, or 0 and the job that was there.
@@ -152,12 +157,12 @@ impl Added {
             None => [Outcome::Number(self.now as f64), Outcome::Text(self.jobs[at].id.clone())],
         }
     }
+}
 
-    /// Has the messages for other queues delivered that were left with the jobs.
-    fn see_to_messages(&self, core: &Arc<Core>) {
-        if self.jobs.iter().any(NewJob::has_messages) {
-            outbox::deliver_soon(Arc::clone(core));
-        }
+/// Has messages for other queues delivered that a script left in the outbox, if it did.
+pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
+    if left > 0 {
+        outbox::deliver_soon(Arc::clone(core));
     }
 }
 
@@ -223,7 +228,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 let reply = get.await.unwrap_or_else(|_| Err(strange()));
                 match reply.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
-                        added.see_to_messages(&core);
+                        see_to_messages(&core, added.left);
                         for place in places {
                             outcomes.extend(added.pair(place));
                         }
@@ -237,8 +242,9 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Adds one job that somebody else made: a tick, a message of another queue.
-pub(super) async fn add_made(core: &Core, id: &str, body: Bytes, extra: String) -> Result<()> {
-    let call = Call::of(core, &scripts::ADD).number(1).arg(id.to_owned()).arg(body).arg(extra);
-    core.call(call.writes(*operation::ADD)).await.map(drop)
+/// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
+pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
+    let command = with_options(Call::of(core, &scripts::ADD).key(core.keys.inbox()), jobs);
+    let parts = array(core.call(command).await?).ok_or_else(strange)?;
+    parts.get(2).and_then(integer).ok_or_else(strange)
 }

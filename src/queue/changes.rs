@@ -1,12 +1,15 @@
 //! What may be changed of a job, and of many.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::adding::see_to_messages;
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
-use super::{Core, Queue, outbox, strange};
+use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
@@ -81,23 +84,18 @@ pub(super) fn retry_failed(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Removes up to `limit` jobs of a kind that are `older` ms, or has them wait again. Gives how many.
-async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u64> {
+async fn sweep_out(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Result<u64> {
     let mut done = 0;
     while done < limit {
-        let call =
-            Call::of(core, &scripts::SWEEP_OUT).arg(kind.to_owned()).number(BATCH.min(limit - done)).number(older);
+        let call = Call::of(core, &scripts::SWEEP_OUT)
+            .arg(kind.to_owned())
+            .number(BATCH.min(limit - done))
+            .number(older)
+            .arg(core.keys.once(b""));
         let reply = core.call(call.writes(*operation::ADMIN)).await?;
-        let [looked, gone] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-        let gone = array(gone).ok_or_else(strange)?;
-        done += if kind == "retry" { integer(&looked).unwrap_or(0).unsigned_abs() } else { gone.len() as u64 / 2 };
-        if kind != "completed" && kind != "failed" {
-            let mut parts = gone.into_iter();
-            while let (Some(id), Some(body)) = (parts.next(), parts.next()) {
-                if let (Some(_), Some(body)) = (bytes(id), bytes(body)) {
-                    departed(core, &body).await?;
-                }
-            }
-        }
+        let [looked, gone, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        done += integer(&gone).ok_or_else(strange)?.unsigned_abs();
+        see_to_messages(core, integer(&left).ok_or_else(strange)?);
         if integer(&looked).is_none_or(|looked| looked == 0) {
             break;
         }
@@ -105,32 +103,17 @@ async fn sweep_out(core: &Core, kind: &str, limit: u64, older: u64) -> Result<u6
     Ok(done)
 }
 
-/// What the removal of a job means beyond itself.
-async fn departed(core: &Core, body: &Bytes) -> Result<()> {
-    let known = Known::of(core, body);
-    if known.ending == "{}" {
-        return Ok(());
-    }
-    let ending: serde_json::Value = serde_json::from_str(&known.ending).unwrap_or_default();
-    // The dedupe id needs nothing: one whose job is gone is free.
-    let names = |part: &str| -> Option<Vec<String>> {
-        ending.get(part)?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-    };
-    match (names("p").as_deref(), names("x").as_deref()) {
-        (Some([parent, name]), _) => outbox::tell_parent(core, parent, name, "r", "").await,
-        (_, Some([queue, parent, name])) => outbox::tell_parent(&core.beside(queue), parent, name, "r", "").await,
-        _ => Ok(()),
-    }
-}
-
 /// Argument: whether active jobs do not matter.
 pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     let force = args.first() == Some(&Arg::Bool(true));
     queue.run(answer, move |core| {
         Ok(async move {
+            let was_paused = reading::paused(&core).await?;
             pausing(&core, true).await?;
             if !force && reading::total(&core, State::Active).await? > 0 {
-                pausing(&core, false).await?;
+                if !was_paused {
+                    pausing(&core, false).await?;
+                }
                 return Err(Error::config(
                     "TaskQueue.obliterate: force: expected true, because jobs of the queue are active, got false",
                 ));
@@ -142,32 +125,30 @@ pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 
 async fn remove_everything(core: &Core) -> Result<()> {
     let jobs = &core.base[0];
+    let mut cursor = Bytes::from_static(b"0");
     loop {
-        // What is removed is what the cursor would come to, so it begins anew each time.
-        let scan = Packed::sized(jobs.len()).begin(5, b"HSCAN").word(jobs).number(0).word(b"COUNT").number(BATCH);
-        let mut parts = array(core.call(scan.writes(*operation::ADMIN)).await?).ok_or_else(strange)?.into_iter();
-        let found = parts.nth(1).and_then(array).ok_or_else(strange)?;
-        if found.is_empty() {
-            break;
-        }
+        let scan = Packed::sized(jobs.len() + cursor.len()).begin(5, b"HSCAN").word(jobs).word(&cursor);
+        let scan = scan.word(b"COUNT").number(BATCH).writes(*operation::ADMIN);
+        let mut parts = array(core.call(scan).await?).ok_or_else(strange)?.into_iter();
+        cursor = parts.next().and_then(bytes).ok_or_else(strange)?;
         let mut unlinked = vec![];
         let mut ids = vec![];
-        let mut parts = found.into_iter();
+        let mut parts = parts.next().and_then(array).ok_or_else(strange)?.into_iter();
         while let (Some(Reply::Bulk(id)), Some(Reply::Bulk(body))) = (parts.next(), parts.next()) {
             let known = Known::of(core, &body);
             unlinked.extend([core.keys.log(&id), core.keys.kids(&id)]);
             if !known.group.is_empty() {
                 unlinked.push(core.keys.group(known.group.as_bytes()));
             }
-            if let Some(key) =
-                serde_json::from_str::<serde_json::Value>(&known.ending).unwrap_or_default()["o"].as_str()
-            {
-                unlinked.push(Bytes::from(key.to_owned()));
-            }
+            unlinked.extend(known.dedupe);
             ids.push(id);
         }
         several(core, b"UNLINK", None, &unlinked).await?;
         several(core, b"HDEL", Some(jobs), &ids).await?;
+        // An empty page is not the last one.
+        if &cursor[..] == b"0" {
+            break;
+        }
     }
     let leases = Packed::sized(64).begin(4, b"ZRANGE").word(&core.base[9]).number(0).signed(-1);
     let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
@@ -176,6 +157,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
     left.extend(core.base.iter().cloned());
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
+    left.push(core.keys.inbox());
     several(core, b"UNLINK", None, &left).await?;
     several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
@@ -368,7 +350,7 @@ enum Changed {
     Not(State),
 }
 
-async fn change(core: &Core, verb: &str, id: &str, value: &str) -> Result<Changed> {
+async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<Changed> {
     // What it was added with does not change, so it can be read before.
     let Some(found) = reading::find(core, id).await? else { return Ok(Changed::Missing) };
     let known = Known::of(core, &found.body);
@@ -381,7 +363,9 @@ async fn change(core: &Core, verb: &str, id: &str, value: &str) -> Result<Change
         .arg(known.group)
         .arg(known.ending);
     let reply = core.call(call.writes(*operation::CHANGE)).await?;
-    let letter = bytes(reply).ok_or_else(strange)?;
+    let [letter, left] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+    see_to_messages(core, integer(&left).ok_or_else(strange)?);
+    let letter = bytes(letter).ok_or_else(strange)?;
     Ok(match &letter[..] {
         b"" => Changed::Done,
         b"-" => Changed::Missing,

@@ -12,17 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner, strange};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed};
+use crate::connection::{Channel, ChannelKind, Listener, Message};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
-use crate::resp::Reply;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
 const HEARD: Duration = Duration::from_mins(1);
@@ -30,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(20);
 /// For how long a listener nobody needs goes on, so that waits one after another share one.
 const LINGER: Duration = Duration::from_secs(10);
 const ENTRIES: &[u8] = b"200";
+/// In the place of a result that is too large for an event.
+const LARGE: &[u8] = b">";
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// The one listener of a queue's handle.
@@ -66,9 +67,16 @@ struct Hearing {
 #[derive(Debug)]
 struct Wait {
     id: String,
-    /// Told what is news: see [`News`].
-    news: Option<oneshot::Sender<News>>,
+    /// Told what is news.
+    news: mpsc::UnboundedSender<Told>,
     cancel: Arc<Notify>,
+}
+
+impl Wait {
+    fn tell(&self, number: i64, news: News) {
+        // Whoever waited may have given up.
+        let _ = self.news.send(Told { number, news });
+    }
 }
 
 /// Where a listener stands.
@@ -86,13 +94,20 @@ impl Default for Place {
     }
 }
 
+/// News, and the number of the event that they are of.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) number: i64,
+    pub(super) news: News,
+}
+
 /// What one who waits for a job is told.
 #[derive(Debug)]
 pub(super) enum News {
     Completed(Bytes),
     Failed(Bytes),
     Removed,
-    /// Something may have been missed: look.
+    /// Something may have been missed, or is not in the event: look.
     Look,
 }
 
@@ -245,9 +260,11 @@ impl Ears {
         let mut values = Vec::new();
         for entry in parts {
             more = true;
-            let mut fields = array(entry).ok_or_else(strange)?.into_iter().filter_map(bytes);
+            let mut fields = array(entry).ok_or_else(strange)?.into_iter();
+            let at = fields.next().as_ref().and_then(integer).ok_or_else(strange)?;
+            let mut fields = fields.filter_map(bytes);
             while let (Some(field), Some(payload)) = (fields.next(), fields.next()) {
-                self.happened(&field, payload, &mut values);
+                self.happened(at, &field, payload, &mut values);
             }
         }
         if !values.is_empty() {
@@ -257,8 +274,8 @@ impl Ears {
         Ok(more)
     }
 
-    /// One event: its letter and the id of the job, and what is said of it.
-    fn happened(&self, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
+    /// One event: the number of its entry, its letter and the id of the job, and what is said of it.
+    fn happened(&self, number: i64, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
         let Some((letter, _)) = field.split_first() else { return };
         let id = field.slice(1..);
         let name = match letter {
@@ -273,36 +290,31 @@ impl Ears {
             b'z' => "drained",
             _ => return,
         };
-        let mut hearing = self.hearing();
+        let hearing = self.hearing();
+        let is_large = payload == LARGE;
         if matches!(letter, b'c' | b'f' | b'v') {
-            for wait in hearing.waits.values_mut().filter(|wait| wait.id.as_bytes() == &id[..]) {
+            for wait in hearing.waits.values().filter(|wait| wait.id.as_bytes() == &id[..]) {
                 let news = match letter {
-                    // Large results are not in the event.
-                    b'c' if payload.is_empty() => News::Look,
+                    b'c' if is_large => News::Look,
                     b'c' => News::Completed(payload.clone()),
                     b'f' => News::Failed(reason_of(&payload)),
                     _ => News::Removed,
                 };
-                if let Some(sender) = wait.news.take() {
-                    // Whoever waited may have given up.
-                    let _ = sender.send(news);
-                }
+                wait.tell(number, news);
             }
         }
         if hearing.listening {
             values.push(Outcome::Text(Bytes::from_static(name.as_bytes())));
             values.push(Outcome::Text(id));
-            values.push(if payload.is_empty() { Outcome::Null } else { Outcome::Text(payload) });
+            values.push(if payload.is_empty() || is_large { Outcome::Null } else { Outcome::Text(payload) });
         }
     }
 
     fn missed(&self, entries: i64) {
         let listening = {
-            let mut hearing = self.hearing();
-            for wait in hearing.waits.values_mut() {
-                if let Some(sender) = wait.news.take() {
-                    let _ = sender.send(News::Look);
-                }
+            let hearing = self.hearing();
+            for wait in hearing.waits.values() {
+                wait.tell(i64::MAX, News::Look);
             }
             hearing.listening
         };
@@ -340,16 +352,6 @@ impl Listener for Woken {
     }
 }
 
-/// The number of the last event that was written.
-pub(super) async fn written(core: &Core) -> Result<i64> {
-    let command =
-        Packed::sized(core.base[11].len()).begin(3, b"HGET").word(&core.base[11]).word(b"told").reads(*operation::READ);
-    match core.call(command).await? {
-        Reply::Nil => Ok(0),
-        reply => integer(&reply).ok_or_else(strange),
-    }
-}
-
 pub(super) fn listen(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     queue.events.hearing().listening = true;
     let live = queue.events.live();
@@ -377,13 +379,18 @@ pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 
 impl Ears {
     /// Has `number` told how the job ends.
-    pub(super) fn register(&self, number: u64, id: &str, cancel: &Arc<Notify>) -> Result<oneshot::Receiver<News>> {
-        let (sender, news) = oneshot::channel();
+    pub(super) fn register(
+        &self,
+        number: u64,
+        id: &str,
+        cancel: &Arc<Notify>,
+    ) -> Result<mpsc::UnboundedReceiver<Told>> {
+        let (sender, news) = mpsc::unbounded_channel();
         let mut hearing = self.hearing();
         if hearing.closed {
             return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
         }
-        hearing.waits.insert(number, Wait { id: id.to_owned(), news: Some(sender), cancel: Arc::clone(cancel) });
+        hearing.waits.insert(number, Wait { id: id.to_owned(), news: sender, cancel: Arc::clone(cancel) });
         Ok(news)
     }
 

@@ -1,7 +1,9 @@
 //! Jobs as they are sent to be added, and jobs with children: a tree becomes a row, parents first.
 //!
 //! Children in the same queue are added in the same script. Those of another queue may be of another slot, so they
-//! are left in the outbox together with their parent and delivered from there; adding one twice changes nothing.
+//! are left in the outbox together with their parent and delivered from there, once: see [`super::outbox`].
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -10,6 +12,9 @@ use super::Core;
 use super::options::{Child, Dedupe, JobOptions};
 use super::record::Stored;
 use crate::error::{Error, Result};
+
+/// Queues after one another that the children of a job may be in: a message lies within the message before it.
+const MAX_QUEUES: usize = 16;
 
 /// A job on its way to `add.lua`.
 #[derive(Debug)]
@@ -22,11 +27,14 @@ pub(super) struct NewJob {
 }
 
 /// Who waits for a job: a job of the same queue, or of another one.
-struct Parent {
-    queue: Option<String>,
-    id: String,
+struct Parent<'a> {
+    /// Where that is another one.
+    queue: Option<&'a str>,
+    id: &'a str,
     /// What the parent calls this child.
     name: String,
+    /// How many queues there are above it.
+    depth: usize,
 }
 
 impl NewJob {
@@ -51,10 +59,6 @@ impl NewJob {
 
     pub(super) fn extra(&self) -> String {
         if self.extra.is_empty() { String::new() } else { Value::Object(self.extra.clone()).to_string() }
-    }
-
-    pub(super) fn has_messages(&self) -> bool {
-        self.extra.contains_key("m")
     }
 }
 
@@ -82,7 +86,7 @@ fn put(
     name: &str,
     data: &[u8],
     options: JobOptions,
-    parent: Option<&Parent>,
+    parent: Option<&Parent<'_>>,
     place: Option<usize>,
 ) -> Result<()> {
     let mut extra = extra_of(core, &options);
@@ -98,30 +102,39 @@ fn put(
     let own = row.len();
     let children = options.children;
     if !children.is_empty() {
-        let end = ending(core, options.dedupe.as_ref().filter(|dedupe| dedupe.ttl_ms.is_none()), &parent_text);
-        extra.insert("a".into(), json!(Value::Object(end).to_string()));
+        extra.insert("a".into(), Value::Object(ending(core, options.dedupe.as_ref(), None, &parent_text)));
     }
     row.push(NewJob { id: id.to_owned().into(), body: body.into(), extra });
-    let mut names = Vec::with_capacity(children.len());
+    let depth = parent.map_or(0, |parent| parent.depth);
+    let mut names = HashSet::with_capacity(children.len());
     let mut messages = Map::new();
     for child in children {
         let Child { queue, name, data, options } = child;
         let child_id = options.id.clone().unwrap_or_else(|| core.fresh_id());
         match queue.filter(|queue| *queue != core.name) {
+            None if child_id == id => {
+                return Err(Error::config(
+                    "JobOptions.children: options.id: expected another id than the parent's, got the same",
+                ));
+            }
             None => {
-                names.push(json!(child_id));
-                let parent = Parent { queue: None, id: id.to_owned(), name: child_id.clone() };
+                names.insert(child_id.clone());
+                let parent = Parent { queue: None, id, name: child_id.clone(), depth };
                 put(core, row, &child_id, &name, data.as_bytes(), options, Some(&parent), Some(own))?;
+            }
+            Some(_) if depth == MAX_QUEUES => {
+                return Err(Error::config(format!(
+                    "JobOptions.children: queue: expected children in at most {MAX_QUEUES} queues after one another, got more"
+                )));
             }
             Some(queue) => {
                 let called = [&queue[..], &child_id].join(":");
-                names.push(json!(called));
-                let parent = Parent { queue: Some(core.name.clone()), id: id.to_owned(), name: called.clone() };
+                let parent = Parent { queue: Some(&core.name), id, name: called.clone(), depth: depth + 1 };
+                names.insert(called);
                 let mut there = Vec::new();
                 put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(&parent), None)?;
-                let jobs: Vec<_> = there.iter().map(NewJob::message).collect::<Option<_>>().unwrap_or_default();
-                messages
-                    .insert(format!("a{called}"), json!(json!({ "t": "add", "q": queue, "jobs": jobs }).to_string()));
+                let jobs: Vec<_> = there.into_iter().map(NewJob::into_message).collect();
+                messages.insert(format!("a{}", core.fresh_id()), json!({ "t": "add", "q": queue, "jobs": jobs }));
             }
         }
     }
@@ -136,12 +149,24 @@ fn put(
 
 impl NewJob {
     /// As it lies in an outbox.
-    fn message(&self) -> Option<Value> {
-        let (id, body) = (std::str::from_utf8(&self.id).ok()?, std::str::from_utf8(&self.body).ok()?);
-        // Delivered twice it must be found.
-        let mut extra = self.extra.clone();
-        extra.insert("u".into(), json!(true));
-        Some(json!([id, body, Value::Object(extra).to_string()]))
+    fn into_message(self) -> Value {
+        json!([text_of(&self.id), text_of(&self.body), self.extra])
+    }
+
+    /// Out of an outbox; `None` where it is none.
+    pub(super) fn from_message(message: &mut Value) -> Option<Self> {
+        let text = |part: &Value| part.as_str().map(|text| Bytes::from(text.to_owned()));
+        let (id, body) = (text(&message[0])?, text(&message[1])?);
+        match message[2].take() {
+            Value::Object(extra) => Some(Self { id, body, extra }),
+            _ => None,
+        }
+    }
+
+    /// As the first of those that came with a message.
+    pub(super) fn of_message(mut self, message: &str) -> Self {
+        self.extra.insert("s".into(), json!(message));
+        self
     }
 }
 
@@ -152,7 +177,9 @@ fn extra_of(core: &Core, options: &JobOptions) -> Map<String, Value> {
     }
     if let Some(dedupe) = &options.dedupe {
         extra.insert("o".into(), json!(text_of(&core.keys.once(dedupe.id.as_bytes()))));
-        extra.insert("t".into(), json!(dedupe.ttl_ms.unwrap_or(0)));
+        if let Some(ttl) = dedupe.ttl_ms {
+            extra.insert("t".into(), json!(ttl));
+        }
         if dedupe.replace {
             extra.insert("r".into(), json!(true));
         }
@@ -172,11 +199,14 @@ fn extra_of(core: &Core, options: &JobOptions) -> Map<String, Value> {
     extra
 }
 
-/// What the end of a job means beyond itself, for `part/kin.lua`.
-pub(super) fn ending(core: &Core, dedupe: Option<&Dedupe>, parent: &str) -> Map<String, Value> {
+/// What the end of a job means beyond itself, for `part/kin.lua`; `added`: when it was added, where that is known.
+pub(super) fn ending(core: &Core, dedupe: Option<&Dedupe>, added: Option<u64>, parent: &str) -> Map<String, Value> {
     let mut end = Map::new();
     if let Some(dedupe) = dedupe {
         end.insert("o".into(), json!(text_of(&core.keys.once(dedupe.id.as_bytes()))));
+        if let (Some(ttl), Some(added)) = (dedupe.ttl_ms, added) {
+            end.insert("u".into(), json!(added + ttl));
+        }
     }
     if let Ok(Value::Array(parent)) = serde_json::from_str(parent)
         && parent.iter().all(Value::is_string)

@@ -1,77 +1,207 @@
 //! Messages between queues, which may be of different slots: children to be added there, news of children for their parent.
 //!
-//! A message is written by the script that makes it necessary, and deleted when it has been delivered. Delivered twice it
-//! changes nothing, so whoever finds one may deliver it: who wrote it does so at once, a worker's renewal finds what a crash
-//! left behind.
+//! A message is written by the script that makes it necessary, and deleted when it has been delivered. Whoever finds one may
+//! deliver it: who wrote it does so at once, a worker's renewal finds what a crash left behind. So one may be delivered twice.
+//! News told twice change nothing. A child must not be added twice, for the first may have run and gone: the queue it
+//! is added to remembers its message, in the script that adds it, until it is known to have been deleted and nobody can
+//! have it in hand any more.
+//!
+//! In a process one task delivers what one queue has left, however many have asked for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::scripts::{self, Call, array, bytes, operation};
+use super::flows::NewJob;
+use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, adding, strange};
 use crate::connection::Packed;
 use crate::error::Result;
 use crate::lifecycle;
 
-/// Messages delivered at once.
-const BATCH: u64 = 50;
+/// Messages read at once, about.
+const PAGE: u64 = 100;
+/// How old a message may be that was read and is delivered: a process that stood still reads again.
+const FRESH: Duration = Duration::from_secs(30);
+/// For how long a message is remembered that was deleted: far longer than one that was read before may be on its way.
+const KEPT: Duration = Duration::from_mins(5);
+
+/// A manager, by its address, and an outbox.
+type Which = (usize, Bytes);
+
+/// What is being delivered in this process; whether more was left meanwhile.
+static UNDER_WAY: LazyLock<Mutex<HashMap<Which, bool>>> = LazyLock::new(Mutex::default);
+
+fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Delivers what is there, in a task of its own.
 pub(super) fn deliver_soon(core: Arc<Core>) {
+    // While the task runs it has the manager, so that no other one has its address.
+    let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.base[16].clone());
+    match under_way().entry(which.clone()) {
+        Entry::Occupied(mut again) => {
+            again.insert(true);
+            return;
+        }
+        Entry::Vacant(first) => first.insert(false),
+    };
     lifecycle::spawn(async move {
-        // What cannot be delivered now stays, and the next renewal of a worker finds it.
-        let _ = deliver(&core).await;
+        let _end = Ends(which.clone());
+        loop {
+            // What cannot be delivered now stays, and the next renewal of a worker finds it.
+            let delivered = deliver(&core).await.is_ok();
+            let mut under_way = under_way();
+            let again = under_way.get_mut(&which).is_some_and(std::mem::take);
+            if !(delivered && again) {
+                under_way.remove(&which);
+                return;
+            }
+        }
     });
+}
+
+/// Also where the task is dropped with its runtime.
+struct Ends(Which);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        under_way().remove(&self.0);
+    }
 }
 
 async fn deliver(core: &Core) -> Result<()> {
     let key = &core.base[16];
+    let mut cursor = Bytes::from_static(b"0");
     loop {
-        let scan = Packed::sized(key.len()).begin(5, b"HSCAN").word(key).number(0).word(b"COUNT").number(BATCH);
-        let mut parts = array(core.call(scan.writes(*operation::ADMIN)).await?).ok_or_else(strange)?.into_iter();
-        let found = parts.nth(1).and_then(array).ok_or_else(strange)?;
-        if found.is_empty() {
+        let scan = Packed::sized(key.len() + cursor.len()).begin(5, b"HSCAN").word(key).word(&cursor);
+        let scan = scan.word(b"COUNT").number(PAGE).writes(*operation::ADMIN);
+        let mut parts = array(core.call(scan).await?).ok_or_else(strange)?.into_iter();
+        cursor = parts.next().and_then(bytes).ok_or_else(strange)?;
+        let found = parts.next().and_then(array).ok_or_else(strange)?;
+        let mut words = found.into_iter().filter_map(bytes);
+        let mut page = Page::default();
+        while let (Some(field), Some(message)) = (words.next(), words.next()) {
+            page.sort(field, &message);
+        }
+        page.deliver(core).await?;
+        if &cursor[..] == b"0" {
             return Ok(());
         }
-        let mut words = found.into_iter().filter_map(bytes);
-        while let (Some(field), Some(message)) = (words.next(), words.next()) {
-            one(core, &message).await?;
-            let done = Packed::sized(key.len() + field.len()).begin(3, b"HDEL").word(key).word(&field);
-            core.call(done.writes(*operation::ADMIN)).await?;
-        }
     }
 }
 
-async fn one(core: &Core, message: &Bytes) -> Result<()> {
-    // A damaged message says nothing to anybody: it is dropped.
-    let Ok(message) = serde_json::from_slice::<Value>(message) else { return Ok(()) };
-    let text = |name: &str| message[name].as_str().unwrap_or_default();
-    let there = Arc::new(core.beside(text("q")));
-    if text("t") == "child" {
-        tell_parent(&there, text("id"), text("name"), text("how"), text("value")).await?;
-    }
-    for job in message["jobs"].as_array().into_iter().flatten() {
-        let part = |at: usize| job[at].as_str().unwrap_or_default().to_owned();
-        // One by one: places of parents among them are of no use, since each is found by its id.
-        let mut extra: Value = serde_json::from_str(&part(2)).unwrap_or_default();
-        if let Some(extra) = extra.as_object_mut() {
-            extra.remove("i");
-        }
-        adding::add_made(&there, &part(0), part(1).into(), extra.to_string()).await?;
-    }
-    // What was delivered may have left messages there: children of children, the news of a parent that failed.
-    deliver_soon(there);
-    Ok(())
+/// Messages, by the queue they are for.
+#[derive(Debug)]
+struct Page {
+    read: Instant,
+    by_queue: HashMap<String, ForQueue>,
+    /// Fields whose messages say nothing to anybody: they are dropped.
+    damaged: Vec<Bytes>,
 }
 
-/// Tells a parent of this queue how a child of another one has ended.
-pub(super) async fn tell_parent(core: &Core, parent: &str, name: &str, how: &str, value: &str) -> Result<()> {
-    let call = Call::of(core, &scripts::CHILD)
-        .arg(parent.to_owned())
-        .arg(name.to_owned())
-        .arg(how.to_owned())
-        .arg(value.to_owned());
-    core.call(call.writes(*operation::CHANGE)).await.map(drop)
+#[derive(Debug, Default)]
+struct ForQueue {
+    fields: Vec<Bytes>,
+    /// Jobs to be added, and the messages they came with.
+    jobs: Vec<NewJob>,
+    messages: Vec<Bytes>,
+    news: Vec<[String; 4]>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { read: Instant::now(), by_queue: HashMap::new(), damaged: Vec::new() }
+    }
+}
+
+impl Page {
+    fn sort(&mut self, field: Bytes, message: &[u8]) {
+        let mut message: Value = serde_json::from_slice(message).unwrap_or_default();
+        let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
+        let there = self.by_queue.entry(queue).or_default();
+        if message["t"] == "child" {
+            there
+                .news
+                .push(["id", "name", "how", "value"].map(|part| message[part].as_str().unwrap_or_default().to_owned()));
+        } else {
+            let token = String::from_utf8_lossy(&field).into_owned();
+            let place = there.jobs.len();
+            let jobs = message["jobs"].as_array_mut().into_iter().flatten();
+            // The others go where the first goes.
+            let mut jobs: Vec<_> = jobs.filter_map(NewJob::from_message).map(|job| job.moved(place)).collect();
+            if jobs.is_empty() {
+                return self.damaged.push(field);
+            }
+            let first = jobs.remove(0).of_message(&token);
+            there.jobs.push(first);
+            there.jobs.append(&mut jobs);
+            there.messages.push(field.clone());
+        }
+        there.fields.push(field);
+    }
+
+    async fn deliver(self, core: &Core) -> Result<()> {
+        let Self { read, by_queue, damaged } = self;
+        delete(core, &damaged).await?;
+        for (queue, there) in by_queue {
+            if read.elapsed() > FRESH {
+                // Others may have delivered it, and what they did may be forgotten. Whoever looks next finds the rest.
+                return Ok(());
+            }
+            let beside = Arc::new(core.beside(&queue));
+            let mut left = 0;
+            if !there.jobs.is_empty() {
+                left += adding::add_made(&beside, &there.jobs).await?;
+            }
+            if !there.news.is_empty() {
+                left += tell_parents(&beside, there.news).await?;
+            }
+            delete(core, &there.fields).await?;
+            remember(&beside, &there.messages).await?;
+            if left > 0 {
+                // Children of children, the news of a parent that failed.
+                deliver_soon(beside);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let key = &core.base[16];
+    let size = fields.iter().map(|field| field.len() + 16).sum::<usize>() + key.len();
+    let mut packed = Packed::sized(size).begin(2 + fields.len(), b"HDEL").word(key);
+    for field in fields {
+        packed = packed.word(field);
+    }
+    core.call(packed.writes(*operation::ADMIN)).await.map(drop)
+}
+
+/// The queue need not remember these messages for long any more.
+async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let kept = KEPT.as_millis().to_string();
+    let args: Vec<&[u8]> = std::iter::once(kept.as_bytes()).chain(messages.iter().map(|field| &field[..])).collect();
+    let packed = plain(&scripts::DELIVERED, &[core.keys.inbox()], &args);
+    core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
+}
+
+/// Tells parents of this queue how children of other ones have ended. Gives how many messages that left in its outbox.
+async fn tell_parents(core: &Core, news: Vec<[String; 4]>) -> Result<i64> {
+    let mut call = Call::of(core, &scripts::CHILD).number(news.len() as u64);
+    for part in news.into_iter().flatten() {
+        call.add(part);
+    }
+    integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
-use super::scripts::{self, array, bytes, operation, plain};
+use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
 use crate::connection::Packed;
@@ -119,11 +119,35 @@ pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> 
 
 /// One job, if it is there.
 pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
-    let keys = [&core.base[0], &core.base[1], &core.base[2]].map(Clone::clone);
+    let keys = [0, 1, 2].map(|at: usize| core.base[at].clone());
     let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
         reply => Snapshot::read(&mut array(reply).ok_or_else(strange)?.into_iter()).map(Some),
+    }
+}
+
+/// How it stands with a job.
+pub(super) struct Standing {
+    /// The number of the last event that was written by then.
+    pub(super) told: i64,
+    /// `None` where it is not there.
+    pub(super) progressed: Option<Progressed>,
+    /// A large result that it left, though it is not there.
+    pub(super) left: Option<Bytes>,
+}
+
+pub(super) async fn stands(core: &Core, id: &str) -> Result<Standing> {
+    let [jobs, run, meta] = [0, 1, 11].map(|at: usize| core.base[at].clone());
+    let keys = [jobs, run, meta, core.keys.result(id.as_bytes())];
+    let command = plain(&scripts::STANDS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::STANDS);
+    let reply = array(core.call(command).await?).ok_or_else(strange)?;
+    let [told, there, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| strange())?;
+    let told = integer(&told).ok_or_else(strange)?;
+    if integer(&there) == Some(1) {
+        Ok(Standing { told, progressed: Some(Progressed::read(bytes(record).as_ref())?), left: None })
+    } else {
+        Ok(Standing { told, progressed: None, left: bytes(left) })
     }
 }
 
@@ -233,7 +257,7 @@ async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let command =
         plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()]).runs_reading(*operation::READ, &scripts::COUNTS);
     let counts = array(core.call(command).await?).ok_or_else(strange)?;
-    counts.iter().map(|count| scripts::integer(count).ok_or_else(strange)).collect()
+    counts.iter().map(|count| integer(count).ok_or_else(strange)).collect()
 }
 
 /// How many jobs are in `state`.
@@ -300,19 +324,21 @@ pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
 }
 
 pub(super) fn is_paused(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    queue.run(answer, |core| {
-        Ok(async move {
-            let command = Packed::sized(64).begin(3, b"HEXISTS").word(&core.base[11]).word(b"paused");
-            let reply = core.call(command.reads(*operation::READ)).await?;
-            Ok(Outcome::Bool(matches!(reply, Reply::Int(1) | Reply::Bool(true))))
-        })
-    });
+    queue.run(answer, |core| Ok(async move { paused(&core).await.map(Outcome::Bool) }));
+}
+
+pub(super) async fn paused(core: &Core) -> Result<bool> {
+    let command = Packed::sized(64).begin(3, b"HEXISTS").word(&core.base[11]).word(b"paused");
+    let reply = core.call(command.reads(*operation::READ)).await?;
+    Ok(matches!(reply, Reply::Int(1) | Reply::Bool(true)))
 }
 
 /// What a job is, for a change that must know its options.
 pub(super) struct Known {
     pub(super) priority: u64,
     pub(super) group: String,
+    /// The key of its dedupe id.
+    pub(super) dedupe: Option<Bytes>,
     pub(super) ending: String,
 }
 
@@ -323,11 +349,12 @@ impl Known {
             let stored = Stored::read(body)?;
             let options = JobOptions::parse(std::str::from_utf8(&stored.options).unwrap_or_default())?;
             let parent = std::str::from_utf8(&stored.parent).unwrap_or_default();
-            let dedupe = options.dedupe.as_ref().filter(|dedupe| dedupe.ttl_ms.is_none());
-            let ending = Value::Object(super::flows::ending(core, dedupe, parent)).to_string();
-            Ok(Self { priority: options.priority, group: options.group.unwrap_or_default(), ending })
+            let ending = super::flows::ending(core, options.dedupe.as_ref(), Some(stored.added), parent);
+            let ending = Value::Object(ending).to_string();
+            let dedupe = options.dedupe.map(|dedupe| core.keys.once(dedupe.id.as_bytes()));
+            Ok(Self { priority: options.priority, group: options.group.unwrap_or_default(), dedupe, ending })
         };
-        read().unwrap_or_else(|_| Self { priority: 0, group: String::new(), ending: "{}".into() })
+        read().unwrap_or_else(|_| Self { priority: 0, group: String::new(), dedupe: None, ending: "{}".into() })
     }
 }
 

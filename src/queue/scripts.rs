@@ -25,11 +25,13 @@ scripts! {
     CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "child.lua";
     CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "change.lua";
     SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "sweep_out.lua";
+    DELIVERED = "delivered.lua";
     NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
     RENEW = "renew.lua";
     LEAVE = "leave.lua";
     HELD = "held.lua";
     GET = "get.lua";
+    STANDS = "stands.lua";
     COUNTS = "counts.lua";
     LIST = "list.lua";
     PAUSE = "pause.lua";

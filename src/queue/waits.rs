@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::timeout;
 
-use super::events::{News, written};
-use super::reading::{find, job_id, no_such_job};
-use super::record::{Progressed, State};
-use super::{Core, Queue};
+use super::Queue;
+use super::events::{News, Told};
+use super::reading::{self, Standing, job_id, no_such_job};
+use super::record::State;
 use crate::arguments::Arguments;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -39,30 +38,34 @@ pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 tokio::pin!(deaf);
                 // Only then is the job read: one that is unfinished ends within what is heard.
                 written.await?;
-                loop {
-                    let told = match stands(&core, &id).await? {
-                        Stands::Ended(outcome) => return Ok(outcome),
-                        Stands::Open => tokio::select! {
-                            told = &mut news => told.ok(),
-                            error = &mut deaf => return Err(error),
-                        },
-                        // If it ended since it was asked about, the news of that is among what was written until now.
-                        Stands::Gone(written) => tokio::select! {
-                            told = &mut news => told.ok(),
-                            () = ears.read_until(written) => match news.try_recv() {
-                                Err(TryRecvError::Empty) => return Err(no_such_job("Job.waitUntilFinished")),
-                                told => told.ok(),
-                            },
-                            error = &mut deaf => return Err(error),
-                        },
+                'look: loop {
+                    let standing = reading::stands(&core, &id).await?;
+                    let open = match ended(&standing) {
+                        Some(outcome) => return Ok(outcome),
+                        None => standing.progressed.is_some(),
                     };
-                    match told {
-                        Some(News::Completed(result)) => return Ok(said("completed", result)),
-                        Some(News::Failed(reason)) => return Ok(said("failed", reason)),
-                        Some(News::Removed) => return Err(no_such_job("Job.waitUntilFinished")),
-                        Some(News::Look) => news = ears.register(number, &id, &cancel)?,
-                        None => {
-                            return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
+                    // What was written until now is of the time before, and news only where the job is not there: it may have ended
+                    // since it was asked about, and then the last of that is how.
+                    let mut last = None;
+                    let over = async {
+                        if open { std::future::pending().await } else { ears.read_until(standing.told).await }
+                    };
+                    tokio::pin!(over);
+                    loop {
+                        tokio::select! {
+                            biased;
+                            told = news.recv() => match told {
+                                None => return Err(Error::new(
+                                    ErrorKind::Closed,
+                                    "Job.waitUntilFinished: the queue is closed",
+                                )),
+                                Some(Told { news: News::Look, number }) if !open || number > standing.told => continue 'look,
+                                Some(Told { number, .. }) if open && number <= standing.told => {}
+                                Some(Told { news, .. }) if open => return how(news),
+                                Some(Told { news, .. }) => last = Some(news),
+                            },
+                            () = &mut over => return how(last.unwrap_or(News::Removed)),
+                            error = &mut deaf => return Err(error),
                         }
                     }
                 }
@@ -88,22 +91,24 @@ fn said(how: &'static str, text: Bytes) -> Outcome {
     Outcome::List(vec![Outcome::Text(Bytes::from_static(how.as_bytes())), text])
 }
 
-/// How it stands with a job that is waited for.
-enum Stands {
-    Ended(Outcome),
-    Open,
-    /// It is not there: with the number of the last event that was written by then.
-    Gone(i64),
+/// How a job has ended, where it has and that is known.
+fn ended(standing: &Standing) -> Option<Outcome> {
+    match &standing.progressed {
+        None => standing.left.clone().map(|result| said("completed", result)),
+        Some(progressed) => match progressed.state {
+            State::Completed => Some(said("completed", progressed.rest.clone())),
+            State::Failed => Some(said("failed", progressed.rest.clone())),
+            _ => None,
+        },
+    }
 }
 
-async fn stands(core: &Core, id: &str) -> Result<Stands> {
-    let Some(job) = find(core, id).await? else { return Ok(Stands::Gone(written(core).await?)) };
-    let progressed = Progressed::read(job.record.as_ref())?;
-    Ok(match progressed.state {
-        State::Completed => Stands::Ended(said("completed", progressed.rest)),
-        State::Failed => Stands::Ended(said("failed", progressed.rest)),
-        _ => Stands::Open,
-    })
+fn how(news: News) -> Result<Outcome> {
+    match news {
+        News::Completed(result) => Ok(said("completed", result)),
+        News::Failed(reason) => Ok(said("failed", reason)),
+        News::Removed | News::Look => Err(no_such_job("Job.waitUntilFinished")),
+    }
 }
 
 /// Argument: number. Ends the wait of that number.

@@ -35,6 +35,7 @@ export class Home<R> implements WorkerHome {
   #live: Promise<void> | undefined;
   #isUnconfirmed = false;
   #closing: Promise<void> | undefined;
+  #isClosed = false;
 
   constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
     const { defaultJobOptions, ...rest } = options;
@@ -57,7 +58,7 @@ export class Home<R> implements WorkerHome {
   }
 
   call(what: string, verb: number, ...args: unknown[]): Promise<unknown> {
-    if (this.#closing !== undefined) return Promise.reject(new RedisError('closed', `${what}: the queue is closed`));
+    if (this.#isClosed) return Promise.reject(new RedisError('closed', `${what}: the queue is closed`));
     return this.port.callWith(this.handle, verb, args);
   }
 
@@ -137,7 +138,10 @@ export class Home<R> implements WorkerHome {
   }
 
   async #close(graceMs: number | undefined): Promise<void> {
+    // Until they have ended, processors in hand may still add jobs and look at them.
+    this.#isClosed = this.workers.size === 0;
     const closed = await Promise.allSettled([...this.workers].map((worker) => worker.close({ graceMs })));
+    this.#isClosed = true;
     this.#silence();
     try {
       await this.port.call(this.handle, CLOSE);

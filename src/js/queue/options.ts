@@ -64,8 +64,9 @@ export interface JobOptions {
   /** Does it stay when it has failed for good? Default: the 10 000 newest. */
   keepFailed?: boolean | KeepRule;
   /**
-   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead.
-   * With `replace`, one that waits or is delayed is given the new name, data and options.
+   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
+   * over and was not kept, with the name and data of this call, and without its result. With `replace`, one that waits or is delayed is removed
+   * instead, and the new one is added. Removing the job frees the id.
    */
   dedupe?: { id: string; ttlMs?: number; replace?: boolean };
   /**
@@ -73,7 +74,11 @@ export interface JobOptions {
    * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
    */
   group?: string;
-  /** Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000. Excludes `delayMs`. */
+  /**
+   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
+   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too.
+   * Excludes `delayMs` and `lifo`.
+   */
   children?: ChildJob[];
   /**
    * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
@@ -91,7 +96,7 @@ export interface ScheduledJob<T = unknown> {
   name: string;
   /** As in {@link TaskQueue.add}. */
   data: T;
-  /** As in {@link TaskQueue.add}, but for `id`, `delayMs` and `dedupe`. */
+  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
   options?: JobOptions;
 }
 

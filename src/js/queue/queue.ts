@@ -234,6 +234,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
    *
+   * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
    * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
@@ -305,7 +306,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Closes its workers (see {@link TaskWorker.close}), stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
+   * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
    * queue's own. Idempotent. What is in Redis stays.
    */
   close(options?: CloseOptions): Promise<void> {

@@ -1,14 +1,18 @@
 -- Adds jobs.
 --
 -- KEYS[1..17], ARGV[1..5]: see part/base.lua
+-- KEYS[18]  sorted set  inbox: messages of other queues that were taken, by until when that is remembered, ms; only where there are some
 -- ARGV[6]  count  of jobs; three arguments each: id, body, and JSON or nothing: u: the id may be in use; o: key of the dedupe
---                 id, t: ms it lasts, 0 for as long as the job is not finished, r: whether the new job replaces one that has
---                 not begun; d: ms of delay; n: priority; g: group; l: at the head; c: names of children it waits for;
---                 a: what its end means, for its record of children (see part/kin.lua); i: place, from 0, of its parent in
---                 this call; m: messages for the outbox, by field
+--                 id, t: ms it is held at least, r: whether the new job replaces one that has not begun; d: ms of delay; n: priority; g: group;
+--                 l: at the head; c: names of children it waits for; a: what its end means, for its record of children (see part/kin.lua);
+--                 i: place, from 0, of its parent in this call; m: messages for the outbox, by field; s: the message that it came with,
+--                 which is taken once
 --
--- Returns { now, { place, id, body, record, progress, stacks … } } of those that were there already.
+-- Returns { now, { place, id, body, record, progress, stacks … } of those that were there already, messages left in the outbox }.
 local count = tonumber(ARGV[6])
+local inbox = KEYS[18]
+-- For so long a message is remembered that was taken and may not have been deleted.
+local REMEMBERED = 7 * 24 * 3600 * 1000
 hear(call('HGET', meta, 'heard'))
 
 local records, existing, skipped = {}, {}, {}
@@ -22,25 +26,66 @@ local function write()
   records = {}
 end
 
-local function there(i, id)
+-- The job called `id` is there, or was until lately: then `letter` says how it ended.
+local function there(i, id, body, letter)
   local found = call('HMGET', more, 'p' .. id, 's' .. id)
+  local present, record = call('HGET', jobs, id), call('HGET', run, id)
   local n = #existing
   existing[n + 1], existing[n + 2] = i, id
-  existing[n + 3], existing[n + 4] = call('HGET', jobs, id), call('HGET', run, id)
+  existing[n + 3] = present or before .. body
+  existing[n + 4] = present and record or not present and letter .. '||0|0|0|0||\n'
   existing[n + 5], existing[n + 6] = found[1], found[2]
   skipped[i] = true
+  -- Whoever wants it as a child hears of its end, if that is not what it was added for.
+  local _, own = added_with(present)
+  local _, wanted = added_with(before .. body)
+  if wanted == '' or wanted == own then
+    return
+  end
+  local state = present and (record and sub(record, 1, 1) or 'w') or letter
+  if state == 'c' or state == 'f' then
+    pass_on(id, { named(wanted) }, state, present and match(record, '\n(.*)$') or '')
+  else
+    local known = call('HGET', more, 'w' .. id)
+    local parents = known and cjson.decode(known) or {}
+    parents[#parents + 1] = named(wanted)
+    call('HSET', more, 'w' .. id, cjson.encode(parents))
+    if not known then
+      call('HINCRBY', meta, 'shared', 1)
+      shared = true
+    end
+  end
 end
 
--- Removes a job that has not begun, for one that replaces it. False where it has begun or is not there.
+-- Removes a job that has not begun, for one that replaces it. False where it has begun.
 local function replace(id)
   local record = call('HGET', run, id)
   local state = record and sub(record, 1, 1) or 'w'
-  if state ~= 'w' and state ~= 'd' or call('HEXISTS', jobs, id) == 0 then
+  if state ~= 'w' and state ~= 'd' then
     return false
   end
   depart(id, record)
+  tell('v', id)
+  local _, parent = added_with(call('HGET', jobs, id))
+  ended(id, named(parent), 'r', '')
   forget({ id })
   return true
+end
+
+-- The id of the job that holds a dedupe id, if it keeps another one from being added; how it ended where it is gone.
+local function holder_of(with)
+  local holder, letter = match(call('GET', with.o) or '', '^([^\n]+)\n?(.?)$')
+  if not holder then
+    return nil
+  end
+  write()
+  if call('HEXISTS', jobs, holder) == 0 then
+    return letter ~= '' and holder or nil, letter
+  end
+  if with.r and replace(holder) then
+    return nil
+  end
+  return holder
 end
 
 for i = 0, count - 1 do
@@ -50,10 +95,13 @@ for i = 0, count - 1 do
     append(id, body)
   else
     local with = cjson.decode(extra)
-    local there_id
-    if with.i and skipped[with.i] then
+    if with.i and skipped[with.i] or with.s and call('ZSCORE', inbox, with.s) then
       skipped[i] = true
     else
+      local there_id, letter
+      if with.s then
+        call('ZADD', inbox, string.format('%.0f', now + REMEMBERED), with.s)
+      end
       if with.u then
         write()
         if call('HEXISTS', jobs, id) == 1 then
@@ -61,29 +109,22 @@ for i = 0, count - 1 do
         end
       end
       if not there_id and with.o then
-        local holder = call('GET', with.o)
-        if holder then
-          write()
-          if call('HEXISTS', jobs, holder) == 1 and not (with.r and replace(holder)) then
-            there_id = holder
-          end
-        end
+        there_id, letter = holder_of(with)
         if not there_id then
-          if with.t > 0 then
-            call('SET', with.o, id, 'PX', with.t)
-          else
-            call('SET', with.o, id)
-          end
+          call('SET', with.o, id)
         end
       end
       if there_id then
-        there(i, there_id)
+        there(i, there_id, body, letter)
       else
         describe(id, body)
         local priority, group = with.n or 0, with.g or ''
         local place = '||0|0|0|0|' .. priority .. '|' .. group .. '\n'
         if with.c then
-          local kids = { kids_of .. id, '', #with.c, '\1', with.a }
+          if with.t then
+            with.a.u = now + with.t
+          end
+          local kids = { kids_of .. id, '', #with.c, '\1', cjson.encode(with.a) }
           for k = 1, #with.c do
             kids[#kids + 1] = with.c[k]
             kids[#kids + 1] = 'p'
@@ -103,7 +144,8 @@ for i = 0, count - 1 do
         end
         if with.m then
           for field, message in pairs(with.m) do
-            call('HSET', outbox, field, message)
+            call('HSET', outbox, field, cjson.encode(message))
+            mailed = mailed + 1
           end
         end
       end
@@ -113,4 +155,7 @@ end
 write()
 wake(entered)
 publish()
-return { now_text, existing }
+if inbox then
+  call('PEXPIRE', inbox, REMEMBERED)
+end
+return { now_text, existing, mailed }

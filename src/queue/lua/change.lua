@@ -9,12 +9,12 @@
 -- ARGV[10]  text     the group that it was added with, or nothing
 -- ARGV[11]  JSON     what its end means, see part/kin.lua
 --
--- Returns '' when it was done, else the letter of the state it is in, or '-' where there is no such job.
+-- Returns { '' when it was done, else the letter of the state it is in, or '-' where there is no such job, messages left in the outbox }.
 local cancels = KEYS[18]
 local verb, id, value, priority, group, ending = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 if call('HEXISTS', jobs, id) == 0 then
-  return '-'
+  return { '-', 0 }
 end
 hear(call('HGET', meta, 'heard'))
 local record = call('HGET', run, id)
@@ -32,23 +32,25 @@ if record then
     group = ARGV[10]
   end
 end
-local function becomes(letter, order, rest, finished)
-  call('HSET', run, id, letter .. '||' .. attempts .. '|' .. stalls .. '|0|' .. (finished or '0') .. '|' .. order .. '|' .. group .. '\n' .. (rest or ''))
+local function becomes(letter, order)
+  call('HSET', run, id, letter .. '||' .. attempts .. '|' .. stalls .. '|0|0|' .. order .. '|' .. group .. '\n')
 end
 
 if verb == 'remove' then
   if state == 'a' then
-    return state
+    return { state, 0 }
   end
   depart(id, record)
-  forget({ id })
   tell('v', id)
-  if state ~= 'c' and state ~= 'f' then
+  if state == 'c' or state == 'f' then
+    free(id, cjson.decode(ending), 'r')
+  else
     ended(id, cjson.decode(ending), 'r', '')
   end
+  forget({ id })
 elseif verb == 'retry' then
   if state ~= 'f' then
-    return state
+    return { state, 0 }
   end
   depart(id, record)
   attempts, stalls = '0', '0'
@@ -56,14 +58,14 @@ elseif verb == 'retry' then
   enter(id, tonumber(priority), group, false)
 elseif verb == 'promote' then
   if state ~= 'd' then
-    return state
+    return { state, 0 }
   end
   depart(id, record)
   becomes('w', priority)
   enter(id, tonumber(priority), group, false)
 elseif verb == 'delay' then
   if state ~= 'd' and state ~= 'w' then
-    return state
+    return { state, 0 }
   end
   depart(id, record)
   becomes('d', priority)
@@ -76,28 +78,26 @@ elseif verb == 'priority' then
     becomes('w', value)
     enter(id, tonumber(value), group, false)
   else
-    return state
+    return { state, 0 }
   end
 else
   if state == 'a' then
     local lease = match(record, '^a|([^|]*)|')
     call('HSET', cancels, id, lease .. '\n' .. value)
     call('PUBLISH', wake_of .. match(lease, '^(.*)%.'), 'c')
-    return ''
+    return { '', 0 }
   end
   if state == 'c' or state == 'f' then
-    return state
+    return { state, 0 }
   end
   if value == '' then
     value = 'cancelled'
   end
   depart(id, record)
-  becomes('f', priority, value, now_text)
-  call('ZADD', failed, now_text, id)
-  tell('f', id, cjson.encode({ reason = value }))
+  fail(id, attempts, stalls, priority, group, value)
   ended(id, cjson.decode(ending), 'f', value)
 end
 line_up()
 wake(entered)
 publish()
-return ''
+return { '', mailed }

@@ -1,15 +1,15 @@
--- Takes the news of a child that is a job of another queue. Told twice it changes nothing.
+-- Takes news of children that are jobs of other queues. Told twice it changes nothing.
 --
 -- KEYS[1..17], ARGV[1..5]: see part/base.lua
--- ARGV[6]  id    of the parent
--- ARGV[7]  text  the parent's name for the child
--- ARGV[8]  text  'c' completed, 'f' failed, 'r' removed
--- ARGV[9]  text  the result, or the reason
+-- ARGV[6]  count  of news; four arguments each: id of the parent, the parent's name for the child, 'c' completed, 'f' failed or 'r' removed,
+--                 and the result or the reason
 --
--- Returns 1.
+-- Returns how many messages were left in the outbox.
 hear(call('HGET', meta, 'heard'))
-ended('', { p = { ARGV[6], ARGV[7] } }, ARGV[8], ARGV[9])
+for at = 7, 3 + tonumber(ARGV[6]) * 4, 4 do
+  pass_on('', { { p = { ARGV[at], ARGV[at + 1] } } }, ARGV[at + 2], ARGV[at + 3])
+end
 line_up()
 wake(entered)
 publish()
-return 1
+return mailed

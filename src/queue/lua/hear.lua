@@ -8,7 +8,7 @@
 -- ARGV[4]  token    which events the number is of: those of a queue that was obliterated are others
 -- ARGV[5]  token    for events that have none
 --
--- Returns { number of the last event read, entries missed or -1 where nobody knows, token, { fields and values … } … }.
+-- Returns { number of the last event read, entries missed or -1 where nobody knows, token, { number, fields and values … } … }.
 local events, meta = KEYS[1], KEYS[2]
 local last, keep, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local call = redis.call
@@ -38,6 +38,7 @@ for i = 1, #entries do
     answer[2] = answer[2] + number - answer[1] - 1
   end
   answer[1] = number
+  table.insert(entries[i][2], 1, string.format('%.0f', number))
   answer[i + 3] = entries[i][2]
 end
 if #entries == 0 then

@@ -108,10 +108,22 @@ if state == 'w' then
     places[backwards and 4 - i or i]()
   end
 elseif state == 'a' then
+  -- What workers hold has no order of its own.
+  local held, started = {}, {}
   for _, owner in ipairs(call('ZRANGE', KEYS[7], 0, -1)) do
     for _, id in ipairs(call('SMEMBERS', ARGV[5] .. owner)) do
-      show(id)
+      held[#held + 1] = id
+      started[id] = tonumber(string.match(call('HGET', run, id) or '', '^a|[^|]*|%d+|%d+|(%d+)|')) or 0
     end
+  end
+  table.sort(held, function(one, other)
+    if started[one] ~= started[other] then
+      return started[one] < started[other]
+    end
+    return one < other
+  end)
+  for at = 1, #held do
+    show(held[backwards and #held + 1 - at or at])
   end
 else
   of_set(state == 'd' and KEYS[3] or state == 'k' and KEYS[4] or state == 'c' and KEYS[5] or KEYS[6])

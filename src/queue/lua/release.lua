@@ -8,16 +8,17 @@
 -- ARGV[8]   count  of rules, as in turn.lua
 -- ARGV[9]   count  of outcomes, as in turn.lua
 --
--- Returns 0 when its lease goes on or has been ended by another, else 1.
+-- Returns { 0 when its lease goes on or has been ended by another, else 1, messages left in the outbox }.
 local held = KEYS[18]
 local owner, crashed, rules, outcomes = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local ends = call('ZSCORE', leases, owner)
 if not ends or crashed ~= '1' and tonumber(ends) > now then
-  return 0
+  return { 0, 0 }
 end
 hear(call('HGET', meta, 'heard'))
 if outcomes > 0 then
+  are_shared()
   settle(10 + rules * 3, outcomes, held)
   for i = 0, rules - 1 do
     local at = 10 + i * 3
@@ -32,4 +33,4 @@ if call('EXISTS', held) == 0 then
 end
 wake(entered)
 publish()
-return 1
+return { 1, mailed }

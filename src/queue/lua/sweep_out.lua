@@ -5,8 +5,10 @@
 -- ARGV[7]  count  at most
 -- ARGV[8]  ms     'completed', 'failed': only those that finished at least so long ago
 --
--- Returns { how many were looked at, { id, job … } of those removed that may have a parent or a dedupe id }.
-local kind, most, age = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+-- ARGV[9]  prefix of the keys of dedupe ids
+--
+-- Returns { how many were looked at, how many of them were removed or wait again, messages left in the outbox }.
+local kind, most, age, once_of = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 hear(call('HGET', meta, 'heard'))
 
 local ids, set = {}, nil
@@ -39,7 +41,7 @@ else
 end
 local looked = #ids
 if looked == 0 then
-  return { 0, {} }
+  return { 0, 0, 0 }
 end
 if set then
   for from = 1, looked, 4000 do
@@ -62,25 +64,31 @@ if kind == 'retry' then
   line_up()
   wake(entered)
   publish()
-  return { looked, {} }
+  return { looked, looked, 0 }
 end
 
 if kind == 'wait' then
   ids = living(ids)
 end
-local removed, told_of = {}, {}
+local removed = {}
 for i = 1, #ids do
   local id = ids[i]
   local body = call('HGET', jobs, id)
   local record = call('HGET', run, id)
   if body and not (kind == 'wait' and record and sub(record, 1, 1) ~= 'w') then
     removed[#removed + 1] = id
-    told_of[#told_of + 1] = id
-    told_of[#told_of + 1] = body
     tell('v', id)
     call('HDEL', jobs, id)
+    if kind ~= 'completed' and kind ~= 'failed' then
+      local options, parent = added_with(body)
+      local with = named(parent)
+      with.o = type(options.dedupe) == 'table' and once_of .. options.dedupe.id or nil
+      ended(id, with, 'r', '')
+    end
   end
 end
 forget(removed)
+line_up()
+wake(entered)
 publish()
-return { looked, told_of }
+return { looked, #removed, mailed }

@@ -6,15 +6,21 @@
 -- ARGV[6]   id    of the schedule
 -- ARGV[7]   JSON  of the schedule, as the caller knows it
 -- ARGV[8]   ms    the tick
--- ARGV[9]   ms    the tick after it, which is after now
+-- ARGV[9]   ms    the tick after it
 -- ARGV[10]  id    of the job
 -- ARGV[11]  body  of the job
 -- ARGV[12]  JSON  d: ms of delay; n: priority; g: group; l: at the head
+-- ARGV[13]  ms    between ticks, where they are so many apart; else 0
 --
 -- Returns { now, 1 when it was done, 0 when it is not the tick's time, the schedule is another one, or it was done }.
 local schedules, ticks = KEYS[18], KEYS[19]
 local schedule, text, tick, following, id, body = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
+local every = tonumber(ARGV[13])
+if every > 0 and tonumber(following) <= now then
+  -- It took longer to come here than from one tick to the next.
+  following = string.format('%.0f', following + (math.floor((now - following) / every) + 1) * every)
+end
 local due = call('ZSCORE', ticks, schedule)
 if not due or tonumber(due) ~= tonumber(tick) or tonumber(tick) > now or tonumber(following) <= now
   or call('HGET', schedules, schedule) ~= text then

@@ -15,7 +15,7 @@
 --
 -- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
 -- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '', progress or '' … }, ms of the next delayed job or
--- -1, ms until the rate limit allows a start or 0, messages that this turn left in the outbox }.
+-- -1, ms until the rate limit allows a start or 0, messages that this turn left in the outbox, 1 where it gave up looking though jobs may wait }.
 local held, rate = KEYS[18], KEYS[19]
 local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local most, window, believed = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -24,11 +24,12 @@ local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
 if not call('ZSCORE', leases, owner) then
   return { now_text, 0 }
 end
-local flags = call('HMGET', meta, 'paused', 'heard', 'gone', 'grouped')
+local flags = call('HMGET', meta, 'paused', 'heard', 'gone', 'grouped', 'shared')
 local paused = flags[1]
 hear(flags[2])
 haunted = flags[3] and flags[3] ~= '0'
 grouped = flags[4] and flags[4] ~= '0'
+shared = (tonumber(flags[5]) or 0) > 0
 
 local refused = {}
 if outcomes > 0 then
@@ -77,8 +78,11 @@ if wanted > 0 and not paused then
       call('RPUSH', rate, now_text .. ' ' .. taken)
       call('HINCRBY', meta, 'rated', taken)
     end
-    if listening and call('EXISTS', ranked, ring) == 0 and call('LLEN', wait) <= tonumber(call('HGET', meta, 'gone') or 0) then
-      tell('z', '')
+    if listening and call('EXISTS', ranked) == 0 then
+      local counts = call('HMGET', meta, 'gone', 'grouped')
+      if call('LLEN', wait) <= tonumber(counts[1] or 0) and tonumber(counts[2] or 0) <= 0 then
+        tell('z', '')
+      end
     end
   end
   if taken < wanted then
@@ -90,11 +94,11 @@ if wanted > 0 and not paused then
 else
   line_up()
 end
-if taken < wanted and limited == 0 then
+if taken < wanted and limited == 0 and looks > 0 then
   call('ZADD', idle, string.format('%.0f', now + believed), owner)
 end
 if entered > taken then
   wake(entered - taken)
 end
 publish()
-return { now_text, 1, refused, claimed, next_due, limited, mailed }
+return { now_text, 1, refused, claimed, next_due, limited, mailed, looks > 0 and 0 or 1 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::adding::read_name;
 use super::flows::of_schedule;
-use super::options::{JobOptions, check_data};
+use super::options::{JobOptions, MAX_NAME, check_data, is_name};
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
@@ -24,11 +24,20 @@ use crate::resp::Reply;
 
 use when::When;
 
+/// The longest id of a schedule, in bytes: the ids of its jobs are longer by a colon and the milliseconds of the tick.
+const MAX_ID: usize = MAX_NAME - 17;
+
 /// Arguments: id, when, name, data, options.
 pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("TaskQueue.schedule", args);
     queue.run(answer, |core| {
-        let id = read_name(&args, 0, "id")?.to_owned();
+        let id = match args.at(0) {
+            Arg::Text(id) if is_name(id) && id.len() <= MAX_ID => id.to_owned(),
+            other => {
+                let expected = format!("a string of 1 to {MAX_ID} bytes without control characters");
+                return Err(args.wrong("id", &expected, other));
+            }
+        };
         let when = When::parse(std::str::from_utf8(args.text(1, "when")?).unwrap_or_default())?;
         let name = read_name(&args, 2, "job.name")?.to_owned();
         let data = args.text(3, "job.data")?;
@@ -191,7 +200,7 @@ pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
 
 async fn one(core: &Core, id: &Bytes, at: u64, text: &Bytes, now: u64) -> Result<()> {
     let name = String::from_utf8_lossy(id);
-    let Ok(Made { body, extra, following }) = make(core, &name, at, text, now) else {
+    let Ok(Made { body, extra, following, every }) = make(core, &name, at, text, now) else {
         // A damaged schedule would hold up the others for ever.
         let ticks = core.keys.ticks();
         let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id);
@@ -206,7 +215,8 @@ async fn one(core: &Core, id: &Bytes, at: u64, text: &Bytes, now: u64) -> Result
         .number(following)
         .arg(job_of(&name, at))
         .arg(body)
-        .arg(if extra.is_empty() { "{}".to_owned() } else { extra });
+        .arg(if extra.is_empty() { "{}".to_owned() } else { extra })
+        .number(every);
     core.call(call.writes(*operation::SCHEDULE)).await.map(drop)
 }
 
@@ -215,17 +225,20 @@ struct Made {
     body: Bytes,
     extra: String,
     following: u64,
+    /// Milliseconds between ticks, where they are so many apart; else 0.
+    every: u64,
 }
 
 fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
     let schedule: Value = serde_json::from_slice(text).map_err(|_| strange())?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
-    // Ahead of the server's time as it will be when the script runs, or it is done again.
+    let every = if let When::Every(every) = when { every } else { 0 };
+    // Ahead of the server's time as it will be when the script runs, or it is done again; that of an interval is moved on there.
     let following = when.after(now, Some(at))?;
     let job =
         of_schedule(core, &job_of(id, at), word("name"), word("data").as_bytes(), JobOptions::parse(word("options"))?)?;
-    Ok(Made { extra: job.extra(), body: job.body, following })
+    Ok(Made { extra: job.extra(), body: job.body, following, every })
 }
 
 /// The id of the job of a tick.

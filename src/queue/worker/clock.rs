@@ -87,8 +87,10 @@ impl Inner {
             while let Some((at, number)) = shift.deadlines.first().copied().filter(|(at, _)| *at <= now) {
                 shift.deadlines.remove(&(at, number));
                 if let Some(slot) = shift.take(number) {
-                    let reason = "the attempt took longer than timeoutMs".to_owned();
-                    let outcome = slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: false });
+                    let for_good = slot.cancelled.is_some();
+                    let late = || "the attempt took longer than timeoutMs".to_owned();
+                    let reason = slot.cancelled.clone().unwrap_or_else(late);
+                    let outcome = slot.end(&self.core, Ending::Failed { reason, stack: None, for_good });
                     shift.outgoing.push(outcome);
                     shift.hungry = true;
                     ended.push((number, "timeout", None));

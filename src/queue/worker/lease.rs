@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::serving::earlier;
 use super::shift::Mode;
-use super::slot::Outgoing;
+use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
 use super::{BELIEVED, Inner};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
@@ -152,9 +152,11 @@ impl Inner {
                 shift.hungry = true;
             }
             for [id, lease, reason] in renewed.cancelled {
-                let slot = shift.slots.iter().find(|(_, slot)| slot.id == id && slot.lease == lease);
-                if let Some((number, _)) = slot {
-                    cancelled.push((*number, "cancelled", Some(reason).filter(|reason| !reason.is_empty())));
+                let slot = shift.slots.iter_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
+                if let Some((number, slot)) = slot {
+                    let reason = Some(reason).filter(|reason| !reason.is_empty());
+                    slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
+                    cancelled.push((*number, "cancelled", reason));
                 }
             }
             self.rearm(&shift);

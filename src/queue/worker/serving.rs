@@ -14,7 +14,7 @@ use crate::connection::Sink;
 use crate::crossing::Outcome;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::queue::outbox;
+use crate::queue::adding::see_to_messages;
 use crate::queue::reading::options_of;
 use crate::queue::record::{Progressed, State, Stored};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
@@ -74,7 +74,7 @@ impl Inner {
     }
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
-        let Turned { now: server_now, refused, claimed, due_in, limited_for, messages } = turned;
+        let Turned { now: server_now, refused, claimed, due_in, limited_for, messages, more } = turned;
         let refused =
             refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
         {
@@ -88,7 +88,7 @@ impl Inner {
             shift.failures = 0;
             if sent.wanted > 0 {
                 let short = claimed.len() < sent.wanted;
-                let woken = shift.woken;
+                let woken = shift.woken || more;
                 shift.hungry = woken || !short && shift.hungry;
                 shift.idle = short && limited_for.is_none() && !woken;
                 shift.due_at = earlier(shift.due_at, due_in.map(|ms| now + Duration::from_millis(ms)));
@@ -110,9 +110,7 @@ impl Inner {
             self.after_turn(&mut shift);
         }
         self.tell_refused(refused);
-        if messages {
-            outbox::deliver_soon(Arc::clone(&self.core));
-        }
+        see_to_messages(&self.core, messages);
         self.pump();
     }
 
@@ -186,13 +184,16 @@ impl Inner {
 
     /// The jobs that `owner` holds.
     pub(super) async fn held_by(&self, owner: &str) -> Result<Vec<Held>> {
-        let keys = [self.core.keys.held(owner), self.core.base[0].clone(), self.core.base[1].clone()];
+        let [jobs, run, more] = [0, 1, 2].map(|at: usize| self.core.base[at].clone());
+        let keys = [self.core.keys.held(owner), jobs, run, more];
         let command = plain(&scripts::HELD, &keys, &[]).runs_reading(*operation::TURN, &scripts::HELD);
         let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
-        let mut held = Vec::with_capacity(parts.len() / 3);
-        while let (Some(Reply::Bulk(id)), Some(body), Some(record)) = (parts.next(), parts.next(), parts.next()) {
+        let mut held = Vec::with_capacity(parts.len() / 4);
+        let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
+        while let Some((Reply::Bulk(id), body, record, noted)) = next() {
             held.push(Held {
                 id,
+                noted: bytes(noted).unwrap_or_default(),
                 stored: Stored::read(&bytes(body).unwrap_or_default()),
                 progressed: Progressed::read(bytes(record).as_ref()),
             });
@@ -228,14 +229,14 @@ impl Inner {
 
     /// Takes a job in hand that was claimed by a turn whose answer was lost.
     fn adopt(&self, shift: &mut Shift, owner: &str, held: Held) {
-        let Held { id, stored, progressed } = held;
+        let Held { id, stored, progressed, noted } = held;
         let Ok(progressed) = progressed else { return };
         let ours = progressed.state == State::Active && progressed.lease.starts_with(owner.as_bytes());
         let known = shift.slots.values().any(|slot| slot.id == id && slot.lease == progressed.lease)
             || shift.outgoing.iter().any(|outcome| outcome.id == id);
         if ours && !known {
             let (lease, started) = (progressed.lease.clone(), progressed.started);
-            self.take_in_hand(shift, vec![Claimed { id, stored, progressed, noted: Bytes::new() }], &lease, started);
+            self.take_in_hand(shift, vec![Claimed { id, stored, progressed, noted }], &lease, started);
         }
     }
 }
@@ -246,6 +247,8 @@ pub(super) struct Held {
     pub(super) id: Bytes,
     pub(super) stored: Result<Stored>,
     pub(super) progressed: Result<Progressed>,
+    /// Its progress; empty where nothing was noted.
+    pub(super) noted: Bytes,
 }
 
 fn fence_of(held: &Held) -> String {

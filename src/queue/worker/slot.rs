@@ -23,6 +23,7 @@ pub(super) struct Slot {
     pub(super) lease: Bytes,
     pub(super) attempts: u64,
     stalls: u64,
+    added: u64,
     started: u64,
     priority: u64,
     parent: Bytes,
@@ -30,6 +31,8 @@ pub(super) struct Slot {
     options: Option<Box<JobOptions>>,
     /// When its attempt fails, if it has not ended.
     pub(super) deadline: Option<Instant>,
+    /// Why it was cancelled, if it was: then its failure is for good.
+    pub(super) cancelled: Option<String>,
 }
 
 /// How an attempt ended.
@@ -81,11 +84,13 @@ impl Slot {
             lease,
             attempts: progressed.attempts,
             stalls: progressed.stalls,
+            added: stored.added,
             started: progressed.started,
             priority,
             parent: stored.parent.clone(),
             options,
             deadline,
+            cancelled: None,
         })
     }
 
@@ -96,11 +101,13 @@ impl Slot {
             lease,
             attempts: progressed.attempts,
             stalls: progressed.stalls,
+            added: 0,
             started: progressed.started,
             priority: 0,
             parent: Bytes::new(),
             options: None,
             deadline: None,
+            cancelled: None,
         }
     }
 
@@ -126,7 +133,9 @@ impl Slot {
             Ending::HandedBack => self.again(core, "h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
                 let reason = format!("the job stalled more often than maxStalls, {most}");
-                Self { stalls: self.stalls + 1, ..self.clone() }.failed(core, &reason, None, true)
+                core.manager.metrics().queue_failed.add(1);
+                // That attempt did not end: it counts as a stall.
+                Self { stalls: self.stalls + 1, ..self.clone() }.for_good(core, self.attempts, &reason, None)
             }
             Ending::Stalled(_) => self.again(core, "s", self.attempts, self.stalls + 1, Map::new()),
         }
@@ -135,7 +144,7 @@ impl Slot {
     fn completed(&self, core: &Core, result: &[u8]) -> Outgoing {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_completed(), |options| options.keep_completed);
         let what = if keep.is_none() { "C" } else { "c" };
-        self.finished(core, (what, "c"), keep, self.common(), result)
+        self.finished(core, (what, "c"), self.attempts + 1, keep, self.common(), result)
     }
 
     fn failed(&self, core: &Core, reason: &str, stack: Option<&str>, for_good: bool) -> Outgoing {
@@ -151,6 +160,10 @@ impl Slot {
                 .map_or(0, |backoff| backoff.delay_ms(failures));
             return self.off(core, delay, failures, reason, stack);
         }
+        self.for_good(core, failures, reason, stack)
+    }
+
+    fn for_good(&self, core: &Core, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_failed(), |options| options.keep_failed);
         let mut extra = self.common();
         extra.insert("e".into(), json!(json!({ "reason": reason }).to_string()));
@@ -158,7 +171,7 @@ impl Slot {
         if let Some(stack) = stack.filter(|_| what == "f") {
             extra.insert("k".into(), json!(stack));
         }
-        self.finished(core, (what, "f"), keep, extra, reason.as_bytes())
+        self.finished(core, (what, "f"), attempts, keep, extra, reason.as_bytes())
     }
 
     /// To be tried again after `delay` ms.
@@ -180,6 +193,7 @@ impl Slot {
         &self,
         core: &Core,
         (what, list): (&'static str, &'static str),
+        attempts: u64,
         keep: Keep,
         mut extra: Map<String, Value>,
         rest: &[u8],
@@ -187,14 +201,14 @@ impl Slot {
         let dedupe = self.options.as_ref().and_then(|options| options.dedupe.as_ref());
         let parent = std::str::from_utf8(&self.parent).unwrap_or_default();
         if dedupe.is_some() || !parent.is_empty() {
-            extra.extend(ending(core, dedupe.filter(|dedupe| dedupe.ttl_ms.is_none()), parent));
+            extra.extend(ending(core, dedupe, Some(self.added), parent));
         }
         let bounded = keep.count.is_some() || keep.age_ms.is_some();
         Outgoing {
             id: self.id.clone(),
             what,
             fence: self.fence(),
-            before: format!("{list}||{}|{}|{}|", self.attempts + 1, self.stalls, self.started),
+            before: format!("{list}||{attempts}|{}|{}|", self.stalls, self.started),
             after: self.after(rest),
             extra: text(extra),
             keep: (bounded && !keep.is_none()).then_some((list, keep)),

@@ -15,8 +15,10 @@ use super::slot::{Ending, Outgoing, Slot, id_text};
 use super::turn::add_outcomes;
 use crate::error::Result;
 use crate::lifecycle;
+use crate::queue::adding::see_to_messages;
 use crate::queue::record::State;
-use crate::queue::scripts::{self, Call, operation};
+use crate::queue::scripts::{self, Call, array, integer, operation};
+use crate::queue::strange;
 use crate::resp::Reply;
 
 /// Jobs given away by one script.
@@ -50,6 +52,8 @@ impl Inner {
                 .number(u64::from(crashed));
             add_outcomes(&mut call, &outgoing);
             let given = self.core.call(call.writes(*operation::RENEW)).await?;
+            let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(strange)?).map_err(|_| strange())?;
+            see_to_messages(&self.core, integer(&left).ok_or_else(strange)?);
             if given == Reply::Int(1) {
                 self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
             }
@@ -61,7 +65,7 @@ impl Inner {
     }
 
     fn stalled(&self, held: Held) -> Outgoing {
-        let Held { id, stored, progressed } = held;
+        let Held { id, stored, progressed, .. } = held;
         let progressed = progressed.unwrap_or_else(|_| crate::queue::record::Progressed::new());
         let lease = if progressed.state == State::Active { progressed.lease.clone() } else { Bytes::from_static(b"-") };
         let made = stored.and_then(|stored| Slot::new(id.clone(), lease.clone(), &stored, &progressed));

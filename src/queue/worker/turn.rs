@@ -83,8 +83,10 @@ pub(super) struct Turned {
     pub(super) due_in: Option<u64>,
     /// Milliseconds until the rate limit allows a start.
     pub(super) limited_for: Option<u64>,
-    /// Were messages left in the outbox?
-    pub(super) messages: bool,
+    /// How many messages were left in the outbox.
+    pub(super) messages: i64,
+    /// May jobs wait though fewer came than were wanted?
+    pub(super) more: bool,
 }
 
 /// Reads the answer; `None` where the worker's lease had ended.
@@ -107,8 +109,10 @@ pub(super) fn read(reply: Reply) -> Result<Option<Turned>> {
     }
     let due = milliseconds(&next()?);
     let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);
-    let messages = integer(&next()?).is_some_and(|count| count > 0);
-    Ok(Some(Turned { now, refused, claimed, due_in: due.map(|due| due.saturating_sub(now)), limited_for, messages }))
+    let messages = integer(&next()?).ok_or_else(strange)?;
+    let more = integer(&next()?) == Some(1);
+    let due_in = due.map(|due| due.saturating_sub(now));
+    Ok(Some(Turned { now, refused, claimed, due_in, limited_for, messages, more }))
 }
 
 pub(super) fn milliseconds(reply: &Reply) -> Option<u64> {

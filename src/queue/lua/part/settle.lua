@@ -2,9 +2,11 @@
 --
 -- Six arguments for each: what ('c' completed, 'f' failed, 'C' and 'F' the same and not kept, 'r' waits again, 'd' delayed,
 -- 'h' handed back, 's' stalled), id, how its record must begin, the record before and after the time of its end, and JSON
--- or nothing: g: group; n: priority; d: ms of delay; k: stack of a failed attempt; e: what listeners are told; o, p, x: see kin.lua.
+-- or nothing: g: group; n: priority; d: ms of delay; k: stack of a failed attempt; e: what listeners are told; o, u, p, x: see kin.lua.
 --
 -- Returns the places, from 0, of those refused.
+-- The largest result, in bytes, that is in an event; of a larger one the event says '>'.
+local LARGE = 65536
 local function settle(at, count, held)
   local ids = {}
   for i = 1, count do
@@ -62,16 +64,20 @@ local function settle(at, count, held)
       end
       if what == 'c' or what == 'C' or what == 'f' or what == 'F' then
         local how = (what == 'c' or what == 'C') and 'c' or 'f'
-        if listening or with and (with.p or with.x) then
-          local value = match(after, '\n(.*)$')
-          if how == 'f' then
-            tell('f', id, with and with.e)
-          else
-            tell('c', id, #value <= 65536 and value or '')
+        local value = (listening or shared or with and (with.p or with.x)) and match(after, '\n(.*)$') or ''
+        if how == 'f' then
+          tell('f', id, with and with.e)
+        elseif #value <= LARGE then
+          tell('c', id, value)
+        else
+          tell('c', id, '>')
+          if what == 'C' and listening then
+            -- Whoever waits for it can find it nowhere else.
+            call('SET', log_of .. id .. '\1', value, 'PX', 60000)
           end
+        end
+        if with or shared then
           ended(id, with, how, value)
-        elseif with then
-          ended(id, with, how, '')
         end
       elseif what == 'd' then
         put_off(id, now + with.d)

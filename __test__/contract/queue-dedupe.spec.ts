@@ -1,0 +1,98 @@
+/** Dedupe ids: no second job while the first is not over, or within a time. */
+import type { TaskQueue } from 'redis-backplane';
+import { expect, test } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { gate, reaches, useQueues } from '../support/queues.ts';
+import { until } from '../support/until.ts';
+
+const EMPTY = { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0, 'waiting-children': 0 };
+
+describeBackends('dedupe', (backend) => {
+  const queues = useQueues(backend);
+
+  test('gives the job that is not over instead of a second one', async () => {
+    const queue = queues.queue<number>();
+    const first = await queue.add('x', 1, { dedupe: { id: 'd' } });
+    const second = await queue.add('y', 2, { dedupe: { id: 'd' } });
+    expect([second.id, second.name, second.data]).toEqual([first.id, 'x', 1]);
+    await queue.add('x', 3, { dedupe: { id: 'e' } });
+    expect(await queue.counts()).toEqual({ ...EMPTY, waiting: 2 });
+    queue.process(() => {});
+    await reaches(queue as TaskQueue, { completed: 2 });
+    expect((await queue.add('x', 4, { dedupe: { id: 'd' } })).id).not.toBe(first.id);
+  });
+
+  test('replaces the one that waits, where that is asked for', async () => {
+    const queue = queues.queue<number>();
+    await queue.add('x', 1, { dedupe: { id: 'd' }, delayMs: 3_600_000 });
+    const second = await queue.add('y', 2, { dedupe: { id: 'd', replace: true }, delayMs: 3_600_000 });
+    expect([second.name, second.data]).toEqual(['y', 2]);
+    expect(await queue.counts()).toEqual({ ...EMPTY, delayed: 1 });
+    expect((await queue.list('delayed')).map((job) => [job.name, job.data])).toEqual([['y', 2]]);
+  });
+
+  test('lasts for its ttlMs', async () => {
+    const queue = queues.queue<number>();
+    const first = await queue.add('x', 1, { dedupe: { id: 'd', ttlMs: 3_600_000 } });
+    queue.process(() => {});
+    await reaches(queue as TaskQueue, { completed: 1 });
+    expect((await queue.add('x', 2, { dedupe: { id: 'd', ttlMs: 3_600_000 } })).id).toBe(first.id);
+    const short = await queue.add('x', 3, { dedupe: { id: 'e', ttlMs: 20 } });
+    await until(async () => (await queue.add('x', 4, { dedupe: { id: 'e', ttlMs: 20 } })).id !== short.id, { what: 'the ttl to pass' });
+  });
+
+  test('lasts for its ttlMs also where the job is over and was not kept', async () => {
+    const queue = queues.queue<number>();
+    let runs = 0;
+    queue.process((job) => {
+      runs += 1;
+      if (job.name === 'bad') throw new Error('bad');
+    });
+    const options = { dedupe: { id: 'd', ttlMs: 3_600_000 }, keepCompleted: false, keepFailed: false };
+    for (const [name, state] of [
+      ['good', 'completed'],
+      ['bad', 'failed'],
+    ] as const) {
+      const dedupe = { ...options.dedupe, id: name };
+      const first = await queue.add(name, 1, { ...options, dedupe });
+      await until(async () => (await queue.getJob(first.id)) === null, { what: 'the job to be done and gone' });
+      const again = await queue.add('again', 2, { ...options, dedupe });
+      expect([again.id, again.state, again.name, again.data, again.result]).toEqual([first.id, state, 'again', 2, undefined]);
+    }
+    expect(runs).toBe(2);
+  });
+
+  test('lasts longer than its ttlMs while the job is not over', async () => {
+    const queue = queues.queue<number>();
+    const { opened, open } = gate();
+    const dedupe = { id: 'd', ttlMs: 1 };
+    const first = await queue.add('x', 1, { dedupe });
+    const at = first.addedAt;
+    await until(() => Date.now() > at + 50, { what: 'the ttl to pass' });
+    expect((await queue.add('x', 2, { dedupe })).id).toBe(first.id);
+    queue.process(() => opened);
+    await reaches(queue as TaskQueue, { active: 1 });
+    expect((await queue.add('x', 3, { dedupe })).id).toBe(first.id);
+    open();
+    await first.waitUntilFinished();
+    expect((await queue.add('x', 4, { dedupe })).id).not.toBe(first.id);
+  });
+
+  test('ends when the job is removed, by whatever, and leaves no mark', async () => {
+    const queue = queues.queue<number>();
+    const options = { dedupe: { id: 'd', ttlMs: 3_600_000 } };
+    const first = await queue.add('x', 1, options);
+    await first.remove();
+    const second = await queue.add('x', 2, options);
+    expect(second.id).not.toBe(first.id);
+    queue.process(() => null);
+    await second.waitUntilFinished();
+    await second.remove();
+    const third = await queue.add('x', 3, { ...options, delayMs: 3_600_000 });
+    expect(third.id).not.toBe(second.id);
+    await queue.drain({ delayed: true });
+    expect((await queue.add('x', 4, { ...options, delayMs: 3_600_000 })).id).not.toBe(third.id);
+    await queue.obliterate();
+    expect(await backend.manager().command('KEYS', `${backend.namespace}*:once:*`)).toEqual([]);
+  });
+});
