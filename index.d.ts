@@ -2369,10 +2369,12 @@ export interface ShutdownSignals {
 }
 /**
  * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
- * what it expects. A second signal meanwhile ends the process at once.
+ * what it expects. A second signal meanwhile ends the process at once. Where the signal itself does not end it, as with the first process of a
+ * container image, it exits with 128 and the signal's number.
  *
  * @param container Anything with a `shutdown()`.
  * @returns Takes the handlers away again.
+ * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
 export declare function shutdownOnSignals(
   container: {

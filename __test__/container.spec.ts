@@ -1,4 +1,6 @@
 /** The container: everything on one manager, asked and ended in order. */
+import { spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
 import {
   createContainer,
   createTestRedisConfig,
@@ -9,12 +11,20 @@ import {
 } from 'redis-backplane';
 import { afterEach, describe, expect, test } from 'vitest';
 import { failureOf } from './support/failure.ts';
-import { runProcess, startProcess } from './support/process.ts';
+import { type ChildContext, type Ended, runProcess, startProcess } from './support/process.ts';
 import { useRig } from './support/rig.ts';
 import { until } from './support/until.ts';
 
 const rig = useRig();
 const memory = (): RedisConfig => createTestRedisConfig({ url: 'memory://container' });
+
+/** Runs a program as process 1 of a namespace of its own. */
+const AS_FIRST = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--kill-child'];
+/** How a process may be started, and what ends it. Not every system, nor every kernel's configuration, has namespaces. */
+const PLACES: { place: string; through: string[]; code: Ended['code'] }[] = [{ place: 'a process', through: [], code: 'SIGTERM' }];
+if (spawnSync('unshare', [...AS_FIRST.slice(1), 'true']).status === 0) {
+  PLACES.push({ place: 'process 1, which the kernel spares,', through: AS_FIRST, code: 143 });
+}
 
 const environment = { ...process.env };
 afterEach(() => {
@@ -219,22 +229,33 @@ describe('shutdownOnSignals', () => {
     expect(await registry.get('w')).toBeNull();
   });
 
-  test('a second signal ends a process whose shutdown hangs', async () => {
+  test('a signal that does not end the process by itself ends it all the same', async () => {
     const child = startProcess(async ({ redis, emit }) => {
-      redis.shutdownOnSignals({
-        shutdown: () => {
-          emit('shutting down');
-          return new Promise(() => {});
-        },
-      });
+      redis.shutdownOnSignals({ shutdown: async () => emit('ended') }, { signals: ['SIGWINCH'] });
       emit('ready');
       setInterval(() => {}, 1_000);
     });
     await child.line((line) => line === 'ready');
-    process.kill(child.pid, 'SIGTERM');
-    await child.line((line) => line === 'shutting down');
-    process.kill(child.pid, 'SIGTERM');
-    expect((await child.ended).code).toBe('SIGTERM');
+    process.kill(child.pid, 'SIGWINCH');
+    expect(await child.ended).toMatchObject({ code: 128 + constants.signals.SIGWINCH, lines: ['ready', 'ended'], stderr: '' });
+  });
+
+  test.each(PLACES)('$place ends after its shutdown, and at a second signal', async ({ through, code }) => {
+    const first = ({ redis, emit, args }: ChildContext<{ hangs: boolean }>): void => {
+      redis.shutdownOnSignals({
+        shutdown: () => {
+          emit('shutting down');
+          if (!args.hangs) return Promise.resolve();
+          process.kill(process.pid, 'SIGTERM');
+          return new Promise(() => {});
+        },
+      });
+      setInterval(() => {}, 1_000);
+      process.kill(process.pid, 'SIGTERM');
+    };
+    for (const hangs of [false, true]) {
+      expect(await runProcess(first, { args: { hangs }, through })).toMatchObject({ code, lines: ['shutting down'], stderr: '' });
+    }
   });
 
   test('nothing handles a signal before it is called, nor after its handlers are taken away', async () => {
@@ -258,7 +279,12 @@ describe('shutdownOnSignals', () => {
     const { shutdownOnSignals } = await import('redis-backplane');
     const bad = <T>(value: unknown): T => value as T;
     expect(() => shutdownOnSignals(bad({}))).toThrow(RedisError);
-    expect(() => shutdownOnSignals({ shutdown: async () => {} }, { signals: bad('SIGTERM') })).toThrow(/signals: expected an array/);
+    const signals = (given: unknown) => () => shutdownOnSignals({ shutdown: async () => {} }, { signals: bad(given) });
+    expect(signals('SIGTERM')).toThrow(/signals: expected an array/);
+    for (const given of ['SIGFOO', 'sigterm', 15, 'SIGKILL', 'SIGSTOP', 'toString', undefined]) {
+      expect(signals(['SIGUSR2', given])).toThrow(/shutdownOnSignals: signals: expected names of signals/);
+    }
+    expect(process.listenerCount('SIGUSR2')).toBe(0);
     const child = startProcess(async ({ redis, emit }) => {
       redis.shutdownOnSignals(
         { shutdown: () => Promise.reject(new Error('not well')) },

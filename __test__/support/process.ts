@@ -33,6 +33,8 @@ export interface ChildOptions<A> {
   nodeOptions?: string[];
   /** The Node (or other) binary. Default: the one that runs the tests. */
   executable?: string;
+  /** A program, and its arguments, that is given the command to run. */
+  through?: string[];
   /** The process is killed, and `ended` rejects, when it runs longer. Milliseconds, default 20 000. */
   timeoutMs?: number;
 }
@@ -69,7 +71,9 @@ export function runProcess<A = undefined>(code: (context: ChildContext<A>) => un
 
 /** Starts a JavaScript file in a child process. */
 export function startFile(file: string, options: Omit<ChildOptions<unknown>, 'args'> & { argv?: string[] } = {}): Child {
-  const child = spawn(options.executable ?? process.execPath, [...(options.nodeOptions ?? []), file, ...(options.argv ?? [])], {
+  const node = [options.executable ?? process.execPath, ...(options.nodeOptions ?? []), file, ...(options.argv ?? [])];
+  const [program = '', ...args] = [...(options.through ?? []), ...node];
+  const child = spawn(program, args, {
     cwd: PACKAGE_ROOT,
     env: { ...process.env, NODE_OPTIONS: '', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
