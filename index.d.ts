@@ -2125,7 +2125,8 @@ export declare class WorkerRegistry {
   unregister(id: string): Promise<boolean>;
   /**
    * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
-   * still listed or not. The newest 10 000 wait for a caller.
+   * still listed or not. The newest 10 000 wait for a caller. If it rejects, what it may have been handed is given by this registry's next call,
+   * within an hour.
    */
   reap(): Promise<WorkerInfo[]>;
   /**

@@ -64,6 +64,7 @@ use members::Members;
 use options::Settings;
 use pulse::Pulse;
 use sight::Sight;
+use sweeper::Unread;
 
 /// A worker registry on a manager. Dropped while workers are registered, it declares them crashed: nobody said goodbye.
 #[derive(Debug)]
@@ -83,6 +84,7 @@ struct Inner {
     pulse: Pulse,
     sight: Sight,
     watch: Watch,
+    unread: Unread,
     asked: Asked,
     terms: Terms,
     /// Cancelled when the registry is dropped.
@@ -137,6 +139,7 @@ impl Registry {
             pulse: Pulse::default(),
             sight: Sight::new(settings.lease()),
             watch: Watch::default(),
+            unread: Unread::default(),
             asked: Asked::default(),
             terms: Terms::default(),
             ended: CancellationToken::new(),

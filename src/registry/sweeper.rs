@@ -1,7 +1,7 @@
 //! Doing what is due: with the heartbeats of a process that has workers, by itself in one that only watches, and for who asks.
 //! Any process may; each crash is declared by one of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
 use super::Registry;
@@ -14,8 +14,26 @@ use crate::resp::Reply;
 
 /// Of each kind in one call.
 const BATCH: u64 = 200;
-/// A call whose answer was lost is repeated well within this.
-const HANDED_OUT_MS: u64 = 60_000;
+/// For how long what was handed out can be asked for again.
+const HANDED_OUT_MS: u64 = 3_600_000;
+
+/// What calls of `reap` that failed have left to the next one.
+#[derive(Debug, Default)]
+pub(super) struct Unread(Mutex<Batches>);
+
+#[derive(Debug, Default)]
+struct Batches {
+    /// Of batches that may have been handed out, and whose answer was lost.
+    tokens: Vec<String>,
+    /// As JSON, of batches that arrived before one did not.
+    workers: Vec<String>,
+}
+
+impl Unread {
+    fn lock(&self) -> MutexGuard<'_, Batches> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Does all that is due.
 pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
@@ -30,32 +48,46 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
     }
 }
 
-/// Gives the crashes that nobody was handed yet.
+/// Gives the crashes that nobody was handed yet, and those of which an earlier call of this registry failed to tell.
 pub(super) fn reap(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
     registry.run(answer, |inner| {
         Ok(async move {
-            let mut workers = Vec::new();
-            loop {
-                let token = uuid::Uuid::new_v4().simple().to_string();
-                let packed =
-                    inner.begin(&scripts::REAP, &[], 3, 64).word(token.as_bytes()).number(BATCH).number(HANDED_OUT_MS);
-                let Reply::Array(parts) = inner.ask(&scripts::REAP, packed).await? else { return Err(strange()) };
-                let [Reply::Int(now), Reply::Int(more), Reply::Array(rows)] = &parts[..] else {
-                    return Err(strange());
-                };
-                for row in rows {
-                    workers.push(Row::parse(row)?.json(*now as f64));
-                }
-                if !rows.is_empty() {
-                    forget(&inner, &token);
-                }
-                if *more == 0 {
-                    break;
-                }
+            let mut batches = std::mem::take(&mut *inner.unread.lock());
+            let read = read_all(&inner, &mut batches).await;
+            if let Err(error) = read {
+                let mut unread = inner.unread.lock();
+                unread.tokens.append(&mut batches.tokens);
+                unread.workers.append(&mut batches.workers);
+                return Err(error);
             }
-            Ok(Outcome::Json(format!("[{}]", workers.join(",")).into()))
+            Ok(Outcome::Json(format!("[{}]", batches.workers.join(",")).into()))
         })
     });
+}
+
+/// A batch stays among the tokens until its answer has come.
+async fn read_all(inner: &Arc<Inner>, batches: &mut Batches) -> Result<()> {
+    loop {
+        let token = batches.tokens.last().cloned().unwrap_or_else(|| {
+            let token = uuid::Uuid::new_v4().simple().to_string();
+            batches.tokens.push(token.clone());
+            token
+        });
+        let packed = inner.begin(&scripts::REAP, &[], 3, 64).word(token.as_bytes()).number(BATCH).number(HANDED_OUT_MS);
+        let reply = inner.ask(&scripts::REAP, packed).await?;
+        batches.tokens.pop();
+        let Reply::Array(parts) = reply else { return Err(strange()) };
+        let [Reply::Int(now), Reply::Int(more), Reply::Array(rows)] = &parts[..] else { return Err(strange()) };
+        for row in rows {
+            batches.workers.push(Row::parse(row)?.json(*now as f64));
+        }
+        if !rows.is_empty() {
+            forget(inner, &token);
+        }
+        if *more == 0 && batches.tokens.is_empty() {
+            return Ok(());
+        }
+    }
 }
 
 /// What was handed out has arrived.

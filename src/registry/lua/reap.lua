@@ -2,7 +2,7 @@
 --
 -- ARGV[7]  text   token
 -- ARGV[8]  count  at most so many
--- ARGV[9]  ms     for how long the same is handed out again
+-- ARGV[9]  ms     for how long the same is handed out again; the caller deletes it when it has come
 --
 -- Returns {now, more is there, rows}.
 local kept, most = REAPED .. ARGV[7], tonumber(ARGV[8])

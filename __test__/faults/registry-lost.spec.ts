@@ -1,0 +1,47 @@
+/** The registry when the server acts, or may have, and nobody hears its answer. */
+import { WorkerRegistry } from 'redis-backplane';
+import { describe, expect, test } from 'vitest';
+import { failureOf } from '../support/failure.ts';
+import { useRig } from '../support/rig.ts';
+import { until } from '../support/until.ts';
+
+const rig = useRig();
+
+describe('reap()', () => {
+  /** Their time is up at once, and no number of them is a storm. */
+  const CRASHING = { autoHeartbeat: false, heartbeatIntervalMs: 10, degradedAfterMs: 20, crashedAfterMs: 30, stormShare: 1 };
+  const RECONNECT = { minDelayMs: 10, maxDelayMs: 20 };
+
+  test.each([
+    { crashes: 3, heard: 'nothing', bytes: 0, others: 0 },
+    // A batch of 200 is about 230 000 bytes.
+    { crashes: 450, heard: 'the first batch', bytes: 350_000, others: 50 },
+  ])('of $crashes crashes that hears $heard rejects, and the next one of that registry gives them', async ({ crashes, bytes, others }) => {
+    const server = await rig.server();
+    const proxy = await rig.proxy(server);
+    const direct = new WorkerRegistry(rig.manager(server.url), CRASHING);
+    const through = rig.manager({ url: `redis://${proxy.host}:${proxy.port}`, commandTimeoutMs: 1_000, reconnect: RECONNECT });
+    const reaper = new WorkerRegistry(through, CRASHING);
+    expect(await reaper.reap()).toEqual([]);
+    const ids = Array.from({ length: crashes }, (_, n) => `w${n}`);
+    for (let from = 0; from < crashes; from += 100) {
+      const some = ids.slice(from, from + 100);
+      await Promise.all(some.map((id) => direct.register({ id, metadata: { text: 'x'.repeat(700) } })));
+    }
+    await until(async () => (await direct.count()).crashed === crashes, { what: 'all of them to have crashed' });
+
+    // What is lost cannot be asked for again in time.
+    await proxy.refuse();
+    proxy.set({ down: { dropAfterBytes: bytes } });
+    expect((await failureOf(reaper.reap())).redisErrorKind).toBe('timeout');
+    proxy.heal();
+    await proxy.accept();
+    // Another one is handed the rest only.
+    const rest = await direct.reap();
+    expect(rest).toHaveLength(others);
+    const reaped = [...rest, ...(await reaper.reap())];
+    expect(reaped.map(({ id }) => id).sort()).toEqual(ids.sort());
+    expect(await reaper.reap()).toEqual([]);
+    expect(await server.cli('KEYS', '*reaped*')).toEqual([]);
+  });
+});
