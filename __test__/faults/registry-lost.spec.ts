@@ -45,3 +45,35 @@ describe('reap()', () => {
     expect(await server.cli('KEYS', '*reaped*')).toEqual([]);
   });
 });
+
+describe('events', () => {
+  test('whose large metadata cannot be read at first are told all the same, and in order', async () => {
+    const server = await rig.server();
+    const watcher = new WorkerRegistry(rig.manager({ url: server.url, commandTimeoutMs: 300 }), { heartbeatIntervalMs: 100 });
+    const told: unknown[] = [];
+    watcher.on('joined', (worker) => told.push([worker.id, Object.keys(worker.metadata).length]));
+    watcher.on('gap', ({ missed }) => told.push({ missed }));
+    await watcher.ready();
+    const manager = rig.manager(server.url);
+    const registry = new WorkerRegistry(manager, { autoHeartbeat: false });
+    await registry.register({ id: '0' });
+    await until(() => told.length === 1, { what: 'the first one to be told' });
+    // What writes is held up for longer than the deadline of a command, from when they are registered; the stream can be read.
+    await Promise.all([
+      registry.register({ id: '1' }),
+      registry.register({ id: '2', metadata: { large: 'x'.repeat(5_000) } }),
+      registry.register({ id: '3' }),
+      manager.command('CLIENT', 'PAUSE', 1_000, 'WRITE'),
+    ]);
+    await registry.register({ id: '4' });
+    await until(() => told.length === 5, { what: () => `all to be told: ${JSON.stringify(told)}` });
+    expect(told).toEqual([
+      ['0', 0],
+      ['1', 0],
+      ['2', 1],
+      ['3', 0],
+      ['4', 0],
+    ]);
+    await watcher.cleanup();
+  });
+});

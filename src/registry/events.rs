@@ -165,18 +165,26 @@ fn order(id: &[u8]) -> (u64, u64) {
     (ms.parse().unwrap_or(0), n.parse().unwrap_or(0))
 }
 
-/// Tells the next events. Says whether there may be more.
+/// Tells the next events. Says whether there may be more; one that could not be read whole is told next time.
 async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
     let events = inner.events_after(&place.id, BATCH as u64).await?;
-    let more = events.len() == BATCH;
+    let mut outcome = Ok(events.len() == BATCH);
     let mut told = Vec::with_capacity(events.len());
     for event in events {
-        if event.number > place.number + 1 && place.number > 0 {
-            let missed = event.number - place.number - 1;
+        let next = Place { id: event.id.clone(), number: event.number };
+        let json = match event.json(inner).await {
+            Ok(json) => json,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        };
+        if next.number > place.number + 1 && place.number > 0 {
+            let missed = next.number - place.number - 1;
             inner.outlet.tell(format!(r#"{{"event":"gap","missed":{missed}}}"#));
         }
-        *place = Place { id: event.id.clone(), number: event.number };
-        told.push(Outcome::Json(event.json(inner).await?.into()));
+        *place = next;
+        told.push(Outcome::Json(json.into()));
     }
     if !told.is_empty() {
         inner.watch.untaken.fetch_add(told.len() as u64, Ordering::AcqRel);
@@ -185,7 +193,7 @@ async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
     while inner.watch.untaken.load(Ordering::Acquire) > CREDIT {
         inner.watch.taken.notified().await;
     }
-    Ok(more)
+    outcome
 }
 
 /// Ends watching.
