@@ -2154,7 +2154,10 @@ export declare class WorkerRegistry {
   off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
-  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  /**
+   * Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. Rejects if that cannot be so yet: it is
+   * tried again by itself, and another call waits for the next attempt.
+   */
   ready(): Promise<void>;
   /**
    * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere

@@ -76,4 +76,30 @@ describe('events', () => {
     ]);
     await watcher.cleanup();
   });
+
+  test('ready() rejects while there is no server, and resolves once there is one', async () => {
+    const server = await rig.server();
+    await server.kill9();
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 500 });
+    const registry = new WorkerRegistry(manager, { autoHeartbeat: false, heartbeatIntervalMs: 100 });
+    const told: string[] = [];
+    registry.on('joined', ({ id }) => told.push(id));
+    await failureOf(registry.ready());
+    await failureOf(registry.ready());
+    await server.restart();
+    await manager.connect();
+    await until(
+      () =>
+        registry.ready().then(
+          () => true,
+          () => false,
+        ),
+      { what: 'ready() to resolve' },
+    );
+    await registry.register({ id: 'w' });
+    await until(() => told.length > 0, { what: 'the event' });
+    await registry.ready();
+    expect(told).toEqual(['w']);
+    await registry.cleanup();
+  });
 });

@@ -105,8 +105,9 @@ class Inside implements LeadershipHome {
   readonly workers = new Map<string, WorkerInfo>();
   /** By event, how to run each listener. */
   readonly listeners = new Map<string, Map<unknown, Run>>();
-  /** Settles when nothing that happens from then on is missed. */
+  /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
   watching: Promise<void> | undefined;
+  #isAsked = false;
   #leading = 0;
   #lastId = 0;
 
@@ -138,16 +139,19 @@ class Inside implements LeadershipHome {
     else if (owner !== undefined) inUse.set(this, owner);
   }
 
-  /** Begins to read events, if somebody listens and it is not done. */
+  /** Begins to read events, if somebody listens and it is not done; where that failed, asks about the attempt that is made by itself. */
   watch(owner: WorkerRegistry): void {
-    if (this.watching !== undefined || !this.#isHeard()) return;
+    if (this.#isAsked || !this.#isHeard()) return;
     // A live subscription keeps the process alive.
-    this.port.retain();
+    if (this.watching === undefined) this.port.retain();
+    this.#isAsked = true;
     const watching = this.port.call(this.handle, WATCH).then(() => {});
     this.watching = watching;
     this.settle(owner);
     watching.catch((error: unknown) => {
-      if (this.watching === watching && error instanceof RedisError) this.emit('error', error);
+      if (this.watching !== watching) return;
+      this.#isAsked = false;
+      if (error instanceof RedisError) this.emit('error', error);
     });
   }
 
@@ -162,6 +166,7 @@ class Inside implements LeadershipHome {
   unwatched(): void {
     if (this.watching === undefined) return;
     this.watching = undefined;
+    this.#isAsked = false;
     this.port.free();
     this.settle(undefined);
   }
@@ -444,7 +449,10 @@ export class WorkerRegistry {
     return this.on(event, first);
   }
 
-  /** Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. */
+  /**
+   * Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. Rejects if that cannot be so yet: it is
+   * tried again by itself, and another call waits for the next attempt.
+   */
   async ready(): Promise<void> {
     const inside = this[internals];
     inside.watch(this);

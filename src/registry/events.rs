@@ -5,16 +5,16 @@
 //! itself once in an interval, and has the server do what is due.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::scripts;
+use super::watching::Watching;
 use super::worker::{self, Row, State, strange};
 use super::{Inner, Registry, sweeper};
 use crate::arguments::Arguments;
@@ -31,23 +31,6 @@ const CREDIT: u64 = 2_048;
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_LIMIT: u64 = 10_000;
 
-/// Whether this registry watches, and how much of what it was told is taken.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    stop: Mutex<Option<CancellationToken>>,
-    untaken: AtomicU64,
-    taken: Notify,
-}
-
-impl Watch {
-    fn replace(&self, stop: Option<CancellationToken>) {
-        let before = std::mem::replace(&mut *self.stop.lock().unwrap_or_else(PoisonError::into_inner), stop);
-        if let Some(before) = before {
-            before.cancel();
-        }
-    }
-}
-
 /// Notices that there is something to read.
 #[derive(Debug, Default)]
 struct Bell(Notify);
@@ -62,30 +45,37 @@ impl Listener for Bell {
     }
 }
 
-/// Begins to watch: what happens after this call is told. Settles when it is certain that nothing will be missed, or
-/// with why it is not yet; it is tried again by itself.
+/// Begins to watch, if it is not done: what happens after this call is told. Settles when it is certain that nothing will be
+/// missed, or with why it is not yet; it is tried again by itself, and who calls again is told what comes of that.
 pub(super) fn watch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
     let inner = Arc::clone(&registry.0);
-    let stop = CancellationToken::new();
-    inner.watch.replace(Some(stop.clone()));
+    let mut present = inner.watch.present();
+    if let Some(watching) = &*present {
+        return watching.ask(answer);
+    }
+    let watching = Arc::new(Watching::new(answer));
+    *present = Some(Arc::clone(&watching));
+    drop(present);
     inner.watch.untaken.store(0, Ordering::Release);
     // Asked here and now: it goes out before whatever the caller does next.
     let place = inner.last_place();
     lifecycle::spawn(async move {
         let bell = Arc::new(Bell::default());
         let closing = inner.manager.closing();
-        let mut answer = Some(answer);
-        let watching = async {
-            let (mut place, subscription) = begin(&inner, &bell, place, &mut answer).await;
+        let told = async {
+            let (mut place, subscription) = begin(&inner, &bell, place, &watching).await;
             follow(&inner, &bell, &mut place).await;
             drop(subscription);
         };
         tokio::select! {
             biased;
-            () = closing.cancelled() => inner.outlet.tell(r#"{"event":"ended"}"#.to_owned()),
+            () = watching.stop.cancelled() => {}
+            () = closing.cancelled() => {
+                inner.watch.present().take_if(|present| Arc::ptr_eq(present, &watching));
+                inner.outlet.tell(r#"{"event":"ended"}"#.to_owned());
+            }
             () = inner.ended.cancelled() => {}
-            () = stop.cancelled() => {}
-            () = watching => {}
+            () = told => {}
         }
     });
 }
@@ -95,7 +85,7 @@ async fn begin(
     inner: &Arc<Inner>,
     bell: &Arc<Bell>,
     place: impl Future<Output = Result<Place>>,
-    answer: &mut Option<Answer>,
+    watching: &Watching,
 ) -> (Place, Subscription) {
     let mut place = Some(place.await);
     loop {
@@ -108,9 +98,7 @@ async fn begin(
         };
         let error = match (subscribed, known) {
             (Ok(subscription), Ok(place)) => {
-                if let Some(answer) = answer.take() {
-                    answer.give(Ok(Outcome::Nothing));
-                }
+                watching.begun();
                 return (place, subscription);
             }
             (Ok(_), Err(error)) => error,
@@ -119,9 +107,7 @@ async fn begin(
                 error
             }
         };
-        if let Some(answer) = answer.take() {
-            answer.give(Err(error));
-        }
+        watching.failed(&error);
         sleep(RETRY).await;
     }
 }
@@ -198,7 +184,9 @@ async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
 
 /// Ends watching.
 pub(super) fn unwatch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
-    registry.0.watch.replace(None);
+    if let Some(watching) = registry.0.watch.present().take() {
+        watching.stop.cancel();
+    }
     answer.give(Ok(Outcome::Nothing));
 }
 

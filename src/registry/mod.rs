@@ -21,7 +21,7 @@
 //! | `beats` | the task that beats by itself |
 //! | `pulse` | the task that asks whether the event loop answers |
 //! | `sight`, `sweeper` | who may judge; doing what is due |
-//! | `events` | what happens in the fleet, told in order |
+//! | `events`, `watching` | what happens in the fleet, told in order; who wants to be told |
 //! | `deaths` | registrations that are over, for other features |
 //! | `lists`, `claims`, `elections` | finding, claiming and leading |
 
@@ -41,6 +41,7 @@ mod register;
 mod scripts;
 mod sight;
 mod sweeper;
+mod watching;
 mod worker;
 
 use std::future::Future;
@@ -58,13 +59,13 @@ use crate::lifecycle;
 use crate::options::Options;
 use beats::Beats;
 use elections::Terms;
-use events::Watch;
 use heartbeat::Asked;
 use members::Members;
 use options::Settings;
 use pulse::Pulse;
 use sight::Sight;
 use sweeper::Unread;
+use watching::Watch;
 
 /// A worker registry on a manager. Dropped while workers are registered, it declares them crashed: nobody said goodbye.
 #[derive(Debug)]
