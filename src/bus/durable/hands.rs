@@ -97,6 +97,11 @@ impl Hands {
         self.given.len() + self.lost.len()
     }
 
+    /// The messages that JavaScript has, but for these.
+    pub(super) fn given_beside(&self, numbers: &HashSet<u64>) -> Vec<u64> {
+        self.given.keys().filter(|number| !numbers.contains(number)).copied().collect()
+    }
+
     /// How many follow one that JavaScript has.
     pub(super) fn followers(&self) -> usize {
         self.followers

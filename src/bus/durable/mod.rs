@@ -34,7 +34,7 @@ mod scripts;
 mod settings;
 mod turn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -155,13 +155,16 @@ pub(super) fn pause(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     }));
 }
 
-/// Argument: id. Gives back what it still has, and ends. Answers when the group knows.
+/// Arguments: id, then the number of each message that a handler has begun and not ended. Gives back everything that it still has,
+/// and ends. Answers when the group knows.
 pub(super) fn leave(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("MessageBus.unsubscribe", args).id(0) {
-        Ok(id) => {
+    let args = Arguments::of("MessageBus.unsubscribe", args);
+    let numbers = (1..=args.from(1).len()).map(|place| args.id(place)).collect::<Result<HashSet<u64>>>();
+    match args.id(0).and_then(|id| Ok((id, numbers?))) {
+        Ok((id, begun)) => {
             let consumer = bus.durable.consumers().get(&id).cloned();
             let Some(consumer) = consumer else { return answer.give(Ok(Outcome::Nothing)) };
-            if let Err(mpsc::error::SendError(Ask::Leave(answer))) = consumer.send(Ask::Leave(answer)) {
+            if let Err(mpsc::error::SendError(Ask::Leave(_, answer))) = consumer.send(Ask::Leave(begun, answer)) {
                 answer.give(Ok(Outcome::Nothing));
             }
         }

@@ -212,9 +212,10 @@ export class DurableSubscription implements Receiver, Member {
   #leave(): void {
     if (this.#left !== undefined) return;
     this.#abortRunning(new RedisError('lease-lost', 'the subscription has ended, and the message went back to its group'));
+    const begun = [...this.#running.keys()];
     this.#running.clear();
     this.#tellDone();
-    this.#left = this.#inside.port.call(this.#inside.handle, LEAVE, this.#id).then(unheard, unheard);
+    this.#left = this.#inside.port.callWith(this.#inside.handle, LEAVE, [this.#id, ...begun]).then(unheard, unheard);
     void this.#left.then(() => this.#release());
   }
 

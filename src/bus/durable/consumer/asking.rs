@@ -62,7 +62,8 @@ impl Consumer {
                 self.flight(command, |reply| Answered::Join(reply.and_then(|reply| bulk(reply).ok_or_else(strange)))),
             );
         }
-        if self.settlements.is_empty() && self.leaving.is_some() {
+        // What it may have been given and knows nothing of was not tried: the group is told before it would count it.
+        if self.settlements.is_empty() && self.doubt == Doubt::None && self.leaving.is_some() {
             let command = turn::leave(&self.settings, &self.name);
             return Some(self.flight(command, |reply| Answered::Leave(reply.map(drop))));
         }
@@ -149,6 +150,10 @@ impl Consumer {
     }
 
     fn take(&mut self, messages: Vec<Message>, now: Instant) {
+        if self.intake == Intake::Closed {
+            // It was told so while the question was on its way.
+            return self.settlements.extend(messages.into_iter().map(Message::given_back));
+        }
         if self.hands.is_empty() {
             self.pace.idle_until(now);
         }
@@ -164,10 +169,6 @@ impl Consumer {
             if let Some((number, message)) = self.hands.take(message, now) {
                 put(&mut delivery, number, message);
             }
-        }
-        if self.intake == Intake::Closed {
-            // It was told so while the question was on its way.
-            self.hands.give_back_followers(&mut self.settlements);
         }
         batch(|| self.deliver(delivery));
     }

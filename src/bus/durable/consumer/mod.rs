@@ -8,6 +8,7 @@
 
 mod asking;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -38,8 +39,8 @@ pub(super) enum Ask {
     Settle(Vec<u64>, Verdict),
     /// To take nothing more.
     Pause,
-    /// To give back what it has and end; answered then.
-    Leave(Answer),
+    /// To give back what it has and end; answered then. Handlers have begun the messages of these numbers, and no others.
+    Leave(HashSet<u64>, Answer),
 }
 
 /// Wakes a consumer when its topic has something for it.
@@ -237,8 +238,10 @@ impl Consumer {
             match ask {
                 Ask::Settle(numbers, verdict) => self.settle(&numbers, &verdict, &mut delivery),
                 Ask::Pause => self.pause(),
-                Ask::Leave(answer) => {
+                Ask::Leave(begun, answer) => {
                     self.pause();
+                    let untried = self.hands.given_beside(&begun);
+                    self.settle(&untried, &Verdict::Untried, &mut delivery);
                     self.leaving = Some((Some(answer), Instant::now()));
                     self.rest_until = None;
                 }

@@ -1,0 +1,72 @@
+/** What becomes of durable messages whose consumer leaves before a handler has begun them: one suite on every backend. */
+import { MessageBus } from 'redis-backplane';
+import { afterEach, expect, it } from 'vitest';
+import { describeBackends } from '../support/backends.ts';
+import { until } from '../support/until.ts';
+
+const ONCE = { group: 'g', from: 'start', retry: { maxAttempts: 1 } };
+const MESSAGES = 300;
+
+describeBackends('a consumer that leaves', (backend) => {
+  const buses: MessageBus[] = [];
+  afterEach(async () => {
+    await Promise.all(buses.splice(0).map((bus) => bus.close()));
+  });
+
+  function bus(manager = backend.manager()): MessageBus {
+    const made = new MessageBus(manager);
+    buses.push(made);
+    return made;
+  }
+
+  /** Which attempts at `t` a handler has seen. */
+  class Attempts {
+    readonly all: number[] = [];
+    readonly handler = (_: unknown, { attempt }: { attempt: number }): void => void this.all.push(attempt);
+  }
+
+  async function expectEachTriedOnce(on: MessageBus, attempts: Attempts): Promise<void> {
+    await on.subscribe('t', attempts.handler, { ...ONCE, concurrency: 10 });
+    const letters = on.deadLetters('t', 'g');
+    await until(async () => attempts.all.length + (await letters.list()).length >= MESSAGES, { what: 'all messages to be settled' });
+    expect((await letters.list()).length).toBe(0);
+    expect(attempts.all).toEqual(Array.from({ length: MESSAGES }, () => 1));
+  }
+
+  it('has tried nothing that no handler had begun: unsubscribed while messages are on their way', async () => {
+    const one = bus();
+    const attempts = new Attempts();
+    for (let n = 0; n < MESSAGES; n++) {
+      const unsubscribe = await one.subscribe('t', attempts.handler, { ...ONCE, concurrency: 10 });
+      const published = one.publish('t', n, { durable: true, ...(n % 3 === 0 && { key: 'k' }) });
+      if (n % 2 === 0) await published;
+      await unsubscribe();
+      await published;
+    }
+    await expectEachTriedOnce(one, attempts);
+  });
+
+  it('has tried nothing that no handler had begun: its bus closed behind a backlog', async () => {
+    const publisher = bus();
+    await Promise.all(Array.from({ length: MESSAGES }, (_, n) => publisher.publish('t', n, { durable: true })));
+    const manager = backend.manager();
+    const attempts = new Attempts();
+    for (let n = 0; n < 20; n++) {
+      const one = new MessageBus(manager);
+      // Its handler begins as little as it may.
+      let begun = 0;
+      await one.subscribe(
+        't',
+        (message, context) => {
+          attempts.handler(message, context);
+          begun++;
+          return new Promise((resolve) => setImmediate(resolve));
+        },
+        { ...ONCE, concurrency: 2 },
+      );
+      if (n % 2 === 0) await until(() => begun > 0 || attempts.all.length >= MESSAGES, { what: 'a handler to begin' });
+      await one.close();
+    }
+    await expectEachTriedOnce(publisher, attempts);
+  });
+});
