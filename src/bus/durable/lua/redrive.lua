@@ -36,6 +36,7 @@ for _, letter in ipairs(letters) do
   put_back = put_back + 1
 end
 if put_back > 0 then
-  redis.call('PUBLISH', wake, '')
+  -- They are back, whether or not this user may wake anyone; consumers look by themselves too.
+  redis.pcall('PUBLISH', wake, '')
 end
 return put_back
