@@ -117,7 +117,7 @@ fn letter(entry: Reply) -> Option<Outcome> {
         Outcome::Text(fields.get(1)?.clone()),
         Outcome::Number(scripts::number(fields.get(3)?)? as f64),
         Outcome::Text(fields.get(5)?.clone()),
-        field(b"key").map_or(Outcome::Null, Outcome::Text),
+        field(b"key").filter(|key| !key.is_empty()).map_or(Outcome::Null, Outcome::Text),
         field(b"data").map_or(Outcome::Null, Outcome::Text),
     ]))
 }

@@ -197,26 +197,30 @@ fn fresh_message(id: Reply, about: Reply, data: Reply) -> Option<Message> {
     Some(Message { id: bulk(id)?, key, deliveries: 1, earlier: 0, last_error: None, data: Some(bulk(data)?) })
 }
 
-/// A message out of an entry of the stream. Of other programs' entries only the field `data` is understood, and `key`.
+/// A message out of an entry of the stream. Of other programs' entries only the fields `data` and `key` are understood, wherever they
+/// stand; of several of one name the first, as in the scripts.
 fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>) -> Option<Message> {
     let Reply::Array(fields) = fields else { return None };
-    let mut message = Message { id: bulk(id)?, key: None, deliveries, earlier: 0, last_error: None, data: None };
-    let mut own_error = None;
-    let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next().and_then(bulk), fields.next().and_then(bulk)) {
-        match &name[..] {
-            b"key" => message.key = (!value.is_empty()).then_some(value),
-            b"~attempts" => message.earlier = number(&value).unwrap_or_default(),
-            b"~error" => own_error = Some(value),
-            b"data" => {
-                message.data = Some(value);
-                break;
-            }
-            _ => {}
-        }
+    let mut fields = fields.into_iter().map(bulk);
+    let (mut key, mut data, mut earlier, mut own_error) = (None, None, None, None);
+    while let (Some(Some(name)), Some(Some(value))) = (fields.next(), fields.next()) {
+        let field = match &name[..] {
+            b"key" => &mut key,
+            b"data" => &mut data,
+            b"~attempts" => &mut earlier,
+            b"~error" => &mut own_error,
+            _ => continue,
+        };
+        field.get_or_insert(value);
     }
-    message.last_error = last_error.or(own_error);
-    Some(message)
+    Some(Message {
+        id: bulk(id)?,
+        key: key.filter(|key| !key.is_empty()),
+        deliveries,
+        earlier: earlier.and_then(|text| number(&text)).unwrap_or_default(),
+        last_error: last_error.or(own_error),
+        data,
+    })
 }
 
 #[cfg(test)]
@@ -283,6 +287,15 @@ mod tests {
         ]);
         let message = message(text("9-1"), fields, 1, None).unwrap();
         assert_eq!((message.prior(), message.last_error.as_deref()), (5, Some(&b"no"[..])));
+    }
+
+    #[test]
+    fn the_first_field_of_a_name_counts_wherever_it_stands() {
+        let fields = ["data", "1", "key", "k", "key", "l", "data", "2"];
+        let message = message(text("9-1"), array(fields.map(text)), 1, None).unwrap();
+        assert_eq!((message.key.as_deref(), message.data.as_deref()), (Some(&b"k"[..]), Some(&b"1"[..])));
+        let empty = super::message(text("9-1"), array(["key", "", "key", "l"].map(text)), 1, None).unwrap();
+        assert_eq!(empty.key, None);
     }
 
     #[test]

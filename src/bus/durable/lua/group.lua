@@ -33,6 +33,7 @@ local function unpad(text)
   return string.match(string.sub(text, 1, 20), '^0*(%d+)$') .. '-' .. string.match(string.sub(text, 22, 41), '^0*(%d+)$')
 end
 
+-- The first field of that name, wherever it stands; `message` in turn.rs takes the same.
 local function field(pairs_of, name)
   for i = 1, #pairs_of, 2 do
     if pairs_of[i] == name then

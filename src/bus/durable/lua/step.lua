@@ -273,23 +273,21 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
   local keys, recipients, data, unknown = {}, {}, {}, {}
   for at_entry, entry in ipairs(entries) do
     local fields = entry[2]
-    if fields[1] == 'data' then
+    if #fields == 2 and fields[1] == 'data' then
       data[at_entry] = fields[2]
     else
-      for i = 1, #fields, 2 do
-        local name, value = fields[i], fields[i + 1]
-        if name == 'data' then
-          data[at_entry] = i == 3 and keys[at_entry] and value
-          break
-        elseif name == 'key' and value ~= '' then
-          keys[at_entry] = value
-          if known[value] == nil then
-            known[value] = false
-            unknown[#unknown + 1] = value
-          end
-        elseif name == '~group' then
-          recipients[at_entry] = value
+      local key = key_of(fields)
+      if key then
+        keys[at_entry] = key
+        if known[key] == nil then
+          known[key] = false
+          unknown[#unknown + 1] = key
         end
+      end
+      if #fields == 4 and fields[1] == 'key' and fields[3] == 'data' then
+        data[at_entry] = fields[4]
+      else
+        recipients[at_entry] = field(fields, '~group')
       end
     end
   end
