@@ -139,5 +139,14 @@ export function messageOf(error: unknown): string {
 
 /** A listener that fails is its owner's mistake: it is said, and neither the others nor the process suffer. */
 export function warnOfListener(thrown: unknown): void {
-  process.emitWarning(thrown instanceof Error ? thrown : new Error(messageOf(thrown)), 'RedisListenerWarning');
+  process.emitWarning(canBeShown(thrown) ? thrown : new Error(messageOf(thrown)), 'RedisListenerWarning');
+}
+
+/** Is it an error of which the process can show what it shows of a warning? */
+function canBeShown(thrown: unknown): thrown is Error {
+  try {
+    return thrown instanceof Error && `${thrown.name} ${thrown.message} ${thrown.stack}` !== '';
+  } catch {
+    return false;
+  }
 }

@@ -7,7 +7,7 @@
  */
 
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
-import { configError, type Failure, RedisError, toError } from './errors.js';
+import { configError, type Failure, RedisError, toError, warnOfListener } from './errors.js';
 import { native, verbName } from './native.js';
 
 const enum Kind {
@@ -268,16 +268,8 @@ class Port {
         const number = heads[at * 2] as number;
         const tag = heads[at * 2 + 1] as Tag;
         const value = values[at];
-        if (tag === Tag.Event) {
-          this.#event(number, value as string);
-          continue;
-        }
-        if (tag === Tag.Plain) {
-          this.#receivers.get(number)?.(value as unknown[]);
-          continue;
-        }
-        if (tag === Tag.Delivery) {
-          this.#receivers.get(number)?.(list(value as unknown[]));
+        if (tag === Tag.Event || tag === Tag.Plain || tag === Tag.Delivery) {
+          this.#handOver(number, tag, value);
           continue;
         }
         const waiting = this.#waiting[number];
@@ -294,8 +286,14 @@ class Port {
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
-  #event(handle: number, json: string): void {
-    this.#handlers.get(handle)?.(JSON.parse(json) as Parameters<EventHandler>[0]);
+  /** Gives what came for a handle to whoever takes it. One that throws all the same must not cost the others what is theirs. */
+  #handOver(handle: number, tag: Tag, value: unknown): void {
+    try {
+      if (tag === Tag.Event) this.#handlers.get(handle)?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
+      else this.#receivers.get(handle)?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
+    } catch (error) {
+      warnOfListener(error);
+    }
   }
 
   /** Writes the bytes of an argument and gives the word that describes it. */

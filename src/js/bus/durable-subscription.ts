@@ -246,6 +246,14 @@ export class DurableSubscription implements Receiver, Member {
 
   #startAll(): void {
     this.#pumping = true;
+    try {
+      this.#startWhileRoom();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #startWhileRoom(): void {
     const { group } = this.#options;
     const now = clock();
     while (this.#running.size < this.#concurrency && !this.#over) {
@@ -269,7 +277,6 @@ export class DurableSubscription implements Receiver, Member {
       const hand = this.#handling.start(envelope, context, this.#onDone);
       if (!hand.ended) this.#running.set(waiting.number, hand);
     }
-    this.#pumping = false;
   }
 
   #ended(hand: Hand, failure: { error: unknown } | undefined): void {
@@ -314,8 +321,8 @@ export class DurableSubscription implements Receiver, Member {
     const bytes = typeof waiting.raw === 'string' ? Buffer.byteLength(waiting.raw) : ((waiting.raw as Buffer | null)?.length ?? 0);
     inside.counts.malformed++;
     inside.counted();
-    inside.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
     inside.port.callQuietly(inside.handle, REFUSE, this.#id, waiting.number, 'not JSON').catch(unheard);
+    inside.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
   }
 
   #giveBackWaiting(): void {

@@ -158,6 +158,14 @@ export class LiveSubscription implements Subscriber, Member {
 
   #startAll(): void {
     this.#pumping = true;
+    try {
+      this.#startWhileRoom();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #startWhileRoom(): void {
     while (this.#hasRoom()) {
       const arrival = this.#pending.next();
       if (arrival === undefined) break;
@@ -174,7 +182,6 @@ export class LiveSubscription implements Subscriber, Member {
         this.#handBytes += arrival.size;
       }
     }
-    this.#pumping = false;
   }
 
   #ended(hand: Hand, failure: { error: unknown } | undefined): void {
