@@ -86,4 +86,29 @@ describe('large replies', () => {
     expect(types).toEqual([1, 'two', [], 'fine', 1.5, expect.anything(), expect.toSatisfy((value) => value === null || value === false)]);
     expect(await manager.command('LRANGE', 'nothing', 0, -1)).toEqual([]);
   });
+
+  it('longer than a JavaScript string can be reject alone: every other call settles', { timeout: 60_000 }, async () => {
+    const server = await rig.server();
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 50_000, keepAliveMs: 60_000 });
+    const bytes = 512 * MIB;
+    await manager.command('SETRANGE', 'big', bytes - 1, 'x');
+    const [before, big, inside, after] = await settledAll<unknown>(
+      [
+        manager.command('ECHO', 'before'),
+        manager.command('GET', 'big'),
+        manager.transaction([
+          ['ECHO', 'first'],
+          ['GET', 'big'],
+        ]),
+        manager.command('ECHO', 'after'),
+      ],
+      50_000,
+    );
+    expect([before?.value, after?.value]).toEqual(['before', 'after']);
+    for (const outcome of [big, inside]) {
+      expect(outcome?.error).toMatchObject({ redisErrorKind: 'serialization', delivery: 'maybe-executed', retryable: false });
+      expect(outcome?.error?.message).toContain(`${bytes} bytes`);
+    }
+    await manager.command('DEL', 'big');
+  });
 });

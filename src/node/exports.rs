@@ -127,9 +127,9 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
 /// Takes as many outcomes out as `heads` has room for: their numbers and tags go there, in turn, and their values come
 /// back in an array; see `raw`. The face asks again until nothing comes.
 #[napi(catch_unwind, ts_return_type = "unknown[]")]
-pub fn drain(port: u32, mut heads: Uint32ArraySlice<'_>) -> Values {
+pub fn drain(env: Env, port: u32, mut heads: Uint32ArraySlice<'_>) -> napi::Result<Values> {
     let items = port::with(port, |port| port.outbox.take(heads.len() / 2)).unwrap_or_default();
-    raw::values(items, &mut heads)
+    raw::values(env, items, &mut heads)
 }
 
 /// The state of a manager.

@@ -1,10 +1,13 @@
-//! Errors as fields: a native error object would fail `instanceof Error` in the VM contexts of Jest and Vitest.
+//! Errors as fields: a native error object would fail `instanceof Error` in the VM contexts of Jest and Vitest. And the errors
+//! of outcomes that cannot cross.
 
 use std::error::Error as StdError;
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::crossing::Outcome;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::resp::Reply;
 
 /// An [`Error`] and its causes, as the TypeScript face reads it.
 #[derive(Debug, Serialize)]
@@ -74,4 +77,38 @@ fn system_code(error: &std::io::Error) -> Option<&'static str> {
 pub(super) fn to_json(error: &Error) -> String {
     // Strings, booleans and options of them always serialize.
     serde_json::to_string(&Failure::from(error)).unwrap_or_default()
+}
+
+/// The error of JSON that is no text.
+pub(super) fn not_text() -> Error {
+    Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
+}
+
+/// The error of an outcome that has no value: V8 has no strings of more than about 512 MiB, and a reply may have.
+pub(super) fn no_value(outcome: &Outcome) -> Error {
+    let message = format!(
+        "the answer: expected strings that JavaScript can hold, got one of {} bytes: read it in parts",
+        longest(outcome)
+    );
+    Error::new(ErrorKind::Serialization, message).with_delivery(Delivery::MaybeExecuted)
+}
+
+/// The bytes of the longest string in an outcome.
+fn longest(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Json(bytes) | Outcome::Text(bytes) | Outcome::Bytes(bytes) => bytes.len(),
+        Outcome::List(items) => items.iter().map(longest).max().unwrap_or(0),
+        Outcome::Reply(reply) => longest_of(reply),
+        Outcome::Nothing | Outcome::Null | Outcome::Bool(_) | Outcome::Number(_) => 0,
+    }
+}
+
+fn longest_of(reply: &Reply) -> usize {
+    let many = |items: &[Reply]| items.iter().map(longest_of).max().unwrap_or(0);
+    match reply {
+        Reply::Bulk(bytes) | Reply::Simple(bytes) | Reply::BigNumber(bytes) | Reply::Error(bytes) => bytes.len(),
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => many(items),
+        Reply::Map(pairs) => pairs.iter().map(|(key, value)| longest_of(key).max(longest_of(value))).max().unwrap_or(0),
+        Reply::Nil | Reply::Int(_) | Reply::Double(_) | Reply::Bool(_) => 0,
+    }
 }

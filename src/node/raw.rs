@@ -16,7 +16,7 @@ use napi::{Env, Result, ValueType, check_status};
 use super::failure;
 use super::port::{Item, Port};
 use crate::crossing::Outcome;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::resp::Reply;
 
 /// What an element is. Also in `src/js/port.ts`.
@@ -42,41 +42,27 @@ enum Tag {
 }
 
 /// The values of what was taken out, as a flat array.
-pub(super) struct Values(Vec<Item>);
+pub(super) struct Values(napi_value);
 
-/// Writes number and tag of each item to `heads`. Their tags are known before their values are made.
-pub(super) fn values(items: Vec<Item>, heads: &mut Uint32ArraySlice<'_>) -> Values {
+/// Makes the value of each item, and writes the item's number and tag to `heads`.
+pub(super) fn values(env: Env, items: Vec<Item>, heads: &mut Uint32ArraySlice<'_>) -> Result<Values> {
+    let js = Js(env.raw());
     // SAFETY: the face's own array, which nothing else reads or writes during this synchronous call.
     let heads = unsafe { heads.as_mut() };
-    for (item, head) in items.iter().zip(heads.chunks_exact_mut(2)) {
-        let (number, tag) = match item {
-            Item::Event(handle, _) => (*handle, Tag::Event),
-            Item::Delivery(handle, values) if is_plain(values) => (*handle, Tag::Plain),
-            Item::Delivery(handle, _) => (*handle, Tag::Delivery),
-            Item::Outcome(number, Ok(outcome)) => (*number, tag(outcome)),
-            Item::Outcome(number, Err(_)) => (*number, Tag::Error),
+    let array = js.array(items.len())?;
+    for ((at, item), head) in items.into_iter().enumerate().zip(heads.chunks_exact_mut(2)) {
+        let (number, (tag, value)) = match &item {
+            Item::Event(handle, json) => (*handle, (Tag::Event, Some(js.text(json.as_bytes())?))),
+            Item::Delivery(handle, values) => (*handle, js.delivery(values)?),
+            Item::Outcome(number, Ok(outcome)) => (*number, js.outcome(outcome)?),
+            Item::Outcome(number, Err(error)) => (*number, (Tag::Error, Some(js.error(error)?))),
         };
         head.copy_from_slice(&[number, tag as u32]);
+        if let Some(value) = value {
+            js.set(array, at, value)?;
+        }
     }
-    Values(items)
-}
-
-fn tag(outcome: &Outcome) -> Tag {
-    match outcome {
-        Outcome::Json(bytes) if std::str::from_utf8(bytes).is_err() => Tag::Error,
-        Outcome::Json(_) => Tag::Json,
-        Outcome::List(_) => Tag::List,
-        Outcome::Reply(reply) if is_ok(reply) => Tag::Ok,
-        _ => Tag::Value,
-    }
-}
-
-fn is_plain(values: &[Outcome]) -> bool {
-    values.iter().all(|value| matches!(tag(value), Tag::Value))
-}
-
-fn is_ok(reply: &Reply) -> bool {
-    matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
+    Ok(Values(array))
 }
 
 impl TypeName for Values {
@@ -90,83 +76,93 @@ impl TypeName for Values {
 }
 
 impl ToNapiValue for Values {
-    unsafe fn to_napi_value(env: napi_env, values: Self) -> Result<napi_value> {
-        let js = Js(env);
-        let array = js.array(values.0.len())?;
-        for (at, item) in values.0.into_iter().enumerate() {
-            let value = match item {
-                Item::Event(_, json) => Some(js.text(json.as_bytes())?),
-                Item::Delivery(_, values) if is_plain(&values) => Some(js.plain(values)?),
-                Item::Delivery(_, values) => Some(js.list(values)?),
-                Item::Outcome(_, Ok(outcome)) => js.outcome(outcome)?,
-                Item::Outcome(_, Err(error)) => Some(js.error(&error)?),
-            };
-            if let Some(value) = value {
-                js.set(array, at, value)?;
-            }
-        }
-        Ok(array)
+    unsafe fn to_napi_value(_env: napi_env, values: Self) -> Result<napi_value> {
+        Ok(values.0)
     }
 }
+
+fn is_ok(reply: &Reply) -> bool {
+    matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
+}
+
+/// What an element is, and its value; none is `undefined`.
+type Element = (Tag, Option<napi_value>);
 
 /// Makes JavaScript values in one environment.
 #[derive(Clone, Copy)]
 struct Js(napi_env);
 
 impl Js {
-    /// The value of an outcome, of the kind that [`tag`] says; no value is `undefined`.
-    fn outcome(self, outcome: Outcome) -> Result<Option<napi_value>> {
+    /// The element of an outcome. One that JavaScript has no value for is an error: of its own call, and of no other.
+    fn outcome(self, outcome: &Outcome) -> Result<Element> {
+        self.element(outcome).or_else(|_| {
+            self.forget_exception();
+            Ok((Tag::Error, Some(self.error(&failure::no_value(outcome))?)))
+        })
+    }
+
+    fn element(self, outcome: &Outcome) -> Result<Element> {
         let value = match outcome {
-            Outcome::Nothing => return Ok(None),
-            Outcome::Json(bytes) if std::str::from_utf8(&bytes).is_err() => self.error(&not_text())?,
-            Outcome::Json(bytes) => self.text(&bytes)?,
-            Outcome::List(items) => self.list(items)?,
+            Outcome::Nothing => return Ok((Tag::Value, None)),
+            Outcome::Reply(reply) if is_ok(reply) => return Ok((Tag::Ok, None)),
+            Outcome::Json(bytes) if std::str::from_utf8(bytes).is_err() => {
+                return Ok((Tag::Error, Some(self.error(&failure::not_text())?)));
+            }
+            Outcome::Json(bytes) => return Ok((Tag::Json, Some(self.text(bytes)?))),
+            Outcome::List(items) => return Ok((Tag::List, Some(self.list(items)?))),
             Outcome::Null => self.null()?,
-            Outcome::Bool(flag) => self.bool(flag)?,
-            Outcome::Number(number) => self.number(number)?,
-            Outcome::Text(bytes) => self.string_or_buffer(&bytes)?,
-            Outcome::Bytes(bytes) => self.buffer(&bytes)?,
-            Outcome::Reply(reply) if is_ok(&reply) => return Ok(None),
+            Outcome::Bool(flag) => self.bool(*flag)?,
+            Outcome::Number(number) => self.number(*number)?,
+            Outcome::Text(bytes) => self.string_or_buffer(bytes)?,
+            Outcome::Bytes(bytes) => self.buffer(bytes)?,
             Outcome::Reply(reply) => self.reply(reply)?,
         };
-        Ok(Some(value))
+        Ok((Tag::Value, Some(value)))
+    }
+
+    /// The element of a delivery: without tags where no value needs one.
+    fn delivery(self, values: &[Outcome]) -> Result<Element> {
+        let elements = values.iter().map(|value| self.outcome(value)).collect::<Result<Vec<_>>>()?;
+        if elements.iter().any(|(tag, _)| !matches!(tag, Tag::Value)) {
+            return Ok((Tag::Delivery, Some(self.flat(elements)?)));
+        }
+        let array = self.array(elements.len())?;
+        for (at, (_, value)) in elements.into_iter().enumerate() {
+            if let Some(value) = value {
+                self.set(array, at, value)?;
+            }
+        }
+        Ok((Tag::Plain, Some(array)))
+    }
+
+    fn list(self, items: &[Outcome]) -> Result<napi_value> {
+        self.flat(items.iter().map(|item| self.element(item)).collect::<Result<_>>()?)
     }
 
     /// A flat array of tag and value, tag and value …
-    fn list(self, items: Vec<Outcome>) -> Result<napi_value> {
-        let array = self.array(items.len() * 2)?;
-        for (at, item) in items.into_iter().enumerate() {
-            self.set(array, at * 2, self.unsigned(tag(&item) as u32)?)?;
-            if let Some(value) = self.outcome(item)? {
+    fn flat(self, elements: Vec<Element>) -> Result<napi_value> {
+        let array = self.array(elements.len() * 2)?;
+        for (at, (tag, value)) in elements.into_iter().enumerate() {
+            self.set(array, at * 2, self.unsigned(tag as u32)?)?;
+            if let Some(value) = value {
                 self.set(array, at * 2 + 1, value)?;
             }
         }
         Ok(array)
     }
 
-    /// The values of outcomes that are [plain](is_plain).
-    fn plain(self, items: Vec<Outcome>) -> Result<napi_value> {
-        let array = self.array(items.len())?;
-        for (at, item) in items.into_iter().enumerate() {
-            if let Some(value) = self.outcome(item)? {
-                self.set(array, at, value)?;
-            }
-        }
-        Ok(array)
-    }
-
-    fn reply(self, reply: Reply) -> Result<napi_value> {
+    fn reply(self, reply: &Reply) -> Result<napi_value> {
         match reply {
             Reply::Nil => self.null(),
-            Reply::Int(number) => self.integer(number),
-            Reply::Double(number) => self.number(number),
-            Reply::Bool(flag) => self.bool(flag),
+            Reply::Int(number) => self.integer(*number),
+            Reply::Double(number) => self.number(*number),
+            Reply::Bool(flag) => self.bool(*flag),
             Reply::Bulk(bytes) | Reply::Simple(bytes) | Reply::BigNumber(bytes) | Reply::Error(bytes) => {
-                self.string_or_buffer(&bytes)
+                self.string_or_buffer(bytes)
             }
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
                 let array = self.array(items.len())?;
-                for (at, item) in items.into_iter().enumerate() {
+                for (at, item) in items.iter().enumerate() {
                     self.set(array, at, self.reply(item)?)?;
                 }
                 Ok(array)
@@ -174,9 +170,7 @@ impl Js {
             Reply::Map(pairs) => {
                 let object = self.object()?;
                 for (key, value) in pairs {
-                    let key = self.reply(key)?;
-                    let value = self.reply(value)?;
-                    self.define(object, key, value)?;
+                    self.define(object, self.reply(key)?, self.reply(value)?)?;
                 }
                 Ok(object)
             }
@@ -228,6 +222,13 @@ impl Js {
             sys::napi_create_buffer_copy(self.0, bytes.len(), bytes.as_ptr().cast(), ptr::null_mut(), &raw mut value)
         })?;
         Ok(value)
+    }
+
+    /// Takes an exception that is pending out of the environment, so that nobody else meets it.
+    fn forget_exception(self) {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `number`; without one this gives `undefined`.
+        unsafe { sys::napi_get_and_clear_last_exception(self.0, &raw mut value) };
     }
 
     fn number(self, number: f64) -> Result<napi_value> {
@@ -311,10 +312,6 @@ impl Js {
         // SAFETY: as in `set`; the descriptor lives through the call, which copies it.
         check_status!(unsafe { sys::napi_define_properties(self.0, object, 1, &raw const property) })
     }
-}
-
-fn not_text() -> Error {
-    Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
 }
 
 /// A JavaScript function that is not kept alive.
