@@ -2056,6 +2056,11 @@ export declare class WorkerRegistry {
   /**
    * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
    * server gives the same answer, so a worker is never registered twice by one call.
+   *
+   * Where it rejects, no worker of it is left, or none that outlives its deadline; one of that id that this registry had goes on, under an epoch
+   * of its own again if the server had ended it (`fenced`).
+   *
+   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before it was registered.
    */
   register(worker?: WorkerRegistration): Promise<WorkerInfo>;
   /**

@@ -188,6 +188,35 @@ describeBackends('registry', (backend) => {
     expect(await other.heartbeat('w')).toBe(false);
   });
 
+  test('a worker that is unregistered before it is registered is gone for good, and its register() rejects', async () => {
+    const beating = new WorkerRegistry(manager, FAST);
+    const fenced: unknown[] = [];
+    beating.on('fenced', (...event) => fenced.push(event));
+    for (const first of ['none', 'another of that id']) {
+      for (const end of [() => beating.unregister('w'), () => beating.cleanup().then(() => true)]) {
+        if (first !== 'none') await beating.register({ id: 'w' });
+        const registering = failureOf(beating.register({ id: 'w' }));
+        expect(await end()).toBe(true);
+        expect(await registering).toMatchObject({ redisErrorKind: 'cancelled' });
+        expect(await registry.list()).toEqual([]);
+        // Whoever beats for it would register it again.
+        const { registeredAt } = await beating.register({ id: 'other' });
+        await until(async () => ((await registry.get('other'))?.lastHeartbeatAt ?? 0) > registeredAt + 150, { what: 'three heartbeats' });
+        expect(ids(await registry.list())).toEqual(['other']);
+        expect(await beating.unregister('other')).toBe(true);
+      }
+    }
+    expect(fenced).toEqual([]);
+    // Who registers again meanwhile means it.
+    const [, , worker] = await Promise.all([
+      failureOf(beating.register({ id: 'w' })),
+      beating.unregister('w'),
+      beating.register({ id: 'w' }),
+    ]);
+    expect(await registry.get('w')).toMatchObject({ epoch: worker.epoch, health: 'healthy' });
+    await beating.cleanup();
+  });
+
   test('workers beat by themselves, and without that are late, then crashed, and then handed to one', async () => {
     const beating = new WorkerRegistry(manager, FAST);
     const silent = new WorkerRegistry(manager, { ...FAST, autoHeartbeat: false });

@@ -103,3 +103,58 @@ describe('events', () => {
     await registry.cleanup();
   });
 });
+
+describe('register()', () => {
+  const FAST = { heartbeatIntervalMs: 100, degradedAfterMs: 1_000, crashedAfterMs: 2_000 };
+
+  test('whose answer is lost leaves no worker of its own, and those of this process with its id go on', async () => {
+    const server = await rig.server();
+    const observer = new WorkerRegistry(rig.manager(server.url), { autoHeartbeat: false });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 300 });
+    const registry = new WorkerRegistry(manager, FAST);
+    const manual = new WorkerRegistry(manager, { ...FAST, crashedAfterMs: 60_000, autoHeartbeat: false });
+    const fenced: [string, number, number | undefined][] = [];
+    for (const one of [registry, manual]) one.on('fenced', ({ id, epoch }, next) => fenced.push([id, epoch, next?.epoch]));
+    const before = await registry.register({ id: 'a' });
+    const beforeManual = await manual.register({ id: 'm' });
+    expect(await manual.heartbeat('m')).toBe(true);
+    await server.freeze();
+    const failed = [
+      registry.register({ id: 'a', capacity: 2 }),
+      manual.register({ id: 'm', capacity: 2 }),
+      registry.register({ id: 'ghost' }),
+    ];
+    for (const outcome of await Promise.all(failed.map((one) => failureOf(one)))) expect(outcome.redisErrorKind).toBe('timeout');
+    server.thaw();
+    await until(() => manual.heartbeat('m').catch(() => false), { what: 'one to be registered again with its heartbeat' });
+    await until(() => fenced.length === 2, { what: 'the one that beats by itself to be registered again' });
+    await until(async () => (await observer.get('ghost')) === null, { what: 'what nobody knows of to be taken back' });
+    const [a, m] = await Promise.all([observer.get('a'), observer.get('m')]);
+    expect([a, m]).toMatchObject([
+      { health: 'healthy', capacity: 1 },
+      { health: 'healthy', capacity: 1 },
+    ]);
+    expect(fenced.sort()).toEqual([
+      ['a', before.epoch, a?.epoch],
+      ['m', beforeManual.epoch, m?.epoch],
+    ]);
+    expect(await registry.unregister('a')).toBe(true);
+    expect(await manual.unregister('m')).toBe(true);
+    expect(await observer.list()).toEqual([]);
+  });
+
+  test('whose answer is lost leaves nothing where its id is unregistered right away', async () => {
+    const server = await rig.server();
+    const observer = new WorkerRegistry(rig.manager(server.url), { autoHeartbeat: false });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 300 });
+    const registry = new WorkerRegistry(manager, { ...FAST, autoHeartbeat: false });
+    // The server knows both scripts: else what is lost is its not knowing them.
+    await registry.register({ id: 'a' });
+    expect(await registry.unregister('b')).toBe(false);
+    await server.freeze();
+    await failureOf(registry.register({ id: 'a' }));
+    await failureOf(registry.unregister('a'));
+    server.thaw();
+    await until(async () => (await observer.list()).length === 0, { what: 'both registrations to be over' });
+  });
+});

@@ -102,7 +102,7 @@ class Inside implements LeadershipHome {
   /** The registry's own, inside of its manager's. */
   readonly namespace: string;
   /** The workers of this process. */
-  readonly workers = new Map<string, WorkerInfo>();
+  workers = new Map<string, WorkerInfo>();
   /** By event, how to run each listener. */
   readonly listeners = new Map<string, Map<unknown, Run>>();
   /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
@@ -255,6 +255,11 @@ export class WorkerRegistry {
   /**
    * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
    * server gives the same answer, so a worker is never registered twice by one call.
+   *
+   * Where it rejects, no worker of it is left, or none that outlives its deadline; one of that id that this registry had goes on, under an epoch
+   * of its own again if the server had ended it (`fenced`).
+   *
+   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before it was registered.
    */
   async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
     const inside = this[internals];
@@ -262,8 +267,10 @@ export class WorkerRegistry {
     refuseUnknown('WorkerRegistry.register', rest, WORKER);
     const text = metadataJson('WorkerRegistry.register: metadata', metadata);
     const labels = capabilitiesOf('WorkerRegistry.register: capabilities', capabilities);
+    // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
+    const { workers } = inside;
     const info = (await this.#call(REGISTER, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
-    inside.workers.set(info.id, info);
+    workers.set(info.id, info);
     inside.settle(this);
     inside.watch(this);
     return info;
@@ -467,7 +474,7 @@ export class WorkerRegistry {
     const inside = this[internals];
     inside.listeners.clear();
     inside.unwatch();
-    inside.workers.clear();
+    inside.workers = new Map();
     try {
       await this.#call(CLEANUP);
     } finally {

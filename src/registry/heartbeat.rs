@@ -103,6 +103,9 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             }
             Ok::<_, Error>(member.lost.is_none().then(|| member.registration.id.clone()))
         });
+        if matches!(applied, Some(Ok(None))) {
+            register::again(inner);
+        }
         Ok((applied.transpose()?.flatten(), status, metadata))
     });
     let (id, status, metadata) = match said {
@@ -219,7 +222,7 @@ pub(super) fn send_beats(
                 }
                 Verdict::Commands(commands) => hand_on(&inner, id, one.epoch, &commands),
                 Verdict::Gone => register::lose(&inner, id, one.epoch),
-                Verdict::Superseded => register::forget(&inner, id, one.epoch),
+                Verdict::Superseded => register::supersede(&inner, id, one.epoch),
             }
             one.beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(alive))));
         }

@@ -1,6 +1,9 @@
 //! Ending registrations: one, all of this registry, and those that nobody ends.
 
+use std::future::Future;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::members::Member;
 use super::register::{tell_fenced, worker_id};
@@ -8,14 +11,16 @@ use super::{Inner, Registry, scripts, worker};
 use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::lifecycle;
+use crate::resp::Reply;
 
-pub(super) fn unregistration(inner: &Inner, id: &[u8], epoch: Option<u64>, abnormally: bool) -> Packed {
+/// `who` is as [`Member::who`] gives it, or empty for anyone.
+pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bool) -> Packed {
     inner
-        .begin(&scripts::UNREGISTER, &[], 3, id.len() + 32)
+        .begin(&scripts::UNREGISTER, &[], 3, id.len() + who.len() + 32)
         .word(id)
-        .word(epoch.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
+        .word(who.as_bytes())
         .word(if abnormally { b"1" } else { b"0" })
 }
 
@@ -24,28 +29,45 @@ pub(super) fn unregister(registry: &Registry, args: &[Arg<'_>], answer: Answer) 
     let args = Arguments::of("WorkerRegistry.unregister", args);
     registry.run(answer, |inner| {
         let id = worker_id(&args, 0)?;
-        let epoch = inner.members.epoch(id);
-        let own = epoch.and_then(|epoch| inner.members.take(id, epoch));
-        if own.is_some() {
+        // Before the members are looked at: what arrives in between is among them.
+        let mut ending = inner.entering.withdraw(|other| other == id);
+        let own = inner.members.lock().remove(id);
+        if let Some(member) = own {
             inner.manager.metrics().registry_workers.add(-1);
+            ending.push((member.registration.id.clone(), member.who()));
+        } else if ending.is_empty() {
+            ending.push((Bytes::copy_from_slice(id), String::new()));
         }
-        let reply = inner.ask(&scripts::UNREGISTER, unregistration(&inner, id, epoch, false));
-        Ok(async move { Ok(Outcome::Bool(worker::yes(&reply.await?)?)) })
+        let replies = end(&inner, &ending);
+        Ok(async move {
+            let mut ended = false;
+            for reply in replies {
+                ended |= worker::yes(&reply.await?)?;
+            }
+            Ok(Outcome::Bool(ended))
+        })
     });
+}
+
+/// Has registrations ended now, each an id and who it is.
+fn end(
+    inner: &Arc<Inner>,
+    registrations: &[(Bytes, String)],
+) -> Vec<impl Future<Output = Result<Reply>> + Send + use<>> {
+    registrations
+        .iter()
+        .map(|(id, who)| inner.ask(&scripts::UNREGISTER, unregistration(inner, id, who, false)))
+        .collect()
 }
 
 /// Unregisters every worker of this registry. Settles when each was; with the first error if one was not.
 pub(super) fn cleanup(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
     registry.run(answer, |inner| {
+        let mut ending = inner.entering.withdraw(|_| true);
         let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
         inner.manager.metrics().registry_workers.add(-count(members.len()));
-        let replies: Vec<_> = members
-            .iter()
-            .map(|member| {
-                let packed = unregistration(&inner, &member.registration.id, Some(member.epoch), false);
-                inner.ask(&scripts::UNREGISTER, packed)
-            })
-            .collect();
+        ending.extend(members.iter().map(|member| (member.registration.id.clone(), member.who())));
+        let replies = end(&inner, &ending);
         let terms = inner.terms.resign_all();
         Ok(async move {
             let mut failure = None;
@@ -79,7 +101,7 @@ pub(super) fn abandon(inner: &Arc<Inner>) {
         .iter()
         .map(|member| {
             inner.manager.metrics().registry_workers.add(-1);
-            let packed = unregistration(inner, &member.registration.id, Some(member.epoch), true);
+            let packed = unregistration(inner, &member.registration.id, &member.who(), true);
             inner.ask(&scripts::UNREGISTER, packed)
         })
         .collect();

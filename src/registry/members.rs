@@ -33,6 +33,8 @@ pub(super) struct Member {
     /// Its epoch is over, and it is to be registered again: under this nonce, so that an attempt whose answer was lost is known
     /// again for its own.
     pub(super) lost: Option<String>,
+    /// The nonce of a registration of its id by this registry that failed: it may have ended this one.
+    pub(super) rival: Option<String>,
     /// What [`Member::head`] gave last, and whether the event loop was stalled then.
     head: Option<(bool, Bytes)>,
 }
@@ -49,8 +51,14 @@ impl Member {
             command: 0,
             unacknowledged: false,
             lost: None,
+            rival: None,
             head: None,
         }
+    }
+
+    /// Which registration it is, as `is_of` in `lua/prelude.lua` reads it: a rival that came about is this registry's too.
+    pub(super) fn who(&self) -> String {
+        format!("{} {}", self.epoch, self.rival.as_deref().unwrap_or_default())
     }
 
     /// Its state on the server begins like this while nothing has changed it: epoch, flags and load.

@@ -16,7 +16,8 @@
 //! | `options`, `scripts` | what a registry is told, and what it has executed |
 //! | `call` | one script call |
 //! | `worker` | a worker as it is told: state, health, JSON |
-//! | `members`, `register`, `leaving` | the workers of this process; registering, again too; ending it |
+//! | `members`, `entering` | the workers of this process; those that are about to be |
+//! | `register`, `leaving` | registering, again too; ending it |
 //! | `heartbeat` | heartbeats that somebody asks for, many in one call |
 //! | `beats` | the task that beats by itself |
 //! | `pulse` | the task that asks whether the event loop answers |
@@ -30,6 +31,7 @@ mod call;
 mod claims;
 mod deaths;
 mod elections;
+mod entering;
 mod events;
 mod heartbeat;
 mod leaving;
@@ -59,6 +61,7 @@ use crate::lifecycle;
 use crate::options::Options;
 use beats::Beats;
 use elections::Terms;
+use entering::Entering;
 use heartbeat::Asked;
 use members::Members;
 use options::Settings;
@@ -81,6 +84,7 @@ struct Inner {
     /// Makes what this registry says unlike what any other does.
     process: String,
     members: Members,
+    entering: Entering,
     beats: Beats,
     pulse: Pulse,
     sight: Sight,
@@ -136,6 +140,7 @@ impl Registry {
             outlet,
             process: format!("{:x}", uuid::Uuid::new_v4().as_u64_pair().0),
             members: Members::default(),
+            entering: Entering::default(),
             beats: Beats::default(),
             pulse: Pulse::default(),
             sight: Sight::new(settings.lease()),

@@ -10,10 +10,10 @@ use super::call::millis;
 use super::members::{Member, Registration};
 use super::scripts;
 use super::worker;
-use super::{Inner, Registry, leaving};
+use super::{Inner, Registry, entering, leaving};
 use crate::arguments::Arguments;
 use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::{Error, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
 const MAX_ID: usize = 1_024;
@@ -124,17 +124,40 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let registration =
             Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
-        let registered = enter(&inner, &member, &nonce(), None);
-        Ok(async move {
-            match registered.await? {
-                Entry::Registered(epoch, info) => {
-                    adopt(&inner, member, epoch);
-                    Ok(Outcome::Json(info.into()))
-                }
-                Entry::Refused => Err(worker::strange()),
-            }
-        })
+        let nonce = nonce();
+        inner.entering.begin(nonce.clone(), member.registration.id.clone());
+        let registered = enter(&inner, &member, &nonce, "");
+        Ok(async move { conclude(&inner, member, nonce, registered.await) })
     });
+}
+
+/// The answer of a registration has come, or will not. One that was withdrawn, or that nobody is told of, is taken back.
+fn conclude(inner: &Arc<Inner>, member: Member, nonce: String, registered: Result<Entry>) -> Result<Outcome> {
+    let registered = registered.and_then(|entry| match entry {
+        Entry::Registered(epoch, info) => Ok((epoch, info)),
+        Entry::Refused => Err(worker::strange()),
+    });
+    let id = member.registration.id.clone();
+    let mut is_kept = true;
+    let is_wanted = inner.entering.end(&nonce, || match &registered {
+        Ok((epoch, _)) => adopt(inner, member, *epoch),
+        // The one of that id that this registry has goes on, and takes its place where it has come about.
+        Err(_) => is_kept = inner.members.with(&id, |other| other.rival = Some(nonce.clone())).is_some(),
+    });
+    let may_be = registered
+        .as_ref()
+        .err()
+        .is_none_or(|error| error.kind() == ErrorKind::Timeout || error.delivery() == Delivery::MaybeExecuted);
+    if may_be && !(is_wanted && is_kept) {
+        let packed = leaving::unregistration(inner, &id, &entering::who(&nonce), false);
+        inner.tell(&scripts::UNREGISTER, packed);
+    }
+    let (_, info) = registered?;
+    if is_wanted {
+        Ok(Outcome::Json(info.into()))
+    } else {
+        Err(Error::new(ErrorKind::Cancelled, "WorkerRegistry.register: unregistered before it was registered"))
+    }
 }
 
 /// The label that workers with this type and these capabilities share, and no others.
@@ -162,12 +185,12 @@ enum Entry {
     Refused,
 }
 
-/// Asks the server to register `member` under `nonce`; with `only`, if nobody else has registered its id since that epoch.
+/// Asks the server to register `member` under `nonce`; unless `only` is empty, if nobody but who it names holds its id.
 fn enter(
     inner: &Arc<Inner>,
     member: &Member,
     nonce: &str,
-    only: Option<u64>,
+    only: &str,
 ) -> impl Future<Output = Result<Entry>> + Send + use<> {
     let registration = &member.registration;
     let settings = &inner.settings;
@@ -176,7 +199,7 @@ fn enter(
         .begin(&scripts::REGISTER, &[], 16, bytes)
         .word(&registration.id)
         .word(nonce.as_bytes())
-        .word(only.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
+        .word(only.as_bytes())
         .word(&registration.definition)
         .word(&member.metadata)
         .word(&registration.labels)
@@ -217,7 +240,7 @@ fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
 /// Registers a worker again whose epoch is over without its doing. Nobody waits; what came of it is told as an event.
 async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()> {
     let id = lost.registration.id.clone();
-    match enter(inner, &lost, nonce, Some(lost.epoch)).await? {
+    match enter(inner, &lost, nonce, &lost.who()).await? {
         Entry::Registered(epoch, info) => {
             let still = inner.members.at_epoch(&id, lost.epoch, |member| {
                 member.say(|member| member.epoch = epoch);
@@ -226,12 +249,14 @@ async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()
             });
             if still.is_some() {
                 tell_fenced(inner, &lost, &info);
-            } else {
-                // It was unregistered meanwhile.
-                inner.tell(&scripts::UNREGISTER, leaving::unregistration(inner, &id, Some(epoch), false));
+            } else if inner.members.epoch(&id) != Some(epoch) {
+                // It was unregistered meanwhile, and not registered by another attempt under the same nonce.
+                inner.tell(&scripts::UNREGISTER, leaving::unregistration(inner, &id, &format!("{epoch} "), false));
             }
         }
-        Entry::Refused => forget(inner, &id, lost.epoch),
+        // Else what comes of that one decides.
+        Entry::Refused if !inner.entering.has(&id) => forget(inner, &id, lost.epoch),
+        Entry::Refused => {}
     }
     Ok(())
 }
@@ -302,12 +327,39 @@ pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
 /// The epoch of a worker of this process is over without its doing. With automatic heartbeats it is registered again.
 pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     if inner.settings.automatic {
-        inner.members.at_epoch(id, epoch, |member| {
-            member.lost.get_or_insert_with(nonce);
-        });
-        inner.beats.hurry();
+        replace(inner, id, epoch);
     } else {
         forget(inner, id, epoch);
+    }
+}
+
+/// Somebody has registered its id again. If that may have been a registration of this registry that failed, the worker takes its
+/// place; while one is on its way, its answer decides.
+pub(super) fn supersede(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+    if inner.entering.has(id) {
+        return;
+    }
+    if inner.members.at_epoch(id, epoch, |member| member.rival.is_some()) == Some(true) {
+        replace(inner, id, epoch);
+    } else {
+        forget(inner, id, epoch);
+    }
+}
+
+fn replace(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+    inner.members.at_epoch(id, epoch, |member| {
+        member.lost.get_or_insert_with(nonce);
+    });
+    again(inner);
+}
+
+/// Has those that are lost registered again soon.
+pub(super) fn again(inner: &Arc<Inner>) {
+    if inner.settings.automatic {
+        inner.beats.hurry();
+    } else {
+        let inner = Arc::clone(inner);
+        lifecycle::spawn(async move { enter_all_again(&inner).await });
     }
 }
 

@@ -66,6 +66,12 @@ local function format(w)
   }, ' ')
 end
 
+-- Is it the registration that `who` names? That is an epoch, a space, and the nonce of another one that will do; either may be ''.
+local function is_of(w, who)
+  local epoch, nonce = string.match(who, '^(%d*) (.*)$')
+  return w.epoch == epoch or w.nonce == nonce
+end
+
 local function reason(w)
   return w.late and 'late' or w.stalled and 'event-loop-stalled' or w.reported and 'reported' or nil
 end

@@ -2,7 +2,7 @@
 --
 -- ARGV[7]   text    id
 -- ARGV[8]   text    nonce of this registration
--- ARGV[9]   epoch   or '': whoever holds the id now. Else only if nobody has registered it since that epoch
+-- ARGV[9]   text    '': whoever holds the id now. Else only if nobody does, or who it names (see is_of)
 -- ARGV[10]  JSON    the inside of its definition
 -- ARGV[11]  JSON    metadata
 -- ARGV[12]  JSON    labels, an array; the last is the class
@@ -22,7 +22,7 @@ if known and known.nonce == nonce and not known.crashed then
   announce()
   return { now, rows({ id })[1] }
 end
-if known and not known.crashed and only ~= '' and known.epoch ~= only then
+if known and not known.crashed and only ~= '' and not is_of(known, only) then
   announce()
   return { now }
 end

@@ -1,16 +1,16 @@
 -- Ends a registration.
 --
 -- ARGV[7]  text     id
--- ARGV[8]  epoch    of who says so, or '' for anyone
+-- ARGV[8]  text     who it is (see is_of), or '' for anyone
 -- ARGV[9]  0 or 1   1: abnormally; it is declared crashed
 --
--- Returns 1, or 0 when it is not registered or of another epoch. A crashed one is taken off the list, and 0 is returned.
+-- Returns 1, or 0 when it is not registered or another one. A crashed one is taken off the list, and 0 is returned.
 local id = ARGV[7]
 sweep(100)
 local text = call('HGET', STATE, id)
 local w = text and parse(text)
 local ended = 0
-if w and (ARGV[8] == '' or w.epoch == ARGV[8]) then
+if w and (ARGV[8] == '' or is_of(w, ARGV[8])) then
   if w.crashed then
     if ARGV[9] == '0' then
       remove(id, w)
