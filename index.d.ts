@@ -2113,7 +2113,7 @@ export declare class WorkerRegistry {
     position: string;
     complete: boolean;
   }>;
-  /** How many workers there are, by health; its cost does not depend on how many. */
+  /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
   count(): Promise<WorkerCount>;
   /**
    * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots

@@ -35,6 +35,38 @@ afterEach(() => manager.disconnect());
 
 const advance = (ms: number): void => memoryControl(engine).advance(ms);
 
+describe('while nobody may judge, after a failover', () => {
+  const PARTS = ['healthy', 'degraded', 'crashed', 'unknown'] as const;
+  /** How many `get`, `list` and `count` say there are of each; they must agree. */
+  async function counted(ids: string[]): Promise<Record<(typeof PARTS)[number], number>> {
+    const healths = await Promise.all(ids.map((id) => registry.health(id)));
+    const got = Object.fromEntries(PARTS.map((part) => [part, healths.filter((health) => health === part).length]));
+    const listed = await Promise.all(PARTS.map(async (part) => [part, (await registry.list({ health: part })).length]));
+    expect(Object.fromEntries(listed)).toEqual(got);
+    const { unknown, ...known } = got;
+    expect(await registry.count()).toEqual({ ...known, total: ids.length });
+    return got as Record<(typeof PARTS)[number], number>;
+  }
+
+  test.each([3, 1_200])('get, list and count agree about %i workers', async (count) => {
+    const ids = Array.from({ length: count }, (_, n) => `w${n}`);
+    await Promise.all(ids.map((id) => registry.register({ id })));
+    await registry.heartbeat('w0', { degraded: true });
+    expect(await counted(ids)).toEqual({ healthy: count - 1, degraded: 1, crashed: 0, unknown: 0 });
+    const meta = memoryControl(engine)
+      .dump()
+      .find(({ key }) => key.endsWith(':meta'));
+    expect(await manager.command('HSET', meta?.key ?? '', 'run', 'another')).toBe(0);
+    advance(OPTIONS.degradedAfterMs + 5 * SECOND);
+    await registry.heartbeat('w1');
+    expect(await counted(ids)).toEqual({ healthy: 1, degraded: count - 1, crashed: 0, unknown: 0 });
+    advance(OPTIONS.crashedAfterMs - OPTIONS.degradedAfterMs + OPTIONS.heartbeatIntervalMs - 20 * SECOND);
+    expect(await counted(ids)).toEqual({ healthy: 0, degraded: count, crashed: 0, unknown: 0 });
+    advance(25 * SECOND);
+    expect(await counted(ids)).toEqual({ healthy: 0, degraded: 1, crashed: 0, unknown: count - 1 });
+  });
+});
+
 describe('one step before and one after', () => {
   test.each([
     ['late', OPTIONS.degradedAfterMs, 'healthy', 'degraded'],

@@ -355,7 +355,7 @@ export class WorkerRegistry {
     return (await this.#call(EVENTS, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
   }
 
-  /** How many workers there are, by health; its cost does not depend on how many. */
+  /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
   async count(): Promise<WorkerCount> {
     return (await this.#call(COUNT)) as WorkerCount;
   }

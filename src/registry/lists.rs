@@ -1,6 +1,7 @@
 //! Finding workers: one by id, many by index, and how many there are.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use crate::resp::Reply;
 
 /// Workers that one call walks over.
 const PAGE: u64 = 500;
+/// Overdue workers that one call looks at.
+const OVERDUE: u64 = 1_000;
 
 /// Argument: id. Gives the worker, or null.
 pub(super) fn get(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
@@ -97,7 +100,12 @@ async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
         None => vec![None],
         Some("healthy") => vec![sorted(inner.keys.alive())],
         Some("degraded") => {
-            vec![sorted(inner.keys.late()), Some(Index { key: inner.keys.degraded(), sorted: false })]
+            let mut passes = vec![sorted(inner.keys.late()), Some(Index { key: inner.keys.degraded(), sorted: false })];
+            // Late ones that nobody may call so.
+            if counts(&inner).await?.overdue > 0 {
+                passes.push(sorted(inner.keys.alive()));
+            }
+            passes
         }
         Some("crashed") => vec![sorted(inner.keys.crashed())],
         Some(_) => vec![sorted(inner.keys.late()), sorted(inner.keys.alive())],
@@ -164,26 +172,74 @@ async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<I
 /// Gives how many workers there are, by health.
 pub(super) fn count(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
     registry.run(answer, |inner| {
-        let reply = inner.ask(&scripts::COUNT, inner.begin(&scripts::COUNT, &[], 0, 0));
-        Ok(async move {
+        let counts = counts(&inner);
+        Ok(async move { Ok(Outcome::Json(counts.await?.json().into())) })
+    });
+}
+
+/// How many workers there are, as `lua/count.lua` says.
+struct Counts {
+    total: i64,
+    alive: i64,
+    /// Of those alive, and not late only because nobody may judge.
+    overdue: i64,
+    flagged: i64,
+    late: i64,
+    /// Of those late.
+    unjudged: i64,
+    crashed: i64,
+    overdue_flagged: i64,
+    overdue_unknown: i64,
+}
+
+impl Counts {
+    fn json(&self) -> String {
+        let unflagged = self.alive - self.overdue - (self.flagged - self.overdue_flagged);
+        let healthy = unflagged.max(0);
+        let degraded = (self.alive - healthy - self.overdue_unknown + self.late - self.unjudged).max(0);
+        let Self { total, crashed, .. } = self;
+        format!(r#"{{"total":{total},"healthy":{healthy},"degraded":{degraded},"crashed":{crashed}}}"#)
+    }
+}
+
+/// One call, sent now, unless many are overdue.
+fn counts(inner: &Arc<Inner>) -> impl Future<Output = Result<Counts>> + Send + use<> {
+    let inner = Arc::clone(inner);
+    let ask = move |looked: i64| {
+        let packed = inner.begin(&scripts::COUNT, &[], 2, 32).number(looked.unsigned_abs()).number(OVERDUE);
+        inner.ask(&scripts::COUNT, packed)
+    };
+    let mut reply = ask(0);
+    async move {
+        let (mut looked, mut overdue_flagged, mut overdue_unknown) = (0, 0, 0);
+        loop {
             let Reply::Array(parts) = reply.await? else { return Err(strange()) };
-            let [
-                Reply::Int(total),
-                Reply::Int(alive),
-                Reply::Int(overdue),
-                Reply::Int(flagged),
-                Reply::Int(late),
-                Reply::Int(unjudged),
-                Reply::Int(crashed),
-            ] = parts[..]
+            let [total, alive, overdue, flagged, late, unjudged, crashed, seen, seen_flagged, seen_unknown] =
+                numbers(&parts)?[..]
             else {
                 return Err(strange());
             };
-            let healthy = (alive - overdue - flagged).max(0);
-            let degraded = alive - healthy + late - unjudged;
-            Ok(Outcome::Json(
-                format!(r#"{{"total":{total},"healthy":{healthy},"degraded":{degraded},"crashed":{crashed}}}"#).into(),
-            ))
-        })
-    });
+            looked += seen;
+            overdue_flagged += seen_flagged;
+            overdue_unknown += seen_unknown;
+            if seen == 0 || looked >= overdue {
+                return Ok(Counts {
+                    total,
+                    alive,
+                    overdue,
+                    flagged,
+                    late,
+                    unjudged,
+                    crashed,
+                    overdue_flagged,
+                    overdue_unknown,
+                });
+            }
+            reply = ask(looked);
+        }
+    }
+}
+
+fn numbers(parts: &[Reply]) -> Result<Vec<i64>> {
+    parts.iter().map(|part| if let Reply::Int(number) = part { Ok(*number) } else { Err(strange()) }).collect()
 }
