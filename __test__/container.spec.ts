@@ -91,6 +91,9 @@ describe('createContainer', () => {
       [{ redisUrl: server.url, coordinators: { one: 7 } }, /coordinators\.one: /],
       [{ redisUrl: server.url, coordinators: { one: async () => 7 } }, /coordinators\.one: expected to give a function that ends it/],
       [{ redis: { prot: 1 } }, /RedisConfig\.prot: /],
+      [{ redis: null }, /createContainer: redis: expected an object/],
+      [{ redis: [], redisUrl: server.url }, /createContainer: redis: expected an object/],
+      [{ redis: server.url }, /createContainer: redis: expected an object/],
     ] as [object, RegExp][]) {
       const error = await failureOf(createContainer(bad(options)));
       expect(error.message).toMatch(message);

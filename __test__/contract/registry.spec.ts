@@ -217,6 +217,24 @@ describeBackends('registry', (backend) => {
     await beating.cleanup();
   });
 
+  test('a listener for the next time only can be removed before', async () => {
+    const told: string[] = [];
+    const listener = (): void => void told.push('removed');
+    registry.once('joined', listener).off('joined', listener);
+    registry.once('joined', ({ id }) => told.push(`once ${id}`));
+    registry.on('joined', ({ id }) => told.push(id));
+    const errors: unknown[] = [];
+    const failed = (error: unknown): void => void errors.push(error);
+    manager.once('state', failed).off('state', failed);
+    await registry.ready();
+    await registry.register({ id: 'a' });
+    await registry.register({ id: 'b' });
+    await until(() => told.includes('b'), { what: 'both events' });
+    expect(told).toEqual(['once a', 'a', 'b']);
+    await manager.disconnect();
+    expect(errors).toEqual([]);
+  });
+
   test('workers beat by themselves, and without that are late, then crashed, and then handed to one', async () => {
     const beating = new WorkerRegistry(manager, FAST);
     const silent = new WorkerRegistry(manager, { ...FAST, autoHeartbeat: false });

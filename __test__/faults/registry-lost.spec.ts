@@ -158,3 +158,16 @@ describe('register()', () => {
     await until(async () => (await observer.list()).length === 0, { what: 'both registrations to be over' });
   });
 });
+
+test('elect() with a server that stands still rejects after waitMs, and leads nothing', async () => {
+  const server = await rig.server();
+  const registry = new WorkerRegistry(rig.manager({ url: server.url, commandTimeoutMs: 30_000 }));
+  await (await registry.elect('role')).resign();
+  await server.freeze();
+  const began = performance.now();
+  expect((await failureOf(registry.elect('role', { waitMs: 100 }))).redisErrorKind).toBe('timeout');
+  expect(performance.now() - began).toBeLessThan(5_000);
+  server.thaw();
+  await using other = await registry.elect('role');
+  expect(other.role).toBe('role');
+});

@@ -203,7 +203,7 @@ async function within(ms: number, work: Promise<unknown>, what: string): Promise
 
 function configOf(options: ContainerOptions): RedisConfig {
   const { redisUrl, redis, redisNamespace } = options;
-  const given = redis === undefined && redisUrl === undefined ? redisConfigFromEnv() : { ...redis };
+  const given = redis === undefined && redisUrl === undefined ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
   if (given === null) throw disabledError();
   if (redisUrl !== undefined) given.url = redisUrl;
   if (redisNamespace !== undefined) given.namespace = redisNamespace;

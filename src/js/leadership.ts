@@ -10,7 +10,7 @@ export interface ElectOptions {
    * is renewed every third of it, from Rust. Default 15 000.
    */
   leaseMs?: number;
-  /** Milliseconds to wait for the role, then kind `timeout`; from 0. Default: without end. */
+  /** Milliseconds to wait for the role, then kind `timeout`, whatever the server does. 0: one attempt, as long as that takes. Default: without end. */
   waitMs?: number;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal;

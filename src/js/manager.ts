@@ -61,7 +61,8 @@ class Inside implements Internals {
   readonly port = port();
   readonly handle: number;
   readonly endpoint: Endpoint;
-  readonly listeners = new Map<keyof ConnectionEvents, Set<Listener>>();
+  /** By event, what runs each listener. */
+  readonly listeners = new Map<keyof ConnectionEvents, Map<Listener, Listener>>();
   readonly shown: object;
   /** Does the URL say that it is a cluster? */
   readonly isCluster: boolean;
@@ -123,7 +124,7 @@ class Inside implements Internals {
   }
 
   emit<E extends keyof ConnectionEvents>(name: E, ...args: ConnectionEvents[E]): void {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+    for (const listener of [...(this.listeners.get(name)?.values() ?? [])]) {
       try {
         (listener as (...args: unknown[]) => void)(...args);
       } catch (error) {
@@ -288,11 +289,7 @@ export class RedisConnectionManager {
 
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
   on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
-    if (typeof listener !== 'function') throw configError(`on('${event}'): listener`, 'a function', listener);
-    const { listeners } = this[internals];
-    const set = listeners.get(event) ?? new Set<Listener>();
-    listeners.set(event, set.add(listener as Listener));
-    return this;
+    return this.#add(event, listener, false);
   }
 
   /** Removes a listener. */
@@ -303,11 +300,19 @@ export class RedisConnectionManager {
 
   /** Adds a listener for the next time only. */
   once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
-    const first = (...args: ConnectionEvents[E]): void => {
-      this.off(event, first);
+    return this.#add(event, listener, true);
+  }
+
+  #add<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void, isOnce: boolean): this {
+    if (typeof listener !== 'function') throw configError(`on('${event}'): listener`, 'a function', listener);
+    const { listeners } = this[internals];
+    const set = listeners.get(event) ?? new Map<Listener, Listener>();
+    const run = (...args: ConnectionEvents[E]): void => {
+      if (isOnce) this.off(event, listener);
       listener(...args);
     };
-    return this.on(event, first);
+    listeners.set(event, set.set(listener as Listener, run as Listener));
+    return this;
   }
 
   /** The same as {@link disconnect}. */

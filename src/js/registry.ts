@@ -426,13 +426,20 @@ export class WorkerRegistry {
    * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+    return this.#add(event, listener, false);
+  }
+
+  #add<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void, isOnce: boolean): this {
     if (!FLEET.has(event) && !LOCAL.has(event)) {
       throw configError('WorkerRegistry.on: event', `one of ${[...FLEET, ...LOCAL].join(', ')}`, event);
     }
     if (typeof listener !== 'function') throw configError(`WorkerRegistry.on('${event}'): listener`, 'a function', listener);
     const inside = this[internals];
     const inContext = AsyncLocalStorage.snapshot();
-    const run: Run = (args) => inContext(() => listener(...(args as RegistryEvents[E])));
+    const run: Run = (args) => {
+      if (isOnce) this.off(event, listener);
+      inContext(() => listener(...(args as RegistryEvents[E])));
+    };
     const set = inside.listeners.get(event) ?? new Map<unknown, Run>();
     inside.listeners.set(event, set.set(listener, run));
     inside.watch(this);
@@ -449,11 +456,7 @@ export class WorkerRegistry {
 
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
-    const first = (...args: RegistryEvents[E]): void => {
-      this.off(event, first);
-      listener(...args);
-    };
-    return this.on(event, first);
+    return this.#add(event, listener, true);
   }
 
   /**

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::call::{command, millis};
@@ -227,9 +227,21 @@ pub(super) fn elect(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Stands until it is elected, or `wait` has passed. Gives the fencing token and when it was asked for.
+/// Stands until it is elected, or `wait` has passed; where that is nothing, once.
 async fn campaign(candidate: &Candidate, wait: Option<Duration>) -> Result<(i64, Instant)> {
-    let gives_up = wait.map(|wait| (Instant::now() + wait, wait));
+    match wait {
+        None => stand(candidate, false).await,
+        Some(Duration::ZERO) => stand(candidate, true).await,
+        Some(wait) => timeout(wait, stand(candidate, false)).await.unwrap_or_else(|_| Err(not_within(wait))),
+    }
+}
+
+fn not_within(wait: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("WorkerRegistry.elect: not elected within waitMs, {} ms", wait.as_millis()))
+}
+
+/// Gives the fencing token and when it was asked for.
+async fn stand(candidate: &Candidate, only_once: bool) -> Result<(i64, Instant)> {
     let vacancy = Arc::new(Vacancy { role: candidate.role.clone(), free: Notify::new() });
     let mut subscription = None;
     let mut failures = 0;
@@ -247,29 +259,20 @@ async fn campaign(candidate: &Candidate, wait: Option<Duration>) -> Result<(i64,
             }
             Err(error) => return Err(error),
         };
+        if only_once {
+            return Err(failure.unwrap_or_else(|| not_within(Duration::ZERO)));
+        }
         if subscription.is_none() && failure.is_none() {
-            let name = candidate.inner.keys.resigned_channel();
-            let listener: Arc<dyn Listener> = Arc::clone(&vacancy) as _;
+            let channel = Channel { kind: ChannelKind::Exact, name: candidate.inner.keys.resigned_channel() };
             // Without it the end of the leader's lease is what it goes by.
-            subscription =
-                candidate.inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, listener).await.ok();
+            subscription = candidate.inner.manager.subscribe(channel, Arc::clone(&vacancy) as _).await.ok();
             // Somebody may have resigned before it was confirmed.
             if subscription.is_some() {
                 continue;
             }
         }
-        let now = Instant::now();
-        let left = gives_up.map(|(at, _)| at.saturating_duration_since(now));
-        if let (Some(Duration::ZERO), Some((_, wait))) = (left, gives_up) {
-            return Err(failure.unwrap_or_else(|| {
-                Error::new(
-                    ErrorKind::Timeout,
-                    format!("WorkerRegistry.elect: led by another one for longer than waitMs, {} ms", wait.as_millis()),
-                )
-            }));
-        }
         tokio::select! {
-            () = sleep(left.map_or(pause, |left| pause.min(left))) => {}
+            () = sleep(pause) => {}
             () = vacancy.free.notified() => sleep(Duration::from_millis(fastrand::u64(0..SPREAD_MS))).await,
         }
     }
