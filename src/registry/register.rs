@@ -127,29 +127,29 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let nonce = nonce();
         inner.entering.begin(nonce.clone(), member.registration.id.clone());
         let registered = enter(&inner, &member, &nonce, "");
-        Ok(async move { conclude(&inner, member, nonce, registered.await) })
+        Ok(async move { conclude(&inner, member, &nonce, registered.await) })
     });
 }
 
 /// The answer of a registration has come, or will not. One that was withdrawn, or that nobody is told of, is taken back.
-fn conclude(inner: &Arc<Inner>, member: Member, nonce: String, registered: Result<Entry>) -> Result<Outcome> {
+fn conclude(inner: &Arc<Inner>, member: Member, nonce: &str, registered: Result<Entry>) -> Result<Outcome> {
     let registered = registered.and_then(|entry| match entry {
         Entry::Registered(epoch, info) => Ok((epoch, info)),
         Entry::Refused => Err(worker::strange()),
     });
     let id = member.registration.id.clone();
     let mut is_kept = true;
-    let is_wanted = inner.entering.end(&nonce, || match &registered {
+    let is_wanted = inner.entering.end(nonce, || match &registered {
         Ok((epoch, _)) => adopt(inner, member, *epoch),
         // The one of that id that this registry has goes on, and takes its place where it has come about.
-        Err(_) => is_kept = inner.members.with(&id, |other| other.rival = Some(nonce.clone())).is_some(),
+        Err(_) => is_kept = inner.members.with(&id, |other| other.rival = Some(nonce.to_owned())).is_some(),
     });
     let may_be = registered
         .as_ref()
         .err()
         .is_none_or(|error| error.kind() == ErrorKind::Timeout || error.delivery() == Delivery::MaybeExecuted);
     if may_be && !(is_wanted && is_kept) {
-        let packed = leaving::unregistration(inner, &id, &entering::who(&nonce), false);
+        let packed = leaving::unregistration(inner, &id, &entering::who(nonce), false);
         inner.tell(&scripts::UNREGISTER, packed);
     }
     let (_, info) = registered?;
