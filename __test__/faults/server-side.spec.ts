@@ -273,6 +273,25 @@ describe('transaction()', () => {
     ).toEqual(['OK', '1']);
   });
 
+  it('of which Redis refuses MULTI says that its commands may have been executed', async () => {
+    const server = await rig.server({ acl: ['bob on >p ~* +@all -@transaction', 'eve on >p ~* +@connection'] });
+    const bob = rig.manager({ url: server.url, username: 'bob', password: 'p' });
+    const error = await failureOf(
+      bob.transaction([
+        ['INCR', 'n'],
+        ['INCR', 'n'],
+      ]),
+    );
+    expect([error.redisErrorKind, error.serverCode, error.delivery]).toEqual(['auth', 'NOPERM', 'maybe-executed']);
+    expect(error.message).toContain('MULTI was refused');
+    expect(await server.cli('GET', 'n')).toBe('2');
+    // Who may do nothing of it has had nothing executed.
+    const eve = rig.manager({ url: server.url, username: 'eve', password: 'p' });
+    const refused = await failureOf(eve.transaction([['INCR', 'n']]));
+    expect([refused.redisErrorKind, refused.delivery]).toEqual(['auth', 'rejected']);
+    expect(await server.cli('GET', 'n')).toBe('2');
+  });
+
   it('in which one command fails rejects as maybe executed, naming it, and the others were executed', async () => {
     const server = await rig.server();
     const manager = rig.manager(server.url);
@@ -331,6 +350,19 @@ describe('script()', () => {
     expect([own.redisErrorKind, own.serverCode]).toEqual(['server', 'MYCODE']);
     const inner = await failureOf(manager.script("return redis.call('INCR', KEYS[1])", ['list']));
     expect([inner.redisErrorKind, inner.serverCode]).toEqual(['server', 'WRONGTYPE']);
+  });
+
+  it('that answers with a code of Redis in words of its own is executed once', async () => {
+    const server = await rig.server();
+    const manager = rig.manager(server.url);
+    const answering = (code: string) => `redis.call('INCR', KEYS[1]) return redis.error_reply('${code} come later')`;
+    const raising = (code: string) => `redis.call('INCR', KEYS[1]) error({ err = '${code} come later' })`;
+    for (const code of ['TRYAGAIN', 'LOADING', 'CLUSTERDOWN', 'MASTERDOWN', 'READONLY', 'NOSCRIPT']) {
+      const calls = [answering(code), raising(code)].flatMap((lua) => [manager.script(lua, [code]), manager.command('EVAL', lua, 1, code)]);
+      for (const { error } of await settledAll(calls)) expect(error?.serverCode).toBe(code);
+      expect(await manager.command('GET', code), code).toBe(`${calls.length}`);
+    }
+    expect(manager.metrics().redis_reconnection_attempts_total).toBe(0);
   });
 
   it('takes arguments of any bytes and numbers, and gives them back', async () => {

@@ -258,7 +258,8 @@ impl Manager {
     /// # Errors
     ///
     /// `rejected` if Redis refused a command and executed none; `maybe-executed`, naming the command, if one of them
-    /// failed while the others were executed: Redis takes nothing back.
+    /// failed while the others were executed, which Redis does not take back; `maybe-executed` too if it refused `MULTI` and then
+    /// executed commands on their own.
     pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
         let strange = || {
             Error::new(ErrorKind::Server, "the server's answer to a transaction is not one")
@@ -284,11 +285,25 @@ impl Manager {
                 }
             }
             Some(Reply::Error(line)) => {
-                let first = replies.iter().find_map(|reply| match reply {
+                let refused = |reply: &Reply| match reply {
                     Reply::Error(line) => Some(error_of(line)),
                     _ => None,
+                };
+                let first = replies.iter().find_map(refused);
+                // Without its `MULTI` each command was one of its own. Who is refused everything is refused with one code.
+                let came_apart = replies.first().and_then(refused).is_some_and(|multi| {
+                    replies
+                        .iter()
+                        .any(|reply| refused(reply).is_none_or(|error| error.server_code() != multi.server_code()))
                 });
                 Err(match first {
+                    Some(first) if came_apart => first
+                        .with_message(|message| {
+                            format!(
+                                "MULTI was refused, and commands of the transaction were executed without it: {message}"
+                            )
+                        })
+                        .with_delivery(Delivery::MaybeExecuted),
                     Some(first) => first.with_message(|message| format!("the transaction was not executed: {message}")),
                     None => error_of(&line),
                 })

@@ -6,6 +6,7 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
 //! | `reserved` | a connection kept for one holder's blocking commands |
@@ -33,6 +34,7 @@ mod manager;
 mod packed;
 mod pipeline;
 mod probe;
+mod refusal;
 mod request;
 mod reserved;
 mod script;

@@ -17,11 +17,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
-use super::cluster;
 use super::link::Stream;
-use super::request::{Command, Request};
+use super::refusal::{Refusal, refusal};
+use super::request::Request;
 use crate::crossing::batch;
-use crate::error::{Delivery, Error, ErrorKind, Result, said_in_script};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 use crate::telemetry::Metrics;
 
@@ -30,6 +30,8 @@ const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 const READ_CHUNK: usize = 64 * 1024;
 /// Reads in a row before other work of the thread gets a turn.
 const READS_PER_TURN: usize = 16;
+/// How often a script is loaded for one call of it: others may have flushed all scripts in between.
+const LOADS: u8 = 2;
 const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
 const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
 
@@ -316,45 +318,42 @@ impl Pipeline {
         if request.is_settled() {
             return Ok(());
         }
-        match refusal(&request.command, &reply) {
-            Some(line) => self.take_refusal(request, &line, reply, not_loaded, now),
+        match refusal(&request, &reply, self.in_cluster) {
+            Some((refusal, line)) => self.take_refusal(request, refusal, line, reply, not_loaded, now),
             None => request.settle(Ok(reply), now),
         }
         Ok(())
     }
 
-    /// A refusal that says "not now" or "not here" has executed nothing, so the request may go again.
     fn take_refusal(
         &mut self,
         mut request: Request,
-        line: &Bytes,
+        refusal: Refusal,
+        line: Bytes,
         reply: Reply,
         not_loaded: Option<Bytes>,
         now: Instant,
     ) {
-        let said = std::str::from_utf8(line).map_or(&line[..], |line| said_in_script(line).as_bytes());
-        let code = said.split(|b| *b == b' ').next().unwrap_or_default();
-        match (code, &request.command.script) {
+        match (refusal, &request.command.script) {
             // It cannot be loaded, and asking again would not change that.
-            (b"NOSCRIPT", Some(_)) if not_loaded.is_some() => {
+            (Refusal::Unloaded, _) if not_loaded.is_some() => {
                 request.settle(Ok(not_loaded.map_or(reply, Reply::Error)), now);
             }
-            (b"NOSCRIPT", Some(script)) => {
+            (Refusal::Unloaded, Some(script)) if request.loaded < LOADS => {
                 let load = script.load();
+                request.loaded += 1;
                 self.metrics.resent_commands.add(1);
                 self.loaded_at = self.appended;
                 self.append_ours(&load, Expected::Load);
                 self.append(request);
             }
-            (code, _) if self.in_cluster && cluster::is_elsewhere(code) => {
-                self.demands.push(Demand::Elsewhere(request, line.clone()));
-            }
-            (b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN", _) => self.demands.push(Demand::Later(request)),
-            (b"READONLY", _) if !request.renewed => {
+            (Refusal::Elsewhere, _) => self.demands.push(Demand::Elsewhere(request, line)),
+            (Refusal::Later, _) => self.demands.push(Demand::Later(request)),
+            (Refusal::Renew, _) if !request.renewed => {
                 request.renewed = true;
                 self.demands.push(Demand::Renew(request));
             }
-            _ => request.settle(Ok(reply), now),
+            (Refusal::Unloaded | Refusal::Renew, _) => request.settle(Ok(reply), now),
         }
     }
 
@@ -438,21 +437,6 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.metrics.connections.add(-1);
-    }
-}
-
-/// The error line by which the server says that it executed nothing of a request: that of a command, or in an aborted
-/// transaction that of the first command that was refused.
-fn refusal(command: &Command, reply: &Reply) -> Option<Bytes> {
-    let line_of = |reply: &Reply| match reply {
-        Reply::Error(line) => Some(line.clone()),
-        _ => None,
-    };
-    match reply {
-        Reply::Array(replies) if command.replies > 1 => {
-            replies.last().and_then(line_of).and_then(|_| replies.iter().find_map(line_of))
-        }
-        reply => line_of(reply),
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Request {
     pub(super) partial: Vec<Reply>,
     /// Sent again on the server's demand, so as not to do so twice for the same reason.
     pub(super) renewed: bool,
+    /// How often its script was loaded for it.
+    pub(super) loaded: u8,
     /// In a cluster: where it is executed, once that is known.
     pub(super) place: Option<Place>,
     /// In a cluster: how often a node said that it has moved.
@@ -104,6 +106,7 @@ impl Request {
             position: 0,
             partial: Vec::new(),
             renewed: false,
+            loaded: 0,
             place: None,
             hops: 0,
             asking: false,

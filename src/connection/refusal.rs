@@ -1,0 +1,185 @@
+//! The error replies by which a server says that it executed nothing of a request, so that the request may go again.
+//!
+//! Of a command the first word of its error says so. A script answers with whatever its author made up, also after it has
+//! written: of a script only the server's own words say so, and no command that a script calls gives them after one that
+//! wrote.
+
+use bytes::Bytes;
+
+use super::cluster::{self, Place};
+use super::request::{Command, Request};
+use crate::error::said_in_script;
+use crate::resp::Reply;
+
+/// What is to be done with a request that was not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server does not know the script: load it.
+    Unloaded,
+    /// The server cannot serve it now: try again later.
+    Later,
+    /// The server became a replica: try again on a new connection.
+    Renew,
+    /// It is for another node of the cluster, or not now.
+    Elsewhere,
+}
+
+/// Does the reply say that nothing was executed? Gives what to do, and the line that says so.
+pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Option<(Refusal, Bytes)> {
+    let line = refusing_line(&request.command, reply)?;
+    let said = std::str::from_utf8(&line).map_or(&line[..], |line| said_in_script(line).as_bytes());
+    let code = said.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let refusal = match code {
+        b"NOSCRIPT" if request.command.script.is_some() => Refusal::Unloaded,
+        code if in_cluster && cluster::is_elsewhere(code) => Refusal::Elsewhere,
+        b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" => Refusal::Later,
+        b"READONLY" => Refusal::Renew,
+        _ => return None,
+    };
+    let is_certain = !runs_script(&request.command.payload) || is_the_servers(said, request.place.as_ref());
+    is_certain.then_some((refusal, line))
+}
+
+/// The error line of a request of which nothing was executed: that of a command; of a transaction that was aborted, or of
+/// several commands that were all refused, that of the first one.
+fn refusing_line(command: &Command, reply: &Reply) -> Option<Bytes> {
+    let line_of = |reply: &Reply| match reply {
+        Reply::Error(line) => Some(line.clone()),
+        _ => None,
+    };
+    match reply {
+        Reply::Array(replies) if command.replies > 1 => {
+            if replies.iter().all(|reply| line_of(reply).is_some()) || is_aborted(command, replies) {
+                replies.iter().find_map(line_of)
+            } else {
+                None
+            }
+        }
+        reply => line_of(reply),
+    }
+}
+
+/// Was it a transaction, which the server took for one and did not execute?
+fn is_aborted(command: &Command, replies: &[Reply]) -> bool {
+    command.payload.starts_with(b"*1\r\n$5\r\nMULTI\r\n") && matches!(replies, [Reply::Simple(_), .., Reply::Error(_)])
+}
+
+/// Is the packed command one that runs a script?
+fn runs_script(payload: &[u8]) -> bool {
+    let mut lines = payload.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    lines.nth(2).is_some_and(|name| {
+        ["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"]
+            .iter()
+            .any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
+    })
+}
+
+/// Are these the server's own words about a script whose keys are at `place`?
+fn is_the_servers(said: &[u8], place: Option<&Place>) -> bool {
+    let Ok(said) = std::str::from_utf8(said) else { return false };
+    match said.split(' ').collect::<Vec<_>>()[..] {
+        ["MOVED" | "ASK", slot, _] => matches!(place, Some(Place::Slot(own)) if slot == own.to_string()),
+        // Which server it is that loads differs.
+        ["LOADING", _, "is", "loading", "the", "dataset", "in", "memory"] => true,
+        ["NOSCRIPT" | "TRYAGAIN" | "CLUSTERDOWN", ..] => [
+            "NOSCRIPT No matching script. Please use EVAL.",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "CLUSTERDOWN The cluster is down",
+            "CLUSTERDOWN The cluster is down and only accepts read commands",
+            "CLUSTERDOWN Hash slot not served",
+        ]
+        .contains(&said),
+        // Behind these the server may name the place in the script.
+        _ => [
+            "MASTERDOWN Link with MASTER is down",
+            "READONLY You can't write against a read only replica",
+            "READONLY Can not run script with write flag on readonly replica",
+        ]
+        .iter()
+        .any(|own| said.starts_with(own)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::connection::request::Sink;
+    use crate::connection::script::Script;
+    use crate::resp;
+    use crate::telemetry::{Metrics, Operation};
+
+    fn request(commands: &[&[&[u8]]], script: Option<Script>) -> Request {
+        let mut payload = BytesMut::new();
+        commands.iter().for_each(|words| resp::pack(&mut payload, words));
+        let command = Command {
+            payload: payload.freeze(),
+            replies: u32::try_from(commands.len()).unwrap(),
+            safe: false,
+            operation: Operation::named("test"),
+            script,
+        };
+        Request::new(command, Sink::Ignored, Instant::now(), Arc::<Metrics>::default())
+    }
+
+    fn error(line: &str) -> Reply {
+        Reply::Error(Bytes::copy_from_slice(line.as_bytes()))
+    }
+
+    fn of(request: &Request, line: &str, in_cluster: bool) -> Option<Refusal> {
+        refusal(request, &error(line), in_cluster).map(|(refusal, _)| refusal)
+    }
+
+    #[test]
+    fn what_a_command_is_refused_with_is_read_by_its_code() {
+        let set = request(&[&[b"SET", b"k", b"v"]], None);
+        assert_eq!(of(&set, "LOADING any words", false), Some(Refusal::Later));
+        assert_eq!(of(&set, "READONLY any words", false), Some(Refusal::Renew));
+        assert_eq!(of(&set, "MOVED 1 a:1", true), Some(Refusal::Elsewhere));
+        assert_eq!(of(&set, "NOSCRIPT any words", false), None);
+        assert_eq!(of(&set, "OOM any words", false), None);
+    }
+
+    #[test]
+    fn of_a_script_only_the_servers_own_words_count() {
+        let ours = request(&[&[b"EVALSHA", b"digest", b"0"]], Some(Script::new("return 1")));
+        let mut users = request(&[&[b"fcall", b"name", b"1", b"k"]], None);
+        users.place = Some(Place::Slot(7));
+        for (line, expected) in [
+            ("NOSCRIPT No matching script. Please use EVAL.", Refusal::Unloaded),
+            ("LOADING Redis is loading the dataset in memory", Refusal::Later),
+            ("LOADING Valkey is loading the dataset in memory", Refusal::Later),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Refusal::Later),
+            ("READONLY You can't write against a read only replica. script: df94, on @user_script:1.", Refusal::Renew),
+            (
+                "ERR Error running script (call to f_df94): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.",
+                Refusal::Renew,
+            ),
+        ] {
+            assert_eq!(of(&ours, line, false), Some(expected), "{line}");
+        }
+        assert_eq!(of(&users, "MOVED 7 a:1", true), Some(Refusal::Elsewhere));
+        assert_eq!(of(&users, "MOVED 8 a:1", true), None);
+        for code in ["NOSCRIPT", "LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY"] {
+            for in_cluster in [false, true] {
+                assert_eq!(of(&ours, &format!("{code} come later"), in_cluster), None, "{code}");
+                assert_eq!(of(&users, code, in_cluster), None, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_commands_were_refused_where_all_were_or_their_transaction_was_aborted() {
+        let transaction = request(&[&[b"MULTI"], &[b"INCR", b"k"], &[b"EXEC"]], None);
+        let of = |replies| refusal(&transaction, &Reply::Array(replies), false).map(|(refusal, _)| refusal);
+        let (ok, loading, aborted) = (|| Reply::Simple("OK".into()), || error("LOADING x"), || error("EXECABORT x"));
+        assert_eq!(of(vec![ok(), loading(), aborted()]), Some(Refusal::Later));
+        assert_eq!(of(vec![loading(), loading(), loading()]), Some(Refusal::Later));
+        // Without its `MULTI` the second one was executed on its own.
+        assert_eq!(of(vec![loading(), Reply::Int(1), error("ERR EXEC without MULTI")]), None);
+    }
+}
