@@ -3,6 +3,7 @@
 //! [`Error::to_string`] speaks for this level only; causes are in [`std::error::Error::source`].
 //! No message contains a password, the credentials of a URL or a payload.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -122,6 +123,17 @@ pub fn said_in_script(line: &str) -> &str {
     if is_code(said.split_once(' ').map_or(said, |(code, _)| code)) { said } else { line }
 }
 
+/// The line without the arguments that some errors repeat: they may be payloads or passwords.
+fn without_arguments(line: &str) -> Cow<'_, str> {
+    if line.starts_with("ERR unknown command") {
+        return line.split(", with args beginning with").next().unwrap_or_default().into();
+    }
+    match line.strip_prefix("ERR Error in ACL SETUSER modifier ").and_then(|rest| rest.rsplit_once("': ")) {
+        Some((_, why)) => format!("ERR Error in an ACL SETUSER modifier: {why}").into(),
+        None => line.split(" in acl selector starting at").next().unwrap_or_default().into(),
+    }
+}
+
 fn is_code(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
@@ -151,6 +163,7 @@ impl Error {
     #[must_use]
     pub fn from_reply(line: &str) -> Self {
         let line = said_in_script(line);
+        let line = &*without_arguments(line);
         let (code, rest) = line.split_once(' ').unwrap_or((line, ""));
         let kind = match code {
             "NOAUTH" | "WRONGPASS" | "NOPERM" => ErrorKind::Auth,
@@ -306,6 +319,22 @@ mod tests {
         assert_eq!((said_in_script(&own), Error::from_reply(&own).server_code()), (own.as_str(), Some("ERR")));
         let other = "WRONGTYPE Operation against a key script: df94, on @user_script:1.";
         assert_eq!(said_in_script(other), other);
+    }
+
+    #[test]
+    fn no_argument_is_repeated() {
+        for (line, message) in [
+            ("ERR unknown command 'SETT', with args beginning with: 'user:1' 'payload' ", "ERR unknown command 'SETT'"),
+            ("ERR unknown command `SETT`, with args beginning with: `payload`, ", "ERR unknown command `SETT`"),
+            (
+                "ERR Error in ACL SETUSER modifier '>sec': ret': Syntax error",
+                "ERR Error in an ACL SETUSER modifier: Syntax error",
+            ),
+            ("ERR Unmatched parenthesis in acl selector starting at '(>secret'.", "ERR Unmatched parenthesis"),
+        ] {
+            let error = Error::from_reply(line);
+            assert_eq!((error.message(), error.server_code()), (message, Some("ERR")));
+        }
     }
 
     #[test]

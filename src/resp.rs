@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The longest bulk string a reply may announce: twice Redis' default `proto-max-bulk-len`.
 const MAX_BULK: usize = 1 << 30;
-/// The longest line (a status, an error, a number, a length).
+/// The longest line that is a number or a length; a status and an error may be as long as a bulk string.
 const MAX_LINE: usize = 64 * 1024;
 /// The deepest nesting of aggregates.
 const MAX_DEPTH: usize = 256;
@@ -46,6 +46,8 @@ pub struct ProtocolError(&'static str);
 #[derive(Debug, Default)]
 pub struct Reader {
     open: Vec<Aggregate>,
+    /// Bytes at the beginning of the buffer that are known to hold no end of a line.
+    scanned: usize,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,10 @@ impl Reader {
     /// The next whole reply of `buffer`, or `None` until more bytes arrive. Takes from `buffer` what it has understood.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Reply>, ProtocolError> {
         loop {
-            let Some(element) = read_element(buffer)? else {
+            let Some(end) = self.line_end(buffer)? else {
+                return Ok(None);
+            };
+            let Some(element) = read_element(buffer, end)? else {
                 return Ok(None);
             };
             let mut reply = match element {
@@ -109,6 +114,27 @@ impl Reader {
             }
         }
     }
+
+    /// Where the first line ends (the index of its CR), if all of it is there. Looks at each byte of a line once, in however many
+    /// pieces it comes.
+    fn line_end(&mut self, buffer: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        let longest = if matches!(buffer.first(), Some(b'+' | b'-' | b'(')) { MAX_BULK } else { MAX_LINE };
+        let from = std::mem::take(&mut self.scanned).min(buffer.len());
+        let Some(at) = buffer[from..].iter().position(|byte| *byte == b'\r').map(|at| from + at) else {
+            if buffer.len() >= longest {
+                return Err(ProtocolError("a line too long"));
+            }
+            self.scanned = buffer.len();
+            return Ok(None);
+        };
+        match buffer.get(at + 1) {
+            _ if at == 0 => Err(ProtocolError("an empty line")),
+            _ if at >= longest => Err(ProtocolError("a line too long")),
+            Some(b'\n') => Ok(Some(at)),
+            Some(_) => Err(ProtocolError("a line without its end")),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Kind {
@@ -129,10 +155,7 @@ impl Kind {
     }
 }
 
-fn read_element(buffer: &mut BytesMut) -> Result<Option<Element>, ProtocolError> {
-    let Some(end) = line_end(buffer)? else {
-        return Ok(None);
-    };
+fn read_element(buffer: &mut BytesMut, end: usize) -> Result<Option<Element>, ProtocolError> {
     let line = &buffer[1..end];
     let next = end + 2;
     let whole = |reply| Ok(Some(Element::Whole(reply)));
@@ -215,21 +238,6 @@ fn read_element(buffer: &mut BytesMut) -> Result<Option<Element>, ProtocolError>
             Ok(Some(Element::Opens(kind, elements)))
         }
         _ => Err(ProtocolError("an unknown type")),
-    }
-}
-
-/// Where the first line ends (the index of its CR), if all of it is there.
-fn line_end(buffer: &[u8]) -> Result<Option<usize>, ProtocolError> {
-    let window = &buffer[..buffer.len().min(MAX_LINE)];
-    match window.iter().position(|b| *b == b'\r') {
-        Some(0) => Err(ProtocolError("an empty line")),
-        Some(at) => match buffer.get(at + 1) {
-            Some(b'\n') => Ok(Some(at)),
-            Some(_) => Err(ProtocolError("a line without its end")),
-            None => Ok(None),
-        },
-        None if buffer.len() >= MAX_LINE => Err(ProtocolError("a line too long")),
-        None => Ok(None),
     }
 }
 
@@ -385,6 +393,25 @@ mod tests {
                 proptest::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Map),
             ]
         })
+    }
+
+    #[test]
+    fn a_long_status_or_error_is_a_reply_and_a_long_number_is_none() {
+        let long = "x".repeat(3 * MAX_LINE);
+        let of = |sigil: char| read_all(format!("{sigil}{long}\r\n:1\r\n").as_bytes());
+        let line = Bytes::from(long.clone());
+        assert_eq!(of('+'), Ok(vec![Reply::Simple(line.clone()), Reply::Int(1)]));
+        assert_eq!(of('-'), Ok(vec![Reply::Error(line), Reply::Int(1)]));
+        assert_eq!(of(':'), Err(ProtocolError("a line too long")));
+        let (mut reader, mut buffer) = (Reader::default(), BytesMut::new());
+        for piece in format!("-{long}").as_bytes().chunks(1000) {
+            buffer.extend_from_slice(piece);
+            assert_eq!(reader.next(&mut buffer), Ok(None));
+        }
+        buffer.extend_from_slice(b"\r");
+        assert_eq!(reader.next(&mut buffer), Ok(None));
+        buffer.extend_from_slice(b"\n");
+        assert_eq!(reader.next(&mut buffer), Ok(Some(Reply::Error(Bytes::from(long)))));
     }
 
     proptest! {

@@ -88,6 +88,31 @@ describeBackends('an error reply', (backend) => {
     });
   });
 
+  it('repeats no argument, which may be a payload or a password', async () => {
+    const manager = backend.manager();
+    const calls = [['SETT', 'k', 'my-secret'] as const, ['ACL', 'SETUSER', 'bob', 'on', '<my-secret'] as const];
+    for (const [name, ...args] of calls) {
+      for (const call of [manager.command(name, ...args), manager.transaction([[name, ...args]])]) {
+        const error = await failure(call);
+        expect(error).toMatchObject({ redisErrorKind: 'server', serverCode: 'ERR' });
+        expect(error.message).not.toContain('secret');
+      }
+    }
+  });
+
+  it('may be as long as any other reply, and so may a status', async () => {
+    const manager = backend.manager();
+    const [status, error, after] = await Promise.allSettled([
+      manager.command('EVAL', "return redis.status_reply(string.rep('x', 200000))", 0),
+      manager.command('EVAL', "return redis.error_reply('MINE ' .. string.rep('x', 200000))", 0),
+      manager.command('ECHO', 'after'),
+    ]);
+    expect(status).toEqual({ status: 'fulfilled', value: 'x'.repeat(200_000) });
+    expect(error).toMatchObject({ status: 'rejected', reason: { serverCode: 'MINE', delivery: 'rejected' } });
+    expect(after).toEqual({ status: 'fulfilled', value: 'after' });
+    expect(manager.metrics().redis_connection_errors_total).toBe(0);
+  });
+
   it('while a transaction is queued rejects it whole, and nothing of it is executed', async () => {
     const manager = backend.manager();
     const key = `${backend.namespace}:n`;
@@ -124,6 +149,9 @@ describeBackends('an error reply', (backend) => {
     const manager = backend.manager();
     for (const command of ['SUBSCRIBE', 'MULTI', 'MONITOR', 'SELECT', 'AUTH']) {
       expect(await failure(manager.command(command, '0')), command).toMatchObject({ redisErrorKind: 'config', delivery: 'not-sent' });
+    }
+    for (const [name, ...args] of [['REPLCONF', 'ACK', 1] as const, ['SCRIPT', 'DEBUG', 'YES'] as const]) {
+      expect(await failure(manager.command(name, ...args)), name).toMatchObject({ redisErrorKind: 'config', delivery: 'not-sent' });
     }
   });
 

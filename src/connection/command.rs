@@ -84,7 +84,7 @@ static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
         ),
     );
     put("QUIT RESET", Nature::Refused("use disconnect(): it would end the connection for everyone who shares it"));
-    put("MONITOR SYNC PSYNC ASKING", Nature::Refused(SHARED));
+    put("MONITOR SYNC PSYNC REPLCONF ASKING", Nature::Refused(SHARED));
     table
 });
 
@@ -121,7 +121,7 @@ impl Spec {
                 "{}: expected another command, got one that is not for a shared connection: {why}",
                 name()
             ))),
-            Nature::Reads | Nature::Writes => refuse_reply_modes(&name(), args).map(|()| Way::Shared),
+            Nature::Reads | Nature::Writes => refuse_modes(&name(), args).map(|()| Way::Shared),
             Nature::Waits => {
                 // It is about the writes of the connection it comes on, so it cannot go elsewhere.
                 let timeout = args.last().and_then(|arg| number(arg)).map(|ms| ms / 1e3);
@@ -138,7 +138,7 @@ impl Spec {
                 let (timeout, unit) = match place {
                     Timeout::LastSeconds => (args.last(), 1.0),
                     Timeout::FirstSeconds => (args.first(), 1.0),
-                    Timeout::BlockOption => match args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK")) {
+                    Timeout::BlockOption => match block_option(args) {
                         Some(at) => (args.get(at + 1), 1e-3),
                         None => return Ok(Way::Shared),
                     },
@@ -156,15 +156,35 @@ impl Spec {
     }
 }
 
-/// `CLIENT REPLY OFF` and `SKIP` would leave every later caller with the answer of another.
-fn refuse_reply_modes(name: &str, args: &[&[u8]]) -> Result<()> {
-    let is = |at: usize, word: &[u8]| args.get(at).is_some_and(|arg: &&[u8]| arg.eq_ignore_ascii_case(word));
-    if name == "CLIENT" && (is(0, b"REPLY") || is(0, b"TRACKING")) {
+/// Subcommands after which every later caller would get the answer of another, or one of another kind.
+fn refuse_modes(name: &str, args: &[&[u8]]) -> Result<()> {
+    let modes: &[&str] = match name {
+        "CLIENT" => &["REPLY", "TRACKING", "CAPA"],
+        "SCRIPT" => &["DEBUG"],
+        _ => &[],
+    };
+    if args.first().is_some_and(|arg| modes.iter().any(|mode| arg.eq_ignore_ascii_case(mode.as_bytes()))) {
         return Err(Error::config(format!(
-            "CLIENT: expected another subcommand, got one that is not for a shared connection: {SHARED}"
+            "{name}: expected another subcommand, got one that is not for a shared connection: {SHARED}"
         )));
     }
     Ok(())
+}
+
+/// Where the option `BLOCK` of `XREAD` or `XREADGROUP` stands. A group, a consumer and a stream may be called so too.
+fn block_option(args: &[&[u8]]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(arg) = args.get(at) {
+        let is = |word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+        at += match () {
+            () if is("BLOCK") => return Some(at),
+            () if is("STREAMS") => return None,
+            () if is("GROUP") => 3,
+            () if is("COUNT") || is("CLAIM") => 2,
+            () => 1,
+        };
+    }
+    None
 }
 
 fn number(arg: &[u8]) -> Option<f64> {
@@ -189,6 +209,12 @@ mod tests {
             Way::Own(Some(Duration::from_millis(100)))
         );
         assert_eq!(way(&["XREAD", "STREAMS", "s", "0"]).unwrap(), Way::Shared);
+        assert_eq!(way(&["XREAD", "STREAMS", "block", "0"]).unwrap(), Way::Shared);
+        assert_eq!(way(&["XREADGROUP", "GROUP", "block", "block", "STREAMS", "s", ">"]).unwrap(), Way::Shared);
+        assert_eq!(
+            way(&["XREADGROUP", "GROUP", "block", "c", "COUNT", "1", "BLOCK", "0", "STREAMS", "block", ">"]).unwrap(),
+            Way::Own(None)
+        );
         assert_eq!(way(&["BRPOP", "k", "0"]).unwrap(), Way::Own(None));
         assert!(way(&["BLPOP", "k", "soon"]).is_err());
     }
@@ -200,6 +226,8 @@ mod tests {
             &["multi"],
             &["SELECT", "1"],
             &["CLIENT", "reply", "OFF"],
+            &["REPLCONF", "ACK", "1"],
+            &["SCRIPT", "debug", "YES"],
             &["QUIT"],
             &["WAIT", "1", "0"],
         ] {
