@@ -128,3 +128,14 @@ test('a loaded value that could not be stored is given, and that is told', async
   expect(told.length).toBeGreaterThan(0);
   expect(await kv.getOrSet('k', () => 'again', { ttlSec: 100 })).toBe('again');
 });
+
+test('a lease that may have been made shorter is believed to end with the shorter time', async () => {
+  const lock = await kv.lock('l', { leaseMs: 60_000 });
+  // The server knows the script: else it would be its not knowing that is lost.
+  await lock.extend();
+  // This answer and all that follow: nobody can make it longer again.
+  control.dropReplies(1_000_000);
+  await failureOf(lock.extend(200));
+  await until(() => lock.signal.aborted, { what: 'the end of the shorter lease' });
+  control.dropReplies(0);
+});

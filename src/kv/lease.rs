@@ -22,7 +22,7 @@ use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::connection::{Command, Manager, Script, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
 /// Between a renewal that failed and the next.
@@ -164,7 +164,7 @@ impl Leases {
         self.asking().insert(id, sender);
         // The task must not keep the store alive: when the store goes, it is asked for nothing any more.
         let leases = Arc::downgrade(self);
-        let task = Task { held, confirmed: since, length, next: third(since, length), watching: Vec::new() };
+        let task = Task { held, ends: later(since, length), length, next: third(since, length), watching: Vec::new() };
         lifecycle::spawn(async move {
             let mut asks = asks;
             task.run(&mut asks).await;
@@ -187,8 +187,8 @@ enum End {
 
 struct Task {
     held: Held,
-    /// When the last renewal that the server confirmed was sent.
-    confirmed: Instant,
+    /// Until when it is certainly held: by the last renewal that the server confirmed, or by a shorter one that it may have made.
+    ends: Instant,
     length: Duration,
     /// When to renew next.
     next: Instant,
@@ -199,7 +199,7 @@ impl Task {
     async fn run(mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
         let closing = self.held.manager.closing();
         let end = loop {
-            let ends = self.ends();
+            let ends = self.ends;
             tokio::select! {
                 biased;
                 () = closing.cancelled() => {
@@ -234,22 +234,23 @@ impl Task {
         }
     }
 
-    fn ends(&self) -> Instant {
-        later(self.confirmed, self.length)
-    }
-
-    /// Renews for `length`, and waits for the answer no longer than until the lease ends.
+    /// Renews for `length`, and waits for the answer no longer than until the lease ends, by this renewal or by the one before.
     async fn renew(&mut self, length: Duration) -> Result<(), Renewal> {
         let sent = Instant::now();
-        match timeout_at(self.ends().into(), self.held.renew(length)).await {
+        let renewed_until = later(sent, length);
+        let surely_until = self.ends.min(renewed_until);
+        match timeout_at(surely_until.into(), self.held.renew(length)).await {
             Ok(Ok(true)) => {
-                self.confirmed = sent;
+                self.ends = renewed_until;
                 self.length = length;
                 self.next = third(sent, length);
                 Ok(())
             }
             Ok(Ok(false)) => Err(Renewal::Over(End::Lost(lost("the server says that another one may hold it")))),
             Ok(Err(error)) => {
+                if error.delivery() == Delivery::MaybeExecuted {
+                    self.ends = surely_until;
+                }
                 self.next = Instant::now() + RETRY.min(length / 10);
                 Err(Renewal::Unknown(error))
             }
