@@ -269,6 +269,28 @@ describe('a password function', () => {
     expect(asked).toBe(2);
   });
 
+  it('that throws while the connection is being restored is asked again', async () => {
+    const server = await rig.server({ password: 'right' });
+    let failing = 0;
+    const manager = rig.manager({
+      host: server.host,
+      port: server.port,
+      reconnect: { minDelayMs: 1, maxDelayMs: 10 },
+      password: () => {
+        if (failing > 0 && failing-- > 0) throw new Error('hunter2');
+        return 'right';
+      },
+    });
+    const events = recordEvents(manager);
+    await manager.connect();
+    failing = 3;
+    await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+    await until(() => events.counts.ready === 2, { what: 'the connection to be restored' });
+    expect(failing).toBe(0);
+    expect(events.errors.filter((error) => error.redisErrorKind === 'auth')).toHaveLength(3);
+    expect(events.states).not.toContain('failed');
+  });
+
   it('that throws, rejects or gives no string rejects connect() with kind auth, without its text', async () => {
     const server = await rig.server({ password: 'right' });
     const functions: [string, () => unknown][] = [

@@ -167,7 +167,7 @@ impl Actor {
                     } else {
                         Some(self.shared.config.connect_retries.saturating_add(1))
                     };
-                    if is_final(&error) || limit.is_some_and(|limit| failures >= limit) {
+                    if is_final(&error, was_up) || limit.is_some_and(|limit| failures >= limit) {
                         return self.give_up(&error);
                     }
                 }
@@ -511,8 +511,10 @@ pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
 }
 
 /// Would the next attempt fail the same way, whatever time passes?
-fn is_final(error: &Error) -> bool {
+fn is_final(error: &Error, was_up: bool) -> bool {
     match error.kind() {
+        // Without a word of the server it was the password function that failed: it has worked before, and is asked again.
+        ErrorKind::Auth if was_up && error.server_code().is_none() => false,
         ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => true,
         ErrorKind::Connection
         | ErrorKind::Timeout
