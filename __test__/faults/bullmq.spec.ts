@@ -160,6 +160,21 @@ it('only the connection of a worker is killed: it is back under its name, and th
   await added(at, 'after');
 });
 
+it('a server that becomes a replica: the connection for what blocks is renewed once for a command', async () => {
+  const server = await rig.server();
+  const client = bullmqConnection(manage({ url: server.url })).duplicate();
+  const seen: string[] = [];
+  for (const event of ['ready', 'close', 'reconnecting', 'end']) client.on(event, () => seen.push(event));
+  await client.connect();
+  await server.cli('REPLICAOF', '127.0.0.1', 1);
+  await expect(client.bzpopmin('paint', 60)).rejects.toThrow('READONLY');
+  expect(seen).toEqual(['ready', 'close', 'reconnecting', 'ready']);
+  await server.cli('REPLICAOF', 'NO', 'ONE');
+  await server.cli('ZADD', 'paint', 1, 'red');
+  expect(await client.bzpopmin('paint', 60)).toEqual(['paint', 'red', '1']);
+  client.disconnect();
+});
+
 it('what takes an element away is not sent twice: its loss is told', async () => {
   const server = await rig.server();
   const client = bullmqConnection(manage({ url: server.url })).duplicate({ connectionName: 'brush' });

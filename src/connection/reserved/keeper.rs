@@ -12,6 +12,7 @@ use super::{Notice, Notify, Order, Tries, Waiting, closed};
 use crate::connection::cluster::Redirect;
 use crate::connection::exclusive::{self, HOPS, Opened};
 use crate::connection::manager::Manager;
+use crate::connection::refusal::{Refusal, refusal};
 use crate::connection::request::Command;
 use crate::connection::shared::Shared;
 use crate::connection::state::State;
@@ -250,9 +251,26 @@ impl Keeper {
     }
 
     /// Gives the outcome to who waits for it. False when it means that the connection was lost.
-    fn conclude(&mut self, line: &Line, waiting: Waiting, outcome: Result<Reply>, session: &CancellationToken) -> bool {
+    fn conclude(
+        &mut self,
+        line: &Line,
+        mut waiting: Waiting,
+        outcome: Result<Reply>,
+        session: &CancellationToken,
+    ) -> bool {
         let stopped = session.is_cancelled() || line.interrupted.is_cancelled();
         let lost = outcome.is_err() && !stopped;
+        let refused = outcome.as_ref().ok().and_then(|reply| refusal(&waiting.request, reply, false));
+        if let Some((Refusal::Renew, _)) = refused
+            && !stopped
+            && !waiting.request.renewed
+        {
+            // The server became a replica: the next connection leads to the master, where there is one.
+            waiting.request.renewed = true;
+            self.shared.metrics.resent_commands.add(1);
+            self.waiting.push_front(waiting);
+            return false;
+        }
         match outcome {
             Err(error) if lost && waiting.request.command.safe && error.kind() == ErrorKind::Connection => {
                 self.shared.metrics.resent_commands.add(1);
