@@ -87,6 +87,19 @@ describe('large replies', () => {
     expect(await manager.command('LRANGE', 'nothing', 0, -1)).toEqual([]);
   });
 
+  it('with keys that are not UTF-8 are arrays of keys and values, in which none is lost', async () => {
+    const server = await rig.server();
+    const manager = rig.manager(server.url);
+    const [one, two] = [Buffer.from([0xff]), Buffer.from([0xfe])];
+    await manager.command('HSET', 'h', one, 'one', two, 'two');
+    expect(await manager.command('HGETALL', 'h')).toEqual([one, 'one', two, 'two']);
+    await manager.command('HSET', 'text', 'é', 'one', '__proto__', 'two');
+    expect(Object.entries(await manager.command<object>('HGETALL', 'text'))).toEqual([
+      ['é', 'one'],
+      ['__proto__', 'two'],
+    ]);
+  });
+
   it('longer than a JavaScript string can be reject alone: every other call settles', { timeout: 60_000 }, async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 50_000, keepAliveMs: 60_000 });

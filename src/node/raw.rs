@@ -85,6 +85,14 @@ fn is_ok(reply: &Reply) -> bool {
     matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
 }
 
+/// Is it not a string of bytes that are no UTF-8?
+fn is_text(reply: &Reply) -> bool {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Simple(bytes) => std::str::from_utf8(bytes).is_ok(),
+        _ => true,
+    }
+}
+
 /// What an element is, and its value; none is `undefined`.
 type Element = (Tag, Option<napi_value>);
 
@@ -163,6 +171,14 @@ impl Js {
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
                 let array = self.array(items.len())?;
                 for (at, item) in items.iter().enumerate() {
+                    self.set(array, at, self.reply(item)?)?;
+                }
+                Ok(array)
+            }
+            // As property names, keys that are no text would become one.
+            Reply::Map(pairs) if !pairs.iter().all(|(key, _)| is_text(key)) => {
+                let array = self.array(pairs.len() * 2)?;
+                for (at, item) in pairs.iter().flat_map(|(key, value)| [key, value]).enumerate() {
                     self.set(array, at, self.reply(item)?)?;
                 }
                 Ok(array)
