@@ -324,7 +324,7 @@ export declare class RedisConnectionManager {
   health(): Promise<ConnectionHealth>;
   /**
    * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
-   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps.
+   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
    *
    * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
    * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, …) are refused with kind `config`, naming what to use instead.
@@ -2246,7 +2246,7 @@ export declare function createContainer(options?: ContainerOptions): Promise<Con
  *
  * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
  * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
- * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
+ * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
  *
  * @param key As for every method of the store.
  * @param ttlSec Seconds, fractions allowed, above 0.

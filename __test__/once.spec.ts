@@ -60,6 +60,31 @@ describeBackends('once', (backend) => {
     expect(await kv.ttl('k')).toBeGreaterThan(0.1);
   });
 
+  test('nor is one with a time that is shorter than any renewal takes', async () => {
+    let finish!: () => void;
+    const slow = once(kv, 'k', () => new Promise<void>((resolve) => (finish = resolve)), 0.001);
+    await until(() => finish !== undefined, { what: 'the function to begin' });
+    const began = performance.now();
+    await until(
+      async () => {
+        expect(await once(kv, 'k', async () => 'second', 0.001)).toBeNull();
+        return performance.now() - began > 1_500;
+      },
+      { what: 'longer than the token would last by itself' },
+    );
+    finish();
+    await slow;
+    // Its own time counts from here: it is over, or as good as.
+    expect((await kv.ttl('k')) ?? 0).toBeLessThan(0.01);
+  });
+
+  test('a lone surrogate is refused by the name of what it is in', async () => {
+    const expected = { redisErrorKind: 'config', message: expect.stringMatching(/^once: key: .*lone surrogate$/) };
+    await expect(once(kv, '\ud800', async () => 1, 1)).rejects.toMatchObject(expected);
+    const eventId = { redisErrorKind: 'config', message: expect.stringMatching(/^deduplicateEvent: eventId: .*lone surrogate$/) };
+    await expect(deduplicateEvent(kv, '\ud800', 1)).rejects.toMatchObject(eventId);
+  });
+
   test('a function that fails leaves the key free', async () => {
     const failure = new Error('mine');
     await expect(once(kv, 'k', () => Promise.reject(failure), 100)).rejects.toBe(failure);

@@ -1,7 +1,7 @@
 /** Doing a thing once, however many ask for it. */
 
 import { checkFunction } from './arguments.js';
-import { configError } from './errors.js';
+import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import type { KVStore } from './kv.js';
 import { verb } from './native.js';
@@ -17,7 +17,7 @@ const DEDUPLICATE = verb('kv.deduplicateEvent');
  *
  * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
  * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
- * again. If its process dies the key is free at most `ttlSec` later: `fn` may have done its work or not. The result is not stored.
+ * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
  *
  * @param key As for every method of the store.
  * @param ttlSec Seconds, fractions allowed, above 0.
@@ -28,6 +28,7 @@ const DEDUPLICATE = verb('kv.deduplicateEvent');
 export async function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null> {
   const inside = insideOf('once', kv);
   const { port, handle } = inside;
+  checkText('once: key', key);
   checkFunction('once: fn', fn);
   const id = inside.nextId();
   if (!(await port.call(handle, ONCE, id, key, ttlSec))) return null;
@@ -39,7 +40,7 @@ export async function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T
     await port.call(handle, FAILED, id).catch(() => {});
     throw error;
   }
-  await port.call(handle, DONE, id).catch(() => {});
+  await port.call(handle, DONE, id, ttlSec).catch(() => {});
   return result;
 }
 
@@ -55,7 +56,14 @@ export async function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T
  */
 export async function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean> {
   const { port, handle } = insideOf('deduplicateEvent', kv);
+  checkText('deduplicateEvent: eventId', eventId);
   return (await port.call(handle, DEDUPLICATE, eventId, ttlSec)) as boolean;
+}
+
+/** A lone surrogate has no UTF-8; everything else about a text is judged in Rust. */
+function checkText(name: string, text: string): void {
+  if (typeof text !== 'string' || text.isWellFormed()) return;
+  throw new RedisError('config', `${name}: expected a well-formed string, got one with a lone surrogate`);
 }
 
 function insideOf(name: string, kv: KVStore): KVStore[typeof internals] {

@@ -6,7 +6,7 @@
  */
 
 import { checkFunction, checkTtl, checkWhole, json, optionsOf, parse, refuseUnknown } from './arguments.js';
-import { configError, RedisError } from './errors.js';
+import { RedisError } from './errors.js';
 import { verb } from './native.js';
 import type { Port } from './port.js';
 
@@ -117,7 +117,8 @@ function apply(
       // Parsed for each of them: what one does to its object is nothing to the others.
       const next = change.change(text === null ? null : parse(text));
       if (typeof next === 'object' && next !== null && 'then' in next && typeof next.then === 'function') {
-        throw configError('KVStore.update: change', 'a function that returns the next value at once', 'a promise');
+        const message = 'KVStore.update: change: expected a function that returns the next value at once, got one that returns a promise';
+        throw new RedisError('config', message);
       }
       if (next === null) {
         text = null;

@@ -101,8 +101,8 @@ pub(super) enum Ask {
     Extend(Duration, Answer),
     /// Gives it up; false if it was not held any more.
     Release(Answer),
-    /// Renews it once more and leaves it to run out.
-    Leave(Answer),
+    /// Renews it once more, for this long, and leaves it to run out.
+    Leave(Duration, Answer),
     /// Runs a command that gives it up; false if it was not held any more.
     Finish(Command, Answer),
 }
@@ -112,7 +112,7 @@ impl Ask {
     fn refuse(self) {
         match self {
             Self::Lost(answer) | Self::Extend(_, answer) => answer.give(Err(lost("it is not held any more"))),
-            Self::Release(answer) | Self::Leave(answer) | Self::Finish(_, answer) => {
+            Self::Release(answer) | Self::Leave(_, answer) | Self::Finish(_, answer) => {
                 answer.give(Ok(Outcome::Bool(false)));
             }
         }
@@ -284,8 +284,8 @@ impl Task {
                 answer.give(self.held.end().await.map(Outcome::Bool));
                 Some(End::GivenUp)
             }
-            Ask::Leave(answer) => {
-                answer.give(self.held.renew(self.length).await.map(Outcome::Bool));
+            Ask::Leave(length, answer) => {
+                answer.give(self.held.renew(length).await.map(Outcome::Bool));
                 Some(End::GivenUp)
             }
             Ask::Finish(command, answer) => {

@@ -12,11 +12,14 @@ use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 
+/// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
+const LEAST: u64 = 1_000;
+
 /// Arguments: id, key, ttlSec. Gives true to the one who runs its function.
 pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("once", args);
     kv.run(answer, |kv| {
-        let (id, key, ttl) = (args.id(0)?, args.key(1)?, args.required_ttl(2)?);
+        let (id, key, lease) = (args.id(0)?, args.key(1)?, args.required_ttl(2)?.max(LEAST));
         let held = Held {
             manager: kv.manager.clone(),
             holding: Holding::Token,
@@ -27,7 +30,7 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             .script(&scripts::CLAIM, 1, 2)
             .word(&held.key)
             .word(held.token.as_bytes())
-            .number(ttl);
+            .number(lease);
         let command = packed.runs(*operation::ONCE, &scripts::CLAIM);
         let sent = Instant::now();
         // Accepted here and now, so that callers are served in their order.
@@ -37,7 +40,7 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             let reply = reply.await.map_err(|_| decode::strange())?;
             let claimed = reply.and_then(|reply| decode::yes(&reply));
             match claimed {
-                Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(ttl)),
+                Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease)),
                 Ok(false) => {}
                 // It may be claimed, and nobody will run the function.
                 Err(_) => held.abandon(),
@@ -47,10 +50,11 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Argument: id. The function has succeeded: the token's time begins.
+/// Arguments: id, ttlSec. The function has succeeded: the token's time begins.
 pub(super) fn done(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("once", args).id(0) {
-        Ok(id) => kv.leases.ask(id, Ask::Leave(answer)),
+    let args = Arguments::of("once", args);
+    match args.id(0).and_then(|id| Ok((id, args.required_ttl(1)?))) {
+        Ok((id, ttl)) => kv.leases.ask(id, Ask::Leave(Duration::from_millis(ttl), answer)),
         Err(error) => answer.give(Err(error)),
     }
 }
