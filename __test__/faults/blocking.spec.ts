@@ -94,6 +94,19 @@ describe('a blocking command', () => {
     expect([error.redisErrorKind, error.delivery]).toEqual(['connection', 'not-sent']);
   });
 
+  it('that is called while the connection is being restored waits for it, as any command does', async () => {
+    const server = await rig.server();
+    const manager = rig.manager({ url: server.url, reconnect: { minDelayMs: 10, maxDelayMs: 50 } });
+    await manager.connect();
+    await server.kill9();
+    await reaches(manager, 'reconnecting');
+    const popped = manager.command('BLPOP', 'queue', 10);
+    await until(() => manager.metrics().redis_reconnection_attempts_total > 5, { what: 'attempts to fail' });
+    await server.restart();
+    await manager.command('RPUSH', 'queue', 'element');
+    expect(await popped).toEqual(['queue', 'element']);
+  });
+
   it('whose connection falls silent before the command was sent rejects as not sent', async () => {
     const server = await rig.server();
     const proxy = await rig.proxy(server);

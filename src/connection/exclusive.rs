@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::actor;
 use super::cluster::{self, Redirect};
 use super::command;
 use super::link::Stream;
 use super::liveness;
+use super::pipeline::timed_out;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
+use super::state::State;
 use super::target::{Address, Target};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
@@ -82,12 +84,41 @@ async fn run_on(
     };
     let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
     let opened = tokio::select! {
-        opened = open(shared, Some(&request.command), watched, redirect) => opened,
+        opened = open_in_time(shared, request, watched, redirect) => opened,
         () = interrupted() => return Err(shared.closed()),
     };
     let mut opened = opened.inspect_err(|error| shared.failed(error))?;
     let outcome = opened.ask(shared, &request.command.payload, blocks_for, interrupted()).await;
     outcome.map(|reply| (reply, opened.address.take()))
+}
+
+/// As [`open`]. While the shared connection is being restored it tries again, until the deadline that any command has.
+async fn open_in_time(
+    shared: &Arc<Shared>,
+    request: &Request,
+    watched: bool,
+    redirect: Option<&Redirect>,
+) -> Result<Opened> {
+    let config = &shared.config;
+    let deadline = request.deadline(config.command_timeout);
+    let mut attempt = 0;
+    loop {
+        let error = match open(shared, Some(&request.command), watched, redirect).await {
+            // One that is ready may not know yet that its connection is lost.
+            Err(error)
+                if error.kind() == ErrorKind::Connection
+                    && matches!(shared.state(), State::Ready | State::Reconnecting) =>
+            {
+                error
+            }
+            outcome => return outcome,
+        };
+        sleep_until((Instant::now() + config.reconnect.delay(attempt)).min(deadline).into()).await;
+        if Instant::now() >= deadline {
+            return Err(timed_out(config.command_timeout, Delivery::NotSent).caused_by(error));
+        }
+        attempt = attempt.saturating_add(1);
+    }
 }
 
 /// A connection that is ready to be blocked.
