@@ -244,6 +244,29 @@ describe('disconnect()', () => {
   });
 });
 
+describe('connect() right behind disconnect()', () => {
+  it('opens the manager again once what was accepted before is answered', async () => {
+    const server = await rig.server();
+    const manager = rig.manager(server.url);
+    await manager.connect();
+    const accepted = manager.command('DEBUG', 'SLEEP', 0.3);
+    const [closed, opened] = [manager.disconnect(), manager.connect()];
+    await Promise.all([accepted, closed, opened]);
+    expect(manager.state).toBe('ready');
+    expect(await manager.command('ECHO', 'again')).toBe('again');
+  });
+
+  it('rejects with kind closed where another disconnect() follows', async () => {
+    const server = await rig.server();
+    const manager = rig.manager(server.url);
+    await manager.connect();
+    const accepted = manager.command('DEBUG', 'SLEEP', 0.3);
+    const outcomes = await settledAll<unknown>([accepted, manager.disconnect(), manager.connect(), manager.disconnect()]);
+    expect(outcomes.map(({ error }) => error?.redisErrorKind)).toEqual([undefined, undefined, 'closed', undefined]);
+    expect(manager.state).toBe('closed');
+  });
+});
+
 describe('a password function', () => {
   it('is asked again at each reconnect, so a rotated password works', async () => {
     const server = await rig.server({ password: 'first' });

@@ -41,6 +41,8 @@ pub(super) struct Actor {
     later: Vec<(Instant, Request)>,
     connecting: Vec<oneshot::Sender<Result<()>>>,
     closing: Vec<oneshot::Sender<()>>,
+    /// Callers of `connect()` behind a `disconnect()` that has not ended yet.
+    reopening: Vec<oneshot::Sender<Result<()>>>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -72,6 +74,7 @@ impl Actor {
             later: Vec::new(),
             connecting: Vec::new(),
             closing: Vec::new(),
+            reopening: Vec::new(),
             timer: Box::pin(tokio::time::sleep(FAR)),
         }
     }
@@ -102,6 +105,10 @@ impl Actor {
 
     /// Waits in `idle`, `failed` or `closed` for a reason to connect.
     async fn rest(&mut self) -> Option<state::Event> {
+        if !self.reopening.is_empty() {
+            self.connecting.append(&mut self.reopening);
+            return Some(state::Event::Connect);
+        }
         loop {
             tokio::select! {
                 control = self.control.recv() => match control? {
@@ -281,12 +288,13 @@ impl Actor {
                     return self.stop_serving(error, close_at);
                 },
                 control = self.control.recv() => match control {
-                    Some(Control::Connect(done)) => {
-                        let answer = if close_at.is_some() { Err(self.shared.closed()) } else { Ok(()) };
-                        let _ = done.send(answer);
-                    }
+                    Some(Control::Connect(done)) if close_at.is_some() => self.reopening.push(done),
+                    Some(Control::Connect(done)) => drop(done.send(Ok(()))),
                     Some(Control::Close(done)) => {
                         self.closing.push(done);
+                        for done in self.reopening.drain(..) {
+                            drop(done.send(Err(self.shared.closed())));
+                        }
                         if close_at.is_none() {
                             self.shared.step(state::Event::Close);
                             self.shared.interrupt_exclusive();
