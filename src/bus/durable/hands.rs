@@ -3,8 +3,8 @@
 //! Of each key JavaScript has one message at a time; those that came behind it wait here until it is done. When it is to be
 //! tried again later they go back to the group, for another consumer may be the one that tries.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Instant;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -84,11 +84,14 @@ pub(super) trait Retries {
 #[derive(Debug, Default)]
 pub(super) struct Hands {
     last: u64,
-    given: HashMap<u64, Given>,
+    /// By number, and so by the time since when.
+    given: BTreeMap<u64, Given>,
     following: HashMap<Bytes, VecDeque<Message>>,
     followers: usize,
     /// What JavaScript still works on though it is not this consumer's any more.
-    lost: HashMap<u64, (Bytes, Instant)>,
+    lost: BTreeMap<u64, (Bytes, Instant)>,
+    /// Up to this number it was said what is overdue.
+    said: u64,
 }
 
 impl Hands {
@@ -204,17 +207,31 @@ impl Hands {
 
     /// Nothing here is this consumer's any more. Gives the number up to which that is so.
     pub(super) fn lose(&mut self) -> u64 {
-        self.lost.extend(self.given.drain().map(|(number, given)| (number, (given.message.id, given.since))));
+        let given = std::mem::take(&mut self.given);
+        self.lost.extend(given.into_iter().map(|(number, given)| (number, (given.message.id, given.since))));
         self.following.clear();
         self.followers = 0;
         self.last
     }
 
-    /// The messages that JavaScript has had since before `since`.
-    pub(super) fn given_before(&self, since: Instant) -> impl Iterator<Item = u64> {
-        let given = self.given.iter().map(|(number, given)| (*number, given.since));
-        let lost = self.lost.iter().map(|(number, (_, since))| (*number, *since));
-        given.chain(lost).filter(move |(_, given)| *given < since).map(|(number, _)| number)
+    /// What JavaScript has and was not said to be overdue, the oldest first: number and since when.
+    fn unsaid(&self) -> impl Iterator<Item = (u64, Instant)> {
+        let from = self.said + 1;
+        let lost = self.lost.range(from..).map(|(number, (_, since))| (*number, *since));
+        lost.chain(self.given.range(from..).map(|(number, given)| (*number, given.since)))
+    }
+
+    /// When the next message will have been with JavaScript for `timeout`.
+    pub(super) fn next_overdue(&self, timeout: Duration) -> Option<Instant> {
+        self.unsaid().next().map(|(_, since)| since + timeout)
+    }
+
+    /// The messages that JavaScript has had for `timeout`; each is said once.
+    pub(super) fn overdue(&mut self, now: Instant, timeout: Duration) -> Vec<u64> {
+        let overdue: Vec<u64> =
+            self.unsaid().take_while(|(_, since)| *since + timeout <= now).map(|(number, _)| number).collect();
+        self.said = overdue.last().copied().unwrap_or(self.said);
+        overdue
     }
 }
 
@@ -303,6 +320,22 @@ mod tests {
         assert_eq!(hands.lose(), second);
         assert_eq!(settle(&mut hands, first, Verdict::Failed("no".into())), (None, vec![]));
         assert_eq!(settle(&mut hands, second, Verdict::Done), (None, vec![("2-0".into(), What::Acknowledge)]));
+    }
+
+    #[test]
+    fn what_is_overdue_is_said_once_the_lost_before_the_given() {
+        let mut hands = Hands::default();
+        let (begin, timeout) = (Instant::now(), Duration::from_secs(1));
+        let at = |ms| begin + Duration::from_millis(ms);
+        for ms in [0, 10] {
+            hands.take(message("1-0", None, 1), at(ms));
+        }
+        hands.lose();
+        hands.take(message("2-0", None, 1), at(20));
+        assert_eq!((hands.next_overdue(timeout), hands.overdue(at(999), timeout)), (Some(at(1_000)), vec![]));
+        assert_eq!(hands.overdue(at(1_010), timeout), [1, 2]);
+        assert_eq!((hands.next_overdue(timeout), hands.overdue(at(1_019), timeout)), (Some(at(1_020)), vec![]));
+        assert_eq!((hands.overdue(at(1_020), timeout), hands.next_overdue(timeout)), (vec![3], None));
     }
 
     #[test]

@@ -6,10 +6,11 @@ import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { verb } from '../native.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
+import { DurableContext, type Waiting } from './durable-context.js';
 import type { Done, Hand, Handling } from './handling.js';
 import { type Inside, type Member, type Receiver, unheard } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
-import type { MessageContext, Unsubscribe } from './options.js';
+import type { Unsubscribe } from './options.js';
 import { decode } from './wire.js';
 
 const CONSUME = verb('bus.consume');
@@ -30,60 +31,6 @@ const TOLD_AT_ONCE = 1_000;
 const settled: Promise<void> = Promise.resolve();
 /** The clock as it was before anyone faked it. */
 const clock = performance.now.bind(performance);
-
-/** A message that waits for its handler. */
-interface Waiting {
-  number: number;
-  streamId: string;
-  prior: number;
-  lastError: string | null;
-  key: string | null;
-  raw: unknown;
-}
-
-/** What a handler of durable messages is told. */
-class DurableContext implements MessageContext {
-  readonly topic: string;
-  readonly group: string;
-  readonly streamId: string;
-  readonly attempt: number;
-  declare readonly key?: string;
-  readonly #number: number;
-  readonly #since: number;
-  #controller: AbortController | undefined;
-  #reason: unknown;
-
-  constructor(topic: string, group: string, waiting: Waiting, attempt: number, key: string | undefined, since: number) {
-    this.topic = topic;
-    this.group = group;
-    this.streamId = waiting.streamId;
-    this.attempt = attempt;
-    if (key !== undefined) this.key = key;
-    this.#number = waiting.number;
-    this.#since = since;
-  }
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  static numberOf(context: DurableContext): number {
-    return context.#number;
-  }
-
-  static sinceOf(context: DurableContext): number {
-    return context.#since;
-  }
-
-  static abort(context: DurableContext, reason: RedisError): void {
-    context.#reason = reason;
-    context.#controller?.abort(reason);
-  }
-}
 
 export class DurableSubscription implements Receiver, Member {
   readonly #inside: Inside;
@@ -345,7 +292,12 @@ export class DurableSubscription implements Receiver, Member {
     const late = new Set(numbers);
     for (const number of numbers) {
       const hand = this.#running.get(number);
-      if (hand === undefined || clock() - DurableContext.sinceOf(hand.context as DurableContext) < timeoutMs) continue;
+      if (hand === undefined) continue;
+      const left = timeoutMs - (clock() - DurableContext.sinceOf(hand.context as DurableContext));
+      if (left > 0) {
+        this.#overdueIn(left, number);
+        continue;
+      }
       this.#running.delete(number);
       const error = new RedisError('timeout', `the handler has not ended within timeoutMs, ${timeoutMs} ms`);
       DurableContext.abort(hand.context as DurableContext, error);
@@ -360,6 +312,13 @@ export class DurableSubscription implements Receiver, Member {
     this.#next = 0;
     this.#giveBack(stuck);
     if (!this.#over) this.#startMore();
+  }
+
+  /** The handler has begun later than the message came. */
+  #overdueIn(ms: number, number: number): void {
+    void this.#inside.wait(Math.ceil(ms)).then(() => {
+      if (this.#inside.members.has(this)) this.#overdue([number]);
+    });
   }
 
   /** Messages up to that number are others' now. */

@@ -182,14 +182,6 @@ impl Consumer {
             self.trim = now + TRIM_EVERY;
             self.retention.trim(&self.manager, &self.settings.topic_keys);
         }
-        let overdue: Vec<u64> = now
-            .checked_sub(self.settings.timeout)
-            .map(|since| self.hands.given_before(since).collect())
-            .unwrap_or_default();
-        if !overdue.is_empty() {
-            let event = serde_json::json!({ "event": "overdue", "id": self.id, "numbers": overdue });
-            self.outlet.tell(event.to_string());
-        }
     }
 
     /// It is not one of the group any more: what it had belongs to others.

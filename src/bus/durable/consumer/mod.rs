@@ -188,7 +188,8 @@ impl Consumer {
             if flight.is_none() {
                 flight = self.depart(Instant::now());
             }
-            let timer = self.next_timer();
+            self.say_overdue(Instant::now());
+            let timer = self.next_timer(flight.is_some());
             tokio::select! {
                 biased;
                 ask = asks.recv(), if !self.deaf => match ask {
@@ -202,7 +203,7 @@ impl Consumer {
                     }
                 }
                 () = wake.wake.notified() => self.woken(),
-                () = sleep_until(timer.into()), if flight.is_none() => {}
+                () = sleep_until(timer.into()) => {}
             }
         }
     }
@@ -218,9 +219,23 @@ impl Consumer {
         LOOK_EVERY.min(self.settings.lease / 3)
     }
 
-    fn next_timer(&self) -> Instant {
-        let next = self.due.map_or(self.tend, |due| due.min(self.tend));
-        self.rest_until.unwrap_or(next)
+    fn next_timer(&self, asking: bool) -> Instant {
+        let next = if asking {
+            // There is nothing to ask before the answer.
+            Instant::now() + LOOK_EVERY
+        } else {
+            self.rest_until.unwrap_or_else(|| self.due.map_or(self.tend, |due| due.min(self.tend)))
+        };
+        self.hands.next_overdue(self.settings.timeout).map_or(next, |overdue| overdue.min(next))
+    }
+
+    /// Tells JavaScript which messages it has had for as long as a handler may run.
+    fn say_overdue(&mut self, now: Instant) {
+        let overdue = self.hands.overdue(now, self.settings.timeout);
+        if !overdue.is_empty() {
+            let event = serde_json::json!({ "event": "overdue", "id": self.id, "numbers": overdue });
+            self.outlet.tell(event.to_string());
+        }
     }
 
     /// The bus is gone, and with it whoever had the messages.
