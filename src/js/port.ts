@@ -166,6 +166,11 @@ class Port {
     this.#owed.add(tell);
   }
 
+  /** Takes an {@link owe} back. */
+  disown(tell: () => void): void {
+    this.#owed.delete(tell);
+  }
+
   metrics(manager: number): string {
     this.#tellOwed();
     return native.metrics(this.#id, manager);

@@ -107,6 +107,7 @@ export class Inside {
 
   /** Has {@link counts} told to Rust before anyone reads its metrics. */
   counted(): void {
+    if (this.closed) return;
     if (this.counts.delivered >= TELL_COUNTS) this.#tell();
     else this.port.owe(this.#tell);
   }
@@ -124,6 +125,8 @@ export class Inside {
   /** Lets the native side go; nothing is counted any more. */
   async release(): Promise<void> {
     this.closed = true;
+    // Else the port would hold the bus, with its listeners, until somebody reads metrics.
+    this.port.disown(this.#tell);
     await this.#sendCounts();
     this.port.release(this.out);
     if (this.handle !== this.out) this.port.release(this.handle);
