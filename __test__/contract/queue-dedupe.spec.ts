@@ -95,4 +95,27 @@ describeBackends('dedupe', (backend) => {
     await queue.obliterate();
     expect(await backend.manager().command('KEYS', `${backend.namespace}*:once:*`)).toEqual([]);
   });
+
+  test('is held by a failed job that is retried, and ended by obliterate though the job is gone', async () => {
+    const queue = queues.queue<number>();
+    const worker = queue.process(() => {
+      throw new Error('no');
+    });
+    const failing = [1, 2].map((n) => queue.add('x', n, { dedupe: { id: `d${n}` } }));
+    const [one, two] = await Promise.all(failing);
+    await reaches(queue as TaskQueue, { failed: 2 });
+    await worker.close();
+    await one?.retry();
+    expect(await queue.retryFailed()).toBe(1);
+    expect((await queue.add('x', 3, { dedupe: { id: 'd1' } })).id).toBe(one?.id);
+    expect((await queue.add('x', 3, { dedupe: { id: 'd2' } })).id).toBe(two?.id);
+    await queue.drain();
+    const options = { dedupe: { id: 'd', ttlMs: 3_600_000 }, keepFailed: false };
+    const gone = await queue.add('x', 4, options);
+    await gone.cancel();
+    expect((await queue.add('x', 5, options)).id).toBe(gone.id);
+    await queue.obliterate();
+    expect(await backend.manager().command('KEYS', `${backend.namespace}*`)).toEqual([]);
+    expect((await queue.add('x', 5, options)).id).not.toBe(gone.id);
+  });
 });

@@ -78,6 +78,43 @@ describeBackends('children in other queues', (backend) => {
     expect(await late.waitUntilFinished()).toEqual({ 'other:shared': 'result' });
   });
 
+  test('that are the same job are that job for each, and for a parent that is added again', async () => {
+    const [queue, other] = [queues.queue(), queues.queue<number, string>('other')];
+    other.process(() => 'result');
+    queue.process((_, context) => context.children());
+    const one = { queue: 'other', name: 'child', data: 1, options: { dedupe: { id: 'd' } } };
+    const twice = await queue.add('parent', 1, { children: [one, one] });
+    expect(Object.values((await twice.waitUntilFinished()) as object)).toEqual(['result', 'result']);
+    for (const child of [
+      { ...one, options: { id: 'x' } },
+      { name: 'child', data: 2, options: { id: 'y' } },
+    ]) {
+      for (let round = 0; round < 3; round++) {
+        const parent = await queue.add('parent', 1, { id: 'again', keepCompleted: false, children: [child] });
+        expect(Object.keys((await parent.waitUntilFinished()) as object).length).toBe(1);
+      }
+    }
+  });
+
+  test('that could not be added are added once they can be, and hold up no others', async () => {
+    const [queue, other] = [queues.queue(), queues.queue('other')];
+    const manager = backend.manager();
+    const mark = `${backend.namespace}:~queue:{other}:once:bad`;
+    await manager.command('RPUSH', mark, 'no string');
+    const parents = await Promise.all(
+      Array.from({ length: 30 }, (_, data) => {
+        const options = data === 20 ? { dedupe: { id: 'bad' } } : {};
+        return queue.add('parent', data, { children: [{ queue: 'other', name: 'child', data, options }] });
+      }),
+    );
+    await reaches(other as TaskQueue, { waiting: 29 });
+    await manager.command('DEL', mark);
+    queue.process(() => null, { leaseMs: 1_000 });
+    other.process(() => null);
+    await Promise.all(parents.map((parent) => parent.waitUntilFinished()));
+    expect((await other.counts()).completed).toBe(30);
+  });
+
   test('that are cancelled or removed tell their parent at once, with no worker there', async () => {
     const [queue, other] = [queues.queue(), queues.queue('other')];
     const child = (id: string) => [{ queue: 'other', name: 'child', data: 1, options: { id } }];

@@ -1,5 +1,5 @@
 /** Parents that wait for their children. */
-import type { TaskQueue } from 'redis-backplane';
+import type { JobOptions, TaskQueue } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { failureOf } from '../support/failure.ts';
@@ -137,6 +137,31 @@ describeBackends('children', (backend) => {
       else await queue.drain();
       for (const parent of parents) expect((await parent.refresh())?.state, id).toBe(state);
     }
+  });
+
+  test('that would wait for themselves are refused', async () => {
+    const queue = queues.queue();
+    const child = (options: JobOptions) => ({ name: 'x', data: 1, options });
+    for (const options of [
+      { id: 'a', children: [child({ id: 'a' })] },
+      { dedupe: { id: 'd' }, children: [child({ dedupe: { id: 'd' } })] },
+      { id: 'a', children: [child({ children: [child({ id: 'a' })] })] },
+    ]) {
+      const error = await failureOf(queue.add('p', 1, options));
+      expect(error).toMatchObject({ redisErrorKind: 'config', message: expect.stringContaining('children') });
+    }
+  });
+
+  test('may be waited for by very many', async () => {
+    const queue = queues.queue<number>();
+    await queue.add('x', 1, { id: 'child', delayMs: 3_600_000 });
+    const children = [{ name: 'x', data: 2, options: { id: 'child' } }];
+    await queue.addBulk(Array.from({ length: 3_000 }, (_, data) => ({ name: 'p', data, options: { children } })));
+    expect((await queue.counts())['waiting-children']).toBe(3_000);
+    await (await queue.getJob('child'))?.remove();
+    expect(await queue.counts()).toMatchObject({ waiting: 3_000, 'waiting-children': 0 });
+    await queue.obliterate();
+    expect(await backend.manager().command('KEYS', `${backend.namespace}*`)).toEqual([]);
   });
 
   test('that are replaced are not waited for any more', async () => {

@@ -34,6 +34,22 @@ describeBackends('removed jobs', (backend) => {
     await reaches(queue as TaskQueue, { completed: 6, waiting: 0 });
   });
 
+  test('a drained queue has none left of a group that was full', async () => {
+    const queue = queues.queue<number>();
+    const { opened, open } = gate();
+    queue.process(() => opened, { concurrency: 5, groupConcurrency: 1 });
+    const add = (group: string, count: number) =>
+      queue.addBulk(Array.from({ length: count }, (_, data) => ({ name: 'x', data, options: { group } })));
+    const [, waiting] = await add('a', 2);
+    await add('b', 3);
+    await reaches(queue as TaskQueue, { active: 2, waiting: 3 });
+    // With its last waiting job a full group is none that waits any more.
+    await waiting?.remove();
+    expect(await queue.drain()).toBe(2);
+    expect((await queue.counts()).waiting).toBe(0);
+    open();
+  });
+
   test('an obliterated queue of many groups leaves no key, and serves those groups again', async () => {
     const queue = queues.queue<number>();
     const options = (n: number) => ({ group: `g${n}`, dedupe: { id: `d${n}`, ttlMs: n % 2 ? 3_600_000 : undefined } });

@@ -276,6 +276,30 @@ describe('a waiter whose server is far away', () => {
   });
 });
 
+describe('a waiter whose server comes back without what it had written last', () => {
+  it('hears of the end of its job all the same, and listeners of a gap', { timeout: 60_000 }, async () => {
+    const server = await rig.server();
+    const queue = queueOf(server.url);
+    const gaps: unknown[] = [];
+    queue.on('gap', (gap) => gaps.push(gap)).on('completed', () => {});
+    await queue.ready();
+    const job = await queue.add('x', {}, { delayMs: 3_600_000 });
+    await server.cli('SAVE');
+    for (let n = 0; n < 50; n++) await queue.add('x', {}, { delayMs: 3_600_000 });
+    const waiting = job.waitUntilFinished({ timeoutMs: 30_000 });
+    // The wait has read how the job stands once the server has answered what came after it.
+    await queue.getJob(job.id);
+    await server.kill9();
+    await server.restart();
+    await until(async () => (await queue.counts().catch(() => undefined))?.delayed === 1, { timeoutMs: 20_000, what: 'the older data' });
+    queue.process(() => 42);
+    await job.promote();
+    expect(await waiting).toBe(42);
+    await until(() => gaps.length > 0, { what: 'the gap' });
+    await queue.close();
+  });
+});
+
 describe('delayed jobs', () => {
   it('of ten thousand begin within 50 ms of their time', { timeout: 60_000 }, async () => {
     const { url } = await rig.server();

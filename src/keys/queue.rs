@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost; `w<id>`: who else waits for it |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost |
 //! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
@@ -29,6 +29,8 @@
 //! | `log:<id>` | list | log lines of a job |
 //! | `log:<id>\1` | string | a large result of a job that was not kept, for a minute |
 //! | `kids:<id>` | hash | by child: pending, or its result; how many are pending |
+//! | `kids:\1<id>` | sorted set | jobs that wait for one that was there before them, as JSON, in the order of adding |
+//! | `kids:\2` | sorted set | keys of dedupe ids that are held though the job is over, by until when, ms |
 //! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |
 //! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
 
@@ -147,6 +149,18 @@ impl QueueKeys {
     #[must_use]
     pub fn kids(&self, id: &[u8]) -> Bytes {
         self.with("kids:", id)
+    }
+
+    /// The sorted set of those that wait for a job that was there before them: no id has such a character.
+    #[must_use]
+    pub fn others(&self, id: &[u8]) -> Bytes {
+        self.with("kids:\x01", id)
+    }
+
+    /// The sorted set of keys of dedupe ids that are held though the job is over.
+    #[must_use]
+    pub fn holding(&self) -> Bytes {
+        self.part("kids:\x02")
     }
 
     #[must_use]

@@ -18,7 +18,7 @@ use crate::resp::Reply;
 const MOST_JOBS: usize = 100;
 const MOST_BYTES: usize = 256 * 1024;
 /// Jobs of `addBulk` in one script.
-const BULK_JOBS: usize = 1_000;
+pub(super) const BULK_JOBS: usize = 1_000;
 
 /// Calls of `add` that wait for the end of the present turn.
 #[derive(Debug, Default)]

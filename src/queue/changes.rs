@@ -136,7 +136,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
         let mut parts = parts.next().and_then(array).ok_or_else(strange)?.into_iter();
         while let (Some(Reply::Bulk(id)), Some(Reply::Bulk(body))) = (parts.next(), parts.next()) {
             let known = Known::of(core, &body);
-            unlinked.extend([core.keys.log(&id), core.keys.kids(&id)]);
+            unlinked.extend([core.keys.log(&id), core.keys.kids(&id), core.keys.others(&id)]);
             if !known.group.is_empty() {
                 unlinked.push(core.keys.group(known.group.as_bytes()));
             }
@@ -150,17 +150,23 @@ async fn remove_everything(core: &Core) -> Result<()> {
             break;
         }
     }
-    let leases = Packed::sized(64).begin(4, b"ZRANGE").word(&core.base[9]).number(0).signed(-1);
-    let owners = array(core.call(leases.reads(*operation::READ)).await?).ok_or_else(strange)?;
-    let mut left: Vec<_> =
-        owners.into_iter().filter_map(bytes).map(|owner| core.keys.held(&String::from_utf8_lossy(&owner))).collect();
+    let owners = members(core, &core.base[9]).await?;
+    let mut left: Vec<_> = owners.iter().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
+    left.extend(members(core, &core.keys.holding()).await?);
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
     left.extend(core.base.iter().cloned());
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
-    left.push(core.keys.inbox());
+    left.extend([core.keys.inbox(), core.keys.holding()]);
     several(core, b"UNLINK", None, &left).await?;
     several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
+}
+
+/// What is in a sorted set.
+async fn members(core: &Core, key: &Bytes) -> Result<Vec<Bytes>> {
+    let all = Packed::sized(key.len()).begin(4, b"ZRANGE").word(key).number(0).signed(-1);
+    let found = array(core.call(all.reads(*operation::READ)).await?).ok_or_else(strange)?;
+    Ok(found.into_iter().filter_map(bytes).collect())
 }
 
 /// One command on many words.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const MAX_QUEUES: usize = 16;
 
 /// A job on its way to `add.lua`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NewJob {
     pub(super) id: Bytes,
     /// See [`Stored::body`].
@@ -28,13 +28,22 @@ pub(super) struct NewJob {
 
 /// Who waits for a job: a job of the same queue, or of another one.
 struct Parent<'a> {
-    /// Where that is another one.
-    queue: Option<&'a str>,
+    queue: &'a str,
     id: &'a str,
+    dedupe: Option<&'a str>,
     /// What the parent calls this child.
     name: String,
-    /// How many queues there are above it.
+    /// How many queues there are above the child.
     depth: usize,
+    above: Option<&'a Parent<'a>>,
+}
+
+impl Parent<'_> {
+    /// Would a child of that queue, id and dedupe id be this job, or one that waits for it? It would wait for itself.
+    fn is(&self, queue: &str, id: &str, dedupe: Option<&str>) -> bool {
+        self.queue == queue && (self.id == id || dedupe.is_some() && self.dedupe == dedupe)
+            || self.above.is_some_and(|above| above.is(queue, id, dedupe))
+    }
 }
 
 impl NewJob {
@@ -90,9 +99,12 @@ fn put(
     place: Option<usize>,
 ) -> Result<()> {
     let mut extra = extra_of(core, &options);
-    let parent_text = parent.map_or_else(String::new, |parent| match &parent.queue {
-        None => json!([parent.id, parent.name]).to_string(),
-        Some(queue) => json!([queue, parent.id, parent.name]).to_string(),
+    let parent_text = parent.map_or_else(String::new, |parent| {
+        if parent.queue == core.name {
+            json!([parent.id, parent.name]).to_string()
+        } else {
+            json!([parent.queue, parent.id, parent.name]).to_string()
+        }
     });
     if let Some(place) = place {
         extra.insert("i".into(), json!(place));
@@ -100,6 +112,7 @@ fn put(
     let group = options.group.clone().unwrap_or_default();
     let body = Stored::body(name.as_bytes(), options.text.as_bytes(), parent_text.as_bytes(), data, group.as_bytes());
     let own = row.len();
+    let dedupe = options.dedupe.as_ref().map(|dedupe| dedupe.id.clone());
     let children = options.children;
     if !children.is_empty() {
         extra.insert("a".into(), Value::Object(ending(core, options.dedupe.as_ref(), None, &parent_text)));
@@ -111,15 +124,25 @@ fn put(
     for child in children {
         let Child { queue, name, data, options } = child;
         let child_id = options.id.clone().unwrap_or_else(|| core.fresh_id());
-        match queue.filter(|queue| *queue != core.name) {
-            None if child_id == id => {
-                return Err(Error::config(
-                    "JobOptions.children: options.id: expected another id than the parent's, got the same",
-                ));
-            }
+        let queue = queue.filter(|queue| *queue != core.name);
+        let called = queue.as_ref().map_or_else(|| child_id.clone(), |queue| [&queue[..], &child_id].join(":"));
+        let parent = Parent {
+            queue: &core.name,
+            id,
+            dedupe: dedupe.as_deref(),
+            name: called.clone(),
+            depth: depth + usize::from(queue.is_some()),
+            above: parent,
+        };
+        let wanted = options.dedupe.as_ref().map(|dedupe| &dedupe.id[..]);
+        if parent.is(queue.as_deref().unwrap_or(&core.name), &child_id, wanted) {
+            return Err(Error::config(
+                "JobOptions.children: options: expected another id and dedupe.id than those of the jobs that wait for the child, got the same",
+            ));
+        }
+        names.insert(called);
+        match queue {
             None => {
-                names.insert(child_id.clone());
-                let parent = Parent { queue: None, id, name: child_id.clone(), depth };
                 put(core, row, &child_id, &name, data.as_bytes(), options, Some(&parent), Some(own))?;
             }
             Some(_) if depth == MAX_QUEUES => {
@@ -128,9 +151,6 @@ fn put(
                 )));
             }
             Some(queue) => {
-                let called = [&queue[..], &child_id].join(":");
-                let parent = Parent { queue: Some(&core.name), id, name: called.clone(), depth: depth + 1 };
-                names.insert(called);
                 let mut there = Vec::new();
                 put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(&parent), None)?;
                 let jobs: Vec<_> = there.into_iter().map(NewJob::into_message).collect();

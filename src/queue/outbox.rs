@@ -20,7 +20,7 @@ use super::flows::NewJob;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, adding, strange};
 use crate::connection::Packed;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::lifecycle;
 
 /// Messages read at once, about.
@@ -52,7 +52,7 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
         Entry::Vacant(first) => first.insert(false),
     };
     lifecycle::spawn(async move {
-        let _end = Ends(which.clone());
+        let mut end = Ends(Some(which.clone()));
         loop {
             // What cannot be delivered now stays, and the next renewal of a worker finds it.
             let delivered = deliver(&core).await.is_ok();
@@ -60,6 +60,7 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
             let again = under_way.get_mut(&which).is_some_and(std::mem::take);
             if !(delivered && again) {
                 under_way.remove(&which);
+                end.0 = None;
                 return;
             }
         }
@@ -67,11 +68,13 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
 }
 
 /// Also where the task is dropped with its runtime.
-struct Ends(Which);
+struct Ends(Option<Which>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        under_way().remove(&self.0);
+        if let Some(which) = &self.0 {
+            under_way().remove(which);
+        }
     }
 }
 
@@ -107,11 +110,10 @@ struct Page {
 
 #[derive(Debug, Default)]
 struct ForQueue {
-    fields: Vec<Bytes>,
-    /// Jobs to be added, and the messages they came with.
-    jobs: Vec<NewJob>,
-    messages: Vec<Bytes>,
-    news: Vec<[String; 4]>,
+    /// Fields, and the jobs to be added.
+    jobs: Vec<(Bytes, Vec<NewJob>)>,
+    /// Fields, and what parents are told.
+    news: Vec<(Bytes, [String; 4])>,
 }
 
 impl Default for Page {
@@ -126,51 +128,90 @@ impl Page {
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
         let there = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {
-            there
-                .news
-                .push(["id", "name", "how", "value"].map(|part| message[part].as_str().unwrap_or_default().to_owned()));
-        } else {
-            let token = String::from_utf8_lossy(&field).into_owned();
-            let place = there.jobs.len();
-            let jobs = message["jobs"].as_array_mut().into_iter().flatten();
-            // The others go where the first goes.
-            let mut jobs: Vec<_> = jobs.filter_map(NewJob::from_message).map(|job| job.moved(place)).collect();
-            if jobs.is_empty() {
-                return self.damaged.push(field);
-            }
-            let first = jobs.remove(0).of_message(&token);
-            there.jobs.push(first);
-            there.jobs.append(&mut jobs);
-            there.messages.push(field.clone());
+            let parts = ["id", "name", "how", "value"];
+            return there.news.push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
-        there.fields.push(field);
+        let mut jobs = message["jobs"].as_array_mut().into_iter().flatten().filter_map(NewJob::from_message);
+        // The others go where the first goes.
+        match jobs.next() {
+            Some(first) => {
+                let first = first.of_message(&String::from_utf8_lossy(&field));
+                there.jobs.push((field, std::iter::once(first).chain(jobs).collect()));
+            }
+            None => self.damaged.push(field),
+        }
     }
 
     async fn deliver(self, core: &Core) -> Result<()> {
         let Self { read, by_queue, damaged } = self;
         delete(core, &damaged).await?;
+        let mut outcome = Ok(());
         for (queue, there) in by_queue {
+            // What one queue does not take is nothing to the others.
+            if let Err(error) = there.deliver(core, &queue, read).await {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+}
+
+impl ForQueue {
+    async fn deliver(self, core: &Core, queue: &str, read: Instant) -> Result<()> {
+        let beside = Arc::new(core.beside(queue));
+        let mut left = 0;
+        let mut outcome = Ok(());
+        let mut rest = self.jobs.into_iter().peekable();
+        while rest.peek().is_some() {
             if read.elapsed() > FRESH {
                 // Others may have delivered it, and what they did may be forgotten. Whoever looks next finds the rest.
                 return Ok(());
             }
-            let beside = Arc::new(core.beside(&queue));
-            let mut left = 0;
-            if !there.jobs.is_empty() {
-                left += adding::add_made(&beside, &there.jobs).await?;
-            }
-            if !there.news.is_empty() {
-                left += tell_parents(&beside, there.news).await?;
-            }
-            delete(core, &there.fields).await?;
-            remember(&beside, &there.messages).await?;
-            if left > 0 {
-                // Children of children, the news of a parent that failed.
-                deliver_soon(beside);
+            let mut size = 0;
+            let mut few = |(_, jobs): &(Bytes, Vec<NewJob>)| {
+                size += jobs.len();
+                size <= adding::BULK_JOBS || size == jobs.len()
+            };
+            let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut few)).collect();
+            match add(core, &beside, &batch).await {
+                Ok(messages) => left += messages,
+                Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server => {
+                    // One of them that cannot be added must not hold up the others.
+                    for one in batch.chunks(1) {
+                        match add(core, &beside, one).await {
+                            Ok(messages) => left += messages,
+                            Err(error) => outcome = Err(error),
+                        }
+                    }
+                }
+                Err(error) => outcome = Err(error),
             }
         }
-        Ok(())
+        if !self.news.is_empty() {
+            let (fields, news): (Vec<_>, Vec<_>) = self.news.into_iter().unzip();
+            left += tell_parents(&beside, news).await?;
+            delete(core, &fields).await?;
+        }
+        if left > 0 {
+            // Children of children, the news of a parent that failed.
+            deliver_soon(beside);
+        }
+        outcome
     }
+}
+
+/// Adds jobs that came with messages. Gives how many messages that left there.
+async fn add(core: &Core, there: &Core, batch: &[(Bytes, Vec<NewJob>)]) -> Result<i64> {
+    let mut all = Vec::new();
+    for (_, jobs) in batch {
+        let place = all.len();
+        all.extend(jobs.iter().cloned().map(|job| job.moved(place)));
+    }
+    let left = adding::add_made(there, &all).await?;
+    let fields: Vec<_> = batch.iter().map(|(field, _)| field.clone()).collect();
+    delete(core, &fields).await?;
+    remember(there, &fields).await?;
+    Ok(left)
 }
 
 async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {

@@ -15,7 +15,7 @@ local inbox = KEYS[18]
 local REMEMBERED = 7 * 24 * 3600 * 1000
 hear(call('HGET', meta, 'heard'))
 
-local records, existing, skipped = {}, {}, {}
+local records, existing, skipped, arrived = {}, {}, {}, {}
 
 -- What was collected so far, where the next job may be one of those.
 local function write()
@@ -39,18 +39,16 @@ local function there(i, id, body, letter)
   -- Whoever wants it as a child hears of its end, if that is not what it was added for.
   local _, own = added_with(present)
   local _, wanted = added_with(before .. body)
-  if wanted == '' or wanted == own then
+  if wanted == '' then
     return
   end
   local state = present and (record and sub(record, 1, 1) or 'w') or letter
   if state == 'c' or state == 'f' then
     pass_on(id, { named(wanted) }, state, present and match(record, '\n(.*)$') or '')
-  else
-    local known = call('HGET', more, 'w' .. id)
-    local parents = known and cjson.decode(known) or {}
-    parents[#parents + 1] = named(wanted)
-    call('HSET', more, 'w' .. id, cjson.encode(parents))
-    if not known then
+  elseif wanted ~= own then
+    local others = others_of(id)
+    local place = call('ZCARD', others)
+    if call('ZADD', others, 'NX', place, wanted) == 1 and place == 0 then
       call('HINCRBY', meta, 'shared', 1)
       shared = true
     end
@@ -99,9 +97,7 @@ for i = 0, count - 1 do
       skipped[i] = true
     else
       local there_id, letter
-      if with.s then
-        call('ZADD', inbox, string.format('%.0f', now + REMEMBERED), with.s)
-      end
+      arrived[#arrived + 1] = with.s
       if with.u then
         write()
         if call('HEXISTS', jobs, id) == 1 then
@@ -155,6 +151,10 @@ end
 write()
 wake(entered)
 publish()
+-- Only now: what failed before must be taken when it comes again.
+for i = 1, #arrived do
+  call('ZADD', inbox, string.format('%.0f', now + REMEMBERED), arrived[i])
+end
 if inbox then
   call('PEXPIRE', inbox, REMEMBERED)
 end

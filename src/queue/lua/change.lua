@@ -54,6 +54,7 @@ elseif verb == 'retry' then
   end
   depart(id, record)
   attempts, stalls = '0', '0'
+  hold(id, cjson.decode(ending).o)
   becomes('w', priority)
   enter(id, tonumber(priority), group, false)
 elseif verb == 'promote' then

@@ -29,6 +29,11 @@ if last < 0 or born ~= ARGV[4] then
   call('HSET', meta, 'asleep', 1)
   return { told, missed, born }
 end
+if told < last then
+  -- The server came back without what it had written last.
+  call('HSET', meta, 'asleep', 1)
+  return { told, -1, born }
+end
 local missed = heard <= now and -1 or 0
 local entries = call('XRANGE', events, (last + 1) .. '-0', '+', 'COUNT', most)
 local answer = { last, missed, born }

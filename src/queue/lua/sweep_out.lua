@@ -11,6 +11,11 @@
 local kind, most, age, once_of = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 hear(call('HGET', meta, 'heard'))
 
+-- The key of the dedupe id of a job with these options, if it has one.
+local function dedupe_of(options)
+  return type(options.dedupe) == 'table' and once_of .. options.dedupe.id or nil
+end
+
 local ids, set = {}, nil
 if kind == 'wait' then
   ids = call('LPOP', wait, most) or {}
@@ -18,23 +23,26 @@ elseif kind == 'ranked' or kind == 'delayed' then
   set = kind == 'ranked' and ranked or delayed
   ids = call('ZRANGE', set, 0, most - 1)
 elseif kind == 'group' then
-  local group = call('LINDEX', ring, 0)
-  if group == '' then
-    call('LPOP', ring)
+  local group
+  repeat
     group = call('LINDEX', ring, 0)
-  end
-  group = group or call('SRANDMEMBER', blocked)
-  if group then
-    set = group_of .. group
-    ids = call('ZRANGE', set, 0, most - 1)
-    if #ids > 0 then
-      call('HINCRBY', meta, 'grouped', -#ids)
+    if group == '' then
+      call('LPOP', ring)
+      group = call('LINDEX', ring, 0)
     end
-    if call('ZCARD', set) == #ids then
-      call('LREM', ring, 0, group)
-      call('SREM', blocked, group)
+    group = group or call('SRANDMEMBER', blocked)
+    if group then
+      set = group_of .. group
+      ids = call('ZRANGE', set, 0, most - 1)
+      if #ids > 0 then
+        call('HINCRBY', meta, 'grouped', -#ids)
+      end
+      if call('ZCARD', set) == #ids then
+        call('LREM', ring, 0, group)
+        call('SREM', blocked, group)
+      end
     end
-  end
+  until not group or ids[1]
 else
   set = kind == 'completed' and completed or failed
   ids = call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now - age), 'LIMIT', 0, most)
@@ -57,6 +65,7 @@ if kind == 'retry' then
       _, _, _, _, priority, group = match(record, STATE)
     end
     if group then
+      hold(ids[i], dedupe_of(added_with(call('HGET', jobs, ids[i]))))
       call('HSET', run, ids[i], 'w||0|0|0|0|' .. priority .. '|' .. group .. '\n')
       enter(ids[i], tonumber(priority) or 0, group, false)
     end
@@ -82,7 +91,7 @@ for i = 1, #ids do
     if kind ~= 'completed' and kind ~= 'failed' then
       local options, parent = added_with(body)
       local with = named(parent)
-      with.o = type(options.dedupe) == 'table' and once_of .. options.dedupe.id or nil
+      with.o = dedupe_of(options)
       ended(id, with, 'r', '')
     end
   end

@@ -22,6 +22,7 @@ local function depart(id, record)
         call('HINCRBY', meta, 'grouped', -1)
         if call('EXISTS', key) == 0 then
           call('LREM', ring, 0, group)
+          call('SREM', blocked, group)
         end
       end
       return

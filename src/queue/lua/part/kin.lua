@@ -2,8 +2,7 @@
 --
 -- `with` is decoded JSON: o: key of the dedupe id; u: ms until which it is held though the job is over; p: {id of the parent, name of this
 -- child there}, in this queue; x: {queue, id of the parent, name of this child there}, in another one, which is told by a message.
--- `more` has 'w<id>' for a job that was there when others were added that wait for it: JSON, a list of the same p and x; `shared` in `meta`
--- says of how many jobs.
+-- A job that was there when others were added that wait for it has them in a sorted set, as JSON; `shared` in `meta` says of how many jobs.
 local mailed = 0
 local STATE = '^(.)|[^|]*|(%d+)|(%d+)|(%d*)|%d*|(%d*)|([^\n]*)\n'
 local HEAD = '^%d+ (%d+) (%d+) (%d+) %d+\n()'
@@ -60,8 +59,17 @@ local function free(id, with, how)
   end
   if how ~= 'r' and with.u and with.u > now then
     call('SET', with.o, id .. '\n' .. how, 'PX', string.format('%.0f', with.u - now))
+    call('ZREMRANGEBYSCORE', kids_of .. '\2', '-inf', now_text)
+    call('ZADD', kids_of .. '\2', string.format('%.0f', with.u), with.o)
   else
     call('DEL', with.o)
+  end
+end
+-- A job that was over and waits again holds its dedupe id, unless another one does.
+local function hold(id, key)
+  local holder = key and call('GET', key)
+  if key and (not holder or match(holder, '^[^\n]*') == id) then
+    call('SET', key, id)
   end
 end
 
@@ -100,15 +108,18 @@ local function tell_parent(parent, name, how, value)
   return nil
 end
 
+local function others_of(id)
+  return kids_of .. '\1' .. id
+end
 -- All that wait for a job.
 local function parents_of(id, with)
   local parents = { with }
-  local others = are_shared() and call('HGET', more, 'w' .. id)
-  if others then
-    call('HDEL', more, 'w' .. id)
+  local others = are_shared() and call('ZRANGE', others_of(id), 0, -1) or {}
+  if others[1] then
+    call('UNLINK', others_of(id))
     call('HINCRBY', meta, 'shared', -1)
-    for _, parent in ipairs(cjson.decode(others)) do
-      parents[#parents + 1] = parent
+    for i = 1, #others do
+      parents[i + 1] = named(others[i])
     end
   end
   return parents
@@ -122,7 +133,7 @@ local function pass_on(id, parents, how, value)
     for _, parent in ipairs(parents) do
       if parent.x then
         local message = { t = 'child', q = parent.x[1], id = parent.x[2], name = parent.x[3], how = how, value = value }
-        call('HSET', outbox, 'c' .. id .. '\n' .. parent.x[1] .. '\n' .. parent.x[2], cjson.encode(message))
+        call('HSET', outbox, 'c' .. call('HINCRBY', meta, 'mail', 1), cjson.encode(message))
         mailed = mailed + 1
       elseif parent.p then
         local above, reason = tell_parent(parent.p[1], parent.p[2], how, value)
