@@ -771,7 +771,7 @@ export interface RequestOptions {
 export interface MessageContext {
   /** Where it was published. */
   readonly topic: string;
-  /** The key it was published with. */
+  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
   readonly key?: string;
   /** The pattern it was subscribed by. */
   readonly pattern?: string;

@@ -82,6 +82,7 @@ describe('isEnvelope', () => {
       attempts: -1,
       tenantId: 5,
       lastError: {},
+      traceparent: 5,
     })) {
       expect(isEnvelope({ ...good, [name]: value }), name).toBe(false);
     }

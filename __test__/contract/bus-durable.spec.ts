@@ -546,6 +546,8 @@ describeBackends('a durable topic', (backend) => {
       [{ group: 'g', concurrency: 0 }, 'concurrency'],
       [{ group: 'g', concurrency: 1e6 }, 'concurrency'],
       [{ group: 'g', retry: 3 }, 'retry'],
+      [{ group: 'g', retry: [] }, 'retry'],
+      [{ group: 'g', retry: { minDelayMs: 1n } }, 'retry.minDelayMs'],
       [{ group: 'g', retry: { attempts: 3 } }, 'retry.attempts'],
       [{ group: 'g', retry: { maxAttempts: 0 } }, 'retry.maxAttempts'],
       [{ group: 'g', retry: { minDelayMs: -1 } }, 'retry.minDelayMs'],

@@ -101,4 +101,13 @@ describeBackends('an entry of another program', (backend) => {
       [3, 1],
     ]);
   });
+
+  it('has its key as a string, whatever its bytes', async () => {
+    const manager = backend.manager();
+    const keys: unknown[] = [];
+    await bus(manager).subscribe('t', (_, { key }) => void keys.push(key), { group: 'g', from: 'start' });
+    await append(manager, 'key', Buffer.from([0x6b, 0xff]), 'data', '1');
+    await until(() => keys.length === 1, { what: 'the message' });
+    expect(keys).toEqual(['k\ufffd']);
+  });
 });

@@ -91,8 +91,16 @@ describeBackends('live messages', (backend) => {
         () => bus.respond(bad, () => 1),
         async () => bus.messages(bad)[Symbol.asyncIterator]().next(),
       ]) {
-        expect((await failureOf(call())).redisErrorKind).toBe('config');
+        expect(await failureOf(call())).toMatchObject({
+          redisErrorKind: 'config',
+          message: expect.stringMatching(/: (topic|pattern): expected/),
+        });
       }
+    });
+
+    test('a key with a lone surrogate is refused by name', async () => {
+      const error = await failureOf(bus.publish('t', 1, { key: 'k\ud800' }));
+      expect(error).toMatchObject({ redisErrorKind: 'config', message: expect.stringContaining('MessageBus.publish: key: expected') });
     });
 
     test('a payload that JSON cannot express is refused with kind config, and nothing is published', async () => {

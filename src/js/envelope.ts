@@ -81,7 +81,7 @@ export function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelop
 /** Is it an envelope, whoever made it? */
 export function isEnvelope(value: unknown): value is Envelope {
   if (typeof value !== 'object' || value === null) return false;
-  const { id, type, ts, corrId, tenantId, attempts, lastError } = value as Record<string, unknown>;
+  const { id, type, ts, corrId, tenantId, attempts, lastError, traceparent } = value as Record<string, unknown>;
   return (
     typeof id === 'string' &&
     id !== '' &&
@@ -93,6 +93,7 @@ export function isEnvelope(value: unknown): value is Envelope {
     attempts >= 0 &&
     (tenantId === undefined || typeof tenantId === 'string') &&
     (lastError === undefined || typeof lastError === 'string') &&
+    (traceparent === undefined || typeof traceparent === 'string') &&
     Object.hasOwn(value, 'payload')
   );
 }

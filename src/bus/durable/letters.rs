@@ -1,5 +1,6 @@
 //! Dead letters of a group: listing them, giving them to the group again, deleting them.
 
+use super::consumer::as_text;
 use super::scripts::{self, bulk, operation};
 use crate::arguments::Arguments;
 use crate::bus::{Bus, strange};
@@ -117,7 +118,7 @@ fn letter(entry: Reply) -> Option<Outcome> {
         Outcome::Text(fields.get(1)?.clone()),
         Outcome::Number(scripts::number(fields.get(3)?)? as f64),
         Outcome::Text(fields.get(5)?.clone()),
-        field(b"key").filter(|key| !key.is_empty()).map_or(Outcome::Null, Outcome::Text),
+        field(b"key").filter(|key| !key.is_empty()).map_or(Outcome::Null, |key| Outcome::Text(as_text(&key))),
         field(b"data").map_or(Outcome::Null, Outcome::Text),
     ]))
 }

@@ -6,6 +6,7 @@ import { configError } from '../errors.js';
 import { verb } from '../native.js';
 import { tried } from './durable-subscription.js';
 import type { Inside } from './inside.js';
+import { checkTopic } from './options.js';
 import { decode } from './wire.js';
 
 const LIST = verb('bus.deadLetters');
@@ -66,7 +67,7 @@ export interface DeadLetters {
 
 /** The dead letters of `group`. */
 export function deadLetters(inside: Inside, topic: string, group: string): DeadLetters {
-  if (typeof group !== 'string') throw configError('MessageBus.deadLetters: group', 'a string of 1 to 1024 bytes', group);
+  checkTopic('MessageBus.deadLetters: group', group);
   return new GroupLetters(inside, topic, group);
 }
 

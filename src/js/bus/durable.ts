@@ -1,6 +1,6 @@
 /** Topics that are streams: appended to, and consumed by groups. */
 
-import { cancelled } from '../arguments.js';
+import { cancelled, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
 import { verb } from '../native.js';
 import { DurableSubscription } from './durable-subscription.js';
@@ -25,9 +25,7 @@ export function publishDurable(inside: Inside, topic: string, text: string, key:
 /** Makes `handling` one of the consumers of a group; resolves when the group knows. */
 export async function subscribeDurable(inside: Inside, topic: string, handling: Handling, options: DurableOptions): Promise<Unsubscribe> {
   const { from, retry, signal } = options;
-  if (retry !== undefined && (typeof retry !== 'object' || retry === null)) {
-    throw configError('MessageBus.subscribe: retry', 'an object', retry);
-  }
+  optionsOf('MessageBus.subscribe: retry', retry);
   for (const name of Object.keys(retry ?? {})) {
     if (!['maxAttempts', 'minDelayMs', 'maxDelayMs'].includes(name)) {
       throw configError(

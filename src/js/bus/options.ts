@@ -89,7 +89,7 @@ export interface RequestOptions {
 export interface MessageContext {
   /** Where it was published. */
   readonly topic: string;
-  /** The key it was published with. */
+  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
   readonly key?: string;
   /** The pattern it was subscribed by. */
   readonly pattern?: string;
@@ -128,7 +128,8 @@ const LIVE = ['maxPending', 'maxPendingBytes'] as const satisfies (keyof Subscri
 
 /** A topic; what it may be made of is judged in Rust. */
 export function checkTopic(name: string, topic: unknown): void {
-  if (typeof topic !== 'string') throw configError(name, 'a string of 1 to 1024 bytes', topic);
+  if (typeof topic !== 'string' || topic === '' || !topic.isWellFormed())
+    throw configError(name, 'a well-formed string of 1 to 1024 bytes', topic);
 }
 
 /** The bounds that are given, or those of the bus. */
@@ -159,8 +160,8 @@ export function subscribeOptions(owner: string, given: SubscribeOptions | undefi
 export function publishOptions(given: PublishOptions): PublishOptions {
   const { key, durable, traceparent, ...rest } = optionsOf('MessageBus.publish: options', given) as PublishOptions;
   refuseUnknown('MessageBus.publish', rest, ['key', 'durable', 'traceparent']);
-  if (key !== undefined && (typeof key !== 'string' || key === '' || key.length > 1024)) {
-    throw configError('MessageBus.publish: key', 'a string of 1 to 1024 characters', key);
+  if (key !== undefined && (typeof key !== 'string' || key === '' || key.length > 1024 || !key.isWellFormed())) {
+    throw configError('MessageBus.publish: key', 'a well-formed string of 1 to 1024 characters', key);
   }
   if (durable !== undefined && typeof durable !== 'boolean') throw configError('MessageBus.publish: durable', 'true or false', durable);
   checkTraceparent('MessageBus.publish: traceparent', traceparent);

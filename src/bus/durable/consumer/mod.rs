@@ -8,6 +8,7 @@
 
 mod asking;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -304,15 +305,24 @@ impl Consumer {
     }
 }
 
+/// What another program wrote need not be UTF-8.
+pub(super) fn as_text(bytes: &Bytes) -> Bytes {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(_) => bytes.clone(),
+        Cow::Owned(text) => text.into(),
+    }
+}
+
 /// Adds a message to a delivery: number, id, attempts before, last error, key, text.
 fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
     let text = |text: &Option<Bytes>| text.clone().map_or(Outcome::Null, Outcome::Text);
+    let key = message.key.as_ref().map_or(Outcome::Null, |key| Outcome::Text(as_text(key)));
     delivery.extend([
         Outcome::Number(number as f64),
         Outcome::Text(message.id.clone()),
         Outcome::Number(message.prior() as f64),
         text(&message.last_error),
-        text(&message.key),
+        key,
         text(&message.data),
     ]);
 }
