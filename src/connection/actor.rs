@@ -252,7 +252,7 @@ impl Actor {
         self.shared.step(state::Event::GiveUp);
         self.answer_connecting(&Err(error.clone()));
         self.intake();
-        self.refuse_queue(&error.clone().with_delivery(Delivery::NotSent));
+        self.refuse_queue(&error);
         self.shared.tell(Event::End);
         stop
     }
@@ -415,7 +415,7 @@ impl Actor {
         }
     }
 
-    /// Settles what waited in the queue for too long: not one byte of it was sent.
+    /// Settles what waited in the queue for too long.
     fn expire_queue(&mut self, now: Instant) {
         let limit = self.shared.config.command_timeout;
         let mut lane = self.shared.lane();
@@ -425,7 +425,7 @@ impl Actor {
         let why = self.shared.last_error().filter(|_| self.shared.state() != State::Ready);
         batch(|| {
             while let Some(request) = lane.queue.pop_front_if(|request| request.deadline(limit) <= now) {
-                let error = timed_out(limit, Delivery::NotSent);
+                let error = timed_out(limit, request.delivery_while_waiting());
                 let error = match &why {
                     Some(why) => error.caused_by(why.clone()),
                     None => error,
@@ -440,7 +440,8 @@ impl Actor {
         batch(|| {
             let mut lane = self.shared.lane();
             for request in lane.queue.drain(..).chain(self.later.drain(..).map(|(_, request)| request)) {
-                request.settle(Err(error.clone()), now);
+                let error = error.clone().with_delivery(request.delivery_while_waiting());
+                request.settle(Err(error), now);
             }
         });
     }

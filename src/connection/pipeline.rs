@@ -66,8 +66,9 @@ impl Leftovers {
     pub(super) fn repeatable(self, lost: &Error, metrics: &Metrics, now: Instant) -> Vec<Request> {
         let mut again = self.unsent;
         batch(|| {
-            for request in self.unanswered {
+            for mut request in self.unanswered {
                 if request.command.safe {
+                    request.repeated = true;
                     metrics.resent_commands.add(1);
                     again.push(request);
                 } else {

@@ -83,6 +83,8 @@ pub(super) struct Request {
     pub(super) partial: Vec<Reply>,
     /// Sent again on the server's demand, so as not to do so twice for the same reason.
     pub(super) renewed: bool,
+    /// Was it sent on a connection that was lost? It may be executed again, and may have been.
+    pub(super) repeated: bool,
     /// How often its script was loaded for it.
     pub(super) loaded: u8,
     /// In a cluster: where it is executed, once that is known.
@@ -106,6 +108,7 @@ impl Request {
             position: 0,
             partial: Vec::new(),
             renewed: false,
+            repeated: false,
             loaded: 0,
             place: None,
             hops: 0,
@@ -128,6 +131,11 @@ impl Request {
     /// Has it been settled?
     pub(super) fn is_settled(&self) -> bool {
         self.sink.is_none()
+    }
+
+    /// What is known of it while it waits to be sent.
+    pub(super) fn delivery_while_waiting(&self) -> Delivery {
+        if self.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
     }
 
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {

@@ -32,7 +32,7 @@ export interface GetOrSetOptions {
   ttlSec: number;
   /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
   staleSec?: number;
-  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. */
+  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. Callers of this process that join a wait share that of its first. */
   waitMs?: number;
 }
 

@@ -29,7 +29,7 @@ use crate::connection::request::{Command, Request, Sink};
 use crate::connection::shared::Shared;
 use crate::connection::target::{Address, Target};
 use crate::crossing::batch;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
@@ -437,7 +437,7 @@ impl Nodes {
                 pipeline.expire(timeout, now);
             }
             while let Some(request) = node.queue.pop_front_if(|request| request.deadline(timeout) <= now) {
-                let error = timed_out(timeout, Delivery::NotSent);
+                let error = timed_out(timeout, request.delivery_while_waiting());
                 let error = match &self.last_failure {
                     Some(why) if !matches!(node.link, Link::Up(_)) => error.caused_by(why.clone()),
                     _ => error,
