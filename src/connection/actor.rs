@@ -252,7 +252,7 @@ impl Actor {
         self.shared.step(state::Event::GiveUp);
         self.answer_connecting(&Err(error.clone()));
         self.intake();
-        self.refuse_queue(&error);
+        self.refuse_queue(error);
         self.shared.tell(Event::End);
         stop
     }
