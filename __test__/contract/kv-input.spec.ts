@@ -3,6 +3,7 @@ import { KVStore, type RedisConnectionManager } from 'redis-backplane';
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { refusalOf } from '../support/failure.ts';
+import { rawValues } from '../support/raw-values.ts';
 
 describeBackends('input of the KV store', (backend) => {
   let manager: RedisConnectionManager;
@@ -13,9 +14,7 @@ describeBackends('input of the KV store', (backend) => {
     kv = new KVStore(manager);
   });
 
-  /** Stores bytes as another program would. */
-  const putRaw = (key: string, value: string | Buffer) => manager.command('SET', `${backend.namespace}:${key}`, value);
-  const getRaw = (key: string) => manager.command<string | null>('GET', `${backend.namespace}:${key}`);
+  const { putRaw, getRaw } = rawValues(backend, () => manager);
 
   const hostile = [
     'a\r\nb',

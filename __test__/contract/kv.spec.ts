@@ -3,6 +3,7 @@ import { KVStore, makeRedisKV, type RedisConnectionManager } from 'redis-backpla
 import { beforeEach, describe, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { refusalOf } from '../support/failure.ts';
+import { rawValues } from '../support/raw-values.ts';
 import { until } from '../support/until.ts';
 
 describeBackends('KV store', (backend) => {
@@ -14,9 +15,7 @@ describeBackends('KV store', (backend) => {
     kv = new KVStore(manager);
   });
 
-  /** Stores bytes as another program would. */
-  const putRaw = (key: string, value: string | Buffer) => manager.command('SET', `${backend.namespace}:${key}`, value);
-  const getRaw = (key: string) => manager.command<string | null>('GET', `${backend.namespace}:${key}`);
+  const { putRaw, getRaw } = rawValues(backend, () => manager);
 
   describe('get and set', () => {
     test('a value comes back as JSON makes it', async () => {

@@ -184,7 +184,9 @@ impl ForQueue {
                         }
                     }
                 }
-                Err(error) => outcome = Err(error),
+                Err(error) if error.kind() == ErrorKind::Server => outcome = Err(error),
+                // The server cannot be reached: the rest is for whoever looks next.
+                Err(error) => return Err(error),
             }
         }
         if !self.news.is_empty() {

@@ -129,15 +129,15 @@ impl Slot {
             ),
             Ending::Completed(result) => self.completed(core, &result),
             Ending::Failed { reason, stack, for_good } => self.failed(core, &reason, stack.as_deref(), for_good),
-            Ending::PutOff(delay) => self.off(core, delay, self.attempts, "put off by its processor", None),
-            Ending::HandedBack => self.again(core, "h", self.attempts, self.stalls, Map::new()),
+            Ending::PutOff(delay) => self.off(delay, self.attempts, "put off by its processor", None),
+            Ending::HandedBack => self.again("h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
                 let reason = format!("the job stalled more often than maxStalls, {most}");
                 core.manager.metrics().queue_failed.add(1);
                 // That attempt did not end: it counts as a stall.
                 Self { stalls: self.stalls + 1, ..self.clone() }.for_good(core, self.attempts, &reason, None)
             }
-            Ending::Stalled(_) => self.again(core, "s", self.attempts, self.stalls + 1, Map::new()),
+            Ending::Stalled(_) => self.again("s", self.attempts, self.stalls + 1, Map::new()),
         }
     }
 
@@ -158,7 +158,7 @@ impl Slot {
                 .as_ref()
                 .and_then(|options| options.backoff)
                 .map_or(0, |backoff| backoff.delay_ms(failures));
-            return self.off(core, delay, failures, reason, stack);
+            return self.off(delay, failures, reason, stack);
         }
         self.for_good(core, failures, reason, stack)
     }
@@ -175,7 +175,7 @@ impl Slot {
     }
 
     /// To be tried again after `delay` ms.
-    fn off(&self, core: &Core, delay: u64, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
+    fn off(&self, delay: u64, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
         let mut extra = Map::new();
         let told = json!({ "reason": reason, "delayMs": delay, "attemptsMade": attempts });
         extra.insert("e".into(), json!(told.to_string()));
@@ -183,10 +183,10 @@ impl Slot {
             extra.insert("k".into(), json!(stack));
         }
         if delay == 0 {
-            return self.again(core, "r", attempts, self.stalls, extra);
+            return self.again("r", attempts, self.stalls, extra);
         }
         extra.insert("d".into(), json!(delay));
-        self.again(core, "d", attempts, self.stalls, extra)
+        self.again("d", attempts, self.stalls, extra)
     }
 
     fn finished(
@@ -216,14 +216,7 @@ impl Slot {
     }
 
     /// To wait again, at once or later.
-    fn again(
-        &self,
-        _core: &Core,
-        what: &'static str,
-        attempts: u64,
-        stalls: u64,
-        mut extra: Map<String, Value>,
-    ) -> Outgoing {
+    fn again(&self, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
         extra.extend(self.common());
         let letter = if what == "d" { "d" } else { "w" };
         Outgoing {

@@ -17,8 +17,9 @@
 -- KEYS[15]  set         blocked
 -- KEYS[16]  hash        busy
 -- KEYS[17]  hash        outbox
--- ARGV[1]   prefix      of the list of a job's log lines
--- ARGV[2]   prefix      of the hash of a job's children
+-- ARGV[1]   prefix      of the list of a job's log lines; with '\1' behind the id, of its large result where it was not kept
+-- ARGV[2]   prefix      of the hash of a job's children; with '\1' before the id, of the sorted set of those that wait for it though it was
+--                       there before them; with '\2' alone, the sorted set of dedupe ids that are held though the job is over
 -- ARGV[3]   prefix      of the sorted set of a group's waiting jobs
 -- ARGV[4]   prefix      of a worker's channel
 -- ARGV[5]   channel     of those who listen

@@ -59,8 +59,9 @@ local function free(id, with, how)
   end
   if how ~= 'r' and with.u and with.u > now then
     call('SET', with.o, id .. '\n' .. how, 'PX', string.format('%.0f', with.u - now))
-    call('ZREMRANGEBYSCORE', kids_of .. '\2', '-inf', now_text)
-    call('ZADD', kids_of .. '\2', string.format('%.0f', with.u), with.o)
+    local holding = kids_of .. '\2'
+    call('ZREMRANGEBYSCORE', holding, '-inf', now_text)
+    call('ZADD', holding, string.format('%.0f', with.u), with.o)
   else
     call('DEL', with.o)
   end
