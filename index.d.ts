@@ -68,15 +68,20 @@ export declare class RedisError extends Error {
 
 /** TLS options. Certificates and keys are PEM. */
 export interface RedisTlsConfig {
-  /** Certificate authorities to trust instead of the public ones. */
-  ca?: string | Buffer;
+  /**
+   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
+   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   */
+  ca?: string | Buffer | (string | Buffer)[];
   /** The client's certificate, for mutual TLS; with `key`. */
   cert?: string | Buffer;
-  /** The private key of `cert`. */
+  /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer;
+  /** The passphrase of `key`, where `key` is encrypted. */
+  passphrase?: string;
   /** The name to expect in the server's certificate. Default: the host. */
   servername?: string;
-  /** `false` accepts any certificate. Default true. */
+  /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
   rejectUnauthorized?: boolean;
 }
 /** How a lost connection is restored: exponential backoff with full jitter. */

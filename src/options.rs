@@ -150,7 +150,7 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
-fn type_name(value: &Value) -> &str {
+pub fn type_name(value: &Value) -> &str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

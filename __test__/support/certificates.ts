@@ -120,7 +120,8 @@ function read(files: { cert: string; key: string }): Certificate {
   };
 }
 
-async function openssl(...args: string[]): Promise<void> {
+/** Runs openssl. */
+export async function openssl(...args: string[]): Promise<void> {
   await promisify(execFile)('openssl', args).catch((error) => {
     throw error.code === 'ENOENT' ? new Error(installHint('openssl', 'TLS tests make their certificates with it')) : error;
   });

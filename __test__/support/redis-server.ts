@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { installHint } from '../../scripts/install-hints.mjs';
-import { type Certificates, certificates } from './certificates.ts';
+import { type Certificate, type Certificates, certificates } from './certificates.ts';
 import { freePort } from './port.ts';
 import { type RawArgument, RawClient, type RawReply } from './raw-client.ts';
 import { until, within } from './until.ts';
@@ -24,6 +24,8 @@ export interface RedisServerOptions {
   acl?: string[];
   /** Speak TLS on the port; `mutual` also demands a client certificate. */
   tls?: boolean | 'mutual';
+  /** The certificate to show instead of the usual one, and the authority that clients' certificates are of, with `tls`. */
+  certificate?: Pick<Certificate, 'certFile' | 'keyFile'> & { caFile: string };
   /** As `maxmemory` takes it, such as `3mb`. */
   maxmemory?: string;
   /** Keep the data over `kill9()` and `restart()`: every write is on disk before it is answered. */
@@ -154,11 +156,9 @@ export class RedisServer implements AsyncDisposable {
 
   /** A connection as the harness' user, for the caller to close. */
   connect(onOpen?: (localPort: number) => void): Promise<RawClient> {
-    const tls = this.certificates && {
-      ca: this.certificates.ca.cert,
-      cert: this.certificates.client.cert,
-      key: this.certificates.client.key,
-    };
+    const { certificates } = this;
+    const usual = certificates && { ca: certificates.ca.cert, cert: certificates.client.cert, key: certificates.client.key };
+    const tls = this.#options.certificate ? { rejectUnauthorized: false } : usual;
     const address = { host: this.host, port: this.port, tls, username: HARNESS_USER, password: this.#harnessPassword };
     return RawClient.connect(address, onOpen);
   }
@@ -295,9 +295,13 @@ export class RedisServer implements AsyncDisposable {
       `user ${HARNESS_USER} on >${this.#harnessPassword} ~* &* +@all`,
     ];
     if (tls && this.certificates) {
-      const { ca, server } = this.certificates;
+      const { ca } = this.certificates;
+      const server = this.#options.certificate ?? this.certificates.server;
       lines.push('port 0', `tls-port ${this.port}`, `tls-cert-file "${server.certFile}"`, `tls-key-file "${server.keyFile}"`);
-      lines.push(`tls-ca-cert-file "${ca.certFile}"`, `tls-auth-clients ${tls === 'mutual' ? 'yes' : 'optional'}`);
+      lines.push(
+        `tls-ca-cert-file "${this.#options.certificate?.caFile ?? ca.certFile}"`,
+        `tls-auth-clients ${tls === 'mutual' ? 'yes' : 'optional'}`,
+      );
       lines.push('tls-replication yes');
       if (this.#options.cluster) lines.push('tls-cluster yes');
     } else {

@@ -79,6 +79,7 @@ fn tls_options(given: &Given) -> Value {
     put_secret(&mut put, "ca", given.ca.as_ref());
     put_secret(&mut put, "cert", given.cert.as_ref());
     put_secret(&mut put, "key", given.key.as_ref());
+    put_secret(&mut put, "passphrase", given.passphrase.as_ref());
     if let Some(name) = &given.server_name {
         put("servername", json!(name));
     }

@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::config::Config;
 use super::target::{Address, Target};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -111,7 +111,7 @@ async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsS
     TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(|e| {
         // A network that fails during the handshake says nothing about TLS, and may work next time.
         let kind = if is_tls(&e) { ErrorKind::Tls } else { ErrorKind::Connection };
-        Error::new(kind, format!("no TLS with {address}: {e}")).caused_by(e)
+        Error::new(kind, format!("no TLS with {address}: {}", tls::reason(&e))).caused_by(e)
     })
 }
 
