@@ -1,5 +1,6 @@
 /** Trying again, with growing delays. */
 
+import { onAbort } from './aborts.js';
 import { cancelled, checkFunction, checkNumber, checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
 import { configError, RedisError } from './errors.js';
 
@@ -77,14 +78,13 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
       reject(cancelled('retry', signal));
       return;
     }
-    const abort = (): void => {
-      clearTimeout(timer);
-      reject(cancelled('retry', signal));
-    };
     const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', abort);
+      forget();
       resolve();
     }, ms);
-    signal?.addEventListener('abort', abort, { once: true });
+    const forget = onAbort(signal, () => {
+      clearTimeout(timer);
+      reject(cancelled('retry', signal));
+    });
   });
 }

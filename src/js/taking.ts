@@ -1,5 +1,6 @@
 /** Waiting, until it is taken, for what one at a time may have: a lock, the lead of a role. */
 
+import { onAbort } from './aborts.js';
 import { cancelled, checkSignal, optionsOf, refuseUnknown } from './arguments.js';
 import { RedisError } from './errors.js';
 import type { Internals } from './internals.js';
@@ -42,7 +43,7 @@ export async function take<H>(home: TakingHome, name: string, options: TakingOpt
     // A wait that has just ended has nothing to cancel.
     home.port.callQuietly(home.handle, taking.cancel, id).catch(() => {});
   };
-  signal?.addEventListener('abort', cancel, { once: true });
+  const forget = onAbort(signal, cancel);
   let token: number;
   try {
     token = (await home.port.call(home.handle, taking.take, id, name, leaseMs, waitMs)) as number;
@@ -50,7 +51,7 @@ export async function take<H>(home: TakingHome, name: string, options: TakingOpt
     if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(call, signal);
     throw error;
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    forget();
   }
   const held = taking.hold(id, token, leaseMs);
   if (signal?.aborted) {

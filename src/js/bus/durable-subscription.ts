@@ -1,5 +1,6 @@
 /** A durable subscription: one handler, the messages it was given and what became of them. */
 
+import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
 import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
@@ -79,8 +80,7 @@ export class DurableSubscription implements Receiver, Member {
         void this.end();
       };
     });
-    signal?.addEventListener('abort', abort, { once: true });
-    this.#forget = (): void => signal?.removeEventListener('abort', abort);
+    this.#forget = onAbort(signal, abort);
     const given = [group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs];
     const joined = port.callWith(handle, CONSUME, [this.#id, this.#topic, ...given]);
     try {

@@ -1,5 +1,6 @@
 /** Live messages as an async iterator. */
 
+import { onAbort } from '../aborts.js';
 import type { Envelope } from '../envelope.js';
 import type { RedisError } from '../errors.js';
 import type { Feed, Feeds, Subscriber } from './feed.js';
@@ -19,11 +20,10 @@ const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Member {
   readonly bounds: Bounds;
   readonly #inside: Inside;
-  readonly #signal: AbortSignal | undefined;
   readonly #pending: Pending;
   /** Calls of `next()` that have nothing yet. */
   readonly #asked: Asked[] = [];
-  readonly #abort = (): void => this.#stop();
+  #forget: () => void = () => {};
   #feed: Feed | undefined;
   #over = false;
   /** What ended it, until somebody is told. */
@@ -32,7 +32,6 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
   constructor(inside: Inside, feeds: Feeds, topic: string, bounds: Bounds, signal: AbortSignal | undefined) {
     this.bounds = bounds;
     this.#inside = inside;
-    this.#signal = signal;
     this.#pending = new Pending(bounds);
     if (signal?.aborted || inside.closing) {
       this.#over = true;
@@ -41,7 +40,7 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
     const feed = feeds.join(topic, false, this);
     this.#feed = feed;
     inside.members.add(this);
-    signal?.addEventListener('abort', this.#abort, { once: true });
+    this.#forget = onAbort(signal, () => this.#stop());
     feed.confirmed.catch((error: unknown) => this.#stop(error));
   }
 
@@ -108,7 +107,7 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
     this.#over = true;
     this.#pending.clear();
     this.#inside.members.delete(this);
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#forget();
     this.#feed?.leave(this);
     const asked = this.#asked.splice(0);
     if (error !== undefined && asked.length > 0) asked.shift()?.reject(error);

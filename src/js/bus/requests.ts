@@ -1,5 +1,6 @@
 /** Requests and their replies. */
 
+import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { createEnvelope, type Envelope, envelopeOf } from '../envelope.js';
 import { configError, messageOf, RedisError } from '../errors.js';
@@ -59,7 +60,7 @@ export async function request<R>(inside: Inside, topic: string, payload: unknown
     // A request that has just been answered has nothing to cancel.
     port.callQuietly(handle, CANCEL, envelope.id).catch(() => {});
   };
-  signal?.addEventListener('abort', cancel, { once: true });
+  const forget = onAbort(signal, cancel);
   try {
     return payloadOf<R>(await port.call(handle, REQUEST, topic, envelope.id, text, timeoutMs));
   } catch (error) {
@@ -68,7 +69,7 @@ export async function request<R>(inside: Inside, topic: string, payload: unknown
     }
     throw error;
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    forget();
   }
 }
 

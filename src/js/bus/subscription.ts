@@ -1,5 +1,6 @@
 /** A live subscription: one handler, what waits for it and what it has in hand. */
 
+import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
 import { RedisError } from '../errors.js';
 import { apart } from '../scope.js';
@@ -100,8 +101,7 @@ export class LiveSubscription implements Subscriber, Member {
         void this.end();
       };
     });
-    signal?.addEventListener('abort', abort, { once: true });
-    this.#forget = (): void => signal?.removeEventListener('abort', abort);
+    this.#forget = onAbort(signal, abort);
     try {
       await Promise.race([feed.confirmed, aborted]);
     } catch (error) {

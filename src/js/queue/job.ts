@@ -1,6 +1,7 @@
 /** Jobs, as the books have them. */
 
 import { inspect } from 'node:util';
+import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { RedisError } from '../errors.js';
 import { verb } from '../native.js';
@@ -276,7 +277,7 @@ export class StoredJob<T, R> implements Job<T, R> {
       // A wait that has just ended has nothing to cancel.
       home.port.callQuietly(home.handle, WAIT_CANCEL, number).catch(() => {});
     };
-    signal?.addEventListener('abort', cancel, { once: true });
+    const forget = onAbort(signal, cancel);
     try {
       const [how, text] = (await home.call(what, WAIT, number, this.id, timeoutMs)) as ['completed' | 'failed', string | null];
       if (how === 'failed') throw new JobFailedError(this.id, text ?? '');
@@ -285,7 +286,7 @@ export class StoredJob<T, R> implements Job<T, R> {
       if (error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(what, signal);
       throw error;
     } finally {
-      signal?.removeEventListener('abort', cancel);
+      forget();
     }
   }
 
