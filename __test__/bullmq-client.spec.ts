@@ -1,9 +1,28 @@
 /** The client that BullMQ is given: its commands, its scripts, its transactions, its life. */
 import { inspect } from 'node:util';
-import { type BullMQClient, bullmqConnection, RedisError } from 'redis-backplane';
+import { type BullMQClient, type BullMQTransaction, bullmqConnection, RedisError } from 'redis-backplane';
 import { describe, expect, it, vi } from 'vitest';
 import { describeBackends } from './support/backends.ts';
 import { until, within } from './support/until.ts';
+
+/** Commands that BullMQ itself does not use. */
+type Names =
+  | 'exists'
+  | 'sadd'
+  | 'zadd'
+  | 'incrby'
+  | 'lpush'
+  | 'xadd'
+  | 'xlen'
+  | 'xread'
+  | 'xtrim'
+  | 'hset'
+  | 'hmset'
+  | 'set'
+  | 'zrange'
+  | 'scan'
+  | 'keys';
+type Named<R> = { [name in Names]: (...args: unknown[]) => R };
 
 /** Gives back what it was given: keys, then arguments; bytes as hex. */
 const ECHO = `local out = {}
@@ -14,6 +33,13 @@ return out`;
 describeBackends('a client for BullMQ', (backend) => {
   const make = (): BullMQClient => bullmqConnection(backend.manager());
   const key = (name: string): string => `${backend.namespace}:${name}`;
+
+  it('becomes ready without being asked', async () => {
+    const client = make();
+    const ready = new Promise<void>((resolve) => client.on('ready', () => resolve()));
+    await within(10_000, ready, "the event 'ready'");
+    expect(client.status).toBe('ready');
+  });
 
   describe('commands', () => {
     it('on hashes, strings and lists give what ioredis gives', async () => {
@@ -35,6 +61,35 @@ describeBackends('a client for BullMQ', (backend) => {
       expect(await client.ltrim(key('none'), 0, 1)).toBe('OK');
       expect(await client.lpos(key('none'), 'x')).toBeNull();
       expect(await client.del(key('h'), key('s'))).toBe(2);
+    });
+
+    it("are all there by their names, with the server's order of arguments, lists, objects and maps", async () => {
+      const client = make() as BullMQClient & Named<Promise<unknown>>;
+      expect(await client.exists(key('a'), key('b'))).toBe(0);
+      expect(await client.sadd(key('s'), ['a', 'b'], 'c')).toBe(3);
+      expect(await client.zadd(key('z'), 1, 'a', 2, 'b')).toBe(2);
+      expect(await client.incrby(key('n'), 5)).toBe(5);
+      expect(await client.lpush(key('l'), 'a', Buffer.from('b'))).toBe(2);
+      expect(await client.xadd(key('x'), 'MAXLEN', '~', 10, '*', 'field', 'value')).toMatch(/^\d+-\d+$/);
+      expect(await client.xadd(key('x'), '*', 'field', 'value')).toMatch(/^\d+-\d+$/);
+      expect(await client.xlen(key('x'))).toBe(2);
+      expect(await client.xread('COUNT', 1, 'STREAMS', key('x'), '0')).toEqual([[key('x'), [[expect.any(String), ['field', 'value']]]]]);
+      expect(await client.xtrim(key('x'), 'MAXLEN', '=', 1)).toBe(1);
+      expect(await client.hset(key('h'), 'a', 1, 'b', 2)).toBe(2);
+      expect(await client.hmset(key('h'), new Map([['c', '3']]))).toBe('OK');
+      expect(await client.set(key('t'), 'v', 'PX', 60_000, 'NX')).toBe('OK');
+      expect(await client.zrange(key('z'), 0, -1, 'WITHSCORES')).toEqual(['a', '1', 'b', '2']);
+      expect(await client.scan(0, 'MATCH', key('t'), 'COUNT', 10_000)).toEqual(['0', [key('t')]]);
+      expect(await client.keys(key('[nt]'))).toHaveLength(2);
+      expect(await client.call('TYPE', key('z'))).toBe('zset');
+      const pipeline = client.pipeline() as BullMQTransaction & Named<unknown>;
+      pipeline.incrby(key('n'), 2);
+      pipeline.hset(key('h'), 'd', 4);
+      expect(await pipeline.exec()).toEqual([
+        [null, 7],
+        [null, 1],
+      ]);
+      for (const name of ['subscribe', 'select', 'hello', 'reset']) expect(Reflect.get(client, name)).toBeUndefined();
     });
 
     it('del() without keys does nothing', async () => {

@@ -88,6 +88,11 @@ static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
     table
 });
 
+/// The names of all commands that a shared connection takes, in capitals, in no order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter(|(_, spec)| !matches!(spec.nature, Nature::Refused(_))).map(|(name, _)| *name)
+}
+
 static OTHER: LazyLock<Operation> = LazyLock::new(|| Operation::named("other"));
 
 /// What is known of the command called `name`, in any case of letters.

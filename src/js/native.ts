@@ -6,6 +6,7 @@ import { join } from 'node:path';
 /** What `src/node/exports.rs` exports. */
 export interface Native {
   verbs(): string[];
+  commands(): string[];
   openPort(drain: () => void): number;
   closePort(port: number): void;
   holdPort(port: number, hold: boolean): void;

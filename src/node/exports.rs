@@ -34,6 +34,12 @@ pub fn verbs() -> Vec<String> {
     verbs::names().into_iter().map(str::to_owned).collect()
 }
 
+/// The names of all Redis commands that a manager takes, in capitals.
+#[napi(catch_unwind)]
+pub fn commands() -> Vec<String> {
+    crate::connection::command::names().map(str::to_owned).collect()
+}
+
 /// Opens a port; `drain` is called, without arguments, when there is something to take out. It must not throw.
 #[napi(catch_unwind)]
 pub fn open_port(env: Env, drain: Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {

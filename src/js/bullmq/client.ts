@@ -8,9 +8,10 @@ import { internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
 import { verb } from '../native.js';
 import { type Channel, ended } from './channel.js';
+import { addCommands } from './commands.js';
 import type { BullMQClient, BullMQDuplicateOptions, BullMQFields, BullMQScript, BullMQStreams, BullMQTransaction } from './interface.js';
 import { Transaction } from './transaction.js';
-import { fieldWords, toRecord, toStreams, type Word, withScores, word } from './words.js';
+import { toRecord, toStreams, type Word, withScores, word, wordsOf } from './words.js';
 
 const CONNECT = verb('bullmq.connect');
 const OPEN = verb('bullmq.open');
@@ -21,6 +22,9 @@ const CLOSE = verb('bullmq.close');
 /** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
 const later = setImmediate;
 
+/** BullMQ's options in an object, or the server's words, as the clients of ioredis take them. */
+type Options<T> = [options?: T] | unknown[];
+
 /**
  * The client that {@link bullmqConnection} gives, and its duplicates.
  *
@@ -28,6 +32,10 @@ const later = setImmediate;
  * side restores when it is lost. Whichever it is, what does not block goes over the manager's connection.
  */
 export class Client extends EventEmitter implements BullMQClient {
+  static {
+    addCommands(Client.prototype, (client, words) => client.#command(...words));
+  }
+
   status: string;
   readonly isCluster: boolean;
   options: Record<string, unknown>;
@@ -54,6 +62,7 @@ export class Client extends EventEmitter implements BullMQClient {
     if (duplicate === undefined) {
       this.status = statusOf(manager.state);
       this.#attach();
+      later(() => this.#connectUnasked());
       return;
     }
     this.status = 'wait';
@@ -79,6 +88,12 @@ export class Client extends EventEmitter implements BullMQClient {
     await this.#channel.connect(this.#channel.handle, CONNECT, []);
     // Where the manager was connected before, it has nothing to tell.
     if ((this.status as string) !== 'ready') this.#follow('ready');
+  }
+
+  /** As the clients that BullMQ's users know: one that is listened to for `ready` need not be asked to connect. */
+  #connectUnasked(): void {
+    // Whoever needs the connection is told by their own call; a failure is the event 'error' besides.
+    if (this.status === 'wait') this.connect().catch((error: Error) => this.#fail(error));
   }
 
   disconnect(reconnect = false): void {
@@ -135,8 +150,8 @@ export class Client extends EventEmitter implements BullMQClient {
     return this.#command('HMGET', key, ...fields);
   }
 
-  hset(key: string, data: BullMQFields): Promise<number> {
-    return this.#command('HSET', key, ...fieldWords(data));
+  hset(key: string, ...data: [BullMQFields] | unknown[]): Promise<number> {
+    return this.#command('HSET', key, ...wordsOf(data));
   }
 
   hdel(key: string, ...fields: string[]): Promise<number> {
@@ -151,21 +166,20 @@ export class Client extends EventEmitter implements BullMQClient {
     return this.#command('GET', key);
   }
 
-  set(key: string, value: string | number, options?: { PX?: number; EX?: number }): Promise<string | null> {
-    const expiry = options?.PX != null ? ['PX', word(options.PX)] : options?.EX != null ? ['EX', word(options.EX)] : [];
-    return this.#command('SET', key, word(value), ...expiry);
+  set(key: string, value: string | number, ...more: Options<{ PX?: number; EX?: number }>): Promise<string | null> {
+    return this.#command('SET', key, word(value), ...words(more, expiry));
   }
 
   async del(...keys: string[]): Promise<number> {
     return keys.length === 0 ? 0 : this.#command('DEL', ...keys);
   }
 
-  zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]> {
-    return this.#range('ZRANGE', key, start, end, options);
+  zrange(key: string, start: number, end: number, ...more: Options<{ WITHSCORES?: boolean }>): Promise<string[]> {
+    return this.#range('ZRANGE', key, start, end, more);
   }
 
-  zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]> {
-    return this.#range('ZREVRANGE', key, start, end, options);
+  zrevrange(key: string, start: number, end: number, ...more: Options<{ WITHSCORES?: boolean }>): Promise<string[]> {
+    return this.#range('ZREVRANGE', key, start, end, more);
   }
 
   zcard(key: string): Promise<number> {
@@ -196,12 +210,23 @@ export class Client extends EventEmitter implements BullMQClient {
     return this.#command('SMEMBERS', key);
   }
 
-  xadd(key: string, id: string, fields: BullMQFields, options?: { MAXLEN?: number; approximate?: boolean }): Promise<string> {
+  xadd(
+    key: string,
+    id: string,
+    ...more: [fields: BullMQFields, options?: { MAXLEN?: number; approximate?: boolean }] | unknown[]
+  ): Promise<string> {
+    const [fields, options] = more as [BullMQFields, { MAXLEN?: number; approximate?: boolean }?];
+    // `MAXLEN ~ 10 * field value` in the server's own order.
+    if (typeof fields !== 'object') return this.#command('XADD', key, id, ...wordsOf(more));
     const bound = options?.MAXLEN == null ? [] : ['MAXLEN', ...about(options), word(options.MAXLEN)];
-    return this.#command('XADD', key, ...bound, id, ...fieldWords(fields));
+    return this.#command('XADD', key, ...bound, id, ...wordsOf([fields]));
   }
 
-  async xread(streams: { key: string; id: string }[], options?: { BLOCK?: number; COUNT?: number }): Promise<BullMQStreams | null> {
+  async xread(
+    ...args: [streams: { key: string; id: string }[], options?: { BLOCK?: number; COUNT?: number }] | unknown[]
+  ): Promise<BullMQStreams | null> {
+    const [streams, options] = args as [{ key: string; id: string }[], { BLOCK?: number; COUNT?: number }?];
+    if (!Array.isArray(streams)) return toStreams(await this.#command('XREAD', ...wordsOf(args)));
     const words: Word[] = ['XREAD'];
     if (options?.BLOCK != null) words.push('BLOCK', word(options.BLOCK));
     if (options?.COUNT != null) words.push('COUNT', word(options.COUNT));
@@ -209,12 +234,18 @@ export class Client extends EventEmitter implements BullMQClient {
     return toStreams(await (options?.BLOCK == null ? this.#command(...words) : this.#block(words)));
   }
 
-  xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean }): Promise<number> {
+  xtrim(key: string, strategy: string, ...more: [threshold: number, options?: { approximate?: boolean }] | unknown[]): Promise<number> {
+    const [threshold, options] = more as [number, { approximate?: boolean }?];
+    if (more.length > 1 && typeof options !== 'object') return this.#command('XTRIM', key, strategy, ...wordsOf(more));
     return this.#command('XTRIM', key, strategy, ...about(options), word(threshold));
   }
 
   async bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null> {
     return (await this.#block(['BZPOPMIN', key, word(timeout)])) as [string, string, string] | null;
+  }
+
+  call(name: string, ...args: unknown[]): Promise<unknown> {
+    return this.#command(name, ...wordsOf(args));
   }
 
   info(): Promise<string> {
@@ -235,11 +266,8 @@ export class Client extends EventEmitter implements BullMQClient {
     return this.#command('CLIENT', 'INFO');
   }
 
-  scan(cursor: string | number, options: { MATCH?: string; COUNT?: number } = {}): Promise<[string, string[]]> {
-    const words: Word[] = ['SCAN', word(cursor)];
-    if (options.MATCH != null) words.push('MATCH', options.MATCH);
-    if (options.COUNT != null) words.push('COUNT', word(options.COUNT));
-    return this.#command(...words);
+  scan(cursor: string | number, ...more: Options<{ MATCH?: string; COUNT?: number }>): Promise<[string, string[]]> {
+    return this.#command('SCAN', word(cursor), ...words(more, page));
   }
 
   scanStream({ match, count }: { match: string; count?: number }): Readable {
@@ -255,9 +283,10 @@ export class Client extends EventEmitter implements BullMQClient {
     } while (cursor !== '0');
   }
 
-  async #range(name: string, key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]> {
-    if (!options?.WITHSCORES) return this.#command(name, key, word(start), word(end));
-    return withScores(await this.#command(name, key, word(start), word(end), 'WITHSCORES'));
+  async #range(name: string, key: string, start: number, end: number, more: Options<{ WITHSCORES?: boolean }>): Promise<string[]> {
+    const scores = words(more, (options) => (options.WITHSCORES ? ['WITHSCORES'] : []));
+    const reply = await this.#command(name, key, word(start), word(end), ...scores);
+    return scores.length === 0 ? (reply as string[]) : withScores(reply);
   }
 
   #command<T>(...words: Word[]): Promise<T> {
@@ -398,6 +427,21 @@ function statusOf(state: ConnectionState): string {
     default:
       return 'wait';
   }
+}
+
+/** The words of BullMQ's options, or those that were given. */
+function words<T extends object>(more: Options<T>, read: (options: T) => Word[]): Word[] {
+  const [options] = more;
+  const named = more.length < 2 && (options === undefined || (typeof options === 'object' && options !== null));
+  return named ? read((options ?? {}) as T) : wordsOf(more);
+}
+
+function expiry({ PX, EX }: { PX?: number; EX?: number }): Word[] {
+  return PX != null ? ['PX', word(PX)] : EX != null ? ['EX', word(EX)] : [];
+}
+
+function page({ MATCH, COUNT }: { MATCH?: string; COUNT?: number }): Word[] {
+  return [...(MATCH == null ? [] : ['MATCH', MATCH]), ...(COUNT == null ? [] : ['COUNT', word(COUNT)])];
 }
 
 function about(options: { approximate?: boolean } | undefined): Word[] {

@@ -27,7 +27,7 @@ export type BullMQFields = Record<string, string | number>;
 /**
  * A BullMQ client on the connections of a `RedisConnectionManager`.
  *
- * Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * It connects by itself, as the clients that BullMQ's users know. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
  * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
  *
  * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
@@ -105,6 +105,11 @@ export interface BullMQClient {
   xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean }): Promise<number>;
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  /**
+   * Any command of Redis, by its name. At runtime each is a method too, in lower case and with the server's order of arguments, as the
+   * clients of ioredis have them: `client.xlen(key)`. A command that would change the shared connection is no method, and refused here.
+   */
+  call(name: string, ...args: unknown[]): Promise<unknown>;
   info(): Promise<string>;
   /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
   clientSetName(name: string): Promise<string>;

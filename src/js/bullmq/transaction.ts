@@ -2,14 +2,19 @@
 
 import { RedisError } from '../errors.js';
 import type { Channel, Step } from './channel.js';
+import { addCommands } from './commands.js';
 import type { BullMQFields, BullMQResult, BullMQTransaction } from './interface.js';
-import { fieldWords, toRecord, type Word, word } from './words.js';
+import { toRecord, type Word, word, wordsOf } from './words.js';
 
 interface Shaped extends Step {
   readonly shape?: (reply: unknown) => unknown;
 }
 
 export class Transaction implements BullMQTransaction {
+  static {
+    addCommands(Transaction.prototype, (transaction, words) => transaction.#add(words));
+  }
+
   readonly #channel: Channel;
   readonly #atomic: boolean;
   readonly #isOpen: () => void;
@@ -26,24 +31,24 @@ export class Transaction implements BullMQTransaction {
     return this.#add(['HGETALL', key], toRecord);
   }
 
-  hset(key: string, data: BullMQFields): this {
-    return this.#add(['HSET', key, ...fieldWords(data)]);
+  hset(key: string, ...data: [BullMQFields] | unknown[]): this {
+    return this.#add(['HSET', key, ...wordsOf(data)]);
   }
 
-  hscan(key: string, cursor: string | number, options?: { COUNT?: number }): this {
-    return this.#add(['HSCAN', key, word(cursor), ...count(options)]);
+  hscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number }] | unknown[]): this {
+    return this.#add(['HSCAN', key, word(cursor), ...count(more)]);
   }
 
   smembers(key: string): this {
     return this.#add(['SMEMBERS', key]);
   }
 
-  sscan(key: string, cursor: string | number, options?: { COUNT?: number }): this {
-    return this.#add(['SSCAN', key, word(cursor), ...count(options)]);
+  sscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number }] | unknown[]): this {
+    return this.#add(['SSCAN', key, word(cursor), ...count(more)]);
   }
 
-  zrange(key: string, start: number, end: number): this {
-    return this.#add(['ZRANGE', key, word(start), word(end)]);
+  zrange(key: string, start: number, end: number, ...more: unknown[]): this {
+    return this.#add(['ZRANGE', key, word(start), word(end), ...wordsOf(more)]);
   }
 
   lrange(key: string, start: number, end: number): this {
@@ -92,8 +97,10 @@ export class Transaction implements BullMQTransaction {
   }
 }
 
-function count(options: { COUNT?: number } | undefined): Word[] {
-  return options?.COUNT == null ? [] : ['COUNT', word(options.COUNT)];
+function count(more: unknown[]): Word[] {
+  const [options] = more as [{ COUNT?: number }?];
+  if (typeof options === 'object') return options.COUNT == null ? [] : ['COUNT', word(options.COUNT)];
+  return wordsOf(more);
 }
 
 /** The error of one command of a transaction; the others were executed. */

@@ -1,6 +1,6 @@
 /** How values become the words of a command, and replies what BullMQ reads. */
 
-import type { BullMQFields, BullMQStreams } from './interface.js';
+import type { BullMQStreams } from './interface.js';
 
 /** A part of a command as it is sent. */
 export type Word = string | Uint8Array;
@@ -12,9 +12,14 @@ export function word(value: unknown): Word {
   return value instanceof Uint8Array || ArrayBuffer.isView(value) ? (value as Uint8Array) : String(value);
 }
 
-/** Fields and values in turn. */
-export function fieldWords(fields: BullMQFields): Word[] {
-  return Object.entries(fields).flatMap(([field, value]) => [field, word(value)]);
+/** Arguments as the words of a command: lists one after another, an object or a `Map` as fields and values in turn. */
+export function wordsOf(args: readonly unknown[]): Word[] {
+  return args.flatMap((arg): Word[] => {
+    if (Array.isArray(arg)) return wordsOf(arg);
+    if (arg instanceof Map) return wordsOf([...arg].flat());
+    if (typeof arg === 'object' && arg !== null && !ArrayBuffer.isView(arg)) return wordsOf(Object.entries(arg).flat());
+    return [word(arg)];
+  });
 }
 
 /** An object of a reply's fields and values. */
