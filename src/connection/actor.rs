@@ -20,7 +20,7 @@ use super::request::Request;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
 use super::target::Target;
-use super::{cluster, handshake, link, probe};
+use super::{cluster, handshake, link, probe, topology};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
@@ -57,12 +57,15 @@ enum Stop {
 enum Turn {
     Wait(Instant),
     Lost(Error),
+    /// Given up, because another server is the master now.
+    Left(Error),
     /// Closed in good order.
     Done,
 }
 
 enum Served {
     Lost(Error),
+    Left(Error),
     Stopped(Stop),
 }
 
@@ -143,6 +146,8 @@ impl Actor {
         let mut failures: u32 = 0;
         let mut was_up = false;
         let _data = link::hold(&self.shared.config);
+        topology::watch(&self.shared);
+        let mut missing = None;
         loop {
             let connected = match self.attempt().await {
                 Ok(connected) => connected,
@@ -152,18 +157,23 @@ impl Actor {
                 Ok((server, line)) => {
                     was_up = true;
                     failures = 0;
+                    missing = None;
                     let since = Instant::now();
                     self.up(server);
-                    match self.serve(line).await {
+                    let (error, left) = match self.serve(line).await {
                         Served::Stopped(stop) => return Some(stop),
-                        Served::Lost(error) => {
-                            self.shared.step(state::Event::Lost);
-                            self.shared.failed(&error);
-                            // A connection that never lasts is no reason to start over with short delays.
-                            if since.elapsed() > self.shared.config.reconnect.max {
-                                attempt = 0;
-                            }
-                        }
+                        Served::Left(error) => (error, true),
+                        Served::Lost(error) => (error, false),
+                    };
+                    self.shared.step(state::Event::Lost);
+                    self.shared.failed(&error);
+                    if left {
+                        // Whoever is the master now is there.
+                        continue;
+                    }
+                    // A connection that never lasts is no reason to start over with short delays.
+                    if since.elapsed() > self.shared.config.reconnect.max {
+                        attempt = 0;
                     }
                 }
                 Err(error) => {
@@ -179,20 +189,46 @@ impl Actor {
                     }
                 }
             }
-            let delay = self.shared.config.reconnect.delay(attempt);
-            attempt = attempt.saturating_add(1);
-            self.shared.metrics.reconnection_attempts.add(1);
-            self.shared.tell(Event::Reconnecting { attempt, delay });
-            if let Err(stop) = self.wait(tokio::time::sleep(delay)).await {
+            missing.get_or_insert_with(|| self.shared.topology.missing());
+            if let Err(stop) = self.pause(attempt).await {
                 return Some(stop);
             }
+            attempt = attempt.saturating_add(1);
         }
     }
 
+    /// Waits before the attempt after number `attempt`; no longer than until the topology changes.
+    async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
+        let delay = self.shared.config.reconnect.delay(attempt);
+        self.shared.metrics.reconnection_attempts.add(1);
+        self.shared.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+        let news = self.shared.topology.changed();
+        let over = async {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = news => {}
+            }
+        };
+        self.wait(over).await
+    }
+
+    /// One attempt. Where another server turns out to be the master, what is being tried is dropped for that one.
     async fn attempt(&mut self) -> Result<Result<(ServerInfo, Line)>, Stop> {
         let shared = Arc::clone(&self.shared);
         let begin = Instant::now();
-        let outcome = self.wait(Box::pin(line::open(&shared))).await?;
+        let outcome = loop {
+            let news = shared.topology.changed();
+            let opened = async {
+                tokio::select! {
+                    biased;
+                    opened = line::open(&shared) => Some(opened),
+                    () = news => None,
+                }
+            };
+            if let Some(outcome) = self.wait(Box::pin(opened)).await? {
+                break outcome;
+            }
+        };
         self.shared.metrics.initialization.record(begin.elapsed());
         Ok(outcome)
     }
@@ -276,7 +312,8 @@ impl Actor {
             let now = Instant::now();
             match self.turn(now, close_at) {
                 Turn::Wait(until) => self.arm(Some(until), now),
-                Turn::Lost(error) => return self.stop_serving(error, close_at),
+                Turn::Lost(error) => return self.stop_serving(error, close_at, Served::Lost),
+                Turn::Left(error) => return self.stop_serving(error, close_at, Served::Left),
                 Turn::Done => {
                     self.hang_up().await;
                     return Served::Stopped(Stop::Close);
@@ -285,7 +322,7 @@ impl Actor {
             let shared = &self.shared;
             tokio::select! {
                 progress = poll_fn(|cx| poll(shared, cx)) => if let Err(error) = progress {
-                    return self.stop_serving(error, close_at);
+                    return self.stop_serving(error, close_at, Served::Lost);
                 },
                 control = self.control.recv() => match control {
                     Some(Control::Connect(done)) if close_at.is_some() => self.reopening.push(done),
@@ -324,6 +361,9 @@ impl Actor {
         let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
             return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
         };
+        if let Some(error) = pipeline.left(&shared.topology) {
+            return Turn::Left(error);
+        }
         *renewing |= self.take_demands(pipeline, now);
         if *renewing && pipeline.is_idle() {
             return Turn::Lost(Error::new(
@@ -360,9 +400,9 @@ impl Actor {
         Turn::Wait(next.into_iter().flatten().min().unwrap_or(look_again))
     }
 
-    fn stop_serving(&mut self, error: Error, close_at: Option<Instant>) -> Served {
+    fn stop_serving(&mut self, error: Error, close_at: Option<Instant>, served: fn(Error) -> Served) -> Served {
         let error = self.lost(error);
-        if close_at.is_some() { Served::Stopped(Stop::Close) } else { Served::Lost(error) }
+        if close_at.is_some() { Served::Stopped(Stop::Close) } else { served(error) }
     }
 
     /// Sorts what a lost connection leaves: what is certainly or harmlessly repeatable waits for the next one, the
@@ -399,6 +439,7 @@ impl Actor {
                 Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
                 Demand::Renew(request) => {
                     renew = true;
+                    self.shared.topology.doubt();
                     self.later.push((now, request));
                 }
             }
@@ -506,7 +547,7 @@ pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
     let limit = config.connect_timeout;
     let attempt = async {
         match (&shared.sentinels, &config.target) {
-            (Some(sentinels), _) => sentinels.connect(config).await,
+            (Some(sentinels), _) => sentinels.connect(shared).await,
             (None, Target::Cluster(seeds)) => cluster::connect(shared, seeds).await,
             (None, _) => handshake::greet(config, link::open(config).await?).await,
         }

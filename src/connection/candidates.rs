@@ -1,22 +1,61 @@
-//! Servers that are tried one after another: how long each may take, and what is said when none will do.
+//! Several servers, or several addresses of one, that would do: who is tried when, and what is said when none will do.
 
-use std::future::Future;
-use std::time::{Duration, Instant};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// One of `parts` equal parts of the time until `deadline`.
-pub(super) fn share(deadline: Instant, parts: usize) -> Duration {
-    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
-    deadline.saturating_duration_since(Instant::now()) / parts
+/// How long one candidate is tried alone before the next one joins it: the connection attempt delay of RFC 8305.
+pub(super) const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Tries candidates side by side. Each has a head start before the next one joins; the next one joins at once where one
+/// has ended. `judge` takes each outcome: `Some` ends the race and drops the other attempts. `None` when all have ended.
+pub(super) async fn race<F: Future, T>(
+    attempts: impl IntoIterator<Item = F>,
+    head_start: Duration,
+    mut judge: impl FnMut(F::Output) -> Option<T>,
+) -> Option<T> {
+    let mut waiting = attempts.into_iter().peekable();
+    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    loop {
+        running.extend(waiting.next().map(Box::pin));
+        if running.is_empty() {
+            return None;
+        }
+        let more = waiting.peek().is_some();
+        let mut head_start = pin!(sleep(head_start));
+        let winner = poll_fn(|cx| {
+            let mut winner = None;
+            let before = running.len();
+            running.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
+                Poll::Ready(outcome) if winner.is_none() => {
+                    winner = judge(outcome);
+                    false
+                }
+                Poll::Ready(_) => false,
+                Poll::Pending => true,
+            });
+            if winner.is_some() || running.len() < before || (more && head_start.as_mut().poll(cx).is_ready()) {
+                Poll::Ready(winner)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        if winner.is_some() {
+            return winner;
+        }
+    }
 }
 
-/// Does `work` within a share of `connectTimeoutMs`.
+/// Does `work` within what is left of `connectTimeoutMs`.
 pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(limit, work).await.unwrap_or_else(|_| {
-        let message = format!("no answer within its share of connectTimeoutMs, {} ms", limit.as_millis());
+        let message = format!("no answer within connectTimeoutMs, {} ms", limit.as_millis());
         Err(Error::new(ErrorKind::Timeout, message))
     })
 }
@@ -53,7 +92,42 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
+
+    /// An attempt that takes so many milliseconds, or for ever.
+    async fn attempt(takes: Option<u64>, outcome: Result<u8>) -> Result<u8> {
+        match takes {
+            Some(takes) => sleep(Duration::from_millis(takes)).await,
+            None => std::future::pending().await,
+        }
+        outcome
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_stands_still_holds_the_next_one_up_for_its_head_start_only() {
+        let begin = tokio::time::Instant::now();
+        let attempts = [attempt(None, Ok(1)), attempt(None, Ok(2)), attempt(Some(10), Ok(3))];
+        assert_eq!(race(attempts, HEAD_START, Result::ok).await, Some(3));
+        assert_eq!(begin.elapsed(), HEAD_START * 2 + Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_fails_hands_over_at_once_and_one_that_is_slow_may_still_win() {
+        let begin = tokio::time::Instant::now();
+        let refused = || Error::new(ErrorKind::Connection, "refused");
+        let attempts = [attempt(Some(1), Err(refused())), attempt(Some(300), Ok(2)), attempt(None, Ok(3))];
+        assert_eq!(race(attempts, HEAD_START, Result::ok).await, Some(2));
+        assert_eq!(begin.elapsed(), Duration::from_millis(301));
+        let mut failures = 0;
+        let none = race([ready(1), ready(2)], HEAD_START, |_| {
+            failures += 1;
+            None::<u8>
+        });
+        assert_eq!(none.await, None);
+        assert_eq!(failures, 2);
+    }
 
     #[test]
     fn the_summary_keeps_every_cause_the_last_first() {

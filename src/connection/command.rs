@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+
+use super::cluster::unpack;
 use crate::error::{Error, Result};
+use crate::resp;
 use crate::telemetry::Operation;
 
 /// Where a blocking command has its timeout.
@@ -22,6 +26,8 @@ enum Nature {
     Reads,
     Writes,
     Blocks(Timeout),
+    /// `XREAD`: after the word `BLOCK` it blocks, and it never writes.
+    BlocksReading,
     Waits,
     Refused(&'static str),
 }
@@ -72,7 +78,8 @@ static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
     put(WRITES, Nature::Writes);
     put("BLPOP BRPOP BRPOPLPUSH BLMOVE BZPOPMIN BZPOPMAX", Nature::Blocks(Timeout::LastSeconds));
     put("BLMPOP BZMPOP", Nature::Blocks(Timeout::FirstSeconds));
-    put("XREAD XREADGROUP", Nature::Blocks(Timeout::BlockOption));
+    put("XREAD", Nature::BlocksReading);
+    put("XREADGROUP", Nature::Blocks(Timeout::BlockOption));
     put("WAIT WAITAOF", Nature::Waits);
     put("SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE", Nature::Refused(SUBSCRIPTION));
     put("MULTI EXEC WATCH UNWATCH", Nature::Refused("use transaction(), or KVStore.update() for a compare-and-set"));
@@ -108,10 +115,24 @@ pub fn spec(name: &[u8]) -> Spec {
 }
 
 impl Spec {
-    /// Does it only read, so that sending it twice does no harm?
+    /// Does it, with `args`, only read, so that sending it twice does no harm? An `XREAD` from "now" on would miss what came
+    /// in between.
     #[must_use]
-    pub fn is_safe(&self) -> bool {
-        matches!(self.nature, Nature::Reads)
+    pub fn is_safe(&self, args: &[&[u8]]) -> bool {
+        match self.nature {
+            Nature::Reads => true,
+            Nature::BlocksReading => !args.iter().any(|arg| matches!(arg, [b'$' | b'+'])),
+            Nature::Writes | Nature::Blocks(_) | Nature::Waits | Nature::Refused(_) => false,
+        }
+    }
+
+    /// Where it has its timeout, if it blocks.
+    fn timeout(&self) -> Option<Timeout> {
+        match self.nature {
+            Nature::Blocks(place) => Some(place),
+            Nature::BlocksReading => Some(Timeout::BlockOption),
+            Nature::Reads | Nature::Writes | Nature::Waits | Nature::Refused(_) => None,
+        }
     }
 
     /// How the command `name` with `args` travels.
@@ -139,26 +160,50 @@ impl Spec {
                     ))),
                 }
             }
-            Nature::Blocks(place) => {
-                let (timeout, unit) = match place {
-                    Timeout::LastSeconds => (args.last(), 1.0),
-                    Timeout::FirstSeconds => (args.first(), 1.0),
-                    Timeout::BlockOption => match block_option(args) {
-                        Some(at) => (args.get(at + 1), 1e-3),
-                        None => return Ok(Way::Shared),
-                    },
-                };
-                let seconds = timeout.and_then(|arg| number(arg)).map(|n| n * unit);
-                match seconds {
-                    Some(0.0) => Ok(Way::Own(None)),
-                    Some(seconds) if seconds > 0.0 && seconds <= 1e7 => {
-                        Ok(Way::Own(Some(Duration::from_secs_f64(seconds))))
-                    }
-                    _ => Err(Error::config(format!("{}: expected a timeout from 0 on, got something else", name()))),
-                }
-            }
+            Nature::Blocks(place) => blocks_for(name, args, place),
+            Nature::BlocksReading => blocks_for(name, args, Timeout::BlockOption),
         }
     }
+}
+
+fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Result<Way> {
+    let (timeout, unit) = match place {
+        Timeout::LastSeconds => (args.last(), 1.0),
+        Timeout::FirstSeconds => (args.first(), 1.0),
+        Timeout::BlockOption => match block_option(args) {
+            Some(at) => (args.get(at + 1), 1e-3),
+            None => return Ok(Way::Shared),
+        },
+    };
+    let seconds = timeout.and_then(|arg| number(arg)).map(|n| n * unit);
+    match seconds {
+        Some(0.0) => Ok(Way::Own(None)),
+        Some(seconds) if seconds > 0.0 && seconds <= 1e7 => Ok(Way::Own(Some(Duration::from_secs_f64(seconds)))),
+        _ => Err(Error::config(format!("{}: expected a timeout from 0 on, got something else", name()))),
+    }
+}
+
+/// A packed command that blocks, with `left` as its timeout: at least a millisecond, because none at all is for ever. `None`
+/// where it does not block.
+#[must_use]
+pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
+    let (mut words, _) = unpack(packed)?;
+    let (name, args) = words.split_first()?;
+    let place = spec(name).timeout()?;
+    let at = match place {
+        Timeout::LastSeconds => args.len(),
+        Timeout::FirstSeconds => 1,
+        Timeout::BlockOption => block_option(args)? + 2,
+    };
+    let millis = left.as_millis().max(1);
+    let text = match place {
+        Timeout::LastSeconds | Timeout::FirstSeconds => format!("{}.{:03}", millis / 1000, millis % 1000),
+        Timeout::BlockOption => millis.to_string(),
+    };
+    *words.get_mut(at)? = text.as_bytes();
+    let mut out = BytesMut::with_capacity(packed.len() + text.len());
+    resp::pack(&mut out, &words);
+    Some(out.freeze())
 }
 
 /// Subcommands after which every later caller would get the answer of another, or one of another kind.
@@ -225,6 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_goes_on_elsewhere_blocks_for_what_is_left_and_never_for_ever() {
+        let rest = |words: &[&str], left| {
+            let mut packed = BytesMut::new();
+            resp::pack(&mut packed, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+            let rest = with_timeout(&packed, Duration::from_micros(left))?;
+            let (words, _) = unpack(&rest)?;
+            Some(words.into_iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(rest(&["BLPOP", "k", "5"], 1_250_000).unwrap(), "BLPOP k 1.250");
+        assert_eq!(rest(&["BLPOP", "k", "5"], 10).unwrap(), "BLPOP k 0.001");
+        assert_eq!(rest(&["bzmpop", "5", "1", "k", "MIN"], 12_003_000).unwrap(), "bzmpop 12.003 1 k MIN");
+        let read = ["XREAD", "COUNT", "1", "BLOCK", "0", "STREAMS", "s", "$"];
+        assert_eq!(rest(&read, 70_000).unwrap(), "XREAD COUNT 1 BLOCK 70 STREAMS s $");
+        assert_eq!(rest(&["XREAD", "STREAMS", "s", "$"], 70_000), None);
+        assert_eq!(rest(&["GET", "k"], 70_000), None);
+    }
+
+    #[test]
     fn commands_that_would_change_a_shared_connection_are_refused() {
         for words in [
             &["SUBSCRIBE", "c"][..],
@@ -243,9 +306,12 @@ mod tests {
 
     #[test]
     fn only_reads_are_safe_to_send_again() {
-        assert!(spec(b"get").is_safe());
-        for name in ["SET", "INCR", "EVAL", "NO-SUCH-COMMAND", "A-NAME-LONGER-THAN-ANY-COMMAND"] {
-            assert!(!spec(name.as_bytes()).is_safe(), "{name}");
+        assert!(spec(b"get").is_safe(&[b"k"]));
+        assert!(spec(b"XREAD").is_safe(&[b"BLOCK", b"0", b"STREAMS", b"s", b"1-1"]));
+        assert!(!spec(b"XREAD").is_safe(&[b"BLOCK", b"0", b"STREAMS", b"s", b"$"]));
+        for name in ["SET", "INCR", "EVAL", "XREADGROUP", "BLPOP", "NO-SUCH-COMMAND", "A-NAME-LONGER-THAN-ANY-COMMAND"]
+        {
+            assert!(!spec(name.as_bytes()).is_safe(&[]), "{name}");
         }
     }
 }

@@ -5,24 +5,27 @@
 //! element is never popped for a caller that is gone.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use super::actor;
 use super::cluster::{self, Redirect};
 use super::command;
+use super::handshake::Greeted;
 use super::link::Stream;
 use super::liveness;
-use super::pipeline::timed_out;
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
 use super::state::State;
 use super::target::{Address, Target};
+use super::topology::{self, Seat};
+use super::wait::{self, Next, Wait};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
 use crate::resp::{self, Reader, Reply};
@@ -32,8 +35,10 @@ use crate::telemetry::Metrics;
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The time between two attempts to unblock a command that the server has not seen yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
-/// How often a cluster's nodes may send a command on.
-pub(super) const HOPS: u32 = 16;
+/// How long a server that another one has taken the place of may take for its last words. What it says later is of no worth.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long an attempt to connect may take before the server is looked for elsewhere too.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
@@ -50,75 +55,104 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
         request.settle(outcome, Instant::now());
     };
     shared.exclusive.spawn_on(task, crate::lifecycle::io());
+    topology::watch(shared);
 }
 
-/// On a single server, once; in a cluster, wherever its nodes send it: what they refuse they have not executed.
+/// On whichever server is the right one until the command's own time is over: what a server refuses it has not executed.
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
-    let mut redirect: Option<Redirect> = None;
-    for _ in 0..HOPS {
-        let (outcome, address) = run_on(shared, request, blocks_for, redirect.as_ref()).await?;
-        redirect = match (&outcome, address) {
-            (Reply::Error(line), Some(asked)) => Redirect::read(line, &asked),
-            _ => None,
+    let mut wait = Wait::new(request, blocks_for);
+    let watched = is_watched(shared, blocks_for);
+    loop {
+        let interruption = shared.interruption();
+        let interrupted = || async {
+            tokio::select! {
+                () = interruption.cancelled() => {}
+                () = shared.forsaken.cancelled() => {}
+            }
         };
-        if redirect.is_none() {
-            return Ok(outcome);
+        let outcome = async {
+            let mut opened = open_in_time(shared, request, watched, &wait).await.inspect_err(|e| shared.failed(e))?;
+            let (payload, blocks_for) = wait.rest(&request.command)?;
+            let outcome = opened.ask(shared, &payload, blocks_for, interrupted()).await;
+            Ok((opened, outcome))
+        };
+        let (opened, outcome) = outcome.await?;
+        let next = wait.judge(shared, request, &opened, outcome);
+        drop(opened);
+        match next {
+            Next::Done(outcome) => return outcome,
+            Next::Again => tokio::select! {
+                () = wait.pause(shared) => {}
+                () = interrupted() => return Err(shared.closed()),
+            },
         }
     }
-    Err(Error::new(ErrorKind::Connection, format!("the cluster's nodes sent it on {HOPS} times")))
 }
 
-/// Gives the answer and, in a cluster, who gave it.
-async fn run_on(
-    shared: &Arc<Shared>,
-    request: &Request,
-    blocks_for: Option<Duration>,
-    redirect: Option<&Redirect>,
-) -> Result<(Reply, Option<Address>)> {
-    let interruption = shared.interruption();
-    let interrupted = || async {
-        tokio::select! {
-            () = interruption.cancelled() => {}
-            () = shared.forsaken.cancelled() => {}
-        }
-    };
-    let watched = blocks_for.is_none_or(|time| time > shared.config.keep_alive);
-    let opened = tokio::select! {
-        opened = open_in_time(shared, request, watched, redirect) => opened,
-        () = interrupted() => return Err(shared.closed()),
-    };
-    let mut opened = opened.inspect_err(|error| shared.failed(error))?;
-    let outcome = opened.ask(shared, &request.command.payload, blocks_for, interrupted()).await;
-    outcome.map(|reply| (reply, opened.address.take()))
+/// Is a connection that is blocked for so long to be watched?
+fn is_watched(shared: &Shared, blocks_for: Option<Duration>) -> bool {
+    blocks_for.is_none_or(|time| time > shared.config.keep_alive)
 }
 
-/// As [`open`]. While the shared connection is being restored it tries again, until the deadline that any command has.
-async fn open_in_time(
+/// As [`open`], for a command that is on its way. While the shared connection is being restored, and while a server that
+/// refused is looked for another, it tries again, until there is no time left. `disconnect()` ends it.
+pub(super) async fn open_in_time(
     shared: &Arc<Shared>,
     request: &Request,
     watched: bool,
-    redirect: Option<&Redirect>,
+    wait: &Wait,
 ) -> Result<Opened> {
+    let interruption = shared.interruption();
+    tokio::select! {
+        opened = try_in_time(shared, request, watched, wait) => opened,
+        () = interruption.cancelled() => Err(shared.closed()),
+        () = shared.forsaken.cancelled() => Err(shared.closed()),
+    }
+}
+
+async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wait: &Wait) -> Result<Opened> {
     let config = &shared.config;
-    let deadline = request.deadline(config.command_timeout);
+    let deadline = wait.connected_by(request, config.command_timeout);
     let mut attempt = 0;
+    let mut missing = None;
     loop {
-        let error = match open(shared, Some(&request.command), watched, redirect).await {
-            // One that is ready may not know yet that its connection is lost.
-            Err(error)
-                if error.kind() == ErrorKind::Connection
-                    && matches!(shared.state(), State::Ready | State::Reconnecting) =>
-            {
-                error
+        let news = shared.topology.changed();
+        let opening = async {
+            let mut opening = pin!(open(shared, Some(&request.command), watched, wait.redirect.as_ref()));
+            if let Ok(opened) = timeout(SLOW, &mut opening).await {
+                return opened;
             }
+            missing.get_or_insert_with(|| shared.topology.missing());
+            opening.await
+        };
+        let opened = match deadline {
+            Some(deadline) => timeout_at(deadline.into(), opening).await.unwrap_or_else(|_| Err(too_slow())),
+            None => opening.await,
+        };
+        let error = match opened {
+            Err(error) if is_passing(shared, wait, &error) => error,
             outcome => return outcome,
         };
-        sleep_until((Instant::now() + config.reconnect.delay(attempt)).min(deadline).into()).await;
-        if Instant::now() >= deadline {
-            return Err(timed_out(config.command_timeout, Delivery::NotSent).caused_by(error));
+        missing.get_or_insert_with(|| shared.topology.missing());
+        let again = Instant::now() + config.reconnect.delay(attempt);
+        let again = deadline.map_or(again, |deadline| again.min(deadline));
+        tokio::select! {
+            () = sleep_until(again.into()) => {}
+            () = news => {}
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(wait::not_connected(config.command_timeout, wait.why.as_ref(), error));
         }
         attempt = attempt.saturating_add(1);
     }
+}
+
+/// May it be another matter the next time? A manager that is ready may not know yet that its connection is lost.
+fn is_passing(shared: &Shared, wait: &Wait, error: &Error) -> bool {
+    let restores = matches!(shared.state(), State::Ready | State::Reconnecting)
+        || shared.topology.is_known()
+        || wait.why.is_some();
+    restores && matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
 }
 
 /// A connection that is ready to be blocked.
@@ -128,8 +162,12 @@ pub(super) struct Opened {
     id: Option<i64>,
     /// What it listens to for signs of life, if it is watched.
     channel: Option<Bytes>,
-    /// Where it leads, in a cluster.
+    /// Where it leads, if that may be another server one day.
     pub(super) address: Option<Address>,
+    /// What it is for there.
+    pub(super) seat: Option<Seat>,
+    /// Was the server made to end the wait, because another one is right now?
+    pub(super) is_left: bool,
     _counted: Counted,
 }
 
@@ -148,7 +186,7 @@ impl Opened {
         blocks_for: Option<Duration>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Reply> {
-        let Self { wire, id, channel, address, .. } = self;
+        let Self { wire, id, channel, address, seat, is_left, .. } = self;
         let heard = wire.heard.subscribe();
         let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
         let answer = async {
@@ -157,8 +195,8 @@ impl Opened {
                 None => wire.ask(payload).await,
             }
         };
-        let mut answer = std::pin::pin!(answer);
-        let lost = async {
+        let mut answer = pin!(answer);
+        let silent = async {
             match channel {
                 Some(channel) => liveness::lost(shared, channel, heard).await,
                 None => std::future::pending().await,
@@ -166,20 +204,19 @@ impl Opened {
         };
         tokio::select! {
             outcome = &mut answer => outcome,
-            error = lost => {
+            error = silent => {
                 shared.failed(&error);
                 Err(error)
             }
+            () = shared.topology.left(seat.as_ref()) => {
+                *is_left = true;
+                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"ERROR"));
+                let last_words = timeout(LAST_WORDS, unblocked).await;
+                last_words.unwrap_or_else(|_| Err(lost("another server has taken its place")))
+            }
             () = interrupted => {
-                let unblocked = async {
-                    let mut unblocking = std::pin::pin!(unblock(shared, *id, address.as_ref()));
-                    tokio::select! {
-                        outcome = &mut answer => outcome,
-                        () = &mut unblocking => answer.await,
-                    }
-                };
-                let last_word = timeout(GRACE.min(shared.config.close_timeout), unblocked).await;
-                match last_word {
+                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"TIMEOUT"));
+                match timeout(GRACE.min(shared.config.close_timeout), unblocked).await {
                     Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
                     _ => Err(shared.closed().with_delivery(Delivery::MaybeExecuted)),
                 }
@@ -193,11 +230,20 @@ impl Opened {
     }
 }
 
+/// The answer, while the server is being made to give it.
+async fn answered_or<T>(mut answer: Pin<&mut impl Future<Output = T>>, unblocking: impl Future<Output = ()>) -> T {
+    tokio::select! {
+        answer = &mut answer => return answer,
+        () = unblocking => {}
+    }
+    answer.await
+}
+
 /// Counts a connection in the metrics for as long as it lives.
-struct Counted(Arc<Metrics>);
+pub(super) struct Counted(Arc<Metrics>);
 
 impl Counted {
-    fn new(metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: &Arc<Metrics>) -> Self {
         metrics.connections.add(1);
         Self(Arc::clone(metrics))
     }
@@ -217,13 +263,17 @@ pub(super) async fn open(
     watched: bool,
     redirect: Option<&Redirect>,
 ) -> Result<Opened> {
-    let (address, greeted) = match (&shared.config.target, command) {
+    let (seat, greeted) = match (&shared.config.target, command) {
         (Target::Cluster(seeds), Some(command)) => {
-            let (address, greeted) = cluster::connect_for(shared, seeds, command, redirect).await?;
-            (Some(address), greeted)
+            let led = cluster::connect_for(shared, seeds, command, redirect).await?;
+            (led.seat, Greeted { address: Some(led.address), ..led.greeted })
         }
-        _ => (None, actor::connect(shared).await?),
+        _ => {
+            let greeted = actor::connect(shared).await?;
+            (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
+        }
     };
+    let address = greeted.address;
     let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
     let mut wire = Wire::new(greeted.stream);
     let introduced = async {
@@ -254,17 +304,21 @@ pub(super) async fn open(
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address, _counted: Counted::new(&shared.metrics) })
+    Ok(Opened { wire, id, channel, address, seat, is_left: false, _counted: Counted::new(&shared.metrics) })
 }
 
-/// Has the server answer a blocked command now, or as soon as it is blocked: over the shared connection, or over a new one where there is none.
-/// In a cluster over a new one to its node: the number of a connection means something there only.
-async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>) {
+/// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
+/// of a connection means something at its own server only: where there are several, over a new one to that.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>, how: &[u8]) {
     let Some(id) = id else { return };
-    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]).freeze();
+    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
     if let Some(address) = address {
         if let Ok(greeted) = cluster::connect_to(&shared.config, address).await {
-            let _ = Wire::new(greeted.stream).ask(&payload).await;
+            let mut wire = Wire::new(greeted.stream);
+            // It is not blocked yet: what blocks it is still on its way there.
+            while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
+                sleep(UNBLOCK_AGAIN).await;
+            }
         }
         return;
     }
@@ -274,7 +328,6 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
         let (sink, answer) = oneshot::channel();
         shared.submit_inside(command, Sink::Waiter(sink));
         match answer.await {
-            // It is not blocked yet: what blocks it is still on its way there.
             Ok(Ok(Reply::Int(0))) => sleep(UNBLOCK_AGAIN).await,
             Ok(Ok(_)) => return,
             Ok(Err(_)) | Err(_) => break,
@@ -290,6 +343,10 @@ fn pack(words: &[&[u8]]) -> BytesMut {
     let mut out = BytesMut::new();
     resp::pack(&mut out, words);
     out
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Timeout, "the connection of a blocking command was not there in time")
 }
 
 fn too_late(limit: Duration) -> Error {

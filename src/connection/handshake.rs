@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::config::Config;
 use super::link::{Stream, is_tls};
+use super::target::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Reader, Reply};
 
@@ -26,6 +27,8 @@ pub struct ServerInfo {
 pub(super) struct Greeted {
     pub stream: Box<dyn Stream>,
     pub server: ServerInfo,
+    /// Where the server is, if it is the one that sentinels name.
+    pub address: Option<Address>,
 }
 
 /// The least time between two looks at a server that is loading its data.
@@ -86,7 +89,7 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
             _ => return Err(error),
         }
     }
-    Ok(Greeted { stream: wire.stream, server })
+    Ok(Greeted { stream: wire.stream, server, address: None })
 }
 
 fn knows_no_hello(error: &Error) -> bool {
@@ -135,11 +138,13 @@ pub(super) struct Wire {
     reader: Reader,
     /// Has anything come?
     heard: bool,
+    /// Has something come that was not asked for?
+    pushed: bool,
 }
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false }
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false, pushed: false }
     }
 
     /// The stream, when nothing more is to be asked.
@@ -173,10 +178,43 @@ impl Wire {
                 _ => self.lost(e),
             });
         }
+        self.answer().await
+    }
+
+    /// Asks several things at once; each has an [`answer`](Self::answer) to come.
+    pub(super) async fn tell(&mut self, commands: &[&[&str]]) -> Result<()> {
+        let mut out = BytesMut::new();
+        for words in commands {
+            resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        }
+        self.send(&out).await.map_err(|e| self.lost(e))
+    }
+
+    /// The next answer; an error reply is an `Err`.
+    pub(super) async fn answer(&mut self) -> Result<Reply> {
+        loop {
+            match self.next().await? {
+                Reply::Error(line) => return Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+                Reply::Push(_) => self.pushed = true,
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    /// Ends when something has come that was not asked for. Dropped early, it loses nothing.
+    pub(super) async fn pushed(&mut self) -> Result<()> {
+        while !std::mem::take(&mut self.pushed) {
+            match self.next().await? {
+                Reply::Push(_) => self.pushed = true,
+                _ => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
-                Ok(Some(Reply::Error(line))) => return Err(Error::from_reply(&String::from_utf8_lossy(&line))),
-                Ok(Some(Reply::Push(_))) => {}
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => {
                     let count = self.stream.read_buf(&mut self.buffer).await.map_err(|e| self.lost(e))?;

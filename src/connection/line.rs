@@ -11,12 +11,17 @@ use super::pipeline::{Demand, Leftovers, Pipeline};
 use super::request::Request;
 use super::shared::Shared;
 use super::target::Target;
-use crate::error::Result;
+use super::topology::{Seat, Topology};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A server, or a cluster of them, that is being used. What each method promises is said at [`Pipeline`].
 #[expect(clippy::large_enum_variant, reason = "the pipeline of a single server is used without a detour")]
 pub(super) enum Line {
-    One(Pipeline),
+    One {
+        pipeline: Pipeline,
+        /// Where sentinels named the master.
+        seat: Option<Seat>,
+    },
     Cluster(Box<Nodes>),
 }
 
@@ -28,13 +33,25 @@ pub(super) async fn open(shared: &Arc<Shared>) -> Result<(ServerInfo, Line)> {
     }
     let greeted = actor::connect(shared).await?;
     let pipeline = Pipeline::new(greeted.stream, Arc::clone(&shared.metrics), Instant::now());
-    Ok((greeted.server, Line::One(pipeline)))
+    let seat = greeted.address.map(|address| Seat { address, slot: None });
+    Ok((greeted.server, Line::One { pipeline, seat }))
 }
 
 impl Line {
+    /// Where the sentinels have named another master: that this one is to be left. A cluster sees to its nodes itself.
+    pub(super) fn left(&self, topology: &Topology) -> Option<Error> {
+        match self {
+            Self::One { seat: Some(seat), .. } if !topology.is_right(seat) => Some(Error::new(
+                ErrorKind::Connection,
+                format!("the connection was given up: the sentinels name another master than {}", seat.address),
+            )),
+            Self::One { .. } | Self::Cluster(_) => None,
+        }
+    }
+
     pub(super) fn has_room(&self) -> bool {
         match self {
-            Self::One(pipeline) => pipeline.has_room(),
+            Self::One { pipeline, .. } => pipeline.has_room(),
             // Each node has a queue of its own.
             Self::Cluster(_) => true,
         }
@@ -42,70 +59,70 @@ impl Line {
 
     pub(super) fn is_idle(&self) -> bool {
         match self {
-            Self::One(pipeline) => pipeline.is_idle(),
+            Self::One { pipeline, .. } => pipeline.is_idle(),
             Self::Cluster(nodes) => nodes.is_idle(),
         }
     }
 
     pub(super) fn append(&mut self, request: Request) {
         match self {
-            Self::One(pipeline) => pipeline.append(request),
+            Self::One { pipeline, .. } => pipeline.append(request),
             Self::Cluster(nodes) => nodes.append(request),
         }
     }
 
     pub(super) fn take_demands(&mut self) -> Vec<Demand> {
         match self {
-            Self::One(pipeline) => pipeline.take_demands(),
+            Self::One { pipeline, .. } => pipeline.take_demands(),
             Self::Cluster(nodes) => nodes.take_demands(),
         }
     }
 
     pub(super) fn try_write(&mut self) -> bool {
         match self {
-            Self::One(pipeline) => pipeline.try_write(),
+            Self::One { pipeline, .. } => pipeline.try_write(),
             Self::Cluster(nodes) => nodes.try_write(),
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
-            Self::One(pipeline) => pipeline.poll(cx),
+            Self::One { pipeline, .. } => pipeline.poll(cx),
             Self::Cluster(nodes) => nodes.poll(cx),
         }
     }
 
     pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Instant> {
         match self {
-            Self::One(pipeline) => pipeline.next_deadline(timeout),
+            Self::One { pipeline, .. } => pipeline.next_deadline(timeout),
             Self::Cluster(nodes) => nodes.next_deadline(timeout),
         }
     }
 
     pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
         match self {
-            Self::One(pipeline) => pipeline.expire(timeout, now),
+            Self::One { pipeline, .. } => pipeline.expire(timeout, now),
             Self::Cluster(nodes) => nodes.expire(timeout, now),
         }
     }
 
     pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
         match self {
-            Self::One(pipeline) => pipeline.check_alive(keep_alive, now),
+            Self::One { pipeline, .. } => pipeline.check_alive(keep_alive, now),
             Self::Cluster(nodes) => nodes.tend(keep_alive, now),
         }
     }
 
     pub(super) fn end(self) -> Leftovers {
         match self {
-            Self::One(pipeline) => pipeline.end(),
+            Self::One { pipeline, .. } => pipeline.end(),
             Self::Cluster(nodes) => nodes.end(),
         }
     }
 
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         match self {
-            Self::One(pipeline) => pipeline.poll_shutdown(cx),
+            Self::One { pipeline, .. } => pipeline.poll_shutdown(cx),
             Self::Cluster(nodes) => nodes.poll_shutdown(cx),
         }
     }

@@ -1,15 +1,18 @@
 //! Opens byte streams: TCP, TLS over it, Unix sockets and the embedded engine. Nothing else does.
 
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::candidates::{HEAD_START, race};
 use super::config::Config;
 use super::target::{Address, Target};
 use super::tls::{self, Tls};
@@ -75,11 +78,35 @@ pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<d
     }
 }
 
-/// A bare TCP stream to `address`.
+/// A bare TCP stream to `address`. Where its name has several IP addresses, one that swallows packets has no more than a
+/// head start before the next one.
 pub(super) async fn open_plain(address: &Address) -> Result<TcpStream> {
+    let found = lookup_host((address.host.as_str(), address.port)).await.map_err(|e| cannot_connect(address, e))?;
+    first_of(alternating(found.collect())).await.map_err(|e| cannot_connect(address, e))
+}
+
+/// A stream to whichever of `addresses` accepts first.
+async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     #[expect(clippy::disallowed_methods, reason = "the one place that opens TCP streams")]
-    let opened = TcpStream::connect((address.host.as_str(), address.port)).await;
-    opened.map_err(|e| cannot_connect(address, e))
+    let attempts: Vec<_> = addresses.into_iter().map(TcpStream::connect).collect();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no IP address");
+    race(attempts, HEAD_START, |outcome| outcome.map_err(|e| failure = e).ok()).await.ok_or(failure)
+}
+
+/// The same addresses, families in turn and the first one's first: a family that leads nowhere must not come twice in a row.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut sorted = Vec::with_capacity(one.len() + other.len());
+    while let Some(next) = one.pop_front() {
+        sorted.push(next);
+        std::mem::swap(&mut one, &mut other);
+        if one.is_empty() {
+            std::mem::swap(&mut one, &mut other);
+        }
+    }
+    sorted
 }
 
 async fn open_unix(path: &str) -> Result<Box<dyn Stream>> {
@@ -136,4 +163,43 @@ fn watch(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(keep_alive * 2))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_of_addresses_take_turns_and_none_is_left_out() {
+        let of = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let mixed = of(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
+        assert_eq!(alternating(mixed), of(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]));
+        let v4 = of(&["1.1.1.1:1", "1.1.1.2:1"]);
+        assert_eq!(alternating(v4.clone()), v4);
+        assert_eq!(alternating(Vec::new()), []);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_has_a_head_start_and_no_more() {
+        // A listener whose queue is full: the kernel drops what comes to it.
+        let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        hole.listen(0).unwrap();
+        let hole_at = hole.local_addr().unwrap().as_socket().unwrap();
+        let fillers: Vec<_> = (0..3)
+            .map(|_| {
+                let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+                filler.set_nonblocking(true).unwrap();
+                // In progress: the outcome is of no interest.
+                let _ = filler.connect(&hole_at.into());
+                filler
+            })
+            .collect();
+        let fine = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let fine_at = fine.local_addr().unwrap();
+        let opened = tokio::time::timeout(Duration::from_secs(5), first_of(vec![hole_at, fine_at])).await;
+        assert_eq!(opened.expect("within its head start").unwrap().peer_addr().unwrap(), fine_at);
+        drop(fillers);
+    }
 }

@@ -124,6 +124,7 @@ impl Manager {
         let grace = self.shared.config.close_timeout + Duration::from_secs(1);
         let _ = timeout(grace, self.shared.exclusive.wait()).await;
         self.shared.exclusive.reopen();
+        let _ = timeout(grace, self.shared.topology.unwatched()).await;
     }
 
     #[must_use]
@@ -222,7 +223,7 @@ impl Manager {
         let command = Command {
             payload: payload.freeze(),
             replies: 1,
-            safe: spec.is_safe(),
+            safe: spec.is_safe(args),
             operation: spec.operation,
             script: None,
         };

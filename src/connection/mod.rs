@@ -8,7 +8,7 @@
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
-//! | `exclusive`, `liveness` | blocking commands, and whether their connections live |
+//! | `exclusive`, `wait`, `liveness` | blocking commands, what is left of their time, and whether their connections live |
 //! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
@@ -16,7 +16,8 @@
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
-//! | `candidates` | servers tried one after another |
+//! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
+//! | `candidates` | servers that are tried side by side |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
@@ -45,6 +46,8 @@ mod state;
 mod subscriber;
 mod target;
 pub mod tls;
+mod topology;
+mod wait;
 
 pub use crate::embedded::{Control as MemoryControl, Silent};
 pub use config::{AskPassword, Config};

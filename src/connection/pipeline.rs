@@ -358,6 +358,15 @@ impl Pipeline {
         }
     }
 
+    /// Since when a request has waited for an answer while nothing came.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let oldest = self.expected.iter().find_map(|expected| match expected {
+            Expected::Request(request) => Some(request.accepted),
+            Expected::Ours | Expected::Load => None,
+        })?;
+        Some(self.heard.max(oldest))
+    }
+
     /// When the next deadline of a request passes.
     pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Instant> {
         let mut open = self.expected.iter().skip(self.settled).filter_map(|expected| match expected {

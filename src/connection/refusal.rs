@@ -34,6 +34,8 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
         code if in_cluster && cluster::is_elsewhere(code) => Refusal::Elsewhere,
         b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" => Refusal::Later,
         b"READONLY" => Refusal::Renew,
+        // A server that becomes a replica says so to all that it blocks; other words are about a key, or somebody's wish.
+        b"UNBLOCKED" if said.starts_with(b"UNBLOCKED force unblock from blocking operation") => Refusal::Renew,
         _ => return None,
     };
     let is_certain = !runs_script(&request.command.payload) || is_the_servers(said, request.place.as_ref());
@@ -142,6 +144,11 @@ mod tests {
         assert_eq!(of(&set, "MOVED 1 a:1", true), Some(Refusal::Elsewhere));
         assert_eq!(of(&set, "NOSCRIPT any words", false), None);
         assert_eq!(of(&set, "OOM any words", false), None);
+        let demoted = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+        assert_eq!(of(&set, demoted, false), Some(Refusal::Renew));
+        assert_eq!(of(&set, demoted, true), Some(Refusal::Renew));
+        assert_eq!(of(&set, "UNBLOCKED client unblocked via CLIENT UNBLOCK", false), None);
+        assert_eq!(of(&set, "UNBLOCKED the stream key no longer exists", false), None);
     }
 
     #[test]

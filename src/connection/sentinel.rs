@@ -1,112 +1,191 @@
 //! The master of a name, as sentinels know it.
 //!
-//! They are asked one after another, each within its share of `connectTimeoutMs`, until one names a server that says
-//! of itself that it is a master: a sentinel that was cut off may still name the old one. The sentinel that was right
-//! is asked first the next time. Every attempt to connect asks anew, so a failover is followed wherever a lost
-//! connection or a `READONLY` leads to an attempt.
+//! They are asked side by side, with a head start each, until one names a server that says of itself that it is a master.
+//! A sentinel that was cut off may still name the old one, which may still take itself for the master: what is named from
+//! an older epoch than the known one counts only where most sentinels say so. The sentinel that was right is asked first
+//! the next time. Sentinels that are not in the configuration are learnt from those that are.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::candidates::{Failures, share, within};
+use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
+use super::shared::Shared;
 use super::target::{Address, Target};
+use super::topology::Named;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// The sentinels of one master, in the order they are asked.
+/// How many sentinels are remembered at most.
+const MOST: usize = 32;
+
+/// The sentinels of one master.
 pub(super) struct Sentinels {
     master: String,
-    order: Mutex<Vec<Address>>,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    /// In the order they are asked.
+    order: Vec<Address>,
+    /// Those that are being listened to.
+    taken: Vec<Address>,
+    /// What each has named last.
+    named: HashMap<Address, Named>,
+}
+
+/// A sentinel that is being listened to, until this is dropped.
+pub(super) struct Taken<'a> {
+    sentinels: &'a Sentinels,
+    pub(super) address: Address,
 }
 
 /// What one pass over the sentinels came to.
 #[derive(Default)]
 struct Pass {
     answered: usize,
-    /// Masters that were named and could not be used.
+    /// Masters that were named, and are or were tried.
     tried: Vec<Address>,
-    failures: Failures,
 }
 
 impl Sentinels {
     /// The sentinels of `target`, if it has some.
     pub(super) fn of(target: &Target) -> Option<Self> {
         match target {
-            Target::Sentinel { sentinels, master } => {
-                Some(Self { master: master.clone(), order: Mutex::new(sentinels.clone()) })
-            }
+            Target::Sentinel { sentinels, master } => Some(Self::new(master.clone(), sentinels.clone())),
             Target::Tcp(_) | Target::Unix(_) | Target::Memory(_) | Target::Cluster(_) => None,
         }
     }
 
-    /// A connection to the master.
+    fn new(master: String, order: Vec<Address>) -> Self {
+        Self { master, known: Mutex::new(Known { order, taken: Vec::new(), named: HashMap::new() }) }
+    }
+
+    /// A connection to the master, which is known to all from then on.
     ///
     /// # Errors
     ///
     /// `connection` if no sentinel answers, or none names a master that can be used; `auth` or `tls` if that is why.
     /// The causes are one chain: the last failure first.
-    pub(super) async fn connect(&self, config: &Config) -> Result<Greeted> {
-        let order = self.order().clone();
-        let deadline = Instant::now() + config.connect_timeout;
-        let mut pass = Pass::default();
-        for (at, sentinel) in order.iter().enumerate() {
-            if let Some(greeted) = self.try_with(config, sentinel, deadline, order.len() - at, &mut pass).await {
-                self.prefer(sentinel);
-                return Ok(greeted);
-            }
-        }
-        Err(self.failure(order.len(), pass))
-    }
-
-    /// Asks `sentinel` and connects to the master it names, each within a share of the time that is left.
-    async fn try_with(
-        &self,
-        config: &Config,
-        sentinel: &Address,
-        deadline: Instant,
-        left: usize,
-        pass: &mut Pass,
-    ) -> Option<Greeted> {
-        // One share is kept for the master.
-        let limit = share(deadline, left + 1);
-        let address = match within(limit, self.ask(config, sentinel)).await {
-            Ok(address) => address,
-            Err(error) => {
-                pass.answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
-                pass.failures.add(error.with_message(|message| format!("sentinel {sentinel}: {message}")));
-                return None;
-            }
+    pub(super) async fn connect(&self, shared: &Shared) -> Result<Greeted> {
+        let order = self.known().order.clone();
+        let deadline = Instant::now() + shared.config.connect_timeout;
+        let pass = Mutex::new(Pass::default());
+        let mut failures = Failures::default();
+        let pass = &pass;
+        let attempt = |sentinel| async move {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            within(limit, self.try_with(shared, sentinel, pass)).await
         };
-        pass.answered += 1;
-        if pass.tried.contains(&address) {
-            return None;
-        }
-        match within(share(deadline, left), connect_to_master(config, &address)).await {
-            Ok(greeted) => Some(greeted),
-            Err(error) => {
-                pass.tried.push(address);
-                pass.failures.add(error);
-                None
-            }
-        }
+        let attempts: Vec<_> = order.iter().map(attempt).collect();
+        let found = race(attempts, HEAD_START, |outcome| outcome.map_err(|error| failures.add(error)).ok()).await;
+        found.ok_or_else(|| self.failure(order.len(), &lock(pass), failures))
     }
 
-    /// `SENTINEL get-master-addr-by-name`.
-    async fn ask(&self, config: &Config, sentinel: &Address) -> Result<Address> {
+    /// Asks `sentinel` and connects to the master it names.
+    async fn try_with(&self, shared: &Shared, sentinel: &Address, pass: &Mutex<Pass>) -> Result<Greeted> {
+        let config = &shared.config;
+        let of_sentinel = |error: Error| error.with_message(|message| format!("sentinel {sentinel}: {message}"));
+        let asked = async { self.ask(&mut self.open(config, sentinel).await?).await };
+        let named = asked.await.inspect_err(|error| {
+            lock(pass).answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
+        });
+        let named = named.map_err(of_sentinel)?;
+        {
+            let mut pass = lock(pass);
+            pass.answered += 1;
+            if !self.may_name(sentinel, &named, shared.topology.master().as_ref()) {
+                let message = format!("it names {}, from an older epoch than is known", named.address);
+                return Err(of_sentinel(Error::new(ErrorKind::Connection, message)));
+            }
+            if pass.tried.contains(&named.address) {
+                let message = format!("it names {}, as another one did", named.address);
+                return Err(of_sentinel(Error::new(ErrorKind::Connection, message)));
+            }
+            pass.tried.push(named.address.clone());
+        }
+        let mut greeted = connect_to_master(config, &named.address).await?;
+        greeted.address = Some(named.address.clone());
+        shared.topology.settle_on(&named);
+        self.prefer(sentinel);
+        Ok(greeted)
+    }
+
+    /// Remembers what `sentinel` has named. True unless that is older than what is `known` and most others do not say so too.
+    pub(super) fn may_name(&self, sentinel: &Address, named: &Named, known: Option<&Named>) -> bool {
+        let mut all = self.known();
+        all.named.insert(sentinel.clone(), named.clone());
+        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
+        let agree = all.named.values().filter(|other| is_older(other) && other.address == named.address).count();
+        !is_older(named) || agree * 2 > all.order.len()
+    }
+
+    /// A connection to `sentinel`.
+    async fn open(&self, config: &Config, sentinel: &Address) -> Result<Wire> {
         let mut wire = Wire::new(open_tcp(config, sentinel).await?);
+        self.authenticate(config, &mut wire).await?;
+        Ok(wire)
+    }
+
+    async fn authenticate(&self, config: &Config, wire: &mut Wire) -> Result<()> {
         if let Some(password) = &config.sentinel_password {
             match &config.sentinel_username {
                 Some(user) => wire.ask(&["AUTH", user, password.reveal()]).await?,
                 None => wire.ask(&["AUTH", password.reveal()]).await?,
             };
         }
-        match wire.ask(&["SENTINEL", "get-master-addr-by-name", &self.master]).await? {
-            Reply::Array(parts) => {
-                address(&parts).ok_or_else(|| Error::new(ErrorKind::Server, "its answer names no address of a master"))
+        Ok(())
+    }
+
+    /// A connection to `sentinel` on which `channels` are subscribed. False where it speaks no RESP3, or refuses that: then
+    /// it can be asked, and says nothing by itself.
+    pub(super) async fn listen(&self, config: &Config, sentinel: &Address, channels: &[&str]) -> Result<(Wire, bool)> {
+        let mut wire = Wire::new(open_tcp(config, sentinel).await?);
+        let user = config.sentinel_username.as_deref().unwrap_or("default");
+        let hello = match &config.sentinel_password {
+            Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password.reveal()]).await,
+            None => wire.ask(&["HELLO", "3"]).await,
+        };
+        match hello {
+            Ok(_) => {}
+            Err(error) if error.server_code().is_some() => {
+                self.authenticate(config, &mut wire).await?;
+                return Ok((wire, false));
             }
+            Err(error) => return Err(error),
+        }
+        let subscribe: Vec<&str> = ["SUBSCRIBE"].iter().chain(channels).copied().collect();
+        // Subscriptions are confirmed by pushes; the answer to the PING says that they were not refused.
+        wire.tell(&[&subscribe, &["PING"]]).await?;
+        match wire.answer().await {
+            Ok(_) => Ok((wire, true)),
+            Err(error) if error.server_code().is_some() => {
+                wire.answer().await?;
+                Ok((wire, false))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `SENTINEL get-master-addr-by-name`, and the epoch from `SENTINEL MASTER`: both at once, so that nothing changes in
+    /// between.
+    pub(super) async fn ask(&self, wire: &mut Wire) -> Result<Named> {
+        let (address, details) =
+            (["SENTINEL", "get-master-addr-by-name", &self.master], ["SENTINEL", "MASTER", &self.master]);
+        wire.tell(&[&address, &details]).await?;
+        let named = wire.answer().await;
+        // Who may ask for the address only is told no epoch.
+        let epoch = match wire.answer().await {
+            Ok(details) => field(&details, "config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
+            Err(_) => 0,
+        };
+        match named? {
+            Reply::Array(parts) => address_of(&parts)
+                .map(|address| Named { address, epoch })
+                .ok_or_else(|| Error::new(ErrorKind::Server, "its answer names no address of a master")),
             Reply::Nil => {
                 Err(Error::new(ErrorKind::Server, format!("it knows no master with the name {:?}", self.master)))
             }
@@ -114,20 +193,51 @@ impl Sentinels {
         }
     }
 
+    /// Learns of the other sentinels from the one at the end of `wire`.
+    pub(super) async fn discover(&self, wire: &mut Wire) -> Result<()> {
+        let others = match wire.ask(&["SENTINEL", "sentinels", &self.master]).await {
+            Ok(Reply::Array(others)) => others,
+            Ok(_) => return Ok(()),
+            // It may not be asked for that; those of the configuration are known.
+            Err(error) if error.server_code().is_some() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut known = self.known();
+        for other in others {
+            let host = field(&other, "ip").filter(|host| !host.is_empty());
+            let port = field(&other, "port").and_then(|port| port.parse().ok());
+            if let (Some(host), Some(port)) = (host, port) {
+                let address = Address { host, port };
+                if known.order.len() < MOST && !known.order.contains(&address) {
+                    known.order.push(address);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first sentinel that is not being listened to.
+    pub(super) fn take(&self) -> Option<Taken<'_>> {
+        let mut known = self.known();
+        let address = known.order.iter().find(|address| !known.taken.contains(address)).cloned()?;
+        known.taken.push(address.clone());
+        Some(Taken { sentinels: self, address })
+    }
+
     fn prefer(&self, sentinel: &Address) {
-        let mut order = self.order();
+        let order = &mut self.known().order;
         if let Some(at) = order.iter().position(|known| known == sentinel) {
             order[..=at].rotate_right(1);
         }
     }
 
-    fn order(&self) -> std::sync::MutexGuard<'_, Vec<Address>> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
     }
 
-    fn failure(&self, asked: usize, pass: Pass) -> Error {
+    fn failure(&self, asked: usize, pass: &Pass, failures: Failures) -> Error {
         let sentinels = if asked == 1 { "the 1 sentinel".to_owned() } else { format!("the {asked} sentinels") };
-        pass.failures.summary(if pass.answered == 0 {
+        failures.summary(if pass.answered == 0 {
             format!("none of {sentinels} that were asked answered")
         } else {
             format!(
@@ -138,8 +248,19 @@ impl Sentinels {
     }
 }
 
+impl Drop for Taken<'_> {
+    /// Whoever is let go is asked and listened to after all others.
+    fn drop(&mut self) {
+        let mut known = self.sentinels.known();
+        known.taken.retain(|address| *address != self.address);
+        if let Some(at) = known.order.iter().position(|address| *address == self.address) {
+            known.order[at..].rotate_left(1);
+        }
+    }
+}
+
 /// A connection to the server at `address`, which must be a master.
-async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted> {
+pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted> {
     let mut greeted = greet(config, open_tcp(config, address).await?).await?;
     if greeted.server.protocol < 3 {
         // Without HELLO nothing was said about the role yet.
@@ -158,9 +279,23 @@ async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted
     ))
 }
 
-fn address(parts: &[Reply]) -> Option<Address> {
+fn address_of(parts: &[Reply]) -> Option<Address> {
     let [host, port] = parts else { return None };
     Some(Address { host: text(host).filter(|host| !host.is_empty())?, port: text(port)?.parse().ok()? })
+}
+
+/// The value of `name` in an answer of names and values.
+fn field(reply: &Reply, name: &str) -> Option<String> {
+    let is = |key: &Reply| text(key).is_some_and(|key| key == name);
+    match reply {
+        Reply::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).and_then(|(_, value)| text(value)),
+        Reply::Array(items) => items.chunks_exact(2).find(|pair| is(&pair[0])).and_then(|pair| text(&pair[1])),
+        _ => None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(reply: &Reply) -> Option<String> {
@@ -179,21 +314,42 @@ mod tests {
     }
 
     fn sentinels() -> Sentinels {
-        Sentinels { master: "main".into(), order: Mutex::new(vec![at(1), at(2), at(3)]) }
+        Sentinels::new("main".into(), vec![at(1), at(2), at(3)])
     }
 
     #[test]
     fn the_sentinel_that_was_right_is_asked_first_and_the_others_keep_their_order() {
         let sentinels = sentinels();
         sentinels.prefer(&at(3));
-        assert_eq!(*sentinels.order(), [at(3), at(1), at(2)]);
+        assert_eq!(sentinels.known().order, [at(3), at(1), at(2)]);
         sentinels.prefer(&at(3));
-        assert_eq!(*sentinels.order(), [at(3), at(1), at(2)]);
+        assert_eq!(sentinels.known().order, [at(3), at(1), at(2)]);
+    }
+
+    #[test]
+    fn a_sentinel_is_listened_to_once_and_after_all_others_when_it_was_let_go() {
+        let sentinels = sentinels();
+        let (first, second) = (sentinels.take().unwrap(), sentinels.take().unwrap());
+        assert_eq!((&first.address, &second.address), (&at(1), &at(2)));
+        drop(first);
+        assert_eq!(sentinels.take().unwrap().address, at(3));
+        assert_eq!(sentinels.known().order, [at(2), at(1), at(3)]);
+    }
+
+    #[test]
+    fn an_older_master_counts_only_where_most_sentinels_name_it() {
+        let sentinels = sentinels();
+        let named = |port, epoch| Named { address: at(port), epoch };
+        let known = named(8, 5);
+        assert!(!sentinels.may_name(&at(1), &named(7, 4), Some(&known)));
+        assert!(sentinels.may_name(&at(2), &named(9, 6), Some(&known)));
+        assert!(sentinels.may_name(&at(2), &named(9, 0), Some(&known)), "it does not say how old that is");
+        assert!(sentinels.may_name(&at(2), &named(7, 1), Some(&known)), "two of three have been set up anew");
     }
 
     #[test]
     fn a_failure_names_how_many_were_asked() {
-        let error = sentinels().failure(3, Pass::default());
+        let error = sentinels().failure(3, &Pass::default(), Failures::default());
         assert_eq!(error.kind(), ErrorKind::Connection);
         assert_eq!(error.message(), "none of the 3 sentinels that were asked answered");
     }

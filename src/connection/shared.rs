@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cluster::Directory;
+use super::cluster::Answer;
 use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
@@ -18,6 +18,7 @@ use super::request::{Command, Request, Sink};
 use super::sentinel::Sentinels;
 use super::state::{self, State};
 use super::subscriber::Subscriber;
+use super::topology::Topology;
 use crate::crossing::at_end_of_batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Metrics;
@@ -44,8 +45,8 @@ pub(super) struct Shared {
     pub(super) forsaken: CancellationToken,
     /// Where there are sentinels: what is known of them.
     pub(super) sentinels: Option<Sentinels>,
-    /// Where there is a cluster: which node has which slot.
-    pub(super) directory: Directory,
+    /// Where there are sentinels or a cluster: where the master is, or the masters are.
+    pub(super) topology: Topology,
 }
 
 /// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
@@ -68,11 +69,12 @@ struct Inbox {
 
 impl Shared {
     pub(super) fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
+        let metrics = Arc::<Metrics>::default();
         Self {
             sentinels: Sentinels::of(&config.target),
             config,
-            metrics: Arc::default(),
-            directory: Directory::default(),
+            topology: Topology::new(Arc::clone(&metrics)),
+            metrics,
             observer,
             state: AtomicU8::new(State::Idle as u8),
             inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),
@@ -249,6 +251,18 @@ impl Shared {
     /// The connection and its queue. Not to be held across an await.
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
         lock(&self.lane)
+    }
+
+    /// Asks up to `most` nodes of the cluster for the slot map, over connections that are in use.
+    pub(super) fn ask_nodes(&self, most: usize) -> Vec<Answer> {
+        let asked = match &mut self.lane().pipeline {
+            Some(Line::Cluster(nodes)) => nodes.ask_map(most),
+            Some(Line::One { .. }) | None => Vec::new(),
+        };
+        if !asked.is_empty() {
+            self.arrived.notify_one();
+        }
+        asked
     }
 
     /// All that was taken in since the last call.

@@ -62,6 +62,10 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connection_errors: Counter,
     pub reconnection_attempts: Counter,
+    /// Answers of sentinels and of a cluster's nodes about where the masters are.
+    pub topology_refreshes: Counter,
+    /// How often that turned out to be another place than was known.
+    pub topology_changes: Counter,
     /// From the begin of an attempt until the connection was usable.
     pub initialization: Histogram,
     /// The most callers that ever waited for one connection attempt at once.
@@ -131,6 +135,8 @@ impl Metrics {
             connections: self.connections.get(),
             connection_errors: self.connection_errors.get(),
             reconnection_attempts: self.reconnection_attempts.get(),
+            topology_refreshes: self.topology_refreshes.get(),
+            topology_changes: self.topology_changes.get(),
             initialization_ms: self.initialization.snapshot(),
             concurrent_initialization_attempts: self.concurrent_initialization_attempts.get(),
             pending_commands: self.pending_commands.get(),
@@ -199,6 +205,10 @@ pub struct Snapshot {
     pub connection_errors: u64,
     #[serde(rename = "redis_reconnection_attempts_total")]
     pub reconnection_attempts: u64,
+    #[serde(rename = "redis_topology_refreshes_total")]
+    pub topology_refreshes: u64,
+    #[serde(rename = "redis_topology_changes_total")]
+    pub topology_changes: u64,
     #[serde(rename = "redis_commands_rejected_total")]
     pub rejected_commands: u64,
     #[serde(rename = "redis_commands_timed_out_total")]

@@ -31,6 +31,16 @@ impl Snapshot {
             as_f64(self.reconnection_attempts),
         );
         page.counter(
+            "redis_topology_refreshes_total",
+            "answers of sentinels and cluster nodes about where the masters are",
+            as_f64(self.topology_refreshes),
+        );
+        page.counter(
+            "redis_topology_changes_total",
+            "times that the masters turned out to be elsewhere",
+            as_f64(self.topology_changes),
+        );
+        page.counter(
             "redis_commands_rejected_total",
             "commands refused because too much was waiting",
             as_f64(self.rejected_commands),

@@ -1,9 +1,8 @@
 //! Connections outside of the shared ones: for a blocking command, to the master of its key; for anything else, to any.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::discovery::{candidates, connect_to, find};
+use super::discovery::{connect_to, find};
 use super::route::{Place, Route, route};
 use super::slots::{Redirect, SlotMap};
 use crate::connection::candidates::within;
@@ -11,7 +10,8 @@ use crate::connection::handshake::Greeted;
 use crate::connection::request::Command;
 use crate::connection::shared::Shared;
 use crate::connection::target::Address;
-use crate::error::Result;
+use crate::connection::topology::Seat;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A connection to some master.
 pub(in crate::connection) async fn connect(shared: &Shared, seeds: &[Address]) -> Result<Greeted> {
@@ -20,42 +20,60 @@ pub(in crate::connection) async fn connect(shared: &Shared, seeds: &[Address]) -
 
 /// A connection to some master, and its address.
 pub(in crate::connection) async fn connect_any(shared: &Shared, seeds: &[Address]) -> Result<(Address, Greeted)> {
-    let known = shared.directory.get();
-    let masters = known.as_ref().map_or(&[][..], |map| map.masters());
-    find(&shared.config, &candidates(masters, seeds)).await.map(|found| (found.address, found.greeted))
+    let found = find(shared, seeds).await?;
+    shared.topology.learn(&Arc::new(found.map));
+    Ok((found.address, found.greeted))
 }
 
-/// A connection to the master of `command`'s key, or to where `redirect` says, and the address of that.
+/// A connection for `command`: where it leads, and what it is for. After `ASK` that is only the one command.
+pub(in crate::connection) struct Led {
+    pub(in crate::connection) address: Address,
+    pub(in crate::connection) seat: Option<Seat>,
+    pub(in crate::connection) greeted: Greeted,
+}
+
+/// A connection to the master of `command`'s key, or to where `redirect` says. Given up at once when the key's slot turns out
+/// to be another one's.
 pub(in crate::connection) async fn connect_for(
     shared: &Shared,
     seeds: &[Address],
     command: &Command,
     redirect: Option<&Redirect>,
-) -> Result<(Address, Greeted)> {
-    let deadline = Instant::now() + shared.config.connect_timeout;
-    let mut address = redirect.map(|redirect| redirect.address.clone());
-    if address.is_none() {
-        address = if let Some(map) = shared.directory.get() {
-            owner(command, &map)?
-        } else {
-            let found = find(&shared.config, &candidates(&[], seeds)).await?;
-            shared.directory.set(Arc::new(found.map.clone()));
-            Some(owner(command, &found.map)?.unwrap_or(found.address))
-        };
+) -> Result<Led> {
+    if let Some(Redirect { address, ask: true, .. }) = redirect {
+        let greeted = within(shared.config.connect_timeout, connect_to(&shared.config, address)).await?;
+        return Ok(Led { address: address.clone(), seat: None, greeted });
     }
+    let map = match shared.topology.map() {
+        Some(map) => map,
+        None => {
+            let map = Arc::new(find(shared, seeds).await?.map);
+            shared.topology.learn(&map);
+            map
+        }
+    };
+    let slot = slot(command, &map)?;
+    let address = redirect.map(|redirect| &redirect.address).or_else(|| map.owner(slot?)).cloned();
     let Some(address) = address else {
         // Its slot is nobody's: any node will say so.
-        let found = find(&shared.config, &candidates(&[], seeds)).await?;
-        return Ok((found.address, found.greeted));
+        let (address, greeted) = connect_any(shared, seeds).await?;
+        return Ok(Led { seat: Some(Seat { address: address.clone(), slot }), address, greeted });
     };
-    let limit = deadline.saturating_duration_since(Instant::now());
-    let greeted = within(limit, connect_to(&shared.config, &address)).await?;
-    Ok((address, greeted))
+    let seat = Seat { address: address.clone(), slot };
+    let greeted = tokio::select! {
+        greeted = within(shared.config.connect_timeout, connect_to(&shared.config, &address)) => greeted?,
+        () = shared.topology.left(Some(&seat)) => {
+            let message = format!("{address} has not been connected to, and is no longer the right node");
+            return Err(Error::new(ErrorKind::Connection, message));
+        }
+    };
+    Ok(Led { address, seat: Some(seat), greeted })
 }
 
-fn owner(command: &Command, map: &SlotMap) -> Result<Option<Address>> {
+/// The slot of `command`'s key, if it has one.
+fn slot(command: &Command, map: &SlotMap) -> Result<Option<u16>> {
     Ok(match route(command, map)? {
-        Route::Whole(Place::Slot(slot)) => map.owner(slot).cloned(),
-        Route::Whole(Place::Anywhere | Place::Master(_)) | Route::Parts(..) => map.masters().first().cloned(),
+        Route::Whole(Place::Slot(slot)) => Some(slot),
+        Route::Whole(Place::Anywhere | Place::Master(_)) | Route::Parts(..) => None,
     })
 }

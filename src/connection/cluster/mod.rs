@@ -19,10 +19,10 @@ mod route;
 mod slots;
 
 pub(super) use blocking::{connect, connect_any, connect_for};
-pub(super) use discovery::{connect_to, open};
+pub(super) use discovery::{Answer, ask_around, connect_to, open};
 pub(super) use nodes::Nodes;
-pub(super) use route::Place;
-pub(super) use slots::{Directory, Redirect};
+pub(super) use route::{Place, unpack};
+pub(super) use slots::{Redirect, SlotMap};
 
 /// Is `code` that of an error reply which says "not here" or "not now", so that nothing was executed?
 pub(super) fn is_elsewhere(code: &[u8]) -> bool {

@@ -8,6 +8,7 @@ use crate::connection::handshake::Greeted;
 use crate::connection::pipeline::Pipeline;
 use crate::connection::request::Request;
 use crate::connection::target::Address;
+use crate::connection::topology::Missing;
 use crate::error::Result;
 
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Greeted>> + Send>>;
@@ -27,11 +28,23 @@ pub(super) struct Node {
     /// Attempts to connect that failed in a row.
     pub(super) attempt: u32,
     pub(super) used: Instant,
+    /// While it is not connected though it should be, or stands still.
+    pub(super) missing: Option<Missing>,
+    /// When its connection is ended, if it has lost its slots.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 impl Node {
     pub(super) fn new(address: Address, now: Instant) -> Self {
-        Self { address, link: Link::Down(now), queue: VecDeque::new(), attempt: 0, used: now }
+        Self {
+            address,
+            link: Link::Down(now),
+            queue: VecDeque::new(),
+            attempt: 0,
+            used: now,
+            missing: None,
+            leaves_at: None,
+        }
     }
 
     /// Keeps the queue in order of acceptance: what comes again goes before what came later.

@@ -5,10 +5,9 @@
 //! about the others: its requests are sorted as those of a lost single connection are, and wait for it or its
 //! successor. Only when no node is left is the whole lost, and the actor begins anew.
 //!
-//! The slot map is fetched again after a `MOVED`, a `CLUSTERDOWN`, a lost node and a failed attempt to reach one; one
-//! fetch at a time, at most one in [`REFRESH_PAUSE`], jittered.
+//! Whoever watches the topology is told of a `MOVED`, a `CLUSTERDOWN`, a node that is lost, cannot be reached or stands still.
+//! What is known by then is taken in at every turn: requests go where their slots are, and nodes without slots are let go.
 
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::discovery::{Found, candidates, connect_to, refreshed, slots_command};
+use super::discovery::{Answer, Found, connect_to, slots_command};
 use super::gather::{Sent, gather};
 use super::node::{Link, Node};
 use super::route::{Part, Place, Route, route};
@@ -27,39 +26,37 @@ use crate::connection::handshake::Greeted;
 use crate::connection::pipeline::{Demand, Leftovers, Pipeline, timed_out};
 use crate::connection::request::{Command, Request, Sink};
 use crate::connection::shared::Shared;
-use crate::connection::target::{Address, Target};
+use crate::connection::target::Address;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// The least time between the end of one fetch of the slot map and the next; up to half as much again is added.
-const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 /// `MOVED` that a request follows at once; after so many it waits between them.
 const HOPS: u8 = 5;
 /// How long the connection to a node that owns no slot is kept unused.
 const RETIREMENT: Duration = Duration::from_secs(30);
+/// What a node that has lost its slots may take to answer what was sent to it. What it answers later, as one does that stood
+/// still while another node took its place, is of no worth.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long a node may leave a request unanswered before it is looked for whoever may take its place.
+const STANDS_STILL: Duration = Duration::from_secs(1);
 /// What the actor waits before it repeats a request.
 const LATER: Duration = Duration::from_millis(50);
-
-type Refresh = Pin<Box<dyn Future<Output = Result<SlotMap>> + Send>>;
 
 pub(in crate::connection) struct Nodes {
     /// Weak: what is shared owns this.
     shared: Weak<Shared>,
     config: Arc<Config>,
-    seeds: Vec<Address>,
     metrics: Arc<Metrics>,
     /// Counts the parts of requests, which are counted as wholes, and what nobody asked for.
     uncounted: Arc<Metrics>,
+    /// As it is known to all; see [`Nodes::take_in`].
     map: Arc<SlotMap>,
     members: Vec<Node>,
     /// Where commands without a key go, while it is up.
     home: Address,
-    refresh: Option<Refresh>,
-    refresh_at: Option<Instant>,
-    refreshed: Instant,
     demands: Vec<Demand>,
     last_failure: Option<Error>,
 }
@@ -70,25 +67,17 @@ impl Nodes {
         let metrics = Arc::clone(&shared.metrics);
         let pipeline = Pipeline::new(found.greeted.stream, Arc::clone(&metrics), now).in_cluster();
         let map = Arc::new(found.map);
-        shared.directory.set(Arc::clone(&map));
-        let seeds = match &shared.config.target {
-            Target::Cluster(seeds) => seeds.clone(),
-            Target::Tcp(_) | Target::Unix(_) | Target::Memory(_) | Target::Sentinel { .. } => Vec::new(),
-        };
+        shared.topology.learn(&map);
         let mut node = Node::new(found.address.clone(), now);
         node.link = Link::Up(Box::new(pipeline));
         Self {
             shared: Arc::downgrade(shared),
             config: Arc::new(shared.config.clone()),
-            seeds,
             metrics,
             uncounted: Arc::default(),
             map,
             members: vec![node],
             home: found.address,
-            refresh: None,
-            refresh_at: None,
-            refreshed: now,
             demands: Vec::new(),
             last_failure: None,
         }
@@ -162,6 +151,7 @@ impl Nodes {
         let at = self.node_at(address, now);
         let node = &mut self.members[at];
         node.used = now;
+        node.leaves_at = None;
         match &mut node.link {
             Link::Up(pipeline) if node.queue.is_empty() && pipeline.has_room() => pipeline.append(request),
             _ => node.enqueue(request),
@@ -197,7 +187,7 @@ impl Nodes {
         done
     }
 
-    /// Moves on whatever can be: reads, writes, connects, fetches the slot map. Never lost by itself: see [`Nodes::tend`].
+    /// Moves on whatever can be: reads, writes, connects. Never lost by itself: see [`Nodes::tend`].
     pub(in crate::connection) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut progress = false;
         for at in 0..self.members.len() {
@@ -219,18 +209,6 @@ impl Nodes {
                 },
             }
         }
-        if let Some(refresh) = &mut self.refresh
-            && let Poll::Ready(outcome) = refresh.as_mut().poll(cx)
-        {
-            progress = true;
-            self.refresh = None;
-            self.refreshed = Instant::now();
-            match outcome {
-                Ok(map) => self.learn(map),
-                // A failure of every node is met by who uses them, too.
-                Err(error) => self.last_failure = Some(error),
-            }
-        }
         if progress { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -240,6 +218,7 @@ impl Nodes {
         match outcome {
             Ok(greeted) => {
                 node.attempt = 0;
+                node.missing = None;
                 let pipeline = Pipeline::new(greeted.stream, Arc::clone(&self.metrics), now).in_cluster();
                 node.link = Link::Up(Box::new(pipeline));
             }
@@ -256,7 +235,9 @@ impl Nodes {
         let now = Instant::now();
         let node = &mut self.members[at];
         let until = now + self.config.reconnect.delay(node.attempt);
+        node.leaves_at = None;
         if let Link::Up(pipeline) = std::mem::replace(&mut node.link, Link::Down(until)) {
+            node.missing = self.shared.upgrade().map(|shared| shared.topology.missing());
             let again = pipeline.end().repeatable(&error, &self.metrics, now);
             self.failed(error);
             for request in again {
@@ -266,52 +247,47 @@ impl Nodes {
     }
 
     fn failed(&mut self, error: Error) {
-        self.want_refresh();
         if let Some(shared) = self.shared.upgrade() {
             shared.failed(&error);
         }
         self.last_failure = Some(error);
     }
 
-    fn want_refresh(&mut self) {
-        if self.refresh.is_none() && self.refresh_at.is_none() {
-            let jitter = REFRESH_PAUSE.mul_f64(fastrand::f64() / 2.0);
-            self.refresh_at = Some(Instant::now().max(self.refreshed + REFRESH_PAUSE) + jitter);
-        }
-    }
-
-    /// Fetches the slot map: over a connection that is up, else over one of its own.
-    fn start_refresh(&mut self, now: Instant) {
-        self.refresh_at = None;
-        let mut up: Vec<&mut Node> = self
-            .members
-            .iter_mut()
-            .filter(|node| matches!(&node.link, Link::Up(pipeline) if pipeline.has_room()))
-            .collect();
-        let asked = fastrand::choice(&mut up).and_then(|node| match &mut node.link {
-            Link::Up(pipeline) => {
-                let (sink, answer) = oneshot::channel();
-                let sink = Sink::Waiter(sink);
-                let mut request = Request::new(slots_command(), sink, now, Arc::clone(&self.uncounted));
-                request.place = Some(Place::Anywhere);
-                pipeline.append(request);
-                Some((node.address.clone(), answer))
+    /// Asks up to `most` nodes for the slot map, over connections that are up; those that may stand still last.
+    pub(in crate::connection) fn ask_map(&mut self, most: usize) -> Vec<Answer> {
+        let now = Instant::now();
+        let mut up: Vec<(bool, &Address, &mut Pipeline)> = Vec::with_capacity(self.members.len());
+        for node in &mut self.members {
+            if let Link::Up(pipeline) = &mut node.link
+                && pipeline.has_room()
+            {
+                up.push((node.missing.is_some(), &node.address, pipeline));
             }
-            Link::Down(_) | Link::Opening(_) => None,
+        }
+        fastrand::shuffle(&mut up);
+        up.sort_by_key(|(stands_still, ..)| *stands_still);
+        let asked = up.into_iter().take(most).map(|(_, address, pipeline)| {
+            let (sink, answer) = oneshot::channel();
+            let mut request = Request::new(slots_command(), Sink::Waiter(sink), now, Arc::clone(&self.uncounted));
+            request.place = Some(Place::Anywhere);
+            pipeline.append(request);
+            Answer { address: address.clone(), answer }
         });
-        let candidates = candidates(self.map.masters(), &self.seeds);
-        let config = Arc::clone(&self.config);
-        self.refresh = Some(Box::pin(refreshed(config, asked, candidates)));
+        asked.collect()
     }
 
-    /// Takes a new map in: what waits for a node goes to whoever owns its slot now.
-    fn learn(&mut self, map: SlotMap) {
-        if map == *self.map {
+    /// Takes in the map that is known, if it is a new one: what waits for a node goes to whoever owns its slot now, and a node
+    /// that has lost its slots has its last words.
+    fn take_in(&mut self, now: Instant) {
+        let Some(map) = self.shared.upgrade().and_then(|shared| shared.topology.map()) else { return };
+        if Arc::ptr_eq(&map, &self.map) {
             return;
         }
-        self.map = Arc::new(map);
-        if let Some(shared) = self.shared.upgrade() {
-            shared.directory.set(Arc::clone(&self.map));
+        let before = std::mem::replace(&mut self.map, map);
+        for node in &mut self.members {
+            if before.masters().contains(&node.address) && !self.map.masters().contains(&node.address) {
+                node.leaves_at = Some(now + LAST_WORDS);
+            }
         }
         let waiting: Vec<Request> = self.members.iter_mut().flat_map(|node| node.queue.drain(..)).collect();
         for request in waiting {
@@ -328,16 +304,20 @@ impl Nodes {
                 return self.give(&address, request);
             }
             Some(Redirect { slot, address, ask: false }) => {
-                if self.map.owner(slot) != Some(&address) {
-                    Arc::make_mut(&mut self.map).moved(slot, &address);
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.topology.moved(slot, &address);
+                    self.take_in(now);
                 }
-                self.want_refresh();
                 request.hops = request.hops.saturating_add(1);
                 if request.hops <= HOPS {
                     return self.append(request);
                 }
             }
-            None => self.want_refresh(),
+            None => {
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.topology.doubt();
+                }
+            }
         }
         if now + LATER >= request.deadline(self.config.command_timeout) {
             request.settle(Ok(Reply::Error(line)), now);
@@ -369,30 +349,12 @@ impl Nodes {
     ///
     /// `connection` when no node is up and none is being connected to.
     pub(in crate::connection) fn tend(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
+        batch(|| self.take_in(now));
         let mut next = now + keep_alive;
         for at in 0..self.members.len() {
-            let node = &mut self.members[at];
-            match &mut node.link {
-                Link::Up(pipeline) => match pipeline.check_alive(keep_alive, now) {
-                    Ok(look_again) => {
-                        next = next.min(look_again);
-                        while let Some(request) = node.queue.pop_front_if(|_| pipeline.has_room()) {
-                            pipeline.append(request);
-                        }
-                    }
-                    Err(error) => batch(|| self.lost(at, error)),
-                },
-                Link::Down(until) if !node.queue.is_empty() => {
-                    if *until <= now {
-                        let (config, address) = (Arc::clone(&self.config), node.address.clone());
-                        node.link = Link::Opening(Box::pin(async move {
-                            within(config.connect_timeout, connect_to(&config, &address)).await
-                        }));
-                    } else {
-                        next = next.min(*until);
-                    }
-                }
-                Link::Down(_) | Link::Opening(_) => {}
+            match self.tend_node(at, keep_alive, now) {
+                Ok(look_again) => next = look_again.map_or(next, |at| next.min(at)),
+                Err(error) => batch(|| self.lost(at, error)),
             }
         }
         self.retire(now);
@@ -403,19 +365,63 @@ impl Nodes {
                 None => error,
             });
         }
-        if self.refresh_at.is_some_and(|at| at <= now) {
-            self.start_refresh(now);
+        Ok(next)
+    }
+
+    /// Sees to one node. Says when to look again.
+    ///
+    /// # Errors
+    ///
+    /// `connection` when its connection is lost, or is to be given up.
+    fn tend_node(&mut self, at: usize, keep_alive: Duration, now: Instant) -> Result<Option<Instant>> {
+        let missing = || self.shared.upgrade().map(|shared| shared.topology.missing());
+        let node = &mut self.members[at];
+        match &mut node.link {
+            Link::Up(pipeline) => {
+                if node.leaves_at.is_some_and(|at| at <= now) {
+                    let message = format!("{} has no slots any more: its connection is given up", node.address);
+                    return Err(Error::new(ErrorKind::Connection, message));
+                }
+                let look_again = pipeline.check_alive(keep_alive, now)?;
+                while let Some(request) = node.queue.pop_front_if(|_| pipeline.has_room()) {
+                    pipeline.append(request);
+                }
+                let stands_still_at = pipeline.waiting_since().map(|since| since + STANDS_STILL);
+                if stands_still_at.is_none_or(|at| at > now) {
+                    node.missing = None;
+                } else if node.missing.is_none() {
+                    node.missing = missing();
+                }
+                let stands_still_at = stands_still_at.filter(|at| *at > now);
+                Ok([Some(look_again), stands_still_at, node.leaves_at].into_iter().flatten().min())
+            }
+            Link::Down(until) if !node.queue.is_empty() => {
+                if *until > now {
+                    return Ok(Some(*until));
+                }
+                if node.missing.is_none() {
+                    node.missing = missing();
+                }
+                let (config, address) = (Arc::clone(&self.config), node.address.clone());
+                node.link = Link::Opening(Box::pin(async move {
+                    within(config.connect_timeout, connect_to(&config, &address)).await
+                }));
+                Ok(None)
+            }
+            Link::Down(_) | Link::Opening(_) => Ok(None),
         }
-        Ok(self.refresh_at.map_or(next, |at| next.min(at)))
     }
 
     /// Lets go of nodes that own nothing and are of no use to anyone.
     fn retire(&mut self, now: Instant) {
         let map = &self.map;
         self.members.retain(|node| {
+            let has_left = node.leaves_at.is_some() && node.is_idle();
             map.masters().contains(&node.address)
                 || !node.is_idle()
-                || (matches!(node.link, Link::Up(_)) && now.saturating_duration_since(node.used) < RETIREMENT)
+                || (matches!(node.link, Link::Up(_))
+                    && !has_left
+                    && now.saturating_duration_since(node.used) < RETIREMENT)
         });
     }
 

@@ -184,7 +184,7 @@ fn pack(words: &[&[u8]]) -> Bytes {
 }
 
 /// The words of the first packed command, and what follows it. `None` at the end.
-fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+pub(in crate::connection) fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let (count, mut rest) = head(packed, b'*')?;
     let mut words = Vec::with_capacity(count.min(1024));
     for _ in 0..count {

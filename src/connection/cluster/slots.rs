@@ -1,7 +1,5 @@
 //! Which node of a cluster owns which hash slot.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use crc::{CRC_16_XMODEM, Crc, Table};
 
 use crate::connection::target::Address;
@@ -19,22 +17,32 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
     CRC.checksum(hash_tag(key)) % SLOTS
 }
 
-/// The masters of a cluster and their slots, as one node told.
+/// The masters of a cluster, their slots and their replicas, as one node told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct SlotMap {
     masters: Vec<Address>,
+    replicas: Vec<Address>,
     /// For each slot the place of its master in `masters`.
     owners: Vec<u16>,
+    /// The cluster's current epoch as that node knows it; 0 where it did not say. A node that was cut off knows an older one.
+    epoch: u64,
 }
 
 impl SlotMap {
     /// Reads the answer to `CLUSTER SLOTS` that `asked` gave, which stands for itself wherever it names no host.
     pub(super) fn read(reply: &Reply, asked: &Address) -> Option<Self> {
         let Reply::Array(ranges) = reply else { return None };
-        let mut map = Self { masters: Vec::new(), owners: vec![NOBODY; usize::from(SLOTS)] };
+        let mut map =
+            Self { masters: Vec::new(), replicas: Vec::new(), owners: vec![NOBODY; usize::from(SLOTS)], epoch: 0 };
         for range in ranges {
             let Reply::Array(parts) = range else { return None };
-            let [Reply::Int(first), Reply::Int(last), Reply::Array(master), ..] = &parts[..] else { return None };
+            let [Reply::Int(first), Reply::Int(last), Reply::Array(master), replicas @ ..] = &parts[..] else {
+                return None;
+            };
+            for replica in replicas {
+                let Reply::Array(replica) = replica else { return None };
+                map.replicas.extend(node(replica, asked).filter(|replica| !map.replicas.contains(replica)));
+            }
             let Some(master) = node(master, asked) else {
                 // A node that knows of another, but not where it is: its slots are nobody's until it does.
                 continue;
@@ -46,17 +54,41 @@ impl SlotMap {
         Some(map)
     }
 
-    pub(super) fn masters(&self) -> &[Address] {
+    /// The same, with the epoch that the answer to `CLUSTER INFO` names.
+    pub(super) fn at_epoch(mut self, info: &Reply) -> Self {
+        if let Reply::Bulk(info) = info {
+            let info = String::from_utf8_lossy(info);
+            let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok());
+            self.epoch = epoch.unwrap_or(0);
+        }
+        self
+    }
+
+    /// Does its node know less of the cluster's history than that of `other`?
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        self.epoch != 0 && self.epoch < other.epoch
+    }
+
+    pub(in crate::connection) fn masters(&self) -> &[Address] {
         &self.masters
     }
 
+    pub(super) fn replicas(&self) -> &[Address] {
+        &self.replicas
+    }
+
+    /// Is the node at `address` one of the cluster, with slots of its own or of its master?
+    pub(in crate::connection) fn has(&self, address: &Address) -> bool {
+        self.masters.contains(address) || self.replicas.contains(address)
+    }
+
     /// Who owns `slot`.
-    pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
+    pub(in crate::connection) fn owner(&self, slot: u16) -> Option<&Address> {
         self.owners.get(usize::from(slot)).and_then(|place| self.masters.get(usize::from(*place)))
     }
 
     /// Gives `slot` to `address`, as a node has said.
-    pub(super) fn moved(&mut self, slot: u16, address: &Address) {
+    pub(in crate::connection) fn moved(&mut self, slot: u16, address: &Address) {
         if let Some(place) = self.place(address)
             && let Some(owner) = self.owners.get_mut(usize::from(slot))
         {
@@ -108,7 +140,7 @@ fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
 /// Where else an error reply sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct Redirect {
-    pub(super) slot: u16,
+    pub(in crate::connection) slot: u16,
     pub(in crate::connection) address: Address,
     /// For this one request only, introduced by `ASKING`; the slot has not moved yet.
     pub(in crate::connection) ask: bool,
@@ -128,20 +160,6 @@ impl Redirect {
         let (host, port) = words.next()?.rsplit_once(':')?;
         let address = at_host(host, port.parse().ok().filter(|port| *port != 0)?, asked)?;
         Some(Self { slot, address, ask })
-    }
-}
-
-/// The slot map that is known at present, for those who are not the actor.
-#[derive(Debug, Default)]
-pub(in crate::connection) struct Directory(Mutex<Option<Arc<SlotMap>>>);
-
-impl Directory {
-    pub(super) fn get(&self) -> Option<Arc<SlotMap>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set(&self, map: Arc<SlotMap>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(map);
     }
 }
 

@@ -9,14 +9,15 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Notice, Notify, Order, Tries, Waiting, closed};
-use crate::connection::cluster::Redirect;
-use crate::connection::exclusive::{self, HOPS, Opened};
+use crate::connection::exclusive::{self, Opened};
 use crate::connection::manager::Manager;
 use crate::connection::refusal::{Refusal, refusal};
-use crate::connection::request::Command;
+use crate::connection::request::Request;
 use crate::connection::shared::Shared;
 use crate::connection::state::State;
 use crate::connection::target::Target;
+use crate::connection::topology;
+use crate::connection::wait::{Next, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 
@@ -35,6 +36,7 @@ pub(super) struct Keeper {
 /// What is reached: a connection, and in a cluster the leave to open one to whichever node a command needs.
 struct Line {
     opened: Option<Opened>,
+    in_cluster: bool,
     /// Cancelled when the manager is disconnected.
     interrupted: CancellationToken,
 }
@@ -83,6 +85,7 @@ impl Keeper {
             };
             // `disconnect()` of the manager waits for it.
             let _open = self.shared.exclusive.token();
+            topology::watch(&self.shared);
             tries = Tries::Endless;
             (self.notify)(Notice::Ready);
             self.opened();
@@ -184,9 +187,16 @@ impl Keeper {
                 }
                 continue;
             }
+            let seat = line.opened.as_ref().and_then(|opened| opened.seat.clone());
             tokio::select! {
                 () = session.cancelled() => {}
                 () = line.interrupted.cancelled() => {}
+                () = self.shared.topology.left(seat.as_ref()) => {
+                    if !line.in_cluster {
+                        return Served::Lost;
+                    }
+                    line.opened = None;
+                }
                 () = hung_up(&mut line.opened) => return Served::Lost,
                 order = self.orders.recv() => match order {
                     Some(Order::Rename(name, done)) => {
@@ -206,48 +216,73 @@ impl Keeper {
         }
     }
 
-    /// Executes one command, in a cluster wherever its nodes send it. False when the connection was lost over it.
+    /// Executes one command, at whichever server is the right one until its own time is over. False when the connection was
+    /// lost over it.
     async fn execute(&mut self, line: &mut Line, waiting: Waiting, session: &CancellationToken) -> bool {
-        let mut redirect: Option<Redirect> = None;
-        for _ in 0..HOPS {
-            let command = &waiting.request.command;
-            let stopped = async {
-                tokio::select! {
-                    () = session.cancelled() => {}
-                    () = line.interrupted.cancelled() => {}
+        let mut wait = Wait::new(&waiting.request, waiting.blocks_for);
+        loop {
+            match self.ask(line, &waiting, &mut wait, session).await {
+                Ok(Next::Again) => {}
+                Ok(Next::Done(outcome)) => return self.conclude(line, waiting, outcome, session),
+                Err(not_asked) => {
+                    waiting.request.settle(Err(not_asked), Instant::now());
+                    return line.in_cluster || line.opened.is_some();
                 }
-            };
-            let mut stopped = std::pin::pin!(stopped);
-            if line.opened.is_none() {
-                let opened = tokio::select! {
-                    opened = open(&self.shared, Some(command), redirect.as_ref(), &self.name) => opened,
-                    () = stopped.as_mut() => Err(closed()),
-                };
-                match opened {
-                    Ok(opened) => line.opened = Some(opened),
-                    Err(error) => {
-                        waiting.request.settle(Err(error), Instant::now());
-                        return true;
-                    }
-                }
-            }
-            let Some(opened) = &mut line.opened else { break };
-            let outcome = opened.ask(&self.shared, &command.payload, waiting.blocks_for, stopped).await;
-            let asked = redirect.take().is_some_and(|redirect| redirect.ask);
-            if let (Ok(Reply::Error(line)), Some(address)) = (&outcome, &opened.address) {
-                redirect = Redirect::read(line, address);
-            }
-            // `ASKING` is for one command; what was cut off is of no use.
-            if asked || redirect.is_some() || outcome.is_err() {
-                line.opened = None;
-            }
-            if redirect.is_none() {
-                return self.conclude(line, waiting, outcome, session);
             }
         }
-        let error = Error::new(ErrorKind::Connection, format!("the cluster's nodes sent it on {HOPS} times"));
-        waiting.request.settle(Err(error), Instant::now());
-        true
+    }
+
+    /// Asks one server.
+    ///
+    /// # Errors
+    ///
+    /// Why none could be asked.
+    async fn ask(
+        &self,
+        line: &mut Line,
+        waiting: &Waiting,
+        wait: &mut Wait,
+        session: &CancellationToken,
+    ) -> Result<Next> {
+        let Waiting { request, .. } = waiting;
+        let shared = &self.shared;
+        let interrupted = line.interrupted.clone();
+        let stopped = async || {
+            tokio::select! {
+                () = session.cancelled() => {}
+                () = interrupted.cancelled() => {}
+            }
+        };
+        let kept = line.opened.take();
+        let is_right = |opened: &Opened| opened.seat.as_ref().is_none_or(|seat| shared.topology.is_right(seat));
+        let mut opened = match kept.filter(is_right) {
+            Some(opened) => opened,
+            None => tokio::select! {
+                opened = open_in_time(shared, request, wait, &self.name) => opened?,
+                () = stopped() => return Err(closed()),
+            },
+        };
+        let (payload, blocks_for) = match wait.rest(&request.command) {
+            Ok(rest) => rest,
+            Err(error) => {
+                line.opened = Some(opened);
+                return Err(error);
+            }
+        };
+        let outcome = opened.ask(shared, &payload, blocks_for, stopped()).await;
+        let cut_off = outcome.is_err();
+        let next = wait.judge(shared, request, &opened, outcome);
+        // `ASKING`, where there is no seat in a cluster, is for one command; what was cut off or refused is of no use.
+        if matches!(next, Next::Done(_)) && !cut_off && (opened.seat.is_some() || !line.in_cluster) {
+            line.opened = Some(opened);
+        }
+        if matches!(next, Next::Again) {
+            tokio::select! {
+                () = wait.pause(shared) => {}
+                () = stopped() => return Err(closed()),
+            }
+        }
+        Ok(next)
     }
 
     /// Gives the outcome to who waits for it. False when it means that the connection was lost.
@@ -311,21 +346,27 @@ async fn attempt(
     }
     manager.connect().await?;
     let interrupted = shared.interruption();
-    let opened = match shared.config.target {
-        Target::Cluster(_) => None,
-        _ => Some(open(&shared, None, None, &name).await?),
+    let in_cluster = matches!(shared.config.target, Target::Cluster(_));
+    let opened = if in_cluster {
+        None
+    } else {
+        Some(named(&shared, exclusive::open(&shared, None, true, None).await?, &name).await?)
     };
-    Ok(Line { opened, interrupted })
+    Ok(Line { opened, in_cluster, interrupted })
 }
 
-/// Opens a connection under the reservation's name.
-async fn open(
+/// Opens a connection for a command that is on its way, under the reservation's name.
+async fn open_in_time(
     shared: &Arc<Shared>,
-    command: Option<&Command>,
-    redirect: Option<&Redirect>,
+    request: &Request,
+    wait: &Wait,
     name: &Mutex<Option<String>>,
 ) -> Result<Opened> {
-    let mut opened = exclusive::open(shared, command, true, redirect).await?;
+    named(shared, exclusive::open_in_time(shared, request, true, wait).await?, name).await
+}
+
+/// Calls a connection by the reservation's name.
+async fn named(shared: &Shared, mut opened: Opened, name: &Mutex<Option<String>>) -> Result<Opened> {
     let name = name.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(name) = name {
         let limit = shared.config.connect_timeout;

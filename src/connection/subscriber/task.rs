@@ -1,11 +1,12 @@
 //! The task that owns the subscribing connection: it connects, asks for what is wanted, hears, and restores what was lost.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Message;
 use super::book::{Asked, Channel, ChannelKind, Told};
@@ -15,10 +16,12 @@ use crate::connection::actor;
 use crate::connection::candidates::within;
 use crate::connection::cluster::{self, Redirect};
 use crate::connection::event::Event;
+use crate::connection::exclusive::Counted;
 use crate::connection::handshake::Greeted;
 use crate::connection::link::Stream;
 use crate::connection::shared::Shared;
 use crate::connection::target::{Address, Target};
+use crate::connection::topology::{self, Seat};
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Reader};
@@ -29,47 +32,51 @@ const LINGER: Duration = Duration::from_secs(1);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// The wait before the channels of a node that cannot be reached are asked for elsewhere.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
+/// How long an attempt to connect may take before the server is looked for elsewhere too.
+const SLOW: Duration = Duration::from_millis(100);
 const READ_CHUNK: usize = 64 * 1024;
 
 enum Ended {
     /// Nothing has been subscribed for a while.
     Idle,
-    /// `disconnect()` was called, or every handle is gone.
-    Interrupted,
     /// Messages may have been missed since then.
     Lost(Error, Instant),
+    /// The same, where the server is not, or no longer, the right one.
+    Left(Error, Instant),
 }
 
 /// Lives while something is subscribed on `line`.
 pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
     let interrupted = shared.interruption();
     let mut attempt = 0;
+    let mut missing = None;
+    topology::watch(&shared);
     loop {
         let connected = tokio::select! {
             connected = connect(&shared, route.as_ref()) => connected,
             () = interrupted.cancelled() => return end(&shared, &line),
         };
         match connected {
-            Ok((address, greeted)) => {
+            Ok(greeted) => {
+                missing = None;
                 let since = Instant::now();
-                shared.metrics.connections.add(1);
-                let ended = {
-                    let mut connection = Connection::new(&shared, &line, address, greeted.stream);
-                    tokio::select! {
-                        ended = connection.serve() => ended,
-                        () = interrupted.cancelled() => Ended::Interrupted,
-                    }
+                let ended = tokio::select! {
+                    ended = serve(&shared, &line, greeted) => ended,
+                    () = interrupted.cancelled() => return end(&shared, &line),
                 };
-                shared.metrics.connections.add(-1);
-                match ended {
-                    Ended::Idle => {
-                        if line.rest() {
-                            return;
-                        }
-                        continue;
-                    }
-                    Ended::Interrupted => return end(&shared, &line),
-                    Ended::Lost(error, missing) => lost(&shared, &line, &error, missing),
+                let (error, missed, left) = match ended {
+                    Ended::Idle if line.rest() => return,
+                    Ended::Idle => continue,
+                    Ended::Lost(error, missed) => (error, missed, false),
+                    Ended::Left(error, missed) => (error, missed, true),
+                };
+                lost(&shared, &line, &error, missed);
+                if left && route.is_none() {
+                    // Whoever is right now is there.
+                    continue;
+                }
+                if left {
+                    return shared.subscriber.abandon(&shared, &route);
                 }
                 if since.elapsed() > shared.config.reconnect.max {
                     attempt = 0;
@@ -84,7 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
                 if route.is_some() {
                     // Until the cluster has seen it too, it sends back here whoever asks.
                     tokio::select! {
-                        () = tokio::time::sleep(UNREACHABLE_PAUSE) => {}
+                        () = sleep(UNREACHABLE_PAUSE) => {}
                         () = interrupted.cancelled() => return end(&shared, &line),
                     }
                     return shared.subscriber.abandon(&shared, &route);
@@ -94,29 +101,57 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
         if line.rest() {
             return;
         }
-        let delay = shared.config.reconnect.delay(attempt);
-        attempt = attempt.saturating_add(1);
-        shared.metrics.reconnection_attempts.add(1);
-        shared.tell(Event::Reconnecting { attempt, delay });
+        missing.get_or_insert_with(|| shared.topology.missing());
         tokio::select! {
-            () = tokio::time::sleep(delay) => {}
+            () = pause(&shared, attempt) => {}
             () = interrupted.cancelled() => return end(&shared, &line),
         }
+        attempt = attempt.saturating_add(1);
     }
 }
 
-/// A connection, and in a cluster where it leads.
-async fn connect(shared: &Shared, to: Option<&Address>) -> Result<(Option<Address>, Greeted)> {
-    match (to, &shared.config.target) {
-        (Some(address), _) => {
-            let greeted = within(shared.config.connect_timeout, cluster::connect_to(&shared.config, address)).await?;
-            Ok((Some(address.clone()), greeted))
-        }
-        (None, Target::Cluster(seeds)) => {
-            let (address, greeted) = within(shared.config.connect_timeout, cluster::connect_any(shared, seeds)).await?;
-            Ok((Some(address), greeted))
-        }
-        (None, _) => Ok((None, actor::connect(shared).await?)),
+/// The wait before the attempt after number `attempt`; no longer than until the topology changes.
+async fn pause(shared: &Shared, attempt: u32) {
+    let delay = shared.config.reconnect.delay(attempt);
+    shared.metrics.reconnection_attempts.add(1);
+    shared.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+    tokio::select! {
+        () = sleep(delay) => {}
+        () = shared.topology.changed() => {}
+    }
+}
+
+/// Uses a connection until it is lost, or not needed.
+async fn serve(shared: &Arc<Shared>, line: &Line, greeted: Greeted) -> Ended {
+    let _counted = Counted::new(&shared.metrics);
+    Connection::new(shared, line, greeted.address, greeted.stream).serve().await
+}
+
+/// A connection, and where it leads if that may be elsewhere one day. One that takes long has the server looked for elsewhere too.
+async fn connect(shared: &Shared, to: Option<&Address>) -> Result<Greeted> {
+    let limit = shared.config.connect_timeout;
+    let mut connected = pin!(async {
+        let (address, greeted) = match (to, &shared.config.target) {
+            (Some(address), _) => {
+                let seat = Seat { address: address.clone(), slot: None };
+                tokio::select! {
+                    greeted = within(limit, cluster::connect_to(&shared.config, address)) => (address.clone(), greeted?),
+                    () = shared.topology.left(Some(&seat)) => return Err(not_right(address)),
+                }
+            }
+            (None, Target::Cluster(seeds)) => within(limit, cluster::connect_any(shared, seeds)).await?,
+            (None, _) => return actor::connect(shared).await,
+        };
+        Ok(Greeted { address: Some(address), ..greeted })
+    });
+    if let Ok(connected) = timeout(SLOW, &mut connected).await {
+        return connected;
+    }
+    let _missing = shared.topology.missing();
+    tokio::select! {
+        connected = connected => connected,
+        // Whoever is right now is there.
+        () = shared.topology.changed(), if to.is_none() => Err(gone("another server was found")),
     }
 }
 
@@ -138,13 +173,14 @@ fn lost(shared: &Arc<Shared>, line: &Line, error: &Error, missing: Instant) {
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
     line: &'a Line,
-    /// Where it leads, in a cluster.
-    address: Option<Address>,
+    /// Where it leads, if that may be elsewhere one day.
+    seat: Option<Seat>,
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
     reader: Reader,
     input: BytesMut,
     output: BytesMut,
+    opened: Instant,
     heard: Instant,
     /// When something came last, whatever this process did since.
     came: Instant,
@@ -162,12 +198,13 @@ impl<'a> Connection<'a> {
         Self {
             shared,
             line,
-            address,
+            seat: address.map(|address| Seat { address, slot: None }),
             read,
             write,
             reader: Reader::default(),
             input: BytesMut::new(),
             output: BytesMut::new(),
+            opened: Instant::now(),
             heard: Instant::now(),
             came: Instant::now(),
             asked: false,
@@ -178,6 +215,8 @@ impl<'a> Connection<'a> {
 
     /// Uses the connection until it is lost, or not needed.
     async fn serve(&mut self) -> Ended {
+        let (shared, seat) = (self.shared, self.seat.clone());
+        let mut left = pin!(shared.topology.left(seat.as_ref()));
         loop {
             self.repair();
             let wake = match self.due(Instant::now()) {
@@ -207,6 +246,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 () = self.line.changed.notified() => {}
+                () = &mut left => return self.left(),
                 () = sleep_until(wake.into()) => {}
             }
         }
@@ -215,6 +255,13 @@ impl<'a> Connection<'a> {
     /// The end of a connection that may have been dead since something came last.
     fn lost(&self, error: Error) -> Ended {
         Ended::Lost(error, self.came)
+    }
+
+    /// The end of a connection to a server that others have turned away from since it was known to be right.
+    fn left(&self) -> Ended {
+        let error =
+            self.seat.as_ref().map_or_else(|| gone("another server was found"), |seat| not_right(&seat.address));
+        Ended::Left(error, self.shared.topology.before_change().max(self.opened))
     }
 
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
@@ -316,7 +363,7 @@ impl<'a> Connection<'a> {
 
     /// Where a node says that a channel is for another one, it goes there.
     fn moves(&self, refusal: &[u8]) -> bool {
-        let redirect = self.address.as_ref().and_then(|address| Redirect::read(refusal, address));
+        let redirect = self.seat.as_ref().and_then(|seat| Redirect::read(refusal, &seat.address));
         redirect.is_some_and(|redirect| self.shared.subscriber.moves(self.shared, self.line, redirect.address))
     }
 
@@ -327,6 +374,10 @@ impl<'a> Connection<'a> {
             listener.message(message);
         }
     }
+}
+
+fn not_right(address: &Address) -> Error {
+    gone(&format!("{address} is not, or no longer, the right server"))
 }
 
 fn gone(why: &str) -> Error {

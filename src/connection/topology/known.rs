@@ -1,0 +1,298 @@
+//! What is known of the topology. Connections compare themselves with it, and are woken when it changes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::cluster::SlotMap;
+use crate::connection::target::Address;
+use crate::telemetry::Metrics;
+
+/// A master as a sentinel names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::connection) struct Named {
+    pub(in crate::connection) address: Address,
+    /// The configuration epoch the sentinel has it from; 0 where the sentinel does not say. A sentinel that was cut off
+    /// knows an older one.
+    pub(in crate::connection) epoch: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    master: Option<Named>,
+    map: Option<Arc<SlotMap>>,
+}
+
+/// When what is known was last heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Instant,
+    /// For the last time before it changed.
+    before_change: Instant,
+}
+
+/// What a connection is for: it is to be left when its server no longer has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::connection) struct Seat {
+    pub(in crate::connection) address: Address,
+    /// In a cluster: the slot of the command; without one, any node with slots or a master that has some will do.
+    pub(in crate::connection) slot: Option<u16>,
+}
+
+/// What calls for the topology to be asked for soon.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trouble {
+    /// Connections that are needed and not there.
+    pub(super) missing: usize,
+    /// How often something was seen that does not fit to what is known.
+    pub(super) doubts: u64,
+}
+
+/// What is known of the topology, what is wrong with it, and the task that watches it.
+pub(in crate::connection) struct Topology {
+    known: watch::Sender<Known>,
+    heard: Mutex<Heard>,
+    trouble: Arc<watch::Sender<Trouble>>,
+    metrics: Arc<Metrics>,
+    /// Is there a task?
+    watched: Mutex<bool>,
+    pub(super) watchers: TaskTracker,
+}
+
+/// A connection that is needed and not there; while one is held, the topology is asked for often.
+#[derive(Debug)]
+pub(in crate::connection) struct Missing(Arc<watch::Sender<Trouble>>);
+
+impl Drop for Missing {
+    fn drop(&mut self) {
+        self.0.send_modify(|trouble| trouble.missing -= 1);
+    }
+}
+
+impl Topology {
+    pub(in crate::connection) fn new(metrics: Arc<Metrics>) -> Self {
+        let now = Instant::now();
+        Self {
+            known: watch::Sender::default(),
+            heard: Mutex::new(Heard { last: now, before_change: now }),
+            trouble: Arc::default(),
+            metrics,
+            watched: Mutex::new(false),
+            watchers: TaskTracker::new(),
+        }
+    }
+
+    /// The slot map of the cluster.
+    pub(in crate::connection) fn map(&self) -> Option<Arc<SlotMap>> {
+        self.known.borrow().map.clone()
+    }
+
+    /// The master of the sentinels.
+    pub(in crate::connection) fn master(&self) -> Option<Named> {
+        self.known.borrow().master.clone()
+    }
+
+    /// Is there a topology, and was it found once?
+    pub(in crate::connection) fn is_known(&self) -> bool {
+        let known = self.known.borrow();
+        known.map.is_some() || known.master.is_some()
+    }
+
+    /// Takes in a map that a node gave. False where it is known.
+    pub(in crate::connection) fn learn(&self, map: &Arc<SlotMap>) -> bool {
+        self.take_in(|known| {
+            let news = known.map.as_ref() != Some(map);
+            if news {
+                known.map = Some(Arc::clone(map));
+            }
+            news
+        })
+    }
+
+    /// Takes in that a node says `slot` to have moved to `address`, and has the whole map asked for. Gives the map.
+    pub(in crate::connection) fn moved(&self, slot: u16, address: &Address) -> Option<Arc<SlotMap>> {
+        self.take_in(|known| match &mut known.map {
+            Some(map) if map.owner(slot) != Some(address) => {
+                Arc::make_mut(map).moved(slot, address);
+                true
+            }
+            Some(_) | None => false,
+        });
+        self.doubt();
+        self.map()
+    }
+
+    /// Takes in a master that says itself that it is one. False where it is known.
+    pub(in crate::connection) fn settle_on(&self, named: &Named) -> bool {
+        let mut moved = false;
+        self.take_in(|known| {
+            moved = known.master.as_ref().is_none_or(|master| master.address != named.address);
+            let before = known.master.as_ref().map_or(0, |master| master.epoch);
+            let epoch = if moved && named.epoch != 0 { named.epoch } else { named.epoch.max(before) };
+            // An epoch alone moves nobody.
+            let master = Some(Named { address: named.address.clone(), epoch });
+            std::mem::replace(&mut known.master, master.clone()) != master && moved
+        })
+    }
+
+    /// Applies `change`, which says whether it is news, and counts.
+    fn take_in(&self, change: impl FnOnce(&mut Known) -> bool) -> bool {
+        let mut heard = lock(&self.heard);
+        let mut is_first = false;
+        let news = self.known.send_if_modified(|known| {
+            is_first = known.map.is_none() && known.master.is_none();
+            change(known)
+        });
+        let last = std::mem::replace(&mut heard.last, Instant::now());
+        if news {
+            heard.before_change = last;
+            self.metrics.topology_changes.add(u64::from(!is_first));
+        }
+        news
+    }
+
+    /// When what was known before it changed last was still true.
+    pub(in crate::connection) fn before_change(&self) -> Instant {
+        lock(&self.heard).before_change
+    }
+
+    /// May a connection for `seat` stay where it is?
+    pub(in crate::connection) fn is_right(&self, seat: &Seat) -> bool {
+        self.known.borrow().is_right(seat)
+    }
+
+    /// Ends when a connection for `seat` must go elsewhere; never where there is no seat.
+    pub(in crate::connection) async fn left(&self, seat: Option<&Seat>) {
+        let mut known = self.known.subscribe();
+        let left = match seat {
+            Some(seat) => known.wait_for(|known| !known.is_right(seat)).await.is_ok(),
+            None => false,
+        };
+        if !left {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends when what is known changes. Counts from the call on, before it is polled.
+    pub(in crate::connection) fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut known = self.known.subscribe();
+        async move {
+            if known.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// A connection is needed and not there, until what this gives is dropped.
+    pub(in crate::connection) fn missing(&self) -> Missing {
+        self.trouble.send_modify(|trouble| trouble.missing += 1);
+        Missing(Arc::clone(&self.trouble))
+    }
+
+    /// Something does not fit to what is known: it is asked for once, soon.
+    pub(in crate::connection) fn doubt(&self) {
+        self.trouble.send_modify(|trouble| trouble.doubts += 1);
+    }
+
+    pub(super) fn trouble(&self) -> watch::Receiver<Trouble> {
+        self.trouble.subscribe()
+    }
+
+    pub(super) fn refreshed(&self) {
+        self.metrics.topology_refreshes.add(1);
+    }
+
+    /// False where there is a task.
+    pub(super) fn start(&self) -> bool {
+        !std::mem::replace(&mut *lock(&self.watched), true)
+    }
+
+    /// Has the task end, with this call, unless it is `needed`.
+    pub(super) fn end_unless(&self, needed: impl FnOnce() -> bool) -> bool {
+        let mut watched = lock(&self.watched);
+        *watched = needed();
+        !*watched
+    }
+
+    /// Ends when no task is left.
+    pub(in crate::connection) async fn unwatched(&self) {
+        self.watchers.close();
+        self.watchers.wait().await;
+        self.watchers.reopen();
+    }
+}
+
+impl Known {
+    fn is_right(&self, seat: &Seat) -> bool {
+        let master = self.master.as_ref().is_none_or(|master| master.address == seat.address);
+        let map = self.map.as_ref().is_none_or(|map| match seat.slot {
+            // The slot of nobody is nowhere else either.
+            Some(slot) => map.owner(slot).is_none_or(|owner| *owner == seat.address),
+            None => map.has(&seat.address),
+        });
+        master && map
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Reply;
+
+    fn at(port: u16) -> Address {
+        Address { host: "h".into(), port }
+    }
+
+    fn topology() -> Topology {
+        Topology::new(Arc::default())
+    }
+
+    fn map(owner: i64, replica: i64) -> Arc<SlotMap> {
+        let node = |port| Reply::Array(vec![Reply::Bulk("h".into()), Reply::Int(port)]);
+        let range = Reply::Array(vec![Reply::Int(0), Reply::Int(16_383), node(owner), node(replica)]);
+        Arc::new(SlotMap::read(&Reply::Array(vec![range]), &at(1)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_left_when_another_master_is_known_and_not_for_a_higher_epoch() {
+        let topology = topology();
+        let seat = Seat { address: at(1), slot: None };
+        assert!(topology.settle_on(&Named { address: at(1), epoch: 1 }));
+        let mut left = std::pin::pin!(topology.left(Some(&seat)));
+        assert!(!topology.settle_on(&Named { address: at(1), epoch: 5 }));
+        tokio::select! {
+            biased;
+            () = &mut left => panic!("it is where it should be"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(topology.settle_on(&Named { address: at(2), epoch: 6 }));
+        left.await;
+        assert_eq!(topology.master(), Some(Named { address: at(2), epoch: 6 }));
+        assert_eq!(topology.metrics.topology_changes.get(), 1);
+    }
+
+    #[test]
+    fn a_connection_in_a_cluster_stays_at_a_replica_unless_it_is_for_a_slot() {
+        let topology = topology();
+        topology.learn(&map(1, 2));
+        let right = |port, slot| topology.is_right(&Seat { address: at(port), slot });
+        assert!(right(1, Some(7)) && right(1, None) && right(2, None));
+        assert!(!right(2, Some(7)) && !right(3, None));
+    }
+
+    #[test]
+    fn what_is_missing_counts_until_it_is_let_go() {
+        let topology = topology();
+        let (one, other) = (topology.missing(), topology.missing());
+        drop(one);
+        assert_eq!(topology.trouble().borrow().missing, 1);
+        drop(other);
+        assert_eq!(topology.trouble().borrow().missing, 0);
+    }
+}

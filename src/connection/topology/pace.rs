@@ -1,0 +1,114 @@
+//! When to ask for the topology next.
+//!
+//! While all is well: once in a period, which its user chooses. While a connection is missing: every 50 to 100 ms for
+//! half a minute, then ten times as seldom. After a doubt: once, soon. Every time is jittered, so that a thousand
+//! processes do not ask at once.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use super::known::{Topology, Trouble};
+
+/// The least time between two questions, and the mean time while something is missing is one and a half of it.
+const QUICK: Duration = Duration::from_millis(50);
+/// How long something may be missing before it is asked for ten times as seldom.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The times of one asker.
+pub(super) struct Pace {
+    trouble: watch::Receiver<Trouble>,
+    /// The mean time between two questions while all is well.
+    calm: Duration,
+    /// So many askers share the work: each asks that much more seldom while something is missing.
+    askers: u32,
+    last: Instant,
+    jitter: f64,
+    doubts: u64,
+    missing_since: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(topology: &Topology, calm: Duration, askers: u32) -> Self {
+        let trouble = topology.trouble();
+        let doubts = trouble.borrow().doubts;
+        let (last, jitter) = (Instant::now(), fastrand::f64());
+        Self { trouble, calm, askers, last, jitter, doubts, missing_since: None }
+    }
+
+    /// Ends when it is time to ask. Dropped early, it changes nothing.
+    pub(super) async fn next(&mut self) {
+        loop {
+            let trouble = *self.trouble.borrow_and_update();
+            let at = self.due(trouble, Instant::now());
+            tokio::select! {
+                () = sleep_until(at.into()) => return self.asked(),
+                changed = self.trouble.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
+            }
+        }
+    }
+
+    /// It was asked now.
+    pub(super) fn asked(&mut self) {
+        self.last = Instant::now();
+        self.jitter = fastrand::f64();
+        self.doubts = self.trouble.borrow().doubts;
+    }
+
+    fn due(&mut self, trouble: Trouble, now: Instant) -> Instant {
+        let mut wait = self.calm.mul_f64(0.75 + self.jitter / 2.0);
+        if trouble.missing == 0 {
+            self.missing_since = None;
+        } else {
+            let since = *self.missing_since.get_or_insert(now);
+            let seldom = if now.duration_since(since) < PATIENCE { 1 } else { 10 };
+            wait = wait.min(QUICK.mul_f64(1.0 + self.jitter) * seldom * self.askers);
+        }
+        if trouble.doubts != self.doubts {
+            wait = wait.min(QUICK.mul_f64(1.0 + self.jitter));
+        }
+        self.last + wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const CALM: Duration = Duration::from_secs(4);
+
+    fn wait(pace: &mut Pace, trouble: Trouble, now: Instant) -> Duration {
+        pace.due(trouble, now).duration_since(pace.last)
+    }
+
+    #[test]
+    fn it_is_asked_often_while_something_is_missing_but_not_for_ever() {
+        let topology = Topology::new(Arc::default());
+        let mut pace = Pace::new(&topology, CALM, 1);
+        let now = pace.last;
+        let (well, ill) = (Trouble::default(), Trouble { missing: 1, doubts: 0 });
+        assert!(wait(&mut pace, well, now) >= CALM.mul_f64(0.75));
+        assert!(wait(&mut pace, ill, now) <= QUICK * 2);
+        assert!(wait(&mut pace, ill, now + PATIENCE) >= QUICK * 10);
+        assert!(wait(&mut pace, well, now + PATIENCE) >= CALM.mul_f64(0.75));
+        assert!(wait(&mut pace, ill, now + PATIENCE * 2) <= QUICK * 2);
+        assert!(wait(&mut pace, Trouble { missing: 0, doubts: 1 }, now) <= QUICK * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_doubt_is_one_question() {
+        let topology = Topology::new(Arc::default());
+        let mut pace = Pace::new(&topology, CALM, 1);
+        topology.doubt();
+        pace.next().await;
+        assert_eq!(pace.doubts, 1);
+        let trouble = *topology.trouble().borrow();
+        let last = pace.last;
+        assert!(wait(&mut pace, trouble, last) >= CALM.mul_f64(0.75));
+    }
+}

@@ -1,0 +1,115 @@
+//! Listens to sentinels for a switch of the master, and asks them now and then.
+//!
+//! Up to three of them at once: so one that is gone, swallows packets or was cut off keeps no switch from being heard.
+//! Whoever is lost is followed by the next one. What they name is believed when it says itself that it is a master.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::known::{Missing, Named};
+use super::pace::Pace;
+use crate::connection::candidates::within;
+use crate::connection::exclusive::Counted;
+use crate::connection::handshake::Wire;
+use crate::connection::sentinel::{Sentinels, Taken, connect_to_master};
+use crate::connection::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many sentinels are listened to at once.
+const LISTENERS: u32 = 3;
+/// What a sentinel says by itself: that the master of a name is another one now, and, a little earlier and only by the sentinel
+/// that leads the failover, that a replica has become one.
+const CHANNELS: [&str; 2] = ["+switch-master", "+promoted-slave"];
+/// The mean time between two questions to one sentinel while nothing is missing.
+const CALM: Duration = Duration::from_secs(5);
+/// The same, to one that says nothing by itself.
+const CALM_UNHEARD: Duration = Duration::from_secs(1);
+/// How long a sentinel, or the master that it names, may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) async fn watch(shared: &Arc<Shared>) {
+    let Some(sentinels) = &shared.sentinels else { return };
+    let listener = || listener(shared, sentinels);
+    tokio::join!(listener(), listener(), listener());
+}
+
+/// Listens to one sentinel after the other.
+async fn listener(shared: &Shared, sentinels: &Sentinels) {
+    let mut failures = 0;
+    while super::is_needed(shared) {
+        let Some(taken) = sentinels.take() else {
+            // All are listened to; another one may become known.
+            sleep(CALM.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            continue;
+        };
+        let begin = Instant::now();
+        let ended = listen(shared, sentinels, &taken).await;
+        drop(taken);
+        if ended.is_ok() {
+            return;
+        }
+        if begin.elapsed() > CALM {
+            failures = 0;
+        }
+        sleep(shared.config.reconnect.delay(failures)).await;
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Ends well when nothing needs the topology.
+///
+/// # Errors
+///
+/// Whatever ends the connection to the sentinel, or why it is of no use.
+async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
+    let opened = async {
+        let (mut wire, heard) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
+        sentinels.discover(&mut wire).await?;
+        Ok((wire, heard))
+    };
+    let (mut wire, heard) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
+    let _counted = Counted::new(&shared.metrics);
+    let mut pace = Pace::new(&shared.topology, if heard { CALM } else { CALM_UNHEARD }, LISTENERS);
+    let mut unsettled = None;
+    while super::is_needed(shared) {
+        unsettled = ask(shared, sentinels, taken, &mut wire, unsettled).await?;
+        pace.asked();
+        tokio::select! {
+            () = pace.next() => {}
+            pushed = wire.pushed() => pushed.inspect_err(|error| shared.failed(error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Asks a sentinel, and goes by what it names. Gives what is missing as long as that has not come true.
+async fn ask(
+    shared: &Shared,
+    sentinels: &Sentinels,
+    taken: &Taken<'_>,
+    wire: &mut Wire,
+    unsettled: Option<Missing>,
+) -> Result<Option<Missing>> {
+    let topology = &shared.topology;
+    let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| shared.failed(error))?;
+    topology.refreshed();
+    let known = topology.master();
+    if !sentinels.may_name(&taken.address, &named, known.as_ref()) {
+        return Err(Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch"));
+    }
+    let is_known = known.is_some_and(|known| known.address == named.address);
+    if !is_known && !is_master(shared, &named).await {
+        // Named while it is being promoted, or by a sentinel that is wrong.
+        return Ok(unsettled.or_else(|| Some(topology.missing())));
+    }
+    if topology.settle_on(&named) {
+        shared.arrived.notify_one();
+    }
+    Ok(None)
+}
+
+async fn is_master(shared: &Shared, named: &Named) -> bool {
+    within(PATIENCE, connect_to_master(&shared.config, &named.address)).await.is_ok()
+}
