@@ -7,101 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis_backplane::connection::{Channel, ChannelKind, Command, Listener, Manager, Message, Script, Sink, State};
+use redis_backplane::connection::{Channel, ChannelKind, Command, Manager, Script, Sink, State};
 use redis_backplane::error::{Delivery, Error, ErrorKind, Result};
 use redis_backplane::resp::Reply;
 use redis_backplane::telemetry::Operation;
-use support::{Server, bulk, manager, ok, run, until, until_async};
-
-struct Cluster {
-    nodes: Vec<Server>,
-}
-
-const RANGES: [(u16, u16); 3] = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
-
-impl Cluster {
-    fn start() -> Self {
-        Self::with_replicas(0)
-    }
-
-    /// Three masters, then so many replicas, each of the master of its number.
-    fn with_replicas(replicas: usize) -> Self {
-        let options =
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"];
-        let nodes: Vec<_> = (0..3 + replicas).map(|_| Server::start(&options)).collect();
-        let cluster = Self { nodes };
-        for ((first, last), node) in RANGES.iter().zip(&cluster.nodes) {
-            node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-        }
-        for (epoch, node) in cluster.nodes.iter().enumerate() {
-            // Different from the beginning: a collision would be resolved, but later.
-            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(epoch + 1).to_string()]);
-            node.ask(&["CLUSTER", "MEET", "127.0.0.1", &cluster.nodes[0].port.to_string()]);
-        }
-        let all = cluster.nodes.len().to_string();
-        until("the nodes know each other", || {
-            cluster.nodes.iter().all(|node| Self::says(node, "cluster_known_nodes", &all))
-        });
-        for at in 0..replicas {
-            let master = cluster.id(at);
-            let replica = &cluster.nodes[3 + at];
-            until("the replica knows its master", || replica.text(&["CLUSTER", "NODES"]).contains(&master));
-            replica.ask(&["CLUSTER", "REPLICATE", &master]);
-        }
-        until("the cluster is up", || cluster.nodes.iter().all(|node| Self::says(node, "cluster_state", "ok")));
-        for at in 0..replicas {
-            let replica = &cluster.nodes[3 + at];
-            until("the replica has caught up", || {
-                replica.info("replication", "master_link_status").as_deref() == Some("up")
-            });
-        }
-        cluster
-    }
-
-    fn says(node: &Server, field: &str, value: &str) -> bool {
-        node.text(&["CLUSTER", "INFO"]).lines().any(|line| line == format!("{field}:{value}"))
-    }
-
-    fn id(&self, node: usize) -> String {
-        self.nodes[node].text(&["CLUSTER", "MYID"])
-    }
-
-    fn manager(&self) -> Manager {
-        self.manager_with("")
-    }
-
-    fn manager_with(&self, more: &str) -> Manager {
-        let list: Vec<_> = self.nodes[..3].iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        manager(&format!(r#"{{"url":"redis+cluster://{}"{more}}}"#, list.join(",")))
-    }
-
-    fn slot(&self, key: &str) -> u16 {
-        redis::from_redis_value(self.nodes[0].ask(&["CLUSTER", "KEYSLOT", key])).unwrap()
-    }
-
-    /// A key of a slot that node `at` has.
-    fn key_at(&self, at: usize, name: &str) -> String {
-        let (first, last) = RANGES[at];
-        (0..1_000_000).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()
-    }
-
-    fn begin_migration(&self, slot: u16, from: usize, to: usize) {
-        let slot = slot.to_string();
-        self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]);
-        self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]);
-    }
-
-    fn move_key(&self, key: &str, from: usize, to: usize) {
-        let port = self.nodes[to].port.to_string();
-        self.nodes[from].ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-    }
-
-    fn end_migration(&self, slot: u16, from: usize, to: usize) {
-        let (slot, id) = (slot.to_string(), self.id(to));
-        self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
-        self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
-    }
-}
+use support::cluster::Cluster;
+use support::{Ear, Server, bulk, manager, ok, run, until, until_async};
 
 fn script(text: &str, keys: &[&str]) -> Command {
     let script = Script::new(text);
@@ -442,25 +353,6 @@ async fn any_seed_will_do_and_none_is_an_error_with_every_cause() {
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.message().contains("none of the 1 nodes"), "{error}");
     assert_eq!(support::causes(&error).len(), 2, "{error:?}");
-}
-
-#[derive(Default)]
-struct Ear(std::sync::Mutex<Vec<String>>);
-
-impl Listener for Ear {
-    fn message(&self, message: &Message) {
-        self.0.lock().unwrap().push(String::from_utf8_lossy(&message.payload).into_owned());
-    }
-
-    fn restored(&self, _gap: Duration) {
-        self.0.lock().unwrap().push("restored".into());
-    }
-}
-
-impl Ear {
-    fn has(&self, what: &str) -> bool {
-        self.0.lock().unwrap().iter().any(|heard| heard == what)
-    }
 }
 
 fn sharded(name: &str) -> Channel {

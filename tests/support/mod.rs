@@ -7,13 +7,16 @@
     reason = "each test binary uses its part; a test may panic"
 )]
 
+pub mod cluster;
+pub mod sentinels;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_backplane::connection::{Config, Manager, Unobserved};
+use redis_backplane::connection::{Config, Listener, Manager, Message, Unobserved};
 use redis_backplane::error::{Error, Result};
 use redis_backplane::resp::Reply;
 
@@ -194,4 +197,24 @@ pub fn causes(error: &Error) -> Vec<String> {
         cause = error.source();
     }
     list
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+pub struct Ear(std::sync::Mutex<Vec<String>>);
+
+impl Listener for Ear {
+    fn message(&self, message: &Message) {
+        self.0.lock().unwrap().push(String::from_utf8_lossy(&message.payload).into_owned());
+    }
+
+    fn restored(&self, _gap: Duration) {
+        self.0.lock().unwrap().push("restored".into());
+    }
+}
+
+impl Ear {
+    pub fn has(&self, what: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|heard| heard == what)
+    }
 }

@@ -30,7 +30,7 @@ pub(in crate::connection) struct SlotMap {
 
 impl SlotMap {
     /// Reads the answer to `CLUSTER SLOTS` that `asked` gave, which stands for itself wherever it names no host.
-    pub(super) fn read(reply: &Reply, asked: &Address) -> Option<Self> {
+    pub(in crate::connection) fn read(reply: &Reply, asked: &Address) -> Option<Self> {
         let Reply::Array(ranges) = reply else { return None };
         let mut map =
             Self { masters: Vec::new(), replicas: Vec::new(), owners: vec![NOBODY; usize::from(SLOTS)], epoch: 0 };

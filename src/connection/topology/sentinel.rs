@@ -65,16 +65,16 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
 /// Whatever ends the connection to the sentinel, or why it is of no use.
 async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
-        let (mut wire, heard) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
+        let (mut wire, pushes) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
         sentinels.discover(&mut wire).await?;
-        Ok((wire, heard))
+        Ok((wire, pushes))
     };
-    let (mut wire, heard) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
+    let (mut wire, pushes) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
     let _counted = Counted::new(&shared.metrics);
-    let mut pace = Pace::new(&shared.topology, if heard { CALM } else { CALM_UNHEARD }, LISTENERS);
-    let mut unsettled = None;
+    let mut pace = Pace::new(&shared.topology, if pushes { CALM } else { CALM_UNHEARD }, LISTENERS);
+    let mut heard = Heard::default();
     while super::is_needed(shared) {
-        unsettled = ask(shared, sentinels, taken, &mut wire, unsettled).await?;
+        ask(shared, sentinels, taken, &mut wire, &mut heard).await?;
         pace.asked();
         tokio::select! {
             () = pace.next() => {}
@@ -84,14 +84,22 @@ async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Re
     Ok(())
 }
 
-/// Asks a sentinel, and goes by what it names. Gives what is missing as long as that has not come true.
+/// What one sentinel has said.
+#[derive(Default)]
+struct Heard {
+    last: Option<Named>,
+    /// While what it names has not come true.
+    unsettled: Option<Missing>,
+}
+
+/// Asks a sentinel, and goes by what it names.
 async fn ask(
     shared: &Shared,
     sentinels: &Sentinels,
     taken: &Taken<'_>,
     wire: &mut Wire,
-    unsettled: Option<Missing>,
-) -> Result<Option<Missing>> {
+    heard: &mut Heard,
+) -> Result<()> {
     let topology = &shared.topology;
     let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| shared.failed(error))?;
     topology.refreshed();
@@ -99,15 +107,23 @@ async fn ask(
     if !sentinels.may_name(&taken.address, &named, known.as_ref()) {
         return Err(Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch"));
     }
-    let is_known = known.is_some_and(|known| known.address == named.address);
+    let switched = heard.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
+    let is_known = match known {
+        Some(known) => known.address == named.address,
+        // Whoever connects for the first time asks by itself. Only a switch is news.
+        None if !switched && heard.unsettled.is_none() => return Ok(()),
+        None => false,
+    };
     if !is_known && !is_master(shared, &named).await {
         // Named while it is being promoted, or by a sentinel that is wrong.
-        return Ok(unsettled.or_else(|| Some(topology.missing())));
+        heard.unsettled.get_or_insert_with(|| topology.missing());
+        return Ok(());
     }
+    heard.unsettled = None;
     if topology.settle_on(&named) {
         shared.arrived.notify_one();
     }
-    Ok(None)
+    Ok(())
 }
 
 async fn is_master(shared: &Shared, named: &Named) -> bool {
