@@ -184,6 +184,10 @@ export interface MetricsSnapshot {
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
+  /** Sentinel and Cluster: answers of sentinels and nodes about where the masters are. 0 on a single server. */
+  redis_topology_refreshes_total: number;
+  /** Sentinel and Cluster: how often the masters, their slots or their replicas turned out to be elsewhere. */
+  redis_topology_changes_total: number;
   /** Commands refused because too much was waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
   /** Commands whose deadline passed. */

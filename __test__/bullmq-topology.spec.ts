@@ -100,4 +100,34 @@ describe('BullMQ', () => {
     await until(() => done.includes('after'), { what: 'the job after the failover', timeoutMs: 15_000 });
     await Promise.all([worker.close(), queue.close()]);
   }, 60_000);
+
+  it('goes on at the next master after a planned switch, while the old one takes itself for the master', async () => {
+    const master = await RedisServer.start();
+    const replica = await RedisServer.start();
+    servers = [master, replica];
+    await replica.replicaOf(master);
+    const sentinel = await RedisServer.start({ sentinel: { name: 'main', server: master, quorum: 1 } });
+    sentinels = [sentinel];
+    await until(async () => String(await sentinel.cli('SENTINEL', 'REPLICAS', 'main')).includes(`${replica.port}`), {
+      what: 'the sentinel to know the replica',
+      timeoutMs: 15_000,
+    });
+    await using manager = new RedisConnectionManager(`redis+sentinel://${sentinel.host}:${sentinel.port}/main`);
+    const connection = bullmqConnection(manager);
+    const queue = new Queue('paint', { connection });
+    const events = new QueueEvents('paint', { connection });
+    const worker = new Worker('paint', async (job) => job.name, { connection });
+    for (const one of [queue, events, worker]) one.on('error', () => {});
+    const waiting = (server: RedisServer) => async () => (await server.info('blocked_clients')) === '2';
+    await until(waiting(master), { what: 'the worker and the events to wait for something' });
+
+    await until(async () => (await sentinel.cli('SENTINEL', 'FAILOVER', 'main').catch(() => '')) === 'OK', {
+      what: 'the sentinel to begin the switch',
+    });
+    await until(waiting(replica), { what: 'both to wait at the new master', timeoutMs: 15_000 });
+    expect(await master.info('role')).toBe('master');
+    const job = await queue.add('after', {});
+    expect(await job.waitUntilFinished(events, PATIENCE_MS)).toBe('after');
+    await Promise.all([worker.close(), events.close(), queue.close()]);
+  }, 60_000);
 });

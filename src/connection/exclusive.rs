@@ -62,6 +62,7 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
     let mut wait = Wait::new(request, blocks_for);
     let watched = is_watched(shared, blocks_for);
+    let mut kept: Option<Opened> = None;
     loop {
         let interruption = shared.interruption();
         let interrupted = || async {
@@ -70,22 +71,22 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
                 () = shared.forsaken.cancelled() => {}
             }
         };
-        let outcome = async {
-            let mut opened = open_in_time(shared, request, watched, &wait).await.inspect_err(|e| shared.failed(e))?;
-            let (payload, blocks_for) = wait.rest(&request.command)?;
-            let outcome = opened.ask(shared, &payload, blocks_for, interrupted()).await;
-            Ok((opened, outcome))
+        let mut opened = match kept.take() {
+            Some(opened) => opened,
+            None => open_in_time(shared, request, watched, &wait).await.inspect_err(|error| shared.failed(error))?,
         };
-        let (opened, outcome) = outcome.await?;
-        let next = wait.judge(shared, request, &opened, outcome);
-        drop(opened);
-        match next {
-            Next::Done(outcome) => return outcome,
-            Next::Again => tokio::select! {
-                () = wait.pause(shared) => {}
-                () = interrupted() => return Err(shared.closed()),
-            },
+        let (payload, blocks_for) = wait.rest(&request.command)?;
+        let outcome = opened.ask(shared, &payload, blocks_for, interrupted()).await;
+        let answered = outcome.is_ok();
+        if let Next::Done(outcome) = wait.judge(shared, request, &opened, outcome) {
+            return outcome;
         }
+        kept = Some(opened).filter(|opened| answered && wait.keeps(shared, opened));
+        tokio::select! {
+            () = wait.pause(shared) => {}
+            () = interrupted() => return Err(shared.closed()),
+        }
+        kept = kept.filter(|opened| wait.keeps(shared, opened));
     }
 }
 

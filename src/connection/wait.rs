@@ -18,8 +18,11 @@ use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// The wait before a server that refused is asked again, unless another one is known by then.
+/// The wait before a server that refused is asked again, unless another one is known by then; the second time it is twice as
+/// long, and so on.
 const AGAIN: Duration = Duration::from_millis(50);
+/// The bound of that.
+const MOST_AGAIN: u32 = 10;
 /// Redirections that are followed at once; after so many it waits between them.
 const HOPS: u32 = 5;
 
@@ -94,11 +97,13 @@ impl Wait {
         };
         shared.metrics.resent_commands.add(1);
         match &self.redirect {
-            Some(redirect) if !redirect.ask => drop(shared.topology.moved(redirect.slot, &redirect.address)),
+            Some(redirect) if !redirect.ask => shared.topology.moved(redirect.slot, &redirect.address),
             Some(_) => {}
             None => {
                 shared.topology.doubt();
-                shared.failed(&error);
+                if self.why.as_ref().is_none_or(|before| before.message() != error.message()) {
+                    shared.failed(&error);
+                }
             }
         }
         self.hops += 1;
@@ -106,11 +111,21 @@ impl Wait {
         Next::Again
     }
 
+    /// Is a server that has refused over `opened` to be asked again over the same connection?
+    pub(super) fn keeps(&self, shared: &Shared, opened: &Opened) -> bool {
+        let is_right = match &opened.seat {
+            Some(seat) => shared.topology.is_right(seat),
+            // After `ASKING`, which is for one command.
+            None => opened.address.is_none(),
+        };
+        is_right && !opened.is_left && self.redirect.is_none()
+    }
+
     /// The wait before the next server is asked: none where the last one has named it; at most until another one is known.
     pub(super) async fn pause(&self, shared: &Shared) {
         if self.redirect.is_none() || self.hops > HOPS {
             tokio::select! {
-                () = sleep(AGAIN) => {}
+                () = sleep(AGAIN * self.hops.clamp(1, MOST_AGAIN)) => {}
                 () = shared.topology.changed() => {}
             }
         }

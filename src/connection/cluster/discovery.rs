@@ -141,7 +141,7 @@ async fn ask(wire: &mut Wire, address: &Address) -> Result<SlotMap> {
     })?;
     let map = read(&reply, address)?;
     match wire.ask(&["CLUSTER", "INFO"]).await {
-        Ok(info) => Ok(map.at_epoch(&info)),
+        Ok(info) => Ok(map.at_epoch(&info, address)),
         // A user may not be allowed to: then the map is as good as any.
         Err(error) if error.server_code().is_some() => Ok(map),
         Err(error) => Err(error),
@@ -257,7 +257,7 @@ impl Answer {
         let lost = || Error::new(ErrorKind::Connection, "the connection was lost");
         let Ok(Reply::Array(replies)) = self.answer.await.unwrap_or_else(|_| Err(lost())) else { return Err(lost()) };
         let [slots, info] = &replies[..] else { return Err(lost()) };
-        Ok(read(slots, &self.address)?.at_epoch(info))
+        Ok(read(slots, &self.address)?.at_epoch(info, &self.address))
     }
 }
 

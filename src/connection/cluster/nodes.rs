@@ -27,6 +27,7 @@ use crate::connection::pipeline::{Demand, Leftovers, Pipeline, timed_out};
 use crate::connection::request::{Command, Request, Sink};
 use crate::connection::shared::Shared;
 use crate::connection::target::Address;
+use crate::connection::topology::News;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -54,6 +55,7 @@ pub(in crate::connection) struct Nodes {
     uncounted: Arc<Metrics>,
     /// As it is known to all; see [`Nodes::take_in`].
     map: Arc<SlotMap>,
+    news: News,
     members: Vec<Node>,
     /// Where commands without a key go, while it is up.
     home: Address,
@@ -67,6 +69,7 @@ impl Nodes {
         let metrics = Arc::clone(&shared.metrics);
         let pipeline = Pipeline::new(found.greeted.stream, Arc::clone(&metrics), now).in_cluster();
         let map = Arc::new(found.map);
+        let news = shared.topology.news();
         shared.topology.learn(&map);
         let mut node = Node::new(found.address.clone(), now);
         node.link = Link::Up(Box::new(pipeline));
@@ -76,6 +79,7 @@ impl Nodes {
             metrics,
             uncounted: Arc::default(),
             map,
+            news,
             members: vec![node],
             home: found.address,
             demands: Vec::new(),
@@ -279,10 +283,7 @@ impl Nodes {
     /// Takes in the map that is known, if it is a new one: what waits for a node goes to whoever owns its slot now, and a node
     /// that has lost its slots has its last words.
     fn take_in(&mut self, now: Instant) {
-        let Some(map) = self.shared.upgrade().and_then(|shared| shared.topology.map()) else { return };
-        if Arc::ptr_eq(&map, &self.map) {
-            return;
-        }
+        let Some(map) = self.news.map() else { return };
         let before = std::mem::replace(&mut self.map, map);
         for node in &mut self.members {
             if before.masters().contains(&node.address) && !self.map.masters().contains(&node.address) {

@@ -54,9 +54,12 @@ impl SlotMap {
         Some(map)
     }
 
-    /// The same, with the epoch that the answer to `CLUSTER INFO` names.
-    pub(super) fn at_epoch(mut self, info: &Reply) -> Self {
-        if let Reply::Bulk(info) = info {
+    /// The same, with the epoch that the answer of `asked` to `CLUSTER INFO` names. Only a master's counts: a replica that was
+    /// cut off raises its own with each attempt to be elected.
+    pub(super) fn at_epoch(mut self, info: &Reply, asked: &Address) -> Self {
+        if let Reply::Bulk(info) = info
+            && self.masters.contains(asked)
+        {
             let info = String::from_utf8_lossy(info);
             let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok());
             self.epoch = epoch.unwrap_or(0);
@@ -204,6 +207,22 @@ mod tests {
         map.moved(99, &at("c", 3));
         assert_eq!(map.owner(99), Some(&at("c", 3)));
         assert_eq!(map.lowest_slots(), [0, 99, 200]);
+    }
+
+    #[test]
+    fn a_map_knows_its_replicas_and_is_as_old_as_a_master_says() {
+        let node = |port| Reply::Array(vec![Reply::Bulk("h".into()), Reply::Int(port)]);
+        let range = Reply::Array(vec![Reply::Int(0), Reply::Int(9), node(1), node(2), node(2)]);
+        let map = SlotMap::read(&Reply::Array(vec![range]), &at("h", 1)).unwrap();
+        assert_eq!(map.replicas(), [at("h", 2)]);
+        assert!(map.has(&at("h", 1)) && map.has(&at("h", 2)) && !map.has(&at("h", 3)));
+        let of = |epoch, asked| {
+            let info = format!("cluster_state:ok\r\ncluster_current_epoch:{epoch}\r\n");
+            map.clone().at_epoch(&Reply::Bulk(info.into()), &at("h", asked))
+        };
+        assert!(of(4, 1).is_older_than(&of(5, 1)) && !of(5, 1).is_older_than(&of(5, 1)));
+        assert!(!of(4, 2).is_older_than(&of(5, 1)), "how old a replica's is nobody knows");
+        assert!(!of(4, 1).is_older_than(&of(5, 2)));
     }
 
     #[test]

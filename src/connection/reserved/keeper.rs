@@ -270,10 +270,9 @@ impl Keeper {
             }
         };
         let outcome = opened.ask(shared, &payload, blocks_for, stopped()).await;
-        let cut_off = outcome.is_err();
+        let answered = outcome.is_ok();
         let next = wait.judge(shared, request, &opened, outcome);
-        // `ASKING`, where there is no seat in a cluster, is for one command; what was cut off or refused is of no use.
-        if matches!(next, Next::Done(_)) && !cut_off && (opened.seat.is_some() || !line.in_cluster) {
+        if answered && wait.keeps(shared, &opened) {
             line.opened = Some(opened);
         }
         if matches!(next, Next::Again) {

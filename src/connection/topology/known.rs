@@ -71,6 +71,19 @@ impl Drop for Missing {
     }
 }
 
+/// Gives each new slot map once.
+#[derive(Debug)]
+pub(in crate::connection) struct News(watch::Receiver<Known>);
+
+impl News {
+    pub(in crate::connection) fn map(&mut self) -> Option<Arc<SlotMap>> {
+        if !self.0.has_changed().unwrap_or(false) {
+            return None;
+        }
+        self.0.borrow_and_update().map.clone()
+    }
+}
+
 impl Topology {
     pub(in crate::connection) fn new(metrics: Arc<Metrics>) -> Self {
         let now = Instant::now();
@@ -82,6 +95,11 @@ impl Topology {
             watched: Mutex::new(false),
             watchers: TaskTracker::new(),
         }
+    }
+
+    /// Slot maps that come from now on.
+    pub(in crate::connection) fn news(&self) -> News {
+        News(self.known.subscribe())
     }
 
     /// The slot map of the cluster.
@@ -111,8 +129,8 @@ impl Topology {
         })
     }
 
-    /// Takes in that a node says `slot` to have moved to `address`, and has the whole map asked for. Gives the map.
-    pub(in crate::connection) fn moved(&self, slot: u16, address: &Address) -> Option<Arc<SlotMap>> {
+    /// Takes in that a node says `slot` to have moved to `address`, and has the whole map asked for.
+    pub(in crate::connection) fn moved(&self, slot: u16, address: &Address) {
         self.take_in(|known| match &mut known.map {
             Some(map) if map.owner(slot) != Some(address) => {
                 Arc::make_mut(map).moved(slot, address);
@@ -121,7 +139,6 @@ impl Topology {
             Some(_) | None => false,
         });
         self.doubt();
-        self.map()
     }
 
     /// Takes in a master that says itself that it is one. False where it is known.

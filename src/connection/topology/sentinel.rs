@@ -65,13 +65,13 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
 /// Whatever ends the connection to the sentinel, or why it is of no use.
 async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
-        let (mut wire, pushes) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
+        let (mut wire, tells) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
         sentinels.discover(&mut wire).await?;
-        Ok((wire, pushes))
+        Ok((wire, tells))
     };
-    let (mut wire, pushes) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
+    let (mut wire, tells) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
     let _counted = Counted::new(&shared.metrics);
-    let mut pace = Pace::new(&shared.topology, if pushes { CALM } else { CALM_UNHEARD }, LISTENERS);
+    let mut pace = Pace::new(&shared.topology, if tells { CALM } else { CALM_UNHEARD }, LISTENERS);
     let mut heard = Heard::default();
     while super::is_needed(shared) {
         ask(shared, sentinels, taken, &mut wire, &mut heard).await?;
