@@ -117,7 +117,9 @@ describe('BullMQ', () => {
     const queue = new Queue('paint', { connection });
     const events = new QueueEvents('paint', { connection });
     const worker = new Worker('paint', async (job) => job.name, { connection });
-    for (const one of [queue, events, worker]) one.on('error', () => {});
+    queue.on('error', () => {});
+    events.on('error', () => {});
+    worker.on('error', () => {});
     const waiting = (server: RedisServer) => async () => (await server.info('blocked_clients')) === '2';
     await until(waiting(master), { what: 'the worker and the events to wait for something' });
 

@@ -108,11 +108,11 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_go_on_at_the_ne
     let subscription = listens.subscribe(news, ear.clone()).await.unwrap();
     let answer = blpop(&waits, "list", "30");
     until("it waits", || blocked(&watched.master));
-    let reserved = reserves.reserve(None, |_| {});
-    reserved.open(Tries::Endless).await.unwrap();
+    let own = reserves.reserve(None, |_| {});
+    own.open(Tries::Endless).await.unwrap();
     let (command, _) = reserves.prepare(&[b"BLPOP", b"other", b"30"]).unwrap();
     let (send, other) = oneshot::channel();
-    reserved.submit(command, Sink::Waiter(send), Some(Duration::from_secs(30)));
+    own.submit(command, Sink::Waiter(send), Some(Duration::from_secs(30)));
     until("both wait", || watched.master.info("clients", "blocked_clients").as_deref() == Some("2"));
     until("all three listen to a sentinel", || listeners(&watched.sentinels[0]) == 3);
 
@@ -160,21 +160,20 @@ async fn sentinel_of(master: u16, epoch: u64, asked: Arc<AtomicUsize>) -> u16 {
                 let mut buffer = vec![0; 4096];
                 while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                     let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                    let mut answer = String::new();
-                    for command in text.split('*').skip(1) {
+                    let answers = text.split('*').skip(1).map(|command| {
                         if command.contains("get-master-addr-by-name") {
                             asked.fetch_add(1, Ordering::Relaxed);
-                            answer +=
-                                &format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{master}\r\n", master.to_string().len());
+                            format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{master}\r\n", master.to_string().len())
                         } else if command.contains("MASTER") {
                             let epoch = epoch.to_string();
-                            answer += &format!("*2\r\n$12\r\nconfig-epoch\r\n${}\r\n{epoch}\r\n", epoch.len());
+                            format!("*2\r\n$12\r\nconfig-epoch\r\n${}\r\n{epoch}\r\n", epoch.len())
                         } else if command.contains("sentinels") {
-                            answer += "*0\r\n";
+                            "*0\r\n".to_owned()
                         } else {
-                            answer += "-ERR unknown command\r\n";
+                            "-ERR unknown command\r\n".to_owned()
                         }
-                    }
+                    });
+                    let answer: String = answers.collect();
                     if stream.write_all(answer.as_bytes()).await.is_err() {
                         return;
                     }

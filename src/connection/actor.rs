@@ -555,7 +555,8 @@ pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
     let attempt = async {
         if shared.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };
-    timeout(limit, attempt).await.unwrap_or_else(|_| {
+    // It is large, and whoever connects would be.
+    timeout(limit, Box::pin(attempt)).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
     })
 }

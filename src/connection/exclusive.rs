@@ -264,15 +264,12 @@ pub(super) async fn open(
     watched: bool,
     redirect: Option<&Redirect>,
 ) -> Result<Opened> {
-    let (seat, greeted) = match (&shared.config.target, command) {
-        (Target::Cluster(seeds), Some(command)) => {
-            let led = cluster::connect_for(shared, seeds, command, redirect).await?;
-            (led.seat, Greeted { address: Some(led.address), ..led.greeted })
-        }
-        _ => {
-            let greeted = actor::connect(shared).await?;
-            (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
-        }
+    let (seat, greeted) = if let (Target::Cluster(seeds), Some(command)) = (&shared.config.target, command) {
+        let led = cluster::connect_for(shared, seeds, command, redirect).await?;
+        (led.seat, Greeted { address: Some(led.address), ..led.greeted })
+    } else {
+        let greeted = actor::connect(shared).await?;
+        (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
     };
     let address = greeted.address;
     let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));

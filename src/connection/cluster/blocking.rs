@@ -44,13 +44,12 @@ pub(in crate::connection) async fn connect_for(
         let greeted = within(shared.config.connect_timeout, connect_to(&shared.config, address)).await?;
         return Ok(Led { address: address.clone(), seat: None, greeted });
     }
-    let map = match shared.topology.map() {
-        Some(map) => map,
-        None => {
-            let map = Arc::new(find(shared, seeds).await?.map);
-            shared.topology.learn(&map);
-            map
-        }
+    let map = if let Some(map) = shared.topology.map() {
+        map
+    } else {
+        let map = Arc::new(find(shared, seeds).await?.map);
+        shared.topology.learn(&map);
+        map
     };
     let slot = slot(command, &map)?;
     let address = redirect.map(|redirect| &redirect.address).or_else(|| map.owner(slot?)).cloned();

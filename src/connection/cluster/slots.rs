@@ -61,7 +61,10 @@ impl SlotMap {
             && self.masters.contains(asked)
         {
             let info = String::from_utf8_lossy(info);
-            let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok());
+            let epoch = info
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find_map(|(name, value)| (name == "cluster_current_epoch").then(|| value.trim().parse().ok())?);
             self.epoch = epoch.unwrap_or(0);
         }
         self

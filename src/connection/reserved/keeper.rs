@@ -255,12 +255,13 @@ impl Keeper {
         };
         let kept = line.opened.take();
         let is_right = |opened: &Opened| opened.seat.as_ref().is_none_or(|seat| shared.topology.is_right(seat));
-        let mut opened = match kept.filter(is_right) {
-            Some(opened) => opened,
-            None => tokio::select! {
+        let mut opened = if let Some(opened) = kept.filter(is_right) {
+            opened
+        } else {
+            tokio::select! {
                 opened = open_in_time(shared, request, wait, &self.name) => opened?,
                 () = stopped() => return Err(closed()),
-            },
+            }
         };
         let (payload, blocks_for) = match wait.rest(&request.command) {
             Ok(rest) => rest,

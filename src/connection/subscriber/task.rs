@@ -90,9 +90,8 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
                 }
                 if route.is_some() {
                     // Until the cluster has seen it too, it sends back here whoever asks.
-                    tokio::select! {
-                        () = sleep(UNREACHABLE_PAUSE) => {}
-                        () = interrupted.cancelled() => return end(&shared, &line),
+                    if interrupted.run_until_cancelled(sleep(UNREACHABLE_PAUSE)).await.is_none() {
+                        return end(&shared, &line);
                     }
                     return shared.subscriber.abandon(&shared, &route);
                 }
@@ -102,9 +101,8 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
             return;
         }
         missing.get_or_insert_with(|| shared.topology.missing());
-        tokio::select! {
-            () = pause(&shared, attempt) => {}
-            () = interrupted.cancelled() => return end(&shared, &line),
+        if interrupted.run_until_cancelled(pause(&shared, attempt)).await.is_none() {
+            return end(&shared, &line);
         }
         attempt = attempt.saturating_add(1);
     }
