@@ -1261,8 +1261,13 @@ export interface GetOrSetOptions {
   ttlSec: number;
   /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
   staleSec?: number;
-  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. Callers of this process that join a wait share that of its first. */
+  /** Milliseconds to wait for a value that another caller loads, in this process or another, from 0. Default 30 000, then kind `timeout`. */
   waitMs?: number;
+  /**
+   * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
+   * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
+   */
+  loadTimeoutMs?: number;
 }
 /**
  * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
@@ -1389,16 +1394,21 @@ export declare class KVStore {
   /**
    * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
    *
-   * One `load` runs at a time: callers of this process share it, other processes wait for its value (up to `waitMs`). The right to load
-   * is a lease of 3 s that is renewed from Rust while `load` runs, so a process that dies is succeeded within that time and a slow
-   * `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller loads a new one in the
-   * background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what `load` threw), and the
-   * next caller tries again. So is a value that was loaded and could not be stored.
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to
+   * load is a lease of 3 s that is renewed from Rust while `load` runs, up to `loadTimeoutMs`, so a process that dies is succeeded
+   * within that time and a slow `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller
+   * loads a new one in the background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what
+   * `load` threw), and the next caller tries again. So is a value that was loaded and could not be stored.
+   *
+   * A write to the key ends the load that is under way: what it gives is the value of the callers that wait for it, and is not stored.
+   * Who calls after the write gets what was written, or another load. Every method of this class that changes the key is such a
+   * write, and so is a `SET` by anyone else, unless it expires within 3 s; a deletion by anyone else is none where the key is absent.
    *
    * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
    *
    * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
-   * another process loads for longer than `waitMs`; `serialization` for a value that JSON cannot express.
+   * another caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` where `load` itself calls
+   * `getOrSet` of the same key, which would wait for itself; `serialization` for a value that JSON cannot express.
    */
   getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T>;
   /**
@@ -2254,6 +2264,11 @@ export declare function createContainer(options?: ContainerOptions): Promise<Con
 
 /** Doing a thing once, however many ask for it. */
 
+/** Options of {@link once}. */
+export interface OnceOptions {
+  /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
+  timeoutMs?: number;
+}
 /**
  * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
  * processes, exactly one runs it; the others get `null` at once.
@@ -2262,13 +2277,23 @@ export declare function createContainer(options?: ContainerOptions): Promise<Con
  * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
  * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
  *
+ * An `fn` that takes longer than `timeoutMs` counts as one whose process died: the caller gets kind `timeout`, what `fn` still gives is
+ * dropped, and the key is free at most `ttlSec` (or a second) later. `once` of the same key within `fn` gives `null`, as to everyone else.
+ *
  * @param key As for every method of the store.
  * @param ttlSec Seconds, fractions allowed, above 0.
  * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
  * server was away is still a success: the key is free `ttlSec` after the last renewal then.
- * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
+ * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run;
+ * `timeout`, delivery `maybe-executed`, if it took too long.
  */
-export declare function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null>;
+export declare function once<T>(
+  kv: KVStore,
+  key: string,
+  fn: () => Promise<T> | T,
+  ttlSec: number,
+  options?: OnceOptions,
+): Promise<T | null>;
 /**
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
  * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.

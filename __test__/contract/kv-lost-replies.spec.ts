@@ -56,7 +56,7 @@ test('what writes is done once, and says that it may have been', async () => {
       0,
     ],
     [() => kv.lpushRecent('l', 'x', 5)],
-    [() => kv.getDel('gone')],
+    [() => kv.getDel('gone'), 4],
     [() => kv.mset({ m: 1 }, 100), 3],
   ];
   for (const [write, replies = 1] of writes) {

@@ -42,6 +42,12 @@ impl Packed {
         self
     }
 
+    /// Any number of words.
+    #[must_use]
+    pub fn words<'a>(self, words: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        words.into_iter().fold(self, Self::word)
+    }
+
     #[must_use]
     pub fn key(mut self, namespace: &Namespace, key: &[u8]) -> Self {
         resp::push_joined(&mut self.out, namespace.prefix(), key);

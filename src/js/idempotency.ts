@@ -1,15 +1,24 @@
 /** Doing a thing once, however many ask for it. */
 
-import { checkFunction } from './arguments.js';
+import { checkFunction, checkNumber, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import type { KVStore } from './kv.js';
 import { verb } from './native.js';
+import { within } from './waiting.js';
 
 const ONCE = verb('kv.once');
 const DONE = verb('kv.onceDone');
 const FAILED = verb('kv.onceFailed');
 const DEDUPLICATE = verb('kv.deduplicateEvent');
+
+/** Options of {@link once}. */
+export interface OnceOptions {
+  /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
+  timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 600_000;
 
 /**
  * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
@@ -19,29 +28,53 @@ const DEDUPLICATE = verb('kv.deduplicateEvent');
  * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
  * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
  *
+ * An `fn` that takes longer than `timeoutMs` counts as one whose process died: the caller gets kind `timeout`, what `fn` still gives is
+ * dropped, and the key is free at most `ttlSec` (or a second) later. `once` of the same key within `fn` gives `null`, as to everyone else.
+ *
  * @param key As for every method of the store.
  * @param ttlSec Seconds, fractions allowed, above 0.
  * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
  * server was away is still a success: the key is free `ttlSec` after the last renewal then.
- * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run.
+ * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run;
+ * `timeout`, delivery `maybe-executed`, if it took too long.
  */
-export async function once<T>(kv: KVStore, key: string, fn: () => Promise<T> | T, ttlSec: number): Promise<T | null> {
+export async function once<T>(
+  kv: KVStore,
+  key: string,
+  fn: () => Promise<T> | T,
+  ttlSec: number,
+  options?: OnceOptions,
+): Promise<T | null> {
   const inside = insideOf('once', kv);
   const { port, handle } = inside;
   checkText('once: key', key);
   checkFunction('once: fn', fn);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, ...rest } = optionsOf('once: options', options);
+  refuseUnknown('once', rest, ['timeoutMs']);
+  checkNumber('once: timeoutMs', ' of milliseconds', timeoutMs, 1, MAX_MS);
   const id = inside.nextId();
-  if (!(await port.call(handle, ONCE, id, key, ttlSec))) return null;
+  if (!(await port.call(handle, ONCE, id, key, ttlSec, timeoutMs))) return null;
+  let isLate = false;
+  const late = (): RedisError => {
+    isLate = true;
+    return new RedisError('timeout', `once: fn took longer than timeoutMs, ${timeoutMs} ms`, { delivery: 'maybe-executed' });
+  };
   let result: T;
   try {
-    result = await fn();
+    const work = fn();
+    result = isThenable(work) ? await within(inside, timeoutMs, Promise.resolve(work), late) : work;
   } catch (error) {
+    if (isLate) throw error;
     // If the server is away the key runs out; what the caller must see is why the function failed.
     await port.call(handle, FAILED, id).catch(() => {});
     throw error;
   }
   await port.call(handle, DONE, id, ttlSec).catch(() => {});
   return result;
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof value === 'object' && value !== null && 'then' in value;
 }
 
 /**

@@ -39,7 +39,7 @@ export { type Container, type ContainerHealth, type ContainerOptions, type Coord
 export type { CommandTrace, Endpoint } from './diagnostics.js';
 export { createEnvelope, type Envelope, isEnvelope, retryEnvelope } from './envelope.js';
 export { RedisError, type RedisErrorDelivery, type RedisErrorFields, type RedisErrorKind } from './errors.js';
-export { deduplicateEvent, once } from './idempotency.js';
+export { deduplicateEvent, type OnceOptions, once } from './idempotency.js';
 export { type GetOrSetOptions, KVStore, type KVStoreOptions, makeRedisKV, type ScanOptions } from './kv.js';
 export type { ElectOptions, Leadership } from './leadership.js';
 export type { Lock, LockOptions } from './lock.js';

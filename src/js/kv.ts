@@ -1,6 +1,7 @@
 /** The KV store: values by key. */
 
-import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, parse, refuseUnknown } from './arguments.js';
+import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
+import { Cache } from './cache.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
@@ -8,8 +9,8 @@ import { type Lock, type LockOptions, takeLock } from './lock.js';
 import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
 import type { Port } from './port.js';
-import type { TakingHome } from './taking.js';
 import { type UpdateOptions, Updates } from './update.js';
+import type { WaitingHome } from './waiting.js';
 
 /** Options of a {@link KVStore}. Unknown names are refused. */
 export interface KVStoreOptions {
@@ -32,8 +33,13 @@ export interface GetOrSetOptions {
   ttlSec: number;
   /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
   staleSec?: number;
-  /** Milliseconds to wait for a value that another process loads, from 0. Default 30 000, then kind `timeout`. Callers of this process that join a wait share that of its first. */
+  /** Milliseconds to wait for a value that another caller loads, in this process or another, from 0. Default 30 000, then kind `timeout`. */
   waitMs?: number;
+  /**
+   * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
+   * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
+   */
+  loadTimeoutMs?: number;
 }
 
 const GET = verb('kv.get');
@@ -59,29 +65,19 @@ const LPUSH_RECENT = verb('kv.lpushRecent');
 const GET_RECENT = verb('kv.getRecent');
 const CACHE_GET = verb('kv.cacheGet');
 const CACHE_SET = verb('kv.cacheSet');
-const PEEK = verb('kv.peek');
-const LOAD = verb('kv.load');
-const LOADED = verb('kv.loaded');
-const LOAD_FAILED = verb('kv.loadFailed');
 
-/** The loads that run in this process, by manager, and by namespace and key. */
-const loads = new WeakMap<RedisConnectionManager, Loads>();
-
-class Loads {
-  /** Those somebody waits for; they give JSON. */
-  readonly awaited = new Map<string, Promise<string>>();
-  /** Those in the background. */
-  readonly refreshing = new Set<string>();
-}
+const DEFAULT_WAIT_MS = 30_000;
+/** A load that takes no longer than the lease of the right to load is never cut short by default. */
+const LEAST_LOAD_MS = 3_000;
 
 /** What a store keeps to itself; reached by {@link internals}. */
-class Inside implements TakingHome {
+class Inside implements WaitingHome {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
   readonly manager: RedisConnectionManager;
   readonly updates: Updates;
-  readonly loads: Loads;
+  readonly cache: Cache;
   readonly #namespace: string;
   #lastId = 0;
 
@@ -93,8 +89,7 @@ class Inside implements TakingHome {
     this.manager = manager;
     this.updates = new Updates(port, this.handle);
     this.#namespace = options.namespace ?? '';
-    this.loads = loads.get(manager) ?? new Loads();
-    loads.set(manager, this.loads);
+    this.cache = new Cache(this, manager);
   }
 
   nextId(): number {
@@ -102,60 +97,9 @@ class Inside implements TakingHome {
     return this.#lastId;
   }
 
-  /** What `key` is called among all stores of the manager: a namespace has no control characters. */
-  nameOf(key: string): string {
-    return `${this.#namespace}\n${key}`;
-  }
-
-  /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
-  async load(key: string, load: () => unknown, options: GetOrSetOptions): Promise<string> {
-    const id = this.nextId();
-    const [mine, value] = (await this.port.call(this.handle, LOAD, id, key, options.staleSec, true, options.waitMs)) as [boolean, string];
-    return mine ? this.#loadAs(id, key, load, options) : value;
-  }
-
-  /** Loads a new value in the background, unless another process does. Never rejects. */
-  async refresh(key: string, load: () => unknown, options: GetOrSetOptions): Promise<void> {
-    const name = this.nameOf(key);
-    if (this.loads.refreshing.has(name)) return;
-    this.loads.refreshing.add(name);
-    try {
-      const id = this.nextId();
-      const [mine] = (await this.port.call(this.handle, LOAD, id, key, options.staleSec, false)) as [boolean];
-      if (mine) await this.#loadAs(id, key, load, options);
-    } catch (error) {
-      this.#tell(error);
-    } finally {
-      this.loads.refreshing.delete(name);
-    }
-  }
-
-  async #loadAs(id: number, key: string, load: () => unknown, { ttlSec, staleSec }: GetOrSetOptions): Promise<string> {
-    let text: string;
-    try {
-      const written = json('KVStore.getOrSet: value', await load());
-      if (typeof written !== 'string') throw written;
-      text = written;
-    } catch (error) {
-      // If the server is away the right to load runs out by itself; what the caller must see is why it failed.
-      await this.port.call(this.handle, LOAD_FAILED, id).catch(() => {});
-      throw error;
-    }
-    try {
-      await this.port.call(this.handle, LOADED, id, key, text, ttlSec, staleSec);
-    } catch (error) {
-      // The value is there all the same; that it could not be stored is told.
-      this.#tell(error);
-    }
-    return text;
-  }
-
-  #tell(error: unknown): void {
-    const told =
-      error instanceof RedisError
-        ? error
-        : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
-    this.manager[internals].emit('error', told);
+  /** What `key` is called among all stores of the manager: a namespace has no control characters. What is no key is refused in Rust. */
+  nameOf(key: unknown): string {
+    return typeof key === 'string' ? `${this.#namespace}\n${key}` : '';
   }
 }
 
@@ -397,37 +341,33 @@ export class KVStore {
   /**
    * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
    *
-   * One `load` runs at a time: callers of this process share it, other processes wait for its value (up to `waitMs`). The right to load
-   * is a lease of 3 s that is renewed from Rust while `load` runs, so a process that dies is succeeded within that time and a slow
-   * `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller loads a new one in the
-   * background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what `load` threw), and the
-   * next caller tries again. So is a value that was loaded and could not be stored.
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to
+   * load is a lease of 3 s that is renewed from Rust while `load` runs, up to `loadTimeoutMs`, so a process that dies is succeeded
+   * within that time and a slow `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller
+   * loads a new one in the background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what
+   * `load` threw), and the next caller tries again. So is a value that was loaded and could not be stored.
+   *
+   * A write to the key ends the load that is under way: what it gives is the value of the callers that wait for it, and is not stored.
+   * Who calls after the write gets what was written, or another load. Every method of this class that changes the key is such a
+   * write, and so is a `SET` by anyone else, unless it expires within 3 s; a deletion by anyone else is none where the key is absent.
    *
    * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
    *
    * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
-   * another process loads for longer than `waitMs`; `serialization` for a value that JSON cannot express.
+   * another caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` where `load` itself calls
+   * `getOrSet` of the same key, which would wait for itself; `serialization` for a value that JSON cannot express.
    */
   async getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T> {
-    const { ttlSec, staleSec, waitMs, ...rest } = optionsOf('KVStore.getOrSet: options', options);
-    refuseUnknown('KVStore.getOrSet', rest, ['ttlSec', 'staleSec', 'waitMs']);
+    const { ttlSec, staleSec, waitMs = DEFAULT_WAIT_MS, loadTimeoutMs, ...rest } = optionsOf('KVStore.getOrSet: options', options);
+    refuseUnknown('KVStore.getOrSet', rest, ['ttlSec', 'staleSec', 'waitMs', 'loadTimeoutMs']);
     checkFunction('KVStore.getOrSet: load', load);
     checkTtl('KVStore.getOrSet: ttlSec', ttlSec);
-    if (waitMs !== undefined) checkNumber('KVStore.getOrSet: waitMs', ' of milliseconds', waitMs, 0, MAX_MS);
-    const inside = this[internals];
-    const found = await call<[boolean, T] | null>(this, PEEK, 'getOrSet', key, staleSec);
-    if (found !== null) {
-      if (!found[0]) void inside.refresh(key, load, { ttlSec, staleSec });
-      return found[1];
-    }
-    const { awaited } = inside.loads;
-    const name = inside.nameOf(key);
-    let loading = awaited.get(name);
-    if (loading === undefined) {
-      loading = inside.load(key, load, { ttlSec, staleSec, waitMs }).finally(() => awaited.delete(name));
-      awaited.set(name, loading);
-    }
-    return parse(await loading) as T;
+    checkNumber('KVStore.getOrSet: waitMs', ' of milliseconds', waitMs, 0, MAX_MS);
+    if (loadTimeoutMs !== undefined) checkNumber('KVStore.getOrSet: loadTimeoutMs', ' of milliseconds', loadTimeoutMs, 1, MAX_MS);
+    const refused = badKey('getOrSet', key);
+    if (refused) throw refused;
+    const longest = loadTimeoutMs ?? Math.max(waitMs, LEAST_LOAD_MS);
+    return (await this[internals].cache.getOrSet(key, load, { ttlSec, staleSec, waitMs, loadTimeoutMs: longest })) as T;
   }
 
   /**

@@ -52,7 +52,7 @@ export interface Lock {
 }
 
 const LOCK = verb('kv.lock');
-const CANCEL = verb('kv.lockCancel');
+const CANCEL = verb('kv.waitCancel');
 const LOST = verb('kv.lockLost');
 const EXTEND = verb('kv.lockExtend');
 const RELEASE = verb('kv.lockRelease');

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
 //! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
-//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | string | who loads the value of a `getOrSet` key |
+//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
 //! | `<ns>seen:<event id>` | string | an event that was seen |
 //! | `<ns><topic>` | channel | the live messages of a topic |
 //! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
@@ -97,7 +97,7 @@ impl Namespace {
         self.with(&[b"~lock:", key])
     }
 
-    /// Who loads the value of `key`; in the slot of the value itself.
+    /// The mark of a load of the value of `key`; in the slot of the value itself.
     ///
     /// A name whose braces do not pair cannot be put into a tag: on a Cluster its two keys may be of two slots.
     #[must_use]
@@ -155,6 +155,12 @@ impl Namespace {
     #[must_use]
     pub fn everything(&self) -> Bytes {
         self.pattern(b"*")
+    }
+
+    /// A glob pattern that matches the marks of loads in this namespace and in those inside of it, and perhaps more.
+    #[must_use]
+    pub fn loaders(&self) -> Bytes {
+        self.pattern(b"*~load*")
     }
 
     /// A glob pattern for the user's keys that match `pattern`.

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::scripts::{self, operation};
-use super::{Kv, decode};
+use super::{Kv, decode, load};
 use crate::arguments::Arguments;
 use crate::backoff::Backoff;
+use crate::connection::Command;
 use crate::connection::Packed;
-use crate::connection::{Command, Manager};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keys::Namespace;
 use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
 
@@ -39,11 +38,17 @@ struct Swap<'a> {
 }
 
 impl Swap<'_> {
-    fn pack(&self, namespace: &Namespace, key: &[u8], operation: Operation) -> Command {
+    fn pack(&self, kv: &Kv, key: &[u8], operation: Operation) -> Command {
         let size = self.expected.map_or(0, <[u8]>::len) + self.next.map_or(0, <[u8]>::len);
-        let packed = Packed::sized(namespace.prefix().len() + key.len() + size + 128)
-            .script(&scripts::CAS, 1, 5)
-            .key(namespace, key)
+        let brief = match self.expiry {
+            Expiry::Millis(ms) => load::is_brief(Some(ms)),
+            Expiry::Keep | Expiry::None => false,
+        };
+        let mark = if self.next.is_none() || brief { kv.mark_of(key) } else { None };
+        let packed = Packed::sized(2 * (kv.namespace.prefix().len() + key.len()) + size + 160)
+            .script(&scripts::CAS, 1 + usize::from(mark.is_some()), 5)
+            .key(&kv.namespace, key)
+            .words(mark.as_deref())
             .word(if self.expected.is_some() { b"equal" } else { b"absent" })
             .word(self.expected.unwrap_or_default())
             .word(if self.next.is_some() { b"set" } else { b"delete" })
@@ -70,25 +75,18 @@ pub(super) fn cas(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     };
     let Some(expected) = expected else {
         let swap = Swap { expected: None, next: Some(next), expiry };
-        return kv.send(answer, swapped, || Ok(swap.pack(&kv.namespace, key, *operation::CAS)));
+        return kv.send(answer, swapped, || Ok(swap.pack(kv, key, *operation::CAS)));
     };
     let (key, next) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(next));
     let expected = Bytes::copy_from_slice(expected);
-    kv.run(answer, |kv| Ok(swap_by_meaning(kv.manager, kv.namespace, key, expected, next, expiry)));
+    kv.run(answer, |kv| Ok(swap_by_meaning(kv, key, expected, next, expiry)));
 }
 
-async fn swap_by_meaning(
-    manager: Manager,
-    namespace: Namespace,
-    key: Bytes,
-    expected: Bytes,
-    next: Bytes,
-    expiry: Expiry,
-) -> Result<Outcome> {
+async fn swap_by_meaning(kv: Kv, key: Bytes, expected: Bytes, next: Bytes, expiry: Expiry) -> Result<Outcome> {
     let mut stored = expected.clone();
     for _ in 0..ROUNDS {
         let swap = Swap { expected: Some(&stored), next: Some(&next), expiry };
-        match manager.call(swap.pack(&namespace, &key, *operation::CAS)).await? {
+        match kv.manager.call(swap.pack(&kv, &key, *operation::CAS)).await? {
             Reply::Int(done) => return Ok(Outcome::Bool(done == 1)),
             Reply::Bulk(other) if same_json(&other, &expected) => stored = other,
             Reply::Bulk(_) | Reply::Nil => return Ok(Outcome::Bool(false)),
@@ -127,7 +125,7 @@ pub(super) fn cas_raw(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             _ => args.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis),
         };
         let (expected, next) = (args.text_or_null(1, "expected")?, args.text_or_null(2, "next")?);
-        Ok(Swap { expected, next, expiry }.pack(&kv.namespace, args.key(0)?, *operation::UPDATE))
+        Ok(Swap { expected, next, expiry }.pack(kv, args.key(0)?, *operation::UPDATE))
     });
 }
 

@@ -63,11 +63,15 @@ pub(super) fn cached(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
 
 /// Freshness and JSON, counted as a hit or a miss.
 pub(super) fn peeked(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
-    count(reply != Reply::Nil, metrics);
+    let hit = matches!(&reply, Reply::Array(parts) if parts.len() == 2);
+    count(hit, metrics);
     if reply == Reply::Nil {
         return Ok(Outcome::Null);
     }
     let (word, value) = tagged(reply)?;
+    if &word[..] == b"loading" {
+        return Ok(Outcome::Bool(true));
+    }
     Ok(Outcome::List(vec![Outcome::Bool(&word[..] == b"fresh"), json_reply(value)?]))
 }
 
@@ -158,6 +162,22 @@ pub(super) fn statuses(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
         // The others may well have been executed.
         Some(error) if replies.len() > 1 => Err(error.with_delivery(Delivery::MaybeExecuted)),
         Some(error) => Err(error),
+    }
+}
+
+/// The reply to the last command of a transaction, as if that had been sent alone.
+pub(super) fn last(reply: Reply) -> Result<Reply> {
+    let results = match reply {
+        Reply::Array(mut replies) if matches!(replies.last(), Some(Reply::Array(_))) => match replies.pop() {
+            Some(Reply::Array(results)) => results,
+            _ => return Err(strange()),
+        },
+        refused => Manager::transaction_outcome(refused)?,
+    };
+    match results.into_iter().next_back() {
+        Some(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+        Some(reply) => Ok(reply),
+        None => Err(strange()),
     }
 }
 

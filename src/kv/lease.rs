@@ -6,7 +6,8 @@
 //! stopped for longer than its lease finds out as soon as it runs again.
 //!
 //! A lease ends when it is given up, when it ran out without a confirmed renewal, when the server says that its token holds
-//! it no more, when the manager is disconnected, or when the store is dropped (then it is given up).
+//! it no more, when the manager is disconnected, when the store is dropped (then it is given up), or at its limit: what it is
+//! held for takes too long.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,26 +30,30 @@ use crate::lifecycle;
 const RETRY: Duration = Duration::from_millis(250);
 
 /// What is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Holding {
     /// A lock, in a hash with its fencing token.
     Lock,
-    /// A plain key with the token: who loads a value, who runs a `once`.
+    /// A plain key with the token: who runs a `once`.
     Token,
+    /// The mark of a load of the value at this key. It is renewed only while that is as the load found it.
+    Load(Bytes),
 }
 
 impl Holding {
-    fn renewal(self) -> &'static Script {
+    fn renewal(&self) -> &'static Script {
         match self {
             Self::Lock => &scripts::EXTEND,
             Self::Token => &scripts::RENEW,
+            Self::Load(_) => &scripts::RENEW_LOAD,
         }
     }
 
-    fn end(self) -> &'static Script {
+    fn end(&self) -> &'static Script {
         match self {
             Self::Lock => &scripts::RELEASE,
             Self::Token => &scripts::GIVE_UP,
+            Self::Load(_) => &scripts::LEAVE_LOAD,
         }
     }
 }
@@ -66,11 +71,13 @@ impl Held {
     /// Renews it for `length` from now. False: it is not held any more.
     async fn renew(&self, length: Duration) -> Result<bool> {
         let script = self.holding.renewal();
-        let packed = Packed::sized(self.key.len() + 128)
-            .script(script, 1, 2)
-            .word(&self.key)
-            .word(self.token.as_bytes())
-            .number(millis(length));
+        let packed = match &self.holding {
+            Holding::Load(value) => {
+                Packed::sized(self.key.len() + value.len() + 128).script(script, 2, 2).word(&self.key).word(value)
+            }
+            Holding::Lock | Holding::Token => Packed::sized(self.key.len() + 128).script(script, 1, 2).word(&self.key),
+        };
+        let packed = packed.word(self.token.as_bytes()).number(millis(length));
         decode::yes(&self.manager.call(packed.runs(*operation::LEASE, script)).await?)
     }
 
@@ -123,6 +130,16 @@ fn lost(why: &str) -> Error {
     Error::new(ErrorKind::LeaseLost, format!("the lease was lost: {why}"))
 }
 
+/// How long a lease is kept at most, and what becomes of it then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    None,
+    /// It is given up.
+    GiveUp(Duration),
+    /// It is renewed no more, and runs out.
+    RunOut(Duration),
+}
+
 /// The leases of one store, and the waits for one, by the number that the face gave them.
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -158,13 +175,18 @@ impl Leases {
         }
     }
 
-    /// Has a task keep `held`, which was asked for at `since`, for `length` each time.
-    pub(super) fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration) {
+    /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
+    pub(super) fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
         self.asking().insert(id, sender);
         // The task must not keep the store alive: when the store goes, it is asked for nothing any more.
         let leases = Arc::downgrade(self);
-        let task = Task { held, ends: later(since, length), length, next: third(since, length), watching: Vec::new() };
+        let (ends, next) = (later(since, length), third(since, length));
+        let longest = match limit {
+            Limit::None => Duration::MAX,
+            Limit::GiveUp(longest) | Limit::RunOut(longest) => longest,
+        };
+        let task = Task { held, ends, length, next, limit, last: later(Instant::now(), longest), watching: Vec::new() };
         lifecycle::spawn(async move {
             let mut asks = asks;
             task.run(&mut asks).await;
@@ -192,6 +214,9 @@ struct Task {
     length: Duration,
     /// When to renew next.
     next: Instant,
+    limit: Limit,
+    /// When `limit` is reached.
+    last: Instant,
     watching: Vec<Answer>,
 }
 
@@ -207,6 +232,12 @@ impl Task {
                 }
                 () = sleep_until(ends.into()) => {
                     break End::Lost(lost("it ran out before a renewal was confirmed"));
+                }
+                () = sleep_until(self.last.into()), if self.limit != Limit::None => {
+                    if matches!(self.limit, Limit::GiveUp(_)) {
+                        self.held.abandon();
+                    }
+                    break End::Lost(lost("what it was held for took too long"));
                 }
                 ask = asks.recv() => {
                     let end = if let Some(ask) = ask {

@@ -1,11 +1,21 @@
 //! `getOrSet`: one who loads a value at a time, across processes; a stale value while a new one is loaded.
 //!
 //! Who loads holds a token with a short lease that is renewed while the load runs, so a process that dies is
-//! succeeded soon, and one that is slow is not. Who waits asks again with jittered backoff.
+//! succeeded soon, and one that is slow is not. Who waits asks again with jittered backoff. A load that takes too long
+//! loses the right.
+//!
+//! # Writes end a load
+//!
+//! A value is stored only if the key was not written since its load began. What stood at the key then is in the mark of
+//! the load; each renewal, and the storing, compare it with what stands there now. So a write that leaves something
+//! else at the key for longer than between two renewals is noticed, and costs nothing. A write that may leave the key absent sooner,
+//! a deletion or one with an expiry below [`LEASE`], takes the mark away in the same step ([`Kv::mark_of`]).
 
 use std::time::{Duration, Instant};
 
-use super::lease::{Ask, Held, Holding, millis};
+use bytes::Bytes;
+
+use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::scripts::{self, operation};
 use super::{Kv, decode};
 use crate::arguments::Arguments;
@@ -13,37 +23,61 @@ use crate::backoff::Backoff;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::hash_tag;
 
-/// For how long a loader that died is waited for.
+/// For how long a loader that died is waited for; two renewals of one load are never further apart.
 const LEASE: Duration = Duration::from_secs(3);
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(250) };
 
-/// Arguments: key, staleSec. Gives null, or whether the value is fresh and the value.
+/// May a key that is written with this expiry, in milliseconds, be absent again before a load notices?
+pub(super) fn is_brief(ttl: Option<u64>) -> bool {
+    ttl.is_some_and(|ttl| ttl < millis(LEASE))
+}
+
+impl Kv {
+    /// The mark of a load of `key`, which a write takes away. `None` where no value can be loaded: in a cluster the keys of a
+    /// script are of one slot, and a key whose braces do not pair has no other in its slot.
+    pub(super) fn mark_of(&self, key: &[u8]) -> Option<Bytes> {
+        let mark = self.namespace.loader(key);
+        let apart = self.is_on_cluster() && hash_tag(&mark) != hash_tag(&self.namespace.key(key));
+        (!apart).then_some(mark)
+    }
+}
+
+/// Arguments: key, staleSec, the token of a load of this process or absent. Gives `[whether it is fresh, value]`; where there is
+/// no value, true if what that load gives would still be stored, else null.
 pub(super) fn peek(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getOrSet", args);
     kv.send(answer, decode::peeked, || {
         let (key, stale) = (args.key(0)?, args.seconds(1, "staleSec")?);
-        let packed = Packed::sized(kv.namespace.prefix().len() + key.len() + 64)
-            .script(&scripts::PEEK, 1, 1)
-            .key(&kv.namespace, key)
-            .number(stale);
+        let packed = Packed::sized(2 * (kv.namespace.prefix().len() + key.len()) + 160);
+        let packed = match args.at(2) {
+            Arg::Absent => packed.script(&scripts::PEEK, 1, 1).key(&kv.namespace, key).number(stale),
+            _ => packed
+                .script(&scripts::PEEK, 2, 2)
+                .key(&kv.namespace, key)
+                .word(&kv.namespace.loader(key))
+                .number(stale)
+                .word(args.text(2, "token")?),
+        };
         Ok(packed.runs_reading(*operation::GET_OR_SET, &scripts::PEEK))
     });
 }
 
-/// Arguments: id, key, staleSec, whether to wait for another one's load, waitMs. Gives `[true]` to who shall load,
-/// `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
+/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs. Gives `[true, token]` to who shall
+/// load, `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
 pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getOrSet", args);
     kv.run(answer, |kv| {
         let (id, key, stale) = (args.id(0)?, args.key(1)?, args.seconds(2, "staleSec")?);
-        let waits = args.at(3) == Arg::Bool(true);
-        let wait = args.millis(4, "waitMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let longest = args.millis(3, "loadTimeoutMs", 1.0)?.unwrap_or(DEFAULT_WAIT);
+        let waits = args.at(4) == Arg::Bool(true);
+        let wait = args.millis(5, "waitMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
-            holding: Holding::Token,
+            holding: Holding::Load(value_key.clone()),
             key: kv.namespace.loader(key),
             token: kv.leases.token(id),
         };
@@ -54,8 +88,9 @@ pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 let sent = Instant::now();
                 match ask(&held, &value_key, stale).await {
                     Ok(Turn::Load) => {
-                        kv.leases.keep(id, held, sent, LEASE);
-                        return Ok(Outcome::List(vec![Outcome::Bool(true)]));
+                        let token = Bytes::from(held.token.clone());
+                        kv.leases.keep(id, held, sent, LEASE, Limit::GiveUp(longest));
+                        return Ok(Outcome::List(vec![Outcome::Bool(true), Outcome::Text(token)]));
                     }
                     Ok(Turn::Value(value)) => return Ok(Outcome::List(vec![Outcome::Bool(false), value])),
                     Ok(Turn::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
@@ -68,20 +103,21 @@ pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 }
                 let now = Instant::now();
                 if now >= gives_up {
-                    return Err(Error::new(
-                        ErrorKind::Timeout,
-                        format!(
-                            "KVStore.getOrSet: another process loads for longer than waitMs, {} ms",
-                            wait.as_millis()
-                        ),
-                    )
-                    .with_delivery(Delivery::Rejected));
+                    return Err(too_long(wait));
                 }
                 tokio::time::sleep(BACKOFF.delay(attempt).min(gives_up - now)).await;
                 attempt = attempt.saturating_add(1);
             }
         })
     });
+}
+
+fn too_long(wait: Duration) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("KVStore.getOrSet: another caller loads for longer than waitMs, {} ms", wait.as_millis()),
+    )
+    .with_delivery(Delivery::Rejected)
 }
 
 enum Turn {
@@ -107,8 +143,8 @@ async fn ask(held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
     }
 }
 
-/// Arguments: id, key, JSON, ttlSec, staleSec. Stores what was loaded. False where another one loads meanwhile: then
-/// nothing was stored.
+/// Arguments: id, key, JSON, ttlSec, staleSec. Stores what was loaded. False where the load was ended by a write or took
+/// too long: then nothing was stored.
 pub(super) fn loaded(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getOrSet", args);
     let read = || -> Result<_> {

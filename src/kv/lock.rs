@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
-use super::lease::{Ask, Held, Holding, millis};
+use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::scripts::{self, operation};
 use super::{Kv, decode};
 use crate::arguments::Arguments;
@@ -33,7 +31,7 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             key: kv.namespace.lock(key),
             token: kv.leases.token(id),
         };
-        let cancelled = kv.waits.begin(id);
+        let cancelled = kv.waits.start(id);
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
@@ -46,7 +44,7 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             };
             kv.waits.end(id);
             let (token, since) = outcome?;
-            kv.leases.keep(id, held, since, lease);
+            kv.leases.keep(id, held, since, lease, Limit::None);
             Ok(Outcome::Number(token as f64))
         })
     });
@@ -107,14 +105,6 @@ async fn take(held: &Held, lease: Duration) -> Result<Attempt> {
     }
 }
 
-/// Argument: id. Ends the wait for a lock.
-pub(super) fn cancel(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    answer.give(Arguments::of("KVStore.lock", args).id(0).map(|id| {
-        kv.waits.cancel(id);
-        Outcome::Nothing
-    }));
-}
-
 /// Arguments: id, leaseMs.
 pub(super) fn extend(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("Lock.extend", args);
@@ -123,31 +113,5 @@ pub(super) fn extend(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     match read() {
         Ok((id, length)) => kv.leases.ask(id, Ask::Extend(length, answer)),
         Err(error) => answer.give(Err(error)),
-    }
-}
-
-/// Who waits for a lock, by number.
-#[derive(Debug, Default)]
-pub(super) struct Waits(std::sync::Mutex<std::collections::HashMap<u64, CancellationToken>>);
-
-impl Waits {
-    fn begin(&self, id: u64) -> CancellationToken {
-        let token = CancellationToken::new();
-        self.open().insert(id, token.clone());
-        token
-    }
-
-    fn end(&self, id: u64) {
-        self.open().remove(&id);
-    }
-
-    fn cancel(&self, id: u64) {
-        if let Some(token) = self.open().get(&id) {
-            token.cancel();
-        }
-    }
-
-    fn open(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<u64, CancellationToken>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@
 //! - Bad arguments are refused before anything is sent, with kind `config` naming them; stored bytes that are no text with
 //!   kind `serialization`.
 //! - A call that only reads is sent again after a lost connection; no other is.
+//! - A write ends the load of its key that is under way: what was loaded before is not stored ([`load`]).
 //! - What is held for a time (a lock, the right to load, a `once`) is renewed by a task of the I/O thread, whatever the
 //!   caller's thread does.
 //!
@@ -18,6 +19,7 @@
 //! | `scan` | listing and clearing |
 //! | `lease` | what is held by a token for a time, and its renewal |
 //! | `lock`, `load`, `once` | what is held |
+//! | `waits` | waits that the face may end |
 //! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 
 mod cas;
@@ -29,12 +31,13 @@ mod once;
 mod scan;
 mod scripts;
 mod values;
+mod waits;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use crate::connection::config::read_namespace;
-use crate::connection::{Command, Decode, Manager, Sink};
+use crate::connection::{Command, Decode, Manager, Sink, Target};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
 use crate::keys::Namespace;
@@ -49,7 +52,7 @@ pub struct Kv {
     manager: Manager,
     namespace: Namespace,
     leases: Arc<Leases>,
-    waits: Arc<lock::Waits>,
+    waits: Arc<waits::Waits>,
 }
 
 /// What a call of a verb does.
@@ -91,10 +94,11 @@ pub const CALLS: &[(&str, Call)] = &[
     ("kv.onceDone", once::done),
     ("kv.onceFailed", lease::release),
     ("kv.lock", lock::lock),
-    ("kv.lockCancel", lock::cancel),
     ("kv.lockLost", lease::watch),
     ("kv.lockExtend", lock::extend),
     ("kv.lockRelease", lease::release),
+    ("kv.wait", waits::wait),
+    ("kv.waitCancel", waits::cancel),
 ];
 
 impl Kv {
@@ -108,6 +112,10 @@ impl Kv {
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
         Ok(Self { manager, namespace, leases: Arc::default(), waits: Arc::default() })
+    }
+
+    fn is_on_cluster(&self) -> bool {
+        matches!(self.manager.config().target, Target::Cluster(_))
     }
 
     /// Sends what `pack` gives; its reply becomes the answer.

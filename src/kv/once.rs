@@ -1,11 +1,11 @@
 //! `once`: a token where there is none, kept while the caller's function runs and for its time afterwards.
 //!
 //! While the function runs the token is renewed, so a function that takes longer than the time is not run twice. A process
-//! that dies in the middle leaves the token to run out.
+//! that dies in the middle leaves the token to run out, and so does a function that takes too long.
 
 use std::time::{Duration, Instant};
 
-use super::lease::{Ask, Held, Holding};
+use super::lease::{Ask, Held, Holding, Limit};
 use super::scripts::{self, operation};
 use super::{Kv, decode};
 use crate::arguments::Arguments;
@@ -15,11 +15,13 @@ use crate::crossing::{Answer, Arg, Outcome};
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
 const LEAST: u64 = 1_000;
 
-/// Arguments: id, key, ttlSec. Gives true to the one who runs its function.
+/// Arguments: id, key, ttlSec, timeoutMs. Gives true to the one who runs its function.
 pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("once", args);
     kv.run(answer, |kv| {
         let (id, key, lease) = (args.id(0)?, args.key(1)?, args.required_ttl(2)?.max(LEAST));
+        // A function that takes too long may still be at work: nobody else runs it before the token has run out.
+        let limit = args.millis(3, "timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
         let held = Held {
             manager: kv.manager.clone(),
             holding: Holding::Token,
@@ -40,7 +42,7 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             let reply = reply.await.map_err(|_| decode::strange())?;
             let claimed = reply.and_then(|reply| decode::yes(&reply));
             match claimed {
-                Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease)),
+                Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
                 Ok(false) => {}
                 // It may be claimed, and nobody will run the function.
                 Err(_) => held.abandon(),

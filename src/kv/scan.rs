@@ -53,24 +53,30 @@ pub(super) fn clear(kv: &Kv, _args: &[Arg<'_>], answer: Answer) {
             ));
         }
         Ok(async move {
-            let pattern = kv.namespace.everything();
-            let mut cursor = Bytes::from_static(b"0");
-            let mut cleared = 0;
-            loop {
-                let command = scan_command(&cursor, &pattern, *operation::CLEAR);
-                let (next, found) = batch(kv.manager.call(command).await?)?;
-                let (theirs, others): (Vec<_>, Vec<_>) =
-                    found.iter().partition(|full| kv.namespace.strip(full).is_some());
-                cleared += unlink(&kv, &theirs).await?;
-                let ours: Vec<_> = others.into_iter().filter(|full| kv.namespace.is_of_kv(full)).collect();
-                unlink(&kv, &ours).await?;
-                if &next[..] == b"0" {
-                    return Ok(Outcome::Number(cleared as f64));
-                }
-                cursor = next;
-            }
+            // First: a load that is under way now stores nothing behind the cursor.
+            let first = clear_all(&kv, &kv.namespace.loaders()).await?;
+            let rest = clear_all(&kv, &kv.namespace.everything()).await?;
+            Ok(Outcome::Number((first + rest) as f64))
         })
     });
+}
+
+/// Deletes what matches `pattern`. Gives how many keys of the user there were.
+async fn clear_all(kv: &Kv, pattern: &[u8]) -> Result<i64> {
+    let mut cursor = Bytes::from_static(b"0");
+    let mut cleared = 0;
+    loop {
+        let command = scan_command(&cursor, pattern, *operation::CLEAR);
+        let (next, found) = batch(kv.manager.call(command).await?)?;
+        let (theirs, others): (Vec<_>, Vec<_>) = found.iter().partition(|full| kv.namespace.strip(full).is_some());
+        let ours: Vec<_> = others.into_iter().filter(|full| kv.namespace.is_of_kv(full)).collect();
+        unlink(kv, &ours).await?;
+        cleared += unlink(kv, &theirs).await?;
+        if &next[..] == b"0" {
+            return Ok(cleared);
+        }
+        cursor = next;
+    }
 }
 
 async fn unlink(kv: &Kv, keys: &[&Bytes]) -> Result<i64> {

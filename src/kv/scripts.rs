@@ -6,24 +6,28 @@ use crate::connection::Script;
 use crate::telemetry::Operation;
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal,)*) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+    ($($name:ident = $($file:literal)+;)*) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!($(include_str!(concat!("lua/", $file))),+))
+        });)*
     };
 }
 
 scripts! {
-    CAS = "cas.lua",
-    CLAIM = "claim.lua",
-    EXTEND = "extend.lua",
-    GIVE_UP = "give_up.lua",
-    INCR = "incr.lua",
-    LOAD = "load.lua",
-    LOCK = "lock.lua",
-    LPUSH_RECENT = "lpush_recent.lua",
-    PEEK = "peek.lua",
-    RELEASE = "release.lua",
-    RENEW = "renew.lua",
-    STORE = "store.lua",
+    CAS = "cas.lua";
+    CLAIM = "claim.lua";
+    EXTEND = "extend.lua";
+    GIVE_UP = "give_up.lua";
+    INCR = "incr.lua";
+    LEAVE_LOAD = "leave_load.lua";
+    LOAD = "part/found.lua" "load.lua";
+    LOCK = "lock.lua";
+    LPUSH_RECENT = "lpush_recent.lua";
+    PEEK = "peek.lua";
+    RELEASE = "release.lua";
+    RENEW = "renew.lua";
+    RENEW_LOAD = "part/found.lua" "renew_load.lua";
+    STORE = "part/found.lua" "store.lua";
 }
 
 /// Interned names, one static each.

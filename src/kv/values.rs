@@ -1,13 +1,31 @@
-//! Values by key. Each verb is one command, or one script, packed and submitted at once.
+//! Values by key. Each verb is one command, one transaction or one script, packed and submitted at once.
+//!
+//! A write that may leave its key absent before a load of it notices ends the load in the same step: it is a transaction
+//! whose first command takes the load's mark away.
+
+use bytes::Bytes;
 
 use super::scripts::{self, operation};
-use super::{Kv, decode};
+use super::{Kv, decode, load};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
-use crate::connection::{Command, Target};
+use crate::connection::{Command, Decode, Packed, Script, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::Result;
+use crate::error::{Delivery, Result};
+use crate::resp::Reply;
 use crate::telemetry::Operation;
+
+/// How the reply to a write is read: sent alone, and as the last command of a transaction.
+#[derive(Clone, Copy)]
+struct Read {
+    alone: Decode,
+    last: Decode,
+}
+
+macro_rules! read {
+    ($decode:ident) => {
+        Read { alone: decode::$decode, last: |reply, metrics| decode::$decode(decode::last(reply)?, metrics) }
+    };
+}
 
 pub(super) fn get(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.get", args);
@@ -31,50 +49,103 @@ fn get_command(kv: &Kv, args: Arguments<'_>, operation: Operation) -> Result<Com
 /// Arguments: key, JSON, ttlSec.
 pub(super) fn set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.set", args);
-    kv.send(answer, decode::nothing, || {
-        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::SET))
+    put(kv, answer, read!(nothing), || {
+        Ok(Put {
+            key: args.key(0)?,
+            value: args.text(1, "value")?,
+            ttl: args.ttl(2)?,
+            flag: b"",
+            operation: *operation::SET,
+        })
     });
 }
 
 pub(super) fn cache_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.cacheSet", args);
-    kv.send(answer, decode::nothing, || {
-        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, &[], *operation::CACHE_SET))
+    put(kv, answer, read!(nothing), || {
+        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"", operation: *operation::CACHE_SET })
     });
 }
 
 pub(super) fn set_if_absent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.setIfAbsent", args);
-    kv.send(answer, decode::was_set, || {
-        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"NX", *operation::SET_IF_ABSENT))
+    put(kv, answer, read!(was_set), || {
+        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"NX", operation: *operation::SET_IF_ABSENT })
     });
 }
 
 pub(super) fn set_buffer(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.setBuffer", args);
-    kv.send(answer, decode::nothing, || {
-        Ok(set_command(kv, args.key(0)?, args.bytes(1, "value")?, args.ttl(2)?, &[], *operation::SET_BUFFER))
+    put(kv, answer, read!(nothing), || {
+        let (key, value, ttl) = (args.key(0)?, args.bytes(1, "value")?, args.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"", operation: *operation::SET_BUFFER })
     });
 }
 
 pub(super) fn get_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getSet", args);
-    kv.send(answer, decode::json, || {
-        Ok(set_command(kv, args.key(0)?, args.text(1, "value")?, args.ttl(2)?, b"GET", *operation::GET_SET))
+    put(kv, answer, read!(json), || {
+        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"GET", operation: *operation::GET_SET })
     });
 }
 
 /// `SET key value [PX ttl] [flag]`.
-fn set_command(kv: &Kv, key: &[u8], value: &[u8], ttl: Option<u64>, flag: &[u8], operation: Operation) -> Command {
-    let words = 3 + if ttl.is_some() { 2 } else { 0 } + usize::from(!flag.is_empty());
-    let mut packed = sized(kv, key, value.len()).begin(words, b"SET").key(&kv.namespace, key).word(value);
-    if let Some(ttl) = ttl {
-        packed = packed.word(b"PX").number(ttl);
+struct Put<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    ttl: Option<u64>,
+    flag: &'static [u8],
+    operation: Operation,
+}
+
+impl Put<'_> {
+    fn pack(&self, kv: &Kv, packed: Packed) -> Packed {
+        let words = 3 + if self.ttl.is_some() { 2 } else { 0 } + usize::from(!self.flag.is_empty());
+        let mut packed = packed.begin(words, b"SET").key(&kv.namespace, self.key).word(self.value);
+        if let Some(ttl) = self.ttl {
+            packed = packed.word(b"PX").number(ttl);
+        }
+        if !self.flag.is_empty() {
+            packed = packed.word(self.flag);
+        }
+        packed
     }
-    if !flag.is_empty() {
-        packed = packed.word(flag);
+}
+
+fn put<'a>(kv: &Kv, answer: Answer, read: Read, put: impl FnOnce() -> Result<Put<'a>>) {
+    match put() {
+        Ok(put) => {
+            let mark = if load::is_brief(put.ttl) { kv.mark_of(put.key) } else { None };
+            let room = sized(kv, put.key, put.value.len());
+            kv.write(answer, read, mark, room, put.operation, |packed| put.pack(kv, packed));
+        }
+        Err(error) => answer.give(Err(error)),
     }
-    packed.writes(operation)
+}
+
+impl Kv {
+    /// Sends the command that `pack` packs; with it `mark`, if there is one, is taken away.
+    fn write(
+        &self,
+        answer: Answer,
+        read: Read,
+        mark: Option<Bytes>,
+        room: Packed,
+        operation: Operation,
+        pack: impl FnOnce(Packed) -> Packed,
+    ) {
+        let (packed, decode) = match mark {
+            None => (pack(room), read.alone),
+            Some(mark) => {
+                let packed = room.begin(1, b"MULTI").begin(2, b"DEL").word(&mark);
+                (pack(packed).begin(1, b"EXEC"), read.last)
+            }
+        };
+        self.manager.submit(packed.writes(operation), Sink::Answer(answer, decode));
+    }
 }
 
 /// Arguments: event id, ttlSec.
@@ -96,10 +167,75 @@ pub(super) fn deduplicate_event(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 
 pub(super) fn del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.del", args);
-    if args.from(0).is_empty() {
-        return answer.give(Ok(Outcome::Number(0.0)));
+    let keys = match args.from(0).iter().map(|key| args.as_key("key", *key)).collect::<Result<Vec<_>>>() {
+        Ok(keys) => keys,
+        Err(error) => return answer.give(Err(error)),
+    };
+    match keys[..] {
+        [] => answer.give(Ok(Outcome::Number(0.0))),
+        [key] => kv.write(answer, read!(number), kv.mark_of(key), sized(kv, key, 128), *operation::DEL, |packed| {
+            packed.begin(2, b"DEL").key(&kv.namespace, key)
+        }),
+        _ if kv.is_on_cluster() => {
+            // The keys of a transaction are of one slot.
+            let each = keys.iter().map(|key| ending_load(kv, key, sized(kv, key, 128).begin(1, b"MULTI")));
+            let commands =
+                each.zip(&keys).map(|(packed, key)| packed.begin(2, b"DEL").key(&kv.namespace, key).begin(1, b"EXEC"));
+            send_each(kv, answer, *operation::DEL, commands, |replies| {
+                let counts = replies.into_iter().map(|reply| match decode::last(reply)? {
+                    Reply::Int(count) => Ok(count as f64),
+                    _ => Err(decode::strange()),
+                });
+                counts.sum::<Result<f64>>().map(Outcome::Number)
+            });
+        }
+        _ => {
+            let room = 2 * keys.iter().map(|key| kv.namespace.prefix().len() + key.len() + 48).sum::<usize>();
+            let packed = Packed::sized(room).begin(1, b"MULTI").begin(1 + keys.len(), b"DEL");
+            let packed = keys.iter().fold(packed, |packed, key| packed.word(&kv.namespace.loader(key)));
+            let packed = packed.begin(1 + keys.len(), b"DEL");
+            let packed = keys.iter().fold(packed, |packed, key| packed.key(&kv.namespace, key)).begin(1, b"EXEC");
+            kv.manager.submit(packed.writes(*operation::DEL), Sink::Answer(answer, read!(number).last));
+        }
     }
-    kv.send(answer, decode::number, || Ok(many_keys(kv, b"DEL", args)?.writes(*operation::DEL)));
+}
+
+/// Adds what ends the load of `key`.
+fn ending_load(kv: &Kv, key: &[u8], packed: Packed) -> Packed {
+    match kv.mark_of(key) {
+        Some(mark) => packed.begin(2, b"DEL").word(&mark),
+        None => packed,
+    }
+}
+
+/// Sends all of `commands` at once; `read` makes one outcome of their replies. What fails may leave the others done.
+fn send_each(
+    kv: &Kv,
+    answer: Answer,
+    operation: Operation,
+    commands: impl Iterator<Item = Packed>,
+    read: fn(Vec<Reply>) -> Result<Outcome>,
+) {
+    let waiting: Vec<_> = commands
+        .map(|packed| {
+            let (sink, reply) = tokio::sync::oneshot::channel();
+            kv.manager.submit(packed.writes(operation), Sink::Waiter(sink));
+            reply
+        })
+        .collect();
+    kv.run(answer, |_| {
+        Ok(async move {
+            let mut replies = Vec::with_capacity(waiting.len());
+            let mut failed = None;
+            for reply in waiting {
+                match reply.await.map_err(|_| decode::strange())? {
+                    Ok(reply) => replies.push(reply),
+                    Err(error) => failed = Some(error.with_delivery(Delivery::MaybeExecuted)),
+                }
+            }
+            failed.map_or_else(|| read(replies), Err)
+        })
+    });
 }
 
 pub(super) fn has(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
@@ -150,14 +286,27 @@ pub(super) fn mset(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 .map(|packed| packed.writes(*operation::MSET))
         }),
         Ok(Some(ttl)) => {
+            let brief = load::is_brief(Some(ttl));
+            let set = |packed: Packed, key, value| {
+                let packed = if brief { ending_load(kv, key, packed) } else { packed };
+                packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl)
+            };
             let sets = |packed: Packed| {
                 pairs().try_fold(packed, |packed, pair| -> Result<_> {
                     let (key, value) = pair?;
-                    Ok(packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl))
+                    Ok(set(packed, key, value))
                 })
             };
             // The keys of a transaction are of one slot of a cluster, those of an `mset` are not.
-            if matches!(kv.manager.config().target, Target::Cluster(_)) {
+            if kv.is_on_cluster() && brief {
+                let each = pairs().flatten().map(|(key, value)| {
+                    set(sized(kv, key, value.len() + 192).begin(1, b"MULTI"), key, value).begin(1, b"EXEC")
+                });
+                return send_each(kv, answer, *operation::MSET, each, |replies| {
+                    replies.into_iter().try_for_each(|reply| decode::last(reply).map(drop)).map(|()| Outcome::Nothing)
+                });
+            }
+            if kv.is_on_cluster() {
                 return kv.send(answer, decode::statuses, || Ok(sets(Packed::sized(size))?.writes(*operation::MSET)));
             }
             kv.send(answer, decode::transaction, || {
@@ -175,9 +324,7 @@ pub(super) fn incr(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         let (key, by) = (args.key(0)?, args.step(1, "by", 1)?);
         Ok(match args.ttl(2)? {
             None => sized(kv, key, 0).begin(3, b"INCRBY").key(&kv.namespace, key).signed(by).writes(*operation::INCR),
-            Some(ttl) => sized(kv, key, 64)
-                .script(&scripts::INCR, 1, 2)
-                .key(&kv.namespace, key)
+            Some(ttl) => brief_script(kv, &scripts::INCR, key, 64, Some(ttl), 2)
                 .signed(by)
                 .number(ttl)
                 .runs(*operation::INCR, &scripts::INCR),
@@ -196,7 +343,12 @@ pub(super) fn decr(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 
 pub(super) fn get_del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getDel", args);
-    kv.send(answer, decode::json, || Ok(one_key(kv, b"GETDEL", args.key(0)?).writes(*operation::GET_DEL)));
+    match args.key(0) {
+        Ok(key) => kv.write(answer, read!(json), kv.mark_of(key), sized(kv, key, 128), *operation::GET_DEL, |packed| {
+            packed.begin(2, b"GETDEL").key(&kv.namespace, key)
+        }),
+        Err(error) => answer.give(Err(error)),
+    }
 }
 
 pub(super) fn ttl(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
@@ -207,10 +359,15 @@ pub(super) fn ttl(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 /// Arguments: key, ttlSec.
 pub(super) fn expire(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.expire", args);
-    kv.send(answer, decode::flag, || {
-        let (key, ttl) = (args.key(0)?, args.required_ttl(1)?);
-        Ok(sized(kv, key, 0).begin(3, b"PEXPIRE").key(&kv.namespace, key).number(ttl).writes(*operation::EXPIRE))
-    });
+    match args.key(0).and_then(|key| Ok((key, args.required_ttl(1)?))) {
+        Ok((key, ttl)) => {
+            let mark = if load::is_brief(Some(ttl)) { kv.mark_of(key) } else { None };
+            kv.write(answer, read!(flag), mark, sized(kv, key, 32), *operation::EXPIRE, |packed| {
+                packed.begin(3, b"PEXPIRE").key(&kv.namespace, key).number(ttl)
+            });
+        }
+        Err(error) => answer.give(Err(error)),
+    }
 }
 
 pub(super) fn persist(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
@@ -224,17 +381,22 @@ pub(super) fn lpush_recent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     kv.send(answer, decode::number, || {
         let (key, value) = (args.key(0)?, args.text(1, "value")?);
         let (limit, ttl) = (args.count(2, "limit")?, args.ttl(3)?);
-        let packed = sized(kv, key, value.len() + 96)
-            .script(&scripts::LPUSH_RECENT, 1, 3)
-            .key(&kv.namespace, key)
-            .word(value)
-            .number(limit);
+        let packed = brief_script(kv, &scripts::LPUSH_RECENT, key, value.len() + 96, ttl, 3).word(value).number(limit);
         let packed = match ttl {
             Some(ttl) => packed.number(ttl),
             None => packed.word(b""),
         };
         Ok(packed.runs(*operation::LPUSH_RECENT, &scripts::LPUSH_RECENT))
     });
+}
+
+/// A call of `script`, which has the mark of a load as its second key where it may leave the first absent soon.
+fn brief_script(kv: &Kv, script: &Script, key: &[u8], more: usize, ttl: Option<u64>, args: usize) -> Packed {
+    let mark = if load::is_brief(ttl) { kv.mark_of(key) } else { None };
+    sized(kv, key, more + mark.as_ref().map_or(0, Bytes::len))
+        .script(script, 1 + usize::from(mark.is_some()), args)
+        .key(&kv.namespace, key)
+        .words(mark.as_deref())
 }
 
 /// Arguments: key, limit.

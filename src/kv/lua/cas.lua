@@ -1,6 +1,7 @@
 -- Replaces or deletes a value if it is still what the caller has seen.
 --
 -- KEYS[1]  string  the value
+-- KEYS[2]  hash    the mark of a load of the value, which ends. Only where the key may be absent soon
 -- ARGV[1]  text    what is expected: 'equal' or 'absent'
 -- ARGV[2]  bytes   the expected value, for 'equal'
 -- ARGV[3]  text    what to do: 'set' or 'delete'
@@ -9,7 +10,7 @@
 --
 -- Returns 1 when it was done, 0 when there is a value and none was expected, nil when there is none and one was
 -- expected, else the stored value.
-local key = KEYS[1]
+local key, mark_key = KEYS[1], KEYS[2]
 local expectation, expected, act, next, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local stored = redis.call('GET', key)
@@ -21,6 +22,9 @@ elseif stored ~= expected then
   return stored
 end
 
+if mark_key then
+  redis.call('DEL', mark_key)
+end
 if act == 'delete' then
   redis.call('DEL', key)
 elseif expiry == 'keep' then

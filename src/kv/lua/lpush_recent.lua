@@ -1,16 +1,20 @@
 -- Puts a value in front of a list and cuts the list to its newest ones.
 --
 -- KEYS[1]  list     the values, newest first
+-- KEYS[2]  hash     the mark of a load of the value, which ends. Only where the expiry is short
 -- ARGV[1]  bytes    the value
 -- ARGV[2]  integer  how many are kept, from 1
 -- ARGV[3]  ms       the list's new expiry, or '' to leave it as it is
 --
 -- Returns how many are kept now.
-local key = KEYS[1]
+local key, mark_key = KEYS[1], KEYS[2]
 local value, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local length = redis.call('LPUSH', key, value)
 redis.call('LTRIM', key, 0, string.format('%.0f', limit - 1))
+if mark_key then
+  redis.call('DEL', mark_key)
+end
 if ttl ~= '' then
   redis.call('PEXPIRE', key, ttl)
 end

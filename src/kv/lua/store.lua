@@ -1,18 +1,24 @@
--- Stores a loaded value if the caller is still the one who loads it, who then no longer is.
+-- Stores a loaded value if the caller's load has not been ended by a write: its mark is there, and the key is as the load
+-- found it. The load is over then.
 --
 -- KEYS[1]  string  the value
--- KEYS[2]  string  the token of who loads it
+-- KEYS[2]  hash    the mark of a load. token: whose; found: what stood at the key; expires: ms of server time, or ''
 -- ARGV[1]  token   the caller's
 -- ARGV[2]  bytes   the loaded value
 -- ARGV[3]  ms      its expiry
 --
 -- Returns 1 when it was stored, else 0.
-local value_key, loader_key = KEYS[1], KEYS[2]
+local value_key, mark_key = KEYS[1], KEYS[2]
 local token, value, ttl = ARGV[1], ARGV[2], ARGV[3]
 
-if redis.call('GET', loader_key) ~= token then
+local mark = redis.call('HMGET', mark_key, 'token', 'found', 'expires')
+if mark[1] ~= token then
+  return 0
+end
+local valid = unchanged(value_key, mark[2], mark[3])
+redis.call('DEL', mark_key)
+if not valid then
   return 0
 end
 redis.call('SET', value_key, value, 'PX', ttl)
-redis.call('DEL', loader_key)
 return 1

@@ -1,0 +1,189 @@
+/** `KVStore.getOrSet`: the loads of this process, and what each caller of a key waits for. */
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { json, parse } from './arguments.js';
+import { RedisError } from './errors.js';
+import { internals } from './internals.js';
+import type { GetOrSetOptions } from './kv.js';
+import type { RedisConnectionManager } from './manager.js';
+import { verb } from './native.js';
+import { type WaitingHome, within } from './waiting.js';
+
+const PEEK = verb('kv.peek');
+const LOAD = verb('kv.load');
+const LOADED = verb('kv.loaded');
+const LOAD_FAILED = verb('kv.loadFailed');
+
+type Options = Required<Omit<GetOrSetOptions, 'staleSec'>> & Pick<GetOrSetOptions, 'staleSec'>;
+
+/** A load that callers wait for, or the wait for another process' load. */
+interface Load {
+  /** JSON. */
+  text: Promise<string>;
+  /** The token of the right to load, once the user's function has been called. */
+  token?: string;
+}
+
+/** The loads that run in this process, of one manager, by namespace and key. */
+class Loads {
+  readonly awaited = new Map<string, Load>();
+  readonly refreshing = new Set<string>();
+}
+
+const loadsOf = new WeakMap<RedisConnectionManager, Loads>();
+
+/** The load that something runs in, and the one that that was begun in. */
+interface Within {
+  readonly loads: Loads;
+  readonly name: string;
+  readonly outer: Within | undefined;
+}
+
+/** In which load the present code runs. It is off while none runs: before Node 24 it makes every promise of the process slower. */
+const inside = new AsyncLocalStorage<Within>();
+let running = 0;
+
+/** What {@link Cache} needs of its store. */
+interface Home extends WaitingHome {
+  nameOf(key: string): string;
+}
+
+/** The cache of one store. */
+export class Cache {
+  readonly #home: Home;
+  readonly #manager: RedisConnectionManager;
+  readonly #loads: Loads;
+
+  constructor(home: Home, manager: RedisConnectionManager) {
+    this.#home = home;
+    this.#manager = manager;
+    this.#loads = loadsOf.get(manager) ?? new Loads();
+    loadsOf.set(manager, this.#loads);
+  }
+
+  async getOrSet(key: string, load: () => unknown, options: Options): Promise<unknown> {
+    const { awaited } = this.#loads;
+    const name = this.#home.nameOf(key);
+    const before = awaited.get(name);
+    const found = (await this.#home.port.call(this.#home.handle, PEEK, key, options.staleSec, before?.token)) as
+      | [isFresh: boolean, value: unknown]
+      | true
+      | null;
+    if (Array.isArray(found)) {
+      if (!found[0]) void this.#refresh(key, name, load, options);
+      return found[1];
+    }
+    this.#refuseReentry(name);
+    const present = awaited.get(name);
+    // A load whose right a write has taken away may have read what was there before the write.
+    const isCurrent = present !== undefined && (present.token === undefined || (found === true && present === before));
+    if (isCurrent) return parse(await within(this.#home, options.waitMs, present.text, () => waitedTooLong(options.waitMs)));
+    const mine: Load = { text: Promise.resolve('') };
+    mine.text = this.#load(key, name, load, options, mine).finally(() => {
+      if (awaited.get(name) === mine) awaited.delete(name);
+    });
+    awaited.set(name, mine);
+    return parse(await mine.text);
+  }
+
+  /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
+  async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load): Promise<string> {
+    const id = this.#home.nextId();
+    const { staleSec, loadTimeoutMs, waitMs } = options;
+    const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, staleSec, loadTimeoutMs, true, waitMs);
+    const [isMine, text] = (await asked) as [boolean, string];
+    if (!isMine) return text;
+    mine.token = text;
+    return this.#loadAs(id, key, name, load, options);
+  }
+
+  /** Loads a new value in the background, unless another process does. Never rejects. */
+  async #refresh(key: string, name: string, load: () => unknown, options: Options): Promise<void> {
+    const { refreshing } = this.#loads;
+    if (refreshing.has(name)) return;
+    refreshing.add(name);
+    try {
+      const id = this.#home.nextId();
+      const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, options.staleSec, options.loadTimeoutMs, false);
+      const [isMine] = (await asked) as [boolean];
+      if (isMine) await this.#loadAs(id, key, name, load, options);
+    } catch (error) {
+      this.#tell(error);
+    } finally {
+      refreshing.delete(name);
+    }
+  }
+
+  /** Loads by the right `id`, and stores what came, unless the right is gone. Gives JSON. */
+  async #loadAs(id: number, key: string, name: string, load: () => unknown, options: Options): Promise<string> {
+    const { port, handle } = this.#home;
+    let text: string;
+    try {
+      const work = this.#run(name, load);
+      const value = work instanceof Promise ? await within(this.#home, options.loadTimeoutMs, work, () => tookTooLong(options)) : work;
+      const written = json('KVStore.getOrSet: value', value);
+      if (typeof written !== 'string') throw written;
+      text = written;
+    } catch (error) {
+      // If the server is away the right to load runs out by itself; what the caller must see is why it failed.
+      await port.call(handle, LOAD_FAILED, id).catch(() => {});
+      throw error;
+    }
+    try {
+      await port.call(handle, LOADED, id, key, text, options.ttlSec, options.staleSec);
+    } catch (error) {
+      // The value is there all the same; that it could not be stored is told.
+      this.#tell(error);
+    }
+    return text;
+  }
+
+  /** Calls `load` where a call of `getOrSet` sees that it is inside of it. A thenable comes back as a promise. */
+  #run(name: string, load: () => unknown): unknown {
+    running++;
+    const ended = (): void => {
+      running--;
+      if (running === 0) inside.disable();
+    };
+    let value: unknown;
+    try {
+      value = inside.run({ loads: this.#loads, name, outer: inside.getStore() }, load);
+    } catch (error) {
+      ended();
+      throw error;
+    }
+    if (typeof value !== 'object' || value === null || !('then' in value)) {
+      ended();
+      return value;
+    }
+    return Promise.resolve(value).finally(ended);
+  }
+
+  #refuseReentry(name: string): void {
+    for (let outer = inside.getStore(); outer !== undefined; outer = outer.outer) {
+      if (outer.loads !== this.#loads || outer.name !== name) continue;
+      throw new RedisError(
+        'config',
+        'KVStore.getOrSet: load: expected one that does not ask for its own key, got one that waits for itself',
+      );
+    }
+  }
+
+  #tell(error: unknown): void {
+    const told =
+      error instanceof RedisError
+        ? error
+        : new RedisError('config', 'KVStore.getOrSet: load: expected a value, got an error', { cause: error });
+    this.#manager[internals].emit('error', told);
+  }
+}
+
+function waitedTooLong(ms: number): RedisError {
+  const message = `KVStore.getOrSet: another caller loads for longer than waitMs, ${ms} ms`;
+  return new RedisError('timeout', message, { retryable: true, delivery: 'rejected' });
+}
+
+function tookTooLong({ loadTimeoutMs }: Options): RedisError {
+  const message = `KVStore.getOrSet: load took longer than loadTimeoutMs, ${loadTimeoutMs} ms`;
+  return new RedisError('timeout', message, { retryable: true, delivery: 'rejected' });
+}

@@ -1,0 +1,43 @@
+-- What stands at a key, to be compared with what a load found there.
+--
+-- Returns a text, '' where there is nothing, and the ms of server time at which it expires, or nil. The text changes with
+-- the value and with its expiry. Time and remaining time are read in one millisecond, so that their sum is exact.
+local function found(key)
+  local kind = redis.call('TYPE', key)['ok']
+  if kind == 'none' then
+    return '', nil
+  elseif kind ~= 'string' then
+    return kind, nil
+  end
+  local value = redis.call('GET', key)
+  if not value then
+    return '', nil
+  end
+  local digest = redis.sha1hex(value)
+  local now, left
+  repeat
+    local before = redis.call('TIME')
+    left = redis.call('PTTL', key)
+    local after = redis.call('TIME')
+    now = tonumber(after[1]) * 1000 + math.floor(tonumber(after[2]) / 1000)
+    local same = before[1] == after[1] and math.floor(tonumber(before[2]) / 1000) == math.floor(tonumber(after[2]) / 1000)
+  until same
+  if left < 0 then
+    return digest, nil
+  end
+  return string.format('%s %.0f', digest, now + left), now + left
+end
+
+-- Is what stands at a key what a load found there, or has only run out since?
+local function unchanged(key, was, expires)
+  local is = found(key)
+  if is == was then
+    return true
+  end
+  if is ~= '' or expires == '' then
+    return false
+  end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) >= tonumber(expires)
+end
+

@@ -1,0 +1,61 @@
+//! Waits that the face may end before their time: for a lock, for a function of the user.
+//!
+//! Time is counted here and not by a timer of JavaScript, so that neither a blocked event loop nor fake timers stop it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Kv;
+use crate::arguments::Arguments;
+use crate::crossing::{Answer, Arg, Outcome};
+
+/// The waits of one store, by the number that the face gave them.
+#[derive(Debug, Default)]
+pub(super) struct Waits(Mutex<HashMap<u64, CancellationToken>>);
+
+impl Waits {
+    pub(super) fn start(&self, id: u64) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.open().insert(id, token.clone());
+        token
+    }
+
+    pub(super) fn end(&self, id: u64) {
+        self.open().remove(&id);
+    }
+
+    fn cancel(&self, id: u64) {
+        if let Some(token) = self.open().get(&id) {
+            token.cancel();
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Arguments: id, milliseconds. Answers after that time with true, or with false when the wait is cancelled.
+pub(super) fn wait(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("KVStore.wait", args);
+    kv.run(answer, |kv| {
+        let (id, time) = (args.id(0)?, args.millis(1, "time", 0.0)?.unwrap_or(Duration::MAX));
+        let cancelled = kv.waits.start(id);
+        Ok(async move {
+            let passed = tokio::time::timeout(time, cancelled.cancelled()).await.is_err();
+            kv.waits.end(id);
+            Ok(Outcome::Bool(passed))
+        })
+    });
+}
+
+/// Argument: id. Ends a wait.
+pub(super) fn cancel(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
+    answer.give(Arguments::of("KVStore.wait", args).id(0).map(|id| {
+        kv.waits.cancel(id);
+        Outcome::Nothing
+    }));
+}
