@@ -1,7 +1,8 @@
 /** Doing a thing once, however many ask for it. */
 
 import { checkFunction, checkNumber, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
-import { configError, RedisError } from './errors.js';
+import { checkMade } from './copies.js';
+import { RedisError } from './errors.js';
 import { internals } from './internals.js';
 import type { KVStore } from './kv.js';
 import { verb } from './native.js';
@@ -100,7 +101,6 @@ function checkText(name: string, text: string): void {
 }
 
 function insideOf(name: string, kv: KVStore): KVStore[typeof internals] {
-  const inside = (kv as KVStore | undefined | null)?.[internals];
-  if (inside === undefined) throw configError(`${name}: kv`, 'a KVStore', kv);
-  return inside;
+  checkMade(`${name}: kv`, 'KVStore', kv);
+  return kv[internals];
 }

@@ -2,6 +2,7 @@
 
 import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
 import { Cache } from './cache.js';
+import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
@@ -129,11 +130,8 @@ export class KVStore {
    * @throws RedisError of kind `config`, naming the option.
    */
   constructor(manager: RedisConnectionManager, options?: KVStoreOptions) {
-    if ((manager as RedisConnectionManager | undefined | null)?.[internals] === undefined) {
-      throw configError('KVStore: manager', 'a RedisConnectionManager', manager);
-    }
-    const inside = new Inside(manager, optionsOf('KVStore: options', options));
-    Object.defineProperty(this, internals, { value: inside });
+    checkMade('KVStore: manager', 'RedisConnectionManager', manager);
+    keep(this, 'KVStore', new Inside(manager, optionsOf('KVStore: options', options)));
   }
 
   /** The value of `key`, or `null` if there is none. */

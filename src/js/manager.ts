@@ -2,6 +2,7 @@
 
 import { inspect } from 'node:util';
 import type { RedisConfig } from './config.js';
+import { keep } from './copies.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
 import { configError, type Failure, type RedisError, toError, warnOfListener } from './errors.js';
 import { type Internals, internals } from './internals.js';
@@ -178,7 +179,7 @@ export class RedisConnectionManager {
     const given = typeof config === 'string' ? { url: config } : config;
     if (typeof given !== 'object' || given === null) throw configError('RedisConnectionManager', 'a RedisConfig or a URL', config);
     const inside = new Inside(given);
-    Object.defineProperty(this, internals, { value: inside });
+    keep(this, 'RedisConnectionManager', inside);
     collected.register(this, inside);
   }
 

@@ -56,12 +56,13 @@ function load(): Native {
 
 export const native: Native = load();
 
-const names = native.verbs();
-const numbers = new Map(names.map((name, number) => [name, number]));
+/** The names of all verbs; a verb's number is its place. */
+export const verbNames: readonly string[] = native.verbs();
+const numbers = new Map(verbNames.map((name, number) => [name, number]));
 
 /** The name of a verb. */
 export function verbName(number: number): string {
-  return names[number] ?? 'unknown';
+  return verbNames[number] ?? 'unknown';
 }
 
 /** The number of the verb called `name`. */

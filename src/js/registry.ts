@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { hostname } from 'node:os';
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { type ClaimRequest, HeldClaim, type WorkerClaim } from './claim.js';
+import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError, warnOfListener } from './errors.js';
 import { internals } from './internals.js';
@@ -245,11 +246,9 @@ export class WorkerRegistry {
    * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
    */
   constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions) {
-    if ((manager as RedisConnectionManager | undefined | null)?.[internals] === undefined) {
-      throw configError('WorkerRegistry: manager', 'a RedisConnectionManager', manager);
-    }
+    checkMade('WorkerRegistry: manager', 'RedisConnectionManager', manager);
     const inside = new Inside(this, manager, optionsOf('WorkerRegistry: options', options));
-    Object.defineProperty(this, internals, { value: inside });
+    keep(this, 'WorkerRegistry', inside);
   }
 
   /**

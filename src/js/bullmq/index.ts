@@ -1,6 +1,7 @@
 /** BullMQ beside this package: on its connections, or on its own with the same configuration. */
 
-import { configError, type Failure, toError } from '../errors.js';
+import { checkMade } from '../copies.js';
+import { type Failure, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { Channel } from './channel.js';
@@ -25,7 +26,7 @@ import type { BullMQOptions } from './options.js';
  * @throws RedisError of kind `config` for something that is no manager.
  */
 export function bullmqConnection(manager: RedisConnectionManager): BullMQClient {
-  check('bullmqConnection', manager);
+  checkMade('bullmqConnection: manager', 'RedisConnectionManager', manager);
   return new Client(new Channel(manager));
 }
 
@@ -41,15 +42,11 @@ export function bullmqConnection(manager: RedisConnectionManager): BullMQClient 
  * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
  */
 export function bullmqOptions(manager: RedisConnectionManager): BullMQOptions {
-  check('bullmqOptions', manager);
+  checkMade('bullmqOptions: manager', 'RedisConnectionManager', manager);
   const { port, handle } = manager[internals];
   const given = JSON.parse(port.ioredisOptions(handle)) as { value: BullMQOptions } | { error: Failure };
   if ('error' in given) throw toError(given.error);
   return given.value;
-}
-
-function check(name: string, manager: RedisConnectionManager | null | undefined): void {
-  if (manager?.[internals] === undefined) throw configError(`${name}: manager`, 'a RedisConnectionManager', manager);
 }
 
 export type {

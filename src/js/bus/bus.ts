@@ -2,6 +2,7 @@
 
 import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkMade } from '../copies.js';
 import { type Envelope, isEnvelope } from '../envelope.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
@@ -82,8 +83,8 @@ export class MessageBus {
       'maxPendingBytes',
       'closeTimeoutMs',
     ]);
-    checkManager('MessageBus: manager', manager);
-    if (subscriber !== undefined) checkManager('MessageBus.subscriber', subscriber);
+    checkMade('MessageBus: manager', 'RedisConnectionManager', manager);
+    if (subscriber !== undefined) checkMade('MessageBus.subscriber', 'RedisConnectionManager', subscriber);
     checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
     const bounds = boundsOf('MessageBus', { maxPending, maxPendingBytes }, STANDARD);
     Object.defineProperty(this, internals, { value: new Parts(manager, given, bounds, closeTimeoutMs) });
@@ -260,10 +261,6 @@ export class MessageBus {
     if (given.signal?.aborted) throw cancelled(owner, given.signal);
     return { given, handling: new Handling(handler as Handler) };
   }
-}
-
-function checkManager(name: string, value: unknown): void {
-  if (typeof value !== 'object' || value === null || !(internals in value)) throw configError(name, 'a RedisConnectionManager', value);
 }
 
 /**

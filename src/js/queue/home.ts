@@ -2,6 +2,7 @@
 
 import { checkNumber, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
+import { checkMade, isOurs } from '../copies.js';
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { RedisConnectionManager } from '../manager.js';
@@ -41,7 +42,8 @@ export class Home<R> implements WorkerHome {
     const { defaultJobOptions, ...rest } = options;
     if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
     this.packer = new OptionsPacker(defaultJobOptions);
-    this.#ownsManager = (connection as Partial<RedisConnectionManager>)[internals] === undefined;
+    this.#ownsManager = !isOurs(connection);
+    if (!this.#ownsManager) checkMade('TaskQueue: connection', 'RedisConnectionManager', connection);
     this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
     const { port, handle } = this.manager[internals];
     this.name = name;

@@ -1,5 +1,6 @@
 /** A worker's entry in a registry: who it is, how busy it is, what it is told to do. */
 
+import { checkMade, isOurs } from '../copies.js';
 import { configError, RedisError } from '../errors.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import type { TaskWorkerRegistry } from './options.js';
@@ -19,6 +20,7 @@ export interface Registrant {
 /** Throws unless `registry` can serve a worker. */
 export function checkRegistry(registry: TaskWorkerRegistry | undefined): void {
   if (registry === undefined) return;
+  if (isOurs(registry)) checkMade('TaskQueue.process: registry', 'WorkerRegistry', registry);
   for (const method of ['register', 'heartbeat', 'unregister'] as const) {
     if (typeof (registry as TaskWorkerRegistry | null)?.[method] !== 'function') {
       throw configError('TaskQueue.process: registry', 'a WorkerRegistry', registry);

@@ -1,0 +1,46 @@
+/**
+ * Copies of the package in one process. An object of one copy may be given to another, and its native calls go by number: both must
+ * have the same calls. So each object says which copy made it, and what comes from another version is refused.
+ */
+
+import { createHash } from 'node:crypto';
+import { configError, RedisError } from './errors.js';
+import { internals } from './internals.js';
+import { verbNames } from './native.js';
+
+/** Under this key an object says which copy made it; the same for every version. */
+const made: unique symbol = Symbol.for('redis-backplane.made') as never;
+
+/** What is given to other objects. */
+type Kind = 'RedisConnectionManager' | 'KVStore' | 'WorkerRegistry';
+
+interface Made {
+  readonly version: string;
+  readonly kind: string;
+}
+
+const { version } = require('../package.json') as { version: string };
+/** Two builds of one version may have other calls. */
+const own = `${version} (calls ${createHash('sha256').update(verbNames.join()).digest('hex').slice(0, 8)})`;
+
+/** Gives `owner` what it keeps to itself, and says that this copy made it. */
+export function keep(owner: object, kind: Kind, inside: unknown): void {
+  Object.defineProperty(owner, internals, { value: inside });
+  Object.defineProperty(owner, made, { value: { version: own, kind } satisfies Made });
+}
+
+/** Does `value` belong to this package, to whatever copy and version? */
+export function isOurs(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (internals in value || made in value);
+}
+
+/** Refuses what is no `kind` of this version, or of another copy of it. */
+export function checkMade(name: string, kind: Kind, value: unknown): void {
+  if (!isOurs(value)) throw configError(name, `a ${kind}`, value);
+  const { version: others, kind: is } = (value as { [made]?: Made })[made] ?? { version: 'an earlier one', kind };
+  if (others !== own) {
+    const message = `${name}: expected a ${kind} of this version of redis-backplane, ${own}, got one of another version, ${others}`;
+    throw new RedisError('config', message);
+  }
+  if (is !== kind) throw new RedisError('config', `${name}: expected a ${kind}, got a ${is}`);
+}
