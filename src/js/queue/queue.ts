@@ -236,7 +236,8 @@ export class TaskQueue<T = unknown, R = unknown> {
    *
    * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields; in the zone `tz`, default UTC. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
+   * are six fields, or a name such as `@daily`; in the zone `tz`, default UTC. Times of named hours that summer time leaves out are one tick right after
+   * the gap, and tick once where they are repeated; a line of every hour goes on as an interval. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {

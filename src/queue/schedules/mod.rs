@@ -4,6 +4,8 @@
 //! script that does so moves the schedule on from exactly that tick, so of all who try one adds the job. Ticks that
 //! nobody was there for run once, when somebody is again.
 
+mod clock;
+mod line;
 mod when;
 
 use std::time::{Duration, Instant};
