@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from './build.mjs';
+import { NOTICES } from './licenses.mjs';
 import { pack } from './pack.mjs';
 import { startRedis } from './redis.mjs';
 import { root } from './root.mjs';
@@ -58,6 +59,10 @@ export async function runConsumers(only) {
       const started = performance.now();
       const install = await command('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', main, binary, ...extra], dir, env);
       const count = install.ok ? await run(dir, env) : { passed: 0, failed: 1 };
+      for (const missing of missingNotices(dir)) {
+        console.error(`consumer ${name}: ${missing} is missing`);
+        count.failed++;
+      }
       console.log(
         `consumer ${name}: ${count.passed} passed, ${count.failed} failed, ${((performance.now() - started) / 1_000).toFixed(1)} s`,
       );
@@ -69,6 +74,13 @@ export async function runConsumers(only) {
     rmSync(work, { recursive: true, force: true });
   }
   return total;
+}
+
+/** What an installed package of ours has to carry, with or without a binary, and does not. @param {string} dir */
+function missingNotices(dir) {
+  const modules = join(dir, 'node_modules');
+  const ours = readdirSync(modules).filter((name) => name.startsWith('redis-backplane'));
+  return ours.flatMap((name) => ['LICENSE', NOTICES].map((file) => join(modules, name, file)).filter((file) => !existsSync(file)));
 }
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */

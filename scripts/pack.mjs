@@ -10,6 +10,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { NOTICES } from './licenses.mjs';
 import { root } from './root.mjs';
 
 /**
@@ -26,7 +27,7 @@ export function pack(folder, { publish = false } = {}) {
     const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     const main = join(staging, 'main');
     mkdirSync(main);
-    for (const name of ['dist', 'index.d.ts', 'README.md', 'CHANGELOG.md', 'LICENSE']) {
+    for (const name of ['dist', 'index.d.ts', 'README.md', 'CHANGELOG.md', 'LICENSE', NOTICES]) {
       if (existsSync(join(root, name))) cpSync(join(root, name), join(main, name), { recursive: true });
     }
     if (publish) {
@@ -40,6 +41,7 @@ export function pack(folder, { publish = false } = {}) {
     const binary = join(staging, 'binary');
     cpSync(join(root, 'npm', platform), binary, { recursive: true });
     copyFileSync(join(root, 'dist', binaryFile), join(binary, binaryFile));
+    for (const name of ['LICENSE', NOTICES]) copyFileSync(join(root, name), join(binary, name));
     mkdirSync(folder, { recursive: true });
     return { main: tarball(main, folder), binary: tarball(binary, folder) };
   } finally {
