@@ -1186,7 +1186,10 @@ export interface LockOptions {
    * renewed every third of it. Default 30 000.
    */
   leaseMs?: number;
-  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
+  /**
+   * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
+   * try once, for `commandTimeoutMs`.
+   */
   waitMs?: number;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
   signal?: AbortSignal;
@@ -2297,7 +2300,8 @@ export declare function once<T>(
 ): Promise<T | null>;
 /**
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
- * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
+ * one gets `true`. The key is `seen:${eventId}`, in the store's namespace; a part of the id, at its start or after a colon, that begins
+ * with `~` has `%7E` instead.
  *
  * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
  *

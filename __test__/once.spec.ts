@@ -141,6 +141,16 @@ describeBackends('once', (backend) => {
     await until(() => deduplicateEvent(kv, 'e:2', 100), { what: 'the mark to expire' });
   });
 
+  test('an event whose id begins with ~ is remembered, and forgotten by clear()', async () => {
+    const store = new KVStore(manager, { namespace: 'events' });
+    for (const id of ['~a', 'x:~y', '%7Ea']) {
+      expect(await deduplicateEvent(store, id, 100)).toBe(true);
+      expect(await deduplicateEvent(store, id, 100)).toBe(false);
+    }
+    expect(await store.clear()).toBe(3);
+    for (const id of ['~a', 'x:~y', '%7Ea']) expect(await deduplicateEvent(store, id, 100)).toBe(true);
+  });
+
   test('an event id may be anything but empty', async () => {
     for (const id of ['~a', '\r\n\0', '{}', '😀', 'x'.repeat(1 << 20)]) {
       expect(await deduplicateEvent(kv, id, 100)).toBe(true);

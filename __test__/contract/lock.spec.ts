@@ -112,9 +112,8 @@ describeBackends('lock', (backend) => {
   test('extend renews it, and sets how long from now on', async () => {
     const lock = await kv.lock('k', { leaseMs: 500 });
     expect(await lock.extend(60_000)).toBeUndefined();
-    const left = await manager.command<string>('HGET', `${backend.namespace}:~lock:k`, 'until');
-    const [seconds] = await manager.command<[string, string]>('TIME');
-    expect(Number(left) / 1e3 - Number(seconds)).toBeGreaterThan(50);
+    const [key = ''] = await manager.command<string[]>('KEYS', `${backend.namespace}:~lock:*:k`);
+    expect(await manager.command<number>('PTTL', key)).toBeGreaterThan(50_000);
     await lock.extend();
     await lock.release();
     expect(await failureOf(lock.extend())).toMatchObject({ redisErrorKind: 'lease-lost' });
@@ -122,7 +121,8 @@ describeBackends('lock', (backend) => {
 
   test('one whose hash was taken by another learns it, and changes nothing any more', async () => {
     const lock = await kv.lock('k', { leaseMs: 300 });
-    await manager.command('DEL', `${backend.namespace}:~lock:k`);
+    const [key = ''] = await manager.command<string[]>('KEYS', `${backend.namespace}:~lock:*:k`);
+    await manager.command('DEL', key);
     const other = await kv.lock('k');
     expect(other.token).toBeGreaterThan(lock.token);
     expect(await aborted(lock.signal)).toMatchObject({ redisErrorKind: 'lease-lost' });
@@ -181,13 +181,54 @@ describeBackends(
       }
     });
 
-    test('the memory of a released lock ends after a day', async () => {
+    test('locks of any number of keys leave next to nothing, and nothing after a day', async () => {
       const manager = backend.manager();
-      const lock = await new KVStore(manager).lock('k');
-      await lock.release();
-      const left = await manager.command<number>('PTTL', `${backend.namespace}:~lock:k`);
-      expect(left).toBeGreaterThan(86_000_000);
-      expect(left).toBeLessThanOrEqual(86_400_000);
+      const kv = new KVStore(manager);
+      const take = async (key: string) => {
+        const lock = await kv.lock(key);
+        await lock.release();
+        return lock.token;
+      };
+      await Promise.all(Array.from({ length: 500 }, (_, i) => take(`order:${i}`)));
+      const left = await manager.command<string[]>('KEYS', `${backend.namespace}:*`);
+      expect(left.length).toBeLessThanOrEqual(8);
+      for (const key of left) {
+        const ms = await manager.command<number>('PTTL', key);
+        expect(ms).toBeGreaterThan(86_000_000);
+        expect(ms).toBeLessThanOrEqual(86_400_000);
+      }
+    });
+
+    test("the token grows though the server's clock goes back", async () => {
+      const manager = backend.manager();
+      const kv = new KVStore(manager);
+      const first = await kv.lock('k');
+      await first.release();
+      // What a clock that was an hour ahead left behind.
+      const ahead = first.token + 3_600_000_000;
+      for (const key of await manager.command<string[]>('KEYS', `${backend.namespace}:~lock:*`)) await manager.command('SET', key, ahead);
+      const second = await kv.lock('k');
+      expect(second.token).toBe(ahead + 1);
+      await second.release();
+      expect((await kv.lock('k')).token).toBe(ahead + 2);
+    });
+
+    test('who waits for a lock of a server that is frozen waits for waitMs', async () => {
+      const manager = backend.manager();
+      const kv = new KVStore(manager);
+      await (await kv.lock('k')).release();
+      await server().freeze();
+      try {
+        const started = performance.now();
+        const error = await failureOf(kv.lock('k', { waitMs: 300 }));
+        expect(error).toMatchObject({ redisErrorKind: 'timeout', delivery: 'maybe-executed' });
+        // Less than commandTimeoutMs, which is 5 s.
+        expect(performance.now() - started).toBeLessThan(4_000);
+      } finally {
+        server().thaw();
+      }
+      // What was on its way is taken back.
+      await (await kv.lock('k', { waitMs: 10_000 })).release();
     });
 
     test('a process that is stopped for longer than its lease learns it through the signal', async () => {

@@ -80,7 +80,8 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 
 /**
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
- * one gets `true`. The key is `seen:${eventId}`, in the store's namespace.
+ * one gets `true`. The key is `seen:${eventId}`, in the store's namespace; a part of the id, at its start or after a colon, that begins
+ * with `~` has `%7E` instead.
  *
  * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
  *

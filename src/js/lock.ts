@@ -11,7 +11,10 @@ export interface LockOptions {
    * renewed every third of it. Default 30 000.
    */
   leaseMs?: number;
-  /** Milliseconds to wait for a lock that another one holds, from 0. Default 0: try once. */
+  /**
+   * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
+   * try once, for `commandTimeoutMs`.
+   */
   waitMs?: number;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
   signal?: AbortSignal;

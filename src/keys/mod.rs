@@ -7,9 +7,10 @@
 //! | key | Redis type | what |
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
-//! | `<ns>~lock:<key>` | hash | a lock: owner, deadline, fencing token |
+//! | `<ns>~lock:{<ns><share>}:<key>` | hash | a lock: owner, fencing token |
+//! | `<ns>~lock:{<ns><share>}` | string | the last fencing token of a share of all locks |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
-//! | `<ns>seen:<event id>` | string | an event that was seen |
+//! | `<ns>seen:<event id>` | string | an event that was seen; a part of the id that begins with `~` has `%7E` instead |
 //! | `<ns><topic>` | channel | the live messages of a topic |
 //! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
 //! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
@@ -91,10 +92,15 @@ impl Namespace {
         full.strip_prefix(&self.0[..]).filter(|key| !is_ours(key))
     }
 
-    /// The hash of the lock named `key`.
+    /// The hash of the lock named `key`, and the last fencing token of its share of all locks; both are of one slot.
     #[must_use]
-    pub fn lock(&self, key: &[u8]) -> Bytes {
-        self.with(&[b"~lock:", key])
+    pub fn lock(&self, key: &[u8]) -> (Bytes, Bytes) {
+        let share = [b'0' + share_of(key)];
+        // A brace of the namespace opens the tag before, or closes it too early.
+        let has_brace = self.0.iter().any(|byte| matches!(byte, b'{' | b'}'));
+        let inner = if has_brace { &b""[..] } else { &self.0 };
+        let last = self.with(&[b"~lock:{", inner, &share, b"}"]);
+        (Bytes::from([&last[..], b":", key].concat()), last)
     }
 
     /// The mark of a load of the value of `key`; in the slot of the value itself.
@@ -134,7 +140,24 @@ impl Namespace {
     /// The mark of an event that was seen.
     #[must_use]
     pub fn seen(&self, event_id: &[u8]) -> Bytes {
-        self.with(&[b"seen:", event_id])
+        if !event_id.contains(&b'~') && !event_id.contains(&b'%') {
+            return self.with(&[b"seen:", event_id]);
+        }
+        // An id may begin with anything, a key that begins with `~` is ours. What looks escaped is escaped, too.
+        let mut escaped = Vec::with_capacity(event_id.len() + 8);
+        for (at, part) in event_id.split(|byte| *byte == b':').enumerate() {
+            if at > 0 {
+                escaped.push(b':');
+            }
+            match part {
+                [b'~', rest @ ..] => escaped.extend_from_slice(&[b"%7E", rest].concat()),
+                [b'%', b'7', b'E', ..] | [b'%', b'2', b'5', ..] => {
+                    escaped.extend_from_slice(&[b"%25", &part[1..]].concat())
+                }
+                _ => escaped.extend_from_slice(part),
+            }
+        }
+        self.with(&[b"seen:", &escaped])
     }
 
     /// The keys of the task queue called `name`, which has no braces.
@@ -201,6 +224,15 @@ fn own_part(key: &[u8]) -> Option<&[u8]> {
     key.windows(2).position(|pair| pair == b":~").map(|at| &key[at + 1..])
 }
 
+/// Which of the shares of all locks `key` is in.
+fn share_of(key: &[u8]) -> u8 {
+    /// Few, since each has a key that stays for a day; several, since a share's locks are of one slot of a cluster.
+    const SHARES: u8 = 8;
+    // FNV-1a.
+    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    hash.to_be_bytes()[0] % SHARES
+}
+
 /// What Redis hashes of a key: what stands in the first braces, else all of it.
 #[must_use]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
@@ -229,6 +261,32 @@ mod tests {
                 assert_eq!(hash_tag(&value), hash_tag(&loader), "{value:?} {loader:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_lock_is_in_the_slot_of_the_last_token_of_its_share() {
+        let mut shares = std::collections::HashSet::new();
+        for namespace in ["", "app", "{app}", "a:{t}:b", "{a", "a}b", "}"] {
+            for key in ["plain", "user:{42}:name", "a b", "{x}{y}", "}", "{", "order:1", "order:2", "order:3"] {
+                let (lock, last) = Namespace::NONE.join(namespace).lock(key.as_bytes());
+                assert_eq!(hash_tag(&lock), hash_tag(&last), "{lock:?} {last:?}");
+                assert!(is_ours(&lock) && is_ours(&last));
+                shares.insert((namespace, last));
+            }
+        }
+        assert!(shares.len() > 2 * 7 && shares.len() <= 8 * 7, "{shares:?}");
+    }
+
+    #[test]
+    fn the_mark_of_an_event_is_the_users_whatever_its_id_and_no_two_are_one() {
+        let mut seen = std::collections::HashSet::new();
+        for id in ["a", "~a", "%7Ea", "%257Ea", "%25a", "%a", "a:~b", "a:%7Eb", "a~b", "~", "%7E", "a%7Eb", ":~", "::"]
+        {
+            let key = Namespace::NONE.join("app").seen(id.as_bytes());
+            assert!(!is_ours(&key), "{key:?}");
+            assert!(seen.insert(key), "{id}");
+        }
+        assert_eq!(&Namespace::NONE.seen(b"order:7%")[..], b"seen:order:7%");
     }
 
     #[test]
@@ -304,10 +362,10 @@ mod tests {
         let namespace = Namespace::NONE.join("app").containing(&Namespace::NONE.join("kv"));
         assert_eq!(namespace.strip(b"app:kv:x"), Some(&b"x"[..]));
         assert_eq!(namespace.strip(b"app:x"), None);
-        assert_eq!(namespace.strip(&namespace.lock(b"x")), None);
-        assert!(namespace.is_of_kv(&namespace.lock(b"x")) && namespace.is_of_kv(&namespace.loader(b"{x}")));
+        assert_eq!(namespace.strip(&namespace.lock(b"x").0), None);
+        assert!(namespace.is_of_kv(&namespace.lock(b"x").0) && namespace.is_of_kv(&namespace.loader(b"{x}")));
         let inner = namespace.containing(&Namespace::NONE.join("inner"));
-        assert!(namespace.is_of_kv(&inner.lock(b"x")) && namespace.strip(&inner.lock(b"x")).is_none());
+        assert!(namespace.is_of_kv(&inner.lock(b"x").1) && namespace.strip(&inner.lock(b"x").0).is_none());
         assert!(!namespace.is_of_kv(b"app:kv:x") && !namespace.is_of_kv(b"app:kv:~else:x"));
     }
 }

@@ -15,6 +15,8 @@ use crate::resp::Reply;
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// For how long an answer is waited for at least, though `waitMs` is over: a round trip of a loaded machine.
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 /// The delays between the attempts of one who waits.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
@@ -25,12 +27,9 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         let (id, key) = (args.id(0)?, args.key(1)?);
         let lease = args.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
         let wait = args.millis(3, "waitMs", 0.0)?.unwrap_or_default();
-        let held = Held {
-            manager: kv.manager.clone(),
-            holding: Holding::Lock,
-            key: kv.namespace.lock(key),
-            token: kv.leases.token(id),
-        };
+        let (lock_key, last_key) = kv.namespace.lock(key);
+        let held =
+            Held { manager: kv.manager.clone(), holding: Holding::Lock, key: lock_key, token: kv.leases.token(id) };
         let cancelled = kv.waits.start(id);
         Ok(async move {
             let outcome = tokio::select! {
@@ -40,7 +39,7 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
-                outcome = obtain(&held, lease, wait) => outcome,
+                outcome = obtain(&held, &last_key, lease, wait) => outcome,
             };
             kv.waits.end(id);
             let (token, since) = outcome?;
@@ -51,12 +50,15 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Tries until it has the lock or `wait` has passed. Gives the fencing token and when it was asked for.
-async fn obtain(held: &Held, lease: Duration, wait: Duration) -> Result<(i64, Instant)> {
+async fn obtain(held: &Held, last_key: &[u8], lease: Duration, wait: Duration) -> Result<(i64, Instant)> {
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
     loop {
         let sent = Instant::now();
-        let (held_for, failure) = match take(held, lease).await {
+        // Who tries once waits for the answer for as long as for any other.
+        let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
+        let outcome = tokio::time::timeout(patience, take(held, last_key, lease)).await;
+        let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
             // The script gives the same token the same answer, so asking again is safe.
@@ -83,15 +85,21 @@ async fn obtain(held: &Held, lease: Duration, wait: Duration) -> Result<(i64, In
     }
 }
 
+fn unanswered(wait: Duration) -> Error {
+    let message = format!("KVStore.lock: the server gave no answer within waitMs, {} ms", wait.as_millis());
+    Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::MaybeExecuted)
+}
+
 enum Attempt {
     Taken(i64),
     HeldFor(Duration),
 }
 
-async fn take(held: &Held, lease: Duration) -> Result<Attempt> {
+async fn take(held: &Held, last_key: &[u8], lease: Duration) -> Result<Attempt> {
     let packed = Packed::sized(held.key.len() + 128)
-        .script(&scripts::LOCK, 1, 2)
+        .script(&scripts::LOCK, 2, 2)
         .word(&held.key)
+        .word(last_key)
         .word(held.token.as_bytes())
         .number(millis(lease));
     let reply = held.manager.call(packed.runs(*operation::LOCK, &scripts::LOCK)).await?;

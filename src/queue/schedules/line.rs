@@ -1,6 +1,6 @@
 //! Cron lines: which times of a calendar without time zones they name.
 //!
-//! `croner` reads a line and says which days it names. Five fields, or six with seconds first; the forms that BullMQ's parser
+//! `croner` reads a line and says which days it names. Five fields, or six with seconds first; the forms that `BullMQ`'s parser
 //! takes are taken, too, except for those that pick a time by a hash.
 
 use chrono::{Datelike, Days, NaiveDateTime, Timelike};
@@ -59,7 +59,7 @@ impl Line {
         let fields = fields_of(text);
         check_forms(&fields)?;
         let normal: Vec<_> = fields.iter().map(|(_, field)| field.replace('?', "*")).collect();
-        let cron = parser.parse(&normal.join(" ")).map_err(|_| describe(&parser, &fields))?;
+        let cron = parser.parse(&normal.join(" ")).map_err(|_| describe(parser, &fields))?;
         let days = cron.pattern;
         let values = |component: &croner::CronComponent| component.values().into_iter().map(u32::from).collect();
         let (hours, minutes, seconds) = (values(&days.hours), values(&days.minutes), values(&days.seconds));
@@ -163,7 +163,7 @@ fn check_forms(fields: &[(usize, &str)]) -> Result<()> {
 }
 
 /// What is wrong with a line, and where.
-fn describe(parser: &CronParser, fields: &[(usize, &str)]) -> Error {
+fn describe(parser: CronParser, fields: &[(usize, &str)]) -> Error {
     let first = 6 - fields.len();
     for (place, (position, field)) in fields.iter().enumerate() {
         // The others cannot be what is wrong when they are stars.
