@@ -152,7 +152,7 @@ impl Namespace {
             match part {
                 [b'~', rest @ ..] => escaped.extend_from_slice(&[b"%7E", rest].concat()),
                 [b'%', b'7', b'E', ..] | [b'%', b'2', b'5', ..] => {
-                    escaped.extend_from_slice(&[b"%25", &part[1..]].concat())
+                    escaped.extend_from_slice(&[b"%25", &part[1..]].concat());
                 }
                 _ => escaped.extend_from_slice(part),
             }
