@@ -20,6 +20,7 @@ pub(super) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let pack = || -> Result<Command> {
         let topic = topic(args, 0, "topic")?;
         let message = args.text(1, "message")?;
+        bus.durable.send_waiting(bus.sharded, topic);
         Ok(Packed::sized(bus.namespace.prefix().len() + topic.len() + message.len())
             .begin(3, verb(bus))
             .key(&bus.namespace, topic)

@@ -1,8 +1,8 @@
 //! Appending to topics: what is published to one topic in one moment goes in one script.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -63,7 +63,20 @@ impl Retention {
 
 /// What waits for the end of the moment, by topic.
 #[derive(Debug, Default)]
-pub(super) struct Publisher(Mutex<HashMap<Bytes, Topic>>);
+pub(super) struct Publisher {
+    topics: Mutex<HashMap<Bytes, Topic>>,
+    /// How many topics have messages that wait: what is live looks here first, since it seldom has to wait for them.
+    waiting: AtomicUsize,
+    /// Was the script sent ahead of its first call? A call that the server refuses for want of the script is sent again later, so that
+    /// live messages would overtake it.
+    loaded: AtomicBool,
+}
+
+impl Publisher {
+    fn topics(&self) -> MutexGuard<'_, HashMap<Bytes, Topic>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug)]
 struct Topic {
@@ -94,7 +107,8 @@ pub(in crate::bus) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 
 impl Durable {
     fn append(&self, sharded: bool, name: &[u8], message: &[u8], key: &[u8], answer: Answer) {
-        let mut topics = self.shared.publisher.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let publisher = &self.shared.publisher;
+        let mut topics = publisher.topics();
         if !topics.contains_key(name) {
             if topics.len() >= REMEMBERED {
                 topics.retain(|_, topic| !topic.answers.is_empty());
@@ -111,18 +125,27 @@ impl Durable {
         let Some(topic) = topics.get_mut(name) else { return };
         resp::push(&mut topic.words, message);
         resp::push(&mut topic.words, key);
+        if topic.answers.is_empty() {
+            publisher.waiting.fetch_add(1, Ordering::Relaxed);
+        }
         topic.answers.push(answer);
         if topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
             self.send(sharded, topic);
         } else if topic.answers.len() == 1 {
             drop(topics);
             let (durable, name) = (self.clone(), Bytes::copy_from_slice(name));
-            at_end_of_batch(move || {
-                let mut topics = durable.shared.publisher.0.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Entry::Occupied(mut topic) = topics.entry(name) {
-                    durable.send(sharded, topic.get_mut());
-                }
-            });
+            at_end_of_batch(move || durable.send_waiting(sharded, &name));
+        }
+    }
+
+    /// Sends what waits of topic `name`. What is published live is sent behind it, so that it arrives in the order of the calls.
+    pub(in crate::bus) fn send_waiting(&self, sharded: bool, name: &[u8]) {
+        let publisher = &self.shared.publisher;
+        if publisher.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(topic) = publisher.topics().get_mut(name) {
+            self.send(sharded, topic);
         }
     }
 
@@ -131,6 +154,10 @@ impl Durable {
         let answers = std::mem::take(&mut topic.answers);
         if answers.is_empty() {
             return;
+        }
+        self.shared.publisher.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !self.shared.publisher.loaded.swap(true, Ordering::Relaxed) {
+            self.manager.submit(load_command(), Sink::Ignored);
         }
         let command = append_command(sharded, &topic.keys, answers.len(), &topic.words);
         topic.words.clear();
@@ -152,6 +179,10 @@ impl Durable {
             batch(|| tell(outcome, answers));
         });
     }
+}
+
+fn load_command() -> Command {
+    Command { payload: scripts::PUBLISH.load(), replies: 1, safe: true, operation: *operation::LOAD, script: None }
 }
 
 fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8]) -> Command {

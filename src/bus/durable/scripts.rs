@@ -1,5 +1,6 @@
 //! The scripts of `lua/`, the names under which durations are recorded, and what replies are made of.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -16,12 +17,14 @@ macro_rules! scripts {
 }
 
 scripts! {
-    JOIN = "group.lua" "join.lua",
+    AUDIT = "group.lua" "mend.lua" "audit.lua",
+    JOIN = "group.lua" "mend.lua" "join.lua",
     LEAVE = "group.lua" "leave.lua",
     PUBLISH = "publish.lua",
+    PURGE = "purge.lua",
     REDRIVE = "redrive.lua",
     STEP = "group.lua" "step.lua",
-    TEND = "group.lua" "tend.lua",
+    TEND = "group.lua" "mend.lua" "tend.lua",
     TRIM = "trim.lua",
 }
 
@@ -36,9 +39,11 @@ pub(super) mod operation {
     }
 
     operations! {
+        AUDIT = "bus.audit",
         DEAD_LETTERS = "bus.deadLetters",
         JOIN = "bus.join",
         LEAVE = "bus.leave",
+        LOAD = "bus.load",
         PUBLISH = "bus.publishDurable",
         STEP = "bus.step",
         TEND = "bus.tend",
@@ -56,6 +61,15 @@ pub(super) fn shortened(text: &[u8]) -> Bytes {
         end -= 1;
     }
     Bytes::copy_from_slice(&text[..end])
+}
+
+/// What anyone may have written, as text: cut, and with replacement characters for what is no UTF-8.
+pub(super) fn readable(text: &[u8]) -> Bytes {
+    let text = shortened(text);
+    match String::from_utf8_lossy(&text) {
+        Cow::Borrowed(_) => text.clone(),
+        Cow::Owned(text) => text.into(),
+    }
 }
 
 /// The text of a string in a reply.
