@@ -6,7 +6,9 @@ import { configError } from './errors.js';
 
 /** What belongs together. */
 export interface Correlation {
+  /** 1 to 512 characters. */
   readonly corrId: string;
+  /** At most 512 characters. */
   readonly tenantId?: string;
   /** The W3C trace context. */
   readonly traceparent?: string;
@@ -16,6 +18,10 @@ export interface Correlation {
 export interface Scope extends Correlation {
   readonly hand?: object;
 }
+
+/** Characters of an id, a `corrId` or a `tenantId` at most. */
+export const MAX_NAME = 512;
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 
 const storage = new AsyncLocalStorage<Scope>();
 
@@ -110,17 +116,23 @@ export function withCorrelation<T>(given: Correlation, run: () => T): T {
   checkFunction('withCorrelation: run', run);
   if (typeof given !== 'object' || given === null) throw configError('withCorrelation: correlation', 'an object', given);
   const { corrId, tenantId, traceparent } = given;
-  if (typeof corrId !== 'string' || corrId === '') throw configError('withCorrelation: corrId', 'a string that is not empty', corrId);
-  if (tenantId !== undefined && typeof tenantId !== 'string') throw configError('withCorrelation: tenantId', 'a string', tenantId);
+  if (typeof corrId !== 'string' || corrId === '' || corrId.length > MAX_NAME) {
+    throw configError('withCorrelation: corrId', `a string of 1 to ${MAX_NAME} characters`, corrId);
+  }
+  if (tenantId !== undefined && (typeof tenantId !== 'string' || tenantId.length > MAX_NAME)) {
+    throw configError('withCorrelation: tenantId', `a string of at most ${MAX_NAME} characters`, tenantId);
+  }
   checkTraceparent('withCorrelation: traceparent', traceparent);
   isCarried = true;
   return storage.run({ corrId, tenantId, traceparent, hand: storage.getStore()?.hand }, run);
 }
 
-/** A trace context as W3C has it, where one is given. */
+/** Refuses what is no trace context, where one is given. */
 export function checkTraceparent(name: string, value: unknown): void {
-  if (value === undefined) return;
-  if (typeof value !== 'string' || !/^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(value)) {
-    throw configError(name, 'a W3C traceparent', value);
-  }
+  if (value !== undefined && !isTraceparent(value)) throw configError(name, 'a W3C traceparent', value);
+}
+
+/** Is it a trace context as W3C has it: no version ff, no id of zeros? */
+export function isTraceparent(value: unknown): value is string {
+  return typeof value === 'string' && value.length === 55 && TRACEPARENT.test(value);
 }

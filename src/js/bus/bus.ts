@@ -3,7 +3,7 @@
 import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { checkMade } from '../copies.js';
-import { type Envelope, isEnvelope } from '../envelope.js';
+import { checkEnvelope, type Envelope, isEnvelope } from '../envelope.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
@@ -119,6 +119,7 @@ export class MessageBus {
       let text: string;
       if (isEnvelope(message)) {
         const envelope = traceparent === undefined ? message : { ...message, traceparent };
+        checkEnvelope('MessageBus.publish', envelope);
         text = encode('MessageBus.publish', envelope, key);
       } else {
         text = encodeBare('MessageBus.publish', topic, message, key, traceparent);

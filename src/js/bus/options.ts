@@ -128,7 +128,7 @@ const LIVE = ['maxPending', 'maxPendingBytes'] as const satisfies (keyof Subscri
 
 /** A topic; what it may be made of is judged in Rust. */
 export function checkTopic(name: string, topic: unknown): void {
-  if (typeof topic !== 'string' || topic === '' || !topic.isWellFormed())
+  if (typeof topic !== 'string' || topic === '' || topic.length > 1024 || !topic.isWellFormed())
     throw configError(name, 'a well-formed string of 1 to 1024 bytes', topic);
 }
 

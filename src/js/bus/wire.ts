@@ -1,7 +1,7 @@
 /** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
 
 import { randomUUID } from 'node:crypto';
-import { type Envelope, envelopeOf, isEnvelope, now } from '../envelope.js';
+import { completed, type Envelope, envelopeOf, now } from '../envelope.js';
 import { configError, RedisError } from '../errors.js';
 import { scopeNow } from '../scope.js';
 
@@ -114,14 +114,15 @@ export class Arrival {
     }
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return { envelope: this.#wrap(value) };
     const { msg, key, reply } = value as Record<string, unknown>;
-    if (isEnvelope(msg)) {
+    const envelope = completed(msg) ?? completed(value);
+    if (envelope === value) return { envelope };
+    if (envelope !== undefined) {
       return {
-        envelope: msg,
+        envelope,
         key: typeof key === 'string' ? key : undefined,
         reply: typeof reply === 'string' ? reply : undefined,
       };
     }
-    if (isEnvelope(value)) return { envelope: value };
     if (Object.hasOwn(value, 'msg') && Object.keys(value).every((name) => name === 'msg' || name === 'key')) {
       return { envelope: this.#wrap(msg), key: typeof key === 'string' ? key : undefined };
     }
