@@ -218,8 +218,12 @@ export interface MetricsSnapshot {
   redis_bus_delivered_total: number;
   /** Live messages that had to go because more waited than `maxPending` allows. */
   redis_bus_dropped_total: number;
-  /** Messages that are not JSON. */
+  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
   redis_bus_malformed_total: number;
+  /** Durable messages whose records in Redis were lost, and that were put back. */
+  redis_bus_restored_total: number;
+  /** Durable messages that became dead letters with consumers of this process. */
+  redis_bus_dead_letters_total: number;
   /** Handlers that threw or rejected. */
   redis_bus_handler_errors_total: number;
   /** Times that a live subscription was interrupted. */
@@ -645,19 +649,20 @@ export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOp
 /** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
 /** A message with what is known of it. */
 export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt. */
+  /** Unique, and the same at each attempt: 1 to 512 characters. */
   id: string;
-  /** What kind of message it is. */
+  /** What kind of message it is: at most 1 024 characters. */
   type: string;
   /** When it was made: ISO 8601, UTC. */
   ts: string;
-  /** The same for all messages that one thing has led to. */
+  /** The same for all messages that one thing has led to: 1 to 512 characters. */
   corrId: string;
+  /** At most 512 characters. */
   tenantId?: string;
   payload: T;
   /** How often it was tried before, from 0. */
   attempts: number;
-  /** Why the last attempt failed. */
+  /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string;
   /** The W3C trace context it belongs to. */
   traceparent?: string;
@@ -665,14 +670,15 @@ export interface Envelope<T = unknown> {
 /**
  * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
  *
- * @param type What kind of message it is; not empty.
- * @param corrId Default: that of the message in hand, else the id of the new envelope.
- * @param tenantId Default: that of the message in hand, else none.
+ * @param type What kind of message it is: 1 to 1 024 characters.
+ * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
  * @throws RedisError of kind `config`.
  */
 export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
 /**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed.
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * characters.
  *
  * @throws RedisError of kind `config` if `envelope` is none.
  */
@@ -683,7 +689,9 @@ export declare function isEnvelope(value: unknown): value is Envelope;
 /** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
 /** What belongs together. */
 export interface Correlation {
+  /** 1 to 512 characters. */
   readonly corrId: string;
+  /** At most 512 characters. */
   readonly tenantId?: string;
   /** The W3C trace context. */
   readonly traceparent?: string;
@@ -824,7 +832,10 @@ export interface CommandTrace extends Endpoint {
 /** The events of a bus, and who listens to them. */
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {
-  /** A handler threw or rejected, or did not end in time. Without a listener nothing is thrown. */
+  /**
+   * A handler threw or rejected, or did not end in time; or the server refused what a consumer asked, or had lost records of its group.
+   * Without a listener nothing is thrown.
+   */
   error: {
     topic: string;
     /** The message it had. */
@@ -835,13 +846,32 @@ export interface BusEvents {
     group?: string;
     error: unknown;
   };
-  /** A message that is not JSON: no handler has got it. */
+  /** A message that is not JSON, which no handler has got; or an entry among dead letters that is none, which `redrive` passed over. */
   malformed: {
     topic: string;
     pattern?: string;
     group?: string;
-    streamId?: string /** How long it is. */;
+    streamId?: string;
+    /** Its id among the dead letters of the group. */
+    letterId?: string;
+    /** How long it is. */
     bytes: number;
+  };
+  /**
+   * A message became a dead letter with a consumer of this bus. Not told where the connection was lost just then:
+   * {@link DeadLetters.count} knows.
+   */
+  'dead-letter': {
+    topic: string;
+    group: string;
+    /** Its id among the dead letters of the group. */
+    letterId: string;
+    /** Its id in the topic's stream. */
+    streamId: string;
+    /** How often it was tried. */
+    attempts: number;
+    /** Why the last attempt failed. */
+    lastError: string;
   };
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: {
@@ -863,7 +893,7 @@ export interface BusEvents {
 export interface DeadLetter<T = unknown> {
   /** Its id among the dead letters. */
   readonly id: string;
-  /** Its id in the topic's stream. */
+  /** Its id in the topic's stream; empty where the entry is damaged. */
   readonly streamId: string;
   /** When it became one, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
@@ -874,6 +904,8 @@ export interface DeadLetter<T = unknown> {
   readonly key?: string;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T>;
+  /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
+  readonly damaged?: true;
 }
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
@@ -889,11 +921,13 @@ export interface RedriveOptions {
 }
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
-  /** The oldest first. */
+  /** How many there are. */
+  count(): Promise<number>;
+  /** The oldest first, also entries that are none. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
    * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
-   * of the envelope goes on counting.
+   * of the envelope goes on counting. An entry that is no dead letter stays where it is, and `malformed` is emitted with its `letterId`.
    *
    * @param which Their ids, or how many; default all.
    * @returns How many were put back.

@@ -6,7 +6,7 @@ export type Seen = { [E in keyof BusEvents]: BusEvents[E][] };
 
 /** Everything that a bus tells, in order. */
 export function listenTo(bus: MessageBus): Seen {
-  const seen: Seen = { error: [], malformed: [], gap: [], slow: [] };
+  const seen: Seen = { error: [], malformed: [], 'dead-letter': [], gap: [], slow: [] };
   for (const name of Object.keys(seen) as (keyof BusEvents)[]) bus.on(name, (event) => seen[name].push(event as never));
   return seen;
 }

@@ -73,6 +73,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("bus.pause", durable::pause),
     ("bus.leave", durable::leave),
     ("bus.deadLetters", durable::list),
+    ("bus.countDeadLetters", durable::count),
     ("bus.redrive", durable::redrive),
     ("bus.purge", durable::purge),
     ("bus.close", requests::close),

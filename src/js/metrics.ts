@@ -54,8 +54,12 @@ export interface MetricsSnapshot {
   redis_bus_delivered_total: number;
   /** Live messages that had to go because more waited than `maxPending` allows. */
   redis_bus_dropped_total: number;
-  /** Messages that are not JSON. */
+  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
   redis_bus_malformed_total: number;
+  /** Durable messages whose records in Redis were lost, and that were put back. */
+  redis_bus_restored_total: number;
+  /** Durable messages that became dead letters with consumers of this process. */
+  redis_bus_dead_letters_total: number;
   /** Handlers that threw or rejected. */
   redis_bus_handler_errors_total: number;
   /** Times that a live subscription was interrupted. */

@@ -89,8 +89,12 @@ pub struct Metrics {
     pub bus_delivered: Counter,
     /// Live messages that had to go because too many waited.
     pub bus_dropped: Counter,
-    /// Messages that are not JSON.
+    /// Messages that are not JSON, and records of consumer groups that cannot be read.
     pub bus_malformed: Counter,
+    /// Messages whose records in Redis were lost, and that were put back.
+    pub bus_restored: Counter,
+    /// Messages that became dead letters.
+    pub bus_dead_letters: Counter,
     /// Handlers that threw or rejected.
     pub bus_handler_errors: Counter,
     /// Times that a live subscription was interrupted.
@@ -153,6 +157,8 @@ impl Metrics {
             bus_delivered: self.bus_delivered.get(),
             bus_dropped: self.bus_dropped.get(),
             bus_malformed: self.bus_malformed.get(),
+            bus_restored: self.bus_restored.get(),
+            bus_dead_letters: self.bus_dead_letters.get(),
             bus_handler_errors: self.bus_handler_errors.get(),
             bus_gaps: self.bus_gaps.get(),
             bus_subscriptions: self.bus_subscriptions.get(),
@@ -192,6 +198,10 @@ pub struct Snapshot {
     pub bus_dropped: u64,
     #[serde(rename = "redis_bus_malformed_total")]
     pub bus_malformed: u64,
+    #[serde(rename = "redis_bus_restored_total")]
+    pub bus_restored: u64,
+    #[serde(rename = "redis_bus_dead_letters_total")]
+    pub bus_dead_letters: u64,
     #[serde(rename = "redis_bus_handler_errors_total")]
     pub bus_handler_errors: u64,
     #[serde(rename = "redis_bus_gaps_total")]

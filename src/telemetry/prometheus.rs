@@ -100,7 +100,21 @@ impl Snapshot {
             "live messages dropped because too many waited",
             as_f64(self.bus_dropped),
         );
-        page.counter("redis_bus_malformed_total", "messages that are not JSON", as_f64(self.bus_malformed));
+        page.counter(
+            "redis_bus_malformed_total",
+            "messages that are not JSON, and records of groups that cannot be read",
+            as_f64(self.bus_malformed),
+        );
+        page.counter(
+            "redis_bus_restored_total",
+            "messages whose records in Redis were lost, and that were put back",
+            as_f64(self.bus_restored),
+        );
+        page.counter(
+            "redis_bus_dead_letters_total",
+            "messages that became dead letters",
+            as_f64(self.bus_dead_letters),
+        );
         page.counter(
             "redis_bus_handler_errors_total",
             "handlers that threw or rejected",

@@ -1,7 +1,10 @@
 //! Dead letters of a group: listing them, giving them to the group again, deleting them.
 
+use bytes::Bytes;
+
 use super::consumer::as_text;
-use super::scripts::{self, bulk, operation};
+use super::scripts::{self, bulk, operation, readable};
+use super::turn::attempts_of;
 use crate::arguments::Arguments;
 use crate::bus::{Bus, strange};
 use crate::connection::{Manager, Packed};
@@ -29,22 +32,45 @@ impl Letters {
         Ok(Self { manager: bus.durable.manager.clone(), keys: topic.group(&group), topic, group })
     }
 
-    async fn count(&self) -> Result<u64> {
-        let packed = Packed::sized(self.keys.dead.len()).begin(2, b"XLEN").word(&self.keys.dead);
-        count_of(&self.manager.call(packed.reads(*operation::DEAD_LETTERS)).await?)
-    }
-
-    async fn redrive(&self, most: usize, ids: &[Vec<u8>]) -> Result<u64> {
+    /// One page: of these ids, or where none are given of the letters after `after` up to `upto`.
+    async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<Redriven> {
         let wake = self.topic.wake();
         let mut packed = Packed::sized(512)
-            .script(&scripts::REDRIVE, 2, 3 + ids.len())
+            .script(&scripts::REDRIVE, 2, 5 + ids.len())
             .word(&self.keys.stream)
             .word(&self.keys.dead)
             .word(&self.group)
             .word(&wake)
-            .number(most as u64);
+            .number(most)
+            .word(after)
+            .word(upto);
         packed = ids.iter().fold(packed, |packed, id| packed.word(id));
-        count_of(&self.manager.call(packed.runs(*operation::DEAD_LETTERS, &scripts::REDRIVE)).await?)
+        let reply = self.manager.call(packed.runs(*operation::DEAD_LETTERS, &scripts::REDRIVE)).await?;
+        Redriven::of(reply).ok_or_else(strange)
+    }
+}
+
+/// What one page of redriving did.
+struct Redriven {
+    put_back: u64,
+    /// The letter behind which to go on; empty where none is left.
+    goes_on: Bytes,
+    upto: Bytes,
+    /// Id and size of each that is no dead letter.
+    strays: Vec<Outcome>,
+}
+
+impl Redriven {
+    fn of(reply: Reply) -> Option<Self> {
+        let Reply::Array(parts) = reply else { return None };
+        let mut parts = parts.into_iter();
+        let put_back = count_of(&parts.next()?).ok()?;
+        let (goes_on, upto) = (bulk(parts.next()?)?, bulk(parts.next()?)?);
+        let mut strays = Vec::new();
+        while let (Some(id), Some(size)) = (parts.next(), parts.next()) {
+            strays.extend([Outcome::Text(bulk(id)?), Outcome::Number(scripts::number(&bulk(size)?)? as f64)]);
+        }
+        Some(Self { put_back, goes_on, upto, strays })
     }
 }
 
@@ -73,8 +99,21 @@ fn ids(args: Arguments<'_>, from: usize) -> Result<Vec<Vec<u8>>> {
     args.from(from).iter().map(|arg| id(args, "ids", *arg)).collect()
 }
 
+/// Arguments: topic, group. Gives how many there are.
+pub(in crate::bus) fn count(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
+    let args = Arguments::of("DeadLetters.count", args);
+    bus.run(answer, |bus| {
+        let letters = Letters::of(&bus, args)?;
+        Ok(async move {
+            let packed = Packed::sized(letters.keys.dead.len()).begin(2, b"XLEN").word(&letters.keys.dead);
+            let reply = letters.manager.call(packed.reads(*operation::DEAD_LETTERS)).await?;
+            Ok(Outcome::Number(count_of(&reply)? as f64))
+        })
+    });
+}
+
 /// Arguments: topic, group, the id after which to begin or nothing, how many at most. Gives of each: id, the id it had in the
-/// stream, attempts, last error, key, message.
+/// stream, attempts, last error, key, message, is it no dead letter?
 pub(in crate::bus) fn list(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("DeadLetters.list", args);
     bus.run(answer, |bus| {
@@ -110,20 +149,33 @@ pub(in crate::bus) fn list(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 fn letter(entry: Reply) -> Option<Outcome> {
     let Reply::Array(entry) = entry else { return None };
     let Ok([id, Reply::Array(fields)]) = <[Reply; 2]>::try_from(entry) else { return None };
+    let id = Outcome::Text(bulk(id)?);
     let fields: Vec<_> = fields.into_iter().filter_map(bulk).collect();
-    let own = fields.get(6..)?;
+    let (head, own) = fields.split_at(fields.len().min(6));
+    let [id_name, stream_id, attempts_name, attempts, error_name, error] = head else { return Some(stray(id)) };
+    if (&id_name[..], &attempts_name[..], &error_name[..]) != (b"id", b"attempts", b"error") {
+        return Some(stray(id));
+    }
     let field = |name: &[u8]| own.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone());
     Some(Outcome::List(vec![
-        Outcome::Text(bulk(id)?),
-        Outcome::Text(fields.get(1)?.clone()),
-        Outcome::Number(scripts::number(fields.get(3)?)? as f64),
-        Outcome::Text(fields.get(5)?.clone()),
+        id,
+        Outcome::Text(readable(stream_id)),
+        Outcome::Number(attempts_of(attempts) as f64),
+        Outcome::Text(readable(error)),
         field(b"key").filter(|key| !key.is_empty()).map_or(Outcome::Null, |key| Outcome::Text(as_text(&key))),
         field(b"data").map_or(Outcome::Null, Outcome::Text),
+        Outcome::Bool(false),
     ]))
 }
 
-/// Arguments: topic, group, the most where no ids follow or nothing, ids. Gives how many were put back.
+/// An entry that is no dead letter, whoever wrote it.
+fn stray(id: Outcome) -> Outcome {
+    let none = || Outcome::Text(Bytes::new());
+    Outcome::List(vec![id, none(), Outcome::Number(0.0), none(), Outcome::Null, Outcome::Null, Outcome::Bool(true)])
+}
+
+/// Arguments: topic, group, the most where no ids follow or nothing, ids. Gives how many were put back, then id and size of each entry
+/// that is no dead letter.
 pub(in crate::bus) fn redrive(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("DeadLetters.redrive", args);
     bus.run(answer, |bus| {
@@ -131,23 +183,26 @@ pub(in crate::bus) fn redrive(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
         let limit = if args.at(2) == Arg::Absent { None } else { Some(args.count(2, "limit")?) };
         let ids = ids(args, 3)?;
         Ok(async move {
-            let mut done = 0;
+            let (mut done, mut strays) = (0, Vec::new());
             for some in ids.chunks(AT_ONCE) {
-                done += letters.redrive(0, some).await?;
+                let page = letters.redrive(0, b"-", b"+", some).await?;
+                done += page.put_back;
+                strays.extend(page.strays);
             }
             if ids.is_empty() {
-                // Those that fail again meanwhile are not put back a second time.
-                let mut left = letters.count().await?.min(limit.unwrap_or(u64::MAX));
-                while left > 0 {
-                    let put_back = letters.redrive(usize::try_from(left).unwrap_or(AT_ONCE).min(AT_ONCE), &[]).await?;
-                    if put_back == 0 {
-                        break;
-                    }
-                    done += put_back;
-                    left = left.saturating_sub(put_back);
+                // Up to what is the last one now: those that fail again meanwhile are not put back a second time.
+                let (mut after, mut upto) = (Bytes::from_static(b"-"), Bytes::from_static(b"+"));
+                let mut left = limit.unwrap_or(u64::MAX);
+                while left > 0 && !after.is_empty() {
+                    let page = letters.redrive(left.min(AT_ONCE as u64), &after, &upto, &[]).await?;
+                    done += page.put_back;
+                    left -= page.put_back.min(left);
+                    strays.extend(page.strays);
+                    (after, upto) = (page.goes_on, page.upto);
                 }
             }
-            Ok(Outcome::Number(done as f64))
+            let counts = std::iter::once(Outcome::Number(done as f64));
+            Ok(Outcome::List(counts.chain(strays).collect()))
         })
     });
 }
@@ -163,15 +218,14 @@ pub(in crate::bus) fn purge(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
         }
         Ok(async move {
             let dead = &letters.keys.dead;
-            let packed = Packed::sized(dead.len() + 32 * ids.len());
-            let packed = if ids.is_empty() {
-                packed.begin(4, b"XTRIM").word(dead).word(b"MAXLEN").word(b"0")
+            let packed = Packed::sized(dead.len() + 128 + 32 * ids.len());
+            let command = if ids.is_empty() {
+                packed.script(&scripts::PURGE, 1, 0).word(dead).runs(*operation::DEAD_LETTERS, &scripts::PURGE)
             } else {
                 let packed = packed.begin(2 + ids.len(), b"XDEL").word(dead);
-                ids.iter().fold(packed, |packed, id| packed.word(id))
+                ids.iter().fold(packed, |packed, id| packed.word(id)).writes(*operation::DEAD_LETTERS)
             };
-            let purged = count_of(&letters.manager.call(packed.writes(*operation::DEAD_LETTERS)).await?)?;
-            Ok(Outcome::Number(purged as f64))
+            Ok(Outcome::Number(count_of(&letters.manager.call(command).await?)? as f64))
         })
     });
 }

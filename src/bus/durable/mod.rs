@@ -51,7 +51,7 @@ use consumer::{Ask, Consumer};
 use hands::Verdict;
 use settings::Settings;
 
-pub(super) use letters::{list, purge, redrive};
+pub(super) use letters::{count, list, purge, redrive};
 pub(super) use publish::{Retention, publish};
 
 /// The durable topics of one bus. Cheap to clone; its consumers end when the last clone is dropped.

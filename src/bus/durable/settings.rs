@@ -38,6 +38,13 @@ pub(super) struct Retry {
     backoff: Backoff,
 }
 
+impl Retry {
+    /// The longest wait before an attempt.
+    pub(super) fn longest_ms(&self) -> u64 {
+        u64::try_from(self.backoff.max.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Retries for Retry {
     fn after(&self, attempts: u64) -> Option<u64> {
         let delay = self.backoff.delay(u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::hands::{Hands, Message, Settlement, What, last_of_key};
-use super::scripts::{self, bulk, number, operation};
+use super::scripts::{self, bulk, number, operation, readable};
 use super::settings::Settings;
 use crate::bus::strange;
 use crate::connection::{Command, Packed, Script};
@@ -15,6 +15,9 @@ use crate::telemetry::Operation;
 
 /// Parked messages of a group from which on it reads nothing new: they cost memory in Redis.
 const WINDOW: u64 = 10_000;
+
+/// More attempts than any message can have had: such a number is none.
+const MAX_EARLIER: u64 = 1 << 50;
 
 /// What a consumer has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +39,74 @@ pub(super) enum Turn {
         due_in: Option<Duration>,
         more: bool,
         messages: Vec<Message>,
+        news: News,
     },
+}
+
+/// What there is to tell of a turn beside its messages, as a rule nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Records that could not be read, and are removed.
+    pub(super) damaged: u64,
+    /// Why a dead letter could not be written.
+    pub(super) trouble: Option<Bytes>,
+    pub(super) buried: Vec<Buried>,
+}
+
+/// A message that became a dead letter.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Buried {
+    /// Its id among the dead letters.
+    pub(super) letter: Bytes,
+    /// Its id in the topic's stream.
+    pub(super) id: Bytes,
+    pub(super) attempts: u64,
+    pub(super) error: Bytes,
 }
 
 /// What tending gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tended {
     Lost,
-    Fine { due_in: Option<Duration>, lag: u64 },
+    Fine(State),
+}
+
+/// What tending gave of a group.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) due_in: Option<Duration>,
+    pub(super) lag: u64,
+    /// For how long it must not judge others: its own lease was over, so theirs may be too, though they live.
+    pub(super) lenient: Duration,
+    /// Where the look at what is parked goes on.
+    pub(super) goes_on: Bytes,
+    /// Must the group's records be audited?
+    pub(super) amiss: bool,
+    /// Records that could not be read, and are removed.
+    pub(super) damaged: u64,
+}
+
+/// One page of an audit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Audited {
+    /// Where the next one begins; `None`: there is none.
+    pub(super) next: Option<Place>,
+    pub(super) damaged: u64,
+    /// Messages that were put back.
+    pub(super) restored: u64,
+}
+
+/// Where an audit goes on: the phase, and how far that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    phase: Bytes,
+    cursor: Bytes,
+}
+
+impl Place {
+    pub(super) fn first() -> Self {
+        Self { phase: Bytes::from_static(b"due"), cursor: Bytes::new() }
+    }
 }
 
 /// Begins a call of `script` with the keys and arguments that all scripts of a group have, and `more` arguments.
@@ -62,8 +125,15 @@ fn plain(operation: Operation, script: &Script, settings: &Settings, name: &str)
     begin(script, settings, name, 0, 0).runs(operation, script)
 }
 
-pub(super) fn tend(settings: &Settings, name: &str) -> Command {
-    plain(*operation::TEND, &scripts::TEND, settings, name)
+/// `may_judge`: may it take over from others? `looked`: where its look at what is parked goes on.
+pub(super) fn tend(settings: &Settings, name: &str, may_judge: bool, looked: &[u8]) -> Command {
+    let packed = begin(&scripts::TEND, settings, name, 0, 3).number(u64::from(may_judge));
+    packed.number(settings.retry.longest_ms()).word(looked).runs(*operation::TEND, &scripts::TEND)
+}
+
+pub(super) fn audit(settings: &Settings, name: &str, place: &Place) -> Command {
+    let packed = begin(&scripts::AUDIT, settings, name, 0, 2).word(&place.phase).word(&place.cursor);
+    packed.runs(*operation::AUDIT, &scripts::AUDIT)
 }
 
 pub(super) fn leave(settings: &Settings, name: &str) -> Command {
@@ -72,8 +142,8 @@ pub(super) fn leave(settings: &Settings, name: &str) -> Command {
 
 /// Joins from `from` on, where the group is (`again`: anew) to be made.
 pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) -> Command {
-    let packed = begin(&scripts::JOIN, settings, name, 0, 2).word(from).number(u64::from(again));
-    packed.runs(*operation::JOIN, &scripts::JOIN)
+    let packed = begin(&scripts::JOIN, settings, name, 0, 3).word(from).number(u64::from(again));
+    packed.number(settings.retry.longest_ms()).runs(*operation::JOIN, &scripts::JOIN)
 }
 
 /// Why a consumer may have been given more than it knows of.
@@ -166,21 +236,67 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
                 let (Some(about), Some(data)) = (fresh.next(), fresh.next()) else { return Err(strange()) };
                 messages.push(fresh_message(id, about, data).ok_or_else(strange)?);
             }
-            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, messages })
+            let news = match parts.next() {
+                Some(damaged) => news(damaged, parts.next(), parts.next()).ok_or_else(strange)?,
+                None => News::default(),
+            };
+            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, messages, news })
         }
         _ => Err(strange()),
     }
 }
 
+fn news(damaged: Reply, trouble: Option<Reply>, buried: Option<Reply>) -> Option<News> {
+    let (Reply::Int(damaged), Some(trouble), Some(Reply::Array(parts))) = (damaged, trouble.and_then(bulk), buried)
+    else {
+        return None;
+    };
+    let mut buried = Vec::with_capacity(parts.len() / 4);
+    let mut parts = parts.into_iter().map(bulk);
+    while let (Some(letter), Some(id), Some(attempts), Some(error)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    {
+        buried.push(Buried { letter: letter?, id: id?, attempts: attempts_of(&attempts?), error: readable(&error?) });
+    }
+    let trouble = (!trouble.is_empty()).then_some(trouble);
+    Some(News { damaged: u64::try_from(damaged).unwrap_or_default(), trouble, buried })
+}
+
 pub(super) fn tended_of(reply: Reply) -> Result<Tended> {
     let Reply::Array(parts) = reply else { return Err(strange()) };
-    match parts[..] {
+    match &parts[..] {
         [Reply::Int(0)] => Ok(Tended::Lost),
-        [Reply::Int(1), Reply::Int(due_in), Reply::Int(lag)] => {
-            Ok(Tended::Fine { due_in: millis(due_in), lag: u64::try_from(lag).unwrap_or_default() })
-        }
+        [
+            Reply::Int(1),
+            Reply::Int(due_in),
+            Reply::Int(lag),
+            Reply::Int(lenient),
+            Reply::Bulk(goes_on),
+            Reply::Int(amiss),
+            Reply::Int(damaged),
+        ] => Ok(Tended::Fine(State {
+            due_in: millis(*due_in),
+            lag: u64::try_from(*lag).unwrap_or_default(),
+            lenient: millis(*lenient).unwrap_or_default(),
+            goes_on: goes_on.clone(),
+            amiss: *amiss == 1,
+            damaged: u64::try_from(*damaged).unwrap_or_default(),
+        })),
         _ => Err(strange()),
     }
+}
+
+pub(super) fn audited_of(reply: Reply) -> Result<Audited> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let [Reply::Bulk(phase), Reply::Bulk(cursor), Reply::Int(damaged), Reply::Int(restored)] = &parts[..] else {
+        return Err(strange());
+    };
+    let count = |count: i64| u64::try_from(count).unwrap_or_default();
+    Ok(Audited {
+        next: (!phase.is_empty()).then(|| Place { phase: phase.clone(), cursor: cursor.clone() }),
+        damaged: count(*damaged),
+        restored: count(*restored),
+    })
 }
 
 fn millis(ms: i64) -> Option<Duration> {
@@ -217,10 +333,15 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
         id: bulk(id)?,
         key: key.filter(|key| !key.is_empty()),
         deliveries,
-        earlier: earlier.and_then(|text| number(&text)).unwrap_or_default(),
-        last_error: last_error.or(own_error),
+        earlier: earlier.map_or(0, |text| attempts_of(&text)),
+        last_error: last_error.or(own_error).map(|text| readable(&text)),
         data,
     })
+}
+
+/// How often a message was tried in earlier lives: anyone may have written that.
+pub(super) fn attempts_of(text: &[u8]) -> u64 {
+    number(text).filter(|attempts| *attempts <= MAX_EARLIER).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -259,7 +380,7 @@ mod tests {
                 text(""),
             ]),
         ]);
-        let Turn::Given { due_in: None, more: true, messages } = turn_of(reply).unwrap() else { panic!("given") };
+        let Turn::Given { due_in: None, more: true, messages, .. } = turn_of(reply).unwrap() else { panic!("given") };
         assert_eq!((&messages[0].id[..], messages[0].prior()), (&b"1-0"[..], 2));
         assert_eq!(
             (messages[0].key.as_deref(), messages[0].last_error.as_deref()),

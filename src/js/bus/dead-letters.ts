@@ -9,6 +9,7 @@ import type { Inside } from './inside.js';
 import { checkTopic } from './options.js';
 import { decode } from './wire.js';
 
+const COUNT = verb('bus.countDeadLetters');
 const LIST = verb('bus.deadLetters');
 const REDRIVE = verb('bus.redrive');
 const PURGE = verb('bus.purge');
@@ -17,7 +18,7 @@ const PURGE = verb('bus.purge');
 export interface DeadLetter<T = unknown> {
   /** Its id among the dead letters. */
   readonly id: string;
-  /** Its id in the topic's stream. */
+  /** Its id in the topic's stream; empty where the entry is damaged. */
   readonly streamId: string;
   /** When it became one, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
@@ -28,6 +29,8 @@ export interface DeadLetter<T = unknown> {
   readonly key?: string;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T>;
+  /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
+  readonly damaged?: true;
 }
 
 /** Options of {@link DeadLetters.list}. */
@@ -46,11 +49,13 @@ export interface RedriveOptions {
 
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
-  /** The oldest first. */
+  /** How many there are. */
+  count(): Promise<number>;
+  /** The oldest first, also entries that are none. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
    * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
-   * of the envelope goes on counting.
+   * of the envelope goes on counting. An entry that is no dead letter stays where it is, and `malformed` is emitted with its `letterId`.
    *
    * @param which Their ids, or how many; default all.
    * @returns How many were put back.
@@ -82,11 +87,15 @@ class GroupLetters implements DeadLetters {
     this.#group = group;
   }
 
+  async count(): Promise<number> {
+    return (await this.#call(COUNT)) as number;
+  }
+
   async list<T>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]> {
     const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
     refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
-    const letters = (await this.#call(LIST, after, limit)) as [string, string, number, string, string | null, unknown][];
-    return letters.map(([id, streamId, attempts, lastError, key, raw]) => {
+    const letters = (await this.#call(LIST, after, limit)) as [string, string, number, string, string | null, unknown, boolean][];
+    return letters.map(([id, streamId, attempts, lastError, key, raw, damaged]) => {
       const envelope = decode(this.#topic, raw)?.envelope;
       // What was tried in earlier lives is in `attempts` too.
       if (envelope !== undefined) tried(envelope, { prior: attempts, lastError });
@@ -98,16 +107,29 @@ class GroupLetters implements DeadLetters {
         lastError,
         ...(key !== null && { key }),
         ...(envelope !== undefined && { envelope: envelope as Envelope<T> }),
+        ...(damaged && { damaged }),
       };
     });
   }
 
   async redrive(which: readonly string[] | RedriveOptions = {}): Promise<number> {
-    if (Array.isArray(which)) return which.length === 0 ? 0 : ((await this.#call(REDRIVE, undefined, ...which)) as number);
+    if (Array.isArray(which)) return which.length === 0 ? 0 : this.#redrive(undefined, which);
     const { limit, ...rest } = optionsOf('DeadLetters.redrive: options', which as RedriveOptions) as RedriveOptions;
     refuseUnknown('DeadLetters.redrive', rest, ['limit']);
     if (limit !== undefined) checkWhole('DeadLetters.redrive.limit', limit, 1);
-    return (await this.#call(REDRIVE, limit)) as number;
+    return this.#redrive(limit, []);
+  }
+
+  async #redrive(limit: number | undefined, ids: readonly string[]): Promise<number> {
+    const [count, ...strays] = (await this.#call(REDRIVE, limit, ...ids)) as [number, ...(string | number)[]];
+    const { counts } = this.#inside;
+    for (let at = 0; at < strays.length; at += 2) {
+      counts.malformed++;
+      this.#inside.counted();
+      const [letterId, bytes] = [strays[at] as string, strays[at + 1] as number];
+      this.#inside.emit('malformed', { topic: this.#topic, group: this.#group, letterId, bytes });
+    }
+    return count;
   }
 
   async purge(ids?: readonly string[]): Promise<number> {

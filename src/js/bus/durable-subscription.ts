@@ -8,6 +8,7 @@ import { verb } from '../native.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
 import { DurableContext, type Waiting } from './durable-context.js';
+import type { BusEvents } from './events.js';
 import type { Done, Hand, Handling } from './handling.js';
 import { type Inside, type Member, type Receiver, unheard } from './inside.js';
 import { left, unsubscribeBy } from './leaving.js';
@@ -127,6 +128,11 @@ export class DurableSubscription implements Receiver, Member {
       case 'failed':
         this.#inside.emit('error', { topic: this.#topic, group: this.#options.group, error: error() });
         break;
+      case 'deadLetter': {
+        const { letterId, streamId, attempts, lastError } = event as unknown as BusEvents['dead-letter'];
+        this.#inside.emit('dead-letter', { topic: this.#topic, group: this.#options.group, letterId, streamId, attempts, lastError });
+        break;
+      }
       case 'ended':
         this.#over = true;
         this.#waiting = [];

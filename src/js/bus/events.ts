@@ -5,7 +5,10 @@ import { configError, warnOfListener } from '../errors.js';
 
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {
-  /** A handler threw or rejected, or did not end in time. Without a listener nothing is thrown. */
+  /**
+   * A handler threw or rejected, or did not end in time; or the server refused what a consumer asked, or had lost records of its group.
+   * Without a listener nothing is thrown.
+   */
   error: {
     topic: string;
     /** The message it had. */
@@ -16,15 +19,40 @@ export interface BusEvents {
     group?: string;
     error: unknown;
   };
-  /** A message that is not JSON: no handler has got it. */
-  malformed: { topic: string; pattern?: string; group?: string; streamId?: string /** How long it is. */; bytes: number };
+  /** A message that is not JSON, which no handler has got; or an entry among dead letters that is none, which `redrive` passed over. */
+  malformed: {
+    topic: string;
+    pattern?: string;
+    group?: string;
+    streamId?: string;
+    /** Its id among the dead letters of the group. */
+    letterId?: string;
+    /** How long it is. */
+    bytes: number;
+  };
+  /**
+   * A message became a dead letter with a consumer of this bus. Not told where the connection was lost just then:
+   * {@link DeadLetters.count} knows.
+   */
+  'dead-letter': {
+    topic: string;
+    group: string;
+    /** Its id among the dead letters of the group. */
+    letterId: string;
+    /** Its id in the topic's stream. */
+    streamId: string;
+    /** How often it was tried. */
+    attempts: number;
+    /** Why the last attempt failed. */
+    lastError: string;
+  };
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: { topic: string; pattern?: string /** For how long, in milliseconds. */; durationMs: number };
   /** More live messages came than were handled: the oldest that waited were dropped. */
   slow: { topic: string; pattern?: string /** How many, since this was told last. */; dropped: number };
 }
 
-const NAMES: readonly (keyof BusEvents)[] = ['error', 'malformed', 'gap', 'slow'];
+const NAMES: readonly (keyof BusEvents)[] = ['error', 'malformed', 'dead-letter', 'gap', 'slow'];
 
 type Listener = (event: never) => unknown;
 

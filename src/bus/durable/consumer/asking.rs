@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::super::hands::{Message, Settlement, What};
 use super::super::scripts::bulk;
-use super::super::turn::{self, Doubt, Room, Tended, Turn};
+use super::super::turn::{self, Audited, Buried, Doubt, News, Place, Room, State, Tended, Turn};
 use super::{Consumer, Intake, Standing, TRIM_EVERY, new_name, put};
 use crate::backoff::Backoff;
 use crate::bus::strange;
@@ -29,6 +29,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum Answered {
     Step(Result<Turn>),
     Tend(Result<Tended>),
+    Audit(Result<Audited>),
     Join(Result<Bytes>),
     Leave(Result<()>),
 }
@@ -68,9 +69,13 @@ impl Consumer {
             return Some(self.flight(command, |reply| Answered::Leave(reply.map(drop))));
         }
         if self.tend <= now {
-            let command = turn::tend(&self.settings, &self.name);
+            let command = turn::tend(&self.settings, &self.name, self.judges_from <= now, &self.looked);
             self.tend = now + self.tend_every();
             return Some(self.flight(command, |reply| Answered::Tend(reply.and_then(turn::tended_of))));
+        }
+        if let Some(place) = &self.audit {
+            let command = turn::audit(&self.settings, &self.name, place);
+            return Some(self.flight(command, |reply| Answered::Audit(reply.and_then(turn::audited_of))));
         }
         self.pace.measure(now);
         let room = self.room();
@@ -103,7 +108,8 @@ impl Consumer {
                 self.doubt = Doubt::None;
                 match turn {
                     Turn::Lost => self.lose(),
-                    Turn::Given { due_in, more, messages } => {
+                    Turn::Given { due_in, more, messages, news } => {
+                        self.hear_of(&news);
                         let now = Instant::now();
                         self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
                         self.look |= more;
@@ -116,8 +122,14 @@ impl Consumer {
                 self.lose();
                 Ok(())
             }
-            Answered::Tend(Ok(Tended::Fine { due_in, lag })) => {
-                self.tended(due_in, lag);
+            Answered::Tend(Ok(Tended::Fine(state))) => {
+                self.tended(state);
+                Ok(())
+            }
+            Answered::Audit(Ok(Audited { next, damaged, restored })) => {
+                self.audit = next;
+                self.look |= restored > 0;
+                self.tell_repair(damaged, restored);
                 Ok(())
             }
             Answered::Join(Ok(start)) => {
@@ -138,7 +150,7 @@ impl Consumer {
                 self.tend = Instant::now();
                 Err(error)
             }
-            Answered::Join(Err(error)) | Answered::Leave(Err(error)) => Err(error),
+            Answered::Join(Err(error)) | Answered::Leave(Err(error)) | Answered::Audit(Err(error)) => Err(error),
         };
         match outcome {
             Ok(()) => {
@@ -173,8 +185,17 @@ impl Consumer {
         batch(|| self.deliver(delivery));
     }
 
-    fn tended(&mut self, due_in: Option<Duration>, lag: u64) {
+    fn tended(&mut self, state: State) {
+        let State { due_in, lag, lenient, goes_on, amiss, damaged } = state;
         let now = Instant::now();
+        if !lenient.is_zero() {
+            self.judges_from = now + lenient;
+        }
+        self.looked = goes_on;
+        if amiss {
+            self.audit.get_or_insert_with(Place::first);
+        }
+        self.tell_repair(damaged, 0);
         self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
         self.look |= lag > 0;
         self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, lag);
@@ -182,6 +203,46 @@ impl Consumer {
             self.trim = now + TRIM_EVERY;
             self.retention.trim(&self.manager, &self.settings.topic_keys);
         }
+    }
+
+    fn hear_of(&mut self, news: &News) {
+        if news.damaged > 0 {
+            self.tend = Instant::now();
+            self.tell_repair(news.damaged, 0);
+        }
+        if let Some(trouble) = &news.trouble {
+            let said = String::from_utf8_lossy(trouble);
+            let message = format!("a dead letter could not be written, and its message is tried again later: {said}");
+            self.tell("failed", "", &Error::new(ErrorKind::Server, message));
+            // What stands at the key may be none of ours.
+            self.tend = Instant::now();
+        }
+        for Buried { letter, id, attempts, error } in &news.buried {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            self.manager.metrics().bus_dead_letters.add(1);
+            let event = serde_json::json!({
+                "event": "deadLetter",
+                "id": self.id,
+                "letterId": text(letter),
+                "streamId": text(id),
+                "attempts": attempts,
+                "lastError": text(error),
+            });
+            self.outlet.tell(event.to_string());
+        }
+    }
+
+    /// Tells that records of the group were damaged or lost, and counts them.
+    fn tell_repair(&self, damaged: u64, restored: u64) {
+        if damaged + restored == 0 {
+            return;
+        }
+        self.manager.metrics().bus_malformed.add(damaged);
+        self.manager.metrics().bus_restored.add(restored);
+        let message = format!(
+            "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages put back that nobody would have had"
+        );
+        self.tell("failed", "", &Error::new(ErrorKind::Server, message));
     }
 
     /// It is not one of the group any more: what it had belongs to others.
@@ -204,6 +265,10 @@ impl Consumer {
         if error.server_code() == Some("NOGROUP") {
             self.lose();
             return false;
+        }
+        if error.server_code() == Some("WRONGTYPE") {
+            // Tending removes what stands at a key of the group and is none of its own.
+            self.tend = Instant::now();
         }
         if error.kind() == ErrorKind::Server && self.failures == 0 {
             self.tell("failed", error.server_code().unwrap_or_default(), error);

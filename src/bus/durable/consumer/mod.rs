@@ -25,7 +25,7 @@ use super::pace::Pace;
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use super::turn::{self, Doubt};
+use super::turn::{self, Doubt, Place};
 use crate::bus::strange;
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
 use crate::crossing::{Answer, Outcome, Outlet};
@@ -100,6 +100,12 @@ pub(super) struct Consumer {
     /// When something is due.
     due: Option<Instant>,
     tend: Instant,
+    /// From when on it may take over from others.
+    judges_from: Instant,
+    /// Where its look at what is parked goes on.
+    looked: Bytes,
+    /// Where the audit goes on that it makes of the group.
+    audit: Option<Place>,
     trim: Instant,
     /// Not to ask before.
     rest_until: Option<Instant>,
@@ -133,6 +139,9 @@ impl Consumer {
             look: true,
             due: None,
             tend: now,
+            judges_from: now,
+            looked: Bytes::from_static(b"0"),
+            audit: None,
             trim: now + TRIM_EVERY,
             rest_until: None,
             failures: 0,

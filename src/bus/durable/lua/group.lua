@@ -6,10 +6,11 @@
 -- can go to the consumer that has all the earlier ones.
 --
 -- KEYS[1]  stream      the topic
--- KEYS[2]  hash        lanes: message key -> `<count of parked>:<consumer>`; no consumer: the first message is due
+-- KEYS[2]  hash        lanes: message key -> `<count of parked>:<consumer>`, or `<count of parked>:~<id>` of the message that is due
 -- KEYS[3]  sorted set  due: `<id>` or `<id>:<key>` -> ms of server time; 0 for one that was never tried
 -- KEYS[4]  sorted set  parked: `<length of key>:<key>:<id>`, all of score 0
--- KEYS[5]  hash        notes: start -> the id after which the group began; message id -> its last error
+-- KEYS[5]  hash        notes: start -> the id after which the group began; lease, wait -> the longest claimAfterMs and maxDelayMs of a
+--                      consumer, in ms; message id -> its last error
 -- KEYS[6]  sorted set  consumers: name -> ms of server time when its lease ends
 -- KEYS[7]  stream      dead letters
 -- ARGV[1]  text        the group
@@ -17,6 +18,7 @@
 -- ARGV[3]  ms          its lease
 -- ARGV[4]  channel     wakes the topic's consumers
 -- In sets an id is written with leading zeros, so that the order of texts is that of ids.
+-- Anyone may have written to these keys, or deleted them: what cannot be read is removed and counted, and `audit` puts back what is lost.
 local stream, lanes, due, parked, notes, consumers, dead = unpack(KEYS)
 local group, me, lease, wake = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local WAITING = '~waiting'
@@ -24,13 +26,26 @@ local WAITING = '~waiting'
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
+-- Records that could not be read.
+local damaged = 0
+
 local function pad(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #seq) .. seq
 end
 
+-- The id that stands at the start of `text` with leading zeros; nil if none does.
 local function unpad(text)
-  return string.match(string.sub(text, 1, 20), '^0*(%d+)$') .. '-' .. string.match(string.sub(text, 22, 41), '^0*(%d+)$')
+  local ms, seq = string.sub(text, 1, 20), string.sub(text, 22, 41)
+  if #seq < 20 or string.sub(text, 21, 21) ~= '-' or string.find(ms .. seq, '%D') then
+    return nil
+  end
+  return string.match(ms, '^0*(%d+)$') .. '-' .. string.match(seq, '^0*(%d+)$')
+end
+
+-- How often a message was delivered; anyone can claim one with any number.
+local function deliveries_of(pending)
+  return math.min(pending[4], 1000000000)
 end
 
 -- The first field of that name, wherever it stands; `message` in turn.rs takes the same.
@@ -55,11 +70,24 @@ local known, changed = {}, {}
 local function remember(key, text)
   local lane = false
   if text then
-    local count, owner = string.match(text, '^(%d+):(.*)$')
-    lane = { tonumber(count), owner }
+    local count, owner = string.match(text, '^(%d+):(.+)$')
+    if count and #count < 16 then
+      lane = { tonumber(count), owner }
+    else
+      damaged = damaged + 1
+    end
   end
   known[key] = lane
   return lane
+end
+
+-- The owner of a lane whose first message is due.
+local function due_of(id)
+  return '~' .. pad(id)
+end
+
+local function due_member(id, key)
+  return key and pad(id) .. ':' .. key or pad(id)
 end
 
 local function lane_of(key)
@@ -114,11 +142,20 @@ local unparked = 0
 -- Up to `most` of the messages parked for `key`, the earliest first, as they are in the set, and their ids.
 local function parked_of(key, most)
   local prefix = prefix_of(key)
-  local members = redis.call('ZRANGEBYLEX', parked, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, most)
-  local ids = {}
-  for i, member in ipairs(members) do
-    ids[i] = string.sub(member, #prefix + 1)
-  end
+  local members, ids = {}, {}
+  repeat
+    local found = redis.call('ZRANGEBYLEX', parked, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, most)
+    for _, member in ipairs(found) do
+      local id = #member == #prefix + 41 and unpad(string.sub(member, #prefix + 1))
+      if id then
+        members[#members + 1] = member
+        ids[#ids + 1] = id
+      else
+        redis.call('ZREM', parked, member)
+        damaged = damaged + 1
+      end
+    end
+  until #found == 0 or #ids > 0
   return members, ids
 end
 
@@ -139,8 +176,8 @@ local function advance(key)
   end
   if ids[1] then
     unpark(members, 1)
-    redis.call('ZADD', due, 0, ids[1] .. ':' .. key)
-    set_lane(key, count - 1, '')
+    redis.call('ZADD', due, 0, due_member(ids[1], key))
+    set_lane(key, count - 1, due_of(ids[1]))
   else
     known[key] = false
     changed[key] = true
@@ -152,7 +189,7 @@ local function take_over(other, note)
   repeat
     local page = redis.call('XPENDING', stream, group, '-', '+', 100, other)
     for _, pending in ipairs(page) do
-      local id, deliveries = pending[1], pending[4]
+      local id, deliveries = pending[1], deliveries_of(pending)
       local entry = redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries)[1]
       if entry then
         redis.call('HSET', notes, id, note)
@@ -162,9 +199,9 @@ local function take_over(other, note)
           redis.call('ZADD', parked, 0, prefix_of(key) .. pad(id))
           set_lane(key, lane[1] + 1, lane[2])
         else
-          redis.call('ZADD', due, now, key and pad(id) .. ':' .. key or pad(id))
+          redis.call('ZADD', due, now, due_member(id, key))
           if key then
-            set_lane(key, lane and lane[1] or 0, '')
+            set_lane(key, lane and lane[1] or 0, due_of(id))
           end
         end
       else
@@ -197,8 +234,9 @@ local function renew()
   if not ends then
     return false
   end
-  -- Not at every turn: a write costs more than a look.
-  if tonumber(ends) - now < lease * 0.75 then
+  -- Not at every turn: a write costs more than a look. That it was over is for `tend` to see.
+  local left = tonumber(ends) - now
+  if left >= 0 and left < lease * 0.75 then
     redis.call('ZADD', consumers, now + lease, me)
   end
   return true

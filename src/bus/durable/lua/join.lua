@@ -4,9 +4,10 @@
 -- ARGV[5]  id or $    the id after which a new group begins; $: the stream's last
 -- ARGV[6]  0 or 1     1: the group was there before and is gone, ARGV[5] is where it began. If the stream's ids are behind that
 --                     it is another stream, and everything in it is the group's.
+-- ARGV[7]  ms         its longest wait before a retry
 --
 -- Returns the id after which the group began.
-local from, again = ARGV[5], ARGV[6] == '1'
+local from, again, wait = ARGV[5], ARGV[6] == '1', tonumber(ARGV[7])
 
 if again then
   local info = redis.pcall('XINFO', 'STREAM', stream)
@@ -29,4 +30,10 @@ end
 redis.call('ZADD', consumers, now + lease, me)
 redis.call('XGROUP', 'CREATECONSUMER', stream, group, me)
 redis.call('XGROUP', 'CREATECONSUMER', stream, group, WAITING)
-return redis.call('HGET', notes, 'start') or '0-0'
+for name, own in pairs({ lease = lease, wait = wait }) do
+  if own > (tonumber(redis.call('HGET', notes, name) or '') or 0) then
+    redis.call('HSET', notes, name, own)
+  end
+end
+local start = redis.call('HGET', notes, 'start') or ''
+return string.match(start, '^%d+%-%d+$') and #start < 42 and start or '0-0'

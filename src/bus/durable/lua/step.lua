@@ -19,8 +19,9 @@
 --                   to count, dead: attempts), last error
 --
 -- Returns {0}: the consumer is not one of the group (any more), only its acknowledgements counted; or {1, ms until something is
--- due or -1, 1 if more can be given, given again, given for the first time}, where a message given again is {deliveries, last
--- error or nil, id, fields}. Of the others there are three each, flat: id, key ('' for none) and message; or id, all its fields and ''.
+-- due or -1, 1 if more can be given, given again, given for the first time, damaged, trouble, buried}, where a message given again
+-- is {deliveries, last error or nil, id, fields}, and the last three are there only where there is something to tell: how many records
+-- could not be read; why a dead letter could not be written, or ''; of each dead letter its id, that in the topic, attempts and error, flat. Of the others there are three each, flat: id, key ('' for none) and message; or id, all its fields and ''.
 local most, slots, heads, followers, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local uncounted = tonumber(ARGV[10])
 local at = 11
@@ -45,10 +46,42 @@ local function forget(id)
   redis.call('HDEL', notes, id)
 end
 
+-- Dead letters that could not be written wait so long, in ms.
+local BURY_AGAIN = 60000
+-- Why one could not, and those that were written.
+local trouble
+local buried = {}
+
+-- False if it could not be written: then the message is due again later, and holds up its key.
 local function bury(id, fields, attempts, error)
   -- Lua's stack is bounded; an entry of ours has at most ten.
-  redis.call('XADD', dead, '*', 'id', id, 'attempts', attempts, 'error', error, unpack(fields, 1, math.min(#fields, 1000)))
-  forget(id)
+  local words = { 'id', id, 'attempts', string.format('%.0f', attempts), 'error', string.sub(error, 1, 1024) }
+  for i = 1, math.min(#fields, 1000) do
+    words[#words + 1] = fields[i]
+  end
+  local put = redis.pcall('XADD', dead, '*', unpack(words))
+  if type(put) == 'string' then
+    for _, text in ipairs({ put, id, words[4], words[6] }) do
+      buried[#buried + 1] = text
+    end
+    forget(id)
+    return true
+  end
+  trouble = put.err
+  redis.call('XCLAIM', stream, group, WAITING, 0, id, 'JUSTID')
+  local key = key_of(fields)
+  redis.call('ZADD', due, now + BURY_AGAIN, due_member(id, key))
+  if key then
+    local lane = lane_of(key)
+    set_lane(key, lane and lane[1] or 0, due_of(id))
+  end
+  return false
+end
+
+-- Attempts of an earlier life; anyone may have written them.
+local function attempts_of(fields)
+  local text = string.match(field(fields, '~attempts') or '', '^%d+$')
+  return text and #text < 16 and tonumber(text) or 0
 end
 
 -- What nobody tried goes to the front of those that are due; a message of a key behind those of its key.
@@ -74,7 +107,7 @@ local function hand_back_unknown(count)
   repeat
     local page = redis.call('XPENDING', stream, group, from, '+', 100, me)
     for _, pending in ipairs(page) do
-      local id, deliveries = pending[1], pending[4] - uncounted
+      local id, deliveries = pending[1], math.max(0, deliveries_of(pending) - uncounted)
       if not ids[id] then
         local entry = redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
         local key = entry and key_of(entry[2])
@@ -85,9 +118,9 @@ local function hand_back_unknown(count)
           hand_back(id, key, deliveries)
         else
           redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
-          redis.call('ZADD', due, deliveries > 0 and now or 0, key and pad(id) .. ':' .. key or pad(id))
+          redis.call('ZADD', due, deliveries > 0 and now or 0, due_member(id, key))
           if key then
-            set_lane(key, lane and lane[1] or 0, '')
+            set_lane(key, lane and lane[1] or 0, due_of(id))
           end
         end
       end
@@ -123,11 +156,11 @@ for i = at, #ARGV, 6 do
     if what == 'retry' then
       redis.call('XCLAIM', stream, group, WAITING, 0, id, 'JUSTID')
       redis.call('HSET', notes, id, error)
-      redis.call('ZADD', due, now + number, key and pad(id) .. ':' .. key or pad(id))
+      redis.call('ZADD', due, now + number, due_member(id, key))
       tell = true
       if key then
         local lane = lane_of(key)
-        set_lane(key, lane and lane[1] or 0, '')
+        set_lane(key, lane and lane[1] or 0, due_of(id))
       end
     elseif what == 'return' then
       hand_back(id, key, number)
@@ -140,6 +173,7 @@ for i = at, #ARGV, 6 do
       end
     end
   end
+  -- One that could not be buried has its lane by now.
   local lane = last and key and lane_of(key)
   if lane and lane[2] == me then
     advance(key)
@@ -152,13 +186,9 @@ local again = {}
 
 -- Gives up to `most` messages that follow one of `key`, up to the first that was tried before: it would have to be told so.
 local function follow(key, most)
-  local members, padded = parked_of(key, most)
+  local members, ids = parked_of(key, most)
   if #members == 0 then
     return 0
-  end
-  local ids = {}
-  for i, id in ipairs(padded) do
-    ids[i] = unpad(id)
   end
   local tried = redis.call('HMGET', notes, unpack(ids))
   local count = #ids
@@ -172,11 +202,8 @@ local function follow(key, most)
   if count == 0 then
     return 0
   end
-  local words = { unpack(ids, 1, count) }
-  words[count + 1] = 'RETRYCOUNT'
-  words[count + 2] = 1
   local given = {}
-  for _, entry in ipairs(redis.call('XCLAIM', stream, group, me, 0, unpack(words))) do
+  for _, entry in ipairs(redis.call('XCLAIM', stream, group, me, 0, unpack(ids, 1, count))) do
     if entry then
       given[entry[1]] = true
       again[#again + 1] = { 1, false, entry[1], entry[2] }
@@ -192,20 +219,33 @@ end
 
 local function give(member)
   redis.call('ZREM', due, member)
-  local id = unpad(member)
-  local key = #member > 41 and string.sub(member, 43) or nil
+  local id = (#member == 41 or string.sub(member, 42, 42) == ':' and #member > 42) and unpad(member)
+  if not id then
+    damaged = damaged + 1
+    return 0
+  end
   local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
-  local deliveries = pending and pending[4] + 1
+  if pending and pending[2] ~= WAITING then
+    -- Somebody has it.
+    return 0
+  end
+  local deliveries = pending and deliveries_of(pending) + 1
   local entry = pending and redis.call('XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', deliveries)[1]
+  local key
+  if entry then
+    key = key_of(entry[2])
+  else
+    key = #member > 42 and string.sub(member, 43) or nil
+  end
   if not entry or deliveries > most then
     -- Acknowledged or deleted meanwhile, or its consumers went away with it too often.
+    local gone = true
     if entry then
-      local earlier = tonumber(field(entry[2], '~attempts') or '') or 0
-      bury(id, entry[2], earlier + deliveries - 1, redis.call('HGET', notes, id) or '')
+      gone = bury(id, entry[2], attempts_of(entry[2]) + deliveries - 1, redis.call('HGET', notes, id) or '')
     else
       forget(id)
     end
-    if key then
+    if gone and key then
       advance(key)
     end
     return 0
@@ -319,8 +359,8 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
     crowded = redis.call('ZCARD', parked) >= window
   end
 end
-if #foreign > 0 then
-  redis.call('XACK', stream, group, unpack(foreign))
+for first = 1, #foreign, 1000 do
+  redis.call('XACK', stream, group, unpack(foreign, first, math.min(first + 999, #foreign)))
 end
 for first = 1, #set_aside, 1000 do
   local ids = { unpack(set_aside, first, math.min(first + 999, #set_aside)) }
@@ -339,4 +379,8 @@ end
 if roomier or tell and due_in >= 0 then
   redis.call('PUBLISH', wake, '')
 end
-return { 1, due_in, more and 1 or 0, again, fresh }
+local answer = { 1, due_in, more and 1 or 0, again, fresh }
+if damaged > 0 or trouble or #buried > 0 then
+  answer[6], answer[7], answer[8] = damaged, trouble or '', buried
+end
+return answer

@@ -1,9 +1,14 @@
 -- Renews a consumer's lease, gives the group back what consumers had whose lease is over, and removes those consumers.
 --
 -- KEYS, ARGV[1..4]  see group.lua
+-- ARGV[5]  0 or 1   may it judge others? Not for a while after its own lease was over: then nobody could renew, because the server was
+--                   away or its clock was set, and the others come back now
+-- ARGV[6]  ms       its longest wait before a retry
+-- ARGV[7]  text     where the look at what is parked goes on; 0 at its start
 --
 -- Returns {0}: the consumer is not one of the group (any more); or {1, ms until something is due or -1, messages that the group has
--- not acknowledged}.
+-- not acknowledged, ms for which it must not judge others, where the look goes on, 1 if something is amiss that `audit` puts right, records removed}.
+local may_judge, wait, cursor = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7]
 local ends = tonumber(redis.call('ZSCORE', consumers, me) or 0)
 local groups = redis.pcall('XINFO', 'GROUPS', stream)
 local about
@@ -17,10 +22,30 @@ if ends == 0 or not about then
 end
 redis.call('ZADD', consumers, now + lease, me)
 
+-- Of the longest lease or wait of the group's consumers, and this one's. Nothing of a lost note is known until all have written it again.
+local function longest(name, own)
+  local noted = tonumber(redis.call('HGET', notes, name) or '')
+  if not noted or noted < own then
+    redis.call('HSET', notes, name, own)
+  end
+  return noted and math.max(noted, own)
+end
+
+-- Nothing lies further ahead than that: after the server's clock was set back everything would.
+local function bound(set, most)
+  local far = most and redis.call('ZRANGEBYSCORE', set, '(' .. string.format('%.0f', now + most), '+inf', 'LIMIT', 0, 100) or {}
+  for _, member in ipairs(far) do
+    redis.call('ZADD', set, now + most, member)
+  end
+end
+
+local longest_lease = longest('lease', lease)
+bound(consumers, longest_lease)
+bound(due, longest('wait', wait))
+
 local GONE = 'its consumer ended or did not answer for longer than claimAfterMs'
 local gone = {}
--- If its own lease was over too, then because nobody could renew: the server was away, and the others come back now.
-if ends >= now then
+if ends >= now and may_judge then
   gone = redis.call('ZRANGEBYSCORE', consumers, '-inf', now, 'LIMIT', 0, 16)
   -- Also those of other programs, which have no lease: by how long they have been idle. Ours are those with one and `~waiting`.
   if field(about, 'consumers') > redis.call('ZCARD', consumers) + 1 then
@@ -33,7 +58,13 @@ if ends >= now then
   end
 end
 for _, other in ipairs(gone) do
-  take_over(other, GONE)
+  if other == WAITING then
+    -- Nobody's name, whoever wrote it there.
+    redis.call('ZREM', consumers, other)
+    damaged = damaged + 1
+  else
+    take_over(other, GONE)
+  end
 end
 
 local pending, lag = field(about, 'pending'), field(about, 'lag')
@@ -41,13 +72,46 @@ if type(lag) ~= 'number' then
   -- Before Redis 7, and after deletions, nobody counts; from 1000 on it is said to be 1000.
   lag = #redis.call('XRANGE', stream, '(' .. field(about, 'last-delivered-id'), '+', 'COUNT', 1000)
 end
+local amiss, goes_on = damaged > 0, '0'
 if pending == 0 then
   -- Whatever these hold is about messages that are pending no more.
   redis.call('DEL', lanes, due, parked)
 else
   store_lanes()
+  local waiting = 0
+  for _, info in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
+    if info[1] == WAITING then
+      waiting = tonumber(info[2])
+    end
+  end
+  if waiting ~= redis.call('ZCARD', due) + redis.call('ZCARD', parked) then
+    amiss = true
+  end
+  -- What is parked waits for a lane.
+  local page = redis.call('ZSCAN', parked, cursor, 'COUNT', 100)
+  goes_on = page[1]
+  local keys, seen = {}, {}
+  for i = 1, #page[2], 2 do
+    local digits, rest = string.match(page[2][i], '^(%d+):(.*)$')
+    local key = digits and #digits < 16 and string.sub(rest, 1, tonumber(digits))
+    if not key then
+      amiss = true
+    elseif not seen[key] and known[key] == nil and #keys < 1000 then
+      seen[key] = true
+      keys[#keys + 1] = key
+    end
+  end
+  look_up_lanes(keys)
+  for _, key in ipairs(keys) do
+    local lane = known[key]
+    local id = lane and string.sub(lane[2], 1, 1) == '~' and string.sub(lane[2], 2)
+    local holder = lane and (id and redis.call('ZSCORE', due, id .. ':' .. key) or redis.call('ZSCORE', consumers, lane[2]))
+    if not holder then
+      amiss = true
+    end
+  end
 end
 if #gone > 0 then
   redis.call('PUBLISH', wake, '')
 end
-return { 1, next_due(), pending + lag }
+return { 1, next_due(), pending + lag, ends < now and (longest_lease or lease) or 0, goes_on, amiss and 1 or 0, damaged }
