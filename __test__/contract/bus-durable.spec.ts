@@ -214,6 +214,40 @@ describeBackends('a durable topic', (backend) => {
     expect(manager.metrics().redis_bus_dead_letters_total).toBe(3);
   });
 
+  it('tells of every group how far it is and who consumes it, and removes one that nobody consumes', async () => {
+    const manager = backend.manager();
+    const one = bus(manager);
+    expect(await one.groups('t')).toEqual([]);
+    for (const group of ['read', 'left', 'done']) await consume(one, 't', { group, from: 'start' });
+    await consume(bus(), 't', { group: 'left' }).then(({ unsubscribe }) => unsubscribe());
+    const left = bus(backend.manager());
+    await left.subscribe('t', () => Promise.reject(new Error('no')), { group: 'gone', from: 'start', retry: { maxAttempts: 1 } });
+    await one.publish('t', 0, { durable: true });
+    await until(async () => (await one.deadLetters('t', 'gone').count()) === 1, { what: 'the dead letter' });
+    await left.close();
+    for (let n = 1; n < 6; n++) await one.publish('t', n, { durable: true });
+    const all = async () => (await one.groups('t')).sort((a, b) => (a.name < b.name ? -1 : 1));
+    await until(async () => (await all()).filter(({ lag }) => lag === 0).length === 3, { what: 'three to be done' });
+    const groups = await all();
+    expect(groups.map(({ name, lag, pending, consumers }) => [name, lag, pending, consumers])).toEqual([
+      ['done', 0, 0, 1],
+      ['gone', 5, 0, 0],
+      ['left', 0, 0, 1],
+      ['read', 0, 0, 1],
+    ]);
+    const now = Number((await manager.command<string[]>('TIME'))[0]) * 1_000;
+    expect(groups.every(({ lastActiveAt = 0 }) => Math.abs(now - lastActiveAt) < 60_000)).toBe(true);
+    expect(await failureOf(one.removeGroup('t', 'done'))).toMatchObject({
+      redisErrorKind: 'config',
+      message: 'MessageBus.removeGroup: group: expected one that nobody consumes, got one with consumers: 1',
+    });
+    expect(await one.removeGroup('t', 'gone')).toBe(true);
+    expect(await one.removeGroup('t', 'gone')).toBe(false);
+    expect((await all()).map(({ name }) => name)).toEqual(['done', 'left', 'read']);
+    const keys = await manager.command<string[]>('KEYS', `${backend.namespace}:*:gone`);
+    expect(keys).toEqual([]);
+  });
+
   it('puts what is not JSON among the dead letters, and goes on', async () => {
     const manager = backend.manager();
     const one = bus(manager);

@@ -76,6 +76,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("bus.countDeadLetters", durable::count),
     ("bus.redrive", durable::redrive),
     ("bus.purge", durable::purge),
+    ("bus.groups", durable::groups),
+    ("bus.removeGroup", durable::remove),
     ("bus.close", requests::close),
     ("bus.ready", ready),
     ("bus.count", count),

@@ -16,6 +16,7 @@ export {
 export { MessageBus, makeRedisBus } from './bus/bus.js';
 export type { DeadLetter, DeadLetterListOptions, DeadLetters, RedriveOptions } from './bus/durable.js';
 export type { BusEvents } from './bus/events.js';
+export type { TopicGroup } from './bus/groups.js';
 export type {
   MessageBusOptions,
   MessageContext,

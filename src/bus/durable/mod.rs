@@ -10,6 +10,8 @@
 //!   the others take the messages over. A consumer that comes back later changes nothing that is not its own any more.
 //! - An idle consumer waits for a message on the subscriber connection; it looks by itself only every few seconds.
 //! - What is in a consumer's hands is bounded, in number and roughly in bytes.
+//! - Records of a group that are lost, or that anyone has written over, strand no message: consumers look at them regularly, and
+//!   `audit` makes them anew from what Redis knows to be pending.
 //!
 //! The stream, its groups and their pending messages are those of Redis: `XINFO GROUPS` and `XPENDING` show them. What is
 //! pending and in nobody's hands belongs to a consumer called `~waiting`.
@@ -23,9 +25,11 @@
 //! | `turn` | one question to the server and its answer |
 //! | `settings` | what a subscription is told |
 //! | `letters` | dead letters |
+//! | `groups` | the groups of a topic, and the end of one |
 //! | `scripts` | the scripts; `lua/group.lua` says how a group is kept |
 
 mod consumer;
+mod groups;
 mod hands;
 mod letters;
 mod pace;
@@ -51,6 +55,7 @@ use consumer::{Ask, Consumer};
 use hands::Verdict;
 use settings::Settings;
 
+pub(super) use groups::{groups, remove};
 pub(super) use letters::{count, list, purge, redrive};
 pub(super) use publish::{Retention, publish};
 

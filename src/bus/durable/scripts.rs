@@ -18,11 +18,13 @@ macro_rules! scripts {
 
 scripts! {
     AUDIT = "group.lua" "mend.lua" "audit.lua",
+    GROUPS = "groups.lua",
     JOIN = "group.lua" "mend.lua" "join.lua",
     LEAVE = "group.lua" "leave.lua",
     PUBLISH = "publish.lua",
     PURGE = "purge.lua",
     REDRIVE = "redrive.lua",
+    REMOVE = "group.lua" "remove.lua",
     STEP = "group.lua" "step.lua",
     TEND = "group.lua" "mend.lua" "tend.lua",
     TRIM = "trim.lua",
@@ -41,6 +43,7 @@ pub(super) mod operation {
     operations! {
         AUDIT = "bus.audit",
         DEAD_LETTERS = "bus.deadLetters",
+        GROUPS = "bus.groups",
         JOIN = "bus.join",
         LEAVE = "bus.leave",
         LOAD = "bus.load",

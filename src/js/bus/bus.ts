@@ -11,6 +11,7 @@ import { verb } from '../native.js';
 import { type DeadLetters, deadLetters, publishDurable, subscribeDurable } from './durable.js';
 import type { BusEvents } from './events.js';
 import { Feeds } from './feed.js';
+import { groupsOf, removeGroup, type TopicGroup } from './groups.js';
 import { type Handler, Handling } from './handling.js';
 import { Inside, unheard } from './inside.js';
 import { Messages } from './messages.js';
@@ -215,6 +216,33 @@ export class MessageBus {
     const inside = this[internals];
     checkTopic('MessageBus.deadLetters: topic', topic);
     return deadLetters(inside, topic, group);
+  }
+
+  /**
+   * The consumer groups of a topic: how far each has come and who consumes it, also those of other processes, and those that nobody consumes
+   * any more.
+   *
+   * @throws RedisError of kind `config`; what a command rejects with.
+   */
+  async groups(topic: string): Promise<TopicGroup[]> {
+    const inside = this[internals];
+    inside.checkOpen('MessageBus.groups');
+    checkTopic('MessageBus.groups: topic', topic);
+    return groupsOf(inside, topic);
+  }
+
+  /**
+   * Removes a consumer group that nobody consumes any more, with its dead letters: it holds back the trimming of its topic no longer.
+   *
+   * @returns Whether there was one.
+   * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
+   */
+  async removeGroup(topic: string, group: string): Promise<boolean> {
+    const inside = this[internals];
+    inside.checkOpen('MessageBus.removeGroup');
+    checkTopic('MessageBus.removeGroup: topic', topic);
+    checkTopic('MessageBus.removeGroup: group', group);
+    return removeGroup(inside, topic, group);
   }
 
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */

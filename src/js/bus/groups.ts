@@ -1,0 +1,36 @@
+/** The consumer groups of a topic. */
+
+import { verb } from '../native.js';
+import type { Inside } from './inside.js';
+
+const GROUPS = verb('bus.groups');
+const REMOVE = verb('bus.removeGroup');
+/** The values of one group. */
+const WIDTH = 5;
+
+/** A consumer group of a durable topic. */
+export interface TopicGroup {
+  readonly name: string;
+  /** How many messages of the topic it has not acknowledged; where the server does not count what was not read, of those at most 1 000. */
+  readonly lag: number;
+  /** How many of those were read: they are with consumers, due again later, or wait behind others of their key. */
+  readonly pending: number;
+  /** How many consumers of this package are alive. */
+  readonly consumers: number;
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
+  readonly lastActiveAt?: number;
+}
+
+export async function groupsOf(inside: Inside, topic: string): Promise<TopicGroup[]> {
+  const values = (await inside.port.call(inside.out, GROUPS, topic)) as (string | number | undefined)[];
+  const groups: TopicGroup[] = [];
+  for (let at = 0; at < values.length; at += WIDTH) {
+    const [name, lag, pending, consumers, lastActiveAt] = values.slice(at, at + WIDTH) as [string, number, number, number, number?];
+    groups.push({ name, lag, pending, consumers, ...(lastActiveAt !== undefined && { lastActiveAt }) });
+  }
+  return groups;
+}
+
+export async function removeGroup(inside: Inside, topic: string, group: string): Promise<boolean> {
+  return (await inside.port.call(inside.out, REMOVE, topic, group)) as boolean;
+}
