@@ -62,7 +62,7 @@ describe('a message published by another process right after subscribe() resolve
     expect(code).toBe(0);
     expect(lines.slice(1)).toEqual(Array.from({ length: 10_000 }, () => 1));
     expect(delivered).toBe(10_000);
-    expect(events).toEqual({ error: [], malformed: [], gap: [], slow: [] });
+    expect(events).toEqual({ error: [], malformed: [], 'dead-letter': [], gap: [], slow: [] });
   });
 });
 

@@ -69,4 +69,37 @@ describeBackends('a consumer that leaves', (backend) => {
     }
     await expectEachTriedOnce(publisher, attempts);
   });
+
+  for (const how of ['close()', 'unsubscribe()']) {
+    it(`tells its handlers at once, and gives back at once what they let go: ${how}`, async () => {
+      const manager = backend.manager();
+      const one = new MessageBus(manager, { closeTimeoutMs: 60_000 });
+      buses.push(one);
+      const begun: AbortSignal[] = [];
+      const unsubscribe = await one.subscribe(
+        't',
+        (_, { signal }) => {
+          begun.push(signal);
+          return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        },
+        { group: 'g', from: 'start', concurrency: 2, retry: { minDelayMs: 3_600_000, maxDelayMs: 3_600_000 } },
+      );
+      await one.publish('t', 1, { durable: true });
+      await one.publish('t', 2, { durable: true, key: 'k' });
+      await until(() => begun.length === 2, { what: 'both to be in hand' });
+      const ended = how === 'close()' ? one.close() : unsubscribe();
+      expect(begun.map(({ aborted, reason }) => [aborted, reason.redisErrorKind])).toEqual([
+        [true, 'closed'],
+        [true, 'closed'],
+      ]);
+      await ended;
+      const got: unknown[] = [];
+      await bus().subscribe('t', ({ payload }, { attempt }) => void got.push([payload, attempt]), { group: 'g', concurrency: 2 });
+      await until(() => got.length === 2, { what: 'both, an hour before they would be due' });
+      expect(got.sort()).toEqual([
+        [1, 2],
+        [2, 2],
+      ]);
+    });
+  }
 });

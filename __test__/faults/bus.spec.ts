@@ -116,11 +116,12 @@ describe('a half-open connection', () => {
     const bus = new MessageBus(pub, { subscriber: sub });
     const events = listenTo(bus);
     const got = await collectFrom<number>(bus, 't');
-    // Nothing but the subscription is on this manager: its other connection cannot notice for it.
-    expect(sub.state).toBe('idle');
-    let noticed = 0;
+    // Each of the manager's two connections notices for itself.
+    expect([sub.state, sub.isConnected()]).toEqual(['ready', true]);
+    let [errors, noticed] = [0, 0];
     sub.on('error', () => {
-      noticed ||= performance.now();
+      errors++;
+      if (errors === 2) noticed = performance.now();
     });
     const since = performance.now();
     proxy.set({ up: { blackHole: true }, down: { blackHole: true } });
@@ -164,14 +165,24 @@ describe('a server that stands still', () => {
 });
 
 describe('a server that is not there', () => {
-  it('makes subscribe() reject within commandTimeoutMs, and leaves nothing behind', async () => {
+  it('makes whatever subscribes reject as fast as publish(), for the same reason, and leaves nothing behind', async () => {
     const server = await rig.server();
     await server.stop();
-    const manager = rig.manager({ url: server.url, commandTimeoutMs: 300, reconnect: FAST });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 60_000, reconnect: FAST });
     const bus = new MessageBus(manager);
-    const error = await failureOf(bus.subscribe('t', () => {}));
-    expect([error.redisErrorKind, error.delivery]).toEqual(['timeout', 'not-sent']);
-    expect((error.cause as Error | undefined)?.message).toBeDefined();
+    const published = await failureOf(bus.publish('t', 1));
+    expect([published.redisErrorKind, published.delivery]).toEqual(['connection', 'not-sent']);
+    for (const call of [
+      () => bus.subscribe('t', () => {}),
+      () => bus.psubscribe('*', () => {}),
+      () => bus.subscribe('t', () => {}, { group: 'g' }),
+      () => bus.request('t', 1, { timeoutMs: 60_000 }),
+      () => bus.respond('t', () => 1),
+      () => bus.messages('t')[Symbol.asyncIterator]().next(),
+    ]) {
+      const error = await within(PATIENCE_MS, failureOf(call() as Promise<unknown>));
+      expect([error.redisErrorKind, error.message], String(call)).toEqual(['connection', published.message]);
+    }
     await server.restart();
     const got = await collectFrom(bus, 't');
     expect(await bus.publish('t', 1)).toBe(1);
@@ -180,10 +191,10 @@ describe('a server that is not there', () => {
     expect(manager.metrics().redis_bus_subscriptions).toBe(1);
   });
 
-  it('and comes in time, makes no difference', async () => {
+  it('and comes in time for one of connectRetries, makes no difference', async () => {
     const server = await rig.server();
     await server.stop();
-    const manager = rig.manager({ url: server.url, commandTimeoutMs: 10_000, reconnect: FAST });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: 10_000, connectRetries: 1_000, reconnect: FAST });
     const bus = new MessageBus(manager);
     const subscribing = collectFrom(bus, 't');
     await until(() => manager.metrics().redis_reconnection_attempts_total >= 2, { what: 'attempts' });

@@ -180,15 +180,27 @@ impl Manager {
     /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
     /// Dropping the future unanswered, or what it gives, ends the subscription.
     ///
+    /// A manager that is not connected connects, as for a command: who only subscribes learns as fast, and for the same reason, that
+    /// there is no server, and its manager's state says that it is in use.
+    ///
     /// # Errors
     ///
-    /// What the server says where it refuses; `timeout` when it does not confirm within `commandTimeoutMs`; `closed`.
+    /// What `connect()` rejects with; what the server says where it refuses; `timeout` when it does not confirm within
+    /// `commandTimeoutMs`; `closed`.
     pub fn subscribe(
         &self,
         channel: Channel,
         listener: Arc<dyn Listener>,
     ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
-        subscriber::subscribe(&self.shared, channel, listener)
+        let confirmed = subscriber::subscribe(&self.shared, channel, listener);
+        let must_connect = matches!(self.state(), State::Idle | State::Connecting | State::Failed);
+        let connected = must_connect.then(|| self.connect());
+        async move {
+            match connected {
+                Some(connected) => tokio::try_join!(connected, confirmed).map(|((), subscription)| subscription),
+                None => confirmed.await,
+            }
+        }
     }
 
     /// Resolves when every subscription is confirmed; at once where there is none.

@@ -51,8 +51,13 @@ export class DurableContext implements MessageContext {
     return context.#since;
   }
 
+  static isAborted(context: DurableContext): boolean {
+    return context.#reason !== undefined;
+  }
+
   static abort(context: DurableContext, reason: RedisError): void {
-    context.#reason = reason;
+    // The first reason counts, as for the signal.
+    context.#reason ??= reason;
     context.#controller?.abort(reason);
   }
 }

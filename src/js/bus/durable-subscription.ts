@@ -48,6 +48,8 @@ export class DurableSubscription implements Receiver, Member {
   #waiting: Waiting[] = [];
   #next = 0;
   #done: number[] = [];
+  /** Messages whose handlers ended with the subscription, before they were done. */
+  readonly #interrupted: number[] = [];
   #telling = false;
   /** Started and not yet counted. */
   #delivered = 0;
@@ -149,6 +151,7 @@ export class DurableSubscription implements Receiver, Member {
       this.#forget();
       this.#inside.port.callQuietly(this.#inside.handle, PAUSE, this.#id).catch(unheard);
       this.#giveBackWaiting();
+      this.#abortRunning(new RedisError('closed', 'the subscription has ended: its handlers are waited for, for at most closeTimeoutMs'));
     }
     await left(this.#inside, this.#handling, this.#topic);
     // A handler that waits for the end itself still has its message: that is told when it has ended.
@@ -164,8 +167,7 @@ export class DurableSubscription implements Receiver, Member {
   /** Gives back what is in hand, and is no consumer any more. */
   #leave(): void {
     if (this.#left !== undefined) return;
-    this.#abortRunning(new RedisError('lease-lost', 'the subscription has ended, and the message went back to its group'));
-    const begun = [...this.#running.keys()];
+    const begun = [...this.#running.keys(), ...this.#interrupted];
     this.#running.clear();
     this.#tellDone();
     this.#left = this.#inside.port.callWith(this.#inside.handle, LEAVE, [this.#id, ...begun]).then(unheard, unheard);
@@ -242,7 +244,9 @@ export class DurableSubscription implements Receiver, Member {
       this.#done.push(number);
       if (!this.#pumping) this.#tellSoon();
     } else {
-      this.#fail(number, failure.error);
+      // One that heeds the end of its subscription has not failed: its message goes back with what is left in hand.
+      if (this.#over && DurableContext.isAborted(context)) this.#interrupted.push(number);
+      else this.#fail(number, failure.error);
       const { topic, group } = context;
       this.#inside.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
     }
