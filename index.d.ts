@@ -739,6 +739,14 @@ export interface PublishOptions {
   key?: string;
   /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
   durable?: boolean;
+  /**
+   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
+   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
+   * Default, where `dedupeMs` is given: the id of the envelope.
+   */
+  id?: string;
+  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  dedupeMs?: number;
   /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
   traceparent?: string;
 }
@@ -942,6 +950,21 @@ export interface DeadLetters {
   purge(ids?: readonly string[]): Promise<number>;
 }
 
+/** The consumer groups of a topic. */
+
+/** A consumer group of a durable topic. */
+export interface TopicGroup {
+  readonly name: string;
+  /** How many messages of the topic it has not acknowledged; where the server does not count what was not read, of those at most 1 000. */
+  readonly lag: number;
+  /** How many of those were read: they are with consumers, due again later, or wait behind others of their key. */
+  readonly pending: number;
+  /** How many consumers of this package are alive. */
+  readonly consumers: number;
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
+  readonly lastActiveAt?: number;
+}
+
 /** The message bus: live messages, durable ones, requests and their replies. */
 
 /**
@@ -969,7 +992,8 @@ export declare class MessageBus {
    *
    * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
    * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
-   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node.
+   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node. 0 where its `id` was
+   * published before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
@@ -1018,6 +1042,20 @@ export declare class MessageBus {
   respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe>;
   /** The dead letters of a consumer group. */
   deadLetters(topic: string, group: string): DeadLetters;
+  /**
+   * The consumer groups of a topic: how far each has come and who consumes it, also those of other processes, and those that nobody consumes
+   * any more.
+   *
+   * @throws RedisError of kind `config`; what a command rejects with.
+   */
+  groups(topic: string): Promise<TopicGroup[]>;
+  /**
+   * Removes a consumer group that nobody consumes any more, with its dead letters: it holds back the trimming of its topic no longer.
+   *
+   * @returns Whether there was one.
+   * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
+   */
+  removeGroup(topic: string, group: string): Promise<boolean>;
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
   /** Removes a listener. */

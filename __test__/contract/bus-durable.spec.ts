@@ -248,6 +248,46 @@ describeBackends('a durable topic', (backend) => {
     expect(keys).toEqual([]);
   });
 
+  it('appends a message of one id once within its window, however often and from wherever it is published', async () => {
+    const manager = backend.manager();
+    const [one, two] = [bus(manager), bus()];
+    const live: unknown[] = [];
+    await two.subscribe('t', ({ id, payload }) => void live.push([id, payload]));
+    const { seen } = await consume(one, 't', { group: 'g' });
+    const once = { durable: true, id: 'order "7"', dedupeMs: 60_000 };
+    const reached = await Promise.all([one, two, one].map((on, n) => on.publish('t', n, once)));
+    expect(reached.sort()).toEqual([0, 0, 1]);
+    const envelope: Envelope = { id: 'of its own', type: 't', ts: '', corrId: 'c', payload: 'envelope', attempts: 0 };
+    for (const on of [one, two]) await on.publish('t', envelope, { durable: true, dedupeMs: 60_000, key: 'k' });
+    // Another topic has ids of its own, and a window ends.
+    await one.publish('other', 0, once);
+    await one.publish('t', 'short', { durable: true, id: 'short', dedupeMs: 1 });
+    await until(async () => (await one.publish('t', 'short again', { durable: true, id: 'short', dedupeMs: 60_000 })) === 1, {
+      what: 'the end of a window',
+    });
+    await until(() => seen.length === 4 && live.length === 4, { what: () => `four of each; got ${seen.length}, ${live.length}` });
+    expect(seen.map(({ payload }) => payload).slice(1)).toEqual(['envelope', 'short', 'short again']);
+    expect(live.slice(0, 2)).toEqual([
+      [once.id, seen[0]?.payload],
+      ['of its own', 'envelope'],
+    ]);
+    expect(await manager.command('XLEN', streamOf('t'))).toBe(4);
+    // What others wrote there stops nobody.
+    await manager.command('SET', streamOf('t').replace('~stream', '~seen'), 'mine');
+    expect(await one.publish('t', 1, { ...once, id: 'another' })).toBe(1);
+    for (const [options, name] of [
+      [{ id: 'x' }, 'durable'],
+      [{ dedupeMs: 1 }, 'durable'],
+      [{ durable: true, dedupeMs: 1 }, 'id'],
+      [{ durable: true, id: '' }, 'id'],
+      [{ durable: true, id: 'x'.repeat(513) }, 'id'],
+      [{ durable: true, id: 'x', dedupeMs: 0 }, 'dedupeMs'],
+    ] as const) {
+      const error = await failureOf(one.publish('t', 1, options));
+      expect([error.redisErrorKind, error.message]).toEqual(['config', expect.stringContaining(`MessageBus.publish: ${name}: expected`)]);
+    }
+  });
+
   it('puts what is not JSON among the dead letters, and goes on', async () => {
     const manager = backend.manager();
     const one = bus(manager);

@@ -277,7 +277,15 @@ it('serves durable topics on a cluster', async () => {
     }
     for (const topic of topics) await bus.publish(topic, topic, { durable: true, key: 'k' });
     await until(() => got.length === topics.length, { what: () => `a message of each topic; got ${got}` });
+    for (const topic of topics) {
+      for (let n = 0; n < 2; n++) await bus.publish(topic, topic, { durable: true, id: 'once' });
+      expect((await bus.groups(topic)).map(({ name, consumers }) => [name, consumers])).toEqual([['g', 1]]);
+    }
+    await until(() => got.length === 2 * topics.length, { what: () => `one more of each topic; got ${got}` });
     await bus.close();
+    const after = new MessageBus(manager);
+    for (const topic of topics) expect([await after.removeGroup(topic, 'g'), await after.groups(topic)]).toEqual([true, []]);
+    await after.close();
     await manager.disconnect();
   } finally {
     for (const node of nodes) await node[Symbol.asyncDispose]();

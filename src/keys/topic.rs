@@ -43,6 +43,12 @@ impl TopicKeys {
         self.namespace.with(&[b"~stream:", &self.place])
     }
 
+    /// The sorted set of the ids that were published with a window in which they count once.
+    #[must_use]
+    pub fn seen(&self) -> Bytes {
+        self.namespace.with(&[b"~seen:", &self.place])
+    }
+
     /// The channel on which its consumers are woken.
     #[must_use]
     pub fn wake(&self) -> Bytes {

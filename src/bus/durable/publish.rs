@@ -84,11 +84,21 @@ struct Topic {
     /// The messages and keys, packed.
     words: BytesMut,
     answers: Vec<Answer>,
+    /// Of the only message that waits: it must not be appended again.
+    once: Option<Once>,
     untrimmed: usize,
     trimmed: Instant,
 }
 
-/// Arguments: topic, the message as it is on the wire, its key or nothing. Gives how many live subscribers it reached.
+/// The id of a message, and for how long it is not appended again.
+#[derive(Debug)]
+struct Once {
+    id: Bytes,
+    window: Duration,
+}
+
+/// Arguments: topic, the message as it is on the wire, its key or nothing, its id and dedupeMs or nothing. Gives how many live
+/// subscribers it reached; 0 where the id was appended before.
 pub(in crate::bus) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("MessageBus.publish", args);
     let read = || -> Result<_> {
@@ -97,16 +107,19 @@ pub(in crate::bus) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
             Arg::Text(key) if (1..=MAX_KEY).contains(&key.len()) => key.as_bytes(),
             other => return Err(args.wrong("key", "a string of 1 to 1024 characters", other)),
         };
-        Ok((crate::bus::topic(args, 0, "topic")?, args.text(1, "message")?, key))
+        let once = args
+            .millis(4, "dedupeMs", 1.0)?
+            .map(|window| -> Result<Once> { Ok(Once { id: Bytes::copy_from_slice(args.text(3, "id")?), window }) });
+        Ok((crate::bus::topic(args, 0, "topic")?, args.text(1, "message")?, key, once.transpose()?))
     };
     match read() {
-        Ok((topic, message, key)) => bus.durable.append(bus.sharded, topic, message, key, answer),
+        Ok((topic, message, key, once)) => bus.durable.append(bus.sharded, topic, (message, key), once, answer),
         Err(error) => answer.give(Err(error)),
     }
 }
 
 impl Durable {
-    fn append(&self, sharded: bool, name: &[u8], message: &[u8], key: &[u8], answer: Answer) {
+    fn append(&self, sharded: bool, name: &[u8], (message, key): (&[u8], &[u8]), once: Option<Once>, answer: Answer) {
         let publisher = &self.shared.publisher;
         let mut topics = publisher.topics();
         if !topics.contains_key(name) {
@@ -117,19 +130,25 @@ impl Durable {
                 keys: self.namespace.topic(name),
                 words: BytesMut::new(),
                 answers: Vec::new(),
+                once: None,
                 untrimmed: 0,
                 trimmed: Instant::now(),
             };
             topics.insert(Bytes::copy_from_slice(name), topic);
         }
         let Some(topic) = topics.get_mut(name) else { return };
+        if once.is_some() {
+            // Alone in its script.
+            self.send(sharded, topic);
+        }
+        topic.once = once;
         resp::push(&mut topic.words, message);
         resp::push(&mut topic.words, key);
         if topic.answers.is_empty() {
             publisher.waiting.fetch_add(1, Ordering::Relaxed);
         }
         topic.answers.push(answer);
-        if topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
+        if topic.once.is_some() || topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
             self.send(sharded, topic);
         } else if topic.answers.len() == 1 {
             drop(topics);
@@ -159,7 +178,7 @@ impl Durable {
         if !self.shared.publisher.loaded.swap(true, Ordering::Relaxed) {
             self.manager.submit(load_command(), Sink::Ignored);
         }
-        let command = append_command(sharded, &topic.keys, answers.len(), &topic.words);
+        let command = append_command(sharded, &topic.keys, answers.len(), &topic.words, topic.once.take());
         topic.words.clear();
         let (sink, outcome) = oneshot::channel();
         self.manager.submit(command, Sink::Waiter(sink));
@@ -185,14 +204,24 @@ fn load_command() -> Command {
     Command { payload: scripts::PUBLISH.load(), replies: 1, safe: true, operation: *operation::LOAD, script: None }
 }
 
-fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8]) -> Command {
+fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], once: Option<Once>) -> Command {
     let script = &*scripts::PUBLISH;
     let (stream, wake) = (keys.stream(), keys.wake());
     let mut payload = BytesMut::with_capacity(words.len() + stream.len() + wake.len() + keys.live().len() + 192);
-    resp::begin(&mut payload, 3 + 1 + 3 + 2 * count);
+    let extra = if once.is_some() { 3 } else { 0 };
+    resp::begin(&mut payload, 3 + 1 + 3 + extra + 2 * count);
     let verb: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
-    for word in [b"EVALSHA", script.digest().as_bytes(), b"1", &stream, verb, keys.live(), &wake] {
-        resp::push(&mut payload, word);
+    let head: [&[u8]; 2] = [b"EVALSHA", script.digest().as_bytes()];
+    head.into_iter().for_each(|word| resp::push(&mut payload, word));
+    if let Some(Once { id, window }) = once {
+        let window = window.as_millis().to_string();
+        for word in [b"2", &stream[..], &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()] {
+            resp::push(&mut payload, word);
+        }
+    } else {
+        for word in [b"1", &stream[..], verb, keys.live(), &wake] {
+            resp::push(&mut payload, word);
+        }
     }
     payload.extend_from_slice(words);
     Command {

@@ -36,6 +36,7 @@ const PUBLISH = verb('bus.publish');
 const CLOSE = verb('bus.close');
 
 const NOTHING: PublishOptions = {};
+const DEDUPE_MS = 120_000;
 const STANDARD = { maxPending: 100_000, maxPendingBytes: 64 * 1024 * 1024 };
 
 /** What a bus keeps to itself. */
@@ -108,7 +109,8 @@ export class MessageBus {
    *
    * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
    * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
-   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node.
+   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node. 0 where its `id` was
+   * published before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number> {
@@ -116,16 +118,20 @@ export class MessageBus {
     try {
       inside.checkPublishing();
       checkTopic('MessageBus.publish: topic', topic);
-      const { key, durable, traceparent } = options === undefined ? NOTHING : publishOptions(options);
+      const { key, durable, traceparent, id, dedupeMs } = options === undefined ? NOTHING : publishOptions(options);
       let text: string;
+      let once = id;
       if (isEnvelope(message)) {
         const envelope = traceparent === undefined ? message : { ...message, traceparent };
         checkEnvelope('MessageBus.publish', envelope);
         text = encode('MessageBus.publish', envelope, key);
+        if (dedupeMs !== undefined) once ??= message.id;
       } else {
-        text = encodeBare('MessageBus.publish', topic, message, key, traceparent);
+        text = encodeBare('MessageBus.publish', topic, message, key, traceparent, id);
+        if (dedupeMs !== undefined && id === undefined) throw configError('MessageBus.publish: id', 'a string beside dedupeMs', id);
       }
-      if (durable) return publishDurable(inside, topic, text, key);
+      if (durable)
+        return publishDurable(inside, topic, text, key, once === undefined ? undefined : { id: once, dedupeMs: dedupeMs ?? DEDUPE_MS });
       return inside.port.call(inside.out, PUBLISH, topic, text) as Promise<number>;
     } catch (error) {
       return Promise.reject(error);

@@ -17,9 +17,19 @@ export interface DurableOptions extends Pick<SubscribeOptions, 'concurrency' | '
   group: string;
 }
 
-/** Appends a message to its topic and sends it to the live subscribers; gives how many of those there were. */
-export function publishDurable(inside: Inside, topic: string, text: string, key: string | undefined): Promise<number> {
-  return inside.port.call(inside.out, PUBLISH, topic, text, key) as Promise<number>;
+/**
+ * Appends a message to its topic and sends it to the live subscribers; gives how many of those there were. With `once` an id that was
+ * appended within that window is not appended again.
+ */
+export function publishDurable(
+  inside: Inside,
+  topic: string,
+  text: string,
+  key: string | undefined,
+  once: { id: string; dedupeMs: number } | undefined,
+): Promise<number> {
+  if (once === undefined) return inside.port.call(inside.out, PUBLISH, topic, text, key) as Promise<number>;
+  return inside.port.callWith(inside.out, PUBLISH, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
 }
 
 /** Makes `handling` one of the consumers of a group; resolves when the group knows. */

@@ -1,9 +1,9 @@
 /** What a caller may say to a bus, and its checks. */
 
-import { checkSignal, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError } from '../errors.js';
 import type { RedisConnectionManager } from '../manager.js';
-import { checkTraceparent } from '../scope.js';
+import { checkTraceparent, MAX_NAME } from '../scope.js';
 
 /** Options of a {@link MessageBus}. Unknown names are refused. */
 export interface MessageBusOptions {
@@ -35,6 +35,14 @@ export interface PublishOptions {
   key?: string;
   /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
   durable?: boolean;
+  /**
+   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
+   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
+   * Default, where `dedupeMs` is given: the id of the envelope.
+   */
+  id?: string;
+  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  dedupeMs?: number;
   /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
   traceparent?: string;
 }
@@ -158,12 +166,19 @@ export function subscribeOptions(owner: string, given: SubscribeOptions | undefi
 
 /** Options of a publication, checked. */
 export function publishOptions(given: PublishOptions): PublishOptions {
-  const { key, durable, traceparent, ...rest } = optionsOf('MessageBus.publish: options', given) as PublishOptions;
-  refuseUnknown('MessageBus.publish', rest, ['key', 'durable', 'traceparent']);
+  const { key, durable, traceparent, id, dedupeMs, ...rest } = optionsOf('MessageBus.publish: options', given) as PublishOptions;
+  refuseUnknown('MessageBus.publish', rest, ['key', 'durable', 'traceparent', 'id', 'dedupeMs']);
   if (key !== undefined && (typeof key !== 'string' || key === '' || key.length > 1024 || !key.isWellFormed())) {
     throw configError('MessageBus.publish: key', 'a well-formed string of 1 to 1024 characters', key);
   }
   if (durable !== undefined && typeof durable !== 'boolean') throw configError('MessageBus.publish: durable', 'true or false', durable);
   checkTraceparent('MessageBus.publish: traceparent', traceparent);
-  return { key, durable, traceparent };
+  if (id !== undefined && (typeof id !== 'string' || id === '' || id.length > MAX_NAME || !id.isWellFormed())) {
+    throw configError('MessageBus.publish: id', `a well-formed string of 1 to ${MAX_NAME} characters`, id);
+  }
+  if (dedupeMs !== undefined) checkWhole('MessageBus.publish: dedupeMs', dedupeMs, 1, MAX_MS);
+  if ((id !== undefined || dedupeMs !== undefined) && durable !== true) {
+    throw configError('MessageBus.publish: durable', 'true beside id or dedupeMs', durable);
+  }
+  return { key, durable, traceparent, id, dedupeMs };
 }

@@ -32,15 +32,15 @@ let lastTypeText = '""';
  *
  * @throws RedisError as {@link encode}.
  */
-export function encodeBare(owner: string, type: string, payload: unknown, key?: string, traceparent?: string): string {
+export function encodeBare(owner: string, type: string, payload: unknown, key?: string, traceparent?: string, given?: string): string {
   const text = jsonOf(owner, payload);
   if (type !== lastType) {
     lastTypeText = JSON.stringify(type);
     lastType = type;
   }
-  const id = randomUUID();
+  const id = given === undefined ? `"${randomUUID()}"` : JSON.stringify(given);
   const scope = scopeNow();
-  let corrId = `"${id}"`;
+  let corrId = id;
   let rest = '';
   if (scope !== undefined) {
     corrId = JSON.stringify(scope.corrId);
@@ -48,7 +48,7 @@ export function encodeBare(owner: string, type: string, payload: unknown, key?: 
   }
   const trace = traceparent ?? scope?.traceparent;
   if (trace !== undefined) rest += `,"traceparent":${JSON.stringify(trace)}`;
-  const begin = `${head(key)}"msg":{"id":"${id}","type":${lastTypeText},"ts":"${now()}","corrId":${corrId}${rest}`;
+  const begin = `${head(key)}"msg":{"id":${id},"type":${lastTypeText},"ts":"${now()}","corrId":${corrId}${rest}`;
   return `${begin},"payload":${text},"attempts":0}}`;
 }
 

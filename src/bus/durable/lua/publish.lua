@@ -1,19 +1,37 @@
 -- Appends messages to a topic's stream and sends each to the live subscribers of the topic; where it may not send, it appends nothing.
 --
--- KEYS[1]  stream   the topic
--- ARGV[1]  text     PUBLISH or SPUBLISH
--- ARGV[2]  channel  of the live messages
--- ARGV[3]  channel  wakes the topic's consumers
--- rest     pairs    message, key ('' for none)
+-- KEYS[1]  stream      the topic
+-- KEYS[2]  sorted set  ids of the topic -> ms of server time until which they are not appended again; only where ARGV[4] and ARGV[5] are
+-- ARGV[1]  text        PUBLISH or SPUBLISH
+-- ARGV[2]  channel     of the live messages
+-- ARGV[3]  channel     wakes the topic's consumers
+-- ARGV[4]  text        the id of the one message that follows
+-- ARGV[5]  ms          how long it is not appended again
+-- rest     pairs       message, key ('' for none)
 --
--- Returns how many live subscribers each message reached.
-local stream = KEYS[1]
+-- Returns how many live subscribers each message reached; 0 for an id that was appended before.
+local stream, seen = KEYS[1], KEYS[2]
 local publish, live, wake = ARGV[1], ARGV[2], ARGV[3]
+local first, now = 4, nil
+
+if seen then
+  first = 6
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local is = redis.call('TYPE', seen).ok
+  if is ~= 'zset' and is ~= 'none' then
+    -- None of this package's: whoever wrote it must not stop the topic.
+    redis.call('DEL', seen)
+  end
+  if (tonumber(redis.call('ZSCORE', seen, ARGV[4]) or '') or 0) > now then
+    return { 0 }
+  end
+end
 
 -- Before anything is written: a user may have no right to it. Nobody hears of it before the script is over.
 redis.call('PUBLISH', wake, '')
 local reached = {}
-for i = 4, #ARGV, 2 do
+for i = first, #ARGV, 2 do
   local message, key = ARGV[i], ARGV[i + 1]
   local id
   if key == '' then
@@ -32,5 +50,16 @@ for i = 4, #ARGV, 2 do
     return sent
   end
   reached[#reached + 1] = sent
+end
+if seen then
+  local window = tonumber(ARGV[5])
+  local over = redis.call('ZRANGEBYSCORE', seen, '-inf', now, 'LIMIT', 0, 100)
+  if #over > 0 then
+    redis.call('ZREM', seen, unpack(over))
+  end
+  redis.call('ZADD', seen, now + window, ARGV[4])
+  if redis.call('PTTL', seen) < window then
+    redis.call('PEXPIRE', seen, window)
+  end
 end
 return reached
