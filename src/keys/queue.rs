@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost; `n<id>`: the job that follows it |
 //! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
@@ -28,7 +28,7 @@
 //! | `ticks` | sorted set | ids of schedules by their next tick, ms |
 //! | `log:<id>` | list | log lines of a job |
 //! | `log:<id>\1` | string | a large result of a job that was not kept, for a minute |
-//! | `kids:<id>` | hash | by child: pending, or its result; how many are pending |
+//! | `kids:<id>` | hash | by child: pending, failed, or its result; how many have not completed; where those in other queues are |
 //! | `kids:\1<id>` | sorted set | jobs that wait for one that was there before them, as JSON, in the order of adding |
 //! | `kids:\2` | sorted set | keys of dedupe ids that are held though the job is over, by until when, ms |
 //! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |

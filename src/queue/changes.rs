@@ -9,7 +9,7 @@ use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
-use super::{Core, Queue, strange};
+use super::{Core, Queue, outbox, strange};
 use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
@@ -123,32 +123,22 @@ pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
+/// Again where it fails on the way: what is left of the queue is removed then.
 async fn remove_everything(core: &Core) -> Result<()> {
-    let jobs = &core.base[0];
     let mut cursor = Bytes::from_static(b"0");
     loop {
-        let scan = Packed::sized(jobs.len() + cursor.len()).begin(5, b"HSCAN").word(jobs).word(&cursor);
-        let scan = scan.word(b"COUNT").number(BATCH).writes(*operation::ADMIN);
-        let mut parts = array(core.call(scan).await?).ok_or_else(strange)?.into_iter();
-        cursor = parts.next().and_then(bytes).ok_or_else(strange)?;
-        let mut unlinked = vec![];
-        let mut ids = vec![];
-        let mut parts = parts.next().and_then(array).ok_or_else(strange)?.into_iter();
-        while let (Some(Reply::Bulk(id)), Some(Reply::Bulk(body))) = (parts.next(), parts.next()) {
-            let known = Known::of(core, &body);
-            unlinked.extend([core.keys.log(&id), core.keys.kids(&id), core.keys.others(&id)]);
-            if !known.group.is_empty() {
-                unlinked.push(core.keys.group(known.group.as_bytes()));
-            }
-            unlinked.extend(known.dedupe);
-            ids.push(id);
-        }
-        several(core, b"UNLINK", None, &unlinked).await?;
-        several(core, b"HDEL", Some(jobs), &ids).await?;
+        let call = Call::of(core, &scripts::OBLITERATE).arg(cursor).number(BATCH).arg(core.keys.once(b""));
+        cursor = bytes(core.call(call.writes(*operation::ADMIN)).await?).ok_or_else(strange)?;
         // An empty page is not the last one.
         if &cursor[..] == b"0" {
             break;
         }
+    }
+    // Parents in other queues hear that their children are gone, before what says so is.
+    match outbox::deliver(core).await {
+        // What a queue refuses it refuses for good.
+        Err(error) if error.kind() != ErrorKind::Server => return Err(error),
+        _ => {}
     }
     let owners = members(core, &core.base[9]).await?;
     let mut left: Vec<_> = owners.iter().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();

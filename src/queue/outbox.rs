@@ -78,7 +78,12 @@ impl Drop for Ends {
     }
 }
 
-async fn deliver(core: &Core) -> Result<()> {
+/// Delivers what is there.
+///
+/// # Errors
+///
+/// What could not be delivered stays.
+pub(super) async fn deliver(core: &Core) -> Result<()> {
     let key = &core.base[16];
     let mut cursor = Bytes::from_static(b"0");
     loop {
@@ -113,7 +118,7 @@ struct ForQueue {
     /// Fields, and the jobs to be added.
     jobs: Vec<(Bytes, Vec<NewJob>)>,
     /// Fields, and what parents are told.
-    news: Vec<(Bytes, [String; 4])>,
+    news: Vec<(Bytes, [String; 5])>,
 }
 
 impl Default for Page {
@@ -128,7 +133,7 @@ impl Page {
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
         let there = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {
-            let parts = ["id", "name", "how", "value"];
+            let parts = ["id", "name", "how", "value", "n"];
             return there.news.push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
         let mut jobs = message["jobs"].as_array_mut().into_iter().flatten().filter_map(NewJob::from_message);
@@ -241,7 +246,7 @@ async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
 }
 
 /// Tells parents of this queue how children of other ones have ended. Gives how many messages that left in its outbox.
-async fn tell_parents(core: &Core, news: Vec<[String; 4]>) -> Result<i64> {
+async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
     let mut call = Call::of(core, &scripts::CHILD).number(news.len() as u64);
     for part in news.into_iter().flatten() {
         call.add(part);

@@ -313,8 +313,8 @@ pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
     let mut outcomes = Vec::new();
     for (name, value) in pairs {
         let (Some(name), Some(value)) = (bytes(name), bytes(value)) else { return Err(strange()) };
-        // The other fields are the number of those that are pending, and what the end of the parent means.
-        if !name.is_empty() && name[0] != 1 && value.first() == Some(&b'c') {
+        // Fields whose names are control characters are no children, see `part/base.lua`.
+        if name.first().is_some_and(|first| *first >= b' ') && value.first() == Some(&b'c') {
             let result = value.slice(1..);
             outcomes.push(Outcome::Text(name));
             outcomes.push(if result.is_empty() { Outcome::Null } else { Outcome::Text(result) });
@@ -337,8 +337,6 @@ pub(super) async fn paused(core: &Core) -> Result<bool> {
 pub(super) struct Known {
     pub(super) priority: u64,
     pub(super) group: String,
-    /// The key of its dedupe id.
-    pub(super) dedupe: Option<Bytes>,
     pub(super) ending: String,
 }
 
@@ -351,10 +349,9 @@ impl Known {
             let parent = std::str::from_utf8(&stored.parent).unwrap_or_default();
             let ending = super::flows::ending(core, options.dedupe.as_ref(), Some(stored.added), parent);
             let ending = Value::Object(ending).to_string();
-            let dedupe = options.dedupe.map(|dedupe| core.keys.once(dedupe.id.as_bytes()));
-            Ok(Self { priority: options.priority, group: options.group.unwrap_or_default(), dedupe, ending })
+            Ok(Self { priority: options.priority, group: options.group.unwrap_or_default(), ending })
         };
-        read().unwrap_or_else(|_| Self { priority: 0, group: String::new(), dedupe: None, ending: "{}".into() })
+        read().unwrap_or_else(|_| Self { priority: 0, group: String::new(), ending: "{}".into() })
     }
 }
 

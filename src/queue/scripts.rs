@@ -18,13 +18,16 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ADD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "part/append.lua" "add.lua";
+    ADD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "part/append.lua" "add.lua";
     APPEND = "part/few.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/append.lua" "append.lua";
-    TURN = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "part/take.lua" "turn.lua";
-    RELEASE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/settle.lua" "release.lua";
-    CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "child.lua";
-    CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "change.lua";
-    SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/depart.lua" "sweep_out.lua";
+    TURN = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "part/take.lua" "turn.lua";
+    RELEASE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "release.lua";
+    CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "child.lua";
+    CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "change.lua";
+    SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "sweep_out.lua";
+    OBLITERATE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "obliterate.lua";
+    LOOK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "look.lua";
+    ASK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "ask.lua";
     DELIVERED = "delivered.lua";
     NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
     RENEW = "renew.lua";

@@ -42,16 +42,12 @@ local function there(i, id, body, letter)
   if wanted == '' then
     return
   end
-  local state = present and (record and sub(record, 1, 1) or 'w') or letter
-  if state == 'c' or state == 'f' then
+  local state = present and (record and sub(record, 1, 1) or 'w') or letter == 'f' and 'F' or letter
+  if state ~= 'c' and state ~= 'F' and wanted ~= own then
+    share(id, wanted)
+  end
+  if state == 'c' or state == 'f' or state == 'F' then
     pass_on(id, { named(wanted) }, state, present and match(record, '\n(.*)$') or '')
-  elseif wanted ~= own then
-    local others = others_of(id)
-    local place = call('ZCARD', others)
-    if call('ZADD', others, 'NX', place, wanted) == 1 and place == 0 then
-      call('HINCRBY', meta, 'shared', 1)
-      shared = true
-    end
   end
 end
 
@@ -142,6 +138,9 @@ for i = 0, count - 1 do
           for field, message in pairs(with.m) do
             call('HSET', outbox, field, cjson.encode(message))
             mailed = mailed + 1
+            local child = message.jobs[1]
+            local place = message.q .. '\n' .. child[1] .. '\n' .. field .. '\n' .. (child[3].o or '')
+            call('HSET', kids_of .. id, '\2' .. message.q .. ':' .. child[1], place)
           end
         end
       end

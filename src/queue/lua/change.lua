@@ -42,7 +42,7 @@ if verb == 'remove' then
   end
   depart(id, record)
   tell('v', id)
-  if state == 'c' or state == 'f' then
+  if state == 'c' then
     free(id, cjson.decode(ending), 'r')
   else
     ended(id, cjson.decode(ending), 'r', '')
@@ -53,10 +53,7 @@ elseif verb == 'retry' then
     return { state, 0 }
   end
   depart(id, record)
-  attempts, stalls = '0', '0'
-  hold(id, cjson.decode(ending).o)
-  becomes('w', priority)
-  enter(id, tonumber(priority), group, false)
+  revive(id, cjson.decode(ending), priority, group)
 elseif verb == 'promote' then
   if state ~= 'd' then
     return { state, 0 }
@@ -95,8 +92,7 @@ else
     value = 'cancelled'
   end
   depart(id, record)
-  fail(id, attempts, stalls, priority, group, value)
-  ended(id, cjson.decode(ending), 'f', value)
+  ended(id, cjson.decode(ending), fail(id, attempts, stalls, priority, group, value), value)
 end
 line_up()
 wake(entered)

@@ -10,6 +10,8 @@
 -- KEYS[8]  sorted set  ranked
 -- KEYS[9]  list        ring
 -- KEYS[10] hash        owners
+-- KEYS[11] sorted set  parked
+-- KEYS[12] hash        meta
 -- ARGV[1]  token       the worker's owner token
 -- ARGV[2]  ms          how long its lease lasts from now
 -- ARGV[3]  0 or 1      whether the lease begins
@@ -17,7 +19,7 @@
 -- ARGV[5]  text        '<epoch> <id>' of its registration in a registry, where that is news; else nothing
 --
 -- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
--- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait }.
+-- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua }.
 local leases, cancels, idle, ticks, delayed, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, lease, begins, believed = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local call = redis.call
@@ -52,4 +54,10 @@ local overdue = call('ZRANGEBYSCORE', leases, '-inf', now_text, 'LIMIT', 0, 10)
 local tick = call('ZRANGE', ticks, 0, 0, 'WITHSCORES')[2] or '-1'
 local due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
 local waits = call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) > 0 and 1 or 0
-return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits }
+local looks = call('EXISTS', KEYS[11]) == 1 and 1 or 0
+if looks == 1 then
+  local at = tonumber(string.match(call('HGET', KEYS[12], 'look') or '', '^%d+'))
+  -- A time that is far off is of before the clock was put back.
+  looks = at and at > now and at <= now + 60000 and 0 or 1
+end
+return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks }

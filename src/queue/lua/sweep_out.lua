@@ -13,7 +13,7 @@ hear(call('HGET', meta, 'heard'))
 
 -- The key of the dedupe id of a job with these options, if it has one.
 local function dedupe_of(options)
-  return type(options.dedupe) == 'table' and once_of .. options.dedupe.id or nil
+  return type(options.dedupe) == 'table' and type(options.dedupe.id) == 'string' and once_of .. options.dedupe.id or nil
 end
 
 local ids, set = {}, nil
@@ -65,30 +65,33 @@ if kind == 'retry' then
       _, _, _, _, priority, group = match(record, STATE)
     end
     if group then
-      hold(ids[i], dedupe_of(added_with(call('HGET', jobs, ids[i]))))
-      call('HSET', run, ids[i], 'w||0|0|0|0|' .. priority .. '|' .. group .. '\n')
-      enter(ids[i], tonumber(priority) or 0, group, false)
+      local options, parent = added_with(call('HGET', jobs, ids[i]))
+      local with = named(parent)
+      with.o = dedupe_of(options)
+      revive(ids[i], with, priority, group)
     end
   end
   line_up()
   wake(entered)
   publish()
-  return { looked, looked, 0 }
+  return { looked, looked, mailed }
 end
 
 if kind == 'wait' then
   ids = living(ids)
 end
-local removed = {}
+local gone = {}
 for i = 1, #ids do
   local id = ids[i]
   local body = call('HGET', jobs, id)
   local record = call('HGET', run, id)
   if body and not (kind == 'wait' and record and sub(record, 1, 1) ~= 'w') then
-    removed[#removed + 1] = id
+    gone[#gone + 1] = id
     tell('v', id)
     call('HDEL', jobs, id)
-    if kind ~= 'completed' and kind ~= 'failed' then
+    if kind == 'failed' then
+      removed(id, body)
+    elseif kind ~= 'completed' then
       local options, parent = added_with(body)
       local with = named(parent)
       with.o = dedupe_of(options)
@@ -96,8 +99,8 @@ for i = 1, #ids do
     end
   end
 end
-forget(removed)
+forget(gone)
 line_up()
 wake(entered)
 publish()
-return { looked, #removed, mailed }
+return { looked, #gone, mailed }

@@ -35,6 +35,7 @@ struct Renewed {
     due: Option<u64>,
     messages: bool,
     waits: bool,
+    looks: bool,
 }
 
 impl Renewed {
@@ -49,7 +50,8 @@ impl Renewed {
         let (tick, due) = (milliseconds(&next()?), milliseconds(&next()?));
         let messages = integer(&next()?).is_some_and(|count| count > 0);
         let waits = integer(&next()?) == Some(1);
-        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits })
+        let looks = integer(&next()?) == Some(1);
+        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks })
     }
 }
 
@@ -99,11 +101,11 @@ impl Inner {
                 return;
             }
             shift.renewing = true;
-            let keys = [9, 10, 5, 16, 3, 4, 13].map(|at: usize| self.core.base[at].clone());
-            let [leases, idle, delayed, outbox, wait, ranked, ring] = keys;
+            let keys = [9, 10, 5, 16, 3, 4, 13, 6, 11].map(|at: usize| self.core.base[at].clone());
+            let [leases, idle, delayed, outbox, wait, ranked, ring, parked, meta] = keys;
             let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
             let owners = self.core.keys.owners();
-            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners];
+            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta];
             let registration = shift.registration.as_ref().filter(|(_, known)| begins || !known);
             let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
@@ -165,6 +167,9 @@ impl Inner {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             outbox::deliver_soon(Arc::clone(&self.core));
+        }
+        if renewed.looks {
+            self.look_after_parents();
         }
         self.pump();
     }

@@ -14,6 +14,7 @@
 //! | `lease` | the lease: begin, renewal, loss |
 //! | `clock` | the one task with timers |
 //! | `sweeper` | giving away the jobs of workers that are gone |
+//! | `parents` | asking for children in other queues whose news were lost |
 //! | `registered` | a worker that is in a registry, and the crashes that one reports |
 //! | `closing` | pausing and closing |
 //! | `verbs` | what JavaScript calls |
@@ -21,6 +22,7 @@
 mod clock;
 mod closing;
 mod lease;
+mod parents;
 mod registered;
 mod serving;
 mod shift;

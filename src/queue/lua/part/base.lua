@@ -2,7 +2,7 @@
 --
 -- KEYS[1]   hash        jobs: the job as it was added, by id: '<added at ms> <body>'
 -- KEYS[2]   hash        run: by id, 'state|lease|attempts|stalls|started|finished|priority|group\nrest'; see src/queue/record.rs
--- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks, 'g<id>' ghosts in the list
+-- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks, 'g<id>' ghosts in the list, 'n<id>' the job that follows it
 -- KEYS[4]   list        wait
 -- KEYS[5]   sorted set  ranked
 -- KEYS[6]   sorted set  delayed
@@ -18,7 +18,10 @@
 -- KEYS[16]  hash        busy
 -- KEYS[17]  hash        outbox
 -- ARGV[1]   prefix      of the list of a job's log lines; with '\1' behind the id, of its large result where it was not kept
--- ARGV[2]   prefix      of the hash of a job's children; with '\1' before the id, of the sorted set of those that wait for it though it was
+-- ARGV[2]   prefix      of the hash of a job's children: by the job's name for the child 'p' pending, 'f' failed, each with the number of the
+--                       news, or 'c' and its result; '' how many are not completed; '\1' what the job's own end means, JSON; '\2' and the name
+--                       of a child in another queue: '<queue>\n<id>\n<message that adds it>\n<key of its dedupe id>'; '\3' the job that it
+--                       follows, '\4' how it waits then: 'd<ms>' delayed, 'l' at the head. With '\1' before the id, of the sorted set of those that wait for it though it was
 --                       there before them; with '\2' alone, the sorted set of dedupe ids that are held though the job is over
 -- ARGV[3]   prefix      of the sorted set of a group's waiting jobs
 -- ARGV[4]   prefix      of a worker's channel

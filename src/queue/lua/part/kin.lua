@@ -3,6 +3,17 @@
 -- `with` is decoded JSON: o: key of the dedupe id; u: ms until which it is held though the job is over; p: {id of the parent, name of this
 -- child there}, in this queue; x: {queue, id of the parent, name of this child there}, in another one, which is told by a message.
 -- A job that was there when others were added that wait for it has them in a sorted set, as JSON; `shared` in `meta` says of how many jobs.
+--
+-- News of a child, and what they mean for its parent:
+--
+--   news                              the parent's record of it   a parent that waits for children
+--   'c' completed                     its result                  waits for one less
+--   'f' failed, and is kept           failed                      fails
+--   'F' failed, and is gone           none                        fails
+--   'r' removed, whatever it was      none                        waits for one less
+--   'p' failed, and was retried       pending                     goes on waiting
+--
+-- A parent that failed and is retried waits again for the children that are pending or failed, and for a worker where there are none.
 local mailed = 0
 local STATE = '^(.)|[^|]*|(%d+)|(%d+)|(%d*)|%d*|(%d*)|([^\n]*)\n'
 local HEAD = '^%d+ (%d+) (%d+) (%d+) %d+\n()'
@@ -15,50 +26,136 @@ local function are_shared()
   return shared
 end
 
--- The options that a job was added with, and the JSON that names its parent or nothing.
-local function added_with(body)
+-- The JSON of the options that a job was added with, and the JSON that names its parent or nothing.
+local function parts_of(body)
   local name, options, parent, from = match(body or '', HEAD)
   if not name then
-    return {}, ''
+    return '', ''
   end
   local first = from + tonumber(name)
   local after = first + tonumber(options)
-  local read, chosen = pcall(cjson.decode, sub(body, first, after - 1))
-  return read and type(chosen) == 'table' and chosen or {}, sub(body, after, after + tonumber(parent) - 1)
+  return sub(body, first, after - 1), sub(body, after, after + tonumber(parent) - 1)
+end
+-- A decoded JSON object; an empty one where it is none.
+local function object(text)
+  local read, value = pcall(cjson.decode, text)
+  return read and type(value) == 'table' and value or {}
+end
+-- The options that a job was added with, and the JSON that names its parent or nothing.
+local function added_with(body)
+  local options, parent = parts_of(body)
+  return object(options), parent
 end
 local function named(parent)
-  local read, names = pcall(cjson.decode, parent)
-  if not read or type(names) ~= 'table' then
-    return {}
+  local names = object(parent)
+  for i = 1, 3 do
+    if type(names[i]) ~= 'string' then
+      return i == 3 and { p = names } or {}
+    end
   end
-  return #names == 2 and { p = names } or { x = names }
+  return { x = names }
 end
 
--- Has a job fail that no worker holds; kept as its options say.
+local trim
+-- Has a job fail that no worker holds; kept as its options say. Gives the letter of the news.
 local function fail(id, attempts, stalls, priority, group, reason)
   local keep = added_with(call('HGET', jobs, id)).keepFailed
   tell('f', id, cjson.encode({ reason = reason }))
   if keep == false or type(keep) == 'table' and keep.count == 0 then
-    return forget({ id })
+    forget({ id })
+    return 'F'
   end
   call('HSET', run, id, 'f||' .. attempts .. '|' .. stalls .. '|0|' .. now_text .. '|' .. priority .. '|' .. group .. '\n' .. reason)
   call('ZADD', failed, now_text, id)
   if type(keep) == 'table' then
-    trim(failed, keep.count or -1, keep.ageMs or -1)
+    trim(failed, tonumber(keep.count) or -1, tonumber(keep.ageMs) or -1)
   elseif keep == nil then
     -- As `Keep::FAILED` in src/queue/options.rs.
     trim(failed, 10000, -1)
   end
+  return 'f'
 end
 
--- Frees the dedupe id of a job that is over.
+-- How many children a job waits for, or would where it was retried; `kids` is its hash of them.
+local function due_of(kids)
+  local due = tonumber(call('HGET', kids, ''))
+  if due then
+    return due
+  end
+  -- It has none, or the number is damaged.
+  local all = call('HGETALL', kids)
+  due = 0
+  for i = 1, #all, 2 do
+    if (match(all[i], '^%C') and match(all[i + 1], '^[pf]')) or all[i] == '\3' then
+      due = due + 1
+    end
+  end
+  return due
+end
+local function one_less(kids)
+  local due = due_of(kids) - 1
+  call('HSET', kids, '', due)
+  return due
+end
+
+-- The job `id` has waited long enough for others: it waits for a worker.
+local function unpark(id, attempts, stalls, priority, group)
+  call('HSET', run, id, 'w||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n')
+  call('ZREM', parked, id)
+  enter(id, tonumber(priority) or 0, group, false)
+end
+
+-- The job `id` follows the job `before`, which had its dedupe id when it was added and is over now: it has the dedupe id, and its turn.
+-- False where it has not.
+local function succeed(id, before)
+  local kids = kids_of .. id
+  if call('HGET', kids, '\3') ~= before then
+    return false
+  end
+  local due = one_less(kids)
+  local how, above = call('HGET', kids, '\4'), object(call('HGET', kids, '\1'))
+  call('HDEL', kids, '\3', '\4')
+  local record = call('HGET', run, id)
+  local state, attempts, stalls, priority, group, _
+  if record then
+    state, attempts, stalls, _, priority, group = match(record, STATE)
+  end
+  if state ~= 'k' then
+    return false
+  end
+  local holder = above.o and call('GET', above.o)
+  if above.o and (not holder or match(holder, '^[^\n]*') == before) then
+    call('SET', above.o, id)
+  end
+  if due > 0 then
+    return true
+  end
+  local delay = match(how or '', '^d(%d+)$')
+  if delay then
+    call('HSET', run, id, 'd||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n')
+    call('ZREM', parked, id)
+    put_off(id, now + tonumber(delay))
+  else
+    unpark(id, attempts, stalls, priority, group)
+  end
+  return true
+end
+
+-- Frees the dedupe id of a job that is over; a job that waits for that has it then.
 local function free(id, with, how)
+  local follower = (with.o or how ~= 'c') and call('HGET', more, 'n' .. id)
+  if follower then
+    call('HDEL', more, 'n' .. id)
+    if succeed(follower, id) then
+      return
+    end
+  end
   local holder = with.o and call('GET', with.o)
   if not holder or match(holder, '^[^\n]*') ~= id then
     return
   end
   if how ~= 'r' and with.u and with.u > now then
-    call('SET', with.o, id .. '\n' .. how, 'PX', string.format('%.0f', with.u - now))
+    call('SET', with.o, id .. '\n' .. string.lower(how), 'PX', string.format('%.0f', with.u - now))
     local holding = kids_of .. '\2'
     call('ZREMRANGEBYSCORE', holding, '-inf', now_text)
     call('ZADD', holding, string.format('%.0f', with.u), with.o)
@@ -74,18 +171,34 @@ local function hold(id, key)
   end
 end
 
--- Tells a parent of this queue how a child has ended. Gives what its own end means, and why, where it fails for that.
-local function tell_parent(parent, name, how, value)
+-- Tells a parent of this queue news of a child; those of a child of another queue are numbered, and older ones than those that were told change
+-- nothing. Gives what the parent's own end means, why it fails, and the letter of that, where it fails.
+local function tell_parent(parent, name, how, value, number)
   local kids = kids_of .. parent
-  if call('HGET', kids, name) ~= 'p' then
+  local known, last = match(call('HGET', kids, name) or '', '^([pf])(%d*)')
+  if not known then
     return nil
   end
-  if how == 'r' then
-    call('HDEL', kids, name)
+  local due
+  if how == 'p' or how == 'f' then
+    if number and number <= (tonumber(last) or 0) then
+      return nil
+    end
+    call('HSET', kids, name, how .. (number and string.format('%.0f', number) or ''))
+    if how == 'p' then
+      return nil
+    end
   else
-    call('HSET', kids, name, how .. value)
+    if how == 'c' then
+      call('HSET', kids, name, 'c' .. value)
+    else
+      call('HDEL', kids, name)
+    end
+    due = one_less(kids)
+    if number then
+      call('HDEL', kids, '\2' .. name)
+    end
   end
-  local left = call('HINCRBY', kids, '', -1)
   local record = call('HGET', run, parent)
   local state, attempts, stalls, _, priority, group
   if record then
@@ -94,17 +207,14 @@ local function tell_parent(parent, name, how, value)
   if state ~= 'k' then
     return nil
   end
-  if how == 'f' then
+  if how == 'f' or how == 'F' then
     local reason = 'child ' .. name .. ' failed: ' .. value
-    local above = call('HGET', kids, '\1')
+    local above = object(call('HGET', kids, '\1'))
     call('ZREM', parked, parent)
-    fail(parent, attempts, stalls, priority, group, reason)
-    return above and cjson.decode(above) or {}, reason
+    return above, reason, fail(parent, attempts, stalls, priority, group, reason)
   end
-  if left <= 0 then
-    call('HSET', run, parent, 'w||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n')
-    call('ZREM', parked, parent)
-    enter(parent, tonumber(priority) or 0, group, false)
+  if due <= 0 then
+    unpark(parent, attempts, stalls, priority, group)
   end
   return nil
 end
@@ -112,13 +222,24 @@ end
 local function others_of(id)
   return kids_of .. '\1' .. id
 end
--- All that wait for a job.
-local function parents_of(id, with)
+-- Has `wanted`, JSON that names a job, wait for a job that was there before it.
+local function share(id, wanted)
+  local others = others_of(id)
+  local place = call('ZCARD', others)
+  if call('ZADD', others, 'NX', place, wanted) == 1 and place == 0 then
+    call('HINCRBY', meta, 'shared', 1)
+    shared = true
+  end
+end
+-- All that wait for a job. They are forgotten, unless it may be retried.
+local function parents_of(id, with, how)
   local parents = { with }
   local others = are_shared() and call('ZRANGE', others_of(id), 0, -1) or {}
   if others[1] then
-    call('UNLINK', others_of(id))
-    call('HINCRBY', meta, 'shared', -1)
+    if how ~= 'f' and how ~= 'p' then
+      call('UNLINK', others_of(id))
+      call('HINCRBY', meta, 'shared', -1)
+    end
     for i = 1, #others do
       parents[i + 1] = named(others[i])
     end
@@ -126,30 +247,62 @@ local function parents_of(id, with)
   return parents
 end
 
--- Tells `parents` how a child of theirs has ended, and those above them where they fail for it.
+-- The number of the next message: none of this queue has had one as high, also where `meta` was lost.
+local function next_mail()
+  local number = call('HINCRBY', meta, 'mail', 1)
+  if number <= 1 then
+    number = now * 1000
+    call('HSET', meta, 'mail', string.format('%.0f', number))
+  end
+  return string.format('%.0f', number)
+end
+
+-- Tells `parents` news of a child of theirs, and those above them where they fail for it.
 local function pass_on(id, parents, how, value)
   local news = { { id, parents, how, value } }
   while news[1] do
     id, parents, how, value = unpack(table.remove(news))
     for _, parent in ipairs(parents) do
       if parent.x then
-        local message = { t = 'child', q = parent.x[1], id = parent.x[2], name = parent.x[3], how = how, value = value }
-        call('HSET', outbox, 'c' .. call('HINCRBY', meta, 'mail', 1), cjson.encode(message))
+        local n = next_mail()
+        local message = { t = 'child', q = parent.x[1], id = parent.x[2], name = parent.x[3], how = how, value = value, n = n }
+        call('HSET', outbox, 'c' .. n, cjson.encode(message))
         mailed = mailed + 1
       elseif parent.p then
-        local above, reason = tell_parent(parent.p[1], parent.p[2], how, value)
+        local above, reason, letter = tell_parent(parent.p[1], parent.p[2], how, value)
         if above then
-          free(parent.p[1], above, 'f')
-          news[#news + 1] = { parent.p[1], parents_of(parent.p[1], above), 'f', reason }
+          free(parent.p[1], above, letter)
+          news[#news + 1] = { parent.p[1], parents_of(parent.p[1], above, letter), letter, reason }
         end
       end
     end
   end
 end
 
--- A job has ended: 'c' completed, with its result; 'f' failed, with the reason; 'r' removed.
+-- A job has ended: 'c' completed, with its result; 'f' failed, with the reason, 'F' where it is not kept; 'r' removed.
 local function ended(id, with, how, value)
   with = with or {}
   free(id, with, how)
-  pass_on(id, parents_of(id, with), how, value)
+  pass_on(id, parents_of(id, with, how), how, value)
+end
+
+-- A failed job is removed: nobody waits any more for it to be retried.
+local function removed(id, body)
+  local _, parent = parts_of(body)
+  if parent ~= '' or are_shared() then
+    pass_on(id, parents_of(id, named(parent), 'r'), 'r', '')
+  end
+end
+
+-- A failed job is retried: it waits for those of its children that have not completed, or for a worker.
+local function revive(id, with, priority, group)
+  hold(id, with.o)
+  local waits = due_of(kids_of .. id) > 0
+  call('HSET', run, id, (waits and 'k' or 'w') .. '||0|0|0|0|' .. priority .. '|' .. group .. '\n')
+  if waits then
+    call('ZADD', parked, now_text, id)
+  else
+    enter(id, tonumber(priority) or 0, group, false)
+  end
+  pass_on(id, parents_of(id, with, 'p'), 'p', '')
 end

@@ -63,9 +63,9 @@ local function settle(at, count, held)
         end
       end
       if what == 'c' or what == 'C' or what == 'f' or what == 'F' then
-        local how = (what == 'c' or what == 'C') and 'c' or 'f'
+        local how = what == 'C' and 'c' or what
         local value = (listening or shared or with and (with.p or with.x)) and match(after, '\n(.*)$') or ''
-        if how == 'f' then
+        if how ~= 'c' then
           tell('f', id, with and with.e)
         elseif #value <= LARGE then
           tell('c', id, value)
