@@ -358,6 +358,18 @@ impl Hand {
         self.call("worker.settle", &[Arg::Number(job.slot), Arg::Number(kind), value, Arg::Absent]);
     }
 
+    /// Takes the next job, does `step` with it, and takes no other one.
+    pub fn one<T>(&self, step: impl FnOnce(&Got) -> T) -> T {
+        self.call("worker.run", &[]);
+        let got = self.job();
+        let (number, answer) = self.face.answer();
+        let (_, pause) = WORKER_CALLS.iter().find(|(name, _)| *name == "worker.pause").unwrap();
+        batch(|| pause(&self.worker, &[], answer));
+        let done = step(&got);
+        self.face.outcome("worker.pause", number).unwrap();
+        done
+    }
+
     pub fn close(&self, grace_ms: f64) -> bool {
         self.call("worker.close", &[Arg::Number(grace_ms)]) == Outcome::Bool(true)
     }

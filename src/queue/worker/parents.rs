@@ -47,7 +47,8 @@ impl Inner {
             .number(CHILDREN);
         let found = array(self.core.call(call.writes(*operation::ADMIN)).await?).ok_or_else(strange)?;
         let mut words = found.into_iter().filter_map(bytes);
-        let mut next = || Some([words.next()?, words.next()?, words.next()?, words.next()?, words.next()?, words.next()?]);
+        let mut next =
+            || Some([words.next()?, words.next()?, words.next()?, words.next()?, words.next()?, words.next()?]);
         let mut by_queue: HashMap<String, Vec<[Bytes; 4]>> = HashMap::new();
         while let Some([parent, name, known, queue, child, once]) = next() {
             // The text that names its parent in the child's own record, see `flows`.
