@@ -118,4 +118,94 @@ describeBackends('dedupe', (backend) => {
     expect(await backend.manager().command('KEYS', `${backend.namespace}*`)).toEqual([]);
     expect((await queue.add('x', 5, options)).id).not.toBe(gone.id);
   });
+
+  test('has the newest data follow a job that runs, where it is to replace it, and drops only what is older', async () => {
+    const queue = queues.queue<number, string>();
+    const { opened, open } = gate();
+    const done: number[] = [];
+    const worker = queue.process(async (job) => {
+      if (job.data === 1) await opened;
+      done.push(job.data);
+      return `result of ${job.data}`;
+    });
+    const replace = { dedupe: { id: 'd', replace: true } };
+    const first = await queue.add('x', 1, replace);
+    await reaches(queue as TaskQueue, { active: 1 });
+    const second = await queue.add('x', 2, replace);
+    const third = await queue.add('x', 3, replace);
+    expect([second, third].map((job) => [job.data, job.state])).toEqual([
+      [2, 'waiting-children'],
+      [3, 'waiting-children'],
+    ]);
+    expect(await second.refresh()).toBeNull();
+    // One that does not replace is given the one that runs.
+    expect((await queue.add('x', 4, { dedupe: { id: 'd' } })).id).toBe(first.id);
+    expect(await queue.counts()).toEqual({ ...EMPTY, active: 1, 'waiting-children': 1 });
+    const paused = worker.pause();
+    open();
+    expect(await first.waitUntilFinished()).toBe('result of 1');
+    await reaches(queue as TaskQueue, { waiting: 1 });
+    await paused;
+    // Now it is one that waits like any other, and has the id.
+    expect((await queue.add('x', 5, { dedupe: { id: 'd' } })).id).toBe(third.id);
+    worker.resume();
+    expect(await third.waitUntilFinished()).toBe('result of 3');
+    expect(done).toEqual([1, 3]);
+    expect((await queue.add('x', 6, { dedupe: { id: 'd' } })).id).not.toBe(third.id);
+  });
+
+  test('has the newest data follow whatever becomes of the job that ran', async () => {
+    const queue = queues.queue<string>();
+    const done: string[] = [];
+    const replaces = (id: string) => ({ dedupe: { id, replace: true } });
+    const { opened, open } = gate();
+    const worker = queue.process(
+      async (job) => {
+        await opened;
+        if (job.name === 'fails') throw new Error('no');
+        done.push(job.data);
+      },
+      { concurrency: 5 },
+    );
+    for (const keepFailed of [true, false]) await queue.add('fails', 'no', { ...replaces(`${keepFailed}`), keepFailed });
+    await queue.add('x', 'first', replaces('delayed'));
+    await queue.add('retried', 'first', { ...replaces('retried'), keepCompleted: false });
+    await reaches(queue as TaskQueue, { active: 4 });
+    const followers = [
+      await queue.add('x', 'after true', replaces('true')),
+      await queue.add('x', 'after false', replaces('false')),
+      await queue.add('x', 'after one, later', { ...replaces('delayed'), delayMs: 20 }),
+      await queue.add('x', 'after children', {
+        ...replaces('retried'),
+        children: [{ name: 'child', data: 'child' }],
+      }),
+    ];
+    open();
+    await Promise.all(followers.map((job) => job.waitUntilFinished()));
+    expect(done.filter((data) => data.startsWith('after')).sort()).toEqual(['after children', 'after false', 'after one, later', 'after true']);
+    await worker.close();
+    await queue.obliterate();
+    expect(await backend.manager().command('KEYS', `${backend.namespace}*`)).toEqual([]);
+  });
+
+  test('has a job that follows another one cancelled, removed and retried like any other', async () => {
+    const queue = queues.queue<number>();
+    const { opened, open } = gate();
+    queue.process(() => opened);
+    const replace = { dedupe: { id: 'd', replace: true } };
+    const first = await queue.add('x', 1, replace);
+    await reaches(queue as TaskQueue, { active: 1 });
+    const removed = await queue.add('x', 2, replace);
+    expect(await removed.remove()).toBe(true);
+    const cancelled = await queue.add('x', 3, replace);
+    expect(await cancelled.cancel()).toBe(true);
+    await cancelled.retry();
+    expect((await cancelled.refresh())?.state).toBe('waiting-children');
+    open();
+    await first.waitUntilFinished();
+    await cancelled.waitUntilFinished();
+    expect(await queue.counts()).toEqual({ ...EMPTY, completed: 2 });
+    // Nobody has the id any more.
+    expect((await queue.add('x', 4, { dedupe: { id: 'd' } })).data).toBe(4);
+  });
 });

@@ -150,4 +150,65 @@ describeBackends('finished jobs', (backend) => {
       expect((await open).redisErrorKind).toBe('closed');
     });
   });
+
+  describe('addAndWait', () => {
+    test('gives the result of a job that does not stay, however soon it ends', async () => {
+      const queue = queues.queue<number, number | undefined>();
+      queue.process((job) => {
+        if (job.name === 'fails') throw new Error(`no ${job.data}`);
+        return job.data < 0 ? undefined : job.data * 2;
+      });
+      const job = { keepCompleted: false, keepFailed: false };
+      for (let n = 0; n < 20; n++) expect(await queue.addAndWait('x', n, { job })).toBe(n * 2);
+      const many = await Promise.all(Array.from({ length: 200 }, (_, n) => queue.addAndWait('x', n, { job, timeoutMs: 10_000 })));
+      expect(many).toEqual(Array.from({ length: 200 }, (_, n) => n * 2));
+      expect(await queue.addAndWait('x', -1)).toBeUndefined();
+      const failed = queue.addAndWait('fails', 3, { job: { ...job, id: 'its-id' } });
+      await expect(failed).rejects.toMatchObject({ name: 'JobFailedError', message: 'no 3', jobId: 'its-id' });
+    });
+
+    test('gives a large result of a job that does not stay', async () => {
+      const queue = queues.queue<number, string>();
+      queue.process(() => 'x'.repeat(200_000));
+      expect(await queue.addAndWait('x', 1, { job: { keepCompleted: false } })).toHaveLength(200_000);
+    });
+
+    test('waits for the job that is there instead', async () => {
+      const queue = queues.queue<number, number>();
+      const held = await queue.add('x', 1, { dedupe: { id: 'd' } });
+      const waiting = [queue.addAndWait('x', 2, { job: { dedupe: { id: 'd' } } }), queue.addAndWait('x', 3, { job: { id: held.id } })];
+      queue.process((job) => job.data);
+      expect(await Promise.all(waiting)).toEqual([1, 1]);
+      // Of one that is over and has stayed the result is there.
+      expect(await queue.addAndWait('x', 4, { job: { id: held.id } })).toBe(1);
+      const gone = { dedupe: { id: 'gone', ttlMs: 60_000 }, keepCompleted: false };
+      expect(await queue.addAndWait('x', 5, { job: gone })).toBe(5);
+      expect(await queue.addAndWait('x', 6, { job: gone })).toBeUndefined();
+    });
+
+    test('ends with timeoutMs and with its signal, and refuses what is wrong by name', async () => {
+      const queue = queues.queue<number>();
+      const late = await failureOf(queue.addAndWait('x', 1, { timeoutMs: 20 }));
+      expect(late).toMatchObject({ redisErrorKind: 'timeout', delivery: 'rejected' });
+      const controller = new AbortController();
+      const aborted = failureOf(queue.addAndWait('x', 2, { signal: controller.signal }));
+      await reaches(queue as TaskQueue, { waiting: 2 });
+      controller.abort(new Error('enough'));
+      expect(await aborted).toMatchObject({ redisErrorKind: 'cancelled', cause: new Error('enough') });
+      for (const [options, message] of [
+        [{ timeout: 1 }, /TaskQueue\.addAndWait\.timeout: expected one of the options/],
+        [{ timeoutMs: -1 }, /TaskQueue\.addAndWait: timeoutMs/],
+        [{ job: { attempts: 0 } }, /attempts/],
+        [{ signal: 1 }, /TaskQueue\.addAndWait: signal/],
+        [1, /TaskQueue\.addAndWait: options/],
+      ] as [never, RegExp][]) {
+        expect((await failureOf(queue.addAndWait('x', 1, options))).message).toMatch(message);
+      }
+      expect(await queue.counts()).toMatchObject({ waiting: 2 });
+      const closed = failureOf(queue.addAndWait('x', 3));
+      await reaches(queue as TaskQueue, { waiting: 3 });
+      await queue.close();
+      expect(await closed).toMatchObject({ redisErrorKind: 'closed' });
+    });
+  });
 });

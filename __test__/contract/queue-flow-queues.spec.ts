@@ -3,7 +3,7 @@ import type { JobOptions, TaskQueue } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { failureOf } from '../support/failure.ts';
-import { reaches, useQueues } from '../support/queues.ts';
+import { gate, reaches, useQueues } from '../support/queues.ts';
 import { until } from '../support/until.ts';
 
 describeBackends('children in other queues', (backend) => {
@@ -139,5 +139,122 @@ describeBackends('children in other queues', (backend) => {
     expect(Object.values((await parent.waitUntilFinished()) as object)).toEqual([16]);
     const error = await failureOf(queue.add('parent', 1, nest(17)));
     expect(error).toMatchObject({ redisErrorKind: 'config', message: expect.stringContaining('at most 16 queues after one another') });
+  });
+
+  /** What is stored of one queue, besides what is written in the test. */
+  const key = (queue: string, rest: string) => `${backend.namespace}:~queue:{${queue}}:${rest}`;
+
+  /** Has a parent wait as it did before it heard of its child: what a server that fails over may have lost. */
+  const loseNews = async (parent: string, child: string, known: string) => {
+    const manager = backend.manager();
+    await manager.command('HSET', key('work', `kids:${parent}`), `other:${child}`, known, '', '1');
+    await manager.command('HSET', key('work', `kids:${parent}`), `\u0002other:${child}`, `other\n${child}\na-message\n`);
+    await manager.command('HSET', key('work', 'run'), parent, 'k||0|0|0|0||\n');
+    for (const set of ['completed', 'failed']) await manager.command('ZREM', key('work', set), parent);
+    await manager.command('LREM', key('work', 'wait'), '0', parent);
+    await manager.command('ZADD', key('work', 'parked'), '1', parent);
+  };
+
+  test('whose news were lost are asked, whatever has become of them', async () => {
+    const [queue, other] = [queues.queue<number>(), queues.queue('other')];
+    const names = ['completes', 'fails', 'fails again', 'is gone', 'is retried'];
+    for (const id of names) await queue.add('parent', 1, { id, children: [{ queue: 'other', name: id, data: 1, options: { id } }] });
+    await reaches(other as TaskQueue, { waiting: names.length });
+    const worker = other.process((job) => {
+      if (job.name !== 'completes') throw new Error('broken');
+      return 'its result';
+    });
+    await reaches(other as TaskQueue, { completed: 1, failed: 4 });
+    await reaches(queue as TaskQueue, { waiting: 1, failed: 4 });
+    await worker.close();
+    await (await other.getJob('is gone'))?.remove();
+    await (await other.getJob('is retried'))?.retry();
+    const outbox = async () => backend.manager().command('EXISTS', key('other', 'outbox'));
+    await until(async () => (await outbox()) === 0, { what: 'the news to be delivered' });
+    for (const id of names) await loseNews(id, id, id === 'is retried' ? 'f' : 'p');
+    await reaches(queue as TaskQueue, { 'waiting-children': 5 });
+    queue.process((_, context) => context.children(), { leaseMs: 1_000 });
+    await reaches(queue as TaskQueue, { completed: 1, failed: 3, 'waiting-children': 1 });
+    const of = async (id: string) => queue.getJob(id);
+    expect((await of('completes'))?.result).toEqual({ 'other:completes': 'its result' });
+    expect((await of('fails'))?.failedReason).toBe('child other:fails failed: broken');
+    expect((await of('is gone'))?.failedReason).toBe('child other:is gone failed: it is gone, and how it ended is not known');
+    // Retried by hand it goes on without the child that is gone.
+    await (await of('is gone'))?.retry();
+    await until(async () => (await of('is gone'))?.state === 'completed', { what: 'the parent of the child that is gone' });
+    // That of the child that is retried knows so, and fails when that does.
+    other.process(() => {
+      throw new Error('again');
+    });
+    await until(async () => (await of('is retried'))?.failedReason === 'child other:is retried failed: again', { what: 'the last one' });
+  });
+
+  test('that are not there yet, or stand for others, are not taken for gone', async () => {
+    const [queue, other] = [queues.queue<number>(), queues.queue<number>('other')];
+    const manager = backend.manager();
+    await other.add('x', 1, { id: 'holder', dedupe: { id: 'd' } });
+    const parent = await queue.add('p', 1, { children: [{ queue: 'other', name: 'x', data: 2, options: { id: 'stand-in', dedupe: { id: 'd' } } }] });
+    const outbox = async () => manager.command('EXISTS', key('work', 'outbox'));
+    await until(async () => (await outbox()) === 0, { what: 'the child to be delivered' });
+    const late = await queue.add('p', 1, { children: [{ queue: 'other', name: 'x', data: 2, options: { id: 'late' } }] });
+    await until(async () => (await outbox()) === 0, { what: 'the other child to be delivered' });
+    // As if it were still on its way, to a queue that does not take it.
+    const place = String(await manager.command('HGET', key('work', `kids:${late.id}`), '\u0002other:late'));
+    await manager.command('HSET', key('work', 'outbox'), place.split('\n')[2] as string, '{"t":"add","q":"}{","jobs":[["late","1 0 0 0\\nx1",{}]]}');
+    await (await other.getJob('late'))?.remove();
+    for (const id of [parent.id, late.id]) {
+      await manager.command('ZADD', key('work', 'parked'), '1', id);
+      await manager.command('HSET', key('work', 'run'), id, 'k||0|0|0|0||\n');
+    }
+    queue.process((_, context) => context.children(), { leaseMs: 1_000 });
+    const looked = async () => Number(String((await manager.command('HGET', key('work', 'meta'), 'look')) ?? '0').split(' ')[0]);
+    const first = await until(looked, { what: 'a look at the parents' });
+    await until(async () => (await looked()) > first, { what: 'another one', timeoutMs: 15_000 });
+    expect((await parent.refresh())?.state).toBe('waiting-children');
+    other.process((job) => job.id);
+    expect(await parent.waitUntilFinished()).toEqual({ 'other:stand-in': 'holder' });
+  });
+
+  test('are waited for no longer when their queue is obliterated, also those of other parents, whatever they did', async () => {
+    const [queue, other] = [queues.queue<number>(), queues.queue('other')];
+    const child = (id: string) => ({ queue: 'other', name: id, data: 1, options: { id } });
+    const alone = await queue.add('p', 1, { children: [child('waits')] });
+    const second = await queue.add('p', 1, { children: [child('waits'), child('fails')] });
+    const active = await queue.add('p', 1, { children: [child('runs')] });
+    await reaches(other as TaskQueue, { waiting: 3 });
+    const { opened, open } = gate();
+    const worker = other.process(
+      async (job) => {
+        if (job.name === 'fails') throw new Error('no');
+        await opened;
+      },
+      { concurrency: 3 },
+    );
+    await reaches(queue as TaskQueue, { failed: 1, 'waiting-children': 2 });
+    await second.retry();
+    await reaches(queue as TaskQueue, { failed: 0, 'waiting-children': 3 });
+    await other.obliterate({ force: true });
+    queue.process(() => 'went on');
+    for (const parent of [alone, second, active]) expect(await parent.waitUntilFinished()).toBe('went on');
+    open();
+    await worker.close();
+    expect(await backend.manager().command('KEYS', key('other', '*'))).toEqual([]);
+  });
+
+  test('that failed and are swept by a keep rule are waited for no longer by a parent that is retried', async () => {
+    const [queue, other] = [queues.queue<number>(), queues.queue('other')];
+    const child = (id: string, keepFailed: JobOptions['keepFailed']) => ({ queue: 'other', name: 'x', data: 1, options: { id, keepFailed } });
+    other.process(() => {
+      throw new Error('no');
+    });
+    const parents = [
+      await queue.add('p', 1, { children: [child('counted', true)] }),
+      await queue.add('p', 2, { children: [child('not kept', false)] }),
+    ];
+    await reaches(queue as TaskQueue, { failed: 2 });
+    for (const parent of parents) await parent.retry();
+    await reaches(queue as TaskQueue, { 'waiting-children': 1, waiting: 1 });
+    await other.add('x', 1, { keepFailed: { count: 1 } });
+    await reaches(queue as TaskQueue, { 'waiting-children': 0, waiting: 2 });
   });
 });

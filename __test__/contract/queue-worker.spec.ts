@@ -280,6 +280,34 @@ describeBackends('task worker', (backend) => {
         expect(thrown(() => new DelayError(bad as number)).message).toMatch(/^DelayError: delayMs/);
     });
 
+    test('and delays may be put off for longer than a 32-bit timer lasts', async () => {
+      const days = 100 * 24 * 3_600_000;
+      const queue = queues.queue<string>();
+      const worker = queue.process((job) => {
+        if (job.data === 'put off') throw new DelayError(days);
+        throw new Error('no');
+      });
+      const jobs = [
+        await queue.add('x', 'put off'),
+        await queue.add('x', 'backs off', { attempts: 2, backoff: { type: 'exponential', delayMs: days } }),
+        await queue.add('x', 'delayed', { delayMs: days }),
+        await queue.add('x', 'changed', { delayMs: 3_600_000 }),
+      ];
+      await jobs[3]?.changeDelay(days);
+      await reaches(queue as TaskQueue, { delayed: 4, waiting: 0, active: 0 });
+      const [seconds, micros] = (await backend.manager().command('TIME')) as [string, string];
+      const now = Number(seconds) * 1_000 + Number(micros) / 1_000;
+      for (const job of jobs) {
+        const due = Number(await backend.manager().command('ZSCORE', `${backend.namespace}:~queue:{work}:delayed`, job.id));
+        expect(Math.abs(due - now - days)).toBeLessThan(60_000);
+        expect((await job.refresh())?.state).toBe('delayed');
+      }
+      // A worker that knows of nothing nearer works on what comes.
+      const soon = await queue.add('x', 'soon', { delayMs: 5 });
+      await expect(soon.waitUntilFinished()).rejects.toThrow('no');
+      await worker.close();
+    });
+
     test('forget the reason when the job completes after all', async () => {
       const job = await fate(
         (_, { attempt }) => {

@@ -58,6 +58,7 @@ export { DelayError, JobFailedError, UnrecoverableError } from './queue/errors.j
 export type { TaskQueueEvents } from './queue/events.js';
 export type { Job } from './queue/job.js';
 export type {
+  AddAndWaitOptions,
   Backoff,
   ChildJob,
   CloseOptions,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
 use super::reading::Snapshot;
+use super::record::Progressed;
 use super::scripts::{self, Call, array, integer, operation};
 use super::{Core, Queue, outbox, strange};
 use crate::arguments::Arguments;
@@ -129,28 +130,41 @@ fn append(core: &Core, jobs: &[NewJob]) -> Command {
 struct Added {
     now: i64,
     jobs: Vec<NewJob>,
+    /// Jobs that the server showed: those that were there, and those that follow another one.
     existing: Vec<Option<Outcome>>,
+    /// Of those that were there the places, the ids and how far they are.
+    there: Vec<(usize, String, Result<Progressed>)>,
     /// Messages left in the outbox.
     left: i64,
 }
 
 impl Added {
     fn read(core: &Core, reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
-        let [now, there, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        let [now, present, left, following] =
+            <[Reply; 4]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
         let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
-        let mut parts = array(there).ok_or_else(strange)?.into_iter();
+        let mut there = Vec::new();
+        let mut parts = array(present).ok_or_else(strange)?.into_iter();
         while let Some(place) = parts.next() {
             let place = integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(strange)?;
             let snapshot = Snapshot::read(&mut parts)?;
             *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
+            there.push((place, flows::text_of(&snapshot.id), Progressed::read(snapshot.record.as_ref())));
         }
         let added = existing.iter().filter(|there| there.is_none()).count();
         core.manager.metrics().queue_added.add(added as u64);
+        let mut parts = array(following).ok_or_else(strange)?.into_iter();
+        while let Some(place) = parts.next() {
+            let place = integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(strange)?;
+            let snapshot = Snapshot::added(&mut parts)?;
+            *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
+        }
         let (now, left) = (integer(&now).ok_or_else(strange)?, integer(&left).ok_or_else(strange)?);
-        Ok(Self { now, jobs, existing, left })
+        Ok(Self { now, jobs, existing, there, left })
     }
 
-    /// What a caller of `add` gets: when and under which id it was added, or 0 and the job that was there.
+    /// What a caller of `add` gets: when and under which id it was added, or 0 and the job that was there, or that is not in the state that its
+    /// options say.
     fn pair(&mut self, at: usize) -> [Outcome; 2] {
         match self.existing.get_mut(at).and_then(Option::take) {
             Some(snapshot) => [Outcome::Number(0.0), snapshot],
@@ -168,18 +182,17 @@ pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
 
 /// Arguments: name, data, options.
 pub(super) fn add(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    match read(queue, &Arguments::of("TaskQueue.add", args), 0) {
+    match read(&queue.core, &Arguments::of("TaskQueue.add", args), 0) {
         Ok(jobs) => queue.adding.add(&queue.core, jobs, answer),
         Err(error) => answer.give(Err(error)),
     }
 }
 
 /// Reads the job whose arguments begin at `place`, with its children.
-fn read(queue: &Queue, args: &Arguments<'_>, place: usize) -> Result<Vec<NewJob>> {
+pub(super) fn read(core: &Core, args: &Arguments<'_>, place: usize) -> Result<Vec<NewJob>> {
     let name = read_name(args, place, "name")?;
     let data = args.text(place + 1, "data")?;
     check_data("TaskQueue.add: data", data)?;
-    let core = &queue.core;
     match args.at(place + 2) {
         Arg::Absent | Arg::Null => Ok(vec![NewJob::plain(core, name.as_bytes(), data)]),
         Arg::Text(options) => flows::flatten(core, name, data, JobOptions::parse(options)?),
@@ -201,7 +214,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
         let count = args.from(0).len() / 3;
         let mut scripts: Vec<(Vec<NewJob>, Vec<usize>)> = Vec::new();
         for at in 0..count {
-            let jobs = read(queue, &args, at * 3)?;
+            let jobs = read(&core, &args, at * 3)?;
             let fits = scripts.last().is_some_and(|(present, _)| present.len() + jobs.len() <= BULK_JOBS);
             if !fits {
                 scripts.push((Vec::new(), Vec::new()));
@@ -240,6 +253,17 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             failed.map_or(Ok(Outcome::List(outcomes)), Err)
         })
     });
+}
+
+/// Adds a job with its children. Gives the id of the job that was there instead, and how far that is.
+pub(super) async fn add_now(
+    core: &Arc<Core>,
+    jobs: Vec<NewJob>,
+) -> Result<Option<(String, Result<Progressed>)>> {
+    let reply = core.call(pack(core, &jobs)).await?;
+    let added = Added::read(core, reply, jobs)?;
+    see_to_messages(core, added.left);
+    Ok(added.there.into_iter().find_map(|(at, id, progressed)| (at == 0).then_some((id, progressed))))
 }
 
 /// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.

@@ -381,6 +381,7 @@ impl Ears {
     /// Has `number` told how the job ends.
     pub(super) fn register(
         &self,
+        said: &str,
         number: u64,
         id: &str,
         cancel: &Arc<Notify>,
@@ -388,7 +389,7 @@ impl Ears {
         let (sender, news) = mpsc::unbounded_channel();
         let mut hearing = self.hearing();
         if hearing.closed {
-            return Err(Error::new(ErrorKind::Closed, "Job.waitUntilFinished: the queue is closed"));
+            return Err(Error::new(ErrorKind::Closed, format!("{said}: the queue is closed")));
         }
         hearing.waits.insert(number, Wait { id: id.to_owned(), news: sender, cancel: Arc::clone(cancel) });
         Ok(news)

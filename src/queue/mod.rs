@@ -160,6 +160,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("queue.unlisten", events::unlisten),
     ("queue.wait", waits::wait),
     ("queue.waitCancel", waits::wait_cancel),
+    ("queue.addAndWait", waits::add_and_wait),
     ("queue.close", events::close),
 ];
 

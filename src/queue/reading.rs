@@ -36,6 +36,12 @@ impl Snapshot {
         Ok(Self { id, body: body.unwrap_or_default(), record, progress, stacks })
     }
 
+    /// Of a job that was just added: there is no more of it than its records.
+    pub(super) fn added(parts: &mut vec::IntoIter<Reply>) -> Result<Self> {
+        let mut next = || parts.next().and_then(bytes).ok_or_else(strange);
+        Ok(Self { id: next()?, body: next()?, record: Some(next()?), progress: None, stacks: None })
+    }
+
     /// The fourteen values that the face reads.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 /** What a processor throws to say more than that it failed, and what a waiting producer is told. */
 
-import { checkWhole, MAX_MS } from '../arguments.js';
+import { checkWhole } from '../arguments.js';
+
+/** The longest delay of a job, in milliseconds: 100 years, as in Rust. */
+const MAX_DELAY_MS = 3_155_760_000_000;
 
 const unrecoverable = Symbol.for('redis-backplane.UnrecoverableError');
 const delay = Symbol.for('redis-backplane.DelayError');
@@ -35,11 +38,11 @@ export class DelayError extends Error {
   readonly delayMs: number;
 
   /**
-   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
+   * @param delayMs A whole number of milliseconds, from 0 to 3 155 760 000 000 (100 years).
    * @throws RedisError of kind `config`.
    */
   constructor(delayMs: number) {
-    checkWhole('DelayError: delayMs', delayMs, 0, MAX_MS);
+    checkWhole('DelayError: delayMs', delayMs, 0, MAX_DELAY_MS);
     super(`put back for ${delayMs} ms`);
     this.name = 'DelayError';
     this.delayMs = delayMs;

@@ -65,7 +65,7 @@ export interface Job<T = unknown, R = unknown> {
   changePriority(priority: number): Promise<void>;
   /**
    * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
-   * is gone with it: it is given to those who wait by then.
+   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
    *
    * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
@@ -269,25 +269,7 @@ export class StoredJob<T, R> implements Job<T, R> {
     const what = 'Job.waitUntilFinished';
     const { timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
     refuseUnknown(what, rest, ['timeoutMs', 'signal']);
-    checkSignal(`${what}: signal`, signal);
-    if (signal?.aborted) throw cancelled(what, signal);
-    const { home } = this;
-    const number = home.nextWait();
-    const cancel = (): void => {
-      // A wait that has just ended has nothing to cancel.
-      home.port.callQuietly(home.handle, WAIT_CANCEL, number).catch(() => {});
-    };
-    const forget = onAbort(signal, cancel);
-    try {
-      const [how, text] = (await home.call(what, WAIT, number, this.id, timeoutMs)) as ['completed' | 'failed', string | null];
-      if (how === 'failed') throw new JobFailedError(this.id, text ?? '');
-      return (text === null ? undefined : parseStored('Job.result', text)) as R;
-    } catch (error) {
-      if (error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(what, signal);
-      throw error;
-    } finally {
-      forget();
-    }
+    return (await endOf(this.home, what, signal, (number) => this.home.call(what, WAIT, number, this.id, timeoutMs), this.id)) as R;
   }
 
   cancel(reason?: string): Promise<boolean> {
@@ -305,6 +287,38 @@ export class StoredJob<T, R> implements Job<T, R> {
   [inspect.custom](): string {
     const { id, name, state, attemptsMade, failedReason } = this;
     return `Job ${inspect({ id, name, state, attemptsMade, ...(failedReason === undefined ? {} : { failedReason }) })}`;
+  }
+}
+
+/**
+ * The result of the job that `wait` gives the end of, and its id where that is not known before. `wait` is given the number of the wait.
+ *
+ * @throws JobFailedError, or what {@link Job.waitUntilFinished} throws.
+ */
+export async function endOf(
+  home: JobHome,
+  what: string,
+  signal: AbortSignal | undefined,
+  wait: (number: number) => Promise<unknown>,
+  known?: string,
+): Promise<unknown> {
+  checkSignal(`${what}: signal`, signal);
+  if (signal?.aborted) throw cancelled(what, signal);
+  const number = home.nextWait();
+  const cancel = (): void => {
+    // A wait that has just ended has nothing to cancel.
+    home.port.callQuietly(home.handle, WAIT_CANCEL, number).catch(() => {});
+  };
+  const forget = onAbort(signal, cancel);
+  try {
+    const [how, text, id] = (await wait(number)) as ['completed' | 'failed', string | null, string | undefined];
+    if (how === 'failed') throw new JobFailedError(known ?? (id as string), text ?? '');
+    return text === null ? undefined : parseStored('Job.result', text);
+  } catch (error) {
+    if (error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(what, signal);
+    throw error;
+  } finally {
+    forget();
   }
 }
 

@@ -4,7 +4,7 @@ import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 
 /**
  * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
- * it is over. `waiting-children`: some of its children are not over.
+ * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
  */
 export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
 
@@ -65,8 +65,11 @@ export interface JobOptions {
   keepFailed?: boolean | KeepRule;
   /**
    * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
-   * over and was not kept, with the name and data of this call, and without its result. With `replace`, one that waits or is delayed is removed
-   * instead, and the new one is added. Removing the job frees the id.
+   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
+   *
+   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
+   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
+   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
    */
   dedupe?: { id: string; ttlMs?: number; replace?: boolean };
   /**
@@ -140,6 +143,12 @@ export interface WaitOptions {
   timeoutMs?: number;
   /** Ends the wait with kind `cancelled`; the job goes on. */
   signal?: AbortSignal;
+}
+
+/** Options of {@link TaskQueue.addAndWait}. */
+export interface AddAndWaitOptions extends WaitOptions {
+  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
+  job?: JobOptions;
 }
 
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */

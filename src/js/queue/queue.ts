@@ -11,8 +11,9 @@ import { inheritedCorrId } from './adding.js';
 import type { Processor } from './attempt.js';
 import type { TaskQueueEvents } from './events.js';
 import { Home } from './home.js';
-import { type Job, type Snapshot, StoredJob, wellFormed } from './job.js';
+import { endOf, type Job, type Snapshot, StoredJob, wellFormed } from './job.js';
 import type {
+  AddAndWaitOptions,
   CloseOptions,
   JobOptions,
   JobState,
@@ -27,6 +28,7 @@ import { parseStored } from './outcome.js';
 import { TaskWorker } from './worker.js';
 
 const ADD = verb('queue.add');
+const ADD_AND_WAIT = verb('queue.addAndWait');
 const ADD_BULK = verb('queue.addBulk');
 const GET = verb('queue.get');
 const LIST = verb('queue.list');
@@ -98,6 +100,25 @@ export class TaskQueue<T = unknown, R = unknown> {
     const kept = wellFormed(name);
     const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
     return inside.job<T>(added, 0, kept, text, chosen, state);
+  }
+
+  /**
+   * Adds a job and waits until it has finished: its end is heard however soon it comes, also where it does not stay (`keepCompleted: false`). Where the id or
+   * the dedupe id exists, it waits for that job.
+   *
+   * @returns The result; `undefined` also for a job that was over and has not stayed.
+   * @throws JobFailedError when it failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled`
+   * when `signal` was aborted: the job, if it was added, goes on; with delivery `rejected` it was.
+   */
+  async addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R> {
+    const what = 'TaskQueue.addAndWait';
+    const { job, timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
+    refuseUnknown(what, rest, ['job', 'timeoutMs', 'signal']);
+    const inside = this[internals];
+    const text = jsonArgument(`${what}: data`, data);
+    const { text: chosen } = inside.packer.pack(what, job, inheritedCorrId());
+    const wait = (number: number) => inside.call(what, ADD_AND_WAIT, number, timeoutMs, wellFormed(name), text, chosen);
+    return (await endOf(inside, what, signal, wait)) as R;
   }
 
   /**

@@ -3,19 +3,20 @@
 -- KEYS[1..17], ARGV[1..5]: see part/base.lua
 -- KEYS[18]  sorted set  inbox: messages of other queues that were taken, by until when that is remembered, ms; only where there are some
 -- ARGV[6]  count  of jobs; three arguments each: id, body, and JSON or nothing: u: the id may be in use; o: key of the dedupe
---                 id, t: ms it is held at least, r: whether the new job replaces one that has not begun; d: ms of delay; n: priority; g: group;
+--                 id, t: ms it is held at least, r: whether the new job replaces one that has not begun, and follows one that has; d: ms of delay; n: priority; g: group;
 --                 l: at the head; c: names of children it waits for; a: what its end means, for its record of children (see part/kin.lua);
 --                 i: place, from 0, of its parent in this call; m: messages for the outbox, by field; s: the message that it came with,
 --                 which is taken once
 --
--- Returns { now, { place, id, body, record, progress, stacks … } of those that were there already, messages left in the outbox }.
+-- Returns { now, { place, id, body, record, progress, stacks … } of those that were there already, messages left in the outbox,
+-- { place, id, body, record … } of those that were added and follow a job that is not over }.
 local count = tonumber(ARGV[6])
 local inbox = KEYS[18]
 -- For so long a message is remembered that was taken and may not have been deleted.
 local REMEMBERED = 7 * 24 * 3600 * 1000
 hear(call('HGET', meta, 'heard'))
 
-local records, existing, skipped, arrived = {}, {}, {}, {}
+local records, existing, skipped, arrived, following = {}, {}, {}, {}, {}
 
 -- What was collected so far, where the next job may be one of those.
 local function write()
@@ -51,11 +52,11 @@ local function there(i, id, body, letter)
   end
 end
 
--- Removes a job that has not begun, for one that replaces it. False where it has begun.
-local function replace(id)
+-- Removes a job that is in one of `states`, for one that replaces it. False where it is in another one.
+local function replace(id, states)
   local record = call('HGET', run, id)
   local state = record and sub(record, 1, 1) or 'w'
-  if state ~= 'w' and state ~= 'd' then
+  if not string.find(states, state, 1, true) then
     return false
   end
   depart(id, record)
@@ -66,9 +67,10 @@ local function replace(id)
   return true
 end
 
--- The id of the job that holds a dedupe id, if it keeps another one from being added; how it ended where it is gone.
+-- The job that holds a dedupe id, if it keeps another one from being added: its id and how it ended, where it is gone. Third where the
+-- new job follows one that is not over, that one's id.
 local function holder_of(with)
-  local holder, letter = match(call('GET', with.o) or '', '^([^\n]+)\n?(.?)$')
+  local holder, letter = match(call('GET', with.o) or '', '^([^\n]*)\n?(.?)$')
   if not holder then
     return nil
   end
@@ -76,10 +78,55 @@ local function holder_of(with)
   if call('HEXISTS', jobs, holder) == 0 then
     return letter ~= '' and holder or nil, letter
   end
-  if with.r and replace(holder) then
-    return nil
+  if with.r then
+    local follower = call('HGET', more, 'n' .. holder)
+    if follower then
+      call('HDEL', more, 'n' .. holder)
+      if call('HEXISTS', jobs, follower) == 1 then
+        replace(follower, 'k')
+      end
+    end
+    if replace(holder, 'wd') then
+      return nil
+    end
+    local state = sub(call('HGET', run, holder) or 'w', 1, 1)
+    if state ~= 'c' and state ~= 'f' then
+      return nil, nil, holder
+    end
   end
   return holder
+end
+
+-- Writes down whom the job `id` waits for: its children, and the job that it follows.
+local function await(id, with, before, body)
+  local meaning = with.a or {}
+  if before then
+    local _, parent = added_with('0 ' .. body)
+    meaning = named(parent)
+    meaning.o = with.o
+    call('HSET', more, 'n' .. before, id)
+  end
+  if with.t then
+    meaning.u = now + with.t
+  end
+  local children = with.c or {}
+  local kids = { kids_of .. id, '', #children + (before and 1 or 0), '\1', cjson.encode(meaning) }
+  for k = 1, #children do
+    kids[#kids + 1] = children[k]
+    kids[#kids + 1] = 'p'
+  end
+  if before then
+    kids[#kids + 1] = '\3'
+    kids[#kids + 1] = before
+    if with.d or with.l then
+      kids[#kids + 1] = '\4'
+      kids[#kids + 1] = with.d and string.format('d%.0f', with.d) or 'l'
+    end
+  end
+  for from = 2, #kids, 2000 do
+    call('HSET', kids[1], unpack(kids, from, math.min(from + 1999, #kids)))
+  end
+  call('ZADD', parked, now_text, id)
 end
 
 for i = 0, count - 1 do
@@ -92,7 +139,7 @@ for i = 0, count - 1 do
     if with.i and skipped[with.i] or with.s and call('ZSCORE', inbox, with.s) then
       skipped[i] = true
     else
-      local there_id, letter
+      local there_id, letter, before_it
       arrived[#arrived + 1] = with.s
       if with.u then
         write()
@@ -101,8 +148,8 @@ for i = 0, count - 1 do
         end
       end
       if not there_id and with.o then
-        there_id, letter = holder_of(with)
-        if not there_id then
+        there_id, letter, before_it = holder_of(with)
+        if not there_id and not before_it then
           call('SET', with.o, id)
         end
       end
@@ -112,21 +159,16 @@ for i = 0, count - 1 do
         describe(id, body)
         local priority, group = with.n or 0, with.g or ''
         local place = '||0|0|0|0|' .. priority .. '|' .. group .. '\n'
-        if with.c then
-          if with.t then
-            with.a.u = now + with.t
-          end
-          local kids = { kids_of .. id, '', #with.c, '\1', cjson.encode(with.a) }
-          for k = 1, #with.c do
-            kids[#kids + 1] = with.c[k]
-            kids[#kids + 1] = 'p'
-          end
-          for from = 2, #kids, 2000 do
-            call('HSET', kids[1], unpack(kids, from, math.min(from + 1999, #kids)))
-          end
+        if with.c or before_it then
+          await(id, with, before_it, body)
           records[#records + 1] = id
           records[#records + 1] = 'k' .. place
-          call('ZADD', parked, now_text, id)
+          if before_it then
+            following[#following + 1] = i
+            following[#following + 1] = id
+            following[#following + 1] = before .. body
+            following[#following + 1] = 'k' .. place
+          end
         elseif with.d then
           records[#records + 1] = id
           records[#records + 1] = 'd' .. place
@@ -157,4 +199,4 @@ end
 if inbox then
   call('PEXPIRE', inbox, REMEMBERED)
 end
-return { now_text, existing, mailed }
+return { now_text, existing, mailed, following }

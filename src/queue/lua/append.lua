@@ -9,7 +9,7 @@
 -- ARGV[2]  channel     of those who listen
 -- ARGV[3…] two for each job: id, body
 --
--- Returns { now, { }, 0 }, as `add.lua`.
+-- Returns { now, { }, 0, { } }, as `add.lua`.
 hear(call('HGET', meta, 'heard'))
 for at = 3, #ARGV, 2 do
   append(ARGV[at], ARGV[at + 1])
@@ -17,4 +17,4 @@ end
 write_bodies()
 wake(entered)
 publish()
-return { now_text, {}, 0 }
+return { now_text, {}, 0, {} }

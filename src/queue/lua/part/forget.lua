@@ -7,7 +7,6 @@ local function forget(ids)
       local n = #fields
       fields[n + 1] = 'p' .. ids[i]
       fields[n + 2] = 's' .. ids[i]
-      fields[n + 3] = 'n' .. ids[i]
       keys[#keys + 1] = log_of .. ids[i]
       keys[#keys + 1] = kids_of .. ids[i]
     end

@@ -99,10 +99,10 @@ local function one_less(kids)
 end
 
 -- The job `id` has waited long enough for others: it waits for a worker.
-local function unpark(id, attempts, stalls, priority, group)
+local function unpark(id, attempts, stalls, priority, group, first)
   call('HSET', run, id, 'w||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n')
   call('ZREM', parked, id)
-  enter(id, tonumber(priority) or 0, group, false)
+  enter(id, tonumber(priority) or 0, group, first)
 end
 
 -- The job `id` follows the job `before`, which had its dedupe id when it was added and is over now: it has the dedupe id, and its turn.
@@ -136,7 +136,7 @@ local function succeed(id, before)
     call('ZREM', parked, id)
     put_off(id, now + tonumber(delay))
   else
-    unpark(id, attempts, stalls, priority, group)
+    unpark(id, attempts, stalls, priority, group, how == 'l')
   end
   return true
 end
