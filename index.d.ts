@@ -1508,7 +1508,7 @@ export declare function makeRedisKV(base: RedisConnectionManager, namespace?: st
 
 /**
  * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
- * it is over. `waiting-children`: some of its children are not over.
+ * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
  */
 export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
 /** How long a failed attempt's job waits for its next one. */
@@ -1565,8 +1565,11 @@ export interface JobOptions {
   keepFailed?: boolean | KeepRule;
   /**
    * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
-   * over and was not kept, with the name and data of this call, and without its result. With `replace`, one that waits or is delayed is removed
-   * instead, and the new one is added. Removing the job frees the id.
+   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
+   *
+   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
+   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
+   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
    */
   dedupe?: {
     id: string;
@@ -1645,6 +1648,11 @@ export interface WaitOptions {
   timeoutMs?: number;
   /** Ends the wait with kind `cancelled`; the job goes on. */
   signal?: AbortSignal;
+}
+/** Options of {@link TaskQueue.addAndWait}. */
+export interface AddAndWaitOptions extends WaitOptions {
+  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
+  job?: JobOptions;
 }
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
@@ -1781,7 +1789,7 @@ export interface Job<T = unknown, R = unknown> {
   changePriority(priority: number): Promise<void>;
   /**
    * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
-   * is gone with it: it is given to those who wait by then.
+   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
    *
    * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
@@ -1810,7 +1818,7 @@ export interface JobContext {
   /** 1 for the first. */
   readonly attempt: number;
   /** The results of the job's children, by id; those of another queue by `queue:id`. */
-  children(): Promise<Record<string, unknown>>;
+  readonly children: () => Promise<Record<string, unknown>>;
 }
 /**
  * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
@@ -1982,6 +1990,15 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>>;
+  /**
+   * Adds a job and waits until it has finished: its end is heard however soon it comes, also where it does not stay (`keepCompleted: false`). Where the id or
+   * the dedupe id exists, it waits for that job.
+   *
+   * @returns The result; `undefined` also for a job that was over and has not stayed.
+   * @throws JobFailedError when it failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled`
+   * when `signal` was aborted: the job, if it was added, goes on; with delivery `rejected` it was.
+   */
+  addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R>;
   /**
    * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
    * and adding them all again adds what is missing.
@@ -2438,7 +2455,7 @@ export declare class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
   /**
-   * @param delayMs A whole number of milliseconds, from 0 to 2 147 483 647.
+   * @param delayMs A whole number of milliseconds, from 0 to 3 155 760 000 000 (100 years).
    * @throws RedisError of kind `config`.
    */
   constructor(delayMs: number);

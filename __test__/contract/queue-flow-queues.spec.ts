@@ -193,14 +193,21 @@ describeBackends('children in other queues', (backend) => {
     const [queue, other] = [queues.queue<number>(), queues.queue<number>('other')];
     const manager = backend.manager();
     await other.add('x', 1, { id: 'holder', dedupe: { id: 'd' } });
-    const parent = await queue.add('p', 1, { children: [{ queue: 'other', name: 'x', data: 2, options: { id: 'stand-in', dedupe: { id: 'd' } } }] });
+    const parent = await queue.add('p', 1, {
+      children: [{ queue: 'other', name: 'x', data: 2, options: { id: 'stand-in', dedupe: { id: 'd' } } }],
+    });
     const outbox = async () => manager.command('EXISTS', key('work', 'outbox'));
     await until(async () => (await outbox()) === 0, { what: 'the child to be delivered' });
     const late = await queue.add('p', 1, { children: [{ queue: 'other', name: 'x', data: 2, options: { id: 'late' } }] });
     await until(async () => (await outbox()) === 0, { what: 'the other child to be delivered' });
     // As if it were still on its way, to a queue that does not take it.
     const place = String(await manager.command('HGET', key('work', `kids:${late.id}`), '\u0002other:late'));
-    await manager.command('HSET', key('work', 'outbox'), place.split('\n')[2] as string, '{"t":"add","q":"}{","jobs":[["late","1 0 0 0\\nx1",{}]]}');
+    await manager.command(
+      'HSET',
+      key('work', 'outbox'),
+      place.split('\n')[2] as string,
+      '{"t":"add","q":"}{","jobs":[["late","1 0 0 0\\nx1",{}]]}',
+    );
     await (await other.getJob('late'))?.remove();
     for (const id of [parent.id, late.id]) {
       await manager.command('ZADD', key('work', 'parked'), '1', id);
@@ -243,7 +250,12 @@ describeBackends('children in other queues', (backend) => {
 
   test('that failed and are swept by a keep rule are waited for no longer by a parent that is retried', async () => {
     const [queue, other] = [queues.queue<number>(), queues.queue('other')];
-    const child = (id: string, keepFailed: JobOptions['keepFailed']) => ({ queue: 'other', name: 'x', data: 1, options: { id, keepFailed } });
+    const child = (id: string, keepFailed: JobOptions['keepFailed']) => ({
+      queue: 'other',
+      name: 'x',
+      data: 1,
+      options: { id, keepFailed },
+    });
     other.process(() => {
       throw new Error('no');
     });

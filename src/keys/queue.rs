@@ -32,6 +32,7 @@
 //! | `kids:\1<id>` | sorted set | jobs that wait for one that was there before them, as JSON, in the order of adding |
 //! | `kids:\2` | sorted set | keys of dedupe ids that are held though the job is over, by until when, ms |
 //! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |
+//! | `damaged:<part>` | any | a key that somebody wrote over with one of another type |
 //! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
 
 use bytes::{Bytes, BytesMut};
@@ -72,6 +73,50 @@ impl QueueKeys {
     #[must_use]
     pub fn base(&self) -> Vec<Bytes> {
         Self::PARTS.iter().map(|part| self.part(part)).collect()
+    }
+
+    /// Every key whose name is whole, and its Redis type: first `meta` and `leases`.
+    #[must_use]
+    pub fn typed(&self) -> Vec<(Bytes, &'static [u8])> {
+        const TYPES: [(&str, &[u8]); 24] = [
+            ("meta", b"hash"),
+            ("leases", b"zset"),
+            ("jobs", b"hash"),
+            ("run", b"hash"),
+            ("more", b"hash"),
+            ("wait", b"list"),
+            ("ranked", b"zset"),
+            ("delayed", b"zset"),
+            ("parked", b"zset"),
+            ("completed", b"zset"),
+            ("failed", b"zset"),
+            ("idle", b"zset"),
+            ("events", b"stream"),
+            ("ring", b"list"),
+            ("blocked", b"set"),
+            ("busy", b"hash"),
+            ("outbox", b"hash"),
+            ("owners", b"hash"),
+            ("cancels", b"hash"),
+            ("rate", b"list"),
+            ("schedules", b"hash"),
+            ("ticks", b"zset"),
+            ("inbox", b"zset"),
+            ("kids:\x02", b"zset"),
+        ];
+        TYPES.iter().map(|(part, kind)| (self.part(part), *kind)).collect()
+    }
+
+    /// The begin of names for keys of a wrong type that were put aside.
+    #[must_use]
+    pub fn aside(&self) -> Bytes {
+        self.part("damaged")
+    }
+
+    /// The name under which the key was put aside that is called so.
+    #[must_use]
+    pub fn put_aside(&self, key: &[u8]) -> Bytes {
+        self.with("damaged:", key.strip_prefix(&self.0[..]).unwrap_or(key))
     }
 
     /// The begins of names that scripts complete with an id, and the channel of listeners.

@@ -92,7 +92,10 @@ impl Batch {
                         answer.give(Ok(Outcome::List(added.pair(at).into())));
                     }
                 }
-                Err(error) => answers.into_iter().for_each(|(answer, _)| answer.give(Err(error.clone()))),
+                Err(error) => {
+                    owner.failed(&error);
+                    answers.into_iter().for_each(|(answer, _)| answer.give(Err(error.clone())));
+                }
             }),
         );
     }
@@ -247,7 +250,10 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                         }
                     }
                     // The others are waited for, so that nothing is under way when the caller hears of it.
-                    Err(error) => failed = failed.or(Some(error)),
+                    Err(error) => {
+                        core.failed(&error);
+                        failed = failed.or(Some(error));
+                    }
                 }
             }
             failed.map_or(Ok(Outcome::List(outcomes)), Err)
@@ -256,10 +262,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Adds a job with its children. Gives the id of the job that was there instead, and how far that is.
-pub(super) async fn add_now(
-    core: &Arc<Core>,
-    jobs: Vec<NewJob>,
-) -> Result<Option<(String, Result<Progressed>)>> {
+pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Option<(String, Result<Progressed>)>> {
     let reply = core.call(pack(core, &jobs)).await?;
     let added = Added::read(core, reply, jobs)?;
     see_to_messages(core, added.left);

@@ -147,6 +147,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
     left.extend(core.base.iter().cloned());
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     left.extend([core.keys.inbox(), core.keys.holding()]);
+    left.extend(core.keys.typed().iter().map(|(key, _)| core.keys.put_aside(key)));
     several(core, b"UNLINK", None, &left).await?;
     several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await

@@ -20,6 +20,7 @@
 //! | `reading` | jobs by id and by state |
 //! | `changes` | what may be changed of a job, and of many |
 //! | `outbox` | messages between queues, which may be of different slots |
+//! | `mending` | keys that somebody wrote over |
 //! | `events`, `waits` | what happened, for listeners and for those who wait for a job's end |
 //! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
 //! | `scripts` | the scripts and how they are called |
@@ -28,6 +29,7 @@ mod adding;
 mod changes;
 mod events;
 mod flows;
+mod mending;
 mod options;
 mod outbox;
 mod reading;
@@ -39,7 +41,7 @@ mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -73,6 +75,8 @@ struct Core {
     /// Makes the ids of this handle unlike those of any other.
     instance: String,
     last: AtomicU64,
+    /// Are keys being put aside?
+    mending: Arc<AtomicBool>,
 }
 
 impl Core {
@@ -82,7 +86,19 @@ impl Core {
         let base_size = base.iter().chain(&prefixes).map(|key| key.len() + 16).sum();
         let few = keys.for_appending();
         let instance = base36(fastrand::u64(..) >> 4);
-        Self { manager, namespace, name, keys, base, prefixes, base_size, few, instance, last: AtomicU64::new(0) }
+        Self {
+            manager,
+            namespace,
+            name,
+            keys,
+            base,
+            prefixes,
+            base_size,
+            few,
+            instance,
+            last: AtomicU64::new(0),
+            mending: Arc::default(),
+        }
     }
 
     /// An id that nobody else makes.
@@ -96,7 +112,11 @@ impl Core {
     }
 
     async fn call(&self, command: Command) -> Result<Reply> {
-        self.manager.call(command).await
+        let reply = self.manager.call(command).await;
+        if let Err(error) = &reply {
+            self.failed(error);
+        }
+        reply
     }
 }
 

@@ -129,7 +129,7 @@ impl Default for Page {
 
 impl Page {
     fn sort(&mut self, field: Bytes, message: &[u8]) {
-        let mut message: Value = serde_json::from_slice(message).unwrap_or_default();
+        let mut message: Value = serde_json::from_str(&String::from_utf8_lossy(message)).unwrap_or_default();
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
         let there = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {

@@ -150,9 +150,8 @@ impl Watch {
             // What was written until now is of the time before, and news only where the job is not there: it may have ended
             // since it was asked about, and then the last of that is how.
             let mut last = None;
-            let over = async {
-                if open { std::future::pending().await } else { self.ears.read_until(standing.told).await }
-            };
+            let over =
+                async { if open { std::future::pending().await } else { self.ears.read_until(standing.told).await } };
             tokio::pin!(over);
             loop {
                 tokio::select! {

@@ -121,6 +121,8 @@ pub struct Metrics {
     pub queue_failed: Counter,
     /// Jobs of workers that were gone.
     pub queue_given_away: Counter,
+    /// Records and keys of queues that were found damaged, by this process' workers.
+    pub queue_damaged: Counter,
     /// Jobs whose lease was lost while they were in hand.
     pub queue_leases_lost: Counter,
     operations: operation::Table,
@@ -173,6 +175,7 @@ impl Metrics {
             queue_completed: self.queue_completed.get(),
             queue_failed: self.queue_failed.get(),
             queue_given_away: self.queue_given_away.get(),
+            queue_damaged: self.queue_damaged.get(),
             queue_leases_lost: self.queue_leases_lost.get(),
             operations: self
                 .operations
@@ -261,6 +264,8 @@ pub struct Snapshot {
     pub queue_failed: u64,
     #[serde(rename = "redis_queue_jobs_given_away_total")]
     pub queue_given_away: u64,
+    #[serde(rename = "redis_queue_damaged_total")]
+    pub queue_damaged: u64,
     #[serde(rename = "redis_queue_leases_lost_total")]
     pub queue_leases_lost: u64,
     /// By operation.

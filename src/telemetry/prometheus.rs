@@ -165,6 +165,7 @@ impl Snapshot {
             ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
             ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
             ("redis_queue_jobs_given_away_total", "jobs of workers that were gone", self.queue_given_away),
+            ("redis_queue_damaged_total", "records and keys of queues that were found damaged", self.queue_damaged),
             ("redis_queue_leases_lost_total", "jobs whose lease was lost in hand", self.queue_leases_lost),
         ] {
             page.counter(name, help, value as f64);

@@ -20,7 +20,7 @@ export interface JobContext {
   /** 1 for the first. */
   readonly attempt: number;
   /** The results of the job's children, by id; those of another queue by `queue:id`. */
-  children(): Promise<Record<string, unknown>>;
+  readonly children: () => Promise<Record<string, unknown>>;
 }
 
 /**
@@ -100,12 +100,13 @@ export class Attempt<T, R> implements JobContext {
     return this.#controller.signal;
   }
 
+  // A getter of a function without `this`: all of a context works where it was taken out of it.
+  get children(): () => Promise<Record<string, unknown>> {
+    return () => this.job.children();
+  }
+
   abort(reason: Error): void {
     this.#reason ??= reason;
     this.#controller?.abort(this.#reason);
-  }
-
-  children(): Promise<Record<string, unknown>> {
-    return this.job.children();
   }
 }

@@ -22,7 +22,7 @@ local records, existing, skipped, arrived, following = {}, {}, {}, {}, {}
 local function write()
   write_bodies()
   for from = 1, #records, 4000 do
-    call('HSET', run, unpack(records, from, math.min(from + 3999, #records)))
+    own('HSET', run, unpack(records, from, math.min(from + 3999, #records)))
   end
   records = {}
 end
@@ -70,7 +70,7 @@ end
 -- The job that holds a dedupe id, if it keeps another one from being added: its id and how it ended, where it is gone. Third where the
 -- new job follows one that is not over, that one's id.
 local function holder_of(with)
-  local holder, letter = match(call('GET', with.o) or '', '^([^\n]*)\n?(.?)$')
+  local holder, letter = match(own('GET', with.o) or '', '^([^\n]*)\n?(.?)$')
   if not holder then
     return nil
   end
@@ -124,9 +124,9 @@ local function await(id, with, before, body)
     end
   end
   for from = 2, #kids, 2000 do
-    call('HSET', kids[1], unpack(kids, from, math.min(from + 1999, #kids)))
+    own('HSET', kids[1], unpack(kids, from, math.min(from + 1999, #kids)))
   end
-  call('ZADD', parked, now_text, id)
+  own('ZADD', parked, now_text, id)
 end
 
 for i = 0, count - 1 do
@@ -182,7 +182,7 @@ for i = 0, count - 1 do
             mailed = mailed + 1
             local child = message.jobs[1]
             local place = message.q .. '\n' .. child[1] .. '\n' .. field .. '\n' .. (child[3].o or '')
-            call('HSET', kids_of .. id, '\2' .. message.q .. ':' .. child[1], place)
+            own('HSET', kids_of .. id, '\2' .. message.q .. ':' .. child[1], place)
           end
         end
       end

@@ -24,8 +24,8 @@ for at = 7, 3 + tonumber(ARGV[6]) * 4, 4 do
     end
   else
     -- Another job may have been there in its place.
-    local holder = once ~= '' and match(call('GET', once) or '', '^[^\n]+')
-    if not (holder and call('ZSCORE', others_of(holder), wanted)) then
+    local holder = once ~= '' and match(own('GET', once) or '', '^[^\n]+')
+    if not (holder and own('ZSCORE', others_of(holder), wanted)) then
       pass_on(id, parent, 'F', 'it is gone, and how it ended is not known')
     end
   end

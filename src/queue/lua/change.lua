@@ -82,7 +82,7 @@ else
   if state == 'a' then
     local lease = match(record, '^a|([^|]*)|')
     call('HSET', cancels, id, lease .. '\n' .. value)
-    call('PUBLISH', wake_of .. match(lease, '^(.*)%.'), 'c')
+    call('PUBLISH', wake_of .. (match(lease, '^(.*)%.') or ''), 'c')
     return { '', 0 }
   end
   if state == 'c' or state == 'f' then

@@ -16,7 +16,15 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local known = call('HMGET', meta, 'heard', 'told', 'born')
-local heard, told, born = tonumber(known[1] or 0), tonumber(known[2] or 0), known[3]
+local function whole(text)
+  local n = tonumber(text or nil)
+  return n and n > -1e15 and n < 1e15 and n or nil
+end
+local heard, told, born = whole(known[1]) or 0, whole(known[2]), known[3]
+if not told then
+  call('HDEL', meta, 'told')
+  told = 0
+end
 if not born then
   born = ARGV[5]
   call('HSET', meta, 'born', born)
@@ -35,7 +43,7 @@ if told < last then
   return { told, -1, born }
 end
 local missed = heard <= now and -1 or 0
-local entries = call('XRANGE', events, (last + 1) .. '-0', '+', 'COUNT', most)
+local entries = call('XRANGE', events, string.format('%.0f-0', last + 1), '+', 'COUNT', most)
 local answer = { last, missed, born }
 for i = 1, #entries do
   local number = tonumber(string.match(entries[i][1], '^%d+'))

@@ -4,6 +4,7 @@
 -- KEYS[2]  sorted set  idle
 -- KEYS[3]  set         held: ids that this worker holds
 -- KEYS[4]  hash        owners
+-- KEYS[5]  hash        meta
 -- ARGV[1]  token       its owner token
 --
 -- Returns 1 when its lease has ended, 0 when it holds something.
@@ -14,6 +15,9 @@ redis.call('ZREM', idle, owner)
 if redis.call('EXISTS', held) == 0 then
   redis.call('ZREM', leases, owner)
   redis.call('HDEL', KEYS[4], owner)
+  if redis.call('EXISTS', leases) == 0 then
+    redis.call('HDEL', KEYS[5], 'longest')
+  end
   return 1
 end
 redis.call('ZADD', leases, 'XX', 0, owner)

@@ -47,7 +47,7 @@ end
 -- See part/enter.lua.
 local ghosts = {}
 local function is_ghost(id)
-  local left = ghosts[id] or tonumber(call('HGET', more, 'g' .. id) or 0)
+  local left = ghosts[id] or tonumber(call('HGET', more, 'g' .. id) or 0) or 0
   ghosts[id] = left - 1
   return left > 0
 end
@@ -85,6 +85,14 @@ local function of_set(key)
   go_through('ZRANGE', 'ZREVRANGE', key, call('ZCARD', key))
 end
 
+-- A key that is none of ours is none.
+local function of_group(group)
+  local size = redis.pcall('ZCARD', ARGV[6] .. group)
+  if type(size) == 'number' then
+    go_through('ZRANGE', 'ZREVRANGE', ARGV[6] .. group, size)
+  end
+end
+
 if state == 'w' then
   local places = {
     function()
@@ -96,11 +104,11 @@ if state == 'w' then
     function()
       for _, group in ipairs(call('LRANGE', KEYS[11], 0, -1)) do
         if group ~= '' then
-          of_set(ARGV[6] .. group)
+          of_group(group)
         end
       end
       for _, group in ipairs(call('SMEMBERS', KEYS[12])) do
-        of_set(ARGV[6] .. group)
+        of_group(group)
       end
     end,
   }
@@ -111,7 +119,7 @@ elseif state == 'a' then
   -- What workers hold has no order of its own.
   local held, started = {}, {}
   for _, owner in ipairs(call('ZRANGE', KEYS[7], 0, -1)) do
-    for _, id in ipairs(call('SMEMBERS', ARGV[5] .. owner)) do
+    for _, id in ipairs(redis.pcall('SMEMBERS', ARGV[5] .. owner)) do
       held[#held + 1] = id
       started[id] = tonumber(string.match(call('HGET', run, id) or '', '^a|[^|]*|%d+|%d+|(%d+)|')) or 0
     end

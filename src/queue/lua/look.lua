@@ -13,6 +13,9 @@
 local pause, settled, most, budget = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local at, cursor, score, current = match(call('HGET', meta, 'look') or '', '^(%d+) (%d+) (%d+) (.*)$')
+if at and (#cursor > 19 or not whole(at)) then
+  at, current = nil, nil
+end
 -- One that is further off is of a time before the clock was put back.
 if at and tonumber(at) > now and tonumber(at) <= now + pause then
   return {}
@@ -39,7 +42,7 @@ local function look_at(parent, field, value)
     return
   end
   local name = sub(field, 2)
-  local known = match(call('HGET', kids, name) or '', '^[pf]')
+  local known = match(own('HGET', kids, name) or '', '^[pf]')
   local queue, child, message, once = match(value, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
   -- Where the message that adds it is still here, the child is not there yet.
   if known and queue and call('HEXISTS', outbox, message) == 0 then
@@ -56,7 +59,7 @@ for i = 1, #page, 2 do
   local since = tonumber(page[i + 1])
   if since <= now - settled or since > now then
     repeat
-      local children = call('HSCAN', kids_of .. parent, cursor, 'MATCH', '[\2\3]*', 'COUNT', 200)
+      local children = own('HSCAN', kids_of .. parent, cursor, 'MATCH', '[\2\3]*', 'COUNT', 200)
       cursor = children[1]
       budget = budget - math.max(200, #children[2] / 2)
       for k = 1, #children[2], 2 do

@@ -37,7 +37,7 @@ if verb == 'progress' then
   publish()
   return 0
 end
-local lines = call('RPUSH', log_of .. id, value)
+local lines = own('RPUSH', log_of .. id, value)
 local most = tonumber(ARGV[10])
 if lines > most then
   call('LTRIM', log_of .. id, -most, -1)

@@ -19,7 +19,7 @@
 -- ARGV[5]  text        '<epoch> <id>' of its registration in a registry, where that is news; else nothing
 --
 -- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
--- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua }.
+-- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua, records that were found damaged }.
 local leases, cancels, idle, ticks, delayed, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, lease, begins, believed = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local call = redis.call
@@ -50,14 +50,36 @@ if held then
     end
   end
 end
+local known = call('HMGET', KEYS[12], 'look', 'mended', 'longest')
+-- No lease is longer than the longest that was given: its time is damaged, or of before the clock was put back.
+local longest = tonumber(known[3] or nil) or 0
+if held and not (longest >= lease and longest < 1e10) then
+  longest = lease
+  call('HSET', KEYS[12], 'longest', string.format('%.0f', lease))
+end
+local last = call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')
+if last[2] and tonumber(last[2]) > now + longest then
+  call('ZADD', leases, string.format('%.0f', now + longest), last[1])
+end
 local overdue = call('ZRANGEBYSCORE', leases, '-inf', now_text, 'LIMIT', 0, 10)
+for i = #overdue, 1, -1 do
+  if not string.match(overdue[i], '^%w+$') then
+    -- No worker is called so.
+    call('ZREM', leases, overdue[i])
+    table.remove(overdue, i)
+  end
+end
 local tick = call('ZRANGE', ticks, 0, 0, 'WITHSCORES')[2] or '-1'
 local due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
 local waits = call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) > 0 and 1 or 0
 local looks = call('EXISTS', KEYS[11]) == 1 and 1 or 0
 if looks == 1 then
-  local at = tonumber(string.match(call('HGET', KEYS[12], 'look') or '', '^%d+'))
+  local at = tonumber(string.match(known[1] or '', '^%d+'))
   -- A time that is far off is of before the clock was put back.
   looks = at and at > now and at <= now + 60000 and 0 or 1
 end
-return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks }
+local mended = tonumber(known[2] or nil) or 0
+if known[2] then
+  call('HDEL', KEYS[12], 'mended')
+end
+return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks, mended }

@@ -16,6 +16,9 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local present = redis.call('HGET', schedules, id)
 local tick = present and redis.call('ZSCORE', ticks, id)
+if tick and not string.match(tick, '^%d+$') then
+  tick = nil
+end
 if not tick or not string.find(present, when, 1, true) then
   if next_tick < 0 then
     next_tick = now - next_tick

@@ -9,6 +9,9 @@
 -- Returns { number of the last event that was written, 1 if the job is there else 0, record, the large result }.
 local id = ARGV[1]
 local told = redis.call('HGET', KEYS[3], 'told') or '0'
+if #told > 15 or not string.match(told, '^%d+$') then
+  told = '0'
+end
 if redis.call('HEXISTS', KEYS[1], id) == 1 then
   return { told, 1, redis.call('HGET', KEYS[2], id), false }
 end

@@ -33,9 +33,9 @@ elseif kind == 'group' then
     group = group or call('SRANDMEMBER', blocked)
     if group then
       set = group_of .. group
-      ids = call('ZRANGE', set, 0, most - 1)
+      ids = own('ZRANGE', set, 0, most - 1)
       if #ids > 0 then
-        call('HINCRBY', meta, 'grouped', -#ids)
+        count_up(meta, 'grouped', -#ids)
       end
       if call('ZCARD', set) == #ids then
         call('LREM', ring, 0, group)
@@ -63,6 +63,10 @@ if kind == 'retry' then
     local _, priority, group
     if record then
       _, _, _, _, priority, group = match(record, STATE)
+    end
+    if not group and call('HEXISTS', jobs, ids[i]) == 1 then
+      -- Its record is damaged or gone.
+      priority, group = '', ''
     end
     if group then
       local options, parent = added_with(call('HGET', jobs, ids[i]))

@@ -29,7 +29,21 @@ local paused = flags[1]
 hear(flags[2])
 haunted = flags[3] and flags[3] ~= '0'
 grouped = flags[4] and flags[4] ~= '0'
-shared = (tonumber(flags[5]) or 0) > 0
+shared = (whole(flags[5]) or 0) > 0
+
+-- How many starts are in `rate`.
+local function rated()
+  local count = whole(call('HGET', meta, 'rated'))
+  if not count or count < 0 then
+    mended()
+    count = 0
+    for _, entry in ipairs(call('LRANGE', rate, 0, -1)) do
+      count = count + (whole(match(entry, ' (%d+)$')) or 0)
+    end
+    call('HSET', meta, 'rated', count)
+  end
+  return count
+end
 
 local refused = {}
 if outcomes > 0 then
@@ -50,15 +64,17 @@ if wanted > 0 and not paused then
     first = call('LINDEX', rate, 0)
     while first do
       local at, count = match(first, '^(%d+) (%d+)$')
-      if tonumber(at) > now - window then
+      at = whole(at)
+      -- One that is to come is damaged, or of before the clock was put back.
+      if at and at > now - window and at <= now then
         break
       end
       call('LPOP', rate)
-      call('HINCRBY', meta, 'rated', -tonumber(count))
+      count_up(meta, 'rated', -(whole(count) or 0))
       first = call('LINDEX', rate, 0)
     end
     if first then
-      room = math.min(room, most - tonumber(call('HGET', meta, 'rated') or 0))
+      room = math.min(room, most - rated())
     else
       call('HDEL', meta, 'rated')
       room = math.min(room, most)
@@ -76,18 +92,18 @@ if wanted > 0 and not paused then
     call('SADD', held, unpack(holds))
     if most > 0 then
       call('RPUSH', rate, now_text .. ' ' .. taken)
-      call('HINCRBY', meta, 'rated', taken)
+      count_up(meta, 'rated', taken)
     end
     if listening and call('EXISTS', ranked) == 0 then
       local counts = call('HMGET', meta, 'gone', 'grouped')
-      if call('LLEN', wait) <= tonumber(counts[1] or 0) and tonumber(counts[2] or 0) <= 0 then
+      if call('LLEN', wait) <= (whole(counts[1]) or 0) and (whole(counts[2]) or 0) <= 0 then
         tell('z', '')
       end
     end
   end
   if taken < wanted then
     if taken >= room then
-      limited = math.max(1, tonumber(match(first or now_text, '^%d+')) + window - now)
+      limited = math.max(1, (whole(match(first or now_text, '^%d+')) or now) + window - now)
     end
     next_due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
   end

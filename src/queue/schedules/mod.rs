@@ -8,7 +8,7 @@ mod clock;
 mod line;
 mod when;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::adding::read_name;
 use super::flows::of_schedule;
 use super::options::{JobOptions, MAX_NAME, check_data, is_name};
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
+use super::worker::after;
 use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
 use crate::connection::Packed;
@@ -106,8 +107,9 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 .word(&schedules)
                 .word(id.as_bytes())
                 .word(counted.as_bytes());
-            core.call(text.writes(*operation::SCHEDULE)).await?;
-            Ok(Outcome::Bool(removed == Reply::Int(1)))
+            // One that is damaged may be in one of the two only.
+            let erased = core.call(text.writes(*operation::SCHEDULE)).await?;
+            Ok(Outcome::Bool(removed == Reply::Int(1) || integer(&erased).is_some_and(|fields| fields > 0)))
         })
     });
 }
@@ -131,7 +133,7 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
                 // One that was removed meanwhile is none.
                 let Some(text) = found.next().and_then(bytes) else { continue };
                 let counted = found.next().and_then(bytes).unwrap_or_default();
-                outcomes.push(listed(id, next, &text, &counted));
+                outcomes.extend(listed(id, next, &text, &counted));
             }
             Ok(Outcome::List(outcomes))
         })
@@ -160,15 +162,19 @@ fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
     Ok(pairs)
 }
 
-/// The eight values of a schedule that the face reads.
-fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Outcome {
-    let schedule: Value = serde_json::from_slice(text).unwrap_or_default();
+/// The eight values of a schedule that the face reads; none of a damaged one.
+fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> {
+    std::str::from_utf8(&id).ok()?;
+    let schedule: Value = serde_json::from_slice(text).ok()?;
+    When::parse(&schedule["when"].to_string()).ok()?;
+    serde_json::from_str::<Value>(schedule["data"].as_str()?).ok()?;
+    JobOptions::parse(schedule["options"].as_str()?).ok()?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default().to_owned();
     let mut counted = std::str::from_utf8(counted).unwrap_or_default().split(' ').map(str::parse::<f64>);
     let last = counted.next().and_then(std::result::Result::ok).map_or(Outcome::Null, Outcome::Number);
     let ticks = counted.next().and_then(std::result::Result::ok).unwrap_or(0.0);
     let options = word("options");
-    Outcome::List(vec![
+    Some(Outcome::List(vec![
         Outcome::Text(id),
         Outcome::Text(schedule["when"].to_string().into()),
         Outcome::Text(word("name").into()),
@@ -177,7 +183,7 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Outcome {
         Outcome::Number(next as f64),
         last,
         Outcome::Number(ticks),
-    ])
+    ]))
 }
 
 /// Has every schedule tick that is due. Gives when the next one is, if there is one.
@@ -191,21 +197,26 @@ pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
         let mut due = array(due).ok_or_else(strange)?.into_iter();
         if due.len() == 0 {
             let first = integer(&first).and_then(|ms| u64::try_from(ms).ok());
-            return Ok(first.map(|first| Instant::now() + Duration::from_millis(first.saturating_sub(now))));
+            return Ok(first.map(|first| after(Instant::now(), first.saturating_sub(now))));
         }
         while let (Some(Reply::Bulk(id)), Some(at), Some(Reply::Bulk(text))) = (due.next(), due.next(), due.next()) {
-            let at = integer(&at).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(strange)?;
-            one(core, &id, at, &text, now).await?;
+            // A tick is a whole number of milliseconds.
+            let whole = integer(&at).filter(|ms| *ms >= 0 && bytes(at).is_some_and(|text| text == ms.to_string()));
+            one(core, &id, whole.map(i64::unsigned_abs), &text, now).await?;
         }
     }
 }
 
-async fn one(core: &Core, id: &Bytes, at: u64, text: &Bytes, now: u64) -> Result<()> {
+async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -> Result<()> {
     let name = String::from_utf8_lossy(id);
-    let Ok(Made { body, extra, following, every }) = make(core, &name, at, text, now) else {
+    let made = at.filter(|_| std::str::from_utf8(id).is_ok()).map(|at| (at, make(core, &name, at, text, now)));
+    let Some((at, Ok(Made { body, extra, following, every }))) = made else {
         // A damaged schedule would hold up the others for ever.
         let ticks = core.keys.ticks();
         let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id);
+        core.call(packed.writes(*operation::SCHEDULE)).await?;
+        let meta = &core.base[11];
+        let packed = Packed::sized(meta.len()).begin(4, b"HINCRBY").word(meta).word(b"mended").number(1);
         return core.call(packed.writes(*operation::SCHEDULE)).await.map(drop);
     };
     let call = Call::of(core, &scripts::TICK)
@@ -233,13 +244,14 @@ struct Made {
 
 fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
     let schedule: Value = serde_json::from_slice(text).map_err(|_| strange())?;
+    let data = schedule["data"].as_str().unwrap_or_default();
+    serde_json::from_str::<Value>(data).map_err(|_| strange())?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };
     // Ahead of the server's time as it will be when the script runs, or it is done again; that of an interval is moved on there.
     let following = when.after(now, Some(at))?;
-    let job =
-        of_schedule(core, &job_of(id, at), word("name"), word("data").as_bytes(), JobOptions::parse(word("options"))?)?;
+    let job = of_schedule(core, &job_of(id, at), word("name"), data.as_bytes(), JobOptions::parse(word("options"))?)?;
     Ok(Made { extra: job.extra(), body: job.body, following, every })
 }
 

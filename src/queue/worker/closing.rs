@@ -75,8 +75,8 @@ impl Inner {
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {
-            let (leases, idle) = (self.core.base[9].clone(), self.core.base[10].clone());
-            let keys = [leases, idle, self.core.keys.held(&owner), self.core.keys.owners()];
+            let [leases, idle, meta] = [9, 10, 11].map(|at: usize| self.core.base[at].clone());
+            let keys = [leases, idle, self.core.keys.held(&owner), self.core.keys.owners(), meta];
             let command = plain(&scripts::LEAVE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::LEAVE);
             // A lease that cannot be given up now runs out by itself.
             let _ = self.core.call(command).await;

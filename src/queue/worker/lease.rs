@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::serving::earlier;
+use super::serving::{after, earlier};
 use super::shift::Mode;
 use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
 use super::{BELIEVED, Inner};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::queue::outbox;
 use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
@@ -36,6 +36,8 @@ struct Renewed {
     messages: bool,
     waits: bool,
     looks: bool,
+    /// Records that were found damaged since a worker was told last.
+    damaged: u64,
 }
 
 impl Renewed {
@@ -51,7 +53,8 @@ impl Renewed {
         let messages = integer(&next()?).is_some_and(|count| count > 0);
         let waits = integer(&next()?) == Some(1);
         let looks = integer(&next()?) == Some(1);
-        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks })
+        let damaged = milliseconds(&next()?).unwrap_or_default();
+        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks, damaged })
     }
 }
 
@@ -123,7 +126,10 @@ impl Inner {
                     worker.registration_is_known(term, &registration);
                     worker.renewed(term, sent, begins, renewed);
                 }
-                Err(error) => worker.renewal_failed(term, begins, &error),
+                Err(error) => {
+                    worker.core.failed(&error);
+                    worker.renewal_failed(term, begins, &error);
+                }
             }),
         );
     }
@@ -145,7 +151,7 @@ impl Inner {
             let again = std::mem::take(&mut shift.renew_again);
             shift.renew_at = if again { now } else { now + self.renewal_interval() };
             shift.begun = true;
-            let at = |ms: u64| now + Duration::from_millis(ms.saturating_sub(renewed.now));
+            let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
             shift.due_at = earlier(shift.due_at, renewed.due.map(at));
             if !shift.ticking {
                 shift.tick_at = renewed.tick.map(at);
@@ -167,6 +173,11 @@ impl Inner {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             outbox::deliver_soon(Arc::clone(&self.core));
+        }
+        if renewed.damaged > 0 {
+            self.core.manager.metrics().queue_damaged.add(renewed.damaged);
+            let said = format!("the queue had {} damaged records or keys, which count as none now", renewed.damaged);
+            self.tell_error(&Error::new(ErrorKind::Serialization, said));
         }
         if renewed.looks {
             self.look_after_parents();

@@ -46,6 +46,7 @@ use crate::lifecycle;
 use crate::options::Options;
 use shift::{Mode, Shift};
 
+pub(super) use serving::after;
 pub use verbs::CALLS;
 
 /// What a call of a verb does.

@@ -68,7 +68,10 @@ impl Inner {
             Sink::then(move |reply| match reply.and_then(turn::read) {
                 Ok(Some(turned)) => worker.turned(sent, turned),
                 Ok(None) => worker.lease_is_gone(sent.term, sent.outgoing),
-                Err(error) => worker.turn_failed(sent, &error),
+                Err(error) => {
+                    worker.core.failed(&error);
+                    worker.turn_failed(sent, &error);
+                }
             }),
         );
     }
@@ -91,8 +94,8 @@ impl Inner {
                 let woken = shift.woken || more;
                 shift.hungry = woken || !short && shift.hungry;
                 shift.idle = short && limited_for.is_none() && !woken;
-                shift.due_at = earlier(shift.due_at, due_in.map(|ms| now + Duration::from_millis(ms)));
-                shift.limited_until = limited_for.map(|ms| now + Duration::from_millis(ms));
+                shift.due_at = earlier(shift.due_at, due_in.map(|ms| after(now, ms)));
+                shift.limited_until = limited_for.map(|ms| after(now, ms));
                 if shift.limited_until.is_some() {
                     shift.hungry = true;
                 }
@@ -270,6 +273,11 @@ fn deliver(values: &mut Vec<Outcome>, slot: u64, id: Bytes, stored: Stored, prog
         Outcome::Number(now as f64),
         Outcome::Number(progressed.stalls as f64),
     ]);
+}
+
+/// So many milliseconds after `now`, a day at most: then the server is asked again.
+pub(in crate::queue) fn after(now: Instant, ms: u64) -> Instant {
+    now + Duration::from_millis(ms).min(Duration::from_hours(24))
 }
 
 pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -18,8 +18,8 @@ local function depart(id, record)
     end
     if group ~= '' then
       local key = group_of .. group
-      if call('ZREM', key, id) == 1 then
-        call('HINCRBY', meta, 'grouped', -1)
+      if own('ZREM', key, id) == 1 then
+        count_up(meta, 'grouped', -1)
         if call('EXISTS', key) == 0 then
           call('LREM', ring, 0, group)
           call('SREM', blocked, group)

@@ -15,13 +15,13 @@
 --
 -- A parent that failed and is retried waits again for the children that are pending or failed, and for a worker where there are none.
 local mailed = 0
-local STATE = '^(.)|[^|]*|(%d+)|(%d+)|(%d*)|%d*|(%d*)|([^\n]*)\n'
+local STATE = '^([wadcfk])|[^|]*|(%d+)|(%d+)|(%d*)|%d*|(%d*)|([^\n]*)\n'
 local HEAD = '^%d+ (%d+) (%d+) (%d+) %d+\n()'
 -- Are there such jobs? nil: nobody has looked.
 local shared = nil
 local function are_shared()
   if shared == nil then
-    shared = (tonumber(call('HGET', meta, 'shared')) or 0) > 0
+    shared = (whole(call('HGET', meta, 'shared')) or 0) > 0
   end
   return shared
 end
@@ -56,6 +56,15 @@ local function named(parent)
   return { x = names }
 end
 
+-- What a job's end means, out of its hash of children, which may be damaged.
+local function meaning(text)
+  local with = object(text)
+  local found = named(type(with.p) == 'table' and cjson.encode(with.p) or type(with.x) == 'table' and cjson.encode(with.x) or '')
+  found.o = type(with.o) == 'string' and with.o or nil
+  found.u = whole(with.u)
+  return found
+end
+
 local trim
 -- Has a job fail that no worker holds; kept as its options say. Gives the letter of the news.
 local function fail(id, attempts, stalls, priority, group, reason)
@@ -66,7 +75,7 @@ local function fail(id, attempts, stalls, priority, group, reason)
     return 'F'
   end
   call('HSET', run, id, 'f||' .. attempts .. '|' .. stalls .. '|0|' .. now_text .. '|' .. priority .. '|' .. group .. '\n' .. reason)
-  call('ZADD', failed, now_text, id)
+  own('ZADD', failed, now_text, id)
   if type(keep) == 'table' then
     trim(failed, tonumber(keep.count) or -1, tonumber(keep.ageMs) or -1)
   elseif keep == nil then
@@ -78,12 +87,12 @@ end
 
 -- How many children a job waits for, or would where it was retried; `kids` is its hash of them.
 local function due_of(kids)
-  local due = tonumber(call('HGET', kids, ''))
+  local due = whole(own('HGET', kids, ''))
   if due then
     return due
   end
   -- It has none, or the number is damaged.
-  local all = call('HGETALL', kids)
+  local all = own('HGETALL', kids)
   due = 0
   for i = 1, #all, 2 do
     if (match(all[i], '^%C') and match(all[i + 1], '^[pf]')) or all[i] == '\3' then
@@ -94,7 +103,7 @@ local function due_of(kids)
 end
 local function one_less(kids)
   local due = due_of(kids) - 1
-  call('HSET', kids, '', due)
+  own('HSET', kids, '', due)
   return due
 end
 
@@ -109,12 +118,12 @@ end
 -- False where it has not.
 local function succeed(id, before)
   local kids = kids_of .. id
-  if call('HGET', kids, '\3') ~= before then
+  if own('HGET', kids, '\3') ~= before then
     return false
   end
   local due = one_less(kids)
-  local how, above = call('HGET', kids, '\4'), object(call('HGET', kids, '\1'))
-  call('HDEL', kids, '\3', '\4')
+  local how, above = own('HGET', kids, '\4'), meaning(own('HGET', kids, '\1'))
+  own('HDEL', kids, '\3', '\4')
   local record = call('HGET', run, id)
   local state, attempts, stalls, priority, group, _
   if record then
@@ -123,7 +132,7 @@ local function succeed(id, before)
   if state ~= 'k' then
     return false
   end
-  local holder = above.o and call('GET', above.o)
+  local holder = above.o and own('GET', above.o)
   if above.o and (not holder or match(holder, '^[^\n]*') == before) then
     call('SET', above.o, id)
   end
@@ -143,21 +152,21 @@ end
 
 -- Frees the dedupe id of a job that is over; a job that waits for that has it then.
 local function free(id, with, how)
-  local follower = (with.o or how ~= 'c') and call('HGET', more, 'n' .. id)
+  local follower = with.o and call('HGET', more, 'n' .. id)
   if follower then
     call('HDEL', more, 'n' .. id)
     if succeed(follower, id) then
       return
     end
   end
-  local holder = with.o and call('GET', with.o)
+  local holder = with.o and own('GET', with.o)
   if not holder or match(holder, '^[^\n]*') ~= id then
     return
   end
   if how ~= 'r' and with.u and with.u > now then
     call('SET', with.o, id .. '\n' .. string.lower(how), 'PX', string.format('%.0f', with.u - now))
     local holding = kids_of .. '\2'
-    call('ZREMRANGEBYSCORE', holding, '-inf', now_text)
+    own('ZREMRANGEBYSCORE', holding, '-inf', now_text)
     call('ZADD', holding, string.format('%.0f', with.u), with.o)
   else
     call('DEL', with.o)
@@ -165,7 +174,7 @@ local function free(id, with, how)
 end
 -- A job that was over and waits again holds its dedupe id, unless another one does.
 local function hold(id, key)
-  local holder = key and call('GET', key)
+  local holder = key and own('GET', key)
   if key and (not holder or match(holder, '^[^\n]*') == id) then
     call('SET', key, id)
   end
@@ -175,28 +184,28 @@ end
 -- nothing. Gives what the parent's own end means, why it fails, and the letter of that, where it fails.
 local function tell_parent(parent, name, how, value, number)
   local kids = kids_of .. parent
-  local known, last = match(call('HGET', kids, name) or '', '^([pf])(%d*)')
+  local known, last = match(own('HGET', kids, name) or '', '^([pf])(%d*)')
   if not known then
     return nil
   end
   local due
   if how == 'p' or how == 'f' then
-    if number and number <= (tonumber(last) or 0) then
+    if number and number <= (whole(last) or 0) then
       return nil
     end
-    call('HSET', kids, name, how .. (number and string.format('%.0f', number) or ''))
+    own('HSET', kids, name, how .. (number and string.format('%.0f', number) or ''))
     if how == 'p' then
       return nil
     end
   else
     if how == 'c' then
-      call('HSET', kids, name, 'c' .. value)
+      own('HSET', kids, name, 'c' .. value)
     else
-      call('HDEL', kids, name)
+      own('HDEL', kids, name)
     end
     due = one_less(kids)
     if number then
-      call('HDEL', kids, '\2' .. name)
+      own('HDEL', kids, '\2' .. name)
     end
   end
   local record = call('HGET', run, parent)
@@ -209,7 +218,7 @@ local function tell_parent(parent, name, how, value, number)
   end
   if how == 'f' or how == 'F' then
     local reason = 'child ' .. name .. ' failed: ' .. value
-    local above = object(call('HGET', kids, '\1'))
+    local above = meaning(own('HGET', kids, '\1'))
     call('ZREM', parked, parent)
     return above, reason, fail(parent, attempts, stalls, priority, group, reason)
   end
@@ -225,20 +234,23 @@ end
 -- Has `wanted`, JSON that names a job, wait for a job that was there before it.
 local function share(id, wanted)
   local others = others_of(id)
-  local place = call('ZCARD', others)
-  if call('ZADD', others, 'NX', place, wanted) == 1 and place == 0 then
-    call('HINCRBY', meta, 'shared', 1)
+  local place = own('ZCARD', others)
+  if own('ZADD', others, 'NX', place, wanted) == 1 and place == 0 then
+    count_up(meta, 'shared', 1)
     shared = true
   end
 end
 -- All that wait for a job. They are forgotten, unless it may be retried.
 local function parents_of(id, with, how)
   local parents = { with }
-  local others = are_shared() and call('ZRANGE', others_of(id), 0, -1) or {}
+  -- Most jobs complete: only for them the number of those that are shared spares a call.
+  local others = (how ~= 'c' or are_shared()) and own('ZRANGE', others_of(id), 0, -1) or {}
   if others[1] then
     if how ~= 'f' and how ~= 'p' then
       call('UNLINK', others_of(id))
-      call('HINCRBY', meta, 'shared', -1)
+      if count_up(meta, 'shared', -1) < 0 then
+        call('HDEL', meta, 'shared')
+      end
     end
     for i = 1, #others do
       parents[i + 1] = named(others[i])
@@ -249,7 +261,7 @@ end
 
 -- The number of the next message: none of this queue has had one as high, also where `meta` was lost.
 local function next_mail()
-  local number = call('HINCRBY', meta, 'mail', 1)
+  local number = count_up(meta, 'mail', 1)
   if number <= 1 then
     number = now * 1000
     call('HSET', meta, 'mail', string.format('%.0f', number))
@@ -289,9 +301,7 @@ end
 -- A failed job is removed: nobody waits any more for it to be retried.
 local function removed(id, body)
   local _, parent = parts_of(body)
-  if parent ~= '' or are_shared() then
-    pass_on(id, parents_of(id, named(parent), 'r'), 'r', '')
-  end
+  pass_on(id, parents_of(id, named(parent), 'r'), 'r', '')
 end
 
 -- A failed job is retried: it waits for those of its children that have not completed, or for a worker.
@@ -300,7 +310,7 @@ local function revive(id, with, priority, group)
   local waits = due_of(kids_of .. id) > 0
   call('HSET', run, id, (waits and 'k' or 'w') .. '||0|0|0|0|' .. priority .. '|' .. group .. '\n')
   if waits then
-    call('ZADD', parked, now_text, id)
+    own('ZADD', parked, now_text, id)
   else
     enter(id, tonumber(priority) or 0, group, false)
   end

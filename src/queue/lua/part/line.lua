@@ -4,7 +4,7 @@ local tail = {}
 local entered = 0
 local function line_up()
   for from = 1, #tail, 4000 do
-    call('RPUSH', wait, unpack(tail, from, math.min(from + 3999, #tail)))
+    own('RPUSH', wait, unpack(tail, from, math.min(from + 3999, #tail)))
   end
   tail = {}
 end

@@ -7,6 +7,14 @@
 -- Returns the places, from 0, of those refused.
 -- The largest result, in bytes, that is in an event; of a larger one the event says '>'.
 local LARGE = 65536
+-- A job that is not held as its worker believes: of no state where its record is damaged or gone, then it waits again.
+local function strayed(id, record, held)
+  if call('SREM', held, id) == 1 and not match(record or '', STATE) and call('HEXISTS', jobs, id) == 1 then
+    mended()
+    call('HSET', run, id, 'w||0|0|0|0||\n')
+    enter(id, 0, '', true)
+  end
+end
 local function settle(at, count, held)
   local ids = {}
   for i = 1, count do
@@ -20,6 +28,7 @@ local function settle(at, count, held)
     local record = present[i]
     if not record or sub(record, 1, #fence) ~= fence then
       refused[#refused + 1] = i - 1
+      strayed(id, record, held)
     else
       settled[#settled + 1] = id
       local with = extra ~= '' and cjson.decode(extra)
@@ -50,14 +59,14 @@ local function settle(at, count, held)
         end
         if with.g then
           group = with.g
-          if call('HINCRBY', busy, group, -1) <= 0 then
+          if count_up(busy, group, -1) <= 0 then
             call('HDEL', busy, group)
           end
-          if call('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
+          if own('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
             entered = entered + 1
             grouped = true
-            if call('RPUSH', ring, group) == 1 then
-              call('RPUSH', ring, '')
+            if own('RPUSH', ring, group) == 1 then
+              own('RPUSH', ring, '')
             end
           end
         end

@@ -12,14 +12,20 @@ local function promote()
   local present = call('HMGET', run, unpack(due))
   local records = {}
   for i = 1, #due do
+    local state, attempts, stalls, priority, group, _
     if present[i] then
-      local _, attempts, stalls, _, priority, group = match(present[i], STATE)
-      if attempts then
-        local n = #records
-        records[n + 1] = due[i]
-        records[n + 2] = 'w||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n'
-        enter(due[i], tonumber(priority) or 0, group, false)
-      end
+      state, attempts, stalls, _, priority, group = match(present[i], STATE)
+    end
+    if not state and call('HEXISTS', jobs, due[i]) == 1 then
+      -- Its record is damaged or gone.
+      mended()
+      state, attempts, stalls, priority, group = 'd', '0', '0', '', ''
+    end
+    if state == 'd' then
+      local n = #records
+      records[n + 1] = due[i]
+      records[n + 2] = 'w||' .. attempts .. '|' .. stalls .. '|0|0|' .. priority .. '|' .. group .. '\n'
+      enter(due[i], tonumber(priority) or 0, group, false)
     end
   end
   if records[1] then
@@ -38,7 +44,7 @@ local function admit(ids, lease)
     local state, attempts, stalls, priority, group, _ = 'w', '0', '0', '', ''
     if record then
       state, attempts, stalls, _, priority, group = match(record, STATE)
-      if not state then
+      if not state or #attempts > 9 or #stalls > 9 or #priority > 9 then
         -- A damaged record must not keep the job from being worked on.
         state, attempts, stalls, priority, group = 'w', '0', '0', '', ''
       end
@@ -108,16 +114,16 @@ local function take_in_turn(count, lease, limit)
       if call('EXISTS', ring) == 1 then
         call('RPUSH', ring, '')
       end
-    elseif limit > 0 and tonumber(call('HGET', busy, group) or 0) >= limit then
+    elseif limit > 0 and (whole(call('HGET', busy, group)) or 0) >= limit then
       call('SADD', blocked, group)
     else
       local key = group_of .. group
-      local found = call('ZPOPMIN', key)
+      local found = own('ZPOPMIN', key)
       if found[1] then
-        call('HINCRBY', meta, 'grouped', -1)
+        count_up(meta, 'grouped', -1)
         admit({ found[1] }, lease)
         if taken > before then
-          call('HINCRBY', busy, group, 1)
+          count_up(busy, group, 1)
         end
         if call('EXISTS', key) == 1 then
           call('RPUSH', ring, group)

@@ -1,0 +1,37 @@
+//! What is done where somebody wrote over a key of a queue.
+//!
+//! A damaged record is found by the script that meets it, which takes it for none. A key of another type has every script fail that needs it,
+//! so it is put aside as soon as one has. Both are counted in `meta`; the worker that renews next tells of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::scripts::{self, operation, plain};
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle;
+
+impl Core {
+    /// A script has failed: puts keys aside that are of another type than this queue's, in a task of its own.
+    pub(super) fn failed(&self, error: &Error) {
+        if error.kind() != ErrorKind::Server
+            || !error.message().contains("WRONGTYPE")
+            || self.mending.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let (keys, types): (Vec<Bytes>, Vec<&[u8]>) = self.keys.typed().into_iter().unzip();
+        let (aside, held) = (self.keys.aside(), self.keys.held_prefix());
+        let mut args: Vec<&[u8]> = vec![&aside, &held];
+        args.extend(types);
+        let command = plain(&scripts::MEND, &keys, &args).runs(*operation::ADMIN, &scripts::MEND);
+        let (manager, mending) = (self.manager.clone(), Arc::clone(&self.mending));
+        lifecycle::spawn(async move {
+            // What fails now is tried again when the next script has failed.
+            let _ = manager.call(command).await;
+            mending.store(false, Ordering::Relaxed);
+        });
+    }
+}
