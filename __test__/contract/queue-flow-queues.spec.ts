@@ -96,23 +96,23 @@ describeBackends('children in other queues', (backend) => {
     }
   });
 
-  test('that could not be added are added once they can be, and hold up no others', async () => {
+  test('that a queue refuses are an error of the worker, hold up no others, and are added once they can be', async () => {
     const [queue, other] = [queues.queue(), queues.queue('other')];
-    const manager = backend.manager();
-    const mark = `${backend.namespace}:~queue:{other}:once:bad`;
-    await manager.command('RPUSH', mark, 'no string');
+    const message = (delay: unknown) => JSON.stringify({ t: 'add', q: 'other', jobs: [['late', '1 0 0 0\nx1', { d: delay }]] });
+    const put = (text: string) => backend.manager().command('HSET', `${backend.namespace}:~queue:{work}:outbox`, 'a-message', text);
+    await put(message('no number'));
     const parents = await Promise.all(
-      Array.from({ length: 30 }, (_, data) => {
-        const options = data === 20 ? { dedupe: { id: 'bad' } } : {};
-        return queue.add('parent', data, { children: [{ queue: 'other', name: 'child', data, options }] });
-      }),
+      Array.from({ length: 30 }, (_, data) => queue.add('parent', data, { children: [{ queue: 'other', name: 'child', data }] })),
     );
-    await reaches(other as TaskQueue, { waiting: 29 });
-    await manager.command('DEL', mark);
-    queue.process(() => null, { leaseMs: 1_000 });
+    await reaches(other as TaskQueue, { waiting: 30 });
+    const worker = queue.process(() => null, { leaseMs: 1_000 });
+    const errors: string[] = [];
+    worker.on('error', (error) => errors.push(error.redisErrorKind));
+    await until(() => errors.filter((kind) => kind === 'server').length >= 2, { what: 'the worker to say so, again and again' });
     other.process(() => null);
     await Promise.all(parents.map((parent) => parent.waitUntilFinished()));
-    expect((await other.counts()).completed).toBe(30);
+    await put(message(1));
+    await reaches(other as TaskQueue, { completed: 31 });
   });
 
   test('that are cancelled or removed tell their parent at once, with no worker there', async () => {

@@ -280,6 +280,31 @@ describeBackends('task worker', (backend) => {
         expect(thrown(() => new DelayError(bad as number)).message).toMatch(/^DelayError: delayMs/);
     });
 
+    test('see their children, also through a context that was taken apart', async () => {
+      const queue = queues.queue<number, unknown>();
+      queue.process((job, { attempt, children, signal }) => (job.name === 'child' ? [attempt, signal.aborted] : children()));
+      const children = [{ name: 'child', data: 1, options: { id: 'c' } }];
+      expect(await queue.addAndWait('parent', 1, { job: { children } })).toEqual({ c: [1, false] });
+    });
+
+    test('do not wait for a clock that was put back: neither for the lease of a dead worker nor for a rate limit', async () => {
+      const queue = queues.queue<number, string>();
+      const manager = backend.manager();
+      const key = (rest: string) => `${backend.namespace}:~queue:{work}:${rest}`;
+      const job = await queue.add('x', 1);
+      // What a worker left that died before the server's clock was put back by an hour.
+      const ahead = String(Date.now() + 3_600_000);
+      await manager.command('LPOP', key('wait'));
+      await manager.command('HSET', key('run'), job.id, `a|dead.1|0|0|${ahead}|0||\n`);
+      await manager.command('SADD', key('held:dead'), job.id);
+      await manager.command('ZADD', key('leases'), ahead, 'dead');
+      await manager.command('RPUSH', key('rate'), `${ahead} 5`);
+      await manager.command('HSET', key('meta'), 'rated', '5');
+      queue.process(() => 'done', { leaseMs: 1_000, rateLimit: { max: 5, perMs: 1_000 } });
+      expect(await job.waitUntilFinished({ timeoutMs: 15_000 })).toBe('done');
+      expect((await job.refresh())?.stalledCount).toBe(1);
+    });
+
     test('and delays may be put off for longer than a 32-bit timer lasts', async () => {
       const days = 100 * 24 * 3_600_000;
       const queue = queues.queue<string>();
@@ -438,6 +463,9 @@ describeBackends('task worker', (backend) => {
       const refused = await within(15_000, outcome.opened, 'the signal');
       expect(refused.redisErrorKind).toBe('lease-lost');
       expect(await job.refresh()).toBeNull();
+      // Whoever watches the worker hears of it, and of which job.
+      expect(errors.map((error) => error.redisErrorKind)).toEqual(['lease-lost']);
+      expect(errors[0]?.message).toContain(job.id);
     });
   });
 

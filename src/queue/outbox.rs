@@ -20,7 +20,7 @@ use super::flows::NewJob;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, adding, strange};
 use crate::connection::Packed;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 
 /// Messages read at once, about.
@@ -42,6 +42,11 @@ fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
 
 /// Delivers what is there, in a task of its own.
 pub(super) fn deliver_soon(core: Arc<Core>) {
+    deliver_telling(core, |_| ());
+}
+
+/// As [`deliver_soon`]; `refused` is told why a server did not take a message.
+pub(super) fn deliver_telling(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
     // While the task runs it has the manager, so that no other one has its address.
     let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.base[16].clone());
     match under_way().entry(which.clone()) {
@@ -55,7 +60,15 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
         let mut end = Ends(Some(which.clone()));
         loop {
             // What cannot be delivered now stays, and the next renewal of a worker finds it.
-            let delivered = deliver(&core).await.is_ok();
+            let delivered = match deliver(&core).await {
+                Ok(()) => true,
+                Err(error) => {
+                    if error.kind() == ErrorKind::Server {
+                        refused(&error);
+                    }
+                    false
+                }
+            };
             let mut under_way = under_way();
             let again = under_way.get_mut(&which).is_some_and(std::mem::take);
             if !(delivered && again) {

@@ -304,7 +304,11 @@ export class Serving<T, R> implements Registrant {
     }
     // Over for the fleet, and settled there: what the processor still does counts no more.
     this.#attempts.delete(slot);
-    attempt.abort(ending(why, text));
+    const error = ending(why, text);
+    attempt.abort(error);
+    if (why !== 'lease-lost') return;
+    const message = `TaskWorker: job ${attempt.job.id}: its lease was lost while it was in hand`;
+    this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected', cause: error }));
   }
 
   /** A registry's word for what this worker does. */

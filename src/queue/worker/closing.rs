@@ -12,6 +12,9 @@ use super::slot::Ending;
 use crate::crossing::Answer;
 use crate::queue::scripts::{self, operation, plain};
 
+/// For telling the server what has become of the jobs, after the time that they are given: who asks for an end is not held up by a server that is away.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// What closing came to, once it has: all calls share one.
 #[derive(Debug, Default)]
 pub(super) struct Closing(Mutex<Option<bool>>);
@@ -60,10 +63,10 @@ impl Inner {
         }
         let finished = self.until_quiet(Instant::now() + grace).await;
         let left = self.hand_back();
+        let end = Instant::now() + LAST_WORDS.min(self.core.manager.config().command_timeout);
         if left || !finished {
             self.pump();
-            let patience = self.core.manager.config().command_timeout;
-            self.until_quiet(Instant::now() + patience).await;
+            self.until_quiet(end).await;
         }
         let owner = {
             let mut shift = self.shift();
@@ -79,7 +82,7 @@ impl Inner {
             let keys = [leases, idle, self.core.keys.held(&owner), self.core.keys.owners(), meta];
             let command = plain(&scripts::LEAVE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::LEAVE);
             // A lease that cannot be given up now runs out by itself.
-            let _ = self.core.call(command).await;
+            let _ = timeout_at(end.into(), self.core.call(command)).await;
         }
         !left
     }

@@ -172,7 +172,12 @@ impl Inner {
         self.tell_ended(cancelled);
         self.sweep(&renewed.overdue);
         if renewed.messages {
-            outbox::deliver_soon(Arc::clone(&self.core));
+            let worker = Arc::downgrade(self);
+            outbox::deliver_telling(Arc::clone(&self.core), move |error| {
+                if let Some(worker) = worker.upgrade() {
+                    worker.tell_error(error);
+                }
+            });
         }
         if renewed.damaged > 0 {
             self.core.manager.metrics().queue_damaged.add(renewed.damaged);
