@@ -222,6 +222,24 @@ describeBackends('children in other queues', (backend) => {
     expect(await parent.waitUntilFinished()).toEqual({ 'other:stand-in': 'holder' });
   });
 
+  test('are waited for by a parent whose own record was lost, and one that is none waits no more', async () => {
+    const [queue, other] = [queues.queue<number>(), queues.queue<number>('other')];
+    const manager = backend.manager();
+    const parents = await Promise.all(
+      ['open', 'done'].map((id) => queue.add('p', 1, { children: [{ queue: 'other', name: id, data: 2, options: { id } }] })),
+    );
+    await reaches(other as TaskQueue, { waiting: 2 });
+    await manager.command('DEL', key('work', 'run'));
+    await (await other.getJob('done'))?.remove();
+    await until(async () => (await manager.command('EXISTS', key('other', 'outbox'))) === 0, { what: 'the news' });
+    for (const id of [...parents.map((parent) => parent.id), 'nobody']) await manager.command('ZADD', key('work', 'parked'), '1', id);
+    queue.process((_, context) => context.children(), { leaseMs: 1_000 });
+    expect(await parents[1]?.waitUntilFinished()).toEqual({});
+    await until(async () => (await queue.counts())['waiting-children'] === 1, { what: 'nobody to go' });
+    other.process(() => 'done');
+    expect(await parents[0]?.waitUntilFinished()).toEqual({ 'other:open': 'done' });
+  });
+
   test('are waited for no longer when their queue is obliterated, also those of other parents, whatever they did', async () => {
     const [queue, other] = [queues.queue<number>(), queues.queue('other')];
     const child = (id: string) => ({ queue: 'other', name: id, data: 1, options: { id } });

@@ -55,7 +55,7 @@ export interface Job<T = unknown, R = unknown> {
   refresh(): Promise<Job<T, R> | null>;
   /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
   remove(): Promise<boolean>;
-  /** Puts a failed job back to wait, its attempts counted anew. */
+  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
   retry(): Promise<void>;
   /** Lets a delayed job wait for a worker at once. */
   promote(): Promise<void>;

@@ -79,7 +79,7 @@ export interface JobOptions {
   group?: string;
   /**
    * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
-   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too.
+   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
    * Excludes `delayMs` and `lifo`.
    */
   children?: ChildJob[];
@@ -153,7 +153,7 @@ export interface AddAndWaitOptions extends WaitOptions {
 
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
-  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted. Default 30 000. */
+  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
   graceMs?: number;
 }
 

@@ -232,7 +232,10 @@ export class TaskQueue<T = unknown, R = unknown> {
     return (await this[internals].call('TaskQueue.clean', CLEAN, state, olderThanMs, limit)) as number;
   }
 
-  /** Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. Gives how many. */
+  /**
+   * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
+   * have not completed. Gives how many.
+   */
   async retryFailed(options?: { limit?: number }): Promise<number> {
     const { limit, ...rest } = optionsOf('TaskQueue.retryFailed: options', options);
     refuseUnknown('TaskQueue.retryFailed', rest, ['limit']);
@@ -240,7 +243,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Removes the queue from Redis: its jobs, schedules, settings and events.
+   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues wait for its jobs no longer. Where it rejects, call it again.
    *
    * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
    */

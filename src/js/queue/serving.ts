@@ -27,7 +27,10 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   failed: [job: Job<T, R>, error: unknown];
   /** Nothing waits and nothing is in hand; once per idle period. */
   idle: [];
-  /** Redis could not be reached, a lease was lost, an outcome was refused. Without a listener nothing is thrown; the worker goes on. */
+  /**
+   * Redis could not be reached; a job's lease was lost, or its outcome refused (kind `lease-lost`); a queue refused a message; records were found
+   * damaged (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
+   */
   error: [error: RedisError];
   /** It takes no more jobs: it was closed, or its manager disconnected. */
   closed: [];

@@ -51,6 +51,22 @@ local function look_at(parent, field, value)
   end
 end
 
+-- A parent whose record is damaged or gone waits for its children again, one that is not there or in another state does not wait here.
+local function mend(parent)
+  local record = call('HGET', run, parent) or ''
+  if match(record, '^k|') and match(record, STATE) then
+    return
+  end
+  mended()
+  if match(record, STATE) or call('HEXISTS', jobs, parent) == 0 then
+    call('ZREM', parked, parent)
+  elseif due_of(kids_of .. parent) > 0 then
+    call('HSET', run, parent, 'k||0|0|0|0||\n')
+  else
+    unpark(parent, '0', '0', '', '')
+  end
+end
+
 local page = call('ZRANGE', parked, start, start + most - 1, 'WITHSCORES')
 local more_to_come = #page == most * 2
 cursor = cursor or '0'
@@ -58,6 +74,7 @@ for i = 1, #page, 2 do
   local parent = page[i]
   local since = tonumber(page[i + 1])
   if since <= now - settled or since > now then
+    mend(parent)
     repeat
       local children = own('HSCAN', kids_of .. parent, cursor, 'MATCH', '[\2\3]*', 'COUNT', 200)
       cursor = children[1]
