@@ -1583,7 +1583,7 @@ export interface JobOptions {
   group?: string;
   /**
    * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
-   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too.
+   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
    * Excludes `delayMs` and `lifo`.
    */
   children?: ChildJob[];
@@ -1656,7 +1656,7 @@ export interface AddAndWaitOptions extends WaitOptions {
 }
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
-  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted. Default 30 000. */
+  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
   graceMs?: number;
 }
 /** What a worker needs of a {@link WorkerRegistry}, which is one. */
@@ -1779,7 +1779,7 @@ export interface Job<T = unknown, R = unknown> {
   refresh(): Promise<Job<T, R> | null>;
   /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
   remove(): Promise<boolean>;
-  /** Puts a failed job back to wait, its attempts counted anew. */
+  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
   retry(): Promise<void>;
   /** Lets a delayed job wait for a worker at once. */
   promote(): Promise<void>;
@@ -1909,7 +1909,10 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   failed: [job: Job<T, R>, error: unknown];
   /** Nothing waits and nothing is in hand; once per idle period. */
   idle: [];
-  /** Redis could not be reached, a lease was lost, an outcome was refused. Without a listener nothing is thrown; the worker goes on. */
+  /**
+   * Redis could not be reached; a job's lease was lost, or its outcome refused (kind `lease-lost`); a queue refused a message; records were found
+   * damaged (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
+   */
   error: [error: RedisError];
   /** It takes no more jobs: it was closed, or its manager disconnected. */
   closed: [];
@@ -2039,10 +2042,13 @@ export declare class TaskQueue<T = unknown, R = unknown> {
       limit?: number;
     },
   ): Promise<number>;
-  /** Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. Gives how many. */
+  /**
+   * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
+   * have not completed. Gives how many.
+   */
   retryFailed(options?: { limit?: number }): Promise<number>;
   /**
-   * Removes the queue from Redis: its jobs, schedules, settings and events.
+   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues wait for its jobs no longer. Where it rejects, call it again.
    *
    * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
    */

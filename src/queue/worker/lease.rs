@@ -25,6 +25,7 @@ use crate::resp::Reply;
 const RETRY: Duration = Duration::from_millis(250);
 
 /// What a renewal came to.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Renewed {
     now: u64,
     held: bool,
