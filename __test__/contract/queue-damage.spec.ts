@@ -240,4 +240,35 @@ describeBackends('what is damaged', (backend) => {
     await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(lane));
     expect(failures).toEqual([]);
   });
+
+  test('is told by the worker and counted; a damaged job fails with that as its reason, and can be removed', async () => {
+    const manager = backend.manager();
+    const queue = new TaskQueue<number>('work', manager);
+    const key = (rest: string) => `${backend.namespace}:~queue:{work}:${rest}`;
+    await queue.schedule('bad', { everyMs: 3_600_000 }, { name: 'x', data: 1 });
+    await queue.schedule('good', { everyMs: 3_600_000 }, { name: 'tick', data: 1 });
+    await manager.command('HSET', key('schedules'), 'bad', '{"when":');
+    for (const id of ['bad', 'good']) await manager.command('ZADD', key('ticks'), '1', id);
+    for (const id of ['damaged', 'lost']) await queue.add('x', 1, { id, delayMs: id === 'lost' ? 1 : 0 });
+    await manager.command('HSET', key('jobs'), 'damaged', 'garbage');
+    await manager.command('HDEL', key('run'), 'lost');
+    await manager.command('SET', key('cancels'), 'of another type');
+    const worker = queue.process(() => null, { leaseMs: 1_000 });
+    const errors: RedisError[] = [];
+    worker.on('error', (error) => errors.push(error));
+    await reaches(queue as TaskQueue, { completed: 2, failed: 1, waiting: 0, delayed: 0 });
+    // The schedule, the record of the job, the key.
+    const counted = () => (manager.metrics() as unknown as Record<string, number>)['redis_queue_damaged_total'];
+    await until(() => counted() === 3, { what: () => `3 damaged records to be counted; they are ${counted()}` });
+    expect(errors.map((error) => error.redisErrorKind)).toContain('serialization');
+    expect(errors.map((error) => error.message).join()).toMatch(/damaged records/);
+    expect((await queue.list('failed')).map((job) => [job.id, job.failedReason])).toEqual([['damaged', 'the stored job is damaged']]);
+    expect(await (await queue.list('failed'))[0]?.remove()).toBe(true);
+    expect((await queue.schedules()).map(({ id }) => id)).toEqual(['good']);
+    expect(await queue.unschedule('bad')).toBe(true);
+    await worker.close();
+    await queue.obliterate();
+    await queue.close();
+    expect(await manager.command('KEYS', `${backend.namespace}*`)).toEqual([]);
+  });
 });
