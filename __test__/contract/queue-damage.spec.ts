@@ -258,7 +258,7 @@ describeBackends('what is damaged', (backend) => {
     worker.on('error', (error) => errors.push(error));
     await reaches(queue as TaskQueue, { completed: 2, failed: 1, waiting: 0, delayed: 0 });
     // The schedule, the record of the job, the key.
-    const counted = () => (manager.metrics() as unknown as Record<string, number>)['redis_queue_damaged_total'];
+    const counted = () => manager.metrics().redis_queue_damaged_total;
     await until(() => counted() === 3, { what: () => `3 damaged records to be counted; they are ${counted()}` });
     expect(errors.map((error) => error.redisErrorKind)).toContain('serialization');
     expect(errors.map((error) => error.message).join()).toMatch(/damaged records/);

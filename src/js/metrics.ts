@@ -46,6 +46,8 @@ export interface MetricsSnapshot {
   redis_queue_attempts_failed_total: number;
   /** Jobs of workers that were gone, given away by this process. */
   redis_queue_jobs_given_away_total: number;
+  /** Records and keys of queues that were found damaged, by this process' workers. */
+  redis_queue_damaged_total: number;
   /** Jobs whose lease was lost while they were in hand. */
   redis_queue_leases_lost_total: number;
   /** Messages that the server accepted, live and durable. */
