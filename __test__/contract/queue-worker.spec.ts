@@ -299,7 +299,7 @@ describeBackends('task worker', (backend) => {
       await manager.command('SADD', key('held:dead'), job.id);
       await manager.command('ZADD', key('leases'), ahead, 'dead');
       await manager.command('RPUSH', key('rate'), `${ahead} 5`);
-      await manager.command('HSET', key('meta'), 'rated', '5');
+      await manager.command('HSET', key('meta'), 'rated', '5', 'longest', '1000');
       queue.process(() => 'done', { leaseMs: 1_000, rateLimit: { max: 5, perMs: 1_000 } });
       expect(await job.waitUntilFinished({ timeoutMs: 15_000 })).toBe('done');
       expect((await job.refresh())?.stalledCount).toBe(1);

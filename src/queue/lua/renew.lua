@@ -27,6 +27,8 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local now_text = string.format('%.0f', now)
 
+-- The longest lease that there may be, ms.
+local MOST = 2147483647
 local held = begins == '1' or call('ZSCORE', leases, owner)
 local cancelled = {}
 if held then
@@ -52,14 +54,18 @@ if held then
 end
 local known = call('HMGET', KEYS[12], 'look', 'mended', 'longest')
 -- No lease is longer than the longest that was given: its time is damaged, or of before the clock was put back.
-local longest = tonumber(known[3] or nil) or 0
-if held and not (longest >= lease and longest < 1e10) then
-  longest = lease
-  call('HSET', KEYS[12], 'longest', string.format('%.0f', lease))
-end
-local last = call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')
-if last[2] and tonumber(last[2]) > now + longest then
-  call('ZADD', leases, string.format('%.0f', now + longest), last[1])
+if held then
+  local last = call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')
+  local left = tonumber(last[2]) - now
+  local longest = tonumber(known[3] or nil)
+  if not longest or longest < lease or longest > MOST then
+    -- Where it was lost those that others hold are believed.
+    longest = math.max(lease, not longest and left <= MOST and left or 0)
+    call('HSET', KEYS[12], 'longest', string.format('%.0f', longest))
+  end
+  if left > longest then
+    call('ZADD', leases, string.format('%.0f', now + longest), last[1])
+  end
 end
 local overdue = call('ZRANGEBYSCORE', leases, '-inf', now_text, 'LIMIT', 0, 10)
 for i = #overdue, 1, -1 do
