@@ -334,10 +334,17 @@ fn a_dedupe_id_lasts_until_the_job_has_finished_or_for_its_time() {
         let worker = desk.running("{}");
         let job = worker.job();
         assert_eq!(job.id, replaced);
-        assert_eq!(desk.add("4", r#"{"dedupe":{"id":"d","replace":true}}"#), replaced);
+        let follows = desk.add("4", r#"{"dedupe":{"id":"d","replace":true}}"#);
+        assert_eq!(desk.state(&follows), "waiting-children");
+        assert_eq!(desk.add("5", options), replaced);
         worker.complete(&job, "1");
         until_state(&desk, &replaced, "completed");
-        assert_ne!(desk.add("5", options), replaced);
+        let job = worker.job();
+        assert_eq!((&job.id, &job.data[..]), (&follows, "4"));
+        assert_eq!(desk.add("6", options), follows);
+        worker.complete(&job, "1");
+        until_state(&desk, &follows, "completed");
+        assert_ne!(desk.add("7", options), follows);
     });
 }
 
