@@ -270,8 +270,13 @@ export interface MetricsSnapshot {
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
 /** What {@link RedisConnectionManager.health} finds. */
 export interface ConnectionHealth {
-  /** Did the server answer? */
+  /** Did the server answer? In a cluster also: is every hash slot served? */
   ok: boolean;
+  /**
+   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
+   * Whether this manager's user may write is not judged.
+   */
+  writable: boolean;
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
@@ -281,7 +286,16 @@ export interface ConnectionHealth {
     version: string;
     role: string;
   };
-  /** Why there was no answer. */
+  /**
+   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
+   * where a node that answers says that the cluster is down, or no slot is served.
+   */
+  cluster?: {
+    state: 'ok' | 'fail';
+    slotsServed: number;
+    slotsTotal: number;
+  };
+  /** Why `ok` or `writable` is `false`. */
   error?: string;
 }
 /** A part of a Redis command. A number is sent in decimal and must be finite. */
@@ -335,14 +349,18 @@ export declare class RedisConnectionManager {
   get state(): ConnectionState;
   /** The time of one round trip in milliseconds. */
   ping(): Promise<number>;
-  /** Asks the server who it is. Never rejects; bounded by `commandTimeoutMs`. */
+  /**
+   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
+   * bounded by `commandTimeoutMs`.
+   */
   health(): Promise<ConnectionHealth>;
   /**
    * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
    * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
    *
    * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
-   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, …) are refused with kind `config`, naming what to use instead.
+   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
+   * what to use instead; here as in {@link transaction}.
    *
    * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
    * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
@@ -1443,14 +1461,17 @@ export declare class KVStore {
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
    * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. This package's own keys (`~`) and keys that are not UTF-8 are left out.
+   * twice. That holds over failovers, restarts and moving slots too, whose part of the walk begins anew. This package's own keys (`~`) and keys
+   * that are not UTF-8 are left out.
+   *
+   * @throws RedisError of kind `server` with `CLUSTERDOWN` when a part of a cluster is served by nobody for `commandTimeoutMs`.
    */
   scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
   /**
    * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
-   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay.
+   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay. Nothing else does, over a failover neither.
    *
-   * @returns How many keys there were, locks not counted.
+   * @returns How many keys there were, locks not counted; where a connection was lost on the way, about so many.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number>;
@@ -2327,9 +2348,13 @@ export interface ContainerOptions {
    */
   shutdownTimeoutMs?: number;
 }
-/** Whether each part answers. `ok`: all of them do. A queue that was asked for is `queue:` and its name. */
+/**
+ * Whether each part answers. `ok`: all of them do. `redis`: the manager's `health()` is `ok` and `writable`, so that the whole key space is
+ * served and writes are taken. A queue that was asked for is `queue:` and its name.
+ */
 export interface ContainerHealth {
   ok: boolean;
+  redis: boolean;
   bus: boolean;
   kv: boolean;
   registry: boolean;

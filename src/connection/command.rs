@@ -55,11 +55,11 @@ SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE
 ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX \
 ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION EVAL_RO EVALSHA_RO FCALL_RO";
 
-const WRITES: &str = "ACL APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP CLIENT CLUSTER COMMAND CONFIG COPY DEBUG DECR DECRBY DEL DISCARD EVAL \
+const WRITES: &str = "ACL APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP CLIENT CLUSTER COMMAND CONFIG COPY DEBUG DECR DECRBY DEL EVAL \
 EVALSHA EXPIRE EXPIREAT FAILOVER FCALL FLUSHALL FLUSHDB FUNCTION GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX \
 GETSET HDEL HEXPIRE HINCRBY HINCRBYFLOAT HMSET HPERSIST HPEXPIRE HPTTL HSET HSETNX HTTL INCR INCRBY INCRBYFLOAT LASTSAVE LATENCY \
 LINSERT LMOVE LMPOP LPOP LPUSH LPUSHX LREM LSET LTRIM MEMORY MIGRATE MODULE MOVE MSET MSETNX OBJECT PERSIST PEXPIRE PEXPIREAT PFADD \
-PFMERGE PSETEX PUBLISH PUBSUB READONLY READWRITE RENAME RENAMENX REPLICAOF RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SAVE SCRIPT \
+PFMERGE PSETEX PUBLISH PUBSUB RENAME RENAMENX REPLICAOF RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SAVE SCRIPT \
 SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SHUTDOWN SINTERSTORE SLAVEOF SLOWLOG SMOVE SORT SPOP SPUBLISH SREM SUNIONSTORE SWAPDB \
 TOUCH UNLINK XACK XACKDEL XADD XAUTOCLAIM XCLAIM XDEL XDELEX XGROUP XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZMPOP ZPOPMAX \
 ZPOPMIN ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE";
@@ -82,7 +82,10 @@ static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
     put("XREADGROUP", Nature::Blocks(Timeout::BlockOption));
     put("WAIT WAITAOF", Nature::Waits);
     put("SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE", Nature::Refused(SUBSCRIPTION));
-    put("MULTI EXEC WATCH UNWATCH", Nature::Refused("use transaction(), or KVStore.update() for a compare-and-set"));
+    put(
+        "MULTI EXEC DISCARD WATCH UNWATCH",
+        Nature::Refused("use transaction(), or KVStore.update() for a compare-and-set"),
+    );
     put("SELECT", Nature::Refused("set RedisConfig.db: it would change the connection for everyone who shares it"));
     put(
         "AUTH HELLO",
@@ -91,6 +94,12 @@ static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
         ),
     );
     put("QUIT RESET", Nature::Refused("use disconnect(): it would end the connection for everyone who shares it"));
+    put(
+        "READONLY READWRITE",
+        Nature::Refused(
+            "every command goes to a master: it would have a replica answer everyone who shares the connection",
+        ),
+    );
     put("MONITOR SYNC PSYNC REPLCONF ASKING", Nature::Refused(SHARED));
     table
 });
@@ -166,6 +175,20 @@ impl Spec {
     }
 }
 
+/// Subcommands that change the connection for every later caller: what is answered, how it counts, what it is called.
+const MODES: &[(&str, &str, &str)] = &[
+    ("CLIENT", "REPLY", SHARED),
+    ("CLIENT", "TRACKING", SHARED),
+    ("CLIENT", "CACHING", SHARED),
+    ("CLIENT", "CAPA", SHARED),
+    ("CLIENT", "NO-EVICT", SHARED),
+    ("CLIENT", "NO-TOUCH", SHARED),
+    ("CLIENT", "IMPORT-SOURCE", SHARED),
+    ("CLIENT", "SETNAME", "set RedisConfig.clientName: it would rename the connection for everyone who shares it"),
+    ("CLIENT", "SETINFO", SHARED),
+    ("SCRIPT", "DEBUG", SHARED),
+];
+
 fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Result<Way> {
     let (timeout, unit) = match place {
         Timeout::LastSeconds => (args.last(), 1.0),
@@ -206,19 +229,16 @@ pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
     Some(out.freeze())
 }
 
-/// Subcommands after which every later caller would get the answer of another, or one of another kind.
 fn refuse_modes(name: &str, args: &[&[u8]]) -> Result<()> {
-    let modes: &[&str] = match name {
-        "CLIENT" => &["REPLY", "TRACKING", "CAPA"],
-        "SCRIPT" => &["DEBUG"],
-        _ => &[],
-    };
-    if args.first().is_some_and(|arg| modes.iter().any(|mode| arg.eq_ignore_ascii_case(mode.as_bytes()))) {
-        return Err(Error::config(format!(
-            "{name}: expected another subcommand, got one that is not for a shared connection: {SHARED}"
-        )));
+    let Some(sub) = args.first() else { return Ok(()) };
+    let refused =
+        |(command, mode, _): &&(&str, &str, &str)| name == *command && sub.eq_ignore_ascii_case(mode.as_bytes());
+    match MODES.iter().find(refused) {
+        None => Ok(()),
+        Some((_, mode, why)) => Err(Error::config(format!(
+            "{name} {mode}: expected another subcommand, got one that is not for a shared connection: {why}"
+        ))),
     }
-    Ok(())
 }
 
 /// Where the option `BLOCK` of `XREAD` or `XREADGROUP` stands. A group, a consumer and a stream may be called so too.
@@ -294,6 +314,14 @@ mod tests {
             &["multi"],
             &["SELECT", "1"],
             &["CLIENT", "reply", "OFF"],
+            &["CLIENT", "Caching", "YES"],
+            &["client", "no-evict", "ON"],
+            &["CLIENT", "SETNAME", "another"],
+            &["CLIENT", "SETINFO", "LIB-NAME", "another"],
+            &["readonly"],
+            &["READWRITE"],
+            &["DISCARD"],
+            &["ASKING"],
             &["REPLCONF", "ACK", "1"],
             &["SCRIPT", "debug", "YES"],
             &["QUIT"],

@@ -64,10 +64,9 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
             }
             let mut server = describe(&Reply::Nil);
             if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await
-                && let Some(version) =
-                    String::from_utf8_lossy(&info).lines().find_map(|l| l.strip_prefix("redis_version:"))
+                && let Some(version) = field(&String::from_utf8_lossy(&info), "redis_version")
             {
-                version.trim().clone_into(&mut server.version);
+                version.clone_into(&mut server.version);
             }
             server
         }
@@ -129,6 +128,14 @@ pub(super) fn describe(reply: &Reply) -> ServerInfo {
         }
     }
     info
+}
+
+/// A field of what a server answers to `INFO` or `CLUSTER INFO`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(field, _)| *field == name)
+        .map(|(_, value)| value.trim())
 }
 
 /// A stream on which one question is asked at a time.

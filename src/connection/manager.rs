@@ -11,11 +11,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
+use super::cluster::{Place, SlotMap};
 use super::command::{self, Way};
 use super::config::Config;
+use super::cursor::Origin;
 use super::event::Observer;
 use super::exclusive;
-use super::handshake::{self, ServerInfo};
+use super::handshake::ServerInfo;
 use super::request::{Command, Sink};
 use super::reserved::{Notice, Reserved};
 use super::shared::Shared;
@@ -41,15 +43,6 @@ impl fmt::Debug for Manager {
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
-}
-
-/// What [`Manager::health`] found.
-#[derive(Clone, Debug)]
-pub struct Health {
-    pub state: State,
-    /// The round trip, if the server answered.
-    pub outcome: Result<Duration>,
-    pub server: Option<ServerInfo>,
 }
 
 impl Manager {
@@ -219,6 +212,40 @@ impl Manager {
         answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
     }
 
+    /// The same, and on which connection the answer came: see [`Cursor`](super::Cursor).
+    pub async fn call_located(&self, command: Command) -> Result<(Reply, Origin)> {
+        self.call_at(command, None).await
+    }
+
+    /// The same, at a place in a cluster.
+    pub(super) async fn call_at(&self, command: Command, place: Option<Place>) -> Result<(Reply, Origin)> {
+        let (sink, answer) = oneshot::channel();
+        self.shared.submit_at(command, Sink::Located(sink), place, false);
+        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// What the server at `place` says to `command`, whatever that is: nothing is repeated because it said "not here" or "not now".
+    pub(super) async fn call_plainly(&self, command: Command, place: Option<Place>) -> Result<Reply> {
+        let (sink, answer) = oneshot::channel();
+        self.shared.submit_at(command, Sink::Waiter(sink), place, true);
+        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// Who answered, or who answered last.
+    pub(super) fn server(&self) -> Option<ServerInfo> {
+        self.shared.server()
+    }
+
+    /// Where there is a cluster: which node has which slot, as is known at present.
+    pub(super) fn map(&self) -> Option<Arc<SlotMap>> {
+        self.shared.topology.map()
+    }
+
+    /// What a server says contradicts what is known of the topology: it is asked for anew.
+    pub(super) fn doubt(&self) {
+        self.shared.topology.doubt();
+    }
+
     /// Packs one command given by its words, and says how it travels.
     ///
     /// # Errors
@@ -331,31 +358,5 @@ impl Manager {
         let begin = Instant::now();
         self.call(command).await?;
         Ok(begin.elapsed())
-    }
-
-    /// Asks the server who it is. Never fails; bounded by `commandTimeoutMs`.
-    pub async fn health(&self) -> Health {
-        let mut hello = BytesMut::new();
-        resp::pack(&mut hello, &[b"HELLO"]);
-        let command = Command {
-            payload: hello.freeze(),
-            replies: 1,
-            safe: true,
-            operation: Operation::named("health"),
-            script: None,
-        };
-        let begin = Instant::now();
-        let answer = self.call(command).await;
-        let latency = begin.elapsed();
-        match answer {
-            Ok(reply) => {
-                Health { state: self.state(), outcome: Ok(latency), server: Some(handshake::describe(&reply)) }
-            }
-            // A server that knows no HELLO answers, and so is well.
-            Err(error) if error.kind() == ErrorKind::Server && error.server_code() == Some("ERR") => {
-                Health { state: self.state(), outcome: Ok(latency), server: self.shared.server() }
-            }
-            Err(error) => Health { state: self.state(), outcome: Err(error), server: self.shared.server() },
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `manager` | the handle that everyone else holds |
+//! | `health` | whether it is reached, served whole, and writable |
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
@@ -16,6 +17,7 @@
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
+//! | `cursor`, `walk` | which connection a cursor came from; a walk over all keys |
 //! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
 //! | `candidates` | servers that are tried side by side |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
@@ -25,9 +27,11 @@ mod candidates;
 mod cluster;
 pub mod command;
 pub mod config;
+mod cursor;
 pub mod event;
 mod exclusive;
 mod handshake;
+mod health;
 mod line;
 mod link;
 mod liveness;
@@ -48,12 +52,15 @@ mod target;
 pub mod tls;
 mod topology;
 mod wait;
+mod walk;
 
 pub use crate::embedded::{Control as MemoryControl, Silent};
 pub use config::{AskPassword, Config};
+pub use cursor::{Cursor, Origin};
 pub use event::{Event, Observer, Unobserved};
 pub use handshake::ServerInfo;
-pub use manager::{Health, Manager};
+pub use health::{ClusterHealth, Health};
+pub use manager::Manager;
 pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
@@ -61,3 +68,4 @@ pub use script::Script;
 pub use state::State;
 pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};
+pub use walk::{Look, Page, Walk};

@@ -17,6 +17,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::cursor::Origin;
 use super::link::Stream;
 use super::refusal::{Refusal, refusal};
 use super::request::Request;
@@ -88,6 +89,7 @@ impl Leftovers {
 
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts of one connection")]
 pub(super) struct Pipeline {
+    origin: Origin,
     stream: Box<dyn Stream>,
     reader: Reader,
     input: BytesMut,
@@ -120,6 +122,7 @@ impl Pipeline {
     pub(super) fn new(stream: Box<dyn Stream>, metrics: Arc<Metrics>, now: Instant) -> Self {
         metrics.connections.add(1);
         Self {
+            origin: Origin::new(),
             stream,
             reader: Reader::default(),
             input: BytesMut::new(),
@@ -182,6 +185,7 @@ impl Pipeline {
             self.append_ours(&ASKING, Expected::Ours);
         }
         request.position = self.appended;
+        request.origin = self.origin;
         request.partial.clear();
         self.write(&request.command.payload);
         self.expected.push_back(Expected::Request(request));
@@ -319,7 +323,8 @@ impl Pipeline {
         if request.is_settled() {
             return Ok(());
         }
-        match refusal(&request, &reply, self.in_cluster) {
+        let refused = if request.plain { None } else { refusal(&request, &reply, self.in_cluster) };
+        match refused {
             Some((refusal, line)) => self.take_refusal(request, refusal, line, reply, not_loaded, now),
             None => request.settle(Ok(reply), now),
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cluster::Place;
+use super::cursor::Origin;
 use super::script::Script;
 use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -34,6 +35,8 @@ impl fmt::Debug for Next {
 pub enum Sink {
     Answer(Answer, Decode),
     Waiter(oneshot::Sender<Result<Reply>>),
+    /// Is also told on which connection the answer came.
+    Located(oneshot::Sender<Result<(Reply, Origin)>>),
     /// Called with the reply, on whatever thread settles it; must not block.
     Then(Next),
     /// Nobody.
@@ -48,10 +51,16 @@ impl Sink {
 
     /// Gives the outcome to who waits for it.
     pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
+        self.settle_from(Origin::default(), outcome, metrics);
+    }
+
+    /// The same; the outcome came on connection `origin`.
+    fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics) {
         match self {
             Self::Answer(answer, decode) => answer.give(outcome.and_then(|reply| decode(reply, metrics))),
             // A caller that no longer waits wants no answer.
             Self::Waiter(sender) => drop(sender.send(outcome)),
+            Self::Located(sender) => drop(sender.send(outcome.map(|reply| (reply, origin)))),
             Self::Then(Next(next)) => next(outcome),
             Self::Ignored => {}
         }
@@ -79,6 +88,8 @@ pub(super) struct Request {
     pub(super) accepted: Instant,
     /// Where its first byte stands in all that was ever written on the present connection.
     pub(super) position: u64,
+    /// The connection it was given to last.
+    pub(super) origin: Origin,
     /// Replies of several that have come.
     pub(super) partial: Vec<Reply>,
     /// Sent again on the server's demand, so as not to do so twice for the same reason.
@@ -87,6 +98,8 @@ pub(super) struct Request {
     pub(super) repeated: bool,
     /// How often its script was loaded for it.
     pub(super) loaded: u8,
+    /// Is the first answer given to who waits, also one by which it would be repeated?
+    pub(super) plain: bool,
     /// In a cluster: where it is executed, once that is known.
     pub(super) place: Option<Place>,
     /// In a cluster: how often a node said that it has moved.
@@ -106,10 +119,12 @@ impl Request {
             command,
             accepted,
             position: 0,
+            origin: Origin::default(),
             partial: Vec::new(),
             renewed: false,
             repeated: false,
             loaded: 0,
+            plain: false,
             place: None,
             hops: 0,
             asking: false,
@@ -158,7 +173,7 @@ impl Request {
             Ok(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
             other => other,
         };
-        sink.settle(outcome, &self.metrics);
+        sink.settle_from(self.origin, outcome, &self.metrics);
     }
 }
 

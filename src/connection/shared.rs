@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cluster::Answer;
+use super::cluster::{Answer, Place};
 use super::config::Config;
 use super::event::{Event, Observer};
 use super::handshake::ServerInfo;
@@ -151,6 +151,11 @@ impl Shared {
 
     /// Takes a request in. One that cannot be taken is settled at once.
     pub(super) fn submit(self: &Arc<Self>, command: Command, sink: Sink) {
+        self.submit_at(command, sink, None, false);
+    }
+
+    /// The same, for a place in a cluster, and perhaps with the first answer whatever it is: see [`Request::plain`].
+    pub(super) fn submit_at(self: &Arc<Self>, command: Command, sink: Sink, place: Option<Place>, plain: bool) {
         let refused = {
             let mut inbox = lock(&self.inbox);
             if !inbox.open || inbox.closing > 0 {
@@ -158,7 +163,9 @@ impl Shared {
             } else if let Err(error) = self.room() {
                 Err((sink, error))
             } else {
-                inbox.requests.push(Request::new(command, sink, Instant::now(), Arc::clone(&self.metrics)));
+                let mut request = Request::new(command, sink, Instant::now(), Arc::clone(&self.metrics));
+                (request.place, request.plain) = (place, plain);
+                inbox.requests.push(request);
                 Ok(())
             }
         };

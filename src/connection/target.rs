@@ -1,5 +1,6 @@
 //! Where a server is, as a URL says it.
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::secret::Secret;
@@ -22,7 +23,7 @@ pub enum Target {
 }
 
 /// A host and a port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     pub host: String,
     pub port: u16,

@@ -39,9 +39,13 @@ export interface ContainerOptions {
   shutdownTimeoutMs?: number;
 }
 
-/** Whether each part answers. `ok`: all of them do. A queue that was asked for is `queue:` and its name. */
+/**
+ * Whether each part answers. `ok`: all of them do. `redis`: the manager's `health()` is `ok` and `writable`, so that the whole key space is
+ * served and writes are taken. A queue that was asked for is `queue:` and its name.
+ */
 export interface ContainerHealth {
   ok: boolean;
+  redis: boolean;
   bus: boolean;
   kv: boolean;
   registry: boolean;
@@ -115,6 +119,7 @@ class Parts implements Container {
     this.#registry = new WorkerRegistry(manager, options.registry);
     this.#bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
+    this.#parts.set('redis', { ask: () => askRedis(manager), close: async () => {} });
     this.#parts.set('kv', { ask: () => this.#kv.has('health'), close: async () => {} });
     this.#parts.set('registry', { ask: () => this.#registry.count(), close: () => this.#registry.cleanup() });
     this.#parts.set('bus', { ask: () => Promise.all([this.#bus.ready(), manager.ping()]), close: () => this.#bus.close() });
@@ -186,6 +191,11 @@ class Parts implements Container {
     if (failures.length === 1) throw failures[0];
     if (failures.length > 1) throw new AggregateError(failures, 'several parts of the container did not end well');
   }
+}
+
+async function askRedis(manager: RedisConnectionManager): Promise<void> {
+  const { ok, writable, error } = await manager.health();
+  if (!ok || !writable) throw new Error(error);
 }
 
 /** Settles as `work` does, or rejects when it has not after `ms` milliseconds. */

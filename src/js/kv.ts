@@ -282,25 +282,28 @@ export class KVStore {
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
    * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. This package's own keys (`~`) and keys that are not UTF-8 are left out.
+   * twice. That holds over failovers, restarts and moving slots too, whose part of the walk begins anew. This package's own keys (`~`) and keys
+   * that are not UTF-8 are left out.
+   *
+   * @throws RedisError of kind `server` with `CLUSTERDOWN` when a part of a cluster is served by nobody for `commandTimeoutMs`.
    */
   async *scan(options?: ScanOptions): AsyncGenerator<string, void, undefined> {
     const { match, ...rest } = optionsOf('KVStore.scan: options', options);
     refuseUnknown('KVStore.scan', rest, ['match']);
     const { port, handle } = this[internals];
-    let cursor = '0';
+    let cursor: string | null | undefined;
     do {
-      const [next, keys] = (await port.call(handle, SCAN, cursor, match)) as [string, string[]];
+      const [next, keys]: [string | null, string[]] = (await port.call(handle, SCAN, cursor, match)) as [string | null, string[]];
       yield* keys;
       cursor = next;
-    } while (cursor !== '0');
+    } while (cursor !== null);
   }
 
   /**
    * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
-   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay.
+   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay. Nothing else does, over a failover neither.
    *
-   * @returns How many keys there were, locks not counted.
+   * @returns How many keys there were, locks not counted; where a connection was lost on the way, about so many.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number> {

@@ -18,14 +18,24 @@ export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' |
 
 /** What {@link RedisConnectionManager.health} finds. */
 export interface ConnectionHealth {
-  /** Did the server answer? */
+  /** Did the server answer? In a cluster also: is every hash slot served? */
   ok: boolean;
+  /**
+   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
+   * Whether this manager's user may write is not judged.
+   */
+  writable: boolean;
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
   /** Who answered, or who answered last. */
   server?: { kind: string; version: string; role: string };
-  /** Why there was no answer. */
+  /**
+   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
+   * where a node that answers says that the cluster is down, or no slot is served.
+   */
+  cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number };
+  /** Why `ok` or `writable` is `false`. */
   error?: string;
 }
 
@@ -219,7 +229,10 @@ export class RedisConnectionManager {
     return (await port.call(handle, PING)) as number;
   }
 
-  /** Asks the server who it is. Never rejects; bounded by `commandTimeoutMs`. */
+  /**
+   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
+   * bounded by `commandTimeoutMs`.
+   */
   async health(): Promise<ConnectionHealth> {
     const { port, handle } = this[internals];
     return (await port.call(handle, HEALTH)) as ConnectionHealth;
@@ -230,7 +243,8 @@ export class RedisConnectionManager {
    * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
    *
    * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
-   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, …) are refused with kind `config`, naming what to use instead.
+   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
+   * what to use instead; here as in {@link transaction}.
    *
    * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
    * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.

@@ -11,6 +11,7 @@
 //! | `<ns>~lock:{<ns><share>}` | string | the last fencing token of a share of all locks |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
 //! | `<ns>seen:<event id>` | string | an event that was seen; a part of the id that begins with `~` has `%7E` instead |
+//! | `<ns>~health`, `<ns>~health:{<number>}` | none | asked whether it could be written, and never is |
 //! | `<ns><topic>` | channel | the live messages of a topic |
 //! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
 //! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
@@ -114,6 +115,15 @@ impl Namespace {
         match proper_tag(key) {
             Some(tag) => self.with(&[b"~load-in:{", tag, b"}:", key]),
             None => self.with(&[b"~load:{", &self.0, key, b"}"]),
+        }
+    }
+
+    /// A key that is never written: the one whose slot `tag` decides, or the only one.
+    #[must_use]
+    pub fn health(&self, tag: Option<u32>) -> Bytes {
+        match tag {
+            Some(tag) => self.with(&[b"~health:{", tag.to_string().as_bytes(), b"}"]),
+            None => self.with(&[b"~health"]),
         }
     }
 

@@ -1,12 +1,11 @@
-//! Listing and clearing: `SCAN`, a batch at a time.
+//! Listing and clearing: a walk over all keys, a page at a time.
 
 use bytes::Bytes;
 
 use super::scripts::operation;
 use super::{Kv, decode};
 use crate::arguments::Arguments;
-use crate::connection::Command;
-use crate::connection::Packed;
+use crate::connection::{Look, Packed, Walk};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::resp::Reply;
@@ -15,20 +14,25 @@ use crate::telemetry::Operation;
 /// How many keys the server looks at in one batch.
 const BATCH: u64 = 512;
 
-/// Arguments: cursor, pattern. Gives `[next cursor, keys]`; cursor `0` begins and ends.
+/// Arguments: where the walk stands, pattern. Gives where it stands then, and keys; an absent place is its beginning, null its end.
 pub(super) fn scan(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.scan", args);
     kv.run(answer, |kv| {
-        let cursor = args.text(0, "cursor")?;
+        let walk = match args.at(0) {
+            Arg::Absent => Walk::default(),
+            Arg::Text(written) => Walk::read(written.as_bytes()).ok_or_else(decode::strange)?,
+            other => return Err(args.wrong("cursor", "what the call before gave", other)),
+        };
         let pattern = match args.at(1) {
             Arg::Absent => &b"*"[..],
             Arg::Text(pattern) => pattern.as_bytes(),
             other => return Err(args.wrong("match", "a string", other)),
         };
-        let command = scan_command(cursor, &kv.namespace.pattern(pattern), *operation::SCAN);
+        let look = look(kv.namespace.pattern(pattern), *operation::SCAN);
         Ok(async move {
-            let (cursor, found) = batch(kv.manager.call(command).await?)?;
-            let mut keys: Vec<Bytes> = found
+            let page = kv.manager.walk(walk, &look).await?;
+            let mut keys: Vec<Bytes> = page
+                .keys
                 .iter()
                 .filter_map(|full| {
                     let key = kv.namespace.strip(full)?;
@@ -39,12 +43,14 @@ pub(super) fn scan(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             keys.sort_unstable();
             keys.dedup();
             let keys = keys.into_iter().map(Outcome::Text).collect();
-            Ok(Outcome::List(vec![Outcome::Text(cursor), Outcome::List(keys)]))
+            let next = page.next.map_or(Outcome::Null, |walk| Outcome::Text(walk.write().into()));
+            Ok(Outcome::List(vec![next, Outcome::List(keys)]))
         })
     });
 }
 
-/// Deletes what is in the namespace: the user's keys, which it counts, and what the store keeps there for itself.
+/// Deletes what is in the namespace: the user's keys, which it counts, and what the store keeps there for itself. Where servers changed
+/// during a walk it walks once more: a promoted replica may have what was deleted at the master before it.
 pub(super) fn clear(kv: &Kv, _args: &[Arg<'_>], answer: Answer) {
     kv.run(answer, |kv| {
         if kv.namespace.is_none() {
@@ -54,28 +60,31 @@ pub(super) fn clear(kv: &Kv, _args: &[Arg<'_>], answer: Answer) {
         }
         Ok(async move {
             // First: a load that is under way now stores nothing behind the cursor.
-            let first = clear_all(&kv, &kv.namespace.loaders()).await?;
-            let rest = clear_all(&kv, &kv.namespace.everything()).await?;
+            let first = clear_all(&kv, kv.namespace.loaders()).await?;
+            let rest = clear_all(&kv, kv.namespace.everything()).await?;
             Ok(Outcome::Number((first + rest) as f64))
         })
     });
 }
 
 /// Deletes what matches `pattern`. Gives how many keys of the user there were.
-async fn clear_all(kv: &Kv, pattern: &[u8]) -> Result<i64> {
-    let mut cursor = Bytes::from_static(b"0");
+async fn clear_all(kv: &Kv, pattern: Bytes) -> Result<i64> {
+    let look = look(pattern, *operation::CLEAR);
     let mut cleared = 0;
+    let mut disturbed = false;
+    let mut walk = Walk::default();
     loop {
-        let command = scan_command(&cursor, pattern, *operation::CLEAR);
-        let (next, found) = batch(kv.manager.call(command).await?)?;
-        let (theirs, others): (Vec<_>, Vec<_>) = found.iter().partition(|full| kv.namespace.strip(full).is_some());
+        let page = kv.manager.walk(walk, &look).await?;
+        let (theirs, others): (Vec<_>, Vec<_>) = page.keys.iter().partition(|full| kv.namespace.strip(full).is_some());
         let ours: Vec<_> = others.into_iter().filter(|full| kv.namespace.is_of_kv(full)).collect();
         unlink(kv, &ours).await?;
         cleared += unlink(kv, &theirs).await?;
-        if &next[..] == b"0" {
-            return Ok(cleared);
-        }
-        cursor = next;
+        disturbed |= page.disturbed;
+        walk = match page.next {
+            Some(walk) => walk,
+            None if std::mem::take(&mut disturbed) => Walk::default(),
+            None => return Ok(cleared),
+        };
     }
 }
 
@@ -85,36 +94,13 @@ async fn unlink(kv: &Kv, keys: &[&Bytes]) -> Result<i64> {
     }
     let size = keys.iter().map(|key| key.len() + 16).sum();
     let packed = keys.iter().fold(Packed::sized(size).begin(1 + keys.len(), b"UNLINK"), |packed, key| packed.word(key));
-    match kv.manager.call(packed.writes(*operation::CLEAR)).await? {
+    // What was deleted by the first of two attempts is only not counted.
+    match kv.manager.call(packed.reads(*operation::CLEAR)).await? {
         Reply::Int(count) => Ok(count),
         _ => Err(decode::strange()),
     }
 }
 
-fn scan_command(cursor: &[u8], pattern: &[u8], operation: Operation) -> Command {
-    Packed::sized(pattern.len())
-        .begin(6, b"SCAN")
-        .word(cursor)
-        .word(b"MATCH")
-        .word(pattern)
-        .word(b"COUNT")
-        .number(BATCH)
-        .reads(operation)
-}
-
-fn batch(reply: Reply) -> Result<(Bytes, Vec<Bytes>)> {
-    let Reply::Array(parts) = reply else { return Err(decode::strange()) };
-    match <[Reply; 2]>::try_from(parts) {
-        Ok([Reply::Bulk(cursor), Reply::Array(keys)]) => {
-            let keys = keys
-                .into_iter()
-                .map(|key| match key {
-                    Reply::Bulk(key) => Ok(key),
-                    _ => Err(decode::strange()),
-                })
-                .collect::<Result<_>>()?;
-            Ok((cursor, keys))
-        }
-        _ => Err(decode::strange()),
-    }
+fn look(pattern: Bytes, operation: Operation) -> Look {
+    Look { pattern, count: BATCH, operation }
 }

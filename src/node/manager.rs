@@ -134,13 +134,19 @@ fn health(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
         let health = manager.health().await;
         let mut report = json!({
             "ok": health.outcome.is_ok(),
+            "writable": health.writable.is_ok(),
             "state": health.state.name(),
-            "latencyMs": health.outcome.as_ref().ok().map(|took| took.as_secs_f64() * 1e3),
+            "latencyMs": health.latency.map(|took| took.as_secs_f64() * 1e3),
         });
         if let Some(server) = health.server {
             report["server"] = json!({ "kind": server.kind, "version": server.version, "role": server.role });
         }
-        if let Err(error) = health.outcome {
+        if let Some(cluster) = health.cluster {
+            let state = if cluster.is_ok { "ok" } else { "fail" };
+            report["cluster"] =
+                json!({ "state": state, "slotsServed": cluster.slots_served, "slotsTotal": cluster.slots_total });
+        }
+        if let Err(error) = health.outcome.and(health.writable) {
             report["error"] = json!(error.message());
         }
         answer.give(Ok(Outcome::Json(report.to_string().into())));

@@ -11,7 +11,7 @@ use super::record::State;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, Queue, outbox, strange};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
+use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -125,12 +125,14 @@ pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 
 /// Again where it fails on the way: what is left of the queue is removed then.
 async fn remove_everything(core: &Core) -> Result<()> {
-    let mut cursor = Bytes::from_static(b"0");
+    let mut cursor = Cursor::default();
     loop {
-        let call = Call::of(core, &scripts::OBLITERATE).arg(cursor).number(BATCH).arg(core.keys.once(b""));
-        cursor = bytes(core.call(call.writes(*operation::ADMIN)).await?).ok_or_else(strange)?;
+        let at = Bytes::copy_from_slice(cursor.word());
+        let call = Call::of(core, &scripts::OBLITERATE).arg(at).number(BATCH).arg(core.keys.once(b""));
+        let (reply, origin) = core.call_located(call.writes(*operation::ADMIN)).await?;
+        let next = bytes(reply).ok_or_else(strange)?;
         // An empty page is not the last one.
-        if &cursor[..] == b"0" {
+        if !cursor.advance(origin, next) {
             break;
         }
     }

@@ -47,7 +47,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::connection::config::read_namespace;
-use crate::connection::{Command, Manager};
+use crate::connection::{Command, Manager, Origin};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::{Namespace, QueueKeys};
@@ -112,7 +112,12 @@ impl Core {
     }
 
     async fn call(&self, command: Command) -> Result<Reply> {
-        let reply = self.manager.call(command).await;
+        self.call_located(command).await.map(|(reply, _)| reply)
+    }
+
+    /// The same, and the connection that the reply came on.
+    async fn call_located(&self, command: Command) -> Result<(Reply, Origin)> {
+        let reply = self.manager.call_located(command).await;
         if let Err(error) = &reply {
             self.failed(error);
         }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::flows::NewJob;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, adding, strange};
-use crate::connection::Packed;
+use crate::connection::{Cursor, Packed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 
@@ -98,12 +98,13 @@ impl Drop for Ends {
 /// What could not be delivered stays.
 pub(super) async fn deliver(core: &Core) -> Result<()> {
     let key = &core.base[16];
-    let mut cursor = Bytes::from_static(b"0");
+    let mut cursor = Cursor::default();
     loop {
-        let scan = Packed::sized(key.len() + cursor.len()).begin(5, b"HSCAN").word(key).word(&cursor);
-        let scan = scan.word(b"COUNT").number(PAGE).writes(*operation::ADMIN);
-        let mut parts = array(core.call(scan).await?).ok_or_else(strange)?.into_iter();
-        cursor = parts.next().and_then(bytes).ok_or_else(strange)?;
+        let scan = Packed::sized(key.len() + 20).begin(5, b"HSCAN").word(key).word(cursor.word());
+        let scan = scan.word(b"COUNT").number(PAGE).reads(*operation::ADMIN);
+        let (page, origin) = core.call_located(scan).await?;
+        let mut parts = array(page).ok_or_else(strange)?.into_iter();
+        let next = parts.next().and_then(bytes).ok_or_else(strange)?;
         let found = parts.next().and_then(array).ok_or_else(strange)?;
         let mut words = found.into_iter().filter_map(bytes);
         let mut page = Page::default();
@@ -111,7 +112,7 @@ pub(super) async fn deliver(core: &Core) -> Result<()> {
             page.sort(field, &message);
         }
         page.deliver(core).await?;
-        if &cursor[..] == b"0" {
+        if !cursor.advance(origin, next) {
             return Ok(());
         }
     }

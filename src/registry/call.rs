@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Inner;
 use super::scripts::Verb;
-use crate::connection::{Command, Packed, Sink};
+use crate::connection::{Command, Origin, Packed, Sink};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
@@ -47,6 +47,16 @@ impl Inner {
         verb: &'static Verb,
         packed: Packed,
     ) -> impl Future<Output = Result<Reply>> + Send + use<> {
+        let located = self.ask_located(verb, packed);
+        async move { located.await.map(|(reply, _)| reply) }
+    }
+
+    /// The same; the future also says on which connection the reply came.
+    pub(super) fn ask_located(
+        self: &Arc<Self>,
+        verb: &'static Verb,
+        packed: Packed,
+    ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let command = command(verb, packed);
         let first = self.attempt(command.clone());
         let inner = Arc::clone(self);
@@ -63,10 +73,10 @@ impl Inner {
         }
     }
 
-    fn attempt(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
+    fn attempt(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.sight.asks();
-        self.manager.submit(command, Sink::Waiter(sink));
+        self.manager.submit(command, Sink::Located(sink));
         let inner = Arc::clone(self);
         async move {
             let reply =

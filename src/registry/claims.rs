@@ -13,7 +13,7 @@ use super::scripts;
 use super::worker::{Row, strange, yes};
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
+use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -138,10 +138,12 @@ impl Inner {
 
 async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
     let mut best: Option<(f64, Bytes)> = None;
-    let mut cursor = Bytes::from_static(b"0");
+    let mut cursor = Cursor::default();
     loop {
-        let packed = inner.begin(&scripts::SEARCH, keys, 1, 32).word(&cursor);
-        let Reply::Array(parts) = inner.ask(&scripts::SEARCH, packed).await? else { return Err(strange()) };
+        let packed = inner.begin(&scripts::SEARCH, keys, 1, 32).word(cursor.word());
+        let (Reply::Array(parts), origin) = inner.ask_located(&scripts::SEARCH, packed).await? else {
+            return Err(strange());
+        };
         let Some(Reply::Bulk(next)) = parts.first() else { return Err(strange()) };
         if let [_, Reply::Bulk(score), Reply::Bulk(id)] = &parts[..] {
             let score: f64 = String::from_utf8_lossy(score).parse().map_err(|_| strange())?;
@@ -149,8 +151,7 @@ async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
                 best = Some((score, id.clone()));
             }
         }
-        cursor = next.clone();
-        if &cursor[..] == b"0" {
+        if !cursor.advance(origin, next.clone()) {
             return Ok(best.map(|(_, id)| id));
         }
     }

@@ -11,6 +11,7 @@ use super::scripts;
 use super::worker::{self, Row, strange};
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
+use crate::connection::Cursor;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
 use crate::resp::Reply;
@@ -130,14 +131,16 @@ struct Found {
 
 async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, found: &mut Found) -> Result<()> {
     let (letters, keys) = (letters(&indices), keys(&indices));
-    let mut cursor = Bytes::from_static(b"0");
+    let mut cursor = Cursor::default();
     while found.workers.len() < wanted.limit {
         let packed = inner
             .begin(&scripts::PAGE, &keys, 3, 64)
             .word(letters.as_bytes())
-            .word(&cursor)
+            .word(cursor.word())
             .number(PAGE.min(u64::try_from(wanted.limit).unwrap_or(u64::MAX).max(10)));
-        let Reply::Array(parts) = inner.ask(&scripts::PAGE, packed).await? else { return Err(strange()) };
+        let (Reply::Array(parts), origin) = inner.ask_located(&scripts::PAGE, packed).await? else {
+            return Err(strange());
+        };
         let [Reply::Int(now), Reply::Bulk(next), Reply::Bulk(position), Reply::Array(rows)] = &parts[..] else {
             return Err(strange());
         };
@@ -149,8 +152,7 @@ async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, foun
                 found.workers.push(row.json(*now as f64));
             }
         }
-        cursor = next.clone();
-        if &cursor[..] == b"0" {
+        if !cursor.advance(origin, next.clone()) {
             break;
         }
     }

@@ -73,6 +73,6 @@ pub(in crate::connection) async fn connect_for(
 fn slot(command: &Command, map: &SlotMap) -> Result<Option<u16>> {
     Ok(match route(command, map)? {
         Route::Whole(Place::Slot(slot)) => Some(slot),
-        Route::Whole(Place::Anywhere | Place::Master(_)) | Route::Parts(..) => None,
+        Route::Whole(Place::Anywhere | Place::Master(_) | Place::Node(_)) | Route::Parts(..) => None,
     })
 }

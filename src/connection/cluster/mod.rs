@@ -8,21 +8,27 @@
 //! | `route`, `keys` | where a request goes |
 //! | `gather` | the answers of a request that went in parts |
 //! | `blocking` | where a blocking command goes |
+//! | `course`, `view`, `slot_set` | a walk over all keys, whatever moves meanwhile |
 
 mod blocking;
+mod course;
 mod discovery;
 mod gather;
 mod keys;
 mod node;
 mod nodes;
 mod route;
+mod slot_set;
 mod slots;
+mod view;
 
 pub(super) use blocking::{connect, connect_any, connect_for};
+pub(super) use course::{Course, walk_on};
 pub(super) use discovery::{Answer, ask_around, connect_to, open};
 pub(super) use nodes::Nodes;
 pub(super) use route::{Place, unpack};
-pub(super) use slots::{Redirect, SlotMap};
+pub(super) use slot_set::SlotSet;
+pub(super) use slots::{Redirect, SLOTS, SlotMap, slot_of};
 
 /// Is `code` that of an error reply which says "not here" or "not now", so that nothing was executed?
 pub(super) fn is_elsewhere(code: &[u8]) -> bool {

@@ -126,6 +126,7 @@ impl Nodes {
                 }
                 Some(&**address)
             }
+            Some(Place::Node(address)) => Some(&**address),
             Some(Place::Anywhere) | None => None,
         };
         // The slot of nobody goes anywhere: the node says CLUSTERDOWN, or where it is.

@@ -28,8 +28,10 @@ pub(in crate::connection) enum Place {
     Slot(u16),
     /// Any master.
     Anywhere,
-    /// This master.
+    /// This master, as long as it is one.
     Master(Box<Address>),
+    /// This node, whatever it is.
+    Node(Box<Address>),
 }
 
 /// A part of a request that goes its own way.

@@ -2,18 +2,20 @@
 
 use crc::{CRC_16_XMODEM, Crc, Table};
 
+use super::slot_set::SlotSet;
+use crate::connection::handshake::field;
 use crate::connection::target::Address;
 use crate::keys::hash_tag;
 use crate::resp::Reply;
 
 /// How many hash slots a cluster has.
-pub(super) const SLOTS: u16 = 16_384;
+pub(in crate::connection) const SLOTS: u16 = 16_384;
 
 const CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_XMODEM);
 const NOBODY: u16 = u16::MAX;
 
 /// The slot of `key`: of its hash tag, if it has one.
-pub(super) fn slot_of(key: &[u8]) -> u16 {
+pub(in crate::connection) fn slot_of(key: &[u8]) -> u16 {
     CRC.checksum(hash_tag(key)) % SLOTS
 }
 
@@ -61,10 +63,7 @@ impl SlotMap {
             && self.masters.contains(asked)
         {
             let info = String::from_utf8_lossy(info);
-            let epoch = info
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find_map(|(name, value)| (name == "cluster_current_epoch").then(|| value.trim().parse().ok())?);
+            let epoch = field(&info, "cluster_current_epoch").and_then(|epoch| epoch.parse().ok());
             self.epoch = epoch.unwrap_or(0);
         }
         self
@@ -91,6 +90,13 @@ impl SlotMap {
     /// Who owns `slot`.
     pub(in crate::connection) fn owner(&self, slot: u16) -> Option<&Address> {
         self.owners.get(usize::from(slot)).and_then(|place| self.masters.get(usize::from(*place)))
+    }
+
+    /// The slots of a master.
+    pub(in crate::connection) fn slots_of(&self, master: &Address) -> SlotSet {
+        let mut slots = SlotSet::none();
+        (0..SLOTS).filter(|slot| self.owner(*slot) == Some(master)).for_each(|slot| slots.add(slot));
+        slots
     }
 
     /// Gives `slot` to `address`, as a node has said.
@@ -135,7 +141,7 @@ fn node(parts: &[Reply], asked: &Address) -> Option<Address> {
 }
 
 /// `host` with `port`: an empty host is that of who said so, `?` is unknown.
-fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
+pub(super) fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
     match host {
         "?" => None,
         "" => Some(Address { host: asked.host.clone(), port }),

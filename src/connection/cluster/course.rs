@@ -1,0 +1,371 @@
+//! The course of a walk over a cluster's keys: which slots are still to be walked over, and where.
+//!
+//! The walk goes from node to node. Before a node's first page the node says which slots it has, and after its last one once more: a slot
+//! that it had all the while is done. One that moved away meanwhile is walked over again at its new owner. One whose keys are on the move is
+//! walked over where they come from and after that where they go to: keys go one way only, so each is at the one or the other when
+//! its turn comes. A key is given only with the slots that are walked over, so it comes again only where a part begins anew.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::route::Place;
+use super::slot_set::SlotSet;
+use super::slots::{SlotMap, slot_of};
+use super::view::View;
+use crate::connection::manager::Manager;
+use crate::connection::target::Address;
+use crate::connection::walk::{Look, Page, Patience, Thread, Walk, is_gone};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is left of a walk.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::connection) struct Course {
+    /// Slots to be walked over at their owner.
+    owned: SlotSet,
+    /// Slots to be walked over where their keys go to.
+    bound: Vec<Bound>,
+    /// Where the walk stands. Its slots are among those above until it has ended there.
+    part: Option<Part>,
+}
+
+/// Slots whose keys go from one node to another.
+#[derive(Debug, Serialize, Deserialize)]
+struct Bound {
+    slots: SlotSet,
+    from: String,
+    to: String,
+    address: Address,
+    /// Did that node own slots? Then it is known as a master as long as it is one.
+    is_master: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    address: Address,
+    /// Was it known as a master when it began? Then it must stay one.
+    is_master: bool,
+    thread: Thread,
+    slots: SlotSet,
+    /// Those of them whose keys were leaving when it began.
+    leaving: SlotSet,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self { owned: SlotSet::all(), bound: Vec::new(), part: None }
+    }
+}
+
+/// One step of the walk.
+pub(in crate::connection) async fn walk_on(manager: &Manager, mut course: Course, look: &Look) -> Result<Page> {
+    let patience = Patience::new(manager.config().command_timeout);
+    let mut disturbed = false;
+    loop {
+        let turn = match course.part.take() {
+            Some(part) => course.go_on(part, manager, look, &patience).await?,
+            None => course.begin(manager, look, &patience).await?,
+        };
+        match turn {
+            Turn::Page { keys, all_done } => {
+                let next = (!course.is_over()).then(|| Walk::on(course));
+                return Ok(Page { keys, next, disturbed: disturbed || !all_done });
+            }
+            Turn::Again => disturbed = true,
+        }
+    }
+}
+
+enum Turn {
+    Page {
+        keys: Vec<Bytes>,
+        /// Is nothing of what was walked over to be walked over again?
+        all_done: bool,
+    },
+    /// The node is not what it was.
+    Again,
+}
+
+impl Course {
+    fn is_over(&self) -> bool {
+        self.part.is_none() && self.bound.is_empty() && self.owned.lowest().is_none()
+    }
+
+    /// The first page of the next node.
+    async fn begin(&mut self, manager: &Manager, look: &Look, patience: &Patience) -> Result<Turn> {
+        let Some(address) = self.heading(manager, patience).await? else { return Ok(Turn::Again) };
+        // A node that owns nothing yet is not known as a master.
+        let is_master = manager.map().is_none_or(|map| map.masters().contains(&address));
+        let first = Thread::first(manager, Some(&place(&address, is_master)), look, true, patience).await;
+        let (view, thread, keys) = match first {
+            Err(error) if is_gone(&error) => {
+                self.give_back(&address);
+                patience.pause(error).await?;
+                return Ok(Turn::Again);
+            }
+            other => other?,
+        };
+        let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(strange)?;
+        let slots = self.enter(&view, &address);
+        if slots.lowest().is_none() {
+            // It has nothing of what it was thought to have.
+            if !self.is_over() {
+                manager.doubt();
+                patience.pause(not_served(self.owned.lowest())).await?;
+            }
+            return Ok(Turn::Again);
+        }
+        let leaving = view.leaving().and(&slots);
+        self.finish(Part { address, is_master, thread, slots, leaving }, keys, manager, look, patience).await
+    }
+
+    /// Where to begin next.
+    async fn heading(&mut self, manager: &Manager, patience: &Patience) -> Result<Option<Address>> {
+        let Some(map) = manager.map() else {
+            // Whatever is asked first connects, and that brings the map.
+            manager.ping().await?;
+            return Ok(None);
+        };
+        while let Some(bound) = self.bound.first() {
+            if !bound.is_master || map.masters().contains(&bound.address) {
+                return Ok(Some(bound.address.clone()));
+            }
+            let address = bound.address.clone();
+            self.give_back(&address);
+        }
+        let slot = self.owned.iter().find(|slot| map.owner(*slot).is_some());
+        match slot.and_then(|slot| map.owner(slot)) {
+            Some(owner) => Ok(Some(owner.clone())),
+            None => {
+                manager.doubt();
+                patience.pause(not_served(self.owned.lowest())).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn go_on(&mut self, part: Part, manager: &Manager, look: &Look, patience: &Patience) -> Result<Turn> {
+        let place = place(&part.address, part.is_master);
+        match part.thread.clone().next(manager, Some(&place), look, patience).await {
+            Ok(Some((thread, keys))) => self.finish(Part { thread, ..part }, keys, manager, look, patience).await,
+            Ok(None) => Ok(Turn::Again),
+            Err(error) if is_gone(&error) => Ok(Turn::Again),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a page; where it is the node's last, sees which slots are done.
+    async fn finish(
+        &mut self,
+        part: Part,
+        mut keys: Vec<Bytes>,
+        manager: &Manager,
+        look: &Look,
+        patience: &Patience,
+    ) -> Result<Turn> {
+        keys.retain(|key| part.slots.has(slot_of(key)));
+        if !part.thread.is_over() {
+            self.part = Some(part);
+            return Ok(Turn::Page { keys, all_done: true });
+        }
+        let place = place(&part.address, part.is_master);
+        let view = match part.thread.view(manager, Some(&place), look, patience).await {
+            Err(error) if is_gone(&error) => None,
+            other => other?,
+        };
+        let all_done = match view {
+            Some(text) => {
+                let view = View::read(&text, &part.address).ok_or_else(strange)?;
+                self.leave(&part, &view, manager.map().as_deref())
+            }
+            None => false,
+        };
+        if !all_done {
+            manager.doubt();
+        }
+        Ok(Turn::Page { keys, all_done })
+    }
+
+    /// What was to be walked over at `address` without being owned there goes back to the owners.
+    fn give_back(&mut self, address: &Address) {
+        for bound in self.bound.extract_if(.., |bound| bound.address == *address) {
+            self.owned = self.owned.or(&bound.slots);
+        }
+    }
+
+    /// Which slots are to be walked over at the node that `view` is of, which was reached at `address`.
+    fn enter(&mut self, view: &View, address: &Address) -> SlotSet {
+        if !view.is_master || self.bound.iter().any(|bound| bound.address == *address && bound.to != view.id) {
+            self.give_back(address);
+        }
+        if !view.is_master {
+            return SlotSet::none();
+        }
+        let mut slots = self.owned.and(&view.owned);
+        let has = view.owned.or(&view.importing);
+        for bound in self.bound.iter_mut().filter(|bound| bound.to == view.id) {
+            let refused = bound.slots.without(&has);
+            // What the old owner still has, and this node does not take, nobody can reach here.
+            let stays = view.other(&bound.from).map_or_else(SlotSet::none, |from| refused.and(&from.slots));
+            self.owned = self.owned.or(&refused.without(&stays));
+            bound.slots = bound.slots.and(&has);
+            slots = slots.or(&bound.slots);
+        }
+        self.bound.retain(|bound| bound.slots.lowest().is_some());
+        slots
+    }
+
+    /// Strikes out what is done at the node that `view` is of. False where something is to be walked over again.
+    fn leave(&mut self, part: &Part, view: &View, map: Option<&SlotMap>) -> bool {
+        self.owned = self.owned.without(&part.slots);
+        for bound in &mut self.bound {
+            bound.slots = bound.slots.without(&part.slots);
+        }
+        self.bound.retain(|bound| bound.slots.lowest().is_some());
+        if !view.is_master {
+            self.owned = self.owned.or(&part.slots);
+            return false;
+        }
+        let leaving = view.leaving();
+        let stayed = view.owned.without(&leaving).without(&part.leaving).or(&view.importing);
+        let mut open = part.slots.without(&stayed);
+        for (slot, to) in &view.migrating {
+            if open.has(*slot) && self.bind(*slot, view, to, map) {
+                open = open.without(&SlotSet::from(vec![(*slot, *slot)]));
+            }
+        }
+        self.owned = self.owned.or(&open);
+        open.lowest().is_none()
+    }
+
+    /// Has `slot` walked over where its keys go to. False where nobody knows where that is.
+    fn bind(&mut self, slot: u16, view: &View, to: &str, map: Option<&SlotMap>) -> bool {
+        if let Some(bound) = self.bound.iter_mut().find(|bound| bound.from == view.id && bound.to == to) {
+            bound.slots.add(slot);
+            return true;
+        }
+        let Some(there) = view.other(to) else { return false };
+        if !there.serves {
+            // Nobody can reach a key there, and none goes there.
+            return true;
+        }
+        // As the slot map spells it, where it can be told from that.
+        let spelled = there.slots.lowest().and_then(|slot| map?.owner(slot).cloned());
+        let is_master = spelled.is_some();
+        let Some(address) = spelled.or_else(|| there.address.clone()) else { return false };
+        let slots = SlotSet::from(vec![(slot, slot)]);
+        self.bound.push(Bound { slots, from: view.id.clone(), to: to.to_owned(), address, is_master });
+        true
+    }
+}
+
+/// A request to a master ends when it is none any more.
+fn place(address: &Address, is_master: bool) -> Place {
+    let address = Box::new(address.clone());
+    if is_master { Place::Master(address) } else { Place::Node(address) }
+}
+
+fn not_served(slot: Option<u16>) -> Error {
+    Error::from_reply("CLUSTERDOWN Hash slot not served")
+        .with_message(|message| format!("{message}: slot {}", slot.unwrap_or_default()))
+}
+
+fn strange() -> Error {
+    Error::new(ErrorKind::Server, "the answer of a cluster's node to CLUSTER NODES is not one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::cursor::Origin;
+
+    fn at(port: u16) -> Address {
+        Address { host: "h".into(), port }
+    }
+
+    /// What node `me` of `a` (port 1) and `b` (port 2) says; each line is the slots of one.
+    fn view(me: &str, a: &str, b: &str) -> View {
+        let line = |id: &str, port: u16, slots: &str| {
+            let role = if slots == "replica" { "slave" } else { "master" };
+            let (myself, slots) = (if id == me { "myself," } else { "" }, slots.trim_start_matches("replica"));
+            format!("{id} h:{port}@9 {myself}{role} - 0 0 1 connected {slots}\n")
+        };
+        View::read(&(line("a", 1, a) + &line("b", 2, b)).replace(" \n", "\n"), &at(1)).unwrap()
+    }
+
+    fn part(course: &mut Course, view: &View, address: &Address) -> Part {
+        let slots = course.enter(view, address);
+        let leaving = view.leaving().and(&slots);
+        Part { address: address.clone(), is_master: true, thread: Thread::at("0", Origin::default()), slots, leaving }
+    }
+
+    fn over_both() -> Course {
+        Course { owned: SlotSet::from(vec![(0, 9)]), bound: Vec::new(), part: None }
+    }
+
+    #[test]
+    fn a_walk_is_over_when_every_node_had_its_slots_all_the_while() {
+        let mut course = over_both();
+        for (me, port) in [("a", 1), ("b", 2)] {
+            let view = view(me, "0-4", "5-9");
+            let part = part(&mut course, &view, &at(port));
+            assert!(course.leave(&part, &view, None));
+        }
+        assert!(course.is_over());
+    }
+
+    #[test]
+    fn a_slot_that_moved_is_walked_over_again_where_it_is_now() {
+        let mut course = over_both();
+        let before = view("b", "0-4", "5-9");
+        let part_of_b = part(&mut course, &before, &at(2));
+        assert!(!course.leave(&part_of_b, &view("b", "0-5", "6-9"), None));
+        assert_eq!(format!("{:?}", course.owned), "[(0, 5)]");
+        let now = view("a", "0-5", "6-9");
+        let part_of_a = part(&mut course, &now, &at(1));
+        assert!(course.leave(&part_of_a, &now, None));
+        assert!(course.is_over());
+    }
+
+    #[test]
+    fn keys_on_the_move_are_walked_over_where_they_come_from_and_then_where_they_go() {
+        let mut course = over_both();
+        let giving = view("a", "0-4 [4->-b]", "5-9");
+        let part_of_a = part(&mut course, &giving, &at(1));
+        // It is not to be walked over again, but the walk is not over.
+        assert!(course.leave(&part_of_a, &giving, None));
+        assert_eq!(course.bound.len(), 1);
+        let taking = view("b", "0-4", "5-9 [4-<-a]");
+        let part_of_b = part(&mut course, &taking, &at(2));
+        assert_eq!(format!("{:?}", part_of_b.slots), "[(4, 9)]");
+        assert!(course.leave(&part_of_b, &taking, None));
+        assert!(course.is_over());
+    }
+
+    #[test]
+    fn a_slot_given_to_a_node_that_does_not_take_it_holds_nobody_up() {
+        let mut course = over_both();
+        let giving = view("a", "0-4 [4->-b]", "5-9");
+        let part_of_a = part(&mut course, &giving, &at(1));
+        course.leave(&part_of_a, &giving, None);
+        let part_of_b = part(&mut course, &view("b", "0-4", "5-9"), &at(2));
+        assert!(course.leave(&part_of_b, &view("b", "0-4", "5-9"), None));
+        assert!(course.is_over());
+    }
+
+    #[test]
+    fn a_migration_that_was_called_off_is_walked_over_again_at_the_owner() {
+        let mut course = over_both();
+        let part_of_a = part(&mut course, &view("a", "0-4 [4->-b]", "5-9"), &at(1));
+        assert!(!course.leave(&part_of_a, &view("a", "0-4", "5-9"), None));
+        assert_eq!(format!("{:?}", course.owned), "[(4, 9)]");
+    }
+
+    #[test]
+    fn what_a_master_had_that_is_none_any_more_is_walked_over_again() {
+        let mut course = over_both();
+        let part_of_a = part(&mut course, &view("a", "0-4", "5-9"), &at(1));
+        assert!(!course.leave(&part_of_a, &view("a", "replica", "0-9"), None));
+        assert_eq!(format!("{:?}", course.owned), "[(0, 9)]");
+        assert!(course.enter(&view("a", "replica", "0-9"), &at(1)).lowest().is_none());
+    }
+}

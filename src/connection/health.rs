@@ -1,0 +1,226 @@
+//! How the servers are: reached, serving every key, taking writes.
+//!
+//! Whether Redis takes writes is asked by a write that changes nothing: `SET` with `XX` of a key that is never there. The server
+//! refuses it for the very reasons for which it refuses others (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`), and says which.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use super::cluster::{Place, SLOTS, SlotSet, slot_of};
+use super::handshake::{self, ServerInfo};
+use super::manager::Manager;
+use super::packed::Packed;
+use super::state::State;
+use super::target::{Address, Target};
+use super::walk::is_gone;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Namespace;
+use crate::resp::Reply;
+use crate::telemetry::Operation;
+
+/// Tags that are tried to find a key of a slot: with so many, one of a single slot is missed once in a million times.
+const TAGS: u32 = 230_000;
+/// Codes by which a server says that it takes no writes now.
+const NO_WRITES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+/// Of these, those by which it says that it serves no keys at all.
+const NO_KEYS: [&str; 3] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+
+/// What [`Manager::health`] found.
+#[derive(Clone, Debug)]
+pub struct Health {
+    pub state: State,
+    /// The round trip, if a server answered.
+    pub latency: Option<Duration>,
+    /// An error where the server does not answer, or a part of the cluster's keys is not served.
+    pub outcome: Result<()>,
+    /// An error where writes are refused, or not answered. Who may not write is not judged.
+    pub writable: Result<()>,
+    pub server: Option<ServerInfo>,
+    pub cluster: Option<ClusterHealth>,
+}
+
+/// How much of a cluster is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterHealth {
+    /// Does some master serve its slots, and no node that answers say `cluster_state:fail`?
+    pub is_ok: bool,
+    /// Slots whose master answers, and serves them.
+    pub slots_served: u32,
+    pub slots_total: u32,
+}
+
+impl Manager {
+    /// Asks the servers how they are. Never fails; bounded by `commandTimeoutMs`.
+    pub async fn health(&self) -> Health {
+        let begun = Instant::now();
+        let deadline = begun + self.config().command_timeout;
+        let answer = self.call(Packed::sized(0).begin(1, b"HELLO").reads(operation())).await;
+        let took = begun.elapsed();
+        let (answered, server) = match answer {
+            Ok(reply) => (Ok(()), Some(handshake::describe(&reply))),
+            // A server that knows no HELLO answers, and so is well.
+            Err(error) if error.kind() == ErrorKind::Server && error.server_code() == Some("ERR") => {
+                (Ok(()), self.server())
+            }
+            Err(error) => (Err(error), self.server()),
+        };
+        let latency = answered.is_ok().then_some(took);
+        let is_cluster = matches!(self.config().target, Target::Cluster(_));
+        let (outcome, writable, cluster) = match answered {
+            Err(error) => (Err(error.clone()), Err(error), is_cluster.then(|| ClusterHealth::of(false, 0))),
+            Ok(()) if is_cluster => {
+                let found = Found::look(self, deadline).await;
+                (found.outcome, found.writable, Some(found.cluster))
+            }
+            Ok(()) => (Ok(()), probe(self, &self.namespace().health(None), None, deadline).await, None),
+        };
+        Health { state: self.state(), latency, outcome, writable, server, cluster }
+    }
+}
+
+impl ClusterHealth {
+    fn of(is_ok: bool, slots_served: u32) -> Self {
+        Self { is_ok, slots_served, slots_total: u32::from(SLOTS) }
+    }
+}
+
+/// What was found in a cluster.
+struct Found {
+    cluster: ClusterHealth,
+    outcome: Result<()>,
+    writable: Result<()>,
+}
+
+/// What a master said.
+struct Said {
+    slots: SlotSet,
+    /// What it says of the cluster; an error where it does not answer, or serves no keys.
+    is_ok: Result<bool>,
+    writable: Result<()>,
+}
+
+impl Found {
+    /// Asks every master at once. One that is none any more is asked for again by the new slot map.
+    async fn look(manager: &Manager, deadline: Instant) -> Self {
+        let mut served = SlotSet::none();
+        let (mut is_ok, mut why, mut writable) = (true, None, Ok(()));
+        loop {
+            let mut changed = false;
+            for said in ask_masters(manager, &served, deadline).await {
+                match said.is_ok {
+                    Ok(true) => {
+                        served = served.or(&said.slots);
+                        writable = writable.and(said.writable);
+                    }
+                    Ok(false) => {
+                        is_ok = false;
+                        why = said.writable.err().or(why);
+                    }
+                    Err(error) => {
+                        changed |= is_gone(&error);
+                        why = Some(error);
+                    }
+                }
+            }
+            if !changed || Instant::now() >= deadline {
+                break;
+            }
+        }
+        let cluster = ClusterHealth::of(is_ok && served.count() > 0, served.count());
+        let open = cluster.slots_total - cluster.slots_served;
+        let outcome = if open == 0 {
+            Ok(())
+        } else {
+            manager.doubt();
+            let error = Error::from_reply(&format!("CLUSTERDOWN {open} of {SLOTS} hash slots are not served"));
+            Err(match why {
+                Some(why) => error.with_message(|message| format!("{message}: {}", why.message())).caused_by(why),
+                None => error,
+            })
+        };
+        if cluster.slots_served == 0 {
+            writable = writable.and(outcome.clone());
+        }
+        Self { cluster, outcome, writable }
+    }
+}
+
+/// Asks the masters of those slots that are not among `served`.
+async fn ask_masters(manager: &Manager, served: &SlotSet, deadline: Instant) -> Vec<Said> {
+    let mut asked = JoinSet::new();
+    let Some(map) = manager.map() else { return Vec::new() };
+    for master in map.masters() {
+        let slots = map.slots_of(master).without(served);
+        if slots.lowest().is_some() {
+            let (manager, master) = (manager.clone(), master.clone());
+            asked.spawn(async move { ask_master(&manager, &master, slots, deadline).await });
+        }
+    }
+    asked.join_all().await
+}
+
+async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadline: Instant) -> Said {
+    let place = Place::Master(Box::new(master.clone()));
+    let info = manager
+        .call_plainly(Packed::sized(0).begin(2, b"CLUSTER").word(b"INFO").reads(operation()), Some(place.clone()));
+    let wrote = async {
+        match key_of(manager.namespace(), &slots) {
+            Some(key) => probe(manager, &key, Some(place), deadline).await,
+            // Where the namespace has a hash tag this master has none of its keys.
+            None => Ok(()),
+        }
+    };
+    let (info, writable) = tokio::join!(bounded(info, deadline), wrote);
+    let says = match info {
+        Ok(Reply::Bulk(text) | Reply::Simple(text)) => {
+            Ok(handshake::field(&String::from_utf8_lossy(&text), "cluster_state") != Some("fail"))
+        }
+        // Any other answer is one.
+        Ok(_) => Ok(true),
+        Err(error) if is_answer(&error) => Ok(true),
+        Err(error) => Err(error),
+    };
+    let is_ok = match (says, &writable) {
+        (Ok(true), Err(error)) if error.server_code().is_some_and(|code| NO_KEYS.contains(&code)) => Err(error.clone()),
+        (says, _) => says,
+    };
+    Said { slots, is_ok, writable }
+}
+
+fn is_answer(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Server | ErrorKind::Auth)
+}
+
+/// A key in the namespace that is of one of the slots.
+fn key_of(namespace: &Namespace, slots: &SlotSet) -> Option<Bytes> {
+    (0..TAGS).map(|tag| namespace.health(Some(tag))).find(|key| slots.has(slot_of(key)))
+}
+
+/// Would a write be taken?
+async fn probe(manager: &Manager, key: &Bytes, place: Option<Place>, deadline: Instant) -> Result<()> {
+    let packed = Packed::sized(key.len()).begin(4, b"SET").word(key).word(b"").word(b"XX");
+    // It writes nothing, so it may go twice.
+    match bounded(manager.call_plainly(packed.reads(operation()), place), deadline).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_answer(&error) => {
+            if error.server_code().is_some_and(|code| NO_WRITES.contains(&code)) {
+                Err(error)
+            } else {
+                Ok(())
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn bounded(answer: impl Future<Output = Result<Reply>>, deadline: Instant) -> Result<Reply> {
+    let late = || Error::new(ErrorKind::Timeout, "no answer within commandTimeoutMs");
+    timeout_at(deadline.into(), answer).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn operation() -> Operation {
+    Operation::named("health")
+}
