@@ -176,6 +176,7 @@ describe('health()', () => {
     await look('ready');
     expect(await manager.health()).toEqual({
       ok: true,
+      writable: true,
       state: 'ready',
       latencyMs: expect.any(Number),
       server: { kind: 'redis', version: expect.stringMatching(/^\d+\.\d+/), role: 'master' },

@@ -50,7 +50,15 @@ describe('createContainer', () => {
     container.getQueue<number, number>('q').process((job) => job.data + 1);
     const job = await container.getQueue<number, number>('q').add('add', 3);
     expect(await job.waitUntilFinished()).toBe(4);
-    expect(await container.health()).toEqual({ ok: true, bus: true, kv: true, registry: true, 'queue:q': true, 'queue:p': true });
+    expect(await container.health()).toEqual({
+      ok: true,
+      redis: true,
+      bus: true,
+      kv: true,
+      registry: true,
+      'queue:q': true,
+      'queue:p': true,
+    });
   });
 
   test('gives its parts their options', async () => {
@@ -133,11 +141,11 @@ describe('health', () => {
     const container = await createContainer({ redis: { url: server.url, commandTimeoutMs: 300 } });
     expect((await container.health()).ok).toBe(true);
     await server.freeze();
-    expect(await container.health()).toMatchObject({ ok: false, bus: false, kv: false, registry: false });
+    expect(await container.health()).toMatchObject({ ok: false, redis: false, bus: false, kv: false, registry: false });
     server.thaw();
     await until(async () => (await container.health()).ok, { what: 'everything to be well again' });
     await container.shutdown();
-    expect(await container.health()).toMatchObject({ ok: false, bus: false, kv: false, registry: false });
+    expect(await container.health()).toMatchObject({ ok: false, redis: false, bus: false, kv: false, registry: false });
   });
 });
 

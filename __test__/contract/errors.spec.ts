@@ -147,12 +147,24 @@ describeBackends('an error reply', (backend) => {
 
   it('is refused before it is sent when the command would change the shared connection', async () => {
     const manager = backend.manager();
-    for (const command of ['SUBSCRIBE', 'MULTI', 'MONITOR', 'SELECT', 'AUTH']) {
-      expect(await failure(manager.command(command, '0')), command).toMatchObject({ redisErrorKind: 'config', delivery: 'not-sent' });
+    const client = (...words: string[]) => ['CLIENT', ...words];
+    const refused = [
+      ...['SUBSCRIBE', 'MULTI', 'EXEC', 'DISCARD', 'WATCH', 'MONITOR', 'SELECT', 'AUTH', 'HELLO', 'RESET', 'QUIT'].map((name) => [
+        name,
+        '0',
+      ]),
+      ...[['READONLY'], ['readwrite'], ['ASKING'], ['REPLCONF', 'ACK', '1'], ['SCRIPT', 'DEBUG', 'YES']],
+      ...[client('REPLY', 'OFF'), client('TRACKING', 'ON'), client('CACHING', 'YES'), client('NO-EVICT', 'ON'), client('no-touch', 'ON')],
+      ...[client('SETNAME', 'another'), client('SETINFO', 'LIB-NAME', 'another')],
+    ] as [string, ...string[]][];
+    const key = `${backend.namespace}:k`;
+    for (const words of refused) {
+      const sayingWhy = { redisErrorKind: 'config', delivery: 'not-sent', message: expect.stringMatching(/shared|use |set /) };
+      expect(await failure(manager.command(...words)), words.join(' ')).toMatchObject(sayingWhy);
+      // What stands before it in a transaction is not executed either.
+      expect(await failure(manager.transaction([['SET', key, '1'], words])), words.join(' ')).toMatchObject(sayingWhy);
     }
-    for (const [name, ...args] of [['REPLCONF', 'ACK', 1] as const, ['SCRIPT', 'DEBUG', 'YES'] as const]) {
-      expect(await failure(manager.command(name, ...args)), name).toMatchObject({ redisErrorKind: 'config', delivery: 'not-sent' });
-    }
+    expect(await manager.command('EXISTS', key)).toBe(0);
   });
 
   it('is kind closed after disconnect', async () => {

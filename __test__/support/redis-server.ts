@@ -32,8 +32,8 @@ export interface RedisServerOptions {
   durable?: boolean;
   /** A cluster node; alone it serves no slot until it is given some (see `startCluster`). */
   cluster?: boolean;
-  /** A sentinel that watches `server` under `name`. */
-  sentinel?: { name: string; server: RedisServer; quorum?: number; downAfterMs?: number };
+  /** A sentinel that watches `server` under `name`, at a port that is perhaps not the server's own. */
+  sentinel?: { name: string; server: RedisServer; port?: number; quorum?: number; downAfterMs?: number };
   /** Further directives; an array gives one line each. */
   config?: Record<string, string | number | (string | number)[]>;
 }
@@ -310,7 +310,7 @@ export class RedisServer implements AsyncDisposable {
     if (this.#options.unixSocket) lines.push(`unixsocket "${this.socketPath}"`);
     if (sentinel) {
       const { name, server } = sentinel;
-      lines.push(`sentinel monitor ${name} ${server.host} ${server.port} ${sentinel.quorum ?? 1}`);
+      lines.push(`sentinel monitor ${name} ${server.host} ${sentinel.port ?? server.port} ${sentinel.quorum ?? 1}`);
       lines.push(`sentinel auth-user ${name} ${HARNESS_USER}`, `sentinel auth-pass ${name} ${server.#harnessPassword}`);
       lines.push(`sentinel down-after-milliseconds ${name} ${sentinel.downAfterMs ?? 500}`, `sentinel failover-timeout ${name} 5000`);
     } else {
@@ -335,13 +335,18 @@ export class RedisServer implements AsyncDisposable {
     return [this.host, this.port, this.#clusterPort];
   }
 
-  /** Makes this server a replica of `master`, and resolves when it is in step. */
-  async replicaOf(master: RedisServer): Promise<void> {
+  /** Prepares this server for sentinels that make it a replica, of `master` or of another one that was prepared so. */
+  async willBeReplicaOf(master: RedisServer): Promise<void> {
     // A sentinel has one password for the master and for who may become it.
     await this.cli('ACL', 'SETUSER', HARNESS_USER, `>${master.#harnessPassword}`);
     await this.cli('CONFIG', 'SET', 'masteruser', HARNESS_USER);
     await this.cli('CONFIG', 'SET', 'masterauth', master.#harnessPassword);
-    await this.cli('REPLICAOF', master.host, master.port);
+  }
+
+  /** Makes this server a replica of `master`, reached at `port`, and resolves when it is in step. */
+  async replicaOf(master: RedisServer, port = master.port): Promise<void> {
+    await this.willBeReplicaOf(master);
+    await this.cli('REPLICAOF', master.host, port);
     await until(async () => (await this.info('master_link_status')) === 'up', {
       timeoutMs: PATIENCE_MS,
       what: 'the replica to be in step',
