@@ -8,6 +8,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+/// The longest message of an error reply, in bytes: a longer one is cut.
+const MAX_MESSAGE: usize = 4096;
+/// The longest first word of an error reply that is its code.
+const MAX_CODE: usize = 64;
+
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -134,8 +139,18 @@ fn without_arguments(line: &str) -> Cow<'_, str> {
     }
 }
 
+/// `text`, cut where it is longer than [`MAX_MESSAGE`].
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_MESSAGE {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MAX_MESSAGE)]).into()
+}
+
 fn is_code(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    !word.is_empty()
+        && word.len() <= MAX_CODE
+        && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// A failure: kind, message, delivery and cause.
@@ -159,7 +174,7 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// An error reply, as the server worded it: `CODE text`.
+    /// An error reply, as the server worded it: `CODE text`. A long text is cut.
     #[must_use]
     pub fn from_reply(line: &str) -> Self {
         let line = said_in_script(line);
@@ -173,7 +188,7 @@ impl Error {
         };
         Self {
             kind,
-            message: line.to_owned(),
+            message: cut(line).into_owned(),
             delivery: Delivery::Rejected,
             server_code: is_code(code).then(|| code.to_owned()),
             source: None,
@@ -335,6 +350,14 @@ mod tests {
             let error = Error::from_reply(line);
             assert_eq!((error.message(), error.server_code()), (message, Some("ERR")));
         }
+    }
+
+    #[test]
+    fn a_text_of_any_length_makes_a_short_message() {
+        let error = Error::from_reply(&format!("OOM {}", "ü".repeat(1 << 20)));
+        assert_eq!(error.server_code(), Some("OOM"));
+        assert!(error.message().len() < MAX_MESSAGE + 8 && error.message().ends_with("ü…"));
+        assert_eq!(Error::from_reply(&"X".repeat(1 << 20)).server_code(), None);
     }
 
     #[test]

@@ -1,24 +1,24 @@
 //! The reply reader on arbitrary bytes: it never panics, and what it reads does not depend on how the bytes arrive.
 //!
-//! The first byte of an input says how large the pieces are.
+//! The first two bytes of an input say how large the pieces are, and what a reply may take.
 #![no_main]
-#![allow(dead_code, reason = "the module's other half packs commands")]
+#![allow(dead_code, unused_imports, reason = "the module's other half packs commands")]
 
-#[path = "../../src/resp.rs"]
+#[path = "../../src/resp/mod.rs"]
 mod resp;
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use resp::{ProtocolError, Reader, Reply};
+use resp::{ProtocolError, Read, Reader};
 
 /// Everything read of `pieces`, and the error it ended with.
-fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Reply>, Option<ProtocolError>) {
-    let (mut reader, mut buffer, mut replies) = (Reader::default(), BytesMut::new(), Vec::new());
+fn read<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Read>, Option<ProtocolError>) {
+    let (mut reader, mut buffer, mut replies) = (Reader::new(limit), BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
         loop {
             match reader.next(&mut buffer) {
-                Ok(Some(reply)) => replies.push(reply),
+                Ok(Some(read)) => replies.push(read),
                 Ok(None) => break,
                 Err(error) => return (replies, Some(error)),
             }
@@ -28,11 +28,12 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Reply>, Option<Proto
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((size, bytes)) = input.split_first() else {
+    let [size, limit, bytes @ ..] = input else {
         return;
     };
-    let whole = read(std::iter::once(bytes));
-    let pieces = read(bytes.chunks(usize::from(*size).max(1)));
+    let limit = usize::from(*limit) * 8;
+    let whole = read(limit, std::iter::once(bytes));
+    let pieces = read(limit, bytes.chunks(usize::from(*size).max(1)));
     // NaN is not equal to itself.
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
 });

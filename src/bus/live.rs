@@ -344,6 +344,11 @@ impl Listener for Feed {
         }
     }
 
+    fn missed(&self) {
+        self.metrics.bus_dropped.add(1);
+        self.outlet.tell(json!({ "event": "missed", "id": self.id }).to_string());
+    }
+
     fn restored(&self, gap: Duration) {
         self.metrics.bus_gaps.add(1);
         self.outlet.tell(json!({ "event": "gap", "id": self.id, "durationMs": gap.as_millis() }).to_string());

@@ -41,6 +41,8 @@ pub struct Config {
     pub max_pending_commands: u64,
     /// Default 256 MiB.
     pub max_pending_bytes: u64,
+    /// Bounds one reply: its bytes, and what each element takes. Default 1 GiB.
+    pub max_reply_bytes: usize,
     /// Bounds a graceful end. Default 5 s.
     pub close_timeout: Duration,
     pub client_name: String,
@@ -97,6 +99,9 @@ impl Config {
             keep_alive: options.millis("keepAliveMs", 10)?.unwrap_or(Duration::from_secs(10)),
             max_pending_commands: options.whole("maxPendingCommands", 1..=100_000_000)?.unwrap_or(100_000),
             max_pending_bytes: options.whole("maxPendingBytes", 1024..=1 << 40)?.unwrap_or(256 << 20),
+            max_reply_bytes: options
+                .whole("maxReplyBytes", 64 * 1024..=1 << 40)?
+                .map_or(1 << 30, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             close_timeout: options.millis("closeTimeoutMs", 0)?.unwrap_or(Duration::from_secs(5)),
             client_name: read_client_name(&mut options)?,
             namespace: read_namespace(&mut options)?,

@@ -17,9 +17,11 @@ use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use super::actor;
 use super::cluster::{self, Redirect};
 use super::command;
+use super::config::Config;
 use super::handshake::Greeted;
 use super::link::Stream;
 use super::liveness;
+use super::passing::{Patience, unread};
 use super::request::{Command, Request, Sink};
 use super::shared::Shared;
 use super::state::State;
@@ -28,7 +30,7 @@ use super::topology::{self, Seat};
 use super::wait::{self, Next, Wait};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
-use crate::resp::{self, Reader, Reply};
+use crate::resp::{self, Read, Reader, Reply};
 use crate::telemetry::Metrics;
 
 /// What a server may take beyond the timeout it was given.
@@ -271,9 +273,9 @@ pub(super) async fn open(
         let greeted = actor::connect(shared).await?;
         (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
     };
-    let address = greeted.address;
+    let address = greeted.address.clone();
     let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
-    let mut wire = Wire::new(greeted.stream);
+    let mut wire = Wire::new(greeted, &shared.config);
     let introduced = async {
         let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
             Reply::Int(id) => Some(id),
@@ -312,7 +314,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
     if let Some(address) = address {
         if let Ok(greeted) = cluster::connect_to(&shared.config, address).await {
-            let mut wire = Wire::new(greeted.stream);
+            let mut wire = Wire::new(greeted, &shared.config);
             // It is not blocked yet: what blocks it is still on its way there.
             while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
                 sleep(UNBLOCK_AGAIN).await;
@@ -333,7 +335,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     }
     if let Ok(greeted) = actor::connect(shared).await {
         // Where this fails too, the connection is ended all the same.
-        let _ = Wire::new(greeted.stream).ask(&payload).await;
+        let _ = Wire::new(greeted, &shared.config).ask(&payload).await;
     }
 }
 
@@ -359,16 +361,20 @@ pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
+    patience: Patience,
+    max_reply_bytes: usize,
     /// When something came last.
     heard: watch::Sender<Instant>,
 }
 
 impl Wire {
-    fn new(stream: Box<dyn Stream>) -> Self {
+    fn new(greeted: Greeted, config: &Config) -> Self {
         Self {
-            stream,
+            stream: greeted.stream,
             buffer: BytesMut::with_capacity(4096),
-            reader: Reader::default(),
+            reader: greeted.reader,
+            patience: Patience::new(config.command_timeout),
+            max_reply_bytes: config.max_reply_bytes,
             heard: watch::Sender::new(Instant::now()),
         }
     }
@@ -383,13 +389,17 @@ impl Wire {
     pub(super) async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
-                Ok(Some(Reply::Push(_))) => {}
-                Ok(Some(reply)) => return Ok(reply),
-                Ok(None) => match self.stream.read_buf(&mut self.buffer).await {
-                    Ok(0) => return Err(lost("closed by the server")),
-                    Ok(_) => drop(self.heard.send_replace(Instant::now())),
-                    Err(e) => return Err(lost(&e.to_string())),
-                },
+                Ok(Some(Read::Reply(reply))) => return Ok(reply),
+                Ok(Some(Read::Passed(passed))) if passed.is_push => {}
+                Ok(Some(Read::Passed(passed))) => return Err(unread(passed.why, self.max_reply_bytes)),
+                Ok(None) => {
+                    self.patience.check(&self.reader, Instant::now()).map_err(|why| lost(&why))?;
+                    match self.stream.read_buf(&mut self.buffer).await {
+                        Ok(0) => return Err(lost("closed by the server")),
+                        Ok(_) => drop(self.heard.send_replace(Instant::now())),
+                        Err(e) => return Err(lost(&e.to_string())),
+                    }
+                }
                 Err(e) => return Err(lost(&e.to_string())),
             }
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::config::Config;
 use super::link::{Stream, is_tls};
 use super::target::Address;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resp::{self, Reader, Reply};
+use crate::resp::{self, Read, Reader, Reply};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct ServerInfo {
 /// A stream that is ready for commands.
 pub(super) struct Greeted {
     pub stream: Box<dyn Stream>,
+    /// Bounds replies, and hides the password that the server was given.
+    pub reader: Reader,
     pub server: ServerInfo,
     /// Where the server is, if it is the one that sentinels name.
     pub address: Option<Address>,
@@ -46,7 +48,8 @@ pub(super) const WITHOUT_A_WORD: &str = "the server ended the connection without
 pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
     let password = config.password.get().await?;
     let password = password.as_ref().map(super::secret::Secret::reveal);
-    let mut wire = Wire::new(stream);
+    let hidden = password.map(|password| Bytes::copy_from_slice(password.as_bytes()));
+    let mut wire = Wire::new(stream, Reader::new(config.max_reply_bytes).hiding(hidden));
 
     let user = config.username.as_deref().unwrap_or("default");
     let hello = match password {
@@ -88,7 +91,8 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
             _ => return Err(error),
         }
     }
-    Ok(Greeted { stream: wire.stream, server, address: None })
+    let (stream, reader) = wire.into_parts();
+    Ok(Greeted { stream, reader, server, address: None })
 }
 
 fn knows_no_hello(error: &Error) -> bool {
@@ -150,13 +154,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(4096), reader: Reader::default(), heard: false, pushed: false }
+    pub(super) fn new(stream: Box<dyn Stream>, reader: Reader) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096), reader, heard: false, pushed: false }
     }
 
-    /// The stream, when nothing more is to be asked.
-    pub(super) fn into_stream(self) -> Box<dyn Stream> {
-        self.stream
+    /// The stream and its reader, when nothing more is to be asked.
+    pub(super) fn into_parts(self) -> (Box<dyn Stream>, Reader) {
+        (self.stream, self.reader)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -222,7 +226,11 @@ impl Wire {
     async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.reader.next(&mut self.buffer) {
-                Ok(Some(reply)) => return Ok(reply),
+                Ok(Some(Read::Reply(reply))) => return Ok(reply),
+                Ok(Some(Read::Passed(passed))) if passed.is_push => return Ok(Reply::Push(Vec::new())),
+                Ok(Some(Read::Passed(_))) => {
+                    return Err(Error::new(ErrorKind::Connection, "the server's answer is too long"));
+                }
                 Ok(None) => {
                     let count = self.stream.read_buf(&mut self.buffer).await.map_err(|e| self.lost(e))?;
                     if count == 0 {

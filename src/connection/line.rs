@@ -32,9 +32,10 @@ pub(super) async fn open(shared: &Arc<Shared>) -> Result<(ServerInfo, Line)> {
         return Ok((server, Line::Cluster(Box::new(nodes))));
     }
     let greeted = actor::connect(shared).await?;
-    let pipeline = Pipeline::new(greeted.stream, Arc::clone(&shared.metrics), Instant::now());
-    let seat = greeted.address.map(|address| Seat { address, slot: None });
-    Ok((greeted.server, Line::One { pipeline, seat }))
+    let (server, address) = (greeted.server.clone(), greeted.address.clone());
+    let pipeline = Pipeline::new(greeted, &shared.config, Arc::clone(&shared.metrics), Instant::now());
+    let seat = address.map(|address| Seat { address, slot: None });
+    Ok((server, Line::One { pipeline, seat }))
 }
 
 impl Line {

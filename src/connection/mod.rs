@@ -7,6 +7,7 @@
 //! | `state` | the life of a manager, a pure state machine |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
+//! | `passing` | replies that are read past: what is said of them, and how long one may go on |
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `wait`, `liveness` | blocking commands, what is left of their time, and whether their connections live |
@@ -37,6 +38,7 @@ mod link;
 mod liveness;
 mod manager;
 mod packed;
+mod passing;
 mod pipeline;
 mod probe;
 mod refusal;

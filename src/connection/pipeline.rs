@@ -17,13 +17,16 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::config::Config;
 use super::cursor::Origin;
+use super::handshake::Greeted;
 use super::link::Stream;
+use super::passing::{Patience, unread};
 use super::refusal::{Refusal, refusal};
 use super::request::Request;
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::resp::{Reader, Reply};
+use crate::resp::{Read, Reader, Reply, Why};
 use crate::telemetry::Metrics;
 
 /// Bytes that may wait in the output buffer before further requests stay in the queue, where they can still expire unsent.
@@ -92,6 +95,8 @@ pub(super) struct Pipeline {
     origin: Origin,
     stream: Box<dyn Stream>,
     reader: Reader,
+    patience: Patience,
+    max_reply_bytes: usize,
     input: BytesMut,
     output: BytesMut,
     unflushed: bool,
@@ -119,12 +124,14 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(stream: Box<dyn Stream>, metrics: Arc<Metrics>, now: Instant) -> Self {
+    pub(super) fn new(greeted: Greeted, config: &Config, metrics: Arc<Metrics>, now: Instant) -> Self {
         metrics.connections.add(1);
         Self {
             origin: Origin::new(),
-            stream,
-            reader: Reader::default(),
+            stream: greeted.stream,
+            reader: greeted.reader,
+            patience: Patience::new(config.command_timeout),
+            max_reply_bytes: config.max_reply_bytes,
             input: BytesMut::new(),
             output: BytesMut::new(),
             unflushed: false,
@@ -282,27 +289,36 @@ impl Pipeline {
 
     fn take_replies(&mut self, now: Instant) -> Result<()> {
         loop {
+            if matches!(self.expected.front(), Some(Expected::Request(request)) if request.is_settled()) {
+                self.reader.pass_one();
+            }
             match self.reader.next(&mut self.input) {
-                Ok(None) => return Ok(()),
-                Ok(Some(Reply::Push(_))) => {}
-                Ok(Some(reply)) => self.take_reply(reply, now)?,
+                Ok(None) => return self.patience.check(&self.reader, now).map_err(|why| lost(&why)),
+                Ok(Some(Read::Reply(reply))) => self.take_reply(Ok(reply), now)?,
+                Ok(Some(Read::Passed(passed))) if passed.is_push => {}
+                Ok(Some(Read::Passed(passed))) => self.take_reply(Err(passed.why), now)?,
                 Err(e) => return Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
             }
         }
     }
 
-    fn take_reply(&mut self, reply: Reply, now: Instant) -> Result<()> {
+    /// Takes the next reply, or why there is none of it.
+    fn take_reply(&mut self, reply: Result<Reply, Why>, now: Instant) -> Result<()> {
         let mut request = match self.expected.pop_front() {
             Some(Expected::Request(request)) => request,
             Some(ours @ (Expected::Ours | Expected::Load)) => {
                 self.settled = self.settled.saturating_sub(1);
-                if let (Expected::Load, Reply::Error(line)) = (ours, reply) {
+                if let (Expected::Load, Ok(Reply::Error(line))) = (ours, reply) {
                     self.not_loaded = Some(line);
                 }
                 return Ok(());
             }
             None => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
         };
+        let reply = reply.unwrap_or_else(|why| {
+            request.abandon(unread(why, self.max_reply_bytes), now);
+            Reply::Nil
+        });
         let reply = if request.command.replies > 1 {
             request.partial.push(reply);
             if request.partial.len() < request.command.replies as usize {

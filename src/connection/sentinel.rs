@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
@@ -17,7 +19,7 @@ use super::shared::Shared;
 use super::target::{Address, Target};
 use super::topology::Named;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resp::Reply;
+use crate::resp::{Reader, Reply};
 
 /// How many sentinels are remembered at most.
 const MOST: usize = 32;
@@ -125,7 +127,7 @@ impl Sentinels {
 
     /// A connection to `sentinel`.
     async fn open(&self, config: &Config, sentinel: &Address) -> Result<Wire> {
-        let mut wire = Wire::new(open_tcp(config, sentinel).await?);
+        let mut wire = wire_to(config, sentinel).await?;
         self.authenticate(config, &mut wire).await?;
         Ok(wire)
     }
@@ -143,7 +145,7 @@ impl Sentinels {
     /// A connection to `sentinel` on which `channels` are subscribed. False where it speaks no RESP3, or refuses that: then
     /// it can be asked, and says nothing by itself.
     pub(super) async fn listen(&self, config: &Config, sentinel: &Address, channels: &[&str]) -> Result<(Wire, bool)> {
-        let mut wire = Wire::new(open_tcp(config, sentinel).await?);
+        let mut wire = wire_to(config, sentinel).await?;
         let user = config.sentinel_username.as_deref().unwrap_or("default");
         let hello = match &config.sentinel_password {
             Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password.reveal()]).await,
@@ -259,16 +261,23 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// A connection to `sentinel` on which nothing was said yet.
+async fn wire_to(config: &Config, sentinel: &Address) -> Result<Wire> {
+    let hidden = config.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()));
+    let reader = Reader::new(config.max_reply_bytes).hiding(hidden);
+    Ok(Wire::new(open_tcp(config, sentinel).await?, reader))
+}
+
 /// A connection to the server at `address`, which must be a master.
 pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted> {
     let mut greeted = greet(config, open_tcp(config, address).await?).await?;
     if greeted.server.protocol < 3 {
         // Without HELLO nothing was said about the role yet.
-        let mut wire = Wire::new(greeted.stream);
+        let mut wire = Wire::new(greeted.stream, greeted.reader);
         if let Ok(Reply::Array(parts)) = wire.ask(&["ROLE"]).await {
             greeted.server.role = parts.first().and_then(text).unwrap_or(greeted.server.role);
         }
-        greeted.stream = wire.into_stream();
+        (greeted.stream, greeted.reader) = wire.into_parts();
     }
     if greeted.server.role == "master" {
         return Ok(greeted);

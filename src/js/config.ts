@@ -72,6 +72,13 @@ export interface RedisConfig {
   maxPendingCommands?: number;
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number;
+  /**
+   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
+   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
+   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
+   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   */
+  maxReplyBytes?: number;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
   closeTimeoutMs?: number;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */

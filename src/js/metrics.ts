@@ -54,7 +54,7 @@ export interface MetricsSnapshot {
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; one that two of them got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that had to go because more waited than `maxPending` allows. */
+  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
   /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
   redis_bus_malformed_total: number;

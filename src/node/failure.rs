@@ -84,6 +84,17 @@ pub(super) fn not_text() -> Error {
     Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
 }
 
+/// The error in place of one whose text JavaScript cannot hold.
+pub(super) fn no_text() -> Error {
+    Error::new(ErrorKind::Serialization, "an error whose text is longer than a string can be")
+        .with_delivery(Delivery::MaybeExecuted)
+}
+
+/// The event in place of one whose text JavaScript cannot hold, as JSON.
+pub(super) fn no_event() -> String {
+    format!("{{\"event\":\"error\",\"error\":{}}}", to_json(&no_text()))
+}
+
 /// The error of an outcome that has no value: V8 has no strings of more than about 512 MiB, and a reply may have.
 pub(super) fn no_value(outcome: &Outcome) -> Error {
     let message = format!(

@@ -51,11 +51,16 @@ pub(super) fn values(env: Env, items: Vec<Item>, heads: &mut Uint32ArraySlice<'_
     let heads = unsafe { heads.as_mut() };
     let array = js.array(items.len())?;
     for ((at, item), head) in items.into_iter().enumerate().zip(heads.chunks_exact_mut(2)) {
-        let (number, (tag, value)) = match &item {
-            Item::Event(handle, json) => (*handle, (Tag::Event, Some(js.text(json.as_bytes())?))),
-            Item::Delivery(handle, values) => (*handle, js.delivery(values)?),
-            Item::Outcome(number, Ok(outcome)) => (*number, js.outcome(outcome)?),
-            Item::Outcome(number, Err(error)) => (*number, (Tag::Error, Some(js.error(error)?))),
+        let number = match &item {
+            Item::Event(number, _) | Item::Delivery(number, _) | Item::Outcome(number, _) => *number,
+        };
+        // What cannot cross costs its own item, and none that was taken out with it.
+        let (tag, value) = match js.item(&item) {
+            Ok(element) => element,
+            Err(_) => {
+                js.forget_exception();
+                js.no_item(&item)?
+            }
         };
         head.copy_from_slice(&[number, tag as u32]);
         if let Some(value) = value {
@@ -101,6 +106,25 @@ type Element = (Tag, Option<napi_value>);
 struct Js(napi_env);
 
 impl Js {
+    fn item(self, item: &Item) -> Result<Element> {
+        match item {
+            Item::Event(_, json) => Ok((Tag::Event, Some(self.text(json.as_bytes())?))),
+            Item::Delivery(_, values) => self.delivery(values),
+            Item::Outcome(_, Ok(outcome)) => self.outcome(outcome),
+            Item::Outcome(_, Err(error)) => Ok((Tag::Error, Some(self.error(error)?))),
+        }
+    }
+
+    /// In place of an item that JavaScript has no value for.
+    fn no_item(self, item: &Item) -> Result<Element> {
+        let error = || self.error(&failure::no_text());
+        match item {
+            Item::Event(..) => Ok((Tag::Event, Some(self.text(failure::no_event().as_bytes())?))),
+            Item::Delivery(..) => Ok((Tag::Plain, Some(self.array(0)?))),
+            Item::Outcome(..) => Ok((Tag::Error, Some(error()?))),
+        }
+    }
+
     /// The element of an outcome. One that JavaScript has no value for is an error: of its own call, and of no other.
     fn outcome(self, outcome: &Outcome) -> Result<Element> {
         self.element(outcome).or_else(|_| {

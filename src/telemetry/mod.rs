@@ -87,7 +87,7 @@ pub struct Metrics {
     pub bus_published: Counter,
     /// Given to handlers and iterators; one that two of them got counts twice.
     pub bus_delivered: Counter,
-    /// Live messages that had to go because too many waited.
+    /// Live messages that had to go because too many waited, or that were longer than a reply may be.
     pub bus_dropped: Counter,
     /// Messages that are not JSON, and records of consumer groups that cannot be read.
     pub bus_malformed: Counter,

@@ -112,10 +112,11 @@ pub(super) async fn find(shared: &Shared, seeds: &[Address]) -> Result<Found> {
 async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
     let greeted = greet(config, open_tcp(config, candidate).await?).await?;
     let (server, address) = (greeted.server, greeted.address);
-    let mut wire = Wire::new(greeted.stream);
+    let mut wire = Wire::new(greeted.stream, greeted.reader);
     let map = ask(&mut wire, candidate).await?;
     if map.masters().contains(candidate) {
-        let greeted = Greeted { stream: wire.into_stream(), server, address };
+        let (stream, reader) = wire.into_parts();
+        let greeted = Greeted { stream, reader, server, address };
         return Ok(Found { map, address: candidate.clone(), greeted });
     }
     // A replica, or a master that goes by another name in the map: nothing would ever be routed to this connection.
@@ -225,7 +226,8 @@ impl Asked {
             Self::InUse(answer) => return Ok(Given { map: answer.map().await?, spare: None }),
             Self::Spare(address, wire) => (address, wire),
             Self::Anew(address) => {
-                let wire = Wire::new(connect_to(config, &address).await?.stream);
+                let greeted = connect_to(config, &address).await?;
+                let wire = Wire::new(greeted.stream, greeted.reader);
                 (address, wire)
             }
         };

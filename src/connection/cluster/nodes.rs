@@ -67,7 +67,7 @@ impl Nodes {
     pub(super) fn new(shared: &Arc<Shared>, found: Found) -> Self {
         let now = Instant::now();
         let metrics = Arc::clone(&shared.metrics);
-        let pipeline = Pipeline::new(found.greeted.stream, Arc::clone(&metrics), now).in_cluster();
+        let pipeline = Pipeline::new(found.greeted, &shared.config, Arc::clone(&metrics), now).in_cluster();
         let map = Arc::new(found.map);
         let news = shared.topology.news();
         shared.topology.learn(&map);
@@ -224,7 +224,7 @@ impl Nodes {
             Ok(greeted) => {
                 node.attempt = 0;
                 node.missing = None;
-                let pipeline = Pipeline::new(greeted.stream, Arc::clone(&self.metrics), now).in_cluster();
+                let pipeline = Pipeline::new(greeted, &self.config, Arc::clone(&self.metrics), now).in_cluster();
                 node.link = Link::Up(Box::new(pipeline));
             }
             Err(error) => {

@@ -29,6 +29,18 @@ impl Heard {
         }
     }
 
+    /// The channel, or the pattern, of a message that begins with `head`.
+    pub(super) fn channel_of(head: &[Reply]) -> Option<Channel> {
+        let [Reply::Bulk(what) | Reply::Simple(what), Reply::Bulk(name), ..] = head else { return None };
+        let kind = match &what[..] {
+            b"message" => ChannelKind::Exact,
+            b"smessage" => ChannelKind::Sharded,
+            b"pmessage" => ChannelKind::Pattern,
+            _ => return None,
+        };
+        Some(Channel { kind, name: name.clone() })
+    }
+
     fn list(items: Vec<Reply>) -> Self {
         let mut parts = items.into_iter().map(|item| match item {
             Reply::Bulk(bytes) | Reply::Simple(bytes) => Some(bytes),
@@ -83,6 +95,20 @@ mod tests {
         assert!(
             matches!(pattern, Heard::Message(ChannelKind::Pattern, message) if message.pattern.as_deref() == Some(b"a*"))
         );
+    }
+
+    #[test]
+    fn of_a_message_that_was_read_past_its_channel_is_known() {
+        for (words, kind) in [
+            (&["message", "a"][..], ChannelKind::Exact),
+            (&["smessage", "a"], ChannelKind::Sharded),
+            (&["pmessage", "a", "ab"], ChannelKind::Pattern),
+        ] {
+            assert_eq!(Heard::channel_of(&bulks(words)), Some(Channel { kind, name: "a".into() }));
+        }
+        for words in [&[][..], &["message"], &["subscribe", "a"]] {
+            assert_eq!(Heard::channel_of(&bulks(words)), None);
+        }
     }
 
     #[test]

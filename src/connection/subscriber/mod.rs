@@ -46,6 +46,9 @@ pub struct Message {
 pub trait Listener: Send + Sync {
     fn message(&self, message: &Message);
 
+    /// A message was longer than `maxReplyBytes`, and is lost.
+    fn missed(&self) {}
+
     /// The connection is gone, and the subscription is being restored.
     fn lost(&self, _error: &Error) {}
 

@@ -19,12 +19,13 @@ use crate::connection::event::Event;
 use crate::connection::exclusive::Counted;
 use crate::connection::handshake::Greeted;
 use crate::connection::link::Stream;
+use crate::connection::passing::Patience;
 use crate::connection::shared::Shared;
 use crate::connection::target::{Address, Target};
 use crate::connection::topology::{self, Seat};
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resp::{self, Reader};
+use crate::resp::{self, Read, Reader, Reply};
 
 /// How long a connection on which nothing is subscribed is kept for the next subscription.
 const LINGER: Duration = Duration::from_secs(1);
@@ -122,7 +123,7 @@ async fn pause(shared: &Shared, attempt: u32) {
 /// Uses a connection until it is lost, or not needed.
 async fn serve(shared: &Arc<Shared>, line: &Line, greeted: Greeted) -> Ended {
     let _counted = Counted::new(&shared.metrics);
-    Connection::new(shared, line, greeted.address, greeted.stream).serve().await
+    Connection::new(shared, line, greeted).serve().await
 }
 
 /// A connection, and where it leads if that may be elsewhere one day. One that takes long has the server looked for elsewhere too.
@@ -176,6 +177,7 @@ struct Connection<'a> {
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
     reader: Reader,
+    patience: Patience,
     input: BytesMut,
     output: BytesMut,
     opened: Instant,
@@ -191,15 +193,16 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(shared: &'a Arc<Shared>, line: &'a Line, address: Option<Address>, stream: Box<dyn Stream>) -> Self {
-        let (read, write) = split(stream);
+    fn new(shared: &'a Arc<Shared>, line: &'a Line, greeted: Greeted) -> Self {
+        let (read, write) = split(greeted.stream);
         Self {
             shared,
             line,
-            seat: address.map(|address| Seat { address, slot: None }),
+            seat: greeted.address.map(|address| Seat { address, slot: None }),
             read,
             write,
-            reader: Reader::default(),
+            reader: greeted.reader.keeping_pushes(),
+            patience: Patience::new(shared.config.command_timeout),
             input: BytesMut::new(),
             output: BytesMut::new(),
             opened: Instant::now(),
@@ -318,11 +321,21 @@ impl<'a> Connection<'a> {
         self.came = self.heard;
         self.asked = false;
         batch(|| {
-            while let Some(reply) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
-                self.hear(Heard::of(reply))?;
+            while let Some(read) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
+                match read {
+                    Read::Reply(reply) => self.hear(Heard::of(reply))?,
+                    Read::Passed(passed) => self.missed(&passed.head),
+                }
             }
-            Ok(())
+            self.patience.check(&self.reader, self.heard).map_err(|why| gone(&why))
         })
+    }
+
+    /// A message was longer than `maxReplyBytes`; `head` is what came first of it.
+    fn missed(&self, head: &[Reply]) {
+        let Some(channel) = Heard::channel_of(head) else { return };
+        let listeners = self.line.inner().book.listeners(&channel);
+        listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.missed());
     }
 
     fn hear(&mut self, heard: Heard) -> Result<()> {

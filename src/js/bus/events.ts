@@ -48,7 +48,7 @@ export interface BusEvents {
   };
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: { topic: string; pattern?: string /** For how long, in milliseconds. */; durationMs: number };
-  /** More live messages came than were handled: the oldest that waited were dropped. */
+  /** Live messages were dropped: the oldest that waited, since more came than were handled, or one longer than `maxReplyBytes`. */
   slow: { topic: string; pattern?: string /** How many, since this was told last. */; dropped: number };
 }
 

@@ -130,6 +130,8 @@ export class Feed implements Receiver {
   event(event: { event: string; [field: string]: unknown }): void {
     if (event.event === 'gap') {
       this.#inside.emit('gap', { ...this.about(this.topic), durationMs: event.durationMs as number });
+    } else if (event.event === 'missed') {
+      this.#inside.emit('slow', { ...this.about(this.topic), dropped: 1 });
     } else if (event.event === 'ended') {
       const error = new RedisError(event.kind as RedisErrorKind, `the subscription has ended: ${String(event.message)}`);
       this.#end();

@@ -100,7 +100,8 @@ export class Arrival {
 
   /** Its characters, or bytes where it is no text. */
   get size(): number {
-    return (this.raw as { length: number }).length;
+    // What is longer than a string can be came as an error.
+    return (this.raw as { length?: number }).length ?? 0;
   }
 
   /** What it says; `undefined` if it is not JSON. */

@@ -1,0 +1,77 @@
+//! The wire: RESP2 and RESP3 replies read incrementally and within bounds, commands packed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `reader` | whole replies out of whatever bytes have arrived |
+//! | `element` | one element: a value, or the head of an aggregate |
+//! | `passing` | what is read past and kept nowhere |
+//! | `pack` | commands |
+//!
+//! Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+
+mod element;
+mod pack;
+mod passing;
+mod reader;
+
+use bytes::Bytes;
+
+pub use pack::{begin, pack, push, push_joined};
+pub use reader::Reader;
+
+/// One reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Nil,
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    /// A bulk or verbatim string.
+    Bulk(Bytes),
+    /// A status such as `OK`.
+    Simple(Bytes),
+    /// An integer that may not fit 64 bits, in decimal.
+    BigNumber(Bytes),
+    /// An error reply, without its leading `-`.
+    Error(Bytes),
+    Array(Vec<Reply>),
+    Map(Vec<(Reply, Reply)>),
+    Set(Vec<Reply>),
+    /// Out of band: no answer to any request.
+    Push(Vec<Reply>),
+}
+
+/// What a [`Reader`] has come to the end of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read {
+    Reply(Reply),
+    Passed(Passed),
+}
+
+/// A reply, or a push, that was read past and kept nowhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    pub why: Why,
+    pub is_push: bool,
+    /// Where pushes are kept: what came first of it.
+    pub head: Vec<Reply>,
+}
+
+/// Why something is kept nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Nobody waits for it.
+    Unwanted,
+    /// It takes more memory than one reply may.
+    TooLong,
+    /// Its aggregates are nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+/// The deepest nesting of aggregates that is kept.
+pub const MAX_DEPTH: usize = 256;
+
+/// The stream is not RESP; nothing after this point can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server's answer is not the Redis protocol: {0}")]
+pub struct ProtocolError(&'static str);
