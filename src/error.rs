@@ -228,6 +228,12 @@ impl Error {
         &self.message
     }
 
+    /// Is it an error reply of a server?
+    #[must_use]
+    pub fn is_reply(&self) -> bool {
+        self.delivery == Delivery::Rejected
+    }
+
     /// Whether the server may have acted.
     #[must_use]
     pub fn delivery(&self) -> Delivery {

@@ -39,11 +39,13 @@ const LOADING_PAUSE: Duration = Duration::from_millis(50);
 /// The message of the error when the server accepts and hangs up, as one does that expects TLS.
 pub(super) const WITHOUT_A_WORD: &str = "the server ended the connection without a word";
 
-/// Introduces this client on a fresh stream. RESP3 is asked for; a server that knows no `HELLO` is spoken to in RESP2.
+/// Introduces this client on a fresh stream. RESP3 is asked for; a server that takes no `HELLO` is spoken to in RESP2. The name of
+/// this client and of its library are courtesies: no refusal of them costs the connection, and any answer to `PING` is one of a live
+/// server.
 ///
 /// # Errors
 ///
-/// `auth` for refused credentials, `server` for any other refusal, `connection` if the stream ends. A server that is
+/// `auth` for refused or missing credentials, `server` for a refused database, `connection` if the stream ends. A server that is
 /// loading its data is waited for; the caller bounds how long.
 pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
     let password = config.password.get().await?;
@@ -51,64 +53,64 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
     let hidden = password.map(|password| Bytes::copy_from_slice(password.as_bytes()));
     let mut wire = Wire::new(stream, Reader::new(config.max_reply_bytes).hiding(hidden));
 
-    let user = config.username.as_deref().unwrap_or("default");
-    let hello = match password {
-        Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password]).await,
-        None => wire.ask(&["HELLO", "3"]).await,
-    };
-    let server = match hello {
-        Ok(reply) => ServerInfo { protocol: 3, ..describe(&reply) },
-        Err(error) if knows_no_hello(&error) => {
-            if let Some(password) = password {
-                match config.username.as_deref() {
-                    Some(user) => wire.ask(&["AUTH", user, password]).await?,
-                    None => wire.ask(&["AUTH", password]).await?,
-                };
-            }
-            let mut server = describe(&Reply::Nil);
-            if let Ok(Reply::Bulk(info)) = wire.ask(&["INFO", "server"]).await
-                && let Some(version) = field(&String::from_utf8_lossy(&info), "redis_version")
-            {
-                version.clone_into(&mut server.version);
-            }
-            server
-        }
-        Err(error) => return Err(error),
-    };
-    wire.ask(&["CLIENT", "SETNAME", &config.client_name]).await.or_else(permitted_to_fail)?;
+    let server = introduce(config, password, &mut wire).await?;
+    wire.mention(&["CLIENT", "SETNAME", &config.client_name]).await?;
     if config.db != 0 {
         wire.ask(&["SELECT", &config.db.to_string()]).await?;
     }
-    // Redis 7.2 and later; older ones answer with an error, which is fine.
     for (what, value) in [("LIB-NAME", "redis-backplane"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-        wire.ask(&["CLIENT", "SETINFO", what, value]).await.or_else(refused_is_fine)?;
+        wire.mention(&["CLIENT", "SETINFO", what, value]).await?;
     }
-    while let Err(error) = wire.ask(&["PING"]).await {
-        match error.server_code() {
-            Some("LOADING") => tokio::time::sleep(LOADING_PAUSE).await,
-            // A replica that has lost its master, or a user without the right to PING, still answers commands.
-            Some("MASTERDOWN" | "NOPERM") => break,
-            _ => return Err(error),
-        }
+    // Whatever else it answers, it lives.
+    while wire.mention(&["PING"]).await? == Said::IsLoading {
+        tokio::time::sleep(LOADING_PAUSE).await;
     }
     let (stream, reader) = wire.into_parts();
     Ok(Greeted { stream, reader, server, address: None })
 }
 
-fn knows_no_hello(error: &Error) -> bool {
-    let message = error.message().to_ascii_lowercase();
-    error.server_code() == Some("NOPROTO")
-        || (error.server_code() == Some("ERR")
-            && (message.contains("unknown command") || message.contains("unsupported")))
+/// Gives the credentials, with `HELLO` where the server takes it. Whatever else it is that a server or a proxy refuses of `HELLO`, in
+/// whatever words, it is spoken to in RESP2.
+async fn introduce(config: &Config, password: Option<&str>, wire: &mut Wire) -> Result<ServerInfo> {
+    let user = config.username.as_deref();
+    let hello = match password {
+        Some(password) => wire.ask(&["HELLO", "3", "AUTH", user.unwrap_or("default"), password]).await,
+        None => wire.ask(&["HELLO", "3"]).await,
+    };
+    let refused = match hello {
+        Ok(reply) => return Ok(ServerInfo { protocol: 3, ..describe(&reply) }),
+        Err(error) if !error.is_reply() || are_credentials_refused(&error, password) => return Err(error),
+        Err(error) => error,
+    };
+    // One that hangs up behind its refusal has said why.
+    let or_why = |error: Error| if error.is_reply() { error } else { refused.clone() };
+    if let Some(password) = password {
+        match user {
+            Some(user) => wire.ask(&["AUTH", user, password]).await.map_err(or_why)?,
+            None => wire.ask(&["AUTH", password]).await.map_err(or_why)?,
+        };
+    }
+    let mut server = describe(&Reply::Nil);
+    match wire.ask(&["INFO", "server"]).await {
+        Ok(Reply::Bulk(info)) => {
+            let info = String::from_utf8_lossy(&info);
+            if let Some(version) = field(&info, "redis_version") {
+                version.clone_into(&mut server.version);
+            }
+        }
+        Err(error) if !error.is_reply() => return Err(or_why(error)),
+        Ok(_) | Err(_) => {}
+    }
+    Ok(server)
 }
 
-/// A user that may not set a name works without one.
-fn permitted_to_fail(error: Error) -> Result<Reply> {
-    if error.server_code() == Some("NOPERM") { Ok(Reply::Nil) } else { Err(error) }
-}
-
-fn refused_is_fine(error: Error) -> Result<Reply> {
-    if error.server_code().is_some() { Ok(Reply::Nil) } else { Err(error) }
+/// Is it the credentials, or that there are none, that `HELLO` was refused for? A user that may not say `HELLO` can have right ones.
+fn are_credentials_refused(error: &Error, password: Option<&str>) -> bool {
+    match error.server_code() {
+        Some("NOPERM") => false,
+        Some("NOAUTH") => password.is_none(),
+        _ => error.kind() == ErrorKind::Auth,
+    }
 }
 
 /// Reads the reply of `HELLO`.
@@ -140,6 +142,13 @@ pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
         .filter_map(|line| line.split_once(':'))
         .find(|(field, _)| *field == name)
         .map(|(_, value)| value.trim())
+}
+
+/// What a server says to something that it need not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    IsLoading,
+    Other,
 }
 
 /// A stream on which one question is asked at a time.
@@ -176,6 +185,16 @@ impl Wire {
             WITHOUT_A_WORD.to_owned()
         };
         Error::new(kind, message).caused_by(e)
+    }
+
+    /// Says what the server may refuse, unless it is for want of credentials.
+    async fn mention(&mut self, words: &[&str]) -> Result<Said> {
+        match self.ask(words).await {
+            Ok(_) => Ok(Said::Other),
+            Err(error) if !error.is_reply() || error.server_code() == Some("NOAUTH") => Err(error),
+            Err(error) if error.server_code() == Some("LOADING") => Ok(Said::IsLoading),
+            Err(_) => Ok(Said::Other),
+        }
     }
 
     /// Asks; an error reply is an `Err`.

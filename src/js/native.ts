@@ -1,7 +1,8 @@
 /** The native addon: found once, its exports typed. Nothing else of the face loads it. */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isMusl } from './libc.js';
 
 /** What `src/node/exports.rs` exports. */
 export interface Native {
@@ -19,17 +20,6 @@ export interface Native {
   prometheus(port: number, manager: number): string;
   ioredisOptions(port: number, manager: number): string;
   memory(name: string, action: string, given: number): string;
-}
-
-function isMusl(): boolean {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  if (report?.header?.glibcVersionRuntime) return false;
-  try {
-    return readFileSync('/usr/bin/ldd', 'latin1').includes('musl');
-  } catch {
-    // No ldd to ask: the report has no glibc version, so it is musl.
-    return true;
-  }
 }
 
 function platformName(): string {
