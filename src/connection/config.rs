@@ -163,7 +163,7 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
         }
         return Ok(match target {
             // Every connection of one manager must reach the same engine, and no other manager may.
-            Target::Memory(None) => Target::Memory(Some(format!("private-{}", uuid::Uuid::new_v4()))),
+            Target::Memory(None) => Target::private(),
             target => target.clone(),
         });
     }

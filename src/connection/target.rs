@@ -22,6 +22,37 @@ pub enum Target {
     Cluster(Vec<Address>),
 }
 
+/// What the name of an engine that nobody else can reach begins with.
+const PRIVATE: &str = "private-";
+
+impl Target {
+    /// An embedded engine that nobody else can reach.
+    pub(super) fn private() -> Self {
+        Self::Memory(Some(format!("{PRIVATE}{}", uuid::Uuid::new_v4())))
+    }
+
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// The server, or the first one that is asked: its address, and its port if it has one.
+    #[must_use]
+    pub fn shown(&self) -> (String, Option<u16>) {
+        match self {
+            Self::Tcp(address) => (address.host.clone(), Some(address.port)),
+            Self::Sentinel { sentinels: several, .. } | Self::Cluster(several) => {
+                several.first().map_or_else(Default::default, |first| (first.host.clone(), Some(first.port)))
+            }
+            Self::Unix(path) => (path.clone(), None),
+            Self::Memory(name) => {
+                let name = name.as_deref().filter(|name| !name.starts_with(PRIVATE)).unwrap_or_default();
+                (format!("memory://{name}"), None)
+            }
+        }
+    }
+}
+
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {

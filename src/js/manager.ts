@@ -75,23 +75,22 @@ class Inside implements Internals {
   /** By event, what runs each listener. */
   readonly listeners = new Map<keyof ConnectionEvents, Map<Listener, Listener>>();
   readonly shown: object;
-  /** Does the URL say that it is a cluster? */
+  /** Is it a cluster? */
   readonly isCluster: boolean;
   readonly #password: (() => string | Promise<string>) | undefined;
   #attempt = 0;
   #connectingSince = 0;
 
   constructor(config: RedisConfig) {
-    this.handle = this.port.open('manager', 0, config);
-    const { password, url, clientName, ...open } = config;
+    const { password, clientName, namespace } = config;
+    const { handle, server } = this.port.openManager(config);
+    this.handle = handle;
     this.#password = typeof password === 'function' ? password : undefined;
-    const where = url === undefined ? undefined : endpointOf(url);
-    const serverAddress = where?.host ?? config.path ?? config.host ?? '127.0.0.1';
-    const serverPort = where ? where.port : config.path === undefined ? (config.port ?? 6379) : undefined;
-    const clientId = `${clientName ?? 'redis-backplane'}#${this.handle}`;
-    this.endpoint = { database: config.db ?? where?.db ?? 0, serverAddress, serverPort, clientId };
-    this.shown = { server: serverPort === undefined ? serverAddress : `${serverAddress}:${serverPort}`, namespace: open.namespace };
-    this.isCluster = url !== undefined && /^\w+\+cluster:/i.test(url);
+    const clientId = `${clientName ?? 'redis-backplane'}#${handle}`;
+    this.endpoint = { database: server.db, serverAddress: server.address, serverPort: server.port ?? undefined, clientId };
+    const host = server.address.includes(':') ? `[${server.address}]` : server.address;
+    this.shown = { server: server.port === null ? server.address : `${host}:${server.port}`, namespace };
+    this.isCluster = server.isCluster;
     this.port.describe(this.handle, this.endpoint);
     this.port.listen(this.handle, (event) => this.handleEvent(event));
   }
@@ -270,8 +269,9 @@ export class RedisConnectionManager {
     const flat: unknown[] = [];
     for (const command of commands) {
       if (!Array.isArray(command)) return Promise.reject(configError('transaction: command', 'an array of its words', command));
-      flat.push(command.length);
-      for (const part of command) flat.push(word(part));
+      const words = [...command];
+      flat.push(words.length);
+      for (const part of words) flat.push(word(part));
     }
     return call<T>(this, TRANSACTION, flat);
   }
@@ -287,7 +287,8 @@ export class RedisConnectionManager {
     if (typeof lua !== 'string') return Promise.reject(configError('script: lua', 'a string', lua));
     if (!Array.isArray(keys)) return Promise.reject(configError('script: keys', 'an array of strings', keys));
     if (!Array.isArray(args)) return Promise.reject(configError('script: args', 'an array', args));
-    return call<T>(this, SCRIPT, [lua, keys.length, ...keys, ...args.map(word)]);
+    const names = [...keys];
+    return call<T>(this, SCRIPT, [lua, names.length, ...names, ...[...args].map(word)]);
   }
 
   /** The numbers of this manager and of everything built on it. */
@@ -350,14 +351,4 @@ function call<T>(manager: RedisConnectionManager, verb: number, args: unknown[])
 function word(value: unknown): unknown {
   if (typeof value !== 'number') return value;
   return Number.isFinite(value) ? String(value) : { notFinite: value };
-}
-
-function endpointOf(text: string): { host: string; port: number | undefined; db?: number } {
-  const [, scheme = '', authority = '', path = ''] = /^([^:]*):\/\/([^/?#]*)([^?#]*)/.exec(text) ?? [];
-  const hosts = authority.slice(authority.lastIndexOf('@') + 1);
-  if (scheme.endsWith('unix')) return { host: path, port: undefined };
-  if (scheme === 'memory') return { host: `memory://${hosts}`, port: undefined };
-  const [, host = hosts, portText] = /^(.*?)(?::(\d+))?$/.exec(hosts.split(',')[0] ?? '') ?? [];
-  const db = /^\/(\d+)$/.exec(path)?.[1];
-  return { host, port: portText === undefined ? 6379 : Number(portText), db: db === undefined ? undefined : Number(db) };
 }

@@ -6,6 +6,7 @@
  * arrays. Nothing here uses a timer, `process.nextTick` or `queueMicrotask`, so fake timers do not stop it.
  */
 
+import { bytesOf } from './bytes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
 import { configError, type Failure, RedisError, toError, warnOfListener } from './errors.js';
 import { native, verbName } from './native.js';
@@ -53,6 +54,15 @@ interface Waiting {
   holds: boolean;
 }
 
+/** Where a manager leads: the server, or the first one that is asked. */
+export interface Server {
+  address: string;
+  /** `null` where there is none. */
+  port: number | null;
+  db: number;
+  isCluster: boolean;
+}
+
 /** Takes the events of one handle. */
 export type EventHandler = (event: { event: string; [field: string]: unknown }) => void;
 
@@ -90,8 +100,9 @@ class Port {
     return this.#call(target, verb, args, true);
   }
 
-  /** As {@link call}, for any number of arguments. */
-  callWith(target: number, verb: number, args: unknown[]): Promise<unknown> {
+  /** As {@link call}, for any number of arguments: in an array that may be a user's, and is looked at once. */
+  callWith(target: number, verb: number, given: readonly unknown[]): Promise<unknown> {
+    const args = [...given];
     if (commandsAreTraced()) return this.#traced(target, verb, args);
     return this.#call(target, verb, args, true);
   }
@@ -114,12 +125,25 @@ class Port {
    * Opens a native object. Throws what is wrong with its options. With an `owner` it is let go when that is collected.
    */
   open(kind: string, parent: number, options: unknown, owner?: object): number {
-    const opened = JSON.parse(native.open(this.#id, kind, parent, optionsJson(options))) as { handle: number } | { error: Failure };
-    if ('error' in opened) throw toError(opened.error);
+    const opened = this.#open(kind, parent, options);
     const endpoint = this.#endpoints.get(parent);
     if (endpoint !== undefined) this.#endpoints.set(opened.handle, endpoint);
     if (owner !== undefined) this.#collected.register(owner, opened.handle);
     return opened.handle;
+  }
+
+  /** Opens a manager. Says where it leads: the options, which may hold a password, are read in Rust alone. */
+  openManager(options: unknown): { handle: number; server: Server } {
+    const { handle, server } = this.#open('manager', 0, options);
+    return { handle, server: server as Server };
+  }
+
+  #open(kind: string, parent: number, options: unknown): { handle: number; server?: Server } {
+    const opened = JSON.parse(native.open(this.#id, kind, parent, optionsJson(options))) as
+      | { handle: number; server?: Server }
+      | { error: Failure };
+    if ('error' in opened) throw toError(opened.error);
+    return opened;
   }
 
   /** Lets a native object go. */
@@ -241,7 +265,10 @@ class Port {
     const run = (): Promise<unknown> => this.#call(target, verb, args, true);
     if (endpoint === undefined) return run();
     const name = verbName(verb);
-    if (name === 'manager.command') return traceCommand(endpoint, String(args[0]).toUpperCase(), args.length - 1, run);
+    const [command] = args;
+    if (name === 'manager.command' && typeof command === 'string') {
+      return traceCommand(endpoint, command.toUpperCase(), args.length - 1, run);
+    }
     return traceCommand(endpoint, name, args.length, run);
   }
 
@@ -346,19 +373,20 @@ class Port {
     if (written > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, text);
     // A lone surrogate has no UTF-8: writing it would silently write something else.
     if (written !== length && !text.isWellFormed()) {
-      throw configError('argument', 'a well-formed string', 'one with a lone surrogate');
+      throw new RedisError('config', 'argument: expected a well-formed string, got one with a lone surrogate');
     }
     this.#byteCount = start + written;
     return word(kind, written);
   }
 
   #binary(value: ArrayBufferView): number {
-    const { byteLength } = value;
-    if (byteLength > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, byteLength);
-    this.#reserveBytes(byteLength);
-    this.#bytes.set(new Uint8Array(value.buffer, value.byteOffset, byteLength), this.#byteCount);
-    this.#byteCount += byteLength;
-    return word(Kind.Bytes, byteLength);
+    const bytes = bytesOf('argument', value);
+    const { length } = bytes;
+    if (length > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, length);
+    this.#reserveBytes(length);
+    this.#bytes.set(bytes, this.#byteCount);
+    this.#byteCount += length;
+    return word(Kind.Bytes, length);
   }
 
   #reserveWords(count: number): void {
@@ -442,7 +470,7 @@ export function optionsJson(options: unknown): string {
         return special(`a ${typeof value}`);
       case 'object': {
         if (value === null) return null;
-        if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
+        if (ArrayBuffer.isView(value)) return Buffer.from(bytesOf('options', value)).toString('latin1');
         if (open.has(value)) return special('an object that contains itself');
         open.add(value);
         const written = Array.isArray(value) ? value.map(plain) : members(value);

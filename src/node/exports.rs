@@ -5,7 +5,7 @@
 use napi::Env;
 use napi::bindgen_prelude::{Function, Uint32ArraySlice, Unknown};
 use napi_derive::napi;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure;
 use super::frame::{self, Calls};
@@ -58,17 +58,18 @@ pub fn hold_port(env: Env, port: u32, hold: bool) -> napi::Result<()> {
     port::with(port, |port| raw::hold(env, port, hold)).unwrap_or(Ok(()))
 }
 
-/// Opens a target. Gives `{"handle": …}` or `{"error": …}` as JSON.
+/// Opens a target. Gives `{"handle": …}`, of a manager with where it leads as `"server"`, or `{"error": …}` as JSON.
 #[napi(catch_unwind)]
 pub fn open(port: u32, kind: String, parent: u32, options: String) -> String {
     let opened = port::with(port, |port| open_target(port, &kind, parent, &options));
     match opened.unwrap_or_else(|| Err(Error::new(ErrorKind::Closed, "the port is closed"))) {
-        Ok(handle) => json!({ "handle": handle }).to_string(),
+        Ok((handle, Some(server))) => json!({ "handle": handle, "server": server }).to_string(),
+        Ok((handle, None)) => json!({ "handle": handle }).to_string(),
         Err(error) => format!("{{\"error\":{}}}", failure::to_json(&error)),
     }
 }
 
-fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Result<u32> {
+fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Result<(u32, Option<Value>)> {
     let outlet = Outlet::to(port.outbox.clone(), port.coming());
     let target = match kind {
         "manager" => Target::Manager(manager::open(outlet, options)?),
@@ -91,7 +92,11 @@ fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Resul
         },
         other => return Err(Error::config(format!("open: expected a known kind, got {other}"))),
     };
-    Ok(port.add(target))
+    let server = match &target {
+        Target::Manager(opened) => Some(manager::server(&opened.manager)),
+        _ => None,
+    };
+    Ok((port.add(target), server))
 }
 
 /// The manager that a feature is opened on.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
@@ -41,6 +41,13 @@ pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     }
     let manager = Manager::new(config, Arc::new(Events(outlet)));
     Ok(ManagerTarget { manager, passwords })
+}
+
+/// Where a manager leads, as the face shows it.
+pub(super) fn server(manager: &Manager) -> Value {
+    let config = manager.config();
+    let (address, port) = config.target.shown();
+    json!({ "address": address, "port": port, "db": config.db, "isCluster": config.target.is_cluster() })
 }
 
 /// Does `act` with a manager, if both it and its port are there.
