@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, timeout};
 
 use super::event::Event;
@@ -321,7 +322,7 @@ impl Actor {
             }
             let shared = &self.shared;
             tokio::select! {
-                progress = poll_fn(|cx| poll(shared, cx)) => if let Err(error) = progress {
+                progress = progress(shared) => if let Err(error) = progress {
                     return self.stop_serving(error, close_at, Served::Lost);
                 },
                 control = self.control.recv() => match control {
@@ -532,6 +533,15 @@ impl Actor {
             self.timer.as_mut().reset(at);
         }
     }
+}
+
+/// Ends when something was read, or with an error when the connection is lost.
+async fn progress(shared: &Shared) -> Result<()> {
+    let is_sated = shared.lane().pipeline.as_mut().is_some_and(Line::take_sated);
+    if is_sated {
+        yield_now().await;
+    }
+    poll_fn(|cx| poll(shared, cx)).await
 }
 
 fn poll(shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<()>> {

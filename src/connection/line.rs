@@ -86,6 +86,13 @@ impl Line {
         }
     }
 
+    pub(super) fn take_sated(&mut self) -> bool {
+        match self {
+            Self::One { pipeline, .. } => pipeline.take_sated(),
+            Self::Cluster(nodes) => nodes.take_sated(),
+        }
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
             Self::One { pipeline, .. } => pipeline.poll(cx),

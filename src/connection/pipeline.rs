@@ -33,7 +33,7 @@ use crate::telemetry::Metrics;
 const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 const READ_CHUNK: usize = 64 * 1024;
 /// Reads in a row before other work of the thread gets a turn.
-const READS_PER_TURN: usize = 16;
+const READS_PER_TURN: usize = 4;
 /// How often a script is loaded for one call of it: others may have flushed all scripts in between.
 const LOADS: u8 = 2;
 const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
@@ -90,7 +90,7 @@ impl Leftovers {
     }
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of one connection")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 pub(super) struct Pipeline {
     origin: Origin,
     stream: Box<dyn Stream>,
@@ -100,6 +100,8 @@ pub(super) struct Pipeline {
     input: BytesMut,
     output: BytesMut,
     unflushed: bool,
+    /// Was as much read as one turn may?
+    sated: bool,
     /// Did the kernel refuse to take more? Once it does again, the peer has acknowledged something.
     stuck: bool,
     expected: VecDeque<Expected>,
@@ -135,6 +137,7 @@ impl Pipeline {
             input: BytesMut::new(),
             output: BytesMut::new(),
             unflushed: false,
+            sated: false,
             stuck: false,
             expected: VecDeque::new(),
             settled: 0,
@@ -213,6 +216,11 @@ impl Pipeline {
         std::mem::take(&mut self.demands)
     }
 
+    /// Was as much read in the last turn as one may? Then others of the thread are next: a server that sends without end is not to keep it.
+    pub(super) fn take_sated(&mut self) -> bool {
+        std::mem::take(&mut self.sated)
+    }
+
     /// Writes what can be written and reads what can be read. Ready when something was read, with an error when the
     /// connection is lost.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -223,7 +231,7 @@ impl Pipeline {
             self.input.reserve(READ_CHUNK);
             match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
                 Poll::Pending if turn == 0 => return Poll::Pending,
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(lost("closed by the server"))),
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(lost(&e.to_string()).caused_by(e))),
                 Poll::Ready(Ok(count)) => {
@@ -237,6 +245,7 @@ impl Pipeline {
                 }
             }
         }
+        self.sated = true;
         Poll::Ready(Ok(()))
     }
 

@@ -187,8 +187,8 @@ impl Reader {
                 let passed = Passed { why: Why::Unwanted, is_push: true, head: Vec::new() };
                 self.past = Some(Past::new(Passing::Whole(passed), count, Tail::None));
             }
-            (_, 0) => return self.take(kind.close(Vec::new())),
             _ if self.open.len() == MAX_DEPTH => self.give_up(Why::TooDeep, &Element::Opens(kind, count)),
+            (_, 0) => return self.take(kind.close(Vec::new())),
             (_, missing) => {
                 let items = Vec::with_capacity(usize::try_from(missing).unwrap_or(usize::MAX).min(1024));
                 self.open.push(Aggregate { kind, missing, items });

@@ -192,6 +192,17 @@ impl Nodes {
         done
     }
 
+    /// As [`Pipeline::take_sated`], of any node.
+    pub(in crate::connection) fn take_sated(&mut self) -> bool {
+        let mut sated = false;
+        for node in &mut self.members {
+            if let Link::Up(pipeline) = &mut node.link {
+                sated |= pipeline.take_sated();
+            }
+        }
+        sated
+    }
+
     /// Moves on whatever can be: reads, writes, connects. Never lost by itself: see [`Nodes::tend`].
     pub(in crate::connection) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut progress = false;

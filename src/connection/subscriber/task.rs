@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Message;
@@ -231,7 +232,13 @@ impl<'a> Connection<'a> {
                     let outcome = match read {
                         // Everything that was sent before has come.
                         Ok(0) => return Ended::Lost(gone("closed by the server"), Instant::now()),
-                        Ok(count) => self.took(count),
+                        Ok(count) => {
+                            if count >= READ_CHUNK {
+                                // A server that sends without end is not to keep the thread.
+                                yield_now().await;
+                            }
+                            self.took(count)
+                        }
                         Err(e) => Err(gone(&e.to_string()).caused_by(e)),
                     };
                     if let Err(error) = outcome {
