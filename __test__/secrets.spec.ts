@@ -1,11 +1,19 @@
 /** A password appears nowhere but on the wire to the server. */
+import { randomUUID } from 'node:crypto';
+import * as diagnostics from 'node:diagnostics_channel';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { RedisConnectionManager, redisConfigFromEnv } from 'redis-backplane';
+import { MessageBus, RedisConnectionManager, redisConfigFromEnv } from 'redis-backplane';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FakeServer } from './support/fake-server.ts';
 import { checkLeaks } from './support/leaks.ts';
+import { freePort } from './support/port.ts';
+import { runProcess } from './support/process.ts';
 import { RedisServer } from './support/redis-server.ts';
 import { TcpProxy } from './support/tcp-proxy.ts';
 import { until } from './support/until.ts';
+import { watchedFolder } from './support/watched.ts';
 
 // Such that its forms in a URL, in JSON and in base64 differ from it.
 const SECRET = 'pa%ss/w"rd@Ünïque';
@@ -173,5 +181,104 @@ describe('a password', () => {
     expectErrorClean('failed command', await manager.command('SET', 'k', SECRET, 'NONSENSE').catch((e: unknown) => e));
     expectErrorClean('refused command', await manager.command('AUTH', 'alice', SECRET).catch((e: unknown) => e));
     await manager.disconnect();
+  });
+});
+
+describe('a password that the server or a proxy repeats', () => {
+  const encoded = encodeURIComponent(SECRET);
+
+  type Call = (manager: RedisConnectionManager, bus: MessageBus) => Promise<unknown>;
+  const calls: [string, string[], Call][] = [
+    ['the handshake', ['HELLO', 'AUTH'], (manager) => manager.connect()],
+    ['a command', ['GET'], (manager) => manager.command('GET', 'k')],
+    ['a transaction', ['EXEC'], (manager) => manager.transaction([['PING']])],
+    ['a blocking command', ['BLPOP'], (manager) => manager.command('BLPOP', 'k', 1)],
+    ['a subscription', ['SUBSCRIBE'], (_, bus) => bus.subscribe('t', () => {})],
+  ];
+
+  it.each(calls)('in its answer to %s is in no error, no cause, no event and no trace', async (_, names, call) => {
+    await using fake = await FakeServer.start(([name = '']) => {
+      if (names.includes(name)) return `-ERR not with ${SECRET}, said ${SECRET}\r\n`;
+      return name === 'AUTH' || name === 'MULTI' ? '+OK\r\n' : name === 'INFO' ? '$0\r\n\r\n' : undefined;
+    });
+    const traced: unknown[] = [];
+    const channels = ['redis-backplane:error', 'tracing:redis-backplane:command:error', 'tracing:redis-backplane:connect:error'];
+    const note = (message: unknown): void => void traced.push(message);
+    for (const name of channels) diagnostics.subscribe(name, note);
+    for (const config of [
+      { url: fake.url, password: SECRET },
+      { url: fake.url, password: async () => SECRET },
+      { url: fake.url, username: 'alice', password: SECRET },
+      fake.url.replace('//', `//alice:${encoded}@`),
+    ]) {
+      const manager = new RedisConnectionManager(config);
+      const bus = new MessageBus(manager);
+      const events: unknown[] = [];
+      manager.on('error', (error) => events.push(error));
+      const error = await call(manager, bus).catch((e: unknown) => e);
+      expect((error as Error).message).toContain('[redacted]');
+      for (const each of [error, ...events]) expectErrorClean('error', each);
+      expectNoSecret('health', JSON.stringify(await manager.health()));
+      expectManagerClean(manager);
+      await bus.close();
+      await manager.disconnect();
+    }
+    for (const name of channels) diagnostics.unsubscribe(name, note);
+    for (const message of traced) expectNoSecret('trace', message);
+  });
+
+  it('in the answer of a sentinel is in no error', async () => {
+    await using fake = await FakeServer.start(([name]) => (name === 'AUTH' ? `-ERR bad ${SECRET}\r\n` : undefined));
+    const manager = new RedisConnectionManager({ url: fake.url.replace('redis:', 'redis+sentinel:'), sentinelPassword: SECRET });
+    const error = await manager.connect().catch((e: unknown) => e);
+    expectErrorClean('sentinel', error);
+    await manager.disconnect();
+  });
+});
+
+describe('the heap of JavaScript', () => {
+  it('holds no password once what was built from it is there: of a URL, an option, a sentinel, a suite or a container', {
+    timeout: 60_000,
+  }, async () => {
+    const folder = watchedFolder();
+    const file = join(folder, 'secret');
+    const [secret, kept] = [`pw-${randomUUID()}`, `kept-${randomUUID()}`];
+    writeFileSync(file, secret);
+    writeFileSync(`${file}.kept`, kept);
+    const snapshot = join(folder, 'heap');
+    const ended = await runProcess<{ file: string; snapshot: string; port: number }>(
+      async ({ redis, args, emit }) => {
+        const { readFileSync } = require('node:fs') as typeof import('node:fs');
+        const { writeHeapSnapshot } = require('node:v8') as typeof import('node:v8');
+        const made: unknown[] = [];
+        const build = async (): Promise<void> => {
+          const secret = readFileSync(args.file, 'utf8');
+          // Shows that the snapshot shows what is held.
+          made.push(readFileSync(`${args.file}.kept`, 'utf8'));
+          const address = `127.0.0.1:${args.port}`;
+          const url = `redis://alice:${secret}@${address}/0`;
+          made.push(new redis.RedisConnectionManager(url), new redis.RedisConnectionManager({ url, clientName: 'c' }));
+          made.push(new redis.RedisConnectionManager({ port: args.port, username: 'alice', password: secret }));
+          const sentinel = `redis+sentinel://alice:${secret}@${address}/main`;
+          made.push(new redis.RedisConnectionManager({ url: sentinel, sentinelPassword: secret }));
+          made.push(new redis.RedisConnectionManager(`redis+cluster://alice:${secret}@${address}`));
+          // They fail: nobody answers there.
+          for (const failing of [redis.makeRedisSuite(url), redis.createContainer({ redisUrl: url })]) {
+            made.push(await failing.catch((error: unknown) => error));
+          }
+          made.push(await redis.createContainer({ redisUrl: `memory://u:${secret}@heap` }).catch((error: unknown) => error));
+          made.push(await redis.makeRedisSuite(`memory://u:${secret}@heap`).catch((error: unknown) => error));
+        };
+        await build();
+        writeHeapSnapshot(args.snapshot);
+        emit(made.length);
+        process.exit(0);
+      },
+      { args: { file, snapshot, port: await freePort() }, timeoutMs: 50_000 },
+    );
+    expect(ended.lines, ended.stderr).toEqual([10]);
+    const heap = readFileSync(snapshot, 'utf8');
+    expect(heap.includes(kept)).toBe(true);
+    expect(heap.includes(secret)).toBe(false);
   });
 });
