@@ -251,6 +251,8 @@ export interface MetricsSnapshot {
   redis_registry_heartbeats_total: number;
   /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
   redis_registry_fenced_total: number;
+  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
   /** From a ping to the event loop until its answer, while workers beat by themselves. */
@@ -326,7 +328,6 @@ export interface ConnectionEvents {
  * process alive; a pending command does.
  */
 export declare class RedisConnectionManager {
-  #private;
   /**
    * @param config A configuration, or a URL. Default: the local server.
    * @throws RedisError of kind `config`, naming the option, what was expected and what came.
@@ -386,7 +387,7 @@ export declare class RedisConnectionManager {
   metrics(): MetricsSnapshot;
   /** The same numbers in Prometheus' text format. */
   prometheus(): string;
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
   on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
   /** Removes a listener. */
   off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
@@ -857,7 +858,7 @@ export interface CommandTrace extends Endpoint {
   args: readonly string[];
 }
 
-/** The events of a bus, and who listens to them. */
+/** The events of a bus. */
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {
   /**
@@ -1077,6 +1078,7 @@ export declare class MessageBus {
    */
   removeGroup(topic: string, group: string): Promise<boolean>;
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
   /** Removes a listener. */
   off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
@@ -1207,6 +1209,17 @@ export interface WorkerEvent {
   /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
   worker: WorkerInfo;
 }
+/** A damaged record of a registry. */
+export interface MalformedRecord {
+  /**
+   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
+   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
+   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
+   */
+  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
+  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
+  of: string;
+}
 /** The events of a registry, with what their listeners are given. */
 export interface RegistryEvents {
   /** A worker was registered, for the first time or again. */
@@ -1229,6 +1242,11 @@ export interface RegistryEvents {
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
   command: [command: WorkerCommand, worker: WorkerInfo];
+  /**
+   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
+   * it was is registered again by its holder, with its next heartbeat.
+   */
+  malformed: [record: MalformedRecord];
   /** Events were trimmed before this process had read them; `list()` says how things are. */
   gap: [
     info: {
@@ -2227,9 +2245,10 @@ export declare class WorkerRegistry {
     },
   ): void;
   /**
-   * Declares a worker's status: its own, or that of any worker of the fleet.
+   * Declares a worker's status: that of a worker of this registry, or of any worker of the fleet that it never held.
    *
-   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over: what a registry once held it touches by
+   * its own epoch only.
    */
   setStatus(id: string, status: WorkerStatus): Promise<boolean>;
   /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
@@ -2270,7 +2289,9 @@ export declare class WorkerRegistry {
    */
   claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
   /**
-   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void. It may be of any worker of the fleet that this
+   * registry never held, as an operator ends one; of an id that it holds or once held, it is its own registration that is ended, and
+   * never that of whoever registered the id since. The newest 10 000 ids are remembered.
    *
    * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
    */
@@ -2285,7 +2306,7 @@ export declare class WorkerRegistry {
    * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
    * and each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
    * @throws RedisError of kind `overloaded` if 100 commands wait for it.
    */
   send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
@@ -2299,7 +2320,7 @@ export declare class WorkerRegistry {
   /**
    * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
    * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
-   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
   /** Removes a listener. */
@@ -2439,8 +2460,13 @@ export declare function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: n
  * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
-  /** Moves the engine's clock forward by `ms` milliseconds: keys expire and waits time out before this returns. */
+  /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
   advance(ms: number): void;
+  /**
+   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647: as an administrator or a time service sets that of
+   * a server. No time has passed, but what goes by the clock takes it for that.
+   */
+  setClock(ms: number): void;
   /** Stops the engine from reading and executing anything, as a frozen server would. */
   pause(): void;
   /** Lets a paused engine go on with what has been sent meanwhile. */

@@ -176,18 +176,6 @@ describeBackends('registry', (backend) => {
     expect(await registry.reap()).toEqual([]);
   });
 
-  test('who lost an id cannot end the registration of who has it', async () => {
-    await registry.register({ id: 'w' });
-    const other = new WorkerRegistry(backend.manager(), { autoHeartbeat: false });
-    const { epoch } = await other.register({ id: 'w' });
-    expect(await registry.setStatus('w', 'draining')).toBe(false);
-    expect(await registry.unregister('w')).toBe(false);
-    expect(await registry.get('w')).toMatchObject({ epoch, status: 'idle' });
-    // By now it holds nothing: it speaks of the worker as anyone may.
-    expect(await registry.unregister('w')).toBe(true);
-    expect(await other.heartbeat('w')).toBe(false);
-  });
-
   test('a worker that is unregistered before it is registered is gone for good, and its register() rejects', async () => {
     const beating = new WorkerRegistry(manager, FAST);
     const fenced: unknown[] = [];

@@ -23,6 +23,8 @@ use super::reserved::{Notice, Reserved};
 use super::shared::Shared;
 use super::state::State;
 use super::subscriber::{self, Channel, Listener, Subscription};
+use super::target::Target;
+use crate::embedded;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::lifecycle;
@@ -128,6 +130,15 @@ impl Manager {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// What a test has added to the clock of an embedded server: time that has passed for who goes by it. Nothing elsewhere.
+    #[must_use]
+    pub fn time_added(&self) -> Duration {
+        match &self.shared.config.target {
+            Target::Memory(Some(name)) => embedded::time_added(name),
+            _ => Duration::ZERO,
+        }
     }
 
     #[must_use]

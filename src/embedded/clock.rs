@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds and microseconds since the Unix epoch. Never goes back.
+/// Milliseconds and microseconds since the Unix epoch. Goes back only where a test sets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     started: Instant,
@@ -32,6 +32,12 @@ impl Clock {
         let now = self.now();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         seconds.saturating_mul(1_000_000).saturating_add(i64::from(now.subsec_micros()))
+    }
+
+    /// Sets the clock by so many milliseconds, forward or back; not before 1970.
+    pub(super) fn set(&mut self, by_ms: i64) {
+        let by = Duration::from_millis(by_ms.unsigned_abs());
+        self.epoch = if by_ms < 0 { self.epoch.saturating_sub(by) } else { self.epoch.saturating_add(by) };
     }
 
     /// Moves every deadline of the engine nearer by `by`. Stops short of overflowing.

@@ -3,7 +3,9 @@
 //! Every call waits until the engine thread has done it, so what it did is visible to whatever happens next. It waits
 //! behind a running script, though not for ever.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::engine::{EngineName, Hub, Message};
@@ -14,6 +16,19 @@ use super::value::Value;
 
 /// A script is stopped long before, unless it is within one call of a library function that does not end.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What was added to the clocks of engines, by name.
+static ADDED: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
+
+fn added() -> MutexGuard<'static, BTreeMap<String, Duration>> {
+    ADDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far the clock of the engine called `name` was moved by [`Control::advance`], ever.
+#[must_use]
+pub fn time_added(name: &str) -> Duration {
+    added().get(name).copied().unwrap_or_default()
+}
 
 /// Why nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +72,21 @@ impl Control {
         }
     }
 
-    /// Moves the engine's clock: keys expire, waits time out, before this returns.
+    /// Moves the engine's clock: keys expire, waits time out, before this returns. Time has passed, for clients too.
     pub fn advance(&self, by: Duration) -> Result<(), Silent> {
+        // First, so that no client finds the server's clock ahead of its own.
+        *added().entry(self.name.clone()).or_default() += by;
         self.on_engine(move |core| {
             core.clock.advance(by);
+            session::tick(core);
+            session::settle(core);
+        })
+    }
+
+    /// Sets the engine's clock by so many milliseconds, as an administrator does, forward or back. No time has passed.
+    pub fn set_clock(&self, by_ms: i64) -> Result<(), Silent> {
+        self.on_engine(move |core| {
+            core.clock.set(by_ms);
             session::tick(core);
             session::settle(core);
         })

@@ -52,6 +52,6 @@ mod zset;
 #[cfg(test)]
 mod tests;
 
-pub use control::{Control, Silent};
+pub use control::{Control, Silent, time_added};
 pub use duplex::ClientStream;
 pub use engine::{Hold, connect, hold};

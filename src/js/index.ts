@@ -80,6 +80,7 @@ export { TaskWorker } from './queue/worker.js';
 export { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 export type {
   HeartbeatUpdate,
+  MalformedRecord,
   RegistryEvents,
   WorkerCommand,
   WorkerCount,

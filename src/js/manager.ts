@@ -4,8 +4,9 @@ import { inspect } from 'node:util';
 import type { RedisConfig } from './config.js';
 import { keep } from './copies.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
-import { configError, type Failure, type RedisError, toError, warnOfListener } from './errors.js';
+import { configError, type Failure, type RedisError, toError } from './errors.js';
 import { type Internals, internals } from './internals.js';
+import { Listeners } from './listeners.js';
 import type { MetricsSnapshot } from './metrics.js';
 import { verb } from './native.js';
 import { port } from './port.js';
@@ -65,15 +66,14 @@ const COMMAND = verb('manager.command');
 const TRANSACTION = verb('manager.transaction');
 const SCRIPT = verb('manager.script');
 
-type Listener = (...args: never[]) => void;
+const CONNECTION_EVENTS: readonly (keyof ConnectionEvents)[] = ['state', 'ready', 'reconnecting', 'error', 'end'];
 
 /** What a manager keeps to itself; reached by {@link internals}. */
 class Inside implements Internals {
   readonly port = port();
   readonly handle: number;
   readonly endpoint: Endpoint;
-  /** By event, what runs each listener. */
-  readonly listeners = new Map<keyof ConnectionEvents, Map<Listener, Listener>>();
+  readonly listeners = new Listeners<ConnectionEvents>('RedisConnectionManager', CONNECTION_EVENTS);
   readonly shown: object;
   /** Is it a cluster? */
   readonly isCluster: boolean;
@@ -134,13 +134,7 @@ class Inside implements Internals {
   }
 
   emit<E extends keyof ConnectionEvents>(name: E, ...args: ConnectionEvents[E]): void {
-    for (const listener of [...(this.listeners.get(name)?.values() ?? [])]) {
-      try {
-        (listener as (...args: unknown[]) => void)(...args);
-      } catch (error) {
-        warnOfListener(error);
-      }
-    }
+    this.listeners.emit(name, ...args);
   }
 
   /** Asks the user's function and gives Rust what it said: `null` for no string, `false` if it threw; what it threw may hold a secret. */
@@ -303,31 +297,21 @@ export class RedisConnectionManager {
     return port.prometheus(handle);
   }
 
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
   on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
-    return this.#add(event, listener, false);
+    this[internals].listeners.add(event, listener);
+    return this;
   }
 
   /** Removes a listener. */
   off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
-    this[internals].listeners.get(event)?.delete(listener as Listener);
+    this[internals].listeners.remove(event, listener);
     return this;
   }
 
   /** Adds a listener for the next time only. */
   once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
-    return this.#add(event, listener, true);
-  }
-
-  #add<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void, isOnce: boolean): this {
-    if (typeof listener !== 'function') throw configError(`on('${event}'): listener`, 'a function', listener);
-    const { listeners } = this[internals];
-    const set = listeners.get(event) ?? new Map<Listener, Listener>();
-    const run = (...args: ConnectionEvents[E]): void => {
-      if (isOnce) this.off(event, listener);
-      listener(...args);
-    };
-    listeners.set(event, set.set(listener as Listener, run as Listener));
+    this[internals].listeners.addOnce(event, listener);
     return this;
   }
 

@@ -8,8 +8,13 @@ import { native } from './native.js';
  * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
-  /** Moves the engine's clock forward by `ms` milliseconds: keys expire and waits time out before this returns. */
+  /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
   advance(ms: number): void;
+  /**
+   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647: as an administrator or a time service sets that of
+   * a server. No time has passed, but what goes by the clock takes it for that.
+   */
+  setClock(ms: number): void;
   /** Stops the engine from reading and executing anything, as a frozen server would. */
   pause(): void;
   /** Lets a paused engine go on with what has been sent meanwhile. */
@@ -50,6 +55,7 @@ export function memoryControl(name: string): MemoryControl {
   };
   return {
     advance: (ms) => void act('advance', ms),
+    setClock: (ms) => void act('setClock', ms),
     pause: () => void act('pause'),
     resume: () => void act('resume'),
     dropReplies: (n) => void act('dropReplies', n),

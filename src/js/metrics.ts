@@ -87,6 +87,8 @@ export interface MetricsSnapshot {
   redis_registry_heartbeats_total: number;
   /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
   redis_registry_fenced_total: number;
+  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
   /** From a ping to the event loop until its answer, while workers beat by themselves. */

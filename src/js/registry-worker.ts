@@ -105,6 +105,18 @@ export interface WorkerEvent {
   worker: WorkerInfo;
 }
 
+/** A damaged record of a registry. */
+export interface MalformedRecord {
+  /**
+   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
+   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
+   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
+   */
+  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
+  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
+  of: string;
+}
+
 /** The events of a registry, with what their listeners are given. */
 export interface RegistryEvents {
   /** A worker was registered, for the first time or again. */
@@ -127,6 +139,11 @@ export interface RegistryEvents {
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
   command: [command: WorkerCommand, worker: WorkerInfo];
+  /**
+   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
+   * it was is registered again by its holder, with its next heartbeat.
+   */
+  malformed: [record: MalformedRecord];
   /** Events were trimmed before this process had read them; `list()` says how things are. */
   gap: [info: { missed: number }];
   /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */

@@ -1,20 +1,21 @@
 /** The worker registry: who works, how well, and who takes over when one is gone. */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { hostname } from 'node:os';
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { type ClaimRequest, HeldClaim, type WorkerClaim } from './claim.js';
 import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
-import { configError, RedisError, warnOfListener } from './errors.js';
+import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
+import { Listeners } from './listeners.js';
 import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
 import type { Port } from './port.js';
 import {
   capabilitiesOf,
   type HeartbeatUpdate,
+  type MalformedRecord,
   metadataJson,
   type RegistryEvents,
   strictJson,
@@ -78,13 +79,10 @@ const UNWATCH = verb('registry.unwatch');
 const TAKEN = verb('registry.taken');
 const EVENTS = verb('registry.events');
 
-const FLEET: ReadonlySet<string> = new Set(['joined', 'left', 'status', 'degraded', 'recovered', 'crashed']);
-const LOCAL: ReadonlySet<string> = new Set(['fenced', 'command', 'gap', 'error']);
+const FLEET = ['joined', 'left', 'status', 'degraded', 'recovered', 'crashed'] as const;
+const LOCAL = ['fenced', 'command', 'malformed', 'gap', 'error'] as const;
 const COMMANDS: readonly string[] = ['pause', 'resume', 'drain', 'shutdown'];
 const WORKER: readonly string[] = ['id', 'type', 'capabilities', 'metadata', 'capacity'];
-
-/** Runs a listener in the context it was added in. */
-type Run = (args: unknown[]) => void;
 
 /** Cheaper than all of `memoryUsage()`, where there is it alone. */
 function residentMemory(): number {
@@ -104,8 +102,7 @@ class Inside implements LeadershipHome {
   readonly namespace: string;
   /** The workers of this process. */
   workers = new Map<string, WorkerInfo>();
-  /** By event, how to run each listener. */
-  readonly listeners = new Map<string, Map<unknown, Run>>();
+  readonly listeners = new Listeners<RegistryEvents>('WorkerRegistry', [...FLEET, ...LOCAL]);
   /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
   watching: Promise<void> | undefined;
   #isAsked = false;
@@ -173,17 +170,11 @@ class Inside implements LeadershipHome {
   }
 
   emit<E extends keyof RegistryEvents>(name: E, ...args: RegistryEvents[E]): void {
-    for (const run of [...(this.listeners.get(name)?.values() ?? [])]) {
-      try {
-        run(args);
-      } catch (error) {
-        warnOfListener(error);
-      }
-    }
+    this.listeners.emit(name, ...args);
   }
 
   #isHeard(): boolean {
-    return [...this.listeners].some(([name, set]) => FLEET.has(name) && set.size > 0);
+    return FLEET.some((event) => this.listeners.has(event));
   }
 
   #told(event: { event: string; [field: string]: unknown }): void {
@@ -200,6 +191,9 @@ class Inside implements LeadershipHome {
         if (worker !== undefined) this.emit('command', event.command as WorkerCommand, worker);
         break;
       }
+      case 'malformed':
+        this.emit('malformed', { part: event.part as MalformedRecord['part'], of: event.of as string });
+        break;
       case 'gap':
         this.emit('gap', { missed: event.missed as number });
         break;
@@ -307,9 +301,10 @@ export class WorkerRegistry {
   }
 
   /**
-   * Declares a worker's status: its own, or that of any worker of the fleet.
+   * Declares a worker's status: that of a worker of this registry, or of any worker of the fleet that it never held.
    *
-   * @returns `false` if it is not registered, crashed, or its registration by this registry is over.
+   * @returns `false` if it is not registered, crashed, or its registration by this registry is over: what a registry once held it touches by
+   * its own epoch only.
    */
   async setStatus(id: string, status: WorkerStatus): Promise<boolean> {
     return (await this.#call(SET_STATUS, id, status)) as boolean;
@@ -374,7 +369,9 @@ export class WorkerRegistry {
   }
 
   /**
-   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void.
+   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void. It may be of any worker of the fleet that this
+   * registry never held, as an operator ends one; of an id that it holds or once held, it is its own registration that is ended, and
+   * never that of whoever registered the id since. The newest 10 000 ids are remembered.
    *
    * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
    */
@@ -398,7 +395,7 @@ export class WorkerRegistry {
    * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
    * and each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
    * @throws RedisError of kind `overloaded` if 100 commands wait for it.
    */
   async send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean> {
@@ -422,25 +419,11 @@ export class WorkerRegistry {
   /**
    * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
    * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
-   * keeps the process alive. A listener that throws is reported as a process warning; it affects nobody else.
+   * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
-    return this.#add(event, listener, false);
-  }
-
-  #add<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void, isOnce: boolean): this {
-    if (!FLEET.has(event) && !LOCAL.has(event)) {
-      throw configError('WorkerRegistry.on: event', `one of ${[...FLEET, ...LOCAL].join(', ')}`, event);
-    }
-    if (typeof listener !== 'function') throw configError(`WorkerRegistry.on('${event}'): listener`, 'a function', listener);
     const inside = this[internals];
-    const inContext = AsyncLocalStorage.snapshot();
-    const run: Run = (args) => {
-      if (isOnce) this.off(event, listener);
-      inContext(() => listener(...(args as RegistryEvents[E])));
-    };
-    const set = inside.listeners.get(event) ?? new Map<unknown, Run>();
-    inside.listeners.set(event, set.set(listener, run));
+    inside.listeners.add(event, listener);
     inside.watch(this);
     return this;
   }
@@ -448,14 +431,17 @@ export class WorkerRegistry {
   /** Removes a listener. */
   off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
     const inside = this[internals];
-    inside.listeners.get(event)?.delete(listener);
+    inside.listeners.remove(event, listener);
     inside.unwatch();
     return this;
   }
 
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
-    return this.#add(event, listener, true);
+    const inside = this[internals];
+    inside.listeners.addOnce(event, listener, () => inside.unwatch());
+    inside.watch(this);
+    return this;
   }
 
   /**

@@ -18,8 +18,8 @@ use super::Namespace;
 /// | `degraded` | set | those of `alive` that are stalled, or said that they are degraded |
 /// | `unreaped` | list | crashes that nobody was handed yet, packed |
 /// | `claims` | sorted set | claims by the end of their lease |
-/// | `claimed` | hash | claim → token, epoch and worker |
-/// | `meta` | hash | counters; the server's run id; since when it is calm or not |
+/// | `claimed` | hash | claim → token, epoch, lease in ms and worker |
+/// | `meta` | hash | counters; the server's run id and when it was looked at last; until when nobody is declared crashed; how far a walk that mends has come |
 /// | `events` | stream | what happened, bounded |
 /// | `everyone` | sorted set | all workers, by who is to be claimed next; those that cannot be at +inf |
 /// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
@@ -28,7 +28,7 @@ use super::Namespace;
 /// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
 /// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
 /// | `reaped:<token>` | list | what one `reap` was handed, for as long as its answer may be lost; expires |
-/// | `leader:<role>` | hash | who leads: owner, deadline, fencing token |
+/// | `leader:<role>` | hash | who leads: owner, deadline, lease, fencing token |
 /// | `wake` | channel | says that there are events |
 /// | `deaths` | channel | registrations that are over without having been ended by their holder |
 /// | `resigned` | channel | roles that are free again |

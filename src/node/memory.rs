@@ -22,6 +22,14 @@ pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<Str
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a count")]
     let done = match action {
         "advance" => control.advance(time()?),
+        "setClock" => {
+            if given.abs() > MAX_MS {
+                return Err(Error::config(format!(
+                    "memoryControl.setClock: ms: expected a number from -{MAX_MS} to {MAX_MS}, got {given}"
+                )));
+            }
+            control.set_clock(given as i64)
+        }
         "pause" => control.pause(),
         "resume" => control.resume(),
         "dropReplies" => control.drop_replies(checked("n", 1e9)? as usize),

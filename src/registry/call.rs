@@ -11,10 +11,9 @@ use super::Inner;
 use super::scripts::Verb;
 use crate::connection::{Command, Origin, Packed, Sink};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::lifecycle;
 use crate::resp::Reply;
 
-/// A call is stale again only when the server's clock was set in between.
-const STALE_ATTEMPTS: u32 = 3;
 /// Arguments of the prelude.
 const POLICY: usize = 6;
 
@@ -33,7 +32,7 @@ impl Inner {
         }
         let settings = &self.settings;
         packed
-            .word(self.sight.judges_until().as_bytes())
+            .word(self.sight.judges_until(self.manager.time_added()).as_bytes())
             .word(settings.storm_share.to_string().as_bytes())
             .number(settings.storm_minimum)
             .number(millis(settings.lease()))
@@ -58,18 +57,20 @@ impl Inner {
         packed: Packed,
     ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let command = command(verb, packed);
+        let added = self.manager.time_added();
         let first = self.attempt(command.clone());
         let inner = Arc::clone(self);
         async move {
             let began = Instant::now();
             let mut reply = first.await;
-            for _ in 0..STALE_ATTEMPTS {
-                let Some(now) = reply.as_ref().err().and_then(stale) else { break };
-                inner.sight.heard(now);
-                inner.sight.stood_still(began.elapsed());
-                reply = inner.attempt(judging(&command, &inner.sight.judges_until())).await;
+            if let Some(now) = reply.as_ref().err().and_then(stale) {
+                let took = began.elapsed() + inner.manager.time_added().saturating_sub(added);
+                let again = inner.attempt(judging(&command, inner.sight.refused(took)));
+                // Only now: before, every other call is refused too.
+                inner.heard(now);
+                reply = again.await;
             }
-            reply
+            reply.map(|reply| inner.answer_of(reply))
         }
     }
 
@@ -88,9 +89,18 @@ impl Inner {
         }
     }
 
+    /// The server's time, just heard.
+    pub(super) fn heard(&self, ms: f64) {
+        self.sight.heard(ms, self.manager.time_added());
+    }
+
     /// Sends a call nobody waits for.
-    pub(super) fn tell(&self, verb: &Verb, packed: Packed) {
-        self.manager.submit(command(verb, packed), Sink::Ignored);
+    pub(super) fn tell(self: &Arc<Self>, verb: &'static Verb, packed: Packed) {
+        let told = self.ask(verb, packed);
+        lifecycle::spawn(async move {
+            // Nobody waits: what it was to end ends with its time.
+            let _ = told.await;
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::call::millis;
 use super::register::{capabilities, label};
 use super::scripts;
-use super::worker::{Row, strange, yes};
+use super::worker::{strange, yes};
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
@@ -21,6 +21,8 @@ use crate::resp::Reply;
 /// A shorter lease is one that a loaded machine cannot renew in time.
 const LEAST_LEASE_MS: f64 = 10.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// How often a claim is tried again whose worker's record cannot be read.
+const DAMAGED_ATTEMPTS: u32 = 100;
 
 fn claim_id<'a>(args: &Arguments<'a>) -> Result<&'a [u8]> {
     args.text(0, "claim")
@@ -43,10 +45,16 @@ pub(super) fn claim(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let claim = uuid::Uuid::new_v4().simple().to_string();
         let first = attempt(&inner, &claim, lease, &labels, b"");
         Ok(async move {
-            let outcome = match first.await {
-                Ok(Attempt::Search(smallest)) => search(&inner, &claim, lease, labels, smallest).await,
-                other => other,
-            };
+            let mut outcome = first.await;
+            for _ in 0..DAMAGED_ATTEMPTS {
+                if !matches!(outcome, Ok(Attempt::Damaged)) {
+                    break;
+                }
+                outcome = attempt(&inner, &claim, lease, &labels, b"").await;
+            }
+            if let Ok(Attempt::Search(smallest)) = outcome {
+                outcome = search(&inner, &claim, lease, labels, smallest).await;
+            }
             match outcome {
                 Ok(Attempt::Claimed(token, worker)) => Ok(Outcome::Json(
                     format!(r#"{{"claim":{},"token":{token},"worker":{worker}}}"#, Value::from(claim)).into(),
@@ -65,6 +73,8 @@ pub(super) fn claim(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
 enum Attempt {
     /// The token, and the worker as JSON.
     Claimed(String, String),
+    /// Of a worker whose record cannot be read: it has been taken away, and the claim with it.
+    Damaged,
     None,
     /// The place of the smallest index, whose first workers are not in the others.
     Search(usize),
@@ -87,12 +97,15 @@ fn attempt(
         packed = packed.word(label.as_bytes());
     }
     let reply = inner.ask(&scripts::CLAIM, packed);
+    let inner = Arc::clone(inner);
     async move {
         let Reply::Array(parts) = reply.await? else { return Err(strange()) };
         match &parts[..] {
             [Reply::Bulk(word), Reply::Bulk(token), Reply::Int(now), row] if &word[..] == b"claimed" => {
                 let token = String::from_utf8_lossy(token).into_owned();
-                Ok(Attempt::Claimed(token, Row::parse(row)?.json(*now as f64)))
+                inner.heard(*now as f64);
+                let row = inner.row(row).await?;
+                Ok(row.map_or(Attempt::Damaged, |row| Attempt::Claimed(token, row.json(*now as f64))))
             }
             [Reply::Bulk(word)] if &word[..] == b"none" => Ok(Attempt::None),
             [Reply::Bulk(word), Reply::Int(smallest)] if &word[..] == b"search" => {

@@ -15,10 +15,10 @@ use tokio::time::sleep;
 
 use super::scripts;
 use super::watching::Watching;
-use super::worker::{self, Row, State, strange};
+use super::worker::{Row, strange};
 use super::{Inner, Registry, sweeper};
 use crate::arguments::Arguments;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
+use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Sink, Subscription};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -153,12 +153,17 @@ fn order(id: &[u8]) -> (u64, u64) {
 
 /// Tells the next events. Says whether there may be more; one that could not be read whole is told next time.
 async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
-    let events = inner.events_after(&place.id, BATCH as u64).await?;
-    let mut outcome = Ok(events.len() == BATCH);
-    let mut told = Vec::with_capacity(events.len());
-    for event in events {
-        let next = Place { id: event.id.clone(), number: event.number };
-        let json = match event.json(inner).await {
+    let entries = inner.events_after(&place.id, BATCH as u64).await?;
+    let mut outcome = Ok(entries.len() == BATCH);
+    let mut told = Vec::with_capacity(entries.len());
+    for Entry { id, event } in entries {
+        let Some(event) = event else {
+            inner.tell_damage("event", &id);
+            place.id = id;
+            continue;
+        };
+        let next = Place { id, number: event.number };
+        let json = match event.json(&next.id, inner).await {
             Ok(json) => json,
             Err(error) => {
                 outcome = Err(error);
@@ -217,12 +222,17 @@ pub(super) fn read(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         }
         Ok(async move {
             let first = inner.read_stream(b"XRANGE", b"-", b"+", 1).await?;
-            let complete = first.first().is_none_or(|event| event.number == 1 || order(&event.id) <= order(&position));
-            let events = inner.events_after(&position, limit).await?;
-            let position = events.last().map_or(position, |event| event.id.clone());
-            let mut told = Vec::with_capacity(events.len());
-            for event in events {
-                told.push(event.json(&inner).await?);
+            let complete = first.first().is_none_or(|entry| {
+                entry.event.as_ref().is_some_and(|event| event.number == 1) || order(&entry.id) <= order(&position)
+            });
+            let entries = inner.events_after(&position, limit).await?;
+            let position = entries.last().map_or(position, |entry| entry.id.clone());
+            let mut told = Vec::with_capacity(entries.len());
+            for Entry { id, event } in entries {
+                match event {
+                    Some(event) => told.push(event.json(&id, &inner).await?),
+                    None => inner.tell_damage("event", &id),
+                }
             }
             let position = String::from_utf8_lossy(&position);
             Ok(Outcome::Json(
@@ -237,56 +247,68 @@ fn is_position(text: &str) -> bool {
     text.split_once('-').is_some_and(|(ms, n)| whole(ms) && whole(n))
 }
 
-/// One event, as it is stored.
-struct Event {
+/// What happened to a worker, as events name it.
+const KINDS: [&str; 6] = ["joined", "left", "status", "degraded", "recovered", "crashed"];
+
+/// An entry of the stream. What is in it, unless it can be read, was not written by this package.
+struct Entry {
     id: Bytes,
+    event: Option<Event>,
+}
+
+struct Event {
     number: u64,
-    kind: Bytes,
+    kind: &'static str,
     row: Row,
     last_heartbeat: f64,
     /// Its metadata were too large to be repeated.
     bare: bool,
 }
 
-impl Event {
+impl Entry {
     fn parse(entry: &Reply) -> Result<Self> {
         let Reply::Array(parts) = entry else { return Err(strange()) };
         let [Reply::Bulk(id), Reply::Array(fields)] = &parts[..] else { return Err(strange()) };
+        Ok(Self { id: id.clone(), event: Event::parse(fields) })
+    }
+}
+
+impl Event {
+    fn parse(fields: &[Reply]) -> Option<Self> {
         let field = |name: &[u8]| {
-            fields
-                .chunks_exact(2)
-                .find_map(|pair| match pair {
-                    [Reply::Bulk(known), Reply::Bulk(value)] if &known[..] == name => Some(value.clone()),
-                    _ => None,
-                })
-                .ok_or_else(strange)
+            fields.chunks_exact(2).find_map(|pair| match pair {
+                [Reply::Bulk(known), Reply::Bulk(value)] if &known[..] == name => Some(value.clone()),
+                _ => None,
+            })
         };
-        let number =
-            |name: &[u8]| -> Result<f64> { String::from_utf8_lossy(&field(name)?).parse().map_err(|_| strange()) };
+        let number = |name: &[u8]| std::str::from_utf8(&field(name)?).ok()?.parse::<u64>().ok();
+        let kind = field(b"kind")?;
+        let kind = KINDS.into_iter().find(|known| known.as_bytes() == &kind[..])?;
         let metadata = field(b"metadata")?;
-        Ok(Self {
-            id: id.clone(),
-            number: String::from_utf8_lossy(&field(b"n")?).parse().map_err(|_| strange())?,
-            kind: field(b"kind")?,
-            bare: metadata.is_empty(),
-            row: Row::of_event(field(b"id")?, State::parse(&field(b"state")?)?, field(b"definition")?, metadata),
-            last_heartbeat: number(b"last")?,
+        let bare = metadata.is_empty();
+        let metadata = if bare { Bytes::from_static(b"{}") } else { metadata };
+        Some(Self {
+            number: number(b"n")?,
+            kind,
+            bare,
+            row: Row::of_event(field(b"id")?, &field(b"state")?, field(b"definition")?, metadata).ok()?,
+            last_heartbeat: number(b"last")? as f64,
         })
     }
 
-    async fn json(mut self, inner: &Arc<Inner>) -> Result<String> {
+    async fn json(mut self, position: &[u8], inner: &Arc<Inner>) -> Result<String> {
         if self.bare {
             let packed = inner.begin(&scripts::READ, &[], 1, self.row.id.len()).word(&self.row.id);
-            let (_, now) = worker::one(&inner.ask(&scripts::READ, packed).await?)?;
+            let (_, now) = inner.one_row(&inner.ask(&scripts::READ, packed).await?).await?;
             if let Some(now) = now.filter(|now| now.state.epoch == self.row.state.epoch) {
                 self.row.take_metadata(now);
             }
         }
-        let id = String::from_utf8_lossy(&self.id);
         Ok(format!(
-            r#"{{"event":"{}","position":"{id}","at":{},"worker":{}}}"#,
-            String::from_utf8_lossy(&self.kind),
-            order(&self.id).0,
+            r#"{{"event":"{}","position":"{}","at":{},"worker":{}}}"#,
+            self.kind,
+            String::from_utf8_lossy(position),
+            order(position).0,
             self.row.json_of_event(self.last_heartbeat),
         ))
     }
@@ -297,14 +319,14 @@ impl Inner {
     fn last_place(self: &Arc<Self>) -> impl Future<Output = Result<Place>> + Send + use<> {
         let read = self.read_stream(b"XREVRANGE", b"+", b"-", 1);
         async move {
-            Ok(read.await?.pop().map_or(Place { id: Bytes::from_static(b"0-0"), number: 0 }, |event| Place {
-                id: event.id,
-                number: event.number,
+            Ok(read.await?.pop().map_or(Place { id: Bytes::from_static(b"0-0"), number: 0 }, |entry| Place {
+                number: entry.event.map_or(0, |event| event.number),
+                id: entry.id,
             }))
         }
     }
 
-    async fn events_after(self: &Arc<Self>, id: &[u8], count: u64) -> Result<Vec<Event>> {
+    async fn events_after(self: &Arc<Self>, id: &[u8], count: u64) -> Result<Vec<Entry>> {
         let after = [b"(", id].concat();
         self.read_stream(b"XRANGE", &after, b"+", count).await
     }
@@ -315,22 +337,28 @@ impl Inner {
         from: &[u8],
         to: &[u8],
         count: u64,
-    ) -> impl Future<Output = Result<Vec<Event>>> + Send + use<> {
-        let packed = Packed::sized(128)
+    ) -> impl Future<Output = Result<Vec<Entry>>> + Send + use<> {
+        let command = Packed::sized(128)
             .begin(6, name)
             .word(&self.keys.events())
             .word(from)
             .word(to)
             .word(b"COUNT")
-            .number(count);
+            .number(count)
+            .reads(*scripts::EVENTS);
         let (sink, answer) = tokio::sync::oneshot::channel();
-        self.manager.submit(packed.reads(*scripts::EVENTS), crate::connection::Sink::Waiter(sink));
+        self.manager.submit(command.clone(), Sink::Waiter(sink));
+        let inner = Arc::clone(self);
         async move {
-            let reply = answer
-                .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the connection manager has ended")))?;
-            let Reply::Array(entries) = reply else { return Err(strange()) };
-            entries.iter().map(Event::parse).collect()
+            let ended = || Err(Error::new(ErrorKind::Closed, "the connection manager has ended"));
+            let mut reply = answer.await.unwrap_or_else(|_| ended());
+            if reply.as_ref().is_err_and(|error| error.message().starts_with("WRONGTYPE")) {
+                // The sweep takes away what is no stream.
+                sweeper::sweep(&inner).await?;
+                reply = inner.manager.call(command).await;
+            }
+            let Reply::Array(entries) = reply? else { return Err(strange()) };
+            entries.iter().map(Entry::parse).collect()
         }
     }
 }

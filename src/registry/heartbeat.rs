@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::call::millis;
@@ -24,6 +26,7 @@ const CHUNK: usize = 250;
 /// Commands that may wait for one worker.
 const MAX_COMMANDS: u64 = 100;
 const MAX_COMMAND: usize = 64 * 1_024;
+const COMMANDS: [&str; 4] = ["pause", "resume", "drain", "shutdown"];
 const MAX_LOAD: f64 = 1e9;
 
 /// A worker, and what is to be said of it once.
@@ -208,7 +211,7 @@ pub(super) fn send_beats(
                 return Err(error);
             }
         };
-        inner.sight.heard(now);
+        inner.heard(now);
         inner.manager.metrics().registry_heartbeats.add(sent.len() as u64);
         for (place, one) in sent.into_iter().enumerate() {
             let verdict = exceptions.remove(&place).unwrap_or(Verdict::Alive);
@@ -279,6 +282,10 @@ fn hand_on(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
         }
         member.unacknowledged = true;
     });
+    let damaged = fresh.extract_if(.., |json| !is_command(json)).count();
+    for _ in 0..damaged {
+        inner.tell_damage("command", id);
+    }
     let id = Value::from(String::from_utf8_lossy(id));
     for json in fresh {
         inner.outlet.tell(format!(r#"{{"event":"command","id":{id},"command":{json}}}"#));
@@ -286,7 +293,19 @@ fn hand_on(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
     inner.beats.hurry();
 }
 
-/// Arguments: id, JSON. Gives false if no such worker is registered.
+/// What `send` leaves.
+#[derive(Deserialize)]
+struct Command {
+    name: String,
+    #[serde(rename = "data")]
+    _data: Option<IgnoredAny>,
+}
+
+fn is_command(json: &str) -> bool {
+    serde_json::from_str::<Command>(json).is_ok_and(|command| COMMANDS.contains(&&*command.name))
+}
+
+/// Arguments: id, JSON. Gives false if no such worker is registered, or this registry's registration of it is over.
 pub(super) fn send(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("WorkerRegistry.send", args);
     registry.run(answer, |inner| {
@@ -299,10 +318,11 @@ pub(super) fn send(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
             )));
         }
         let packed = inner
-            .begin(&scripts::SEND, &[], 3, id.len() + command.len() + 64)
+            .begin(&scripts::SEND, &[], 4, id.len() + command.len() + 96)
             .word(id)
             .word(command)
-            .number(MAX_COMMANDS);
+            .number(MAX_COMMANDS)
+            .word(inner.members.own_epoch(id).as_bytes());
         let reply = inner.ask(&scripts::SEND, packed);
         Ok(async move {
             match reply.await? {

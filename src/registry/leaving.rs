@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::members::Member;
 use super::register::{tell_fenced, worker_id};
 use super::{Inner, Registry, scripts, worker};
 use crate::arguments::Arguments;
@@ -31,12 +30,12 @@ pub(super) fn unregister(registry: &Registry, args: &[Arg<'_>], answer: Answer) 
         let id = worker_id(&args, 0)?;
         // Before the members are looked at: what arrives in between is among them.
         let mut ending = inner.entering.withdraw(|other| other == id);
-        let own = inner.members.lock().remove(id);
+        let own = inner.members.remove(id);
         if let Some(member) = own {
             inner.manager.metrics().registry_workers.add(-1);
             ending.push((member.registration.id.clone(), member.who()));
         } else if ending.is_empty() {
-            ending.push((Bytes::copy_from_slice(id), String::new()));
+            ending.push((Bytes::copy_from_slice(id), inner.members.who(id)));
         }
         let replies = end(&inner, &ending);
         Ok(async move {
@@ -64,7 +63,7 @@ fn end(
 pub(super) fn cleanup(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
     registry.run(answer, |inner| {
         let mut ending = inner.entering.withdraw(|_| true);
-        let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+        let members = inner.members.remove_all();
         inner.manager.metrics().registry_workers.add(-count(members.len()));
         ending.extend(members.iter().map(|member| (member.registration.id.clone(), member.who())));
         let replies = end(&inner, &ending);
@@ -96,7 +95,7 @@ fn count(n: usize) -> i64 {
 /// Nobody will beat for the workers any more, and nobody said goodbye for them: they are declared crashed, so that who
 /// waits for that need not wait for their deadline. Best effort: the process may be ending.
 pub(super) fn abandon(inner: &Arc<Inner>) {
-    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+    let members = inner.members.remove_all();
     let replies: Vec<_> = members
         .iter()
         .map(|member| {
@@ -118,7 +117,7 @@ pub(super) fn abandon(inner: &Arc<Inner>) {
 
 /// The manager was disconnected: the workers of this process beat no more, and are told so.
 pub(super) fn disconnected(inner: &Arc<Inner>) {
-    let members: Vec<Member> = inner.members.lock().drain().map(|(_, member)| member).collect();
+    let members = inner.members.remove_all();
     for member in members {
         inner.manager.metrics().registry_workers.add(-1);
         tell_fenced(inner, &member, "null");

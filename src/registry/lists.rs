@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::register::{capabilities, label, status, worker_id};
 use super::scripts;
-use super::worker::{self, Row, strange};
+use super::worker::strange;
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
 use crate::connection::Cursor;
@@ -28,7 +28,7 @@ pub(super) fn get(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         let id = worker_id(&args, 0)?;
         let reply = inner.ask(&scripts::READ, inner.begin(&scripts::READ, &[], 1, id.len()).word(id));
         Ok(async move {
-            let (now, row) = worker::one(&reply.await?)?;
+            let (now, row) = inner.one_row(&reply.await?).await?;
             Ok(row.map_or(Outcome::Null, |row| Outcome::Json(row.json(now).into())))
         })
     });
@@ -145,8 +145,9 @@ async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, foun
             return Err(strange());
         };
         found.position.get_or_insert_with(|| position.clone());
+        inner.heard(*now as f64);
         for row in rows {
-            let row = Row::parse(row)?;
+            let Some(row) = inner.row(row).await? else { continue };
             let fits = wanted.health.is_none_or(|health| row.health(*now as f64).name() == health);
             if fits && found.workers.len() < wanted.limit && found.seen.insert(row.id.clone()) {
                 found.workers.push(row.json(*now as f64));

@@ -1,6 +1,6 @@
 //! The workers that this registry has registered, and what is to be said of them with the next heartbeat.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -90,12 +90,45 @@ impl Member {
     }
 }
 
+/// The workers of a registry, by id, and which ones it has held.
 #[derive(Debug, Default)]
-pub(super) struct Members(Mutex<HashMap<Bytes, Member>>);
+pub(super) struct Members {
+    present: Mutex<HashMap<Bytes, Member>>,
+    former: Mutex<Former>,
+}
+
+/// Which registrations were over last, by id: what a registry once held it touches by its own epoch only.
+#[derive(Debug, Default)]
+struct Former {
+    who: HashMap<Bytes, String>,
+    /// The id that was held first, first.
+    order: VecDeque<Bytes>,
+}
+
+/// Ids that a registry remembers to have held.
+const MAX_FORMER: usize = 10_000;
+
+impl Former {
+    fn add(&mut self, member: &Member) {
+        let id = &member.registration.id;
+        if self.who.insert(id.clone(), member.who()).is_none() {
+            self.order.push_back(id.clone());
+        }
+        if self.order.len() > MAX_FORMER
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.who.remove(&oldest);
+        }
+    }
+}
 
 impl Members {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, Member>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn former(&self) -> MutexGuard<'_, Former> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does `act` with a worker, if it is of this registry.
@@ -112,10 +145,70 @@ impl Members {
     pub(super) fn take(&self, id: &[u8], epoch: u64) -> Option<Member> {
         let mut members = self.lock();
         members.get(id).filter(|member| member.epoch == epoch)?;
-        members.remove(id)
+        let member = members.remove(id)?;
+        self.former().add(&member);
+        Some(member)
+    }
+
+    pub(super) fn remove(&self, id: &[u8]) -> Option<Member> {
+        let mut members = self.lock();
+        let member = members.remove(id)?;
+        self.former().add(&member);
+        Some(member)
+    }
+
+    pub(super) fn remove_all(&self) -> Vec<Member> {
+        let mut members = self.lock();
+        let mut former = self.former();
+        members.drain().map(|(_, member)| member).inspect(|member| former.add(member)).collect()
     }
 
     pub(super) fn epoch(&self, id: &[u8]) -> Option<u64> {
         self.lock().get(id).map(|member| member.epoch)
+    }
+
+    /// Which registration of `id` this registry may touch, as [`Member::who`] gives it: its own, also when that is over; any,
+    /// which is empty, where it never had one.
+    pub(super) fn who(&self, id: &[u8]) -> String {
+        let members = self.lock();
+        let own = members.get(id).map(Member::who);
+        own.or_else(|| self.former().who.get(id).cloned()).unwrap_or_default()
+    }
+
+    /// As [`Members::who`], by the epoch alone.
+    pub(super) fn own_epoch(&self, id: &[u8]) -> String {
+        self.who(id).split(' ').next().unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: &str, epoch: u64) -> Member {
+        let registration = Registration {
+            id: Bytes::from(id.to_owned()),
+            definition: Bytes::new(),
+            labels: Bytes::new(),
+            capacity: 1,
+        };
+        Member::new(Arc::new(registration), epoch, Bytes::new())
+    }
+
+    #[test]
+    fn a_registration_that_is_over_is_remembered_among_the_last_ten_thousand() {
+        let members = Members::default();
+        assert_eq!(members.who(b"w"), "");
+        members.lock().insert(Bytes::from_static(b"w"), member("w", 7));
+        assert_eq!(members.own_epoch(b"w"), "7");
+        members.remove(b"w");
+        members.lock().insert(Bytes::from_static(b"w"), member("w", 8));
+        members.remove_all();
+        assert_eq!(members.own_epoch(b"w"), "8");
+        for n in 0..MAX_FORMER {
+            members.former().add(&member(&n.to_string(), 9));
+        }
+        assert_eq!(members.who(b"w"), "");
+        assert_eq!(members.own_epoch(b"0"), "9");
     }
 }

@@ -7,6 +7,9 @@
 //!   nothing rewrites nothing.
 //! - Health is observed, status is declared; see `worker`.
 //! - A registration has an epoch, a fencing token: who registered an id before the present holder changes nothing any more.
+//! - What a registry once held it touches by its own epoch only.
+//! - A record that no registry has written spoils no other; it is told and taken away. A later version writes other keys, or what
+//!   this one can read.
 //! - Each crash is declared by one script call in the fleet, and handed to one caller of `reap`.
 //! - A claim never exceeds a worker's capacity, and lapses with its lease, its worker's epoch, or its worker.
 //! - Every cost is independent of how many workers there are, or grows with its logarithm.
@@ -16,6 +19,7 @@
 //! | `options`, `scripts` | what a registry is told, and what it has executed |
 //! | `call` | one script call |
 //! | `worker` | a worker as it is told: state, health, JSON |
+//! | `damage` | records that nobody of this package has written |
 //! | `members`, `entering` | the workers of this process; those that are about to be |
 //! | `register`, `leaving` | registering, again too; ending it |
 //! | `heartbeat` | heartbeats that somebody asks for, many in one call |
@@ -29,6 +33,7 @@
 mod beats;
 mod call;
 mod claims;
+mod damage;
 mod deaths;
 mod elections;
 mod entering;

@@ -16,10 +16,10 @@ use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
-const MAX_ID: usize = 1_024;
-const MAX_LABEL: usize = 512;
-const MAX_CAPABILITIES: usize = 256;
-const MAX_CAPACITY: u64 = 1_000_000;
+pub(super) const MAX_ID: usize = 1_024;
+pub(super) const MAX_LABEL: usize = 512;
+pub(super) const MAX_CAPABILITIES: usize = 256;
+pub(super) const MAX_CAPACITY: u64 = 1_000_000;
 /// Metadata are part of every answer that tells the worker.
 const MAX_METADATA: usize = 64 * 1_024;
 
@@ -216,8 +216,7 @@ fn enter(
     let reply = inner.ask(&scripts::REGISTER, packed);
     let inner = Arc::clone(inner);
     async move {
-        let (now, row) = worker::one(&reply.await?)?;
-        inner.sight.heard(now);
+        let (now, row) = inner.one_row(&reply.await?).await?;
         Ok(match row {
             Some(row) => Entry::Registered(row.state.epoch, row.json(now)),
             None => Entry::Refused,
@@ -275,7 +274,7 @@ pub(super) fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
     inner.outlet.tell(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
 }
 
-/// Arguments: id, status. Gives false if it is not registered, or not by this one any more.
+/// Arguments: id, status. Gives false if it is not registered, or was by this registry and is not any more.
 pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("WorkerRegistry.setStatus", args);
     registry.run(answer, |inner| {
@@ -283,12 +282,8 @@ pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) 
         let Some(status) = status(&args, 1)? else {
             return Err(args.wrong("status", "one of idle, busy, paused, draining", Arg::Absent));
         };
-        let epoch = inner.members.epoch(&id);
-        let packed = inner
-            .begin(&scripts::STATUS, &[], 3, id.len() + 64)
-            .word(&id)
-            .word(epoch.map_or(String::new(), |epoch| epoch.to_string()).as_bytes())
-            .word(&status);
+        let (epoch, only) = (inner.members.epoch(&id), inner.members.own_epoch(&id));
+        let packed = inner.begin(&scripts::STATUS, &[], 3, id.len() + 64).word(&id).word(only.as_bytes()).word(&status);
         let reply = inner.ask(&scripts::STATUS, packed);
         Ok(async move {
             let done = worker::yes(&reply.await?)?;

@@ -15,9 +15,14 @@ pub(super) struct Verb {
 }
 
 macro_rules! verbs {
-    ($($name:ident = $file:literal, $text:literal, $repeatable:literal;)*) => {
+    ($($name:ident = $($file:literal)+, $text:literal, $repeatable:literal;)*) => {
         $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
-            script: Script::new(concat!(include_str!("lua/prelude.lua"), include_str!(concat!("lua/", $file)))),
+            script: Script::new(concat!(
+                include_str!("lua/part/base.lua"),
+                include_str!("lua/part/worker.lua"),
+                include_str!("lua/part/sweep.lua"),
+                $(include_str!(concat!("lua/", $file)),)+
+            )),
             operation: Operation::named($text),
             repeatable: $repeatable,
         });)*
@@ -25,12 +30,13 @@ macro_rules! verbs {
 }
 
 verbs! {
-    BEAT = "beat.lua", "registry.heartbeat", true;
+    BEAT = "part/mend.lua" "beat.lua", "registry.heartbeat", true;
     CLAIM = "claim.lua", "registry.claim", true;
     COUNT = "count.lua", "registry.count", true;
+    DISCARD = "discard.lua", "registry.discard", true;
     PAGE = "page.lua", "registry.list", true;
     READ = "read.lua", "registry.get", true;
-    REAP = "reap.lua", "registry.reap", true;
+    REAP = "part/mend.lua" "reap.lua", "registry.reap", true;
     REGISTER = "register.lua", "registry.register", true;
     RELEASE = "release.lua", "registry.release", false;
     RENEW = "renew.lua", "registry.renew", true;
@@ -38,21 +44,22 @@ verbs! {
     SEND = "send.lua", "registry.send", false;
     SIZES = "sizes.lua", "registry.list", true;
     STATUS = "status.lua", "registry.setStatus", true;
-    SWEEP = "sweep.lua", "registry.sweep", true;
+    SWEEP = "part/mend.lua" "sweep.lua", "registry.sweep", true;
     UNREGISTER = "unregister.lua", "registry.unregister", false;
 }
 
-macro_rules! alone {
+/// Scripts of elections, which have a key of their own.
+macro_rules! elections {
     ($($name:ident = $file:literal, $text:literal, $repeatable:literal;)*) => {
         $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
-            script: Script::new(include_str!(concat!("lua/", $file))),
+            script: Script::new(concat!(include_str!("lua/part/role.lua"), include_str!(concat!("lua/", $file)))),
             operation: Operation::named($text),
             repeatable: $repeatable,
         });)*
     };
 }
 
-alone! {
+elections! {
     ELECT = "elect.lua", "registry.elect", true;
     REELECT = "reelect.lua", "registry.reelect", true;
     RESIGN = "resign.lua", "registry.resign", false;

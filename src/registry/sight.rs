@@ -1,6 +1,8 @@
 //! May this process judge others? One that was cut off from the server itself, or stood still, cannot tell their silence
 //! from its own: for a full lease it declares nobody late or crashed. And a judgement is good for half a lease of the server's
-//! time: a call that reaches the server later, because that stood still, judges nobody (`STALE`).
+//! time: a call that reaches the server later, because that stood still, judges nobody (`STALE`). One that did not take so long
+//! by the clock here, which nobody sets, was refused because the server's clock was set forward. Then by that clock everybody is
+//! late, and this process says so to the server with its next call: everyone has a full lease from then on.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,12 +18,16 @@ struct Inner {
     /// When the first call was sent after the last answer.
     unanswered_since: Option<Instant>,
     blind_until: Option<Instant>,
-    /// The server's time in milliseconds, and when that was heard.
-    heard: Option<(f64, Instant)>,
+    /// The server's time in milliseconds, when that was heard, and what tests had added to the server's clock by then.
+    heard: Option<(f64, Instant, Duration)>,
 }
 
 /// Until when a judgement is good while the server's time is not known: for ever.
 const FOR_EVER: u64 = 9_999_999_999_999;
+/// The caller was cut off.
+const NOT_AT_ALL: &str = "0000000000000";
+/// The server's clock was set forward.
+const AHEAD: &str = "0000000000001";
 
 impl Sight {
     pub(super) fn new(lease: Duration) -> Self {
@@ -42,22 +48,29 @@ impl Sight {
         heard && inner.blind_until.is_none_or(|until| until <= now)
     }
 
-    /// Until when a call that is sent now may judge, in 13 digits: milliseconds of the server's time; 0 is not at all.
-    pub(super) fn judges_until(&self) -> String {
+    /// Until when a call that is sent now may judge, in 13 digits: milliseconds of the server's time; 0 is not at all. `added` is what
+    /// tests have added to the server's clock: time that passed here too.
+    pub(super) fn judges_until(&self, added: Duration) -> String {
         if !self.judges() {
-            return format!("{:013}", 0);
+            return NOT_AT_ALL.to_owned();
         }
-        let until = self.lock().heard.map_or(FOR_EVER, |(ms, at)| {
+        let until = self.lock().heard.map_or(FOR_EVER, |(ms, at, then)| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times since 1970")]
-            let until = (ms + (at.elapsed() + self.lease / 2).as_secs_f64() * 1e3) as u64;
+            let until = (ms + (at.elapsed() + added.saturating_sub(then) + self.lease / 2).as_secs_f64() * 1e3) as u64;
             until
         });
         format!("{:013}", until.min(FOR_EVER))
     }
 
     /// The server's time, just heard.
-    pub(super) fn heard(&self, ms: f64) {
-        self.lock().heard = Some((ms, Instant::now()));
+    pub(super) fn heard(&self, ms: f64, added: Duration) {
+        self.lock().heard = Some((ms, Instant::now(), added));
+    }
+
+    /// A call that took so long was refused as stale. Gives what it says when it is made again, as [`Sight::judges_until`] does.
+    pub(super) fn refused(&self, took: Duration) -> &'static str {
+        self.stood_still(took);
+        if took > self.lease / 2 { NOT_AT_ALL } else { AHEAD }
     }
 
     /// A call is sent.
@@ -115,11 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn who_is_refused_at_once_says_that_the_servers_clock_was_set_forward_and_who_waited_does_not_judge() {
+        let sight = Sight::new(Duration::from_secs(10));
+        assert_eq!(sight.refused(Duration::from_secs(1)), AHEAD);
+        assert!(sight.judges());
+        assert_eq!(sight.refused(Duration::from_secs(6)), NOT_AT_ALL);
+        assert!(!sight.judges());
+    }
+
+    #[test]
     fn a_judgement_is_good_for_half_a_lease_of_the_servers_time() {
         let sight = Sight::new(Duration::from_secs(10));
-        assert_eq!(sight.judges_until(), "9999999999999");
-        sight.heard(1_763_721_000_000.0);
-        let until: u64 = sight.judges_until().parse().unwrap();
-        assert!((1_763_721_005_000..1_763_721_006_000).contains(&until), "{until}");
+        assert_eq!(sight.judges_until(Duration::ZERO), "9999999999999");
+        sight.heard(1_763_721_000_000.0, Duration::from_secs(5));
+        let until = |added| sight.judges_until(Duration::from_secs(added)).parse::<u64>().unwrap();
+        assert!((1_763_721_005_000..1_763_721_006_000).contains(&until(5)));
+        assert!((1_763_721_008_000..1_763_721_009_000).contains(&until(8)));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Inner;
 use super::Registry;
 use super::scripts;
-use super::worker::{Row, strange};
+use super::worker::strange;
 use crate::connection::{Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
@@ -41,7 +41,7 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
         let packed = inner.begin(&scripts::SWEEP, &[], 1, 8).number(BATCH);
         let Reply::Array(parts) = inner.ask(&scripts::SWEEP, packed).await? else { return Err(strange()) };
         let [Reply::Int(now), Reply::Int(more)] = parts[..] else { return Err(strange()) };
-        inner.sight.heard(now as f64);
+        inner.heard(now as f64);
         if more == 0 {
             return Ok(());
         }
@@ -78,8 +78,11 @@ async fn read_all(inner: &Arc<Inner>, batches: &mut Batches) -> Result<()> {
         batches.tokens.pop();
         let Reply::Array(parts) = reply else { return Err(strange()) };
         let [Reply::Int(now), Reply::Int(more), Reply::Array(rows)] = &parts[..] else { return Err(strange()) };
+        inner.heard(*now as f64);
         for row in rows {
-            batches.workers.push(Row::parse(row)?.json(*now as f64));
+            if let Some(row) = inner.row(row).await? {
+                batches.workers.push(row.json(*now as f64));
+            }
         }
         if !rows.is_empty() {
             forget(inner, &token);

@@ -10,14 +10,22 @@
 //!    └── forgetAfterMs later ◄────────────────────────┘  terminal: a new registration has a new epoch
 //! ```
 //!
-//! `unknown` is also what a worker is whose time is up, while nobody may judge: see `allowance` in `lua/prelude.lua`.
+//! `unknown` is also what a worker is whose time is up, while nobody may judge: see `condemned` in `lua/part/sweep.lua`.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::register::{MAX_CAPABILITIES, MAX_CAPACITY, MAX_ID, MAX_LABEL, STATUSES};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
+
+/// Up to here every whole number is a `f64`.
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
+/// Longer than any name of a host.
+const MAX_HOSTNAME: usize = 65_536;
 
 /// An answer that the registry's scripts never give.
 pub(super) fn strange() -> Error {
@@ -61,42 +69,39 @@ impl Reason {
     }
 }
 
-/// What a worker's state says; see `parse` in `lua/prelude.lua`.
+/// What a worker's state says; see `parse` in `lua/part/worker.lua`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct State {
     pub(super) epoch: u64,
     flags: String,
-    load: String,
-    status: String,
+    load: f64,
+    pub(super) status: String,
     claims: u64,
     late_ms: f64,
     crash_ms: f64,
-    registered_at: String,
-    last: String,
+    registered_at: f64,
+    last: f64,
 }
 
 impl State {
-    pub(super) fn parse(text: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(text).map_err(|_| strange())?;
-        let words: Vec<&str> = text.split(' ').collect();
+    /// Nothing where it is not a state as the registry writes one.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
         let [epoch, flags, load, status, claims, _, _, late_ms, crash_ms, _, _, registered_at, _, last] = words[..]
         else {
-            return Err(strange());
+            return None;
         };
-        let number = |word: &str| word.parse::<f64>().map_err(|_| strange());
-        number(load)?;
-        number(registered_at)?;
-        number(last)?;
-        Ok(Self {
-            epoch: epoch.parse().map_err(|_| strange())?,
+        let number = |word: &str| word.parse::<f64>().ok().filter(|number| (0.0..=MAX_EXACT).contains(number));
+        Some(Self {
+            epoch: epoch.parse().ok().filter(|epoch| *epoch as f64 <= MAX_EXACT)?,
             flags: flags.to_owned(),
-            load: load.to_owned(),
-            status: status.to_owned(),
-            claims: claims.parse().map_err(|_| strange())?,
+            load: number(load)?,
+            status: STATUSES.contains(&status).then(|| status.to_owned())?,
+            claims: claims.parse().ok()?,
             late_ms: number(late_ms)?,
             crash_ms: number(crash_ms)?,
-            registered_at: registered_at.to_owned(),
-            last: last.to_owned(),
+            registered_at: number(registered_at)?,
+            last: number(last)?,
         })
     }
 
@@ -135,27 +140,43 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// `{id, state, definition, metadata, alive, late, process}`.
-    pub(super) fn parse(reply: &Reply) -> Result<Self> {
-        let Reply::Array(parts) = reply else { return Err(strange()) };
-        let text = |at: usize| match parts.get(at) {
-            Some(Reply::Bulk(bytes)) => Ok(bytes.clone()),
-            _ => Err(strange()),
-        };
+    /// From `{id, state, definition, metadata, alive, late, process}`.
+    ///
+    /// # Errors
+    ///
+    /// The part that the registry cannot have written.
+    pub(super) fn of(texts: &[Bytes; 7]) -> std::result::Result<Self, &'static str> {
+        let [id, state, definition, metadata, alive, late, process] = texts;
         Ok(Self {
-            id: text(0)?,
-            state: State::parse(&text(1)?)?,
-            definition: text(2)?,
-            metadata: text(3)?,
-            alive: score(&text(4)?),
-            late: score(&text(5)?),
-            process: text(6)?,
+            alive: score(alive),
+            late: score(late),
+            process: process.clone(),
+            ..Self::of_event(id.clone(), state, definition.clone(), metadata.clone())?
         })
     }
 
     /// As it was when an event was written.
-    pub(super) fn of_event(id: Bytes, state: State, definition: Bytes, metadata: Bytes) -> Self {
-        Self { id, state, definition, metadata, alive: None, late: None, process: Bytes::new() }
+    ///
+    /// # Errors
+    ///
+    /// As [`Row::of`].
+    pub(super) fn of_event(
+        id: Bytes,
+        state: &[u8],
+        definition: Bytes,
+        metadata: Bytes,
+    ) -> std::result::Result<Self, &'static str> {
+        if !(1..=MAX_ID).contains(&id.len()) || std::str::from_utf8(&id).is_err() {
+            return Err("id");
+        }
+        let state = State::parse(state).ok_or("state")?;
+        if !is_definition(&definition) {
+            return Err("definition");
+        }
+        if !is_object(&metadata) {
+            return Err("metadata");
+        }
+        Ok(Self { id, state, definition, metadata, alive: None, late: None, process: Bytes::new() })
     }
 
     pub(super) fn health(&self, now: f64) -> Health {
@@ -178,7 +199,7 @@ impl Row {
         match (self.alive, self.late) {
             (Some(late_at), _) => late_at - self.state.late_ms,
             (_, Some(crash_at)) => crash_at - self.state.crash_ms,
-            _ => self.state.last.parse().unwrap_or_default(),
+            _ => self.state.last,
         }
     }
 
@@ -197,7 +218,7 @@ impl Row {
         let state = &self.state;
         let id = serde_json::Value::from(String::from_utf8_lossy(&self.id)).to_string();
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let metadata = if self.metadata.is_empty() { "{}".to_owned() } else { text(&self.metadata) };
+        let metadata = text(&self.metadata);
         // Writing to a string cannot fail.
         let _ = write!(
             out,
@@ -223,7 +244,38 @@ impl Row {
 }
 
 fn score(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|score: &f64| score.is_finite())
+}
+
+/// What a worker was registered with; the inside of a JSON object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    r#type: String,
+    capabilities: Vec<String>,
+    capacity: u64,
+    hostname: String,
+    pid: u64,
+}
+
+fn is_definition(inside: &[u8]) -> bool {
+    let text = [b"{", inside, b"}"].concat();
+    serde_json::from_slice::<Definition>(&text).is_ok_and(|definition| {
+        let Definition { r#type, capabilities, capacity, hostname, pid } = definition;
+        let is_label = |text: &String| (1..=MAX_LABEL).contains(&text.len());
+        is_label(&r#type)
+            && capabilities.iter().all(is_label)
+            && capabilities.len() <= MAX_CAPABILITIES
+            && capacity <= MAX_CAPACITY
+            && hostname.len() <= MAX_HOSTNAME
+            && u32::try_from(pid).is_ok()
+    })
+}
+
+/// Is it the text of one JSON object, and nothing besides?
+pub(super) fn is_object(text: &[u8]) -> bool {
+    text.first() == Some(&b'{')
+        && std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Lag, age of the last tick and memory, as `process` tells them.
@@ -232,13 +284,6 @@ fn numbers(text: &[u8]) -> Option<[f64; 3]> {
     let mut words = text.split(' ').map(|word| word.parse::<f64>().ok().filter(|n| n.is_finite()));
     let numbers = [words.next()??, words.next()??, words.next()??];
     Some(numbers)
-}
-
-/// `{now, row}`, or `{now}` where there is none.
-pub(super) fn one(reply: &Reply) -> Result<(f64, Option<Row>)> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
-    let Some(Reply::Int(now)) = parts.first() else { return Err(strange()) };
-    Ok((*now as f64, parts.get(1).filter(|row| **row != Reply::Nil).map(Row::parse).transpose()?))
 }
 
 pub(super) fn yes(reply: &Reply) -> Result<bool> {
@@ -298,9 +343,48 @@ mod tests {
     }
 
     #[test]
-    fn a_state_in_another_shape_is_an_error() {
-        for text in [&b"7 - 0"[..], b"\xff", b"x - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0"] {
-            assert!(State::parse(text).is_err());
+    fn a_state_in_another_shape_is_none() {
+        for text in [
+            &b"7 - 0"[..],
+            b"\xff",
+            b"x - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0",
+            b"7 - nan idle 0 4 0 250 700 3600000 p 1000 n 0",
+            b"7 - 0.5 another 0 4 0 250 700 3600000 p 1000 n 0",
+            b"9007199254740993 - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0",
+        ] {
+            assert_eq!(State::parse(text), None);
         }
+    }
+
+    #[test]
+    fn a_record_is_told_only_if_every_part_of_it_can_have_been_written_by_a_registry() {
+        let good = row("-", Some(1_250.0), None);
+        let state = b"7 - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0";
+        let of = |id: &'static [u8], state: &[u8], definition: &'static str, metadata: &'static str| {
+            let (definition, metadata) = (Bytes::from(definition), Bytes::from(metadata));
+            Row::of_event(Bytes::from_static(id), state, definition, metadata).map(|row| row.state.epoch)
+        };
+        let definition = r#""type":"t","capabilities":["c"],"capacity":1,"hostname":"h","pid":1"#;
+        assert_eq!(of(b"w", state, definition, r#"{"a":[1,null]}"#), Ok(good.state.epoch));
+        for id in [&b""[..], b"\xff"] {
+            assert_eq!(of(id, state, definition, "{}"), Err("id"));
+        }
+        assert_eq!(of(b"w", b"garbage", definition, "{}"), Err("state"));
+        for other in
+            ["", r#""type":"#, r#""type":"t","type":"u","capabilities":[],"capacity":1,"hostname":"h","pid":1"#]
+        {
+            assert_eq!(of(b"w", state, other, "{}"), Err("definition"));
+        }
+        let more = r#""type":"t","capabilities":[],"capacity":1,"hostname":"h","pid":1,"id":"another""#;
+        assert_eq!(of(b"w", state, more, "{}"), Err("definition"));
+        for other in ["", "null", "[]", r#"{"x":"#, r#"{},"id":"another","y":{}"#] {
+            assert_eq!(of(b"w", state, definition, other), Err("metadata"));
+        }
+    }
+
+    #[test]
+    fn metadata_are_an_object_however_deep() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        assert!(is_object(deep.as_bytes()));
     }
 }

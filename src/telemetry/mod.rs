@@ -108,6 +108,8 @@ pub struct Metrics {
     pub registry_heartbeats: Counter,
     /// Registrations of this process that were over without its doing.
     pub registry_fenced: Counter,
+    /// Records of a registry that nobody of this package has written.
+    pub registry_malformed: Counter,
     /// How often the event loop was found to be stalled.
     pub registry_stalled: Counter,
     /// From a ping to the event loop until its answer.
@@ -168,6 +170,7 @@ impl Metrics {
             registry_workers: self.registry_workers.get(),
             registry_heartbeats: self.registry_heartbeats.get(),
             registry_fenced: self.registry_fenced.get(),
+            registry_malformed: self.registry_malformed.get(),
             registry_stalled: self.registry_stalled.get(),
             registry_event_loop_lag_ms: self.registry_event_loop_lag.snapshot(),
             queue_added: self.queue_added.get(),
@@ -248,6 +251,8 @@ pub struct Snapshot {
     pub registry_heartbeats: u64,
     #[serde(rename = "redis_registry_fenced_total")]
     pub registry_fenced: u64,
+    #[serde(rename = "redis_registry_malformed_total")]
+    pub registry_malformed: u64,
     #[serde(rename = "redis_registry_event_loop_stalled_total")]
     pub registry_stalled: u64,
     #[serde(rename = "redis_registry_event_loop_lag_ms")]

@@ -149,6 +149,11 @@ impl Snapshot {
             as_f64(self.registry_fenced),
         );
         page.counter(
+            "redis_registry_malformed_total",
+            "records of a registry that were damaged",
+            as_f64(self.registry_malformed),
+        );
+        page.counter(
             "redis_registry_event_loop_stalled_total",
             "how often the event loop was found to be stalled",
             as_f64(self.registry_stalled),

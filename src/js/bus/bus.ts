@@ -251,7 +251,7 @@ export class MessageBus {
     return removeGroup(inside, topic, group);
   }
 
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this {
     this[internals].listeners.add(event, listener);
     return this;

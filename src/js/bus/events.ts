@@ -1,7 +1,4 @@
-/** The events of a bus, and who listens to them. */
-
-import { checkFunction } from '../arguments.js';
-import { configError, warnOfListener } from '../errors.js';
+/** The events of a bus. */
 
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {
@@ -52,34 +49,7 @@ export interface BusEvents {
   slow: { topic: string; pattern?: string /** How many, since this was told last. */; dropped: number };
 }
 
-const NAMES: readonly (keyof BusEvents)[] = ['error', 'malformed', 'dead-letter', 'gap', 'slow'];
+export const BUS_EVENTS: readonly (keyof BusEvents)[] = ['error', 'malformed', 'dead-letter', 'gap', 'slow'];
 
-type Listener = (event: never) => unknown;
-
-/** Who listens to what. */
-export class Listeners {
-  readonly #listeners = new Map<keyof BusEvents, Set<Listener>>();
-
-  add(name: keyof BusEvents, listener: Listener): void {
-    if (!NAMES.includes(name)) throw configError('MessageBus.on: event', `one of ${NAMES.join(', ')}`, name);
-    checkFunction(`MessageBus.on('${name}'): listener`, listener);
-    const set = this.#listeners.get(name) ?? new Set();
-    this.#listeners.set(name, set.add(listener));
-  }
-
-  remove(name: keyof BusEvents, listener: Listener): void {
-    this.#listeners.get(name)?.delete(listener);
-  }
-
-  /** Tells everyone. One that throws or rejects is reported as a process warning; neither the others nor the process suffer. */
-  emit<E extends keyof BusEvents>(name: E, event: BusEvents[E]): void {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      try {
-        const result = (listener as (event: BusEvents[E]) => unknown)(event);
-        if (result instanceof Promise) result.catch(warnOfListener);
-      } catch (error) {
-        warnOfListener(error);
-      }
-    }
-  }
-}
+/** What the listeners of each event of a bus are given. */
+export type BusEventArguments = { [E in keyof BusEvents]: [event: BusEvents[E]] };

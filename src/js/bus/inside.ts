@@ -2,11 +2,12 @@
 
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
+import { Listeners } from '../listeners.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { scopeNow } from '../scope.js';
-import { type BusEvents, Listeners } from './events.js';
+import { BUS_EVENTS, type BusEventArguments, type BusEvents } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
 
 const COUNT = verb('bus.count');
@@ -42,7 +43,7 @@ export class Inside {
   readonly closeTimeoutMs: number;
   /** What `close()` ends. */
   readonly members = new Set<Member>();
-  readonly listeners = new Listeners();
+  readonly listeners = new Listeners<BusEventArguments>('MessageBus', BUS_EVENTS);
   /** What handlers did and Rust was not told yet; {@link counted} tells it. */
   readonly counts = { delivered: 0, dropped: 0, malformed: 0, failed: 0 };
   /** Has `close()` been called? */
@@ -94,8 +95,8 @@ export class Inside {
   }
 
   /** Tells an event. Never throws. */
-  emit<E extends keyof BusEvents>(name: E, event: BusEvents[E]): void {
-    this.listeners.emit(name, event);
+  emit<E extends keyof BusEvents>(name: E, ...event: BusEventArguments[E]): void {
+    this.listeners.emit(name, ...event);
   }
 
   /** Tells what a handler failed with, and counts it. */

@@ -1,7 +1,7 @@
 /** What a queue tells of its jobs, wherever in the fleet it happens. */
 
 import { type Failure, type RedisError, toError } from '../errors.js';
-import type { Listeners } from './listeners.js';
+import type { Listeners } from '../listeners.js';
 import { parseStored } from './outcome.js';
 
 /** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */

@@ -5,13 +5,13 @@ import type { RedisConfig } from '../config.js';
 import { checkMade, isOurs } from '../copies.js';
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
+import { Listeners } from '../listeners.js';
 import { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { OptionsPacker } from './adding.js';
 import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
 import { type Job, type Snapshot, StoredJob } from './job.js';
-import { Listeners } from './listeners.js';
 import type { CloseOptions, JobState, TaskQueueOptions } from './options.js';
 import type { WorkerHome } from './serving.js';
 

@@ -43,8 +43,11 @@ local function change(place, text)
   if not text then
     return { 'gone' }
   end
-  local epoch, flag, load = string.match(expected, '^(%S+) (%S+) (%S+) $')
-  local w = parse(text)
+  local epoch, flag, load = match(expected, '^(%S+) (%S+) (%S+) $')
+  local w = worker(id, text)
+  if not w then
+    return { 'gone' }
+  end
   if w.epoch ~= epoch then
     return { 'superseded' }
   end
@@ -52,8 +55,8 @@ local function change(place, text)
     return { 'crashed' }
   end
   local was = view(w)
-  w.stalled = string.find(flag, 's', 1, true) ~= nil
-  w.reported = string.find(flag, 'r', 1, true) ~= nil
+  w.stalled = find(flag, 's', 1, true) ~= nil
+  w.reported = find(flag, 'r', 1, true) ~= nil
   w.load = load
   if w.late then
     call('ZREM', LATE, id)
@@ -69,15 +72,23 @@ local function change(place, text)
   end
   local commands = {}
   if w.mail then
-    commands = call('LRANGE', COMMANDS .. id, 0, -1)
-    local seen = tonumber(acknowledged) or 0
-    while commands[1] and tonumber(string.match(commands[1], '^%d+')) <= seen do
-      table.remove(commands, 1)
-      call('LPOP', COMMANDS .. id)
+    local seen, last = number(acknowledged), number(call('HGET', META, 'commands'))
+    for _, command in ipairs(call('LRANGE', COMMANDS .. id, 0, -1)) do
+      local place = tonumber(match(command, '^(%d+) {'))
+      if place and place > seen and place <= last then
+        commands[#commands + 1] = command
+      else
+        call('LREM', COMMANDS .. id, 1, command)
+        if not place or place > last then
+          note('command', id)
+        end
+      end
     end
     w.mail = #commands > 0
   end
-  commit(id, w, was, whole(now))
+  if not commit(id, w, was, whole(now)) then
+    return { 'gone' }
+  end
   if #commands > 0 then
     return { 'commands', unpack(commands) }, true
   end
@@ -88,7 +99,6 @@ local answer = { now, 0 }
 local fresh, filled = {}, 0
 if count > 0 then
   local states = call('HMGET', STATE, unpack(ids))
-  local find = string.find
   for place = 1, count do
     local text = states[place]
     local alive = place <= plain and text and find(text, ARGV[places[place] + 1], 1, true) == 1
@@ -111,8 +121,8 @@ if count > 0 then
     call('SET', PROCESS .. ARGV[8], ARGV[9], 'PX', ARGV[10])
   end
 end
-if ARGV[7] == '1' and sweep(100) then
-  answer[2] = 1
+if ARGV[7] == '1' then
+  local more = sweep(100)
+  answer[2] = (look_after() or more) and 1 or 0
 end
-announce()
-return answer
+return done(answer)

@@ -10,25 +10,15 @@
 -- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index}: the first 256 of it are not in the
 -- others, and it goes on.
 local claim, lease, wanted = ARGV[7], tonumber(ARGV[8]), ARGV[9]
-local known = call('HGET', CLAIMED, claim)
-if known then
-  local had, _, id = string.match(known, '^(%d+) (%d+) (.*)$')
-  return { 'claimed', had, now, rows({ id })[1] }
+local had, epoch, _, holder = parse_claim(call('HGET', CLAIMED, claim))
+if holder then
+  local w = worker(holder)
+  if w and w.epoch == epoch and not w.crashed then
+    return done({ 'claimed', had, now, rows({ holder })[1] })
+  end
+  free(claim)
 end
 sweep(100)
-
-local function take(id)
-  local w = parse(call('HGET', STATE, id))
-  local was = view(w)
-  w.claims = w.claims + 1
-  w.turn = call('HINCRBY', META, 'turn', 1)
-  commit(id, w, was)
-  local fence = token('token')
-  call('HSET', CLAIMED, claim, fence .. ' ' .. w.epoch .. ' ' .. id)
-  call('ZADD', CLAIMS, whole(now + lease), claim)
-  announce()
-  return { 'claimed', fence, now, rows({ id })[1] }
-end
 
 local indices, smallest, size = { EVERYONE }, 1, nil
 for at = 25, #KEYS do
@@ -37,6 +27,31 @@ for at = 25, #KEYS do
   if not size or count < size then
     smallest, size = at - 24, count
   end
+end
+
+-- Gives the answer for a worker that was found in the index `key`; nothing where that was wrong about it, which is mended.
+local function take(id, key)
+  local w = worker(id)
+  local was = w and view(w)
+  if not w or was.rank == '+inf' then
+    stray('ZREM', key, id)
+    local labels = w and labels_of(id)
+    if labels then
+      index(id, was.rank, labels)
+    elseif w then
+      discard(id, 'labels')
+    end
+    return nil
+  end
+  w.claims = w.claims + 1
+  w.turn = call('HINCRBY', META, 'turn', 1) % 4294967296
+  if not commit(id, w, was) then
+    return nil
+  end
+  local fence = token('token')
+  call('HSET', CLAIMED, claim, table.concat({ fence, w.epoch, ARGV[8], id }, ' '))
+  call('ZADD', CLAIMS, whole(now + lease), claim)
+  return { 'claimed', fence, now, rows({ id })[1] }
 end
 
 -- Is it in the other indices, and not late without anybody having swept?
@@ -50,28 +65,24 @@ local function fits(id)
   return late_at and tonumber(late_at) > now
 end
 
-if wanted ~= '' then
-  local score = call('ZSCORE', indices[smallest], wanted)
-  if score and tonumber(score) < math.huge and fits(wanted) then
-    return take(wanted)
-  end
-  announce()
-  return { 'none' }
-end
-
 -- With several labels: the best of the first of each class that has them all. Returns nothing where that would be many
--- classes, or many of one are late without anybody having been allowed to say so.
+-- classes, or many of one are late without anybody having been allowed to say so; false where there is none. And in which index.
 local function best_of_classes()
   local sets, fewest = {}, math.huge
   for at = 1, #indices do
     sets[at] = classes_with(ARGV[9 + at])
-    fewest = math.min(fewest, call('SCARD', sets[at]))
+    local count = call('SCARD', sets[at])
+    if (count == 0) ~= (call('ZCARD', indices[at]) == 0) then
+      call('HSET', META, 'mend', '1 0')
+      return nil
+    end
+    fewest = math.min(fewest, count)
   end
   local classes = fewest <= 512 and call('SINTER', unpack(sets))
   if not classes or #classes > 64 then
     return nil
   end
-  local best, found = math.huge, false
+  local best, found, place = math.huge, false, nil
   for _, class in ipairs(classes) do
     for from = 0, 16 do
       local first = call('ZRANGE', HAS .. class, from, from, 'WITHSCORES')
@@ -81,7 +92,7 @@ local function best_of_classes()
       end
       local late_at = call('ZSCORE', ALIVE, first[1])
       if late_at and tonumber(late_at) > now then
-        best, found = score, first[1]
+        best, found, place = score, first[1], HAS .. class
         break
       end
       if from == 16 then
@@ -89,35 +100,56 @@ local function best_of_classes()
       end
     end
   end
-  return found
+  return found, place
 end
 
-if #indices > 1 then
-  local found = best_of_classes()
-  if found then
-    return take(found)
-  elseif found == false then
-    announce()
-    return { 'none' }
+-- The first of the smallest index that fits; false where there is none, nothing where that is still open.
+local function first_that_fits()
+  local chunk, most = 16, 256
+  for from = 0, most - 1, chunk do
+    local part = call('ZRANGE', indices[smallest], from, from + chunk - 1, 'WITHSCORES')
+    for at = 1, #part, 2 do
+      if tonumber(part[at + 1]) == math.huge then
+        return false
+      end
+      if fits(part[at]) then
+        return part[at]
+      end
+    end
+    if #part < chunk * 2 then
+      return false
+    end
   end
+  return nil
 end
 
-local chunk, most = 16, 256
-for from = 0, most - 1, chunk do
-  local part = call('ZRANGE', indices[smallest], from, from + chunk - 1, 'WITHSCORES')
-  for at = 1, #part, 2 do
-    if tonumber(part[at + 1]) == math.huge then
-      announce()
-      return { 'none' }
-    end
-    if fits(part[at]) then
-      return take(part[at])
+-- The worker to take, as `first_that_fits` gives it, and the index it was found in.
+local function choose()
+  if wanted ~= '' then
+    local score = call('ZSCORE', indices[smallest], wanted)
+    return score and tonumber(score) < math.huge and fits(wanted) and wanted, indices[smallest]
+  end
+  if #indices > 1 then
+    local found, place = best_of_classes()
+    if found ~= nil then
+      return found, place
     end
   end
-  if #part < chunk * 2 then
-    announce()
-    return { 'none' }
+  return first_that_fits(), indices[smallest]
+end
+
+-- Again where an index was wrong: each time it is less so.
+for _ = 1, 16 do
+  local id, key = choose()
+  local answer = id and take(id, key)
+  if answer then
+    return done(answer)
+  end
+  if id == nil then
+    return done({ 'search', smallest })
+  end
+  if not id then
+    break
   end
 end
-announce()
-return { 'search', smallest }
+return done({ 'none' })

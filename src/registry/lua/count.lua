@@ -8,13 +8,11 @@
 -- Returns {all, beat in time, … and of these due all the same, … and of these flagged as degraded, late, … and of these due, crashed,
 -- due ones looked at now, … and of these flagged, … and of these due for so long that their health is unknown}.
 sweep(100)
-announce()
 local ids = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[8])
 local looked, flagged, unknown = 0, 0, 0
 for at = 1, #ids, 2 do
   looked = looked + 1
-  local text = call('HGET', STATE, ids[at])
-  local w = text and parse(text)
+  local w = worker(ids[at])
   if w and is_flagged(w) then
     flagged = flagged + 1
   end
@@ -22,7 +20,7 @@ for at = 1, #ids, 2 do
     unknown = unknown + 1
   end
 end
-return {
+return done({
   call('HLEN', STATE), call('ZCARD', ALIVE), call('ZCOUNT', ALIVE, '-inf', now), call('SCARD', DEGRADED),
   call('ZCARD', LATE), call('ZCOUNT', LATE, '-inf', now), call('ZCARD', CRASHED), looked, flagged, unknown,
-}
+})

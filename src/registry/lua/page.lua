@@ -8,7 +8,6 @@
 --
 -- Returns {now, cursor, the last event's place in the stream, rows}.
 sweep(100)
-announce()
 local position = call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
 local kinds = ARGV[7]
 local sorted = string.sub(kinds, 1, 1) == 'z'
@@ -30,4 +29,10 @@ for other = 2, #kinds do
     ids = kept
   end
 end
-return { now, step[1], position and position[1] or '0-0', rows(ids) }
+local states = #ids > 0 and call('HMGET', STATE, unpack(ids)) or {}
+for at, id in ipairs(ids) do
+  if not states[at] then
+    stray(sorted and 'ZREM' or 'SREM', KEYS[25], id)
+  end
+end
+return done({ now, step[1], position and position[1] or '0-0', rows(ids) })

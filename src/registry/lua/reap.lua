@@ -1,4 +1,4 @@
--- Sweeps, and hands out crashes that nobody was handed yet. Asked again with the same token it hands out the same.
+-- Sweeps, mends a part of what is to be mended, and hands out crashes that nobody was handed yet. Asked again with the same token it hands out the same.
 --
 -- ARGV[7]  text   token
 -- ARGV[8]  count  at most so many
@@ -10,15 +10,31 @@ local packed = call('LRANGE', kept, 0, -1)
 local more = false
 if #packed == 0 then
   more = sweep(most)
-  announce()
   packed = call('LPOP', UNREAPED, most) or {}
   if #packed > 0 then
     call('RPUSH', kept, unpack(packed))
     call('PEXPIRE', kept, ARGV[9])
   end
 end
-local out = {}
-for at, text in ipairs(packed) do
-  out[at] = cmsgpack.unpack(text)
+-- A row is seven texts.
+local function is_row(row)
+  for at = 1, 7 do
+    if type(row) ~= 'table' or type(row[at]) ~= 'string' then
+      return false
+    end
+  end
+  return true
 end
-return { now, (more or call('LLEN', UNREAPED) > 0) and 1 or 0, out }
+
+local out = {}
+for _, text in ipairs(packed) do
+  local is_packed, _, row = pcall(cmsgpack.unpack_one, text)
+  if is_packed and is_row(row) then
+    out[#out + 1] = row
+  else
+    note('crash', '')
+  end
+end
+look_after()
+more = mend() or more
+return done({ now, (more or call('LLEN', UNREAPED) > 0) and 1 or 0, out })

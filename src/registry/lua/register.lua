@@ -16,30 +16,28 @@
 -- Returns {now, row}, or {now} when another one holds the id.
 local id, nonce, only = ARGV[7], ARGV[8], ARGV[9]
 sweep(100)
-local text = call('HGET', STATE, id)
-local known = text and parse(text)
+local known = worker(id)
 if known and known.nonce == nonce and not known.crashed then
-  announce()
-  return { now, rows({ id })[1] }
+  return done({ now, rows({ id })[1] })
 end
 if known and not known.crashed and only ~= '' and not is_of(known, only) then
-  announce()
-  return { now }
+  return done({ now })
 end
 if known then
   if not known.crashed then
     emit('left', id, known, last_beat(id, known))
     call('PUBLISH', DEATHS, 's ' .. known.epoch .. ' ' .. id)
   end
-  remove(id, known)
 end
+-- Also what somebody else may have left of it.
+remove(id)
 if call('HEXISTS', META, 'run') == 0 then
   in_grace()
 end
 local labels = cjson.decode(ARGV[12])
 local w = {
   epoch = token('epoch'), load = ARGV[15], status = ARGV[14], claims = 0, capacity = tonumber(ARGV[13]), turn = 0,
-  stalled = string.find(ARGV[16], 's', 1, true) ~= nil, reported = string.find(ARGV[16], 'r', 1, true) ~= nil,
+  stalled = find(ARGV[16], 's', 1, true) ~= nil, reported = find(ARGV[16], 'r', 1, true) ~= nil,
   late_ms = tonumber(ARGV[17]), crash_ms = tonumber(ARGV[18]), forget_ms = tonumber(ARGV[19]),
   process = ARGV[20], registered = whole(now), nonce = nonce, last = '0',
 }
@@ -60,5 +58,4 @@ for at = 1, #labels - 1 do
 end
 call('SET', PROCESS .. ARGV[20], ARGV[21], 'PX', ARGV[22])
 emit('joined', id, w, whole(now))
-announce()
-return { now, rows({ id })[1] }
+return done({ now, rows({ id })[1] })

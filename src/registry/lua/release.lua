@@ -5,13 +5,11 @@
 -- Returns 1, or 0 when it had lapsed, or its worker is of another epoch now.
 local claim = ARGV[7]
 sweep(100)
-local _, epoch, id = string.match(call('HGET', CLAIMED, claim) or '', '^(%d+) (%d+) (.*)$')
+local _, epoch, _, id = parse_claim(call('HGET', CLAIMED, claim))
 local held = 0
 if id then
-  local text = call('HGET', STATE, id)
-  local w = text and parse(text)
+  local w = worker(id)
   held = w and w.epoch == epoch and not w.crashed and 1 or 0
   free(claim)
 end
-announce()
-return held
+return done(held)

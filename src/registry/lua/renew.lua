@@ -6,16 +6,17 @@
 -- Returns 1 when it was renewed, else 0.
 local claim = ARGV[7]
 sweep(100)
-announce()
-local _, epoch, id = string.match(call('HGET', CLAIMED, claim) or '', '^(%d+) (%d+) (.*)$')
+local fence, epoch, lease, id = parse_claim(call('HGET', CLAIMED, claim))
 if not id then
-  return 0
+  return done(0)
 end
-local text = call('HGET', STATE, id)
-local w = text and parse(text)
+local w = worker(id)
 if not w or w.epoch ~= epoch or w.crashed then
   free(claim)
-  return 0
+  return done(0)
+end
+if lease ~= ARGV[8] then
+  call('HSET', CLAIMED, claim, table.concat({ fence, epoch, ARGV[8], id }, ' '))
 end
 call('ZADD', CLAIMS, whole(now + tonumber(ARGV[8])), claim)
-return 1
+return done(1)

@@ -20,6 +20,6 @@ for at = 1, #step[2], 2 do
   end
 end
 if id then
-  return { step[1], whole(best), id }
+  return done({ step[1], whole(best), id })
 end
-return { step[1] }
+return done({ step[1] })

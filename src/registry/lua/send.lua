@@ -1,24 +1,23 @@
 -- Leaves a command for a worker, to be taken with its next heartbeat.
 --
--- ARGV[7]  text   id
--- ARGV[8]  JSON   the command
--- ARGV[9]  count  at most so many may wait
+-- ARGV[7]   text   id
+-- ARGV[8]   JSON   the command
+-- ARGV[9]   count  at most so many may wait
+-- ARGV[10]  epoch  of the registration that is meant, or '' for the present one
 --
--- Returns 1; 0 when it is not registered or crashed; -1 when too many wait.
+-- Returns 1; 0 when it is not registered, crashed, or of another epoch; -1 when too many wait.
 sweep(100)
-announce()
 local id = ARGV[7]
-local text = call('HGET', STATE, id)
-local w = text and parse(text)
-if not w or w.crashed then
-  return 0
+local w = worker(id)
+if not w or w.crashed or (ARGV[10] ~= '' and w.epoch ~= ARGV[10]) then
+  return done(0)
 end
 if call('LLEN', COMMANDS .. id) >= tonumber(ARGV[9]) then
-  return -1
+  return done(-1)
 end
-call('RPUSH', COMMANDS .. id, call('HINCRBY', META, 'commands', 1) .. ' ' .. ARGV[8])
+call('RPUSH', COMMANDS .. id, token('commands') .. ' ' .. ARGV[8])
 if not w.mail then
   w.mail = true
   call('HSET', STATE, id, format(w))
 end
-return 1
+return done(1)

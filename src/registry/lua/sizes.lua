@@ -8,4 +8,4 @@ local sizes = {}
 for at = 1, #ARGV[7] do
   sizes[at] = call(string.sub(ARGV[7], at, at) == 'z' and 'ZCARD' or 'SCARD', KEYS[24 + at])
 end
-return sizes
+return done(sizes)

@@ -7,14 +7,10 @@
 -- Returns 1, or 0 when it is not registered, crashed, or of another epoch.
 sweep(100)
 local id = ARGV[7]
-local text = call('HGET', STATE, id)
-local w = text and parse(text)
+local w = worker(id)
 if not w or w.crashed or (ARGV[8] ~= '' and w.epoch ~= ARGV[8]) then
-  announce()
-  return 0
+  return done(0)
 end
 local was = view(w)
 w.status = ARGV[9]
-commit(id, w, was)
-announce()
-return 1
+return done(commit(id, w, was) and 1 or 0)

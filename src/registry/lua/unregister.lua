@@ -7,22 +7,20 @@
 -- Returns 1, or 0 when it is not registered or another one. A crashed one is taken off the list, and 0 is returned.
 local id = ARGV[7]
 sweep(100)
-local text = call('HGET', STATE, id)
-local w = text and parse(text)
+local w = worker(id)
 local ended = 0
 if w and (ARGV[8] == '' or is_of(w, ARGV[8])) then
   if w.crashed then
     if ARGV[9] == '0' then
-      remove(id, w)
+      remove(id)
     end
   elseif ARGV[9] == '1' then
     crash(id)
     ended = 1
   else
     emit('left', id, w, last_beat(id, w))
-    remove(id, w)
+    remove(id)
     ended = 1
   end
 end
-announce()
-return ended
+return done(ended)

@@ -1,0 +1,108 @@
+//! Records that nobody of this package has written: they are passed over, told, and taken away.
+//!
+//! A script notes what it cannot read and takes it away (`done` in `lua/part/base.lua`). What only a reader sees, JSON that is none,
+//! is found here. The holder of a worker that was taken away learns that with its next heartbeat, and registers the worker again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::Inner;
+use super::scripts;
+use super::worker::{Row, strange};
+use crate::error::Result;
+use crate::resp::Reply;
+
+/// Part, and of what, in turn.
+type Notes = Vec<Reply>;
+
+/// What a script answered, and what it noted: `{'damaged', notes, answer}`, or the answer alone.
+fn split(reply: Reply) -> (Reply, Notes) {
+    match reply {
+        Reply::Array(mut parts) if parts.len() == 3 && parts[0] == Reply::Bulk(Bytes::from_static(b"damaged")) => {
+            match (parts.pop(), parts.pop()) {
+                (Some(answer), Some(Reply::Array(notes))) => (answer, notes),
+                (answer, _) => (answer.unwrap_or(Reply::Nil), Vec::new()),
+            }
+        }
+        answer => (answer, Vec::new()),
+    }
+}
+
+impl Inner {
+    /// Tells what a script noted, and gives its answer.
+    pub(super) fn answer_of(&self, reply: Reply) -> Reply {
+        let (answer, notes) = split(reply);
+        for pair in notes.chunks_exact(2) {
+            if let [Reply::Bulk(part), Reply::Bulk(of)] = pair {
+                self.tell_damage(&String::from_utf8_lossy(part), of);
+            }
+        }
+        answer
+    }
+
+    pub(super) fn tell_damage(&self, part: &str, of: &[u8]) {
+        self.manager.metrics().registry_malformed.add(1);
+        let event = json!({ "event": "malformed", "part": part, "of": String::from_utf8_lossy(of) });
+        self.outlet.tell(event.to_string());
+    }
+
+    /// A worker as the scripts tell it; nothing where its record is damaged: then it is told, and taken away.
+    pub(super) async fn row(self: &Arc<Self>, reply: &Reply) -> Result<Option<Row>> {
+        let texts = texts(reply)?;
+        match Row::of(&texts) {
+            Ok(row) => Ok(Some(row)),
+            Err(part) => {
+                let [id, state, ..] = &texts;
+                self.tell_damage(part, &id[..id.len().min(1_024)]);
+                let epoch = state.split(|byte| *byte == b' ').next().unwrap_or_default();
+                let packed = self.begin(&scripts::DISCARD, &[], 2, id.len() + epoch.len() + 32).word(id).word(epoch);
+                self.ask(&scripts::DISCARD, packed).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// `{now, row}`, or `{now}` where there is none.
+    pub(super) async fn one_row(self: &Arc<Self>, reply: &Reply) -> Result<(f64, Option<Row>)> {
+        let Reply::Array(parts) = reply else { return Err(strange()) };
+        let Some(Reply::Int(now)) = parts.first() else { return Err(strange()) };
+        let now = *now as f64;
+        self.heard(now);
+        let row = match parts.get(1) {
+            None | Some(Reply::Nil) => None,
+            Some(row) => self.row(row).await?,
+        };
+        Ok((now, row))
+    }
+}
+
+/// `{id, state, definition, metadata, alive, late, process}`.
+pub(super) fn texts(reply: &Reply) -> Result<[Bytes; 7]> {
+    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let texts: Vec<Bytes> =
+        parts.iter().filter_map(|part| if let Reply::Bulk(text) = part { Some(text.clone()) } else { None }).collect();
+    texts.try_into().map_err(|_| strange())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &'static str) -> Reply {
+        Reply::Bulk(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn what_a_script_noted_is_apart_from_its_answer() {
+        let notes = vec![bulk("state"), bulk("w")];
+        let answer = Reply::Array(vec![Reply::Int(1)]);
+        let reply = Reply::Array(vec![bulk("damaged"), Reply::Array(notes.clone()), answer.clone()]);
+        assert_eq!(split(reply), (answer.clone(), notes));
+        assert_eq!(split(answer.clone()), (answer, Vec::new()));
+        for plain in [Reply::Int(1), Reply::Nil, Reply::Array(vec![bulk("damaged")])] {
+            assert_eq!(split(plain.clone()), (plain, Vec::new()));
+        }
+    }
+}

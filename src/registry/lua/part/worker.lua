@@ -1,0 +1,235 @@
+-- A worker: its state, its place in the indices, what is told of it.
+
+-- The words of a state: epoch flags load status claims capacity turn late_ms crash_ms forget_ms process registered nonce last.
+local STATE_WORDS = '^(%d+) ([-srlcm]+) (%d+%.?%d*) (%l+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%S+) (%d+)$'
+
+-- A worker's state; nothing where the text is none. Flags are letters, or `-`: s its event loop is stalled, r it says that it is
+-- degraded, l late, c crashed, m has commands.
+local function parse(text)
+  if #text > 512 then
+    return nil
+  end
+  local epoch, flag, load, status, claims, capacity, turn, late_ms, crash_ms, forget_ms, process, registered, nonce, last =
+    match(text, STATE_WORDS)
+  if not epoch or not STATUS[status] or #epoch > 16 or #registered > 16 or #last > 16 or #load > 17 then
+    return nil
+  end
+  local w = {
+    epoch = epoch, load = load, status = status, claims = tonumber(claims), capacity = tonumber(capacity), turn = tonumber(turn),
+    late_ms = tonumber(late_ms), crash_ms = tonumber(crash_ms), forget_ms = tonumber(forget_ms),
+    process = process, registered = registered, nonce = nonce, last = last,
+  }
+  if math.max(tonumber(epoch), w.claims, w.capacity, w.turn, w.late_ms, w.crash_ms, w.forget_ms) > 9007199254740991 then
+    return nil
+  end
+  if flag ~= '-' then
+    w.stalled, w.reported = find(flag, 's', 1, true) ~= nil, find(flag, 'r', 1, true) ~= nil
+    w.late, w.crashed, w.mail = find(flag, 'l', 1, true) ~= nil, find(flag, 'c', 1, true) ~= nil, find(flag, 'm', 1, true) ~= nil
+  end
+  return w
+end
+
+local function flags(w)
+  local text = (w.stalled and 's' or '') .. (w.reported and 'r' or '') .. (w.late and 'l' or '')
+    .. (w.crashed and 'c' or '') .. (w.mail and 'm' or '')
+  return text == '' and '-' or text
+end
+
+local function format(w)
+  return table.concat({
+    w.epoch, flags(w), w.load, w.status, whole(w.claims), whole(w.capacity), whole(w.turn), whole(w.late_ms),
+    whole(w.crash_ms), whole(w.forget_ms), w.process, w.registered, w.nonce, w.last,
+  }, ' ')
+end
+
+-- Is it the registration that `who` names? That is an epoch, a space, and the nonce of another one that will do; either may be ''.
+local function is_of(w, who)
+  local epoch, nonce = match(who, '^(%d*) (.*)$')
+  return w.epoch == epoch or w.nonce == nonce
+end
+
+local function reason(w)
+  return w.late and 'late' or w.stalled and 'event-loop-stalled' or w.reported and 'reported' or nil
+end
+
+-- Where a worker stands among those that can be claimed: by its load, then by who was claimed longest ago. In a double's 53
+-- bits: 20 of load, 32 of turns.
+local function rank(w)
+  local open = w.status == 'idle' or w.status == 'busy'
+  if w.crashed or reason(w) or not open or w.claims >= w.capacity then
+    return '+inf'
+  end
+  local pressure = math.min(w.claims / w.capacity + tonumber(w.load), 255)
+  return whole(math.floor(pressure * 4096) * 4294967296 + w.turn % 4294967296)
+end
+
+-- In `degraded`: counted among those that beat in time.
+local function is_flagged(w)
+  return (w.stalled or w.reported) and not w.late and not w.crashed or false
+end
+
+local function view(w)
+  return { rank = rank(w), reason = reason(w), flagged = is_flagged(w), status = w.status }
+end
+
+-- A worker's labels: `t` and its type, `c` and a capability each, and last `=` and its class: workers with the same type and
+-- capabilities are of one class, so that those who have several labels are found by few classes instead of among many workers.
+-- Nothing where they cannot be read.
+local function labels_of(id)
+  local text = call('HGET', LABELS, id)
+  if not text or #text > 1000000 then
+    return nil
+  end
+  local is_json, labels = pcall(cjson.decode, text)
+  if not is_json or type(labels) ~= 'table' or #labels < 2 then
+    return nil
+  end
+  for _, label in ipairs(labels) do
+    if type(label) ~= 'string' or not match(label, '^[tc=]') then
+      return nil
+    end
+  end
+  return labels
+end
+
+-- The set of the classes that have a label.
+local function classes_with(label)
+  return HAS .. '/' .. label
+end
+
+local function index(id, score, labels)
+  call('ZADD', EVERYONE, score, id)
+  for _, label in ipairs(labels) do
+    call('ZADD', HAS .. label, score, id)
+  end
+end
+
+-- Takes a worker out of everything.
+local function remove(id)
+  local labels = labels_of(id) or {}
+  for _, label in ipairs(labels) do
+    call('ZREM', HAS .. label, id)
+  end
+  local class = labels[#labels]
+  if class and call('EXISTS', HAS .. class) == 0 then
+    for at = 1, #labels - 1 do
+      call('SREM', classes_with(labels[at]), class)
+    end
+  end
+  for _, key in ipairs({ EVERYONE, ALIVE, LATE, CRASHED }) do
+    call('ZREM', key, id)
+  end
+  for _, key in ipairs({ STATE, DEFINITION, METADATA, LABELS }) do
+    call('HDEL', key, id)
+  end
+  for _, key in pairs(STATUS) do
+    call('SREM', key, id)
+  end
+  call('SREM', DEGRADED, id)
+  call('DEL', COMMANDS .. id)
+end
+
+-- Takes a worker away of whose record `part` cannot be read. Its holder learns that with its next heartbeat, and registers it again.
+local function discard(id, part)
+  note(part, id)
+  remove(id)
+end
+
+-- A worker, by its state where that is known; nothing where it is not registered, or its state cannot be read.
+local function worker(id, text)
+  text = text or call('HGET', STATE, id)
+  if not text then
+    return nil
+  end
+  local w = parse(text)
+  if not w then
+    discard(id, 'state')
+  end
+  return w
+end
+
+-- Takes an id out of an index in which it has no business.
+local function stray(command, key, id)
+  if call(command, key, id) == 1 then
+    note('index', id)
+  end
+end
+
+-- Adds to the events. Metadata beyond 4 KiB are not repeated in it.
+local function emit(kind, id, w, last)
+  local metadata = call('HGET', METADATA, id) or '{}'
+  if #metadata > 4096 then
+    metadata = ''
+  end
+  announced = call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'n', whole(call('HINCRBY', META, 'events', 1)), 'kind', kind,
+    'id', id, 'state', format(w), 'definition', call('HGET', DEFINITION, id) or '', 'metadata', metadata, 'last', last)
+end
+
+-- When a worker that is not crashed beat last.
+local function last_beat(id, w)
+  local alive = call('ZSCORE', ALIVE, id)
+  if alive then
+    return whole(number(tonumber(alive) - w.late_ms))
+  end
+  local late = call('ZSCORE', LATE, id)
+  return late and whole(number(tonumber(late) - w.crash_ms)) or w.last
+end
+
+-- Writes what was changed of a worker; `was` is its view from before. Says whether the worker is still there: its labels may turn
+-- out to be damaged.
+local function commit(id, w, was, last)
+  call('HSET', STATE, id, format(w))
+  local score = rank(w)
+  if score ~= was.rank then
+    local labels = labels_of(id)
+    if not labels then
+      discard(id, 'labels')
+      return false
+    end
+    index(id, score, labels)
+  end
+  local flagged = is_flagged(w)
+  if flagged ~= was.flagged then
+    call(flagged and 'SADD' or 'SREM', DEGRADED, id)
+  end
+  if w.status ~= was.status then
+    call('SREM', STATUS[was.status], id)
+    call('SADD', STATUS[w.status], id)
+    emit('status', id, w, last or last_beat(id, w))
+  end
+  local why = reason(w)
+  if why ~= was.reason and not w.crashed then
+    emit(why and 'degraded' or 'recovered', id, w, last or last_beat(id, w))
+  end
+  return true
+end
+
+-- Text that is told, unless it is longer than any that the registry writes: then it is told as none, which is read as damaged.
+local function bounded(text, most)
+  return text and (#text <= most and text or '')
+end
+
+-- What is told of workers: {id, state, definition, metadata, alive, late, process} each; alive and late are scores or ''.
+local function rows(ids)
+  if #ids == 0 then
+    return {}
+  end
+  local states, definitions = call('HMGET', STATE, unpack(ids)), call('HMGET', DEFINITION, unpack(ids))
+  local metadata = call('HMGET', METADATA, unpack(ids))
+  local alive, late = call('ZMSCORE', ALIVE, unpack(ids)), call('ZMSCORE', LATE, unpack(ids))
+  local processes, out = {}, {}
+  for i, id in ipairs(ids) do
+    local w = states[i] and worker(id, states[i])
+    if w then
+      local process = w.process
+      if processes[process] == nil then
+        processes[process] = bounded(call('GET', PROCESS .. process), 256) or ''
+      end
+      out[#out + 1] = {
+        id, states[i], bounded(definitions[i], 1000000) or '', bounded(metadata[i], 65536) or '{}', alive[i] or '', late[i] or '',
+        processes[process],
+      }
+    end
+  end
+  return out
+end
