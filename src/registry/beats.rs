@@ -17,7 +17,7 @@ use super::{Inner, leaving, pulse, register, sweeper};
 use crate::lifecycle;
 
 /// Workers in one call.
-const CHUNK: usize = 250;
+const CHUNK: usize = 128;
 /// Between two attempts where the server cannot be asked; a connection that is being restored holds them up by itself.
 const RETRY: Duration = Duration::from_millis(200);
 

@@ -22,7 +22,7 @@ use crate::lifecycle;
 use crate::resp::Reply;
 
 /// Workers in one call.
-const CHUNK: usize = 250;
+const CHUNK: usize = 128;
 /// Commands that may wait for one worker.
 const MAX_COMMANDS: u64 = 100;
 const MAX_COMMAND: usize = 64 * 1_024;

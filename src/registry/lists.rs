@@ -17,9 +17,9 @@ use crate::error::Result;
 use crate::resp::Reply;
 
 /// Workers that one call walks over.
-const PAGE: u64 = 500;
+const PAGE: u64 = 200;
 /// Overdue workers that one call looks at.
-const OVERDUE: u64 = 1_000;
+const OVERDUE: u64 = 500;
 
 /// Argument: id. Gives the worker, or null.
 pub(super) fn get(registry: &Registry, args: &[Arg<'_>], answer: Answer) {

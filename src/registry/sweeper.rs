@@ -12,8 +12,8 @@ use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
 use crate::resp::Reply;
 
-/// Of each kind in one call.
-const BATCH: u64 = 200;
+/// In one call, so that it holds the server up for a few milliseconds.
+const BATCH: u64 = 100;
 /// For how long what was handed out can be asked for again.
 const HANDED_OUT_MS: u64 = 3_600_000;
 

@@ -122,7 +122,7 @@ if count > 0 then
   end
 end
 if ARGV[7] == '1' then
-  local more = sweep(100)
+  local more = sweep(50)
   answer[2] = (look_after() or more) and 1 or 0
 end
 return done(answer)

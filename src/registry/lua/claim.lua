@@ -7,7 +7,7 @@
 -- ARGV[9]    text         or '': only this worker, which a search has found
 -- ARGV[10…]  labels       of the indices, in the same order
 --
--- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index}: the first 256 of it are not in the
+-- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index}: the first of it are not in the
 -- others, and it goes on.
 local claim, lease, wanted = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local had, epoch, _, holder = parse_claim(call('HGET', CLAIMED, claim))
@@ -18,7 +18,7 @@ if holder then
   end
   free(claim)
 end
-sweep(100)
+sweep(10)
 
 local indices, smallest, size = { EVERYONE }, 1, nil
 for at = 25, #KEYS do
@@ -105,7 +105,7 @@ end
 
 -- The first of the smallest index that fits; false where there is none, nothing where that is still open.
 local function first_that_fits()
-  local chunk, most = 16, 256
+  local chunk, most = 16, math.max(16, math.min(256, math.floor(2048 / #indices)))
   for from = 0, most - 1, chunk do
     local part = call('ZRANGE', indices[smallest], from, from + chunk - 1, 'WITHSCORES')
     for at = 1, #part, 2 do

@@ -7,7 +7,7 @@
 --
 -- Returns {all, beat in time, … and of these due all the same, … and of these flagged as degraded, late, … and of these due, crashed,
 -- due ones looked at now, … and of these flagged, … and of these due for so long that their health is unknown}.
-sweep(100)
+sweep(50)
 local ids = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[8])
 local looked, flagged, unknown = 0, 0, 0
 for at = 1, #ids, 2 do

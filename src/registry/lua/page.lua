@@ -7,7 +7,7 @@
 -- ARGV[9]    count              about how many to walk
 --
 -- Returns {now, cursor, the last event's place in the stream, rows}.
-sweep(100)
+sweep(50)
 local position = call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
 local kinds = ARGV[7]
 local sorted = string.sub(kinds, 1, 1) == 'z'

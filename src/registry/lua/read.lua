@@ -3,5 +3,5 @@
 -- ARGV[7]  text  id
 --
 -- Returns {now, row}, or {now}.
-sweep(100)
+sweep(50)
 return done({ now, rows({ ARGV[7] })[1] })

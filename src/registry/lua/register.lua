@@ -15,7 +15,7 @@
 --
 -- Returns {now, row}, or {now} when another one holds the id.
 local id, nonce, only = ARGV[7], ARGV[8], ARGV[9]
-sweep(100)
+sweep(10)
 local known = worker(id)
 if known and known.nonce == nonce and not known.crashed then
   return done({ now, rows({ id })[1] })
@@ -28,9 +28,14 @@ if known then
     emit('left', id, known, last_beat(id, known))
     call('PUBLISH', DEATHS, 's ' .. known.epoch .. ' ' .. id)
   end
+  remove(id)
+else
+  -- What somebody else may have left of it.
+  call('ZREM', LATE, id)
+  call('ZREM', CRASHED, id)
+  call('SREM', DEGRADED, id)
+  call('DEL', COMMANDS .. id)
 end
--- Also what somebody else may have left of it.
-remove(id)
 if call('HEXISTS', META, 'run') == 0 then
   in_grace()
 end

@@ -4,7 +4,7 @@
 --
 -- Returns 1, or 0 when it had lapsed, or its worker is of another epoch now.
 local claim = ARGV[7]
-sweep(100)
+sweep(10)
 local _, epoch, _, id = parse_claim(call('HGET', CLAIMED, claim))
 local held = 0
 if id then

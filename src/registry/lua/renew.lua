@@ -5,7 +5,7 @@
 --
 -- Returns 1 when it was renewed, else 0.
 local claim = ARGV[7]
-sweep(100)
+sweep(10)
 local fence, epoch, lease, id = parse_claim(call('HGET', CLAIMED, claim))
 if not id then
   return done(0)

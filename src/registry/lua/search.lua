@@ -4,7 +4,7 @@
 -- ARGV[7]    cursor       0 for the first part; 0 comes back with the last
 --
 -- Returns {cursor}, or {cursor, score, worker} with the best of this part.
-local step = call('ZSCAN', KEYS[25], ARGV[7], 'COUNT', 256)
+local step = call('ZSCAN', KEYS[25], ARGV[7], 'COUNT', math.max(16, math.floor(1024 / (#KEYS - 24))))
 local best, id
 for at = 1, #step[2], 2 do
   local score = tonumber(step[2][at + 1])

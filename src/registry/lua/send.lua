@@ -6,7 +6,7 @@
 -- ARGV[10]  epoch  of the registration that is meant, or '' for the present one
 --
 -- Returns 1; 0 when it is not registered, crashed, or of another epoch; -1 when too many wait.
-sweep(100)
+sweep(10)
 local id = ARGV[7]
 local w = worker(id)
 if not w or w.crashed or (ARGV[10] ~= '' and w.epoch ~= ARGV[10]) then

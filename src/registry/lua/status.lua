@@ -5,7 +5,7 @@
 -- ARGV[9]  status
 --
 -- Returns 1, or 0 when it is not registered, crashed, or of another epoch.
-sweep(100)
+sweep(10)
 local id = ARGV[7]
 local w = worker(id)
 if not w or w.crashed or (ARGV[8] ~= '' and w.epoch ~= ARGV[8]) then

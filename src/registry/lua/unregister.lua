@@ -6,7 +6,7 @@
 --
 -- Returns 1, or 0 when it is not registered or another one. A crashed one is taken off the list, and 0 is returned.
 local id = ARGV[7]
-sweep(100)
+sweep(10)
 local w = worker(id)
 local ended = 0
 if w and (ARGV[8] == '' or is_of(w, ARGV[8])) then

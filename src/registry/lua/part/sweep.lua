@@ -118,13 +118,13 @@ local function mark_late(id)
   commit(id, w, was, last)
 end
 
--- Does what is due, up to `limit` of each: claims lapse, workers are late, crashed, forgotten. Returns whether more is due.
-local function sweep(limit)
+-- Lapses claims and forgets crashed workers whose time is up, `limit` at most of both. Returns how many it was.
+local function clear(limit)
   local lapsed = call('ZRANGEBYSCORE', CLAIMS, '-inf', now, 'LIMIT', 0, limit)
   for _, claim in ipairs(lapsed) do
     free(claim)
   end
-  local gone = call('ZRANGEBYSCORE', CRASHED, '-inf', now, 'LIMIT', 0, limit)
+  local gone = call('ZRANGEBYSCORE', CRASHED, '-inf', now, 'LIMIT', 0, limit - #lapsed)
   for _, id in ipairs(gone) do
     local w = worker(id)
     if w and w.crashed then
@@ -133,29 +133,33 @@ local function sweep(limit)
       stray('ZREM', CRASHED, id)
     end
   end
-  local more = #lapsed == limit or #gone == limit
-  if judges_until == 0 then
-    return more
+  return #lapsed + #gone
+end
+
+-- Does `limit` at most of all that is due: claims lapse, crashed workers are forgotten, workers are late, and crash. So no call holds
+-- the server up, however much falls due at once. Returns whether more is due.
+local function sweep(limit)
+  local left = limit - clear(limit)
+  if left == 0 or judges_until == 0 then
+    return left == 0
   end
-  local late = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'LIMIT', 0, limit)
+  local late = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'LIMIT', 0, left)
   if #late == 0 and #call('ZRANGEBYSCORE', LATE, '-inf', now, 'LIMIT', 0, 1) == 0 then
-    return more
+    return false
   end
   if in_grace() then
-    return more
+    return false
   end
   for _, id in ipairs(late) do
     mark_late(id)
   end
+  left = left - #late
   -- How many are due together is known only when all that are late are among the late.
-  if #late == limit then
+  if left == 0 then
     return true
   end
   local due = call('ZCOUNT', LATE, '-inf', now)
-  if due == 0 then
-    return more
-  end
-  local ids = condemned(due, limit)
+  local ids = due > 0 and condemned(due, left) or {}
   for _, id in ipairs(ids) do
     local w = worker(id)
     if w and w.late and not w.crashed then
@@ -164,7 +168,7 @@ local function sweep(limit)
       stray('ZREM', LATE, id)
     end
   end
-  return more or #ids == limit
+  return #ids == left
 end
 
 -- The clock was set forward: what is due by it is not.
