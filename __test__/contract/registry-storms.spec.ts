@@ -133,3 +133,37 @@ describe('a server whose clock is set', () => {
     for (const { id, epoch } of living) expect(await registry.get(id)).toMatchObject({ epoch, health: 'healthy' });
   });
 });
+
+describeBackends('whatever falls due at once', (backend) => {
+  test('one call does a bounded part of it, and holds nobody up', async () => {
+    const manager = backend.manager();
+    const registry = new WorkerRegistry(manager, { ...MANUAL, stormShare: 1 });
+    const count = 600;
+    await Promise.all(Array.from({ length: count }, (_, n) => registry.register({ id: `w${n}`, capabilities: ['a', 'b'] })));
+    await Promise.all(Array.from({ length: count }, () => registry.claim({ leaseMs: HOUR_MS })));
+    const key = (last: string): string => `${backend.namespace}:~registry:{~${backend.namespace}:}:${last}`;
+    /** Puts every deadline into the past. */
+    const shiftAll = (set: string): Promise<unknown> => manager.command('ZUNIONSTORE', key(set), 1, key(set), 'WEIGHTS', '0');
+    const size = async (set: string): Promise<number> => Number(await manager.command('ZCARD', key(set)));
+    for (const [set, calls] of [
+      ['claims', ['get']],
+      ['alive', ['get', 'register', 'setStatus']],
+      ['crashed', ['get', 'register', 'count']],
+    ] as const) {
+      await shiftAll(set);
+      for (const call of calls) {
+        const before = await size(set);
+        if (call === 'get') await registry.get('w1');
+        else if (call === 'count') await registry.count();
+        else if (call === 'register') await registry.register({ id: 'another', capacity: 0 });
+        else await registry.setStatus('another', 'busy');
+        const done = before - (await size(set));
+        expect([set, call, done > 0 && done <= 51]).toEqual([set, call, true]);
+      }
+      await registry.reap();
+      // `another` is new.
+      expect(await size(set)).toBeLessThanOrEqual(1);
+    }
+    expect(await registry.count()).toMatchObject({ total: 1, crashed: 0 });
+  });
+});

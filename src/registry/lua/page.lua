@@ -29,10 +29,7 @@ for other = 2, #kinds do
     ids = kept
   end
 end
-local states = #ids > 0 and call('HMGET', STATE, unpack(ids)) or {}
-for at, id in ipairs(ids) do
-  if not states[at] then
-    stray(sorted and 'ZREM' or 'SREM', KEYS[25], id)
-  end
-end
-return done({ now, step[1], position and position[1] or '0-0', rows(ids) })
+local found = rows(ids, function(id)
+  stray(sorted and 'ZREM' or 'SREM', KEYS[25], id)
+end)
+return done({ now, step[1], position and position[1] or '0-0', found })

@@ -210,7 +210,8 @@ local function bounded(text, most)
 end
 
 -- What is told of workers: {id, state, definition, metadata, alive, late, process} each; alive and late are scores or ''.
-local function rows(ids)
+-- `miss`, if it is given, is called with each that is not registered.
+local function rows(ids, miss)
   if #ids == 0 then
     return {}
   end
@@ -229,6 +230,8 @@ local function rows(ids)
         id, states[i], bounded(definitions[i], 1000000) or '', bounded(metadata[i], 65536) or '{}', alive[i] or '', late[i] or '',
         processes[process],
       }
+    elseif miss and not states[i] then
+      miss(id)
     end
   end
   return out
