@@ -34,10 +34,13 @@ function damages(): Damage[] {
   for (const kind of Object.keys(RECORDS) as Kind[]) {
     add(kind, 'deleted', (manager, key) => manager.command('DEL', key));
     add(kind, 'a string instead', (manager, key) => manager.command('SET', key, 'mine'));
-    add(kind, 'a list instead', async (manager, key) => {
-      await manager.command('DEL', key);
-      await manager.command('RPUSH', key, 'mine');
-    });
+    // In one step: a consumer may make the key anew in between.
+    add(kind, 'a list instead', (manager, key) =>
+      manager.transaction([
+        ['DEL', key],
+        ['RPUSH', key, 'mine'],
+      ]),
+    );
     // As many records as the group has of a kind, more or less.
     for (const place of RECORDS[kind] === 'stream' ? [] : [0, 1, 2]) {
       if (RECORDS[kind] === 'hash') {
