@@ -70,7 +70,7 @@ impl Inner {
                 inner.heard(now);
                 reply = again.await;
             }
-            reply.map(|reply| inner.answer_of(reply))
+            reply.map(|(reply, origin)| (inner.answer_of(reply), origin))
         }
     }
 
