@@ -134,6 +134,13 @@ export interface RedisConfig {
   maxPendingCommands?: number;
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number;
+  /**
+   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
+   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
+   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
+   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   */
+  maxReplyBytes?: number;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
   closeTimeoutMs?: number;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
@@ -218,7 +225,7 @@ export interface MetricsSnapshot {
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; one that two of them got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that had to go because more waited than `maxPending` allows. */
+  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
   /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
   redis_bus_malformed_total: number;
@@ -908,7 +915,7 @@ export interface BusEvents {
     pattern?: string /** For how long, in milliseconds. */;
     durationMs: number;
   };
-  /** More live messages came than were handled: the oldest that waited were dropped. */
+  /** Live messages were dropped: the oldest that waited, since more came than were handled, or one longer than `maxReplyBytes`. */
   slow: {
     topic: string;
     pattern?: string /** How many, since this was told last. */;

@@ -57,7 +57,8 @@ describeBackends('what a user hands over', (backend) => {
     structuredClone(detached, { transfer: [detached.buffer] });
     const detachedView = new DataView(new ArrayBuffer(4));
     structuredClone(detachedView.buffer, { transfer: [detachedView.buffer] });
-    const resizable = new ArrayBuffer(8, { maxByteLength: 16 } as never) as ArrayBuffer & { resize(size: number): void };
+    // Younger than the types of the oldest Node this runs on.
+    const resizable: ArrayBuffer & { resize(size: number): void } = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 16 }]);
     const shrunk = new Uint8Array(resizable, 4, 4);
     resizable.resize(2);
     for (const view of [detached, detachedView, shrunk]) {
@@ -109,12 +110,16 @@ describeBackends('what a user hands over', (backend) => {
     expect(await kv.get('calls')).toBeGreaterThan(0);
 
     looks = 0;
-    const command = new Proxy(['INCR', key('t')], { get: (target, name) => (name === 'length' ? Math.min(2 + looks++, 4) : Reflect.get(target, name)) });
+    const command = new Proxy(['INCR', key('t')], {
+      get: (target, name) => (name === 'length' ? Math.min(2 + looks++, 4) : Reflect.get(target, name)),
+    });
     const [transaction, rest] = await among(() => manager.transaction([command as never, ['INCR', key('t')]]));
     expect(rest.slice(2)).toEqual([undefined, 'v']);
     expect(transaction.status === 'rejected' || Array.isArray(transaction.value)).toBe(true);
 
-    const keys = new Proxy([key('t')], { get: (target, name) => (name === 'length' ? Math.min(1 + looks++, 4) : Reflect.get(target, name)) });
+    const keys = new Proxy([key('t')], {
+      get: (target, name) => (name === 'length' ? Math.min(1 + looks++, 4) : Reflect.get(target, name)),
+    });
     const [, last] = await among(() => manager.script('return 1', keys));
     expect(last.slice(2)).toEqual([undefined, 'v']);
   });

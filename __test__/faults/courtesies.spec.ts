@@ -18,10 +18,17 @@ describe('a server that cannot save', () => {
     await server.cli('SET', 'k', '1');
     rmSync(dir, { recursive: true });
     await server.cli('BGSAVE');
-    await until(() => server.cli('PING').then(() => false, (error: Error) => error.message.startsWith('MISCONF')), {
-      what: 'the server to find that it cannot save',
-      timeoutMs: PATIENCE_MS,
-    });
+    await until(
+      () =>
+        server.cli('PING').then(
+          () => false,
+          (error: Error) => error.message.startsWith('MISCONF'),
+        ),
+      {
+        what: 'the server to find that it cannot save',
+        timeoutMs: PATIENCE_MS,
+      },
+    );
     const manager = rig.manager(server.url);
     const kv = new KVStore(manager);
     expect(await kv.get('k')).toBe(1);

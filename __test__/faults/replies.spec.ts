@@ -9,7 +9,11 @@ import { until } from '../support/until.ts';
 
 const LIMIT = 65_536;
 const LONG = 'x'.repeat(LIMIT + 1);
-const TOO_LONG = { redisErrorKind: 'serialization', delivery: 'maybe-executed', message: expect.stringMatching(/maxReplyBytes, 65536 bytes/) };
+const TOO_LONG = {
+  redisErrorKind: 'serialization',
+  delivery: 'maybe-executed',
+  message: expect.stringMatching(/maxReplyBytes, 65536 bytes/),
+};
 const NEST = 'local t = {} local r = t for i = 2, tonumber(ARGV[1]) do t[1] = {} t = t[1] end return r';
 
 describeBackends('a reply that is too much', (backend) => {
@@ -119,7 +123,10 @@ describe('a server that sends without end', () => {
     expect((await failureOf(manager.command('GET', 'k'))).redisErrorKind).toMatch(/timeout|connection/);
     await until(() => lost.length > 0, { what: 'the connection to be given up', timeoutMs: PATIENCE_MS });
     expect(lost[0]).toMatch(/had no end within 300 ms/);
-    await until(() => manager.command('ECHO', 'x').then((reply) => reply === 'echo'), { what: 'the next call to be served', timeoutMs: PATIENCE_MS });
+    await until(() => manager.command('ECHO', 'x').then((reply) => reply === 'echo'), {
+      what: 'the next call to be served',
+      timeoutMs: PATIENCE_MS,
+    });
   });
 
   it('pushes that nobody asked for keeps no deadline and no other manager waiting', { timeout: 60_000 }, async () => {
