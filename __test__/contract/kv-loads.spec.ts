@@ -194,7 +194,9 @@ describeBackends('loads of the KV store', (backend) => {
     });
 
     test('a load that never ends is given up, and another process loads', async () => {
-      const stuck = errorOf(kv.getOrSet('k', never, { ttlSec: HOUR, loadTimeoutMs: 200 }));
+      const { load, running } = gated('never');
+      const stuck = errorOf(kv.getOrSet('k', load, { ttlSec: HOUR, loadTimeoutMs: 200 }));
+      await running;
       const next = elsewhere.getOrSet('k', () => 'loaded elsewhere', { ttlSec: HOUR });
       const error = await stuck;
       expect(error.redisErrorKind).toBe('timeout');
