@@ -8,11 +8,11 @@
 //!
 //! A thread starts with the first connection to an engine of its and stays, parked, for the life of the process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -47,9 +47,16 @@ pub(super) enum EngineName {
     Private(u64),
 }
 
+impl Default for EngineName {
+    /// No engine's: numbers of connections start with 1.
+    fn default() -> Self {
+        EngineName::Private(0)
+    }
+}
+
 /// The way to one engine thread.
 pub(super) struct Hub {
-    inbox: Mutex<Vec<Message>>,
+    inbox: Mutex<VecDeque<Message>>,
     thread: OnceLock<Thread>,
     parked: AtomicBool,
 }
@@ -78,7 +85,7 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 impl Hub {
     const fn new() -> Hub {
-        Hub { inbox: Mutex::new(Vec::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
+        Hub { inbox: Mutex::new(VecDeque::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
     }
 
     /// The thread on which the engine lives, started if need be.
@@ -95,7 +102,7 @@ impl Hub {
     }
 
     pub(super) fn send(&self, message: Message) {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        self.inbox().push_back(message);
         if self.parked.load(Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
@@ -103,8 +110,27 @@ impl Hub {
         }
     }
 
-    fn receive(&self, into: &mut Vec<Message>) {
-        std::mem::swap(into, &mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+    fn inbox(&self) -> MutexGuard<'_, VecDeque<Message>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receive(&self) -> Option<Message> {
+        self.inbox().pop_front()
+    }
+
+    /// Takes out the connections to one engine that nobody has opened yet.
+    ///
+    /// For an engine whose script runs: everything else that was sent waits until the script has ended.
+    pub(super) fn take_opens(&self, name: &EngineName) -> Vec<Arc<Pipe>> {
+        let mut opens = Vec::new();
+        self.inbox().retain(|message| match message {
+            Message::Open { pipe, engine } if engine == name => {
+                opens.push(Arc::clone(pipe));
+                false
+            }
+            _ => true,
+        });
+        opens
     }
 
     /// Parks until something is sent or `at_most` has passed.
@@ -114,7 +140,7 @@ impl Hub {
         }
         self.parked.store(true, Ordering::SeqCst);
         // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
-        if self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if self.inbox().is_empty() {
             match at_most {
                 None => thread::park(),
                 Some(wait) => thread::park_timeout(wait),
@@ -168,11 +194,12 @@ struct Engines {
 
 fn run(hub: &Hub) {
     let mut engines = Engines::default();
-    let mut messages = Vec::new();
     loop {
-        hub.receive(&mut messages);
         let turn = || {
-            for message in messages.drain(..) {
+            // One by one, so that a script that runs long finds those that have connected behind it.
+            let waiting = hub.inbox().len();
+            for _ in 0..waiting {
+                let Some(message) = hub.receive() else { break };
                 engines.handle(message);
             }
             engines.tick()
@@ -190,7 +217,7 @@ impl Engines {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Open { pipe, engine } => {
-                let core = self.engines.entry(engine.clone()).or_insert_with(Core::start);
+                let core = self.engine(&engine);
                 let id = pipe.id;
                 let slot = core.attach(pipe);
                 self.pipes.insert(id, (engine, slot));
@@ -200,9 +227,7 @@ impl Engines {
                     self.guarded(&name, |core| session::ready(core, slot));
                 }
             }
-            Message::Hold(name) => {
-                self.engines.entry(name).or_insert_with(Core::start).holds += 1;
-            }
+            Message::Hold(name) => self.engine(&name).holds += 1,
             Message::Release(name) => self.guarded(&name, |core| {
                 core.holds = core.holds.saturating_sub(1);
             }),
@@ -214,6 +239,10 @@ impl Engines {
                 }
             }
         }
+    }
+
+    fn engine(&mut self, name: &EngineName) -> &mut Core {
+        self.engines.entry(name.clone()).or_insert_with(|| Core::start(name.clone()))
     }
 
     /// Runs `act` on an engine. A defect that panics costs that engine its clients and data, not the thread.
@@ -229,12 +258,15 @@ impl Engines {
         if !sound {
             core.close_all();
         }
+        for (id, slot) in core.take_arrived() {
+            self.pipes.insert(id, (name.clone(), slot));
+        }
         for id in core.take_gone() {
             self.pipes.remove(&id);
         }
         if !sound {
             let holds = core.holds;
-            *core = Core::start();
+            *core = Core::start(name.clone());
             core.holds = holds;
         }
         if core.is_unused() {

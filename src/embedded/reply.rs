@@ -3,9 +3,20 @@
 //! A reply is built once, as a value, because it has three readers: a RESP2 client, a RESP3 client and a Lua script.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::blocking::Wait;
 use super::number;
+
+/// What one command may copy into its reply, in bytes: a value asked for a thousand times over in one command would
+/// otherwise need a thousand times its memory.
+const MOST_COPIED: usize = 1024 * 1024 * 1024;
+const TOO_LARGE: &str = "ERR the reply is larger than the engine allows";
+
+thread_local! {
+    /// Bytes copied into replies that are kept: those of the command that runs.
+    static COPIED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// One reply, or the absence of one.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +94,36 @@ impl Reply {
         Reply::Status(Cow::Borrowed(text.as_bytes()))
     }
 
+    /// A copy; an empty one where the replies have become too large, which [`Reply::bounded`] refuses.
     pub(super) fn bulk(bytes: impl AsRef<[u8]>) -> Reply {
-        Reply::Bulk(bytes.as_ref().to_vec())
+        let bytes = bytes.as_ref();
+        let copied = COPIED.get().saturating_add(bytes.len());
+        COPIED.set(copied);
+        if copied > MOST_COPIED { Reply::Bulk(Vec::new()) } else { Reply::Bulk(bytes.to_vec()) }
+    }
+
+    /// Elements of a reply, which end early where [`Reply::bounded`] refuses the whole.
+    pub(super) fn while_bounded(items: impl Iterator<Item = Reply>) -> Vec<Reply> {
+        items.take_while(|_| COPIED.get() <= MOST_COPIED).collect()
+    }
+
+    /// Makes a reply, or an error in place of one that is too large together with those that are kept.
+    pub(super) fn bounded(make: impl FnOnce() -> Reply) -> Reply {
+        let before = COPIED.get();
+        let reply = make();
+        if COPIED.get() <= MOST_COPIED {
+            return reply;
+        }
+        COPIED.set(before);
+        Reply::Error(TOO_LARGE.as_bytes().to_vec())
+    }
+
+    /// Runs what keeps none of the replies that it makes.
+    pub(super) fn unkept<T>(act: impl FnOnce() -> T) -> T {
+        let before = COPIED.get();
+        let outcome = act();
+        COPIED.set(before);
+        outcome
     }
 
     pub(super) fn bulk_or_null(bytes: Option<impl AsRef<[u8]>>) -> Reply {
@@ -101,7 +140,7 @@ impl Reply {
     }
 
     pub(super) fn bulks<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Reply {
-        Reply::Array(items.into_iter().map(Reply::bulk).collect())
+        Reply::Array(Reply::while_bounded(items.into_iter().map(Reply::bulk)))
     }
 
     /// Appends the reply as it travels.

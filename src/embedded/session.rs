@@ -145,7 +145,7 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
     core.now_micros = core.clock.micros();
     core.now = core.now_micros / 1000;
     core.stats.commands += 1;
-    let reply = admit(core, slot, args);
+    let reply = Reply::unkept(|| Reply::bounded(|| admit(core, slot, args)));
     match reply {
         Reply::Block(wait) => block(core, slot, *wait),
         reply => deliver(core, slot, &reply),
@@ -276,12 +276,13 @@ fn retry(core: &mut Core, slot: usize) {
     let Ok(spec) = lookup::find(&args) else { return };
     let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
-    match (spec.handler)(&mut cx, &args) {
+    let reply = Reply::unkept(|| Reply::bounded(|| (spec.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
+    match reply {
         // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
-        Ok(Reply::Block(_)) => core.waiting.forget_ready(ready),
-        outcome => {
+        Reply::Block(_) => core.waiting.forget_ready(ready),
+        reply => {
             unblock(core, slot);
-            deliver(core, slot, &outcome.unwrap_or_else(Reply::from));
+            deliver(core, slot, &reply);
         }
     }
 }

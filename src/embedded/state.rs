@@ -12,6 +12,7 @@ use super::client::Client;
 use super::clock::Clock;
 use super::commands::config::Config;
 use super::duplex::Pipe;
+use super::engine::{EngineName, Hub};
 use super::keyspace::{DATABASES, Db, Key};
 use super::scripting::Scripts;
 
@@ -48,6 +49,7 @@ pub(super) struct Pause {
 
 #[derive(Debug, Default)]
 pub(super) struct Core {
+    name: EngineName,
     pub(super) dbs: Vec<Db>,
     pub(super) clock: Clock,
     /// Engine time of the command being run.
@@ -62,6 +64,8 @@ pub(super) struct Core {
     /// Until when an engine that cut its own clients waits for them to come back.
     linger: Option<Instant>,
     gone: Vec<u64>,
+    /// Connections that a running script let in, and their slots.
+    arrived: Vec<(u64, usize)>,
     /// Clients with replies to hand over.
     pub(super) dirty: Vec<usize>,
     /// Clients that may have commands left to run: unblocked ones, and all after a pause.
@@ -94,8 +98,8 @@ pub(super) struct Busy {
 }
 
 impl Core {
-    pub(super) fn start() -> Self {
-        let mut core = Core::default();
+    pub(super) fn start(name: EngineName) -> Self {
+        let mut core = Core { name, ..Core::default() };
         core.dbs.resize_with(DATABASES, Db::default);
         core.now = core.clock.millis();
         core.started = core.now;
@@ -113,6 +117,19 @@ impl Core {
         }
         self.clients.push(Some(client));
         self.clients.len() - 1
+    }
+
+    /// Lets in the clients that have connected while a script runs.
+    pub(super) fn admit_waiting(&mut self) {
+        for pipe in Hub::of(&self.name).take_opens(&self.name) {
+            let id = pipe.id;
+            let slot = self.attach(pipe);
+            self.arrived.push((id, slot));
+        }
+    }
+
+    pub(super) fn take_arrived(&mut self) -> Vec<(u64, usize)> {
+        std::mem::take(&mut self.arrived)
     }
 
     /// Forgets a client and everything that mentions it.

@@ -82,37 +82,42 @@ pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 /// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
 const MOST_REPEATS: u64 = 10_000_000;
+const TOO_MANY: Fault = Fault::of("ERR value is out of range, the engine answers at most 10000000 elements with repeats");
 
 /// The indexes a random pick of `count` gives: distinct for a positive count, with repeats for a negative one.
-pub(super) fn random_indexes(count: i64, len: usize) -> Vec<usize> {
+pub(super) fn random_indexes(count: i64, len: usize) -> Result<Vec<usize>, Fault> {
     if len == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let Ok(count) = usize::try_from(count) else {
-        return (0..count.unsigned_abs().min(MOST_REPEATS)).map(|_| fastrand::usize(..len)).collect();
+        let repeats = count.unsigned_abs();
+        if repeats > MOST_REPEATS {
+            return Err(TOO_MANY);
+        }
+        return Ok((0..repeats).map(|_| fastrand::usize(..len)).collect());
     };
     if count >= len {
-        return (0..len).collect();
+        return Ok((0..len).collect());
     }
     if count * 3 > len {
         let mut all: Vec<usize> = (0..len).collect();
         fastrand::shuffle(&mut all);
         all.truncate(count);
-        return all;
+        return Ok(all);
     }
     let mut picked = indexmap::IndexSet::new();
     while picked.len() < count {
         picked.insert(fastrand::usize(..len));
     }
-    picked.into_iter().collect()
+    Ok(picked.into_iter().collect())
 }
 
 /// Pairs as HRANDFIELD and ZRANDMEMBER show them: nested in RESP3, flat in RESP2.
 pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -> Reply {
     if resp3 {
-        return Reply::Array(pairs.map(|(a, b)| Reply::Array(vec![a, b])).collect());
+        return Reply::Array(Reply::while_bounded(pairs.map(|(a, b)| Reply::Array(vec![a, b]))));
     }
-    Reply::Array(pairs.flat_map(|(a, b)| [a, b]).collect())
+    Reply::Array(Reply::while_bounded(pairs.flat_map(|(a, b)| [a, b])))
 }
 
 /// The count of a random pick, which may not be so large that its reply could not be built.
@@ -144,7 +149,7 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Array(Vec::new()));
     };
     let hash: &Hash = hash;
-    let picked = random_indexes(count, hash.fields.len()).into_iter().filter_map(|i| hash.fields.get_index(i));
+    let picked = random_indexes(count, hash.fields.len())?.into_iter().filter_map(|i| hash.fields.get_index(i));
     if with_values {
         return Ok(paired(picked.map(|(f, v)| (Reply::bulk(f), Reply::bulk(v))), resp3));
     }

@@ -21,7 +21,7 @@ fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
 fn run_source(cx: &mut Cx<'_>, args: Args<'_>, readonly: bool) -> Outcome {
     let (keys, values) = split(args)?;
     let sha = scripting::sha1_hex(args[1]);
-    cx.core.scripts.load(&sha, args[1])?;
+    cx.core.scripts.load(&sha, args[1], cx.core.config.script_limit())?;
     Ok(scripting::run(cx, &sha, keys, values, readonly))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn evalsha_ro(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn script_load(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let sha = scripting::sha1_hex(args[2]);
-    cx.core.scripts.load(&sha, args[2])?;
+    cx.core.scripts.load(&sha, args[2], cx.core.config.script_limit())?;
     Ok(Reply::bulk(sha))
 }
 

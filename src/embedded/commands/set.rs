@@ -84,7 +84,7 @@ pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Set(Vec::new()));
     }
     let wanted = i64::try_from(count.unwrap_or(1)).unwrap_or(i64::MAX);
-    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len()).into_iter().filter_map(|i| set.at(i)).collect();
+    let picked: Vec<Vec<u8>> = random_indexes(wanted, set.len())?.into_iter().filter_map(|i| set.at(i)).collect();
     for member in &picked {
         set.remove(member);
     }
@@ -114,8 +114,8 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(set) = cx.set(args[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
-    let picked = random_indexes(count, set.len()).into_iter().filter_map(|i| set.at(i));
-    Ok(Reply::Array(picked.map(Reply::Bulk).collect()))
+    let picked = random_indexes(count, set.len())?.into_iter().filter_map(|i| set.at(i));
+    Ok(Reply::bulks(picked))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,7 @@ pub(super) fn exec(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     let mut replies = Vec::with_capacity(transaction.commands.len());
     for command in transaction.commands {
         let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-        replies.push(run_queued(cx.core, cx.slot, &args));
+        replies.push(Reply::bounded(|| run_queued(cx.core, cx.slot, &args)));
     }
     Ok(Reply::Array(replies))
 }

@@ -219,7 +219,7 @@ pub(super) fn zrandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Array(Vec::new()));
     };
     let zset: &Zset = zset;
-    let picked = random_indexes(count, zset.len()).into_iter().filter_map(|i| zset.hashed(i));
+    let picked = random_indexes(count, zset.len())?.into_iter().filter_map(|i| zset.hashed(i));
     if with_scores {
         return Ok(paired(picked.map(|(m, s)| (Reply::bulk(m), Reply::Double(s))), resp3));
     }

@@ -5,11 +5,14 @@ use std::rc::Rc;
 
 use mlua::{LightUserData, Lua, MultiValue, Table, Value};
 
+use super::watchdog::{check_length, spend};
 use super::{convert, raise};
 use crate::embedded::number;
 
 const SAFE_ARRAY: i64 = 10;
 const SPARSE_RATIO: i64 = 2;
+/// Bytes of a string that are written between two looks at its length.
+const PIECE: usize = 64 * 1024;
 /// However deep a script allows, the thread's stack is not endless.
 const DEEPEST: usize = 4000;
 
@@ -125,11 +128,13 @@ fn refuse(lua: &Lua, kind: &str, why: &str) -> mlua::Error {
 }
 
 fn write(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
+    spend(lua, 8)?;
+    check_length(lua, out.len())?;
     match value {
         Value::Nil => out.extend_from_slice(b"null"),
         Value::Boolean(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
         Value::LightUserData(data) if data.0.is_null() => out.extend_from_slice(b"null"),
-        Value::String(text) => write_string(&text.as_bytes(), out),
+        Value::String(text) => write_string(lua, &text.as_bytes(), out)?,
         Value::Integer(_) | Value::Number(_) => write_number(lua, settings, value, out)?,
         Value::Table(table) => write_table(lua, settings, table, out, depth + 1)?,
         other => return Err(refuse(lua, other.type_name(), "type not supported")),
@@ -150,8 +155,18 @@ fn write_number(lua: &Lua, settings: &Settings, value: &Value, out: &mut Vec<u8>
     Ok(())
 }
 
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
+fn write_string(lua: &Lua, text: &[u8], out: &mut Vec<u8>) -> mlua::Result<()> {
     out.push(b'"');
+    for piece in text.chunks(PIECE) {
+        spend(lua, piece.len() / 8)?;
+        check_length(lua, out.len())?;
+        escape(piece, out);
+    }
+    out.push(b'"');
+    Ok(())
+}
+
+fn escape(text: &[u8], out: &mut Vec<u8>) {
     for &b in text {
         match b {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -166,7 +181,6 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
             _ => out.push(b),
         }
     }
-    out.push(b'"');
 }
 
 /// The length of a table that is an array; `None` if it is an object.
@@ -174,6 +188,7 @@ fn array_length(lua: &Lua, settings: &Settings, table: &Table) -> mlua::Result<O
     let (mut max, mut items) = (0i64, 0i64);
     for pair in table.pairs::<Value, Value>() {
         let (key, _) = pair?;
+        spend(lua, 4)?;
         #[expect(clippy::cast_possible_truncation, reason = "checked to be whole")]
         let index = match key {
             Value::Integer(n) => n,
@@ -218,7 +233,7 @@ fn write_table(lua: &Lua, settings: &Settings, table: &Table, out: &mut Vec<u8>,
             out.push(b',');
         }
         match &key {
-            Value::String(text) => write_string(&text.as_bytes(), out),
+            Value::String(text) => write_string(lua, &text.as_bytes(), out)?,
             Value::Integer(_) | Value::Number(_) => {
                 out.push(b'"');
                 write_number(lua, settings, &key, out)?;
@@ -408,6 +423,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, token: Token) -> mlua::Result<Value> {
+        spend(self.lua, 8)?;
         Ok(match token.kind {
             Kind::Text(text) => Value::String(self.lua.create_string(&text)?),
             Kind::Number(n) => Value::Number(n),

@@ -2,11 +2,13 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::raise;
+use super::{convert, raise};
+use super::watchdog::{check_length, spend};
 
 /// Deeper tables are packed as nil.
 const MAX_NESTING: usize = 16;
 const MISSING: &str = "Missing bytes in input.";
+const TOO_MANY: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
 const BAD: &str = "Bad data format in input.";
 
 pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
@@ -28,18 +30,20 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     }
     let mut out = Vec::new();
     for value in &args {
-        write(value, &mut out, 0)?;
+        write(lua, value, &mut out, 0)?;
     }
     lua.create_string(&out)
 }
 
-fn write(value: &Value, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
+fn write(lua: &Lua, value: &Value, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
+    spend(lua, 8)?;
+    check_length(lua, out.len())?;
     match value {
         Value::String(text) => write_string(&text.as_bytes(), out),
         Value::Boolean(yes) => out.push(if *yes { 0xc3 } else { 0xc2 }),
         Value::Integer(n) => write_int(*n, out),
         Value::Number(n) => write_number(*n, out),
-        Value::Table(table) if level < MAX_NESTING => write_table(table, out, level)?,
+        Value::Table(table) if level < MAX_NESTING => write_table(lua, table, out, level)?,
         _ => out.push(0xc0),
     }
     Ok(())
@@ -99,7 +103,7 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-fn write_table(table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
+fn write_table(lua: &Lua, table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
     // Looked at twice, since Lua holds only some thousands of values for us at a time.
     let whole = |key: &Value| match key {
         Value::Integer(n) if *n > 0 => usize::try_from(*n).ok(),
@@ -116,14 +120,14 @@ fn write_table(table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<(
     if max == Some(len) {
         write_length(len, 0x90, 16, [None, Some(0xdc), Some(0xdd)], out);
         for i in 1..=len {
-            write(&table.raw_get::<Value>(i)?, out, level + 1)?;
+            write(lua, &table.raw_get::<Value>(i)?, out, level + 1)?;
         }
         return Ok(());
     }
     write_length(len, 0x80, 16, [None, Some(0xde), Some(0xdf)], out);
     table.for_each(|key: Value, value: Value| {
-        write(&key, out, level + 1)?;
-        write(&value, out, level + 1)
+        write(lua, &key, out, level + 1)?;
+        write(lua, &value, out, level + 1)
     })
 }
 
@@ -166,6 +170,7 @@ impl Reader<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
     fn value(&mut self) -> mlua::Result<Value> {
+        spend(self.lua, 8)?;
         let tag = self.take(1)?[0];
         Ok(match tag {
             0x00..=0x7f => Value::Number(f64::from(tag)),
@@ -235,6 +240,9 @@ fn read(lua: &Lua, input: &Value, function: &str, limit: usize, offset: usize) -
     let mut reader = Reader { lua, bytes: &bytes, at: offset, depth: 0 };
     let mut values = Vec::new();
     while reader.at < bytes.len() && (limit == 0 || values.len() < limit) {
+        if values.len() == convert::MOST_RESULTS {
+            return Err(raise::string(lua, TOO_MANY));
+        }
         values.push(reader.value()?);
     }
     let next = if reader.at == bytes.len() { -1 } else { i64::try_from(reader.at).unwrap_or(-1) };

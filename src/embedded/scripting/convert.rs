@@ -2,6 +2,8 @@
 
 use mlua::{Lua, Table, Value};
 
+use super::watchdog::spend;
+
 use crate::embedded::number::{double, float, general, i64_bytes};
 use crate::embedded::reply::Reply;
 
@@ -9,6 +11,11 @@ use crate::embedded::reply::Reply;
 const MAX_DEPTH: usize = 1000;
 /// More tables than this are not followed either.
 const MAX_TABLES: usize = 1_000_000;
+/// More values than this are not returned: one table may be there many times over.
+const MAX_VALUES: usize = 16_000_000;
+
+/// The most values a function of Redis' libraries returns: what fits on Lua's stack.
+pub(super) const MOST_RESULTS: usize = 7900;
 
 /// A reply as `redis.call` returns it.
 pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value> {
@@ -27,6 +34,7 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
         Reply::Bool(yes) if resp3 => Value::Boolean(yes),
         Reply::Bool(yes) => Value::Number(f64::from(u8::from(yes))),
         Reply::Map(items) if resp3 => {
+            spend(lua, items.len())?;
             let map = lua.create_table()?;
             let mut items = items.into_iter();
             while let (Some(key), Some(value)) = (items.next(), items.next()) {
@@ -35,6 +43,7 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
             single(lua, "map", Value::Table(map))?
         }
         Reply::Set(items) if resp3 => {
+            spend(lua, items.len())?;
             let set = lua.create_table()?;
             for item in items {
                 set.raw_set(to_lua(lua, item, resp3)?, true)?;
@@ -50,6 +59,7 @@ pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value
         Reply::BigNumber(digits) if resp3 => single(lua, "big_number", Value::String(lua.create_string(&digits)?))?,
         Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => Value::String(lua.create_string(&bytes)?),
         Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
+            spend(lua, items.len())?;
             let table = lua.create_table_with_capacity(items.len(), 0)?;
             for (i, item) in items.into_iter().enumerate() {
                 table.raw_set(i + 1, to_lua(lua, item, resp3)?)?;
@@ -107,7 +117,7 @@ fn flat(text: Vec<u8>) -> Vec<u8> {
 
 /// What a script returned, as a reply.
 pub(super) fn to_reply(value: &Value, resp3: bool) -> Reply {
-    Returned { resp3, left: MAX_TABLES }.reply(value, 0)
+    Returned { resp3, left: MAX_TABLES, values: MAX_VALUES }.reply(value, 0)
 }
 
 /// A script's value on its way to a reply.
@@ -115,10 +125,13 @@ struct Returned {
     resp3: bool,
     /// Tables that may still be followed: one may hold itself many times over.
     left: usize,
+    /// Values that may still be returned.
+    values: usize,
 }
 
 impl Returned {
     fn reply(&mut self, value: &Value, depth: usize) -> Reply {
+        self.values = self.values.saturating_sub(1);
         match value {
             Value::String(text) => Reply::bulk(text.as_bytes()),
             Value::Boolean(yes) if self.resp3 => Reply::Bool(*yes),
@@ -134,7 +147,7 @@ impl Returned {
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> Reply {
-        if depth > MAX_DEPTH || self.left == 0 {
+        if depth > MAX_DEPTH || self.left == 0 || self.values == 0 {
             return Reply::Error(b"ERR reached lua stack limit".to_vec());
         }
         self.left -= 1;
@@ -151,6 +164,9 @@ impl Returned {
         if let Value::Table(map) = field("map") {
             let mut items = Vec::new();
             for (key, value) in map.pairs::<Value, Value>().flatten() {
+                if self.values == 0 {
+                    break;
+                }
                 items.push(self.reply(&key, depth + 1));
                 items.push(self.reply(&value, depth + 1));
             }
@@ -172,6 +188,7 @@ impl Returned {
         for i in 1.. {
             match table.raw_get::<Value>(i) {
                 Ok(Value::Nil) | Err(_) => break,
+                Ok(_) if self.values == 0 => return Reply::Error(b"ERR reached lua stack limit".to_vec()),
                 Ok(value) => items.push(self.reply(&value, depth + 1)),
             }
         }

@@ -5,22 +5,22 @@
 //! table finds nothing.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::raise;
-use super::{Slot, bit, cjson, cmsgpack, packed, random, redis_api, watchdog};
+use super::watchdog::Watchdog;
+use super::{Slot, bit, cjson, cmsgpack, packed, random, redis_api};
 use crate::embedded::reply::Fault;
 
 /// What Redis leaves of Lua's base library.
 const REMOVED: &[&str] =
     &["print", "dofile", "loadfile", "require", "module", "newproxy", "package", "getfenv", "setfenv"];
 const READONLY: &str = "Attempt to modify a readonly table";
-/// How many instructions pass between two looks at the clock.
-const HOOK_EVERY: u32 = 20_000;
 
 const BOOTSTRAP: &str = r"
-local raw_pcall, raw_xpcall, raw_resume, to_lua, on_error = pcall, xpcall, coroutine.resume, ...
+local raw_pcall, raw_xpcall, raw_resume, to_lua = pcall, xpcall, coroutine.resume, ...
 local type = type
 local function caught(ok, err, ...)
     if ok then return ok, err, ... end
@@ -44,16 +44,16 @@ end
 function coroutine.resume(...)
     return resumed(raw_resume(...))
 end
-return function(f)
-    return raw_xpcall(f, on_error)
-end
+return raw_xpcall
 ";
 
 pub(super) struct Host {
     lua: Lua,
     pub(super) running: Slot,
-    /// Runs a function and gives `true, value` or `false, error table`.
-    runner: Function,
+    watchdog: Watchdog,
+    /// Lua's own `xpcall`: no instruction runs after the script, which one that was stopped would not survive.
+    xpcall: Function,
+    on_error: Function,
     /// The real globals, behind the proxy.
     globals: Table,
 }
@@ -70,39 +70,29 @@ impl Host {
         globals.raw_set("loadstring", lua.create_function(load_string)?)?;
         globals.raw_set("load", lua.create_function(load)?)?;
         random::install(&lua)?;
-        let runner: Function = lua
-            .load(BOOTSTRAP)
-            .set_name("=redis")
-            .call((lua.create_function(raise::to_lua)?, lua.create_function(on_error)?))?;
+        let xpcall: Function =
+            lua.load(BOOTSTRAP).set_name("=redis").call(lua.create_function(raise::to_lua)?)?;
+        let on_error = lua.create_function(on_error)?;
         globals.raw_set("redis", redis_api::table(&lua, &running)?)?;
         globals.raw_set("cjson", cjson::table(&lua)?)?;
         globals.raw_set("cmsgpack", cmsgpack::table(&lua)?)?;
         globals.raw_set("bit", bit::table(&lua)?)?;
         globals.raw_set("struct", packed::table(&lua)?)?;
         protect(&lua, &globals)?;
-        let host = Host { lua, running, runner, globals };
-        host.watch()?;
-        Ok(host)
+        let watchdog = Watchdog::new(Rc::clone(&running));
+        watchdog.watch(&lua)?;
+        Ok(Host { lua, running, watchdog, xpcall, on_error, globals })
     }
 
-    fn watch(&self) -> mlua::Result<()> {
-        let running = Rc::clone(&self.running);
-        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), move |lua, _| {
-            watchdog::check(lua, &running)
-        })
-    }
-
-    /// Undoes what killing a script did to the hook.
+    /// Makes the state ready for the next script.
     pub(super) fn settle(&self, killed: bool) {
-        if killed {
-            self.lua.remove_hook();
-            // A state that cannot be watched is not used again; the next run reports why.
-            let _ = self.watch();
-        }
+        self.watchdog.settle(&self.lua, killed);
     }
 
-    pub(super) fn compile(&self, body: &[u8]) -> Result<Function, Fault> {
-        compile(&self.lua, body, "@user_script")
+    /// Compiles a script; `limit` is `lua-time-limit`.
+    pub(super) fn compile(&self, body: &[u8], limit: Duration) -> Result<Function, Fault> {
+        self.watchdog
+            .compiling(limit, || compile(&self.lua, body, "@user_script"))
             .map_err(|text| Fault::new(format!("ERR Error compiling script (new function): {text}")))
     }
 
@@ -120,7 +110,7 @@ impl Host {
 
     /// The script's value, or the error it ended with.
     pub(super) fn call(&self, script: &Function) -> Result<Value, Value> {
-        match self.runner.call::<MultiValue>(script) {
+        match self.xpcall.call::<MultiValue>((script, &self.on_error)) {
             Ok(mut values) => {
                 let ok = values.pop_front();
                 let value = values.pop_front().unwrap_or(Value::Nil);

@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlua::{Function, Table, Value};
 
@@ -46,6 +46,8 @@ struct Running {
     oom: bool,
     allow_oom: bool,
     wrote: bool,
+    /// What the keys took when it began, in bytes.
+    used: usize,
     started: Instant,
     killed: bool,
 }
@@ -92,13 +94,13 @@ impl Scripts {
         Ok(host)
     }
 
-    /// Compiles a script unless it is known.
-    pub(super) fn load(&mut self, sha: &str, source: &[u8]) -> Result<(), Fault> {
+    /// Compiles a script unless it is known; `limit` is `lua-time-limit`.
+    pub(super) fn load(&mut self, sha: &str, source: &[u8], limit: Duration) -> Result<(), Fault> {
         if self.knows(sha) {
             return Ok(());
         }
         let (flags, body) = shebang(source)?;
-        let function = self.host()?.compile(&body)?;
+        let function = self.host()?.compile(&body, limit)?;
         let script = Script {
             function,
             no_writes: flags.no_writes,
@@ -177,6 +179,7 @@ pub(super) fn run(cx: &mut Cx<'_>, sha: &str, keys: &[&[u8]], values: &[&[u8]], 
         return Reply::Error(format!("ERR {error}").into_bytes());
     }
     let running = Running {
+        used: cx.core.used_memory(),
         core: std::mem::take(cx.core),
         slot: cx.slot,
         db: cx.db,

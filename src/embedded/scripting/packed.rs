@@ -2,6 +2,7 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
+use super::watchdog::{check_length, spend};
 use super::{convert, raise};
 
 /// The widest integer and the largest alignment.
@@ -151,6 +152,8 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     let mut out: Vec<u8> = Vec::new();
     let mut n = 2;
     while let Some(item) = format.next()? {
+        spend(lua, 4)?;
+        check_length(lua, out.len())?;
         out.resize(out.len() + format.padding(&item, out.len()), 0);
         match item {
             Item::Integer { size, .. } => {
@@ -204,7 +207,11 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let mut format = Format::new(lua, &text, "unpack");
     let mut values: Vec<Value> = Vec::new();
     while let Some(item) = format.next()? {
-        at += format.padding(&item, at);
+        spend(lua, 4)?;
+        if values.len() >= convert::MOST_RESULTS {
+            return Err(raise::string(lua, "stack overflow (too many results)"));
+        }
+        at = at.saturating_add(format.padding(&item, at));
         let short = || raise::argument(lua, 2, "unpack", "data string too short");
         let take = |at: usize, n: usize| data.get(at..at.checked_add(n)?);
         match item {
@@ -260,7 +267,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
-    values.push(Value::Number((at + 1) as f64));
+    values.push(Value::Number(at as f64 + 1.0));
     Ok(MultiValue::from_iter(values))
 }
 
@@ -283,7 +290,8 @@ fn size(lua: &Lua, args: MultiValue) -> mlua::Result<usize> {
     let mut format = Format::new(lua, &text, "size");
     let mut total = 0usize;
     while let Some(item) = format.next()? {
-        total += format.padding(&item, total);
+        spend(lua, 4)?;
+        total = total.saturating_add(format.padding(&item, total));
         total = total.saturating_add(match item {
             Item::Integer { size, .. } | Item::Float(size) | Item::Bytes(size @ 1..) => size,
             Item::Terminated => {

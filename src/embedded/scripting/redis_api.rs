@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mlua::{BorrowedBytes, Lua, MultiValue, Table, Value};
 
+use super::watchdog::{self, spend};
 use super::{Running, Slot, convert, raise, sha1_hex};
 use crate::embedded::commands::{Cx, Mode, lookup, monitor, table as commands};
 use crate::embedded::memory;
@@ -75,7 +76,13 @@ fn arguments(values: &MultiValue) -> Result<Vec<Arg>, &'static str> {
     values.iter().map(arg).collect()
 }
 
+/// What the arguments of one command may take together, in bytes.
+const MOST_ARGUMENTS: usize = 1024 * 1024 * 1024;
+/// What a script may add to the keys, in bytes; a single command may go beyond it.
+const MOST_ADDED: usize = 1024 * 1024 * 1024;
+
 fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> mlua::Result<Value> {
+    spend(lua, watchdog::COMMAND)?;
     let (reply, resp3) = match arguments(values) {
         Err(text) => (Reply::Error(text.as_bytes().to_vec()), false),
         Ok(args) => {
@@ -84,7 +91,7 @@ fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> m
             let Some(running) = running.as_mut() else {
                 return Err(raise::table("ERR redis.call is only available while a script runs"));
             };
-            (execute(running, &args), running.resp3)
+            (Reply::unkept(|| Reply::bounded(|| execute(running, &args))), running.resp3)
         }
     };
     match reply {
@@ -112,6 +119,12 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     }
     if write && running.core.faults.readonly {
         return memory::READONLY.into();
+    }
+    if args.iter().map(|arg| arg.len()).sum::<usize>() > MOST_ARGUMENTS {
+        return refuse("ERR the arguments are larger than the engine allows");
+    }
+    if spec.has(commands::DENY_OOM) && running.core.used_memory() > running.used.saturating_add(MOST_ADDED) {
+        return refuse("OOM the script has added more than the engine allows");
     }
     if running.oom && !running.allow_oom && !running.wrote && spec.has(commands::DENY_OOM) {
         return memory::OOM.into();
