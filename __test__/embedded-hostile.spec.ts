@@ -21,7 +21,7 @@ interface Answer {
 async function answerOf(script: string, timeLimitMs = LIMIT_MS / 2): Promise<Answer> {
   const { code, lines, stderr } = await runProcess(
     async ({ redis, emit, args }) => {
-      const manager = new redis.RedisConnectionManager('memory://');
+      const manager = new redis.RedisConnectionManager({ url: 'memory://', commandTimeoutMs: 60_000 });
       await manager.command('CONFIG', 'SET', 'lua-time-limit', args.timeLimitMs);
       const answer = await manager.script(args.script, []).then(
         (value) => JSON.stringify(value),
@@ -32,7 +32,7 @@ async function answerOf(script: string, timeLimitMs = LIMIT_MS / 2): Promise<Ans
       emit({ answer, memory: process.resourceUsage().maxRSS / 1024 });
       await manager.disconnect();
     },
-    { args: { script, timeLimitMs }, timeoutMs: 60_000 },
+    { args: { script, timeLimitMs }, timeoutMs: 90_000 },
   );
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   return lines[0] as Answer;

@@ -17,7 +17,7 @@ export function build({ release = false } = {}) {
   const addon = () => existsSync(join(root, 'dist')) && readdirSync(join(root, 'dist')).some((name) => name.endsWith('.node'));
   refresh(
     'native',
-    hash(['Cargo.toml', 'Cargo.lock', 'build.rs', 'src'], /\.(rs|lua|toml|lock)$/, release ? 'release' : 'dev'),
+    hash(['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'], /\.(rs|lua|toml|lock|c|h)$/, release ? 'release' : 'dev'),
     addon,
     () => {
       ensureCompilers();

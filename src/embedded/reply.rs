@@ -10,7 +10,7 @@ use super::number;
 
 /// What one command may copy into its reply, in bytes: a value asked for a thousand times over in one command would
 /// otherwise need a thousand times its memory.
-const MOST_COPIED: usize = 1024 * 1024 * 1024;
+const MOST_COPIED: usize = 640 * 1024 * 1024;
 const TOO_LARGE: &str = "ERR the reply is larger than the engine allows";
 
 thread_local! {

@@ -418,3 +418,30 @@ async fn the_limits_of_scripts_are_where_they_are_said_to_be() {
     let nothing = "local n = 0 for _ in pairs(string) do n = n + 1 end for _ in pairs(_G) do n = n + 1 end return n";
     client.ask(&format!("eval \"{nothing}\" 0"), ":0\r\n").await;
 }
+
+#[tokio::test]
+async fn who_connects_while_a_script_runs_is_answered_and_may_end_it() {
+    let mut runner = Client::of("busy newcomer");
+    runner.ask("config set lua-time-limit 50", "+OK\r\n").await;
+    // Within one call of the library.
+    runner.send("eval \"return string.find(string.rep('a', 30000), '.-.-.-.-.-b')\" 0").await;
+    let mut busy = Client::of("busy newcomer");
+    busy.ask_until("ping", "-BUSY").await;
+    // Gone again before the script ends.
+    drop(Client::of("busy newcomer"));
+    let mut killer = Client::of("busy newcomer");
+    killer.ask("script kill", "+OK\r\n").await;
+    runner.expect("-ERR Script killed by user with SCRIPT KILL.").await;
+    busy.ask("echo on", "$2\r\non\r\n").await;
+    killer.ask("echo on", "$2\r\non\r\n").await;
+}
+
+#[tokio::test]
+async fn an_engine_keeps_more_scripts_than_a_stack_of_lua_has_slots() {
+    let mut client = Client::of("many scripts");
+    client.ask("set kept 1", "+OK\r\n").await;
+    for n in 0..9000 {
+        client.ask(&format!("eval \"return {n}\" 0"), &format!(":{n}\r\n")).await;
+    }
+    client.ask("get kept", "$1\r\n1\r\n").await;
+}

@@ -77,9 +77,9 @@ fn arguments(values: &MultiValue) -> Result<Vec<Arg>, &'static str> {
 }
 
 /// What the arguments of one command may take together, in bytes.
-const MOST_ARGUMENTS: usize = 1024 * 1024 * 1024;
+const MOST_ARGUMENTS: usize = 640 * 1024 * 1024;
 /// What a script may add to the keys, in bytes; a single command may go beyond it.
-const MOST_ADDED: usize = 1024 * 1024 * 1024;
+const MOST_ADDED: usize = 640 * 1024 * 1024;
 
 fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> mlua::Result<Value> {
     spend(lua, watchdog::COMMAND)?;

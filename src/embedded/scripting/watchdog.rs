@@ -27,7 +27,7 @@ const EVERY: u32 = 20_000;
 pub(super) const COMMAND: usize = EVERY as usize / 4;
 /// What the values of a Lua state may take together, in bytes. Between two looks a state may grow beyond it by the
 /// longest string there is (512 MiB).
-const MEMORY: usize = 1024 * 1024 * 1024;
+const MEMORY: usize = 640 * 1024 * 1024;
 /// The longest string a function may put together, in bytes: `LUAI_MAXSTRING` of `vendor/lua-src`.
 const LONGEST: usize = 512 * 1024 * 1024;
 /// Beyond this, what a script leaves behind is collected as soon as it has ended, in bytes.

@@ -773,8 +773,9 @@ LUA_API int lua_setfenv (lua_State *L, int idx) {
 */
 
 
+/* leaves a slot for the status that `pcall' pushes (EXTRA_STACK has it) */
 #define adjustresults(L,nres) \
-    { if (nres == LUA_MULTRET && L->top >= L->ci->top) L->ci->top = L->top; }
+    { if (nres == LUA_MULTRET && L->top >= L->ci->top) L->ci->top = L->top + 1; }
 
 
 #define checkresults(L,na,nr) \

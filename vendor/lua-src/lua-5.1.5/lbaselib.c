@@ -376,21 +376,10 @@ static int luaB_select (lua_State *L) {
 }
 
 
-/* results of a call leave no space behind them: makes some for the status */
-static int statusspace (lua_State *L) {
-  if (lua_checkstack(L, 1)) return 1;
-  lua_settop(L, 0);
-  lua_pushboolean(L, 0);
-  lua_pushliteral(L, "stack overflow");
-  return 0;
-}
-
-
 static int luaB_pcall (lua_State *L) {
   int status;
   luaL_checkany(L, 1);
   status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-  if (!statusspace(L)) return 2;
   lua_pushboolean(L, (status == 0));
   lua_insert(L, 1);
   return lua_gettop(L);  /* return status + all results */
@@ -403,7 +392,6 @@ static int luaB_xpcall (lua_State *L) {
   lua_settop(L, 2);
   lua_insert(L, 1);  /* put error function under function to be called */
   status = lua_pcall(L, 0, LUA_MULTRET, 1);
-  if (!statusspace(L)) return 2;
   lua_pushboolean(L, (status == 0));
   lua_replace(L, 1);
   return lua_gettop(L);  /* return status + all results */
