@@ -14,7 +14,7 @@ use super::session;
 use super::state::Core;
 use super::value::Value;
 
-/// A script is stopped long before, unless it is within one call of a library function that does not end.
+/// A script is stopped long before.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was added to the clocks of engines, by name.

@@ -8,6 +8,8 @@
 //!   never holds up the thread that reads and writes the stream, and seldom another engine.
 //! - Expiry is real and follows the engine's clock, which a test moves with [`Control::advance`].
 //! - No bytes a client can send make it panic, and nothing is reserved for bytes that were only announced.
+//! - No script ends the process, exhausts its memory or runs for ever: time and memory are bounded, also within one call
+//!   of a library function. Whoever connects while a script runs for too long is answered BUSY.
 //!
 //! It does not persist, replicate or listen on a socket, and has no users but the default one, no modules, functions or
 //! tracking of what clients cache. It is for development, tests and single-process tools.

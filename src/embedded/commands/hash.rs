@@ -82,7 +82,8 @@ pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 /// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
 const MOST_REPEATS: u64 = 10_000_000;
-const TOO_MANY: Fault = Fault::of("ERR value is out of range, the engine answers at most 10000000 elements with repeats");
+const TOO_MANY: Fault =
+    Fault::of("ERR value is out of range, the engine answers at most 10000000 elements with repeats");
 
 /// The indexes a random pick of `count` gives: distinct for a positive count, with repeats for a negative one.
 pub(super) fn random_indexes(count: i64, len: usize) -> Result<Vec<usize>, Fault> {

@@ -2,8 +2,8 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::{convert, raise};
 use super::watchdog::{check_length, spend};
+use super::{convert, raise};
 
 /// Deeper tables are packed as nil.
 const MAX_NESTING: usize = 16;

@@ -70,8 +70,7 @@ impl Host {
         globals.raw_set("loadstring", lua.create_function(load_string)?)?;
         globals.raw_set("load", lua.create_function(load)?)?;
         random::install(&lua)?;
-        let xpcall: Function =
-            lua.load(BOOTSTRAP).set_name("=redis").call(lua.create_function(raise::to_lua)?)?;
+        let xpcall: Function = lua.load(BOOTSTRAP).set_name("=redis").call(lua.create_function(raise::to_lua)?)?;
         let on_error = lua.create_function(on_error)?;
         globals.raw_set("redis", redis_api::table(&lua, &running)?)?;
         globals.raw_set("cjson", cjson::table(&lua)?)?;
