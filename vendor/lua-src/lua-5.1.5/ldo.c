@@ -506,12 +506,35 @@ static void f_parser (lua_State *L, void *ud) {
 }
 
 
+/*
+** The parser runs in a frame of its own: it calls the count hook, and a hook
+** that raises an error may leave nothing of the frame that it was called in.
+*/
+static int parserframe (lua_State *L) {
+  L->nCcalls--;  /* the frame is no level of syntax */
+  f_parser(L, lua_touserdata(L, 1));
+  L->nCcalls++;
+  return 1;
+}
+
+
+static void f_parserframe (lua_State *L, void *ud) {
+  Closure *cl = luaF_newCclosure(L, 0, hvalue(gt(L)));
+  cl->c.f = parserframe;
+  setclvalue(L, L->top, cl);
+  incr_top(L);
+  setpvalue(L->top, ud);
+  incr_top(L);
+  luaD_call(L, L->top - 2, 1);
+}
+
+
 int luaD_protectedparser (lua_State *L, ZIO *z, const char *name) {
   struct SParser p;
   int status;
   p.z = z; p.name = name;
   luaZ_initbuffer(L, &p.buff);
-  status = luaD_pcall(L, f_parser, &p, savestack(L, L->top), L->errfunc);
+  status = luaD_pcall(L, f_parserframe, &p, savestack(L, L->top), L->errfunc);
   luaZ_freebuffer(L, &p.buff);
   return status;
 }
