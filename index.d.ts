@@ -1084,7 +1084,6 @@ export declare class MessageBus {
    * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
    */
   removeGroup(topic: string, group: string): Promise<boolean>;
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
   /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
   /** Removes a listener. */
