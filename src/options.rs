@@ -150,6 +150,7 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
+#[must_use]
 pub fn type_name(value: &Value) -> &str {
     match value {
         Value::Null => "null",

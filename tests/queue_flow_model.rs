@@ -311,9 +311,9 @@ impl Run {
             expected.sort();
             assert_eq!(known, expected, "{}: the results of its children", got.id);
             if fails {
-                worker.fail(got, "no")
+                worker.fail(got, "no");
             } else {
-                worker.complete(got, "1")
+                worker.complete(got, "1");
             }
             got.id.clone()
         });

@@ -83,6 +83,7 @@ pub struct Command {
 
 /// A [`Command`] with who waits for it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub(super) struct Request {
     pub(super) command: Command,
     pub(super) accepted: Instant,

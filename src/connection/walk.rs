@@ -191,7 +191,7 @@ impl Thread {
     }
 
     fn on_server(self) -> Option<Walk> {
-        (!self.is_over()).then(|| Walk { thread: Some(self), course: None })
+        (!self.is_over()).then_some(Walk { thread: Some(self), course: None })
     }
 
     /// Asks the process of the cursor; `None` where another one answers.

@@ -55,6 +55,7 @@ enum Line {
 
 impl Elements {
     /// The element at the front of `buffer`, which may take `room` bytes.
+    #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     pub(super) fn next(&mut self, buffer: &mut BytesMut, room: usize) -> Result<Element, ProtocolError> {
         let Some(sigil) = buffer.first().copied() else {
@@ -88,6 +89,7 @@ impl Elements {
         }
     }
 
+    #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     fn line(&mut self, buffer: &[u8], longest: usize) -> Result<Line, ProtocolError> {
         let from = std::mem::take(&mut self.scanned).min(buffer.len());
@@ -108,6 +110,7 @@ impl Elements {
         }
     }
 
+    #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     fn read(&mut self, buffer: &mut BytesMut, end: usize, room: usize) -> Result<Element, ProtocolError> {
         let line = &buffer[1..end];
@@ -168,6 +171,7 @@ impl Elements {
     }
 
     /// A string whose length was announced in the line that ends at `end`.
+    #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     fn read_string(&mut self, buffer: &mut BytesMut, end: usize, room: usize) -> Result<Element, ProtocolError> {
         let (kind, next) = (buffer[0], end + 2);

@@ -133,14 +133,12 @@ impl Course {
             self.give_back(&address);
         }
         let slot = self.owned.iter().find(|slot| map.owner(*slot).is_some());
-        match slot.and_then(|slot| map.owner(slot)) {
-            Some(owner) => Ok(Some(owner.clone())),
-            None => {
-                manager.doubt();
-                patience.pause(not_served(self.owned.lowest())).await?;
-                Ok(None)
-            }
+        if let Some(owner) = slot.and_then(|slot| map.owner(slot)) {
+            return Ok(Some(owner.clone()));
         }
+        manager.doubt();
+        patience.pause(not_served(self.owned.lowest())).await?;
+        Ok(None)
     }
 
     async fn go_on(&mut self, part: Part, manager: &Manager, look: &Look, patience: &Patience) -> Result<Turn> {

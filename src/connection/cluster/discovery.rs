@@ -176,7 +176,7 @@ pub(in crate::connection) async fn ask_around(
 ) -> Result<SlotMap> {
     let known = shared.topology.map();
     let mut asked: Vec<Asked> = shared.ask_nodes(ASKED_IN_USE).into_iter().map(Asked::InUse).collect();
-    asked.extend(spare.take().map(|(address, wire)| Asked::Spare(address, wire)));
+    asked.extend(spare.take().map(|(address, wire)| Asked::Spare(address, Box::new(wire))));
     let (masters, replicas) = known.as_ref().map_or((&[][..], &[][..]), |map| (map.masters(), map.replicas()));
     let mut others = candidates(masters, &candidates(replicas, seeds));
     others.retain(|other| !asked.iter().any(|asked| asked.address() == other));
@@ -204,7 +204,7 @@ pub(in crate::connection) async fn ask_around(
 /// A node that is asked for the slot map.
 enum Asked {
     InUse(Answer),
-    Spare(Address, Wire),
+    Spare(Address, Box<Wire>),
     Anew(Address),
 }
 
@@ -224,7 +224,7 @@ impl Asked {
     async fn answer(self, config: &Config) -> Result<Given> {
         let (address, mut wire) = match self {
             Self::InUse(answer) => return Ok(Given { map: answer.map().await?, spare: None }),
-            Self::Spare(address, wire) => (address, wire),
+            Self::Spare(address, wire) => (address, *wire),
             Self::Anew(address) => {
                 let greeted = connect_to(config, &address).await?;
                 let wire = Wire::new(greeted.stream, greeted.reader);

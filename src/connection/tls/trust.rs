@@ -36,12 +36,11 @@ pub(super) fn verifier(given: &Given, provider: &Arc<CryptoProvider>) -> Result<
         return Ok(Arc::new(Unverified(algorithms)));
     }
     let mut roots = RootCertStore::empty();
-    let authorities = match &given.ca {
-        Some(pem) => certificates("ca", pem.reveal())?,
-        None => {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            extra_authorities()?
-        }
+    let authorities = if let Some(pem) = &given.ca {
+        certificates("ca", pem.reveal())?
+    } else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        extra_authorities()?
     };
     for authority in &authorities {
         roots
