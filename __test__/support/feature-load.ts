@@ -115,7 +115,7 @@ export class FeatureLoad {
       registry.on('crashed', ({ id }) => void this.wrong.push(`${id} lives and was declared crashed`));
       for (let n = 0; n < FLEET / 2; n += 1) await registry.register({ id: `w${at}.${n}`, type: 't', capabilities: [] });
     }
-    for (const bus of this.#buses) await this.#listen(bus);
+    for (const [at, bus] of this.#buses.entries()) await this.#listen(bus, at);
     for (const queue of this.#queues) this.#process(queue);
     const loops = [
       ...Array.from({ length: KV_WORKERS }, (_, at) => this.#writes(`${at}`, this.#managers[at % 2] as RedisConnectionManager)),
@@ -240,7 +240,7 @@ export class FeatureLoad {
     }
   }
 
-  async #listen(bus: MessageBus): Promise<void> {
+  async #listen(bus: MessageBus, at: number): Promise<void> {
     const heard = new Map(LIVE.map((topic) => [topic, new Set<number>()]));
     const gaps: { topic: string; from: number; to: number }[] = [];
     this.#heard.push(heard);
@@ -251,7 +251,7 @@ export class FeatureLoad {
     });
     for (const topic of LIVE) {
       await bus.subscribe<{ n: number }>(topic, ({ payload: { n } }) => {
-        if (heard.get(topic)?.has(n)) this.wrong.push(`${topic} ${n} was heard twice`);
+        if (heard.get(topic)?.has(n)) this.#twice.push({ bus: at, topic, n, at: performance.now() });
         heard.get(topic)?.add(n);
       });
     }
@@ -339,7 +339,37 @@ export class FeatureLoad {
     }
   }
 
+  /** Live messages that came once more: judged when every window and gap is known. */
+  readonly #twice: { bus: number; topic: string; n: number; at: number }[] = [];
+
+  /**
+   * A node that stood still passes on late what others published meanwhile. Whoever has come to it from another node hears that again: so it may
+   * be, in such a fault, of a subscriber that was told of its move.
+   */
+  #compareTwice(): void {
+    for (const { bus, topic, n, at } of this.#twice) {
+      const sent = this.#live.get(topic)?.find((one) => one.n === n);
+      const from = sent?.from ?? at;
+      const moved = this.#gaps[bus]?.some((gap) => gap.topic === topic && gap.from <= at && from <= gap.to);
+      const stood = this.windows.some(
+        ({ fault, ...window }) => /freeze|cut/.test(fault) && window.from - SLACK_MS <= at && from <= window.to + SLACK_MS,
+      );
+      if (moved && stood) this.#count('live messages heard twice, after a move');
+      else
+        this.wrong.push(
+          `bus ${bus} heard ${topic} ${n} twice, ${Math.round(at - from)} ms after it was published; ${this.#around(from, at)}`,
+        );
+    }
+  }
+
+  /** Which faults were at work then. */
+  #around(from: number, to: number): string {
+    const at = this.windows.filter((window) => window.from - SLACK_MS <= to && from <= window.to + SLACK_MS);
+    return at.length === 0 ? 'no fault' : at.map(({ fault }) => fault).join(', ');
+  }
+
   async #compareLive(): Promise<void> {
+    this.#compareTwice();
     for (const topic of LIVE) {
       const end = async () => {
         await this.#buses[0]?.publish(topic, { n: 1e9 + this.#random.between(1, 1e9) });

@@ -4,7 +4,7 @@ import { TcpProxy } from './tcp-proxy.ts';
 import { until } from './until.ts';
 
 /** How long a topology may take to come to what it was told. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 /** The hash slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it. */
 export function slotOf(key: string): number {
