@@ -55,12 +55,11 @@ pub(super) fn values(env: Env, items: Vec<Item>, heads: &mut Uint32ArraySlice<'_
             Item::Event(number, _) | Item::Delivery(number, _) | Item::Outcome(number, _) => *number,
         };
         // What cannot cross costs its own item, and none that was taken out with it.
-        let (tag, value) = match js.item(&item) {
-            Ok(element) => element,
-            Err(_) => {
-                js.forget_exception();
-                js.no_item(&item)?
-            }
+        let (tag, value) = if let Ok(element) = js.item(&item) {
+            element
+        } else {
+            js.forget_exception();
+            js.no_item(&item)?
         };
         head.copy_from_slice(&[number, tag as u32]);
         if let Some(value) = value {
