@@ -310,6 +310,7 @@ describe('the package loaded more than once', () => {
           const load = (file: string): unknown => {
             const known = modules.get(file);
             if (known) return known.exports;
+            if (file.endsWith('.json')) return JSON.parse(readFileSync(file, 'utf8'));
             const module = { exports: {} };
             modules.set(file, module);
             const wrapper = vm.runInContext(
@@ -319,7 +320,7 @@ describe('the package loaded more than once', () => {
             wrapper(
               module,
               module.exports,
-              (name: string) => (/^\.\.?\/.*\.js$/.test(name) ? load(path.join(path.dirname(file), name)) : require(name)),
+              (name: string) => (/^\.\.?\/.*\.js(on)?$/.test(name) ? load(path.join(path.dirname(file), name)) : require(name)),
               path.dirname(file),
               file,
             );

@@ -1,7 +1,25 @@
+-- The ms of server time at which a key expires, or nil.
+local function expiry(key)
+  local expires = redis.pcall('PEXPIRETIME', key)
+  if type(expires) == 'number' then
+    return expires >= 0 and expires or nil
+  end
+  -- Redis 6.2 has no such command. Its clock goes on within a script, so time and remaining time are read in one millisecond.
+  local now, left
+  repeat
+    local before = redis.call('TIME')
+    left = redis.call('PTTL', key)
+    local after = redis.call('TIME')
+    now = tonumber(after[1]) * 1000 + math.floor(tonumber(after[2]) / 1000)
+    local same = before[1] == after[1] and math.floor(tonumber(before[2]) / 1000) == math.floor(tonumber(after[2]) / 1000)
+  until same
+  return left >= 0 and now + left or nil
+end
+
 -- What stands at a key, to be compared with what a load found there.
 --
 -- Returns a text, '' where there is nothing, and the ms of server time at which it expires, or nil. The text changes with
--- the value and with its expiry. Time and remaining time are read in one millisecond, so that their sum is exact.
+-- the value and with its expiry.
 local function found(key)
   local kind = redis.call('TYPE', key)['ok']
   if kind == 'none' then
@@ -14,18 +32,11 @@ local function found(key)
     return '', nil
   end
   local digest = redis.sha1hex(value)
-  local now, left
-  repeat
-    local before = redis.call('TIME')
-    left = redis.call('PTTL', key)
-    local after = redis.call('TIME')
-    now = tonumber(after[1]) * 1000 + math.floor(tonumber(after[2]) / 1000)
-    local same = before[1] == after[1] and math.floor(tonumber(before[2]) / 1000) == math.floor(tonumber(after[2]) / 1000)
-  until same
-  if left < 0 then
+  local expires = expiry(key)
+  if not expires then
     return digest, nil
   end
-  return string.format('%s %.0f', digest, now + left), now + left
+  return string.format('%s %.0f', digest, expires), expires
 end
 
 -- Is what stands at a key what a load found there, or has only run out since?
