@@ -97,7 +97,7 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     let mut cluster = Cluster::with_replicas(2);
     let manager = cluster.manager_with(r#","commandTimeoutMs":1000"#);
     let key = cluster.key_at(1, "list");
-    let waiting = blpop(&manager, &key, "30");
+    let waiting = blpop(&manager, &key, "300");
     until("it waits", || blocks(&cluster.nodes[1]));
     // Until the first master's replica is promoted, no node serves anything: CLUSTERDOWN.
     cluster.nodes[0].kill();
