@@ -1,6 +1,6 @@
 /**
  * Coverage-guided fuzzing (libFuzzer) of what reads bytes from outside: `reader`, the replies of a server; `client`, what
- * is read out of them (slot maps, redirects, jobs) and URLs; `engine`, the commands sent to `memory://`. Lua is built
+ * is read out of them (HELLO, slot maps, redirects, jobs) and URLs; `engine`, the commands sent to `memory://`. Lua is built
  * with AddressSanitizer, where the C compiler has it.
  *
  *   node scripts/fuzz.mjs [reader|client|engine …]

@@ -14,9 +14,11 @@ mod resp;
 #[path = "../../src/connection"]
 mod connection {
     pub mod secret;
+    pub mod server_info;
     pub mod target;
 
     pub mod cluster {
+        pub mod slot_set;
         pub mod slots;
 
         use super::target::Address;
@@ -44,6 +46,10 @@ mod connection {
                 assert!(redirect.address.port != 0, "an address can be connected to");
             }
         }
+    }
+
+    pub fn read_hello(reply: &super::resp::Reply) {
+        let _ = server_info::describe(reply);
     }
 
     /// What no text of an error has by itself.
@@ -81,6 +87,7 @@ fuzz_target!(|input: &[u8]| {
             let mut buffer = BytesMut::from(bytes);
             let mut reader = resp::Reader::default();
             while let Ok(Some(reply)) = reader.next(&mut buffer) {
+                connection::read_hello(&reply);
                 connection::cluster::read_slots(&reply);
             }
         }

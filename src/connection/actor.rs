@@ -14,10 +14,11 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, timeout};
 
 use super::event::Event;
-use super::handshake::{Greeted, ServerInfo};
+use super::handshake::Greeted;
 use super::line::{self, Line};
 use super::pipeline::{Demand, timed_out};
 use super::request::Request;
+use super::server_info::ServerInfo;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
 use super::target::Target;

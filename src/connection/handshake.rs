@@ -7,21 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::config::Config;
 use super::link::{Stream, is_tls};
+use super::server_info::{ServerInfo, describe, field};
 use super::target::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Read, Reader, Reply};
-
-/// What the server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerInfo {
-    /// `redis`, `valkey`, …
-    pub kind: String,
-    pub version: String,
-    /// `master` or `replica`.
-    pub role: String,
-    /// 3, or 2 where the server refuses `HELLO`.
-    pub protocol: u8,
-}
 
 /// A stream that is ready for commands.
 pub(super) struct Greeted {
@@ -111,37 +100,6 @@ fn are_credentials_refused(error: &Error, password: Option<&str>) -> bool {
         Some("NOAUTH") => password.is_none(),
         _ => error.kind() == ErrorKind::Auth,
     }
-}
-
-/// Reads the reply of `HELLO`.
-pub(super) fn describe(reply: &Reply) -> ServerInfo {
-    let mut info = ServerInfo { kind: "redis".into(), version: "unknown".into(), role: "master".into(), protocol: 2 };
-    let pairs: Vec<(&Reply, &Reply)> = match reply {
-        Reply::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
-        Reply::Array(items) => items.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
-        _ => Vec::new(),
-    };
-    for (key, value) in pairs {
-        let (Reply::Bulk(key) | Reply::Simple(key), Reply::Bulk(value) | Reply::Simple(value)) = (key, value) else {
-            continue;
-        };
-        let value = String::from_utf8_lossy(value).into_owned();
-        match &key[..] {
-            b"server" => info.kind = value,
-            b"version" => info.version = value,
-            b"role" => info.role = value,
-            _ => {}
-        }
-    }
-    info
-}
-
-/// A field of what a server answers to `INFO` or `CLUSTER INFO`.
-pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(field, _)| *field == name)
-        .map(|(_, value)| value.trim())
 }
 
 /// What a server says to something that it need not take.

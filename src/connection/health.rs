@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::cluster::{Place, SLOTS, SlotSet, slot_of};
-use super::handshake::{self, ServerInfo};
 use super::manager::Manager;
 use super::packed::Packed;
+use super::server_info::{self, ServerInfo};
 use super::state::State;
 use super::target::{Address, Target};
 use super::walk::is_gone;
@@ -60,7 +60,7 @@ impl Manager {
         let answer = self.call(Packed::sized(0).begin(1, b"HELLO").reads(operation())).await;
         let took = begun.elapsed();
         let (answered, server) = match answer {
-            Ok(reply) => (Ok(()), Some(handshake::describe(&reply))),
+            Ok(reply) => (Ok(()), Some(server_info::describe(&reply))),
             // A server that knows no HELLO answers, and so is well.
             Err(error) if error.kind() == ErrorKind::Server && error.server_code() == Some("ERR") => {
                 (Ok(()), self.server())
@@ -176,7 +176,7 @@ async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadlin
     let (info, writable) = tokio::join!(bounded(info, deadline), wrote);
     let says = match info {
         Ok(Reply::Bulk(text) | Reply::Simple(text)) => {
-            Ok(handshake::field(&String::from_utf8_lossy(&text), "cluster_state") != Some("fail"))
+            Ok(server_info::field(&String::from_utf8_lossy(&text), "cluster_state") != Some("fail"))
         }
         // Any other answer is one.
         Ok(_) => Ok(true),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::actor;
 use super::cluster::{self, Nodes};
-use super::handshake::ServerInfo;
 use super::pipeline::{Demand, Leftovers, Pipeline};
 use super::request::Request;
+use super::server_info::ServerInfo;
 use super::shared::Shared;
 use super::target::Target;
 use super::topology::{Seat, Topology};

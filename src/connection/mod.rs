@@ -14,7 +14,7 @@
 //! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
-//! | `link`, `handshake`, `probe` | how a stream is opened and introduced, and why not |
+//! | `link`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
@@ -47,6 +47,7 @@ mod reserved;
 mod script;
 pub mod secret;
 mod sentinel;
+mod server_info;
 mod shared;
 mod state;
 mod subscriber;
@@ -60,13 +61,13 @@ pub use crate::embedded::{Control as MemoryControl, Silent};
 pub use config::{AskPassword, Config};
 pub use cursor::{Cursor, Origin};
 pub use event::{Event, Observer, Unobserved};
-pub use handshake::ServerInfo;
 pub use health::{ClusterHealth, Health};
 pub use manager::Manager;
 pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
+pub use server_info::ServerInfo;
 pub use state::State;
 pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{self, Course, Place};
 use super::cursor::Origin;
-use super::handshake::field;
 use super::manager::Manager;
 use super::packed::Packed;
 use super::request::Command;
+use super::server_info::field;
 use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;

@@ -3,7 +3,7 @@
 use crc::{CRC_16_XMODEM, Crc, Table};
 
 use super::slot_set::SlotSet;
-use crate::connection::handshake::field;
+use crate::connection::server_info::field;
 use crate::connection::target::Address;
 use crate::keys::hash_tag;
 use crate::resp::Reply;
