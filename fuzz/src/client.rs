@@ -8,7 +8,7 @@
 mod error;
 #[path = "../../src/keys/mod.rs"]
 mod keys;
-#[path = "../../src/resp.rs"]
+#[path = "../../src/resp/mod.rs"]
 mod resp;
 
 #[path = "../../src/connection"]
@@ -85,8 +85,9 @@ fuzz_target!(|input: &[u8]| {
     match choice % 4 {
         0 => {
             let mut buffer = BytesMut::from(bytes);
-            let mut reader = resp::Reader::default();
-            while let Ok(Some(reply)) = reader.next(&mut buffer) {
+            let mut reader = resp::Reader::new(1 << 20);
+            while let Ok(Some(read)) = reader.next(&mut buffer) {
+                let resp::Read::Reply(reply) = read else { continue };
                 connection::read_hello(&reply);
                 connection::cluster::read_slots(&reply);
             }
