@@ -92,8 +92,15 @@ export class Client extends EventEmitter implements BullMQClient {
 
   /** As the clients that BullMQ's users know: one that is listened to for `ready` need not be asked to connect. */
   #connectUnasked(): void {
-    // Whoever needs the connection is told by their own call; a failure is the event 'error' besides.
-    if (this.status === 'wait') this.connect().catch((error: Error) => this.#fail(error));
+    if (this.status !== 'wait') return;
+    const { handle } = this.#channel;
+    // The client may have ended meanwhile. Whoever needs the connection is told by their own call; a failure is the event 'error' besides.
+    const connected = (): void => {
+      if (this.status === 'wait') this.#follow('ready');
+    };
+    this.#channel.connect(handle, CONNECT, []).then(connected, (error: Error) => {
+      if (this.status !== 'end') this.#fail(error);
+    });
   }
 
   disconnect(reconnect = false): void {
