@@ -118,7 +118,9 @@ impl Wait {
             // After `ASKING`, which is for one command.
             None => opened.address.is_none(),
         };
-        is_right && !opened.is_left && self.redirect.is_none()
+        // A server that becomes a replica hangs up behind what it says to those that it had blocked.
+        let hangs_up = self.why.as_ref().is_some_and(|why| why.server_code() == Some("UNBLOCKED"));
+        is_right && !opened.is_left && !hangs_up && self.redirect.is_none()
     }
 
     /// The wait before the next server is asked: none where the last one has named it; at most until another one is known.
