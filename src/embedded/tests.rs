@@ -43,13 +43,16 @@ impl Client {
         String::from_utf8_lossy(&got[..len]).into_owned()
     }
 
-    /// Sends `line` until an answer begins with `start`.
+    /// Sends `line` until an answer starts with `start`.
     async fn ask_until(&mut self, line: &str, start: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             self.send(line).await;
-            if self.hear().await.starts_with(start) {
+            let answer = self.hear().await;
+            if answer.starts_with(start) {
                 return;
             }
+            assert!(Instant::now() < deadline, "{line}: never {start}, at last {answer}");
         }
     }
 
@@ -215,7 +218,7 @@ async fn readonly_and_memory_bounds_refuse_writes() {
 #[tokio::test]
 async fn a_runaway_script_hears_script_kill_and_is_stopped() {
     let (mut runner, mut other) = (Client::of("runaway"), Client::of("runaway"));
-    runner.ask("config set lua-time-limit 50", "+OK\r\n").await;
+    runner.ask("config set lua-time-limit 1000", "+OK\r\n").await;
     runner.send("eval \"while true do pcall(function() while true do end end) end\" 0").await;
     runner.stream.flush().await.unwrap();
     other.ask_until("script kill", "+OK").await;
@@ -317,7 +320,7 @@ async fn a_long_script_does_not_hold_up_an_engine_on_another_thread() {
     let elsewhere = (0..1000).map(|i| format!("short commands {i}")).find(|name| place(name) != place("long script"));
     let (mut busy, mut killer) = (Client::of("long script"), Client::of("long script"));
     let mut other = Client::of(&elsewhere.expect("an engine on another thread"));
-    busy.ask("config set lua-time-limit 500", "+OK\r\n").await;
+    busy.ask("config set lua-time-limit 1000", "+OK\r\n").await;
     busy.send("eval \"while true do end\" 0").await;
     for _ in 0..100 {
         other.ask("ping", "+PONG\r\n").await;
