@@ -25,7 +25,7 @@ impl Client {
     async fn expect(&mut self, expected: &str) {
         let mut got = vec![0; expected.len()];
         let read = self.stream.read_exact(&mut got);
-        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time").expect("an open stream");
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer in time").expect("an open stream");
         assert_eq!(String::from_utf8_lossy(&got), expected);
     }
 
@@ -38,7 +38,7 @@ impl Client {
     async fn hear(&mut self) -> String {
         let mut got = vec![0; 4096];
         let read = self.stream.read(&mut got);
-        let len = tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer in time").unwrap();
+        let len = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer in time").unwrap();
         assert_ne!(len, 0, "an open stream");
         String::from_utf8_lossy(&got[..len]).into_owned()
     }
@@ -59,7 +59,7 @@ impl Client {
     async fn expect_end(&mut self) {
         let mut rest = Vec::new();
         let read = self.stream.read_to_end(&mut rest);
-        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an end in time").unwrap();
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end in time").unwrap();
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     }
 }
