@@ -70,6 +70,9 @@ beforeAll(async () => {
   await signed('good', 'ca', 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n');
   await signed('elsewhere', 'ca', 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:elsewhere.example\n');
   await signed('for-clients', 'ca', 'basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n');
+  await selfSigned('bounded', '/CN=bounded CA', '-addext', 'nameConstraints=permitted;DNS:elsewhere.example');
+  await signed('out-of-bounds', 'bounded', 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n');
+  await signed('out-of-bounds-by-name', 'bounded', 'basicConstraints=CA:FALSE\n');
   await signed('unknown-critical', 'ca', 'basicConstraints=CA:FALSE\n1.2.3.4=critical,ASN1:NULL\n');
   // The key of `request` used as if it were an authority's, by certificates that do not allow it.
   await openssl('req', '-new', ...NEW_KEY, '-keyout', path('leaf.key'), '-out', path('leaf.csr'), '-subj', '/CN=localhost');
@@ -103,6 +106,10 @@ describe('a server certificate that OpenSSL refuses is refused', () => {
   it('with a common name of another host', () => isRefused('common-name', { ca: pem('ca.crt'), servername: 'elsewhere.example' }));
   it('of version 1 and of another host', () => isRefused('version1', { ca: pem('ca.crt'), servername: 'elsewhere.example' }));
   it('for clients only', () => isRefused('for-clients', { ca: pem('ca.crt') }));
+  it('for a host that its authority may not sign for', async () => {
+    await isRefused('out-of-bounds', { ca: pem('bounded.crt') });
+    await isRefused('out-of-bounds-by-name', { ca: pem('bounded.crt') });
+  });
   it('with a critical extension that nobody knows', () => isRefused('unknown-critical', { ca: pem('ca.crt') }));
   it('signed by a server certificate of version 1', () => isRefused('by-leaf', { ca: pem('ca.crt') }, { key: 'leaf' }));
 });

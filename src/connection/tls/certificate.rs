@@ -9,8 +9,10 @@ use x509_cert::certificate::Version;
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
 use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::{Decode, Encode, Reader, SliceReader};
+use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
+    SubjectKeyIdentifier,
 };
 
 /// Any purpose, and to be a TLS server.
@@ -81,10 +83,13 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Is there a critical extension whose meaning is not known here?
+    /// Is there a critical extension whose meaning is not known here, or one that bounds what an authority may sign for?
     pub(super) fn is_beyond_us(&self) -> bool {
-        let extensions = self.parsed.tbs_certificate().extensions();
-        extensions.is_some_and(|list| list.iter().any(|one| one.critical && !KNOWN.contains(&one.extn_id)))
+        let beyond = |one: &Extension| match one.extn_id {
+            NameConstraints::OID => true,
+            other => one.critical && !KNOWN.contains(&other),
+        };
+        self.parsed.tbs_certificate().extensions().is_some_and(|list| list.iter().any(beyond))
     }
 
     /// The subject's common name, where the certificate has no alternative names; they win where there are some.

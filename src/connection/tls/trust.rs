@@ -32,25 +32,8 @@ type Verdict<T> = Result<T, rustls::Error>;
 /// nothing where the user said `rejectUnauthorized: false`.
 pub(super) fn verifier(given: &Given, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
     let algorithms = provider.signature_verification_algorithms;
-    if !given.verify {
-        return Ok(Arc::new(Unverified(algorithms)));
-    }
-    let mut roots = RootCertStore::empty();
-    let authorities = if let Some(pem) = &given.ca {
-        certificates("ca", pem.reveal())?
-    } else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        extra_authorities()?
-    };
-    for authority in &authorities {
-        roots
-            .add(authority.clone())
-            .map_err(|e| wrong_pem("ca", "certificates", "one that cannot be read").caused_by(e))?;
-    }
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|e| wrong_pem("ca", "certificates", "none that can be used").caused_by(e))?;
-    Ok(Arc::new(Trusted { webpki, authorities, algorithms }))
+    let trusted = if given.verify { Some(Trusted::by(given, provider)?) } else { None };
+    Ok(Arc::new(Verifier { trusted, algorithms }))
 }
 
 /// The authorities in the file that `NODE_EXTRA_CA_CERTS` names.
@@ -67,10 +50,49 @@ struct Trusted {
     webpki: Arc<WebPkiServerVerifier>,
     /// The user's own; the public ones issue nothing that webpki does not take.
     authorities: Vec<CertificateDer<'static>>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trusted {
+    fn by(given: &Given, provider: &Arc<CryptoProvider>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let authorities = if let Some(pem) = &given.ca {
+            certificates("ca", pem.reveal())?
+        } else {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            extra_authorities()?
+        };
+        for authority in &authorities {
+            roots
+                .add(authority.clone())
+                .map_err(|e| wrong_pem("ca", "certificates", "one that cannot be read").caused_by(e))?;
+        }
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .build()
+            .map_err(|e| wrong_pem("ca", "certificates", "none that can be used").caused_by(e))?;
+        Ok(Self { webpki, authorities })
+    }
+
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Verdict<()> {
+        let refusal = match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(refusal)) if !self.authorities.is_empty() => refusal,
+            judged => return judged.map(|_| ()),
+        };
+        self.look_again(end_entity, intermediates, server_name, now, algorithms).map_err(|why| match refusal {
+            CertificateError::BadEncoding | CertificateError::Other(_) => {
+                CertificateError::Other(OtherError(Arc::new(Refused(why)))).into()
+            }
+            refusal => refusal.into(),
+        })
+    }
+
     /// Accepts the three kinds that webpki refuses.
     fn look_again(
         &self,
@@ -78,6 +100,7 @@ impl Trusted {
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
         now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
     ) -> std::result::Result<(), &'static str> {
         let unread = |_| "a certificate in it cannot be read";
         let now = std::time::Duration::from_secs(now.as_secs());
@@ -95,7 +118,7 @@ impl Trusted {
                 return Err("a certificate is not valid at this time");
             }
             if last.is_beyond_us() {
-                return Err("a certificate has a critical extension that is not known");
+                return Err("a certificate has a critical extension that is not known, or name constraints");
             }
             if authorities.iter().any(|authority| authority.der == last.der) {
                 break;
@@ -106,7 +129,7 @@ impl Trusted {
             let sent = between.iter().filter(|one| one.says_authority(below));
             let new = |one: &&Certificate<'_>| !chain.iter().any(|earlier| earlier.der == one.der);
             let mut issuers = trusted.chain(sent).filter(new);
-            let Some(issuer) = issuers.find(|one| last.is_signed_by(one, &self.algorithms)) else {
+            let Some(issuer) = issuers.find(|one| last.is_signed_by(one, algorithms)) else {
                 return Err("no authority in tls.ca has signed the certificate");
             };
             if chain.len() > LONGEST_CHAIN {
@@ -146,7 +169,15 @@ fn covers(name: &str, host: &str) -> bool {
     }
 }
 
-impl ServerCertVerifier for Trusted {
+/// Judges certificates, and whether a server has the key of its own.
+#[derive(Debug)]
+struct Verifier {
+    /// `None` accepts any certificate, because the user said `rejectUnauthorized: false`; signatures are still checked.
+    trusted: Option<Trusted>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -155,27 +186,28 @@ impl ServerCertVerifier for Trusted {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Verdict<ServerCertVerified> {
-        let refusal = match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(refusal)) if !self.authorities.is_empty() => refusal,
-            judged => return judged,
-        };
-        self.look_again(end_entity, intermediates, server_name, now).map(|()| ServerCertVerified::assertion()).map_err(
-            |why| match refusal {
-                CertificateError::BadEncoding | CertificateError::Other(_) => {
-                    CertificateError::Other(OtherError(Arc::new(Refused(why)))).into()
-                }
-                refusal => refusal.into(),
-            },
-        )
+        if let Some(trusted) = &self.trusted {
+            trusted.judge(end_entity, intermediates, server_name, ocsp, now, &self.algorithms)?;
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
+    /// rustls reads the key of certificates of version 3 only.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Verdict<HandshakeSignatureValid> {
-        signed_in_tls12(message, cert, dss, &self.algorithms)
+        if ParsedCertificate::try_from(cert).is_ok() {
+            return rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms);
+        }
+        let own = Certificate::read(cert).map_err(|_| CertificateError::BadEncoding)?;
+        if own.has_signed(message, dss.signature(), dss.scheme, &self.algorithms) {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -184,7 +216,13 @@ impl ServerCertVerifier for Trusted {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Verdict<HandshakeSignatureValid> {
-        signed_in_tls13(message, cert, dss, &self.algorithms)
+        if ParsedCertificate::try_from(cert).is_ok() {
+            return rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms);
+        }
+        let key =
+            Certificate::read(cert).and_then(|own| own.public_key()).map_err(|_| CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(key.as_slice());
+        rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -214,81 +252,6 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
-
-/// Accepts any certificate, because the user said `rejectUnauthorized: false`; signatures are still checked.
-#[derive(Debug)]
-struct Unverified(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Verdict<ServerCertVerified> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Verdict<HandshakeSignatureValid> {
-        signed_in_tls12(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Verdict<HandshakeSignatureValid> {
-        signed_in_tls13(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
-/// Has the server the key of its certificate? rustls reads the key of certificates of version 3 only.
-fn signed_in_tls12(
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Verdict<HandshakeSignatureValid> {
-    if ParsedCertificate::try_from(cert).is_ok() {
-        return rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms);
-    }
-    let own = Certificate::read(cert).map_err(|_| CertificateError::BadEncoding)?;
-    if own.has_signed(message, dss.signature(), dss.scheme, algorithms) {
-        Ok(HandshakeSignatureValid::assertion())
-    } else {
-        Err(CertificateError::BadSignature.into())
-    }
-}
-
-fn signed_in_tls13(
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Verdict<HandshakeSignatureValid> {
-    if ParsedCertificate::try_from(cert).is_ok() {
-        return rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms);
-    }
-    let key = Certificate::read(cert).and_then(|own| own.public_key()).map_err(|_| CertificateError::BadEncoding)?;
-    rustls::crypto::verify_tls13_signature_with_raw_key(
-        message,
-        &SubjectPublicKeyInfoDer::from(key.as_slice()),
-        dss,
-        algorithms,
-    )
-}
 
 #[cfg(test)]
 mod tests {
