@@ -17,17 +17,17 @@ macro_rules! scripts {
 }
 
 scripts! {
-    AUDIT = "group.lua" "mend.lua" "audit.lua",
-    GROUPS = "groups.lua",
-    JOIN = "group.lua" "mend.lua" "join.lua",
-    LEAVE = "group.lua" "leave.lua",
+    AUDIT = "field.lua" "group.lua" "mend.lua" "audit.lua",
+    GROUPS = "field.lua" "groups.lua",
+    JOIN = "field.lua" "group.lua" "mend.lua" "join.lua",
+    LEAVE = "field.lua" "group.lua" "leave.lua",
     PUBLISH = "publish.lua",
     PURGE = "purge.lua",
     REDRIVE = "redrive.lua",
-    REMOVE = "group.lua" "remove.lua",
-    STEP = "group.lua" "step.lua",
-    TEND = "group.lua" "mend.lua" "tend.lua",
-    TRIM = "trim.lua",
+    REMOVE = "field.lua" "group.lua" "remove.lua",
+    STEP = "field.lua" "group.lua" "step.lua",
+    TEND = "field.lua" "group.lua" "mend.lua" "tend.lua",
+    TRIM = "field.lua" "trim.lua",
 }
 
 /// Interned names, one static each.

@@ -48,16 +48,6 @@ local function deliveries_of(pending)
   return math.min(pending[4], 1000000000)
 end
 
--- The first field of that name, wherever it stands; `message` in turn.rs takes the same.
-local function field(pairs_of, name)
-  for i = 1, #pairs_of, 2 do
-    if pairs_of[i] == name then
-      return pairs_of[i + 1]
-    end
-  end
-  return nil
-end
-
 -- The key of a message; other programs may write one that is empty, which is none.
 local function key_of(fields)
   local key = field(fields, 'key')

@@ -10,15 +10,6 @@ local stream = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local function field(pairs_of, name)
-  for i = 1, #pairs_of, 2 do
-    if pairs_of[i] == name then
-      return pairs_of[i + 1]
-    end
-  end
-  return nil
-end
-
 local about = {}
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   about[field(info, 'name')] = info

@@ -13,15 +13,6 @@ local function pad(id)
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #seq) .. seq
 end
 
-local function field(pairs_of, name)
-  for i = 1, #pairs_of, 2 do
-    if pairs_of[i] == name then
-      return pairs_of[i + 1]
-    end
-  end
-  return nil
-end
-
 local info = redis.pcall('XINFO', 'STREAM', stream)
 if info.err then
   return 0
