@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { type Child, type ChildContext, PACKAGE_ROOT, runProcess, startProcess } from '../support/process.ts';
 import { useRig } from '../support/rig.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { replicated } from '../support/topology.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();
@@ -213,6 +214,47 @@ describe('a server', () => {
     await registry.cleanup();
     await other.cleanup();
     await Promise.all(managers.map((manager) => manager.disconnect()));
+    await proxy[Symbol.asyncDispose]();
+  });
+
+  test('that fails over and back, first too quickly for anyone to be late: nobody crashed on the process that they registered on', async () => {
+    // Fewer than make a storm, which would be held back anyway.
+    const FEW = 6;
+    const first = await rig.server();
+    const second = await rig.server();
+    await second.replicaOf(first);
+    const target = { host: first.host, port: first.port };
+    const proxy = await TcpProxy.start(target);
+    const config = { url: `redis://${proxy.host}:${proxy.port}`, commandTimeoutMs: 1_000 };
+    const [registry, other] = [rig.manager(config), rig.manager(config)].map((manager) => new WorkerRegistry(manager, FAST)) as [
+      WorkerRegistry,
+      WorkerRegistry,
+    ];
+    const { seen } = record(other);
+    await other.ready();
+    await Promise.all(Array.from({ length: FEW }, (_, n) => (n % 2 ? registry : other).register({ id: `w${n}` })));
+    await replicated(first, second);
+
+    await second.cli('REPLICAOF', 'NO', 'ONE');
+    target.port = second.port;
+    proxy.reset();
+    await first.replicaOf(second);
+    await until(async () => (await registry.count()).healthy === FEW, { what: 'everyone to be healthy on the second server' });
+    await replicated(second, first);
+
+    await proxy.refuse();
+    proxy.reset();
+    await second.kill9();
+    const away = performance.now();
+    await until(() => performance.now() - away > 1_200, { what: 'more than a lease to pass' });
+    await first.cli('REPLICAOF', 'NO', 'ONE');
+    target.port = first.port;
+    await proxy.accept();
+    await until(async () => (await registry.count()).healthy === FEW, { timeoutMs: 15_000, what: 'everyone to be healthy' });
+    expect(await registry.reap()).toEqual([]);
+    expect(seen.filter((event) => event.startsWith('crashed'))).toEqual([]);
+    await registry.cleanup();
+    await other.cleanup();
     await proxy[Symbol.asyncDispose]();
   });
 

@@ -12,6 +12,7 @@
 -- KEYS[10] hash        owners
 -- KEYS[11] sorted set  parked
 -- KEYS[12] hash        meta
+-- KEYS[13] set         held: ids that this worker holds
 -- ARGV[1]  token       the worker's owner token
 -- ARGV[2]  ms          how long its lease lasts from now
 -- ARGV[3]  0 or 1      whether the lease begins
@@ -19,7 +20,8 @@
 -- ARGV[5]  text        '<epoch> <id>' of its registration in a registry, where that is news; else nothing
 --
 -- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
--- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua, records that were found damaged }.
+-- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua, records that were found
+-- damaged, how many jobs it holds }.
 local leases, cancels, idle, ticks, delayed, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, lease, begins, believed = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local call = redis.call
@@ -88,4 +90,4 @@ local mended = tonumber(known[2] or nil) or 0
 if known[2] then
   call('HDEL', KEYS[12], 'mended')
 end
-return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks, mended }
+return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks, mended, call('SCARD', KEYS[13]) }

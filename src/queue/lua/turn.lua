@@ -15,7 +15,8 @@
 --
 -- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
 -- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '', progress or '' … }, ms of the next delayed job or
--- -1, ms until the rate limit allows a start or 0, messages that this turn left in the outbox, 1 where it gave up looking though jobs may wait }.
+-- -1, ms until the rate limit allows a start or 0, messages that this turn left in the outbox, 1 where it gave up looking though jobs may
+-- wait, how many jobs this worker holds now }.
 local held, rate = KEYS[18], KEYS[19]
 local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local most, window, believed = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -117,4 +118,4 @@ if entered > taken then
   wake(entered - taken)
 end
 publish()
-return { now_text, 1, refused, claimed, next_due, limited, mailed, looks > 0 and 0 or 1 }
+return { now_text, 1, refused, claimed, next_due, limited, mailed, looks > 0 and 0 or 1, call('SCARD', held) }

@@ -39,6 +39,17 @@ struct Renewed {
     looks: bool,
     /// Records that were found damaged since a worker was told last.
     damaged: u64,
+    /// How many jobs the server says this worker holds.
+    holds: u64,
+}
+
+/// A renewal that is on its way.
+struct Sent {
+    term: u64,
+    at: Instant,
+    begins: bool,
+    /// How many turns had been sent, where none was on its way.
+    claims: Option<u64>,
 }
 
 impl Renewed {
@@ -55,7 +66,8 @@ impl Renewed {
         let waits = integer(&next()?) == Some(1);
         let looks = integer(&next()?) == Some(1);
         let damaged = milliseconds(&next()?).unwrap_or_default();
-        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks, damaged })
+        let holds = milliseconds(&next()?).ok_or_else(strange)?;
+        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks, damaged, holds })
     }
 }
 
@@ -94,7 +106,7 @@ impl Inner {
 
     /// Renews the lease, or begins it.
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
-        let (command, (term, registration), sent) = {
+        let (command, registration, sent) = {
             let mut shift = self.shift();
             let closes = matches!(shift.mode, Mode::Closing | Mode::Closed);
             if begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
@@ -109,7 +121,8 @@ impl Inner {
             let [leases, idle, delayed, outbox, wait, ranked, ring, parked, meta] = keys;
             let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
             let owners = self.core.keys.owners();
-            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta];
+            let held = self.core.keys.held(&shift.owner);
+            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta, held];
             let registration = shift.registration.as_ref().filter(|(_, known)| begins || !known);
             let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
@@ -117,38 +130,39 @@ impl Inner {
             let begin: &[u8] = if begins { b"1" } else { b"0" };
             let args = [shift.owner.as_bytes(), lease.as_bytes(), begin, believed.as_bytes(), registration.as_bytes()];
             let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
-            (command, (shift.term, registration), Instant::now())
+            let claims = (!shift.in_flight).then_some(shift.claims);
+            (command, registration, Sent { term: shift.term, at: Instant::now(), begins, claims })
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
             command,
             Sink::then(move |reply| match reply.and_then(Renewed::read) {
                 Ok(renewed) => {
-                    worker.registration_is_known(term, &registration);
-                    worker.renewed(term, sent, begins, renewed);
+                    worker.registration_is_known(sent.term, &registration);
+                    worker.renewed(&sent, renewed);
                 }
                 Err(error) => {
                     worker.core.failed(&error);
-                    worker.renewal_failed(term, begins, &error);
+                    worker.renewal_failed(sent.term, begins, &error);
                 }
             }),
         );
     }
 
-    fn renewed(self: &Arc<Self>, term: u64, sent: Instant, begins: bool, renewed: Renewed) {
+    fn renewed(self: &Arc<Self>, sent: &Sent, renewed: Renewed) {
         let mut cancelled = Vec::new();
         {
             let mut shift = self.shift();
-            if shift.term != term {
+            if shift.term != sent.term {
                 return;
             }
             shift.renewing = false;
             if !renewed.held {
                 drop(shift);
-                return self.lease_is_gone(term, Vec::new());
+                return self.lease_is_gone(sent.term, Vec::new());
             }
             let now = Instant::now();
-            shift.confirmed = sent;
+            shift.confirmed = sent.at;
             let again = std::mem::take(&mut shift.renew_again);
             shift.renew_at = if again { now } else { now + self.renewal_interval() };
             shift.begun = true;
@@ -157,7 +171,10 @@ impl Inner {
             if !shift.ticking {
                 shift.tick_at = renewed.tick.map(at);
             }
-            if begins || renewed.waits && shift.limited_until.is_none() {
+            if sent.claims == Some(shift.claims) && !shift.in_flight {
+                shift.compare_with(renewed.holds);
+            }
+            if sent.begins || renewed.waits && shift.limited_until.is_none() {
                 shift.hungry = true;
             }
             for [id, lease, reason] in renewed.cancelled {
@@ -228,6 +245,7 @@ impl Inner {
             shift.term += 1;
             shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
+            shift.difference = 0;
             self.after_turn(&mut shift);
             (ended, refused, !matches!(shift.mode, Mode::Closing | Mode::Closed))
         };

@@ -1,5 +1,6 @@
 //! Sending turns, and what is made of their answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ impl Inner {
     }
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
-        let Turned { now: server_now, refused, claimed, due_in, limited_for, messages, more } = turned;
+        let Turned { now: server_now, refused, claimed, due_in, limited_for, messages, more, held } = turned;
         let refused =
             refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
         {
@@ -106,6 +107,7 @@ impl Inner {
             metrics.queue_completed.add(completed as u64);
             let lease = Bytes::from(sent.lease);
             self.take_in_hand(&mut shift, claimed, &lease, server_now);
+            shift.compare_with(held);
             if shift.idle && !shift.idle_told && shift.is_quiet() {
                 shift.idle_told = true;
                 self.tell("idle");
@@ -205,6 +207,7 @@ impl Inner {
     }
 
     fn held_is_known(self: &Arc<Self>, term: u64, owner: &str, held: Result<Vec<Held>>) {
+        let mut ended = Vec::new();
         {
             let mut shift = self.shift();
             if shift.term != term {
@@ -213,13 +216,21 @@ impl Inner {
             shift.in_flight = false;
             if let Ok(held) = held {
                 shift.unsure = false;
+                let count = held.len() as u64;
+                let leases: HashSet<_> = held.iter().map(|held| (held.id.clone(), fence_of(held))).collect();
                 // What the server does not hold for us any more was settled, or is not ours to settle.
-                shift
-                    .outgoing
-                    .retain(|outcome| held.iter().any(|held| held.id == outcome.id && outcome.fence == fence_of(held)));
+                shift.outgoing.retain(|outcome| leases.contains(&(outcome.id.clone(), outcome.fence.clone())));
+                // Nor is a claim ours that was lost with a master: somebody else will have it.
+                let is_lost = |slot: &Slot| !leases.contains(&(slot.id.clone(), slot.fence()));
+                let lost: Vec<_> = shift.slots.iter().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| *number).collect();
+                for number in lost {
+                    shift.take(number);
+                    ended.push((number, "lease-lost", None));
+                }
                 for job in held {
                     self.adopt(&mut shift, owner, job);
                 }
+                shift.difference = shift.difference_from(count);
                 shift.hungry = true;
             } else {
                 shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
@@ -227,6 +238,8 @@ impl Inner {
             }
             self.after_turn(&mut shift);
         }
+        self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
+        self.tell_ended(ended);
         self.pump();
     }
 

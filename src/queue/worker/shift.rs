@@ -46,8 +46,11 @@ pub(super) struct Shift {
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) in_flight: bool,
-    /// A turn failed and may have been executed: what the worker holds is to be asked before anything else.
+    /// A turn failed and may have been executed, or the server holds another number of jobs for this worker than are in hand: what
+    /// the worker holds is to be asked before anything else.
     pub(super) unsure: bool,
+    /// By how many jobs the server and this worker differed after it was asked last.
+    pub(super) difference: i64,
     /// Failures in a row.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -91,6 +94,7 @@ impl Shift {
             outgoing: Vec::new(),
             in_flight: false,
             unsure: false,
+            difference: 0,
             failures: 0,
             retry_at: None,
             hungry: true,
@@ -107,6 +111,18 @@ impl Shift {
             registration: None,
             mourning: None,
         }
+    }
+
+    /// By how many jobs the server's word differs from what is in hand, where it says that this worker holds `held`.
+    pub(super) fn difference_from(&self, held: u64) -> i64 {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        i64::try_from(held).unwrap_or(i64::MAX).saturating_sub(count(self.slots.len() + self.outgoing.len()))
+    }
+
+    /// Has the server be asked which jobs this worker holds where it says another number than is known. A failover can lose the
+    /// end of what the old master acknowledged: a completion, so that a job stays active of which nobody knows any more, or a claim.
+    pub(super) fn compare_with(&mut self, held: u64) {
+        self.unsure |= self.difference_from(held) != self.difference;
     }
 
     /// Takes a job in hand and gives the number of its slot.

@@ -87,6 +87,8 @@ pub(super) struct Turned {
     pub(super) messages: i64,
     /// May jobs wait though fewer came than were wanted?
     pub(super) more: bool,
+    /// How many jobs the server says this worker holds.
+    pub(super) held: u64,
 }
 
 /// Reads the answer; `None` where the worker's lease had ended.
@@ -111,8 +113,9 @@ pub(super) fn read(reply: Reply) -> Result<Option<Turned>> {
     let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);
     let messages = integer(&next()?).ok_or_else(strange)?;
     let more = integer(&next()?) == Some(1);
+    let held = milliseconds(&next()?).ok_or_else(strange)?;
     let due_in = due.map(|due| due.saturating_sub(now));
-    Ok(Some(Turned { now, refused, claimed, due_in, limited_for, messages, more }))
+    Ok(Some(Turned { now, refused, claimed, due_in, limited_for, messages, more, held }))
 }
 
 pub(super) fn milliseconds(reply: &Reply) -> Option<u64> {

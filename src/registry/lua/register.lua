@@ -37,7 +37,7 @@ else
   call('DEL', COMMANDS .. id)
 end
 if call('HEXISTS', META, 'run') == 0 then
-  in_grace()
+  note_mastership()
 end
 local labels = cjson.decode(ARGV[12])
 local w = {

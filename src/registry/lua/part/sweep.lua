@@ -42,26 +42,38 @@ local function free(claim)
   end
 end
 
--- After a restart, a failover, or a clock that was set, nobody could beat in time: everyone has a full lease from when it is noticed.
-local function in_grace()
-  local grace = number(call('HGET', META, 'grace'))
-  if now < grace then
-    if grace > now + lease_ms then
-      call('HSET', META, 'grace', whole(now + lease_ms))
-    end
-    return true
+-- What names the time for which this server has been the master: a restart gives another name, and so does each promotion. The
+-- process alone would not do: it is the same one again after two failovers.
+local function mastership()
+  local info = redis.pcall('INFO', 'replication')
+  local name = type(info) == 'string' and match(info, 'master_replid:(%w+)')
+  if not name then
+    info = redis.pcall('INFO', 'server')
+    name = type(info) == 'string' and match(info, 'run_id:(%w+)')
   end
-  local info = redis.pcall('INFO', 'server')
-  local run = type(info) == 'string' and match(info, 'run_id:(%w+)') or 'unknown'
+  return name or 'unknown'
+end
+
+-- Notes which mastership this is. After a restart or a failover nobody could beat in time: everyone has a full lease from the first
+-- sweep under the new master.
+local function note_mastership()
+  local name = mastership()
   local known = call('HGET', META, 'run')
-  if known ~= run then
-    call('HSET', META, 'run', run)
+  if known ~= name then
+    call('HSET', META, 'run', name)
     if known then
       call('HSET', META, 'grace', whole(now + lease_ms))
-      return true
     end
   end
-  return false
+end
+
+-- Whether nobody may be declared late or crashed: after a restart, a failover, or a clock that was set.
+local function in_grace()
+  local grace = number(call('HGET', META, 'grace'))
+  if grace > now + lease_ms then
+    call('HSET', META, 'grace', whole(now + lease_ms))
+  end
+  return now < grace
 end
 
 -- Up to `limit` of the workers that may be declared crashed now, where `due` are.
@@ -143,6 +155,7 @@ local function sweep(limit)
   if left == 0 or judges_until == 0 then
     return left == 0
   end
+  note_mastership()
   local late = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'LIMIT', 0, left)
   if #late == 0 and #call('ZRANGEBYSCORE', LATE, '-inf', now, 'LIMIT', 0, 1) == 0 then
     return false
