@@ -2,7 +2,8 @@
  * Every feature at once on a cluster, and under sentinels, while servers are killed, frozen, cut off, switched, and slots move; then the books
  * are compared. What an asynchronous replica did not have may be gone with its master, and nothing else: see `support/feature-load.ts`.
  *
- * `TOPOLOGY_SOAK_MS` is how long faults are injected (default 14 000 each), `TOPOLOGY_SOAK_SEED` what chooses them (default 20 263).
+ * `TOPOLOGY_SOAK_MS` is how long faults are injected (default 14 000 each), `TOPOLOGY_SOAK_SEED` what chooses them (default 20 263), and
+ * `TOPOLOGY_SOAK_FAULTS` a pattern of the names of those that are (default all).
  */
 import { expect, it } from 'vitest';
 import { type Fault, FeatureLoad } from '../support/feature-load.ts';
@@ -15,6 +16,7 @@ import { until } from '../support/until.ts';
 const rig = useRig();
 const SOAK_MS = Number(process.env.TOPOLOGY_SOAK_MS ?? 14_000);
 const SEED = Number(process.env.TOPOLOGY_SOAK_SEED ?? 20_263);
+const FAULTS = new RegExp(process.env.TOPOLOGY_SOAK_FAULTS ?? '');
 /** How long a topology may take to come to rest after a fault: sentinels that were not given the processor trust nobody for half a minute. */
 const REST_MS = 120_000;
 const TIMEOUT_MS = SOAK_MS + 400_000;
@@ -30,7 +32,7 @@ async function soak(name: string, url: string, random: Random, faults: Record<st
   let deck: string[] = [];
   while (performance.now() < end && load.running) {
     // Each once before any comes again.
-    if (deck.length === 0) deck = Object.keys(faults);
+    if (deck.length === 0) deck = Object.keys(faults).filter((fault) => FAULTS.test(fault));
     const [fault] = deck.splice(random.between(0, deck.length - 1), 1) as [string];
     await load.fault(fault, faults[fault] as Fault);
     await pause(random.between(100, 400));

@@ -17,7 +17,7 @@ use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
 use super::shared::Shared;
 use super::target::{Address, Target};
-use super::topology::Named;
+use super::topology::{Named, Settled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 
@@ -96,12 +96,15 @@ impl Sentinels {
             lock(pass).answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
         });
         let named = named.map_err(of_sentinel)?;
+        let is_older = || {
+            let message = format!("it names {}, from an older epoch than is known", named.address);
+            of_sentinel(Error::new(ErrorKind::Connection, message))
+        };
         {
             let mut pass = lock(pass);
             pass.answered += 1;
             if !self.may_name(sentinel, &named, shared.topology.master().as_ref()) {
-                let message = format!("it names {}, from an older epoch than is known", named.address);
-                return Err(of_sentinel(Error::new(ErrorKind::Connection, message)));
+                return Err(is_older());
             }
             if pass.tried.contains(&named.address) {
                 let message = format!("it names {}, as another one did", named.address);
@@ -111,7 +114,10 @@ impl Sentinels {
         }
         let mut greeted = connect_to_master(config, &named.address).await?;
         greeted.address = Some(named.address.clone());
-        shared.topology.settle_on(&named);
+        let settled = shared.topology.settle_on(&named, |known| self.may_name(sentinel, &named, known));
+        if settled == Settled::Refused {
+            return Err(is_older());
+        }
         self.prefer(sentinel);
         Ok(greeted)
     }

@@ -41,6 +41,17 @@ pub(in crate::connection) struct Seat {
     pub(in crate::connection) slot: Option<u16>,
 }
 
+/// What became of a master that a sentinel named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::connection) enum Settled {
+    /// It was known.
+    Known,
+    /// Every connection goes there now.
+    Moved,
+    /// What is known is newer.
+    Refused,
+}
+
 /// What calls for the topology to be asked for soon.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trouble {
@@ -141,17 +152,30 @@ impl Topology {
         self.doubt();
     }
 
-    /// Takes in a master that says itself that it is one. False where it is known.
-    pub(in crate::connection) fn settle_on(&self, named: &Named) -> bool {
-        let mut moved = false;
+    /// Takes in a master that says itself that it is one, where what is known by now `allows` it: connecting takes time, and a
+    /// newer master may have been found meanwhile.
+    pub(in crate::connection) fn settle_on(
+        &self,
+        named: &Named,
+        allows: impl FnOnce(Option<&Named>) -> bool,
+    ) -> Settled {
+        let mut settled = Settled::Known;
         self.take_in(|known| {
-            moved = known.master.as_ref().is_none_or(|master| master.address != named.address);
+            if !allows(known.master.as_ref()) {
+                settled = Settled::Refused;
+                return false;
+            }
+            let moved = known.master.as_ref().is_none_or(|master| master.address != named.address);
+            if moved {
+                settled = Settled::Moved;
+            }
             let before = known.master.as_ref().map_or(0, |master| master.epoch);
             let epoch = if moved && named.epoch != 0 { named.epoch } else { named.epoch.max(before) };
             // An epoch alone moves nobody.
-            let master = Some(Named { address: named.address.clone(), epoch });
-            std::mem::replace(&mut known.master, master.clone()) != master && moved
-        })
+            known.master = Some(Named { address: named.address.clone(), epoch });
+            moved
+        });
+        settled
     }
 
     /// Applies `change`, which says whether it is news, and counts.
@@ -280,18 +304,33 @@ mod tests {
     async fn a_connection_is_left_when_another_master_is_known_and_not_for_a_higher_epoch() {
         let topology = topology();
         let seat = Seat { address: at(1), slot: None };
-        assert!(topology.settle_on(&Named { address: at(1), epoch: 1 }));
+        let settle = |port, epoch| topology.settle_on(&Named { address: at(port), epoch }, |_| true);
+        assert_eq!(settle(1, 1), Settled::Moved);
         let mut left = std::pin::pin!(topology.left(Some(&seat)));
-        assert!(!topology.settle_on(&Named { address: at(1), epoch: 5 }));
+        assert_eq!(settle(1, 5), Settled::Known);
         tokio::select! {
             biased;
             () = &mut left => panic!("it is where it should be"),
             () = std::future::ready(()) => {}
         }
-        assert!(topology.settle_on(&Named { address: at(2), epoch: 6 }));
+        assert_eq!(settle(2, 6), Settled::Moved);
         left.await;
         assert_eq!(topology.master(), Some(Named { address: at(2), epoch: 6 }));
         assert_eq!(topology.metrics.topology_changes.get(), 1);
+    }
+
+    #[test]
+    fn a_master_that_was_named_before_a_newer_one_was_found_is_not_gone_back_to() {
+        let topology = topology();
+        let newer = |named: Named| move |known: Option<&Named>| known.is_none_or(|known| known.epoch <= named.epoch);
+        let settle = |port, epoch| {
+            let named = Named { address: at(port), epoch };
+            topology.settle_on(&named, newer(named.clone()))
+        };
+        assert_eq!(settle(2, 6), Settled::Moved);
+        assert_eq!(settle(1, 5), Settled::Refused);
+        assert_eq!(topology.master(), Some(Named { address: at(2), epoch: 6 }));
+        assert!(topology.is_right(&Seat { address: at(2), slot: None }));
     }
 
     #[test]

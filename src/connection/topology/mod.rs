@@ -20,7 +20,7 @@ mod sentinel;
 
 use std::sync::Arc;
 
-pub(super) use known::{Missing, Named, News, Seat, Topology};
+pub(super) use known::{Missing, Named, News, Seat, Settled, Topology};
 
 use super::shared::Shared;
 use super::state::State;

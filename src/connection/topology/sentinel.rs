@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::known::{Missing, Named};
+use super::known::{Missing, Named, Settled};
 use super::pace::Pace;
 use crate::connection::candidates::within;
 use crate::connection::exclusive::Counted;
@@ -104,8 +104,9 @@ async fn ask(
     let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| shared.failed(error))?;
     topology.refreshed();
     let known = topology.master();
+    let is_older = || Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch");
     if !sentinels.may_name(&taken.address, &named, known.as_ref()) {
-        return Err(Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch"));
+        return Err(is_older());
     }
     let switched = heard.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
     let is_known = match known {
@@ -120,8 +121,10 @@ async fn ask(
         return Ok(());
     }
     heard.unsettled = None;
-    if topology.settle_on(&named) {
-        shared.arrived.notify_one();
+    match topology.settle_on(&named, |known| sentinels.may_name(&taken.address, &named, known)) {
+        Settled::Known => {}
+        Settled::Moved => shared.arrived.notify_one(),
+        Settled::Refused => return Err(is_older()),
     }
     Ok(())
 }
