@@ -181,6 +181,21 @@ pub(super) fn last(reply: Reply) -> Result<Reply> {
     }
 }
 
+/// The reply to the second of two commands; an error where the server refused one of them.
+pub(super) fn second(reply: Reply) -> Result<Reply> {
+    let Reply::Array(replies) = reply else { return Err(strange()) };
+    let delivery = if replies.iter().all(|reply| matches!(reply, Reply::Error(_))) {
+        Delivery::Rejected
+    } else {
+        Delivery::MaybeExecuted
+    };
+    let refused = replies.iter().find_map(|reply| match reply {
+        Reply::Error(line) => Some(Error::from_reply(&String::from_utf8_lossy(line)).with_delivery(delivery)),
+        _ => None,
+    });
+    refused.map_or_else(|| replies.into_iter().next_back().ok_or_else(strange), Err)
+}
+
 /// A transaction of which only its success matters.
 pub(super) fn transaction(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Manager::transaction_outcome(reply).map(|_| Outcome::Nothing)

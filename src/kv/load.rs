@@ -9,7 +9,7 @@
 //! A value is stored only if the key was not written since its load began. What stood at the key then is in the mark of
 //! the load; each renewal, and the storing, compare it with what stands there now. So a write that leaves something
 //! else at the key for longer than between two renewals is noticed, and costs nothing. A write that may leave the key absent sooner,
-//! a deletion or one with an expiry below [`LEASE`], takes the mark away in the same step ([`Kv::mark_of`]).
+//! a deletion or one with an expiry below [`LEASE`], takes the mark away with it ([`Kv::mark_of`]).
 
 use std::time::{Duration, Instant};
 

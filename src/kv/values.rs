@@ -1,7 +1,8 @@
 //! Values by key. Each verb is one command, one transaction or one script, packed and submitted at once.
 //!
 //! A write that may leave its key absent before a load of it notices ends the load in the same step: it is a transaction
-//! whose first command takes the load's mark away.
+//! whose first command takes the load's mark away. A deletion on one server needs no transaction: its two commands go one after
+//! the other, and a load that begins in between began after the deletion was asked for.
 
 use bytes::Bytes;
 
@@ -14,16 +15,21 @@ use crate::error::{Delivery, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// How the reply to a write is read: sent alone, and as the last command of a transaction.
+/// How the reply to a write is read: sent alone, as the last command of a transaction, and as the second of two commands.
 #[derive(Clone, Copy)]
 struct Read {
     alone: Decode,
     last: Decode,
+    second: Decode,
 }
 
 macro_rules! read {
     ($decode:ident) => {
-        Read { alone: decode::$decode, last: |reply, metrics| decode::$decode(decode::last(reply)?, metrics) }
+        Read {
+            alone: decode::$decode,
+            last: |reply, metrics| decode::$decode(decode::last(reply)?, metrics),
+            second: |reply, metrics| decode::$decode(decode::second(reply)?, metrics),
+        }
     };
 }
 
@@ -148,6 +154,28 @@ impl Kv {
     }
 }
 
+impl Kv {
+    /// Sends the deletion of `key` that `pack` packs; before it the mark of a load of it, if there may be one, is taken away. In a
+    /// cluster that is one transaction: while a slot moves, two commands may be executed by two nodes.
+    fn remove(
+        &self,
+        answer: Answer,
+        read: Read,
+        key: &[u8],
+        operation: Operation,
+        pack: impl FnOnce(Packed) -> Packed,
+    ) {
+        let (mark, room) = (self.mark_of(key), sized(self, key, 128));
+        match mark {
+            Some(mark) if !self.is_on_cluster() => {
+                let packed = pack(room.begin(2, b"DEL").word(&mark));
+                self.manager.submit(packed.writes(operation), Sink::Answer(answer, read.second));
+            }
+            mark => self.write(answer, read, mark, room, operation, pack),
+        }
+    }
+}
+
 /// Arguments: event id, ttlSec.
 pub(super) fn deduplicate_event(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("deduplicateEvent", args);
@@ -173,7 +201,7 @@ pub(super) fn del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     };
     match keys[..] {
         [] => answer.give(Ok(Outcome::Number(0.0))),
-        [key] => kv.write(answer, read!(number), kv.mark_of(key), sized(kv, key, 128), *operation::DEL, |packed| {
+        [key] => kv.remove(answer, read!(number), key, *operation::DEL, |packed| {
             packed.begin(2, b"DEL").key(&kv.namespace, key)
         }),
         _ if kv.is_on_cluster() => {
@@ -191,11 +219,11 @@ pub(super) fn del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         }
         _ => {
             let room = 2 * keys.iter().map(|key| kv.namespace.prefix().len() + key.len() + 48).sum::<usize>();
-            let packed = Packed::sized(room).begin(1, b"MULTI").begin(1 + keys.len(), b"DEL");
+            let packed = Packed::sized(room).begin(1 + keys.len(), b"DEL");
             let packed = keys.iter().fold(packed, |packed, key| packed.word(&kv.namespace.loader(key)));
             let packed = packed.begin(1 + keys.len(), b"DEL");
-            let packed = keys.iter().fold(packed, |packed, key| packed.key(&kv.namespace, key)).begin(1, b"EXEC");
-            kv.manager.submit(packed.writes(*operation::DEL), Sink::Answer(answer, read!(number).last));
+            let packed = keys.iter().fold(packed, |packed, key| packed.key(&kv.namespace, key));
+            kv.manager.submit(packed.writes(*operation::DEL), Sink::Answer(answer, read!(number).second));
         }
     }
 }
@@ -344,7 +372,7 @@ pub(super) fn decr(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 pub(super) fn get_del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getDel", args);
     match args.key(0) {
-        Ok(key) => kv.write(answer, read!(json), kv.mark_of(key), sized(kv, key, 128), *operation::GET_DEL, |packed| {
+        Ok(key) => kv.remove(answer, read!(json), key, *operation::GET_DEL, |packed| {
             packed.begin(2, b"GETDEL").key(&kv.namespace, key)
         }),
         Err(error) => answer.give(Err(error)),

@@ -222,7 +222,8 @@ impl Inner {
                 shift.outgoing.retain(|outcome| leases.contains(&(outcome.id.clone(), outcome.fence.clone())));
                 // Nor is a claim ours that was lost with a master: somebody else will have it.
                 let is_lost = |slot: &Slot| !leases.contains(&(slot.id.clone(), slot.fence()));
-                let lost: Vec<_> = shift.slots.iter().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| *number).collect();
+                let lost: Vec<_> =
+                    shift.slots.iter().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| *number).collect();
                 for number in lost {
                     shift.take(number);
                     ended.push((number, "lease-lost", None));
