@@ -17,7 +17,7 @@ use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
 use super::shared::Shared;
 use super::target::{Address, Target};
-use super::topology::{Named, Settled};
+use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 
@@ -35,8 +35,10 @@ struct Known {
     order: Vec<Address>,
     /// Those that are being listened to.
     taken: Vec<Address>,
-    /// What each has named last.
+    /// What each has named last, of those that were asked since another master was found.
     named: HashMap<Address, Named>,
+    /// When another master was found.
+    moved: Instant,
 }
 
 /// A sentinel that is being listened to, until this is dropped.
@@ -63,7 +65,8 @@ impl Sentinels {
     }
 
     fn new(master: String, order: Vec<Address>) -> Self {
-        Self { master, known: Mutex::new(Known { order, taken: Vec::new(), named: HashMap::new() }) }
+        let known = Known { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
+        Self { master, known: Mutex::new(known) }
     }
 
     /// A connection to the master, which is known to all from then on.
@@ -91,6 +94,7 @@ impl Sentinels {
     async fn try_with(&self, shared: &Shared, sentinel: &Address, pass: &Mutex<Pass>) -> Result<Greeted> {
         let config = &shared.config;
         let of_sentinel = |error: Error| error.with_message(|message| format!("sentinel {sentinel}: {message}"));
+        let asked_at = Instant::now();
         let asked = async { self.ask(&mut self.open(config, sentinel).await?).await };
         let named = asked.await.inspect_err(|error| {
             lock(pass).answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
@@ -103,7 +107,7 @@ impl Sentinels {
         {
             let mut pass = lock(pass);
             pass.answered += 1;
-            if !self.may_name(sentinel, &named, shared.topology.master().as_ref()) {
+            if !self.may_name(sentinel, &named, asked_at, shared.topology.master().as_ref()) {
                 return Err(is_older());
             }
             if pass.tried.contains(&named.address) {
@@ -114,21 +118,30 @@ impl Sentinels {
         }
         let mut greeted = connect_to_master(config, &named.address).await?;
         greeted.address = Some(named.address.clone());
-        let settled = shared.topology.settle_on(&named, |known| self.may_name(sentinel, &named, known));
-        if settled == Settled::Refused {
+        if self.settle(&shared.topology, sentinel, &named, asked_at) == Settled::Refused {
             return Err(is_older());
         }
         self.prefer(sentinel);
         Ok(greeted)
     }
 
-    /// Remembers what `sentinel` has named. True unless that is older than what is `known` and most others do not say so too.
-    pub(super) fn may_name(&self, sentinel: &Address, named: &Named, known: Option<&Named>) -> bool {
+    /// Remembers what `sentinel` has named, asked at that time. True unless that is older than what is `known` and most others do
+    /// not say so too.
+    pub(super) fn may_name(&self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
+        self.known().may_name(sentinel, named, asked, known)
+    }
+
+    /// Has every connection go to the master that `sentinel` named when it was asked at that time, and that says itself that it is
+    /// one. Connecting takes time: what is known by now may be newer.
+    pub(super) fn settle(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
         let mut all = self.known();
-        all.named.insert(sentinel.clone(), named.clone());
-        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
-        let agree = all.named.values().filter(|other| is_older(other) && other.address == named.address).count();
-        !is_older(named) || agree * 2 > all.order.len()
+        let settled = topology.settle_on(named, |known| all.may_name(sentinel, named, asked, known));
+        if settled == Settled::Moved {
+            // What they named before is no word for or against.
+            all.named.clear();
+            all.moved = Instant::now();
+        }
+        settled
     }
 
     /// A connection to `sentinel`.
@@ -256,6 +269,17 @@ impl Sentinels {
     }
 }
 
+impl Known {
+    fn may_name(&mut self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
+        if asked >= self.moved {
+            self.named.insert(sentinel.clone(), named.clone());
+        }
+        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
+        let agree = self.named.values().filter(|other| is_older(other) && other.address == named.address).count();
+        !is_older(named) || agree * 2 > self.order.len()
+    }
+}
+
 impl Drop for Taken<'_> {
     /// Whoever is let go is asked and listened to after all others.
     fn drop(&mut self) {
@@ -355,11 +379,29 @@ mod tests {
     fn an_older_master_counts_only_where_most_sentinels_name_it() {
         let sentinels = sentinels();
         let named = |port, epoch| Named { address: at(port), epoch };
-        let known = named(8, 5);
-        assert!(!sentinels.may_name(&at(1), &named(7, 4), Some(&known)));
-        assert!(sentinels.may_name(&at(2), &named(9, 6), Some(&known)));
-        assert!(sentinels.may_name(&at(2), &named(9, 0), Some(&known)), "it does not say how old that is");
-        assert!(sentinels.may_name(&at(2), &named(7, 1), Some(&known)), "two of three have been set up anew");
+        let may_name = |sentinel, named| {
+            sentinels.may_name(&at(sentinel), &named, Instant::now(), Some(&Named { address: at(8), epoch: 5 }))
+        };
+        assert!(!may_name(1, named(7, 4)));
+        assert!(may_name(2, named(9, 6)));
+        assert!(may_name(2, named(9, 0)), "it does not say how old that is");
+        assert!(may_name(2, named(7, 1)), "two of three have been set up anew");
+    }
+
+    #[test]
+    fn what_was_named_before_another_master_was_found_is_no_word_for_the_old_one() {
+        let (sentinels, topology) = (sentinels(), Topology::new(std::sync::Arc::default()));
+        let (old, new) = (Named { address: at(7), epoch: 5 }, Named { address: at(8), epoch: 6 });
+        let before = Instant::now();
+        for sentinel in [1, 2, 3] {
+            assert!(sentinels.may_name(&at(sentinel), &old, before, topology.master().as_ref()));
+        }
+        assert_eq!(sentinels.settle(&topology, &at(1), &new, Instant::now()), Settled::Moved);
+        assert_eq!(sentinels.settle(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
+        assert_eq!(topology.master(), Some(new));
+        let later = Instant::now();
+        assert!(!sentinels.may_name(&at(2), &old, later, topology.master().as_ref()));
+        assert_eq!(sentinels.settle(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
     }
 
     #[test]
