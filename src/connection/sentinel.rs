@@ -118,7 +118,7 @@ impl Sentinels {
         }
         let mut greeted = connect_to_master(config, &named.address).await?;
         greeted.address = Some(named.address.clone());
-        if self.settle(&shared.topology, sentinel, &named, asked_at) == Settled::Refused {
+        if self.settle(shared, sentinel, &named, asked_at) == Settled::Refused {
             return Err(is_older());
         }
         self.prefer(sentinel);
@@ -133,7 +133,15 @@ impl Sentinels {
 
     /// Has every connection go to the master that `sentinel` named when it was asked at that time, and that says itself that it is
     /// one. Connecting takes time: what is known by now may be newer.
-    pub(super) fn settle(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
+    pub(super) fn settle(&self, shared: &Shared, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
+        let settled = self.settle_in(&shared.topology, sentinel, named, asked);
+        if settled == Settled::Moved {
+            shared.arrived.notify_one();
+        }
+        settled
+    }
+
+    fn settle_in(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
         let mut all = self.known();
         let settled = topology.settle_on(named, |known| all.may_name(sentinel, named, asked, known));
         if settled == Settled::Moved {
@@ -396,12 +404,12 @@ mod tests {
         for sentinel in [1, 2, 3] {
             assert!(sentinels.may_name(&at(sentinel), &old, before, topology.master().as_ref()));
         }
-        assert_eq!(sentinels.settle(&topology, &at(1), &new, Instant::now()), Settled::Moved);
-        assert_eq!(sentinels.settle(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
+        assert_eq!(sentinels.settle_in(&topology, &at(1), &new, Instant::now()), Settled::Moved);
+        assert_eq!(sentinels.settle_in(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
         assert_eq!(topology.master(), Some(new));
         let later = Instant::now();
         assert!(!sentinels.may_name(&at(2), &old, later, topology.master().as_ref()));
-        assert_eq!(sentinels.settle(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
+        assert_eq!(sentinels.settle_in(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
     }
 
     #[test]

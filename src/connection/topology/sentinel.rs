@@ -122,12 +122,10 @@ async fn ask(
         return Ok(());
     }
     heard.unsettled = None;
-    match sentinels.settle(topology, &taken.address, &named, asked_at) {
-        Settled::Known => {}
-        Settled::Moved => shared.arrived.notify_one(),
-        Settled::Refused => return Err(is_older()),
+    match sentinels.settle(shared, &taken.address, &named, asked_at) {
+        Settled::Known | Settled::Moved => Ok(()),
+        Settled::Refused => Err(is_older()),
     }
-    Ok(())
 }
 
 async fn is_master(shared: &Shared, named: &Named) -> bool {
