@@ -8,7 +8,7 @@
 
 import { bytesOf } from './bytes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
-import { configError, type Failure, RedisError, toError, warnOfListener } from './errors.js';
+import { configError, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
 import { native, verbName } from './native.js';
 
 const enum Kind {
@@ -73,7 +73,7 @@ const settled: Promise<void> = Promise.resolve();
 
 class Port {
   readonly #drain = (): void => this.#takeOut();
-  readonly #id = native.openPort(this.#drain);
+  readonly #id = openPort(this.#drain);
   readonly #flush = (): void => this.#submit();
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
@@ -280,8 +280,27 @@ class Port {
     this.#wordCount = 0;
     this.#byteCount = 0;
     this.#callCount = 0;
-    native.submit(this.#id, words, wordCount, bytes, byteCount);
+    try {
+      native.submit(this.#id, words, wordCount, bytes, byteCount);
+    } catch (error) {
+      this.#refuse(words.subarray(0, wordCount), error);
+    }
     if (bytes.length > KEPT_BYTES) this.#resize(64 * 1024, 0);
+  }
+
+  /** Rejects the calls of a submission that the native side did not take; whichever of them it took all the same is answered once. */
+  #refuse(words: Uint32Array, cause: unknown): void {
+    for (let at = 0; at < words.length; at += 4 + (words[at + 3] as number)) {
+      const number = words[at + 2] as number;
+      const waiting = this.#waiting[number];
+      if (waiting === undefined) continue;
+      // Its number is not given to another call: an outcome may still come.
+      this.#waiting[number] = undefined;
+      if (waiting.holds) this.#holding--;
+      const message = 'a defect in redis-backplane ended the call; what it was is on stderr';
+      waiting.reject(new RedisError('closed', message, { delivery: 'maybe-executed', cause }));
+    }
+    if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
   #hold(hold: boolean): void {
@@ -403,10 +422,26 @@ class Port {
   }
 
   #resize(size: number, keep: number): void {
-    const bytes = Buffer.allocUnsafeSlow(size);
+    const bytes = allocate(size);
     if (keep > 0) bytes.set(this.#bytes.subarray(0, keep));
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
+  }
+}
+
+function openPort(drain: () => void): number {
+  try {
+    return native.openPort(drain);
+  } catch (cause) {
+    throw new RedisError('connection', `the operating system refuses what the native side needs: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function allocate(size: number): Buffer {
+  try {
+    return Buffer.allocUnsafeSlow(size);
+  } catch (cause) {
+    throw new RedisError('overloaded', `no memory for ${size} bytes of commands: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     if ask == AskPassword::Yes {
         config.password = Password::Asked(passwords.clone());
     }
-    let manager = Manager::new(config, Arc::new(Events(outlet)));
+    let manager = Manager::new(config, Arc::new(Events(outlet)))?;
     Ok(ManagerTarget { manager, passwords })
 }
 
