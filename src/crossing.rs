@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result, describe_text};
 use crate::resp::Reply;
 
 /// One argument of a call, as it came.
@@ -33,8 +33,7 @@ impl fmt::Display for Arg<'_> {
             Self::Null => f.write_str("null"),
             Self::Bool(flag) => write!(f, "{flag}"),
             Self::Number(number) => write!(f, "{number}"),
-            // A text may be a payload or hold a secret: an error says how long it is, not what it says.
-            Self::Text(text) => write!(f, "a string of {} characters", text.chars().count()),
+            Self::Text(text) => f.write_str(&describe_text(text)),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Other(what) => f.write_str(what),
         }

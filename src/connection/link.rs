@@ -77,8 +77,9 @@ fn no_engine(name: Option<&str>, e: io::Error) -> Error {
     Error::new(ErrorKind::Connection, format!("cannot connect to {at}: no thread for its engine: {e}")).caused_by(e)
 }
 
-/// A stream to the server at `address`, with TLS if `config` says so.
+/// A stream to the server that is known as `address`, with TLS if `config` says so.
 pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<dyn Stream>> {
+    let address = config.reachable(address);
     let stream = open_plain(address).await?;
     watch(&stream, config.keep_alive).map_err(|e| cannot_connect(address, e))?;
     match &config.tls {

@@ -8,7 +8,8 @@
 
 import { bytesOf } from './bytes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
-import { configError, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
+import { configError, describe, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
+import { membersOf } from './members.js';
 import { native, verbName } from './native.js';
 
 const enum Kind {
@@ -365,9 +366,9 @@ class Port {
       case 'object':
         if (value === null) return word(Kind.Null, 0);
         if (ArrayBuffer.isView(value)) return this.#binary(value);
-        return this.#text(Kind.Other, Array.isArray(value) ? 'an array' : 'an object');
+        return this.#text(Kind.Other, describe(value));
       default:
-        return this.#text(Kind.Other, `a ${typeof value}`);
+        return this.#text(Kind.Other, describe(value));
     }
   }
 
@@ -437,7 +438,7 @@ function openPort(drain: () => void): number {
   }
 }
 
-function allocate(size: number): Buffer {
+function allocate(size: number): Buffer<ArrayBuffer> {
   try {
     return Buffer.allocUnsafeSlow(size);
   } catch (cause) {
@@ -480,18 +481,27 @@ function parse(text: string): unknown {
   }
 }
 
-/** Options as JSON, with what JSON cannot say named for the error message. */
+/** Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1. */
 export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
   /** Those that are being written: an object may come twice, but not within itself. */
   const open = new Set<unknown>();
   // An option that is undefined is one that is not given.
-  const members = (value: object): unknown =>
-    Object.fromEntries(
-      Object.entries(value)
-        .filter(([, inner]) => inner !== undefined)
-        .map(([name, inner]) => [name, plain(inner)]),
-    );
+  const written = (value: object): unknown => {
+    let members: object;
+    try {
+      members = membersOf('', value);
+    } catch {
+      return special(describe(value));
+    }
+    const all: Record<string, unknown> = {};
+    // Those too that are not enumerable: so are passwords that are to be in no log.
+    for (const name of Object.getOwnPropertyNames(members)) {
+      const inner: unknown = (members as Record<string, unknown>)[name];
+      if (inner !== undefined) define(all, name, plain(inner));
+    }
+    return all;
+  };
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -505,18 +515,25 @@ export function optionsJson(options: unknown): string {
         return special(`a ${typeof value}`);
       case 'object': {
         if (value === null) return null;
-        if (ArrayBuffer.isView(value)) return Buffer.from(bytesOf('options', value)).toString('latin1');
+        if (ArrayBuffer.isView(value)) {
+          return { ...special(describe(value)), bytes: Buffer.from(bytesOf('options', value)).toString('latin1') };
+        }
         if (open.has(value)) return special('an object that contains itself');
         open.add(value);
-        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        const text = Array.isArray(value) ? value.map(plain) : written(value);
         open.delete(value);
-        return written;
+        return text;
       }
       default:
         return value;
     }
   };
   return JSON.stringify(plain(options) ?? null);
+}
+
+/** So that a member named `__proto__` is one like any other. */
+function define(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 let only: Port | undefined;
