@@ -11,8 +11,7 @@ use std::sync::Arc;
 /// The longest message of an error reply, in bytes: a longer one is cut.
 const MAX_MESSAGE: usize = 4096;
 /// Stands behind a `MOVED` that reaches a caller: whoever is connected to a cluster as one has it followed.
-const OF_A_CLUSTER: &str =
-    " (the server is a node of a cluster: a RedisConfig.url of redis+cluster:// or rediss+cluster:// follows what it says)";
+const OF_A_CLUSTER: &str = " (the server is a node of a cluster: a RedisConfig.url of redis+cluster:// or rediss+cluster:// follows what it says)";
 /// The longest first word of an error reply that is its code.
 const MAX_CODE: usize = 64;
 
@@ -326,7 +325,9 @@ mod tests {
     fn the_first_word_of_an_error_reply_is_its_code() {
         let error = Error::from_reply("MOVED 12182 10.0.0.1:7000");
         assert_eq!(error.server_code(), Some("MOVED"));
-        assert!(error.message().starts_with("MOVED 12182 10.0.0.1:7000 (") && error.message().contains("redis+cluster://"));
+        assert!(
+            error.message().starts_with("MOVED 12182 10.0.0.1:7000 (") && error.message().contains("redis+cluster://")
+        );
         let error = Error::from_reply("WRONGTYPE Operation against a key");
         assert_eq!(error.kind(), ErrorKind::Server);
         assert_eq!(error.server_code(), Some("WRONGTYPE"));

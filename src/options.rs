@@ -144,9 +144,8 @@ impl Options {
 pub fn secret_text(value: &Value) -> std::result::Result<String, String> {
     match (value, latin1(value)) {
         (Value::String(text), _) => Ok(text.clone()),
-        (_, Some(bytes)) => {
-            String::from_utf8(bytes.chars().filter_map(|c| u8::try_from(c).ok()).collect()).map_err(|_| "other bytes".into())
-        }
+        (_, Some(bytes)) => String::from_utf8(bytes.chars().filter_map(|c| u8::try_from(c).ok()).collect())
+            .map_err(|_| "other bytes".into()),
         (other, None) => Err(type_name(other).to_owned()),
     }
 }

@@ -14,7 +14,9 @@ struct Fragile(AtomicU32);
 
 impl Observer for Fragile {
     fn event(&self, event: Event) {
-        if matches!(event, Event::Ready) && self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok() {
+        if matches!(event, Event::Ready)
+            && self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok()
+        {
             panic!("on purpose");
         }
     }
@@ -32,7 +34,8 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn a_panic_of_the_connections_task_leaves_no_call_unanswered_and_the_next_use_begins_anew() {
     let manager = manager(2);
-    let (connected, pinged, again) = soon(async { tokio::join!(manager.connect(), manager.ping(), manager.ping()) }).await;
+    let (connected, pinged, again) =
+        soon(async { tokio::join!(manager.connect(), manager.ping(), manager.ping()) }).await;
     for error in [connected.unwrap_err(), pinged.unwrap_err(), again.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Connection);
         assert!(error.message().contains("a defect in redis-backplane"), "{error}");

@@ -197,9 +197,8 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
 /// A host without its port; an IPv6 address may be in brackets.
 fn read_host(options: &Options, host: &str) -> Result<String> {
     // Not repeated: it may hold a password.
-    let wrong = |got: &str| {
-        Err(Error::config(format!("RedisConfig.host: expected a host's name or address, got {got}")))
-    };
+    let wrong =
+        |got: &str| Err(Error::config(format!("RedisConfig.host: expected a host's name or address, got {got}")));
     if host.contains(['/', '@', '?', '#']) {
         return wrong("what may be a URL: that is RedisConfig.url");
     }
@@ -274,7 +273,8 @@ fn read_address_map(options: &mut Options, target: &Target) -> Result<HashMap<Ad
             return wrong("a name without a host or a port");
         };
         let Some(to) = reachable.as_str().and_then(target::host_and_port) else {
-            let came = if reachable.is_string() { "one without a host or a port".to_owned() } else { describe(reachable) };
+            let came =
+                if reachable.is_string() { "one without a host or a port".to_owned() } else { describe(reachable) };
             return Err(Error::config(format!(
                 "RedisConfig.addressMap: {from}: expected a host and a port, such as redis.example:17000, got {came}"
             )));

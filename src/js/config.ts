@@ -214,8 +214,7 @@ export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig 
   const own = objectOf('createTestRedisConfig: overrides', overrides);
   made += 1;
   const namespace = `test-${process_}-${made}`;
-  const elsewhere =
-    own.url !== undefined || own.host !== undefined || own.port !== undefined || own.path !== undefined;
+  const elsewhere = own.url !== undefined || own.host !== undefined || own.port !== undefined || own.path !== undefined;
   const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'memory://redis-backplane-tests' };
   // What is undefined is not given.
   const given: RedisConfig = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));

@@ -3,7 +3,7 @@
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
-import { disabledError, type RedisConfig, readConfig, redisConfigFromEnv } from './config.js';
+import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError } from './errors.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
@@ -214,7 +214,7 @@ async function within(ms: number, work: Promise<unknown>, what: string): Promise
 function configOf(options: ContainerOptions): RedisConfig {
   const { redisUrl, redis, redisNamespace } = options;
   const fromEnv = redis === undefined && redisUrl === undefined;
-  const given: RedisConfig | null = fromEnv ? redisConfigFromEnv() : { ...readConfig('createContainer: redis', redis ?? {}) };
+  const given: RedisConfig | null = fromEnv ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
   if (given === null) throw disabledError();
   if (redisUrl !== undefined) given.url = redisUrl;
   if (redisNamespace !== undefined) given.namespace = redisNamespace;
