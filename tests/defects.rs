@@ -14,11 +14,10 @@ struct Fragile(AtomicU32);
 
 impl Observer for Fragile {
     fn event(&self, event: Event) {
-        if matches!(event, Event::Ready)
-            && self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok()
-        {
-            panic!("on purpose");
-        }
+        let takes = |left: u32| left.checked_sub(1);
+        let fails =
+            matches!(event, Event::Ready) && self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, takes).is_ok();
+        assert!(!fails, "on purpose");
     }
 }
 

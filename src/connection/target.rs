@@ -92,38 +92,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(bad("a text without ://"));
     };
-    let scheme = scheme.to_ascii_lowercase();
-    let (form, tls) = match scheme.as_str() {
-        "redis" | "valkey" => (Form::Single, false),
-        "rediss" | "valkeys" => (Form::Single, true),
-        "redis+unix" | "valkey+unix" | "unix" => (Form::Unix, false),
-        "redis+sentinel" | "valkey+sentinel" => (Form::Sentinel, false),
-        "rediss+sentinel" | "valkeys+sentinel" => (Form::Sentinel, true),
-        "redis+cluster" | "valkey+cluster" => (Form::Cluster, false),
-        "rediss+cluster" | "valkeys+cluster" => (Form::Cluster, true),
-        "memory" => (Form::Memory, false),
-        _ => return Err(bad("an unknown scheme")),
-    };
+    let (form, tls) = form_of(&scheme.to_ascii_lowercase()).ok_or_else(|| bad("an unknown scheme"))?;
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
     let (user_info, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
-    // A template whose variables are not set leaves these.
-    match user_info {
-        Some("" | ":") => return Err(bad("no credentials before @")),
-        Some(user) if user.split_once(':').is_some_and(|(_, password)| password.is_empty()) => {
-            return Err(bad("an empty password before @"));
-        }
-        _ => {}
-    }
-    if hosts.is_empty() && !matches!(form, Form::Unix | Form::Memory) {
-        return Err(bad("no host"));
-    }
-    if hosts.contains(',') && hosts.split(',').any(str::is_empty) {
-        return Err(bad("an empty part in its list of hosts"));
-    }
-    let user_info = user_info.unwrap_or_default();
     // The url crate reads everything but a list of hosts.
-    let url = Url::parse(&format!("redis://{user_info}@host{tail}")).map_err(|_| bad("one that does not parse"))?;
+    let url = Url::parse(&format!("redis://{}@host{tail}", user_info.unwrap_or_default()))
+        .map_err(|_| bad("one that does not parse"))?;
     let decoded = |part: &str| percent_decode(part).ok_or_else(|| bad("credentials that are not UTF-8"));
     let username = Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?;
     let password = url.password().map(decoded).transpose()?.map(Secret::new);
@@ -138,11 +113,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
         return Err(bad("a fragment behind # (write # in a password as %23)"));
     }
     let path = percent_decode(url.path()).ok_or_else(|| bad("a path that is not UTF-8"))?;
-    let path_parts = path.strip_prefix('/').unwrap_or(&path);
-    if path_parts.split('/').rev().skip(1).any(str::is_empty) && !matches!(form, Form::Unix) {
-        return Err(bad("an empty part behind /"));
+    if let Some(empty) = left_empty(form, user_info, hosts, &path) {
+        return Err(bad(empty));
     }
-    let mut parts = path_parts.split('/').filter(|part| !part.is_empty());
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
     let mut db_of = |part: Option<&str>| match part {
         None => Ok(()),
         Some(number) => {
@@ -169,9 +143,6 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
             Target::Unix(read_path(path.clone())?)
         }
         Form::Sentinel => {
-            if path == "/" {
-                return Err(bad("no name of a master behind /"));
-            }
             let master = parts.next().map_or_else(|| "mymaster".to_owned(), str::to_owned);
             db_of(parts.next())?;
             Target::Sentinel { sentinels: addresses(26379)?, master }
@@ -192,6 +163,45 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
     Ok(Parsed { target, tls, username, password, db })
 }
 
+/// The form of a URL of that scheme, and whether it says TLS.
+fn form_of(scheme: &str) -> Option<(Form, bool)> {
+    Some(match scheme {
+        "redis" | "valkey" => (Form::Single, false),
+        "rediss" | "valkeys" => (Form::Single, true),
+        "redis+unix" | "valkey+unix" | "unix" => (Form::Unix, false),
+        "redis+sentinel" | "valkey+sentinel" => (Form::Sentinel, false),
+        "rediss+sentinel" | "valkeys+sentinel" => (Form::Sentinel, true),
+        "redis+cluster" | "valkey+cluster" => (Form::Cluster, false),
+        "rediss+cluster" | "valkeys+cluster" => (Form::Cluster, true),
+        "memory" => (Form::Memory, false),
+        _ => return None,
+    })
+}
+
+/// What is empty in a URL, as a template leaves it whose variables are not set.
+fn left_empty(form: Form, user_info: Option<&str>, hosts: &str, path: &str) -> Option<&'static str> {
+    let parts = path.strip_prefix('/').unwrap_or(path);
+    match user_info {
+        Some("" | ":") => return Some("no credentials before @"),
+        Some(user) if user.split_once(':').is_some_and(|(_, password)| password.is_empty()) => {
+            return Some("an empty password before @");
+        }
+        _ => {}
+    }
+    if hosts.is_empty() && !matches!(form, Form::Unix | Form::Memory) {
+        return Some("no host");
+    }
+    if hosts.contains(',') && hosts.split(',').any(str::is_empty) {
+        return Some("an empty part in its list of hosts");
+    }
+    // A slash at the end is no part, but for the name of a master.
+    if parts.split('/').rev().skip(1).any(str::is_empty) && !matches!(form, Form::Unix) {
+        return Some("an empty part behind /");
+    }
+    (matches!(form, Form::Sentinel) && path == "/").then_some("no name of a master behind /")
+}
+
+#[derive(Clone, Copy)]
 enum Form {
     Single,
     Unix,
