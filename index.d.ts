@@ -66,6 +66,8 @@ export declare class RedisError extends Error {
 
 /** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
 
+/** Gives the password for one connection. */
+type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
 /** TLS options. Certificates and keys are PEM. */
 export interface RedisTlsConfig {
   /**
@@ -78,7 +80,7 @@ export interface RedisTlsConfig {
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer;
   /** The passphrase of `key`, where `key` is encrypted. */
-  passphrase?: string;
+  passphrase?: string | Uint8Array;
   /** The name to expect in the server's certificate. Default: the host. */
   servername?: string;
   /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
@@ -97,25 +99,32 @@ export interface RedisReconnectConfig {
 export interface RedisConfig {
   /**
    * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
-   * and `path`; what else is given here wins over what the URL says.
+   * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
+   * set, is refused.
    */
-  url?: string;
-  /** Default `127.0.0.1`. */
+  url?: string | URL;
+  /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
   host?: string;
   /** Default 6379. */
   port?: number;
-  /** The path of a Unix socket; excludes `host` and `port`. */
+  /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
   path?: string;
   /** The database, from 0. Default 0. */
   db?: number;
   /** The ACL user; needs `password`. */
   username?: string;
-  /** A function is asked again at every new connection, so a rotated password needs no restart. */
-  password?: string | (() => string | Promise<string>);
+  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  password?: string | Uint8Array | PasswordFunction;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
   sentinelUsername?: string;
   /** The password at the sentinels. Default: they are asked without credentials. */
-  sentinelPassword?: string;
+  sentinelPassword?: string | Uint8Array;
+  /**
+   * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
+   * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
+   * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
+   */
+  addressMap?: Record<string, string>;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
@@ -128,7 +137,7 @@ export interface RedisConfig {
   commandTimeoutMs?: number;
   /** How a lost connection is restored. */
   reconnect?: RedisReconnectConfig;
-  /** Milliseconds, at least 10. A dead peer is noticed within twice this. Default 10 000. */
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
   keepAliveMs?: number;
   /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
   maxPendingCommands?: number;
@@ -151,11 +160,16 @@ export interface RedisConfig {
 type Environment = Record<string, string | undefined>;
 /**
  * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
- * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `null` when `REDIS_ENABLED` is false, whatever else is set. `REDIS_URL` wins over
- * host and port; user, password and database beside a URL win over those in it. An empty variable counts as not set.
+ * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win
+ * over those in it. An empty variable counts as not set.
+ *
+ * `null`, which is off, when `REDIS_ENABLED` is false, whatever else is set; and when it is not set, and neither `REDIS_URL` nor `REDIS_HOST` is.
+ *
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
  *
  * @param env Default `process.env`.
- * @throws RedisError of kind `config` for a value that is none, naming the variable.
+ * @throws RedisError of kind `config` for a value that is none, naming the variable, and for `REDIS_ENABLED=true` without an address.
  */
 export declare function redisConfigFromEnv(env?: Environment): RedisConfig | null;
 /** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
@@ -337,9 +351,10 @@ export interface ConnectionEvents {
 export declare class RedisConnectionManager {
   /**
    * @param config A configuration, or a URL. Default: the local server.
-   * @throws RedisError of kind `config`, naming the option, what was expected and what came.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
+   * refuses what the first manager of a process needs: a thread, an event queue.
    */
-  constructor(config?: RedisConfig | string);
+  constructor(config?: RedisConfig | string | URL);
   /**
    * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
    *
@@ -630,6 +645,14 @@ export interface BullMQOptions {
   }[];
   /** What the sentinels call the master. */
   name?: string;
+  /** `addressMap` in the words of ioredis. */
+  natMap?: Record<
+    string,
+    {
+      host: string;
+      port: number;
+    }
+  >;
   sentinelUsername?: string;
   sentinelPassword?: string;
   sentinelTLS?: BullMQTlsOptions;
@@ -2354,7 +2377,7 @@ export type Coordinator = (container: Container) => Promise<() => Promise<void>>
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string;
+  redisUrl?: string | URL;
   redis?: RedisConfig;
   /** The prefix of everything; wins over `redis.namespace`. */
   redisNamespace?: string;
@@ -2410,8 +2433,8 @@ export interface Container {
 /**
  * Connects, and puts the parts together. If anything fails, what was begun is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
- * false; `config`, naming the option; and what a coordinator rejects with.
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export declare function createContainer(options?: ContainerOptions): Promise<Container>;
 
@@ -2611,6 +2634,6 @@ export interface RedisSuite {
  *
  * @throws RedisError what `connect()` and `ping()` reject with; nothing stays open then.
  */
-export declare function makeRedisSuite(url: string | RedisConfig): Promise<RedisSuite>;
+export declare function makeRedisSuite(url: string | URL | RedisConfig): Promise<RedisSuite>;
 
 export {};

@@ -88,6 +88,9 @@ describe('createContainer', () => {
     const server = await rig.server();
     process.env.REDIS_ENABLED = 'false';
     expect(await failureOf(createContainer())).toMatchObject({ redisErrorKind: 'disabled' });
+    delete process.env.REDIS_ENABLED;
+    delete process.env.REDIS_URL;
+    expect(await failureOf(createContainer())).toMatchObject({ redisErrorKind: 'disabled' });
     const bad = <T>(value: unknown): T => value as T;
     for (const [options, message] of [
       [{ url: server.url }, /createContainer\.url: expected one of the options/],

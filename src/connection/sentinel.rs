@@ -223,7 +223,7 @@ impl Sentinels {
     }
 
     /// Learns of the other sentinels from the one at the end of `wire`.
-    pub(super) async fn discover(&self, wire: &mut Wire) -> Result<()> {
+    pub(super) async fn discover(&self, config: &Config, wire: &mut Wire) -> Result<()> {
         let others = match wire.ask(&["SENTINEL", "sentinels", &self.master]).await {
             Ok(Reply::Array(others)) => others,
             Ok(_) => return Ok(()),
@@ -237,7 +237,9 @@ impl Sentinels {
             let port = field(&other, "port").and_then(|port| port.parse().ok());
             if let (Some(host), Some(port)) = (host, port) {
                 let address = Address { host, port };
-                if known.order.len() < MOST && !known.order.contains(&address) {
+                // One of the configuration may go by the name it is reached by.
+                let is_known = known.order.iter().any(|one| config.reachable(one) == config.reachable(&address));
+                if known.order.len() < MOST && !is_known {
                     known.order.push(address);
                 }
             }

@@ -121,7 +121,7 @@ impl Core {
 
     /// Lets in the clients that have connected while a script runs.
     pub(super) fn admit_waiting(&mut self) {
-        for pipe in Hub::of(&self.name).take_opens(&self.name) {
+        for pipe in Hub::at(&self.name).take_opens(&self.name) {
             let id = pipe.id;
             let slot = self.attach(pipe);
             self.arrived.push((id, slot));

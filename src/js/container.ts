@@ -17,7 +17,7 @@ export type Coordinator = (container: Container) => Promise<() => Promise<void>>
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string;
+  redisUrl?: string | URL;
   redis?: RedisConfig;
   /** The prefix of everything; wins over `redis.namespace`. */
   redisNamespace?: string;
@@ -213,7 +213,8 @@ async function within(ms: number, work: Promise<unknown>, what: string): Promise
 
 function configOf(options: ContainerOptions): RedisConfig {
   const { redisUrl, redis, redisNamespace } = options;
-  const given = redis === undefined && redisUrl === undefined ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
+  const fromEnv = redis === undefined && redisUrl === undefined;
+  const given: RedisConfig | null = fromEnv ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
   if (given === null) throw disabledError();
   if (redisUrl !== undefined) given.url = redisUrl;
   if (redisNamespace !== undefined) given.namespace = redisNamespace;
@@ -233,8 +234,8 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
 /**
  * Connects, and puts the parts together. If anything fails, what was begun is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
- * false; `config`, naming the option; and what a coordinator rejects with.
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions): Promise<Container> {
   const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(

@@ -119,10 +119,22 @@ export function describe(value: unknown): string {
     case 'bigint':
       return 'a BigInt';
     case 'object':
-      if (value === null) return 'null';
-      return Array.isArray(value) ? 'an array' : 'an object';
+      return value === null ? 'null' : describeObject(value);
     default:
       return `a ${typeof value}`;
+  }
+}
+
+/** `a Map`, `an array`, `an instance of Config`; `an object` where it is a plain one, or does not say. */
+function describeObject(value: object): string {
+  try {
+    if (Array.isArray(value)) return 'an array';
+    const tag = Object.prototype.toString.call(value).slice('[object '.length, -1);
+    if (tag !== 'Object') return `${/^[AEIO]/.test(tag) ? 'an' : 'a'} ${tag}`;
+    const made: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+    return typeof made === 'string' && made !== '' && made !== 'Object' ? `an instance of ${made}` : 'an object';
+  } catch {
+    return 'an object';
   }
 }
 

@@ -1,6 +1,6 @@
 /** The KV store: values by key. */
 
-import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
+import { checkFunction, checkNumber, checkTtl, json, MAX_MS, objectOf, optionsOf, refuseUnknown } from './arguments.js';
 import { Cache } from './cache.js';
 import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
@@ -186,7 +186,7 @@ export class KVStore {
       throw configError('KVStore.mset: entries', 'a record or an iterable of pairs', entries);
     }
     const args: unknown[] = [ttlSec];
-    for (const entry of Symbol.iterator in entries ? entries : Object.entries(entries)) {
+    for (const entry of Symbol.iterator in entries ? entries : Object.entries(objectOf('KVStore.mset: entries', entries))) {
       if (!Array.isArray(entry) || entry.length !== 2) throw configError('KVStore.mset: entry', 'a pair of key and value', entry);
       const refused = badKey('mset', entry[0]);
       if (refused) throw refused;

@@ -1,7 +1,7 @@
 /** The connection manager: the one object everything else is built on. */
 
 import { inspect } from 'node:util';
-import type { RedisConfig } from './config.js';
+import { type PasswordFunction, type ReadConfig, type RedisConfig, readConfig } from './config.js';
 import { keep } from './copies.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
 import { configError, type Failure, type RedisError, toError } from './errors.js';
@@ -75,13 +75,15 @@ class Inside implements Internals {
   readonly endpoint: Endpoint;
   readonly listeners = new Listeners<ConnectionEvents>('RedisConnectionManager', CONNECTION_EVENTS);
   readonly shown: object;
+  /** The prefix of everything on it; empty for none. */
+  readonly namespace: string;
   /** Is it a cluster? */
   readonly isCluster: boolean;
-  readonly #password: (() => string | Promise<string>) | undefined;
+  readonly #password: PasswordFunction | undefined;
   #attempt = 0;
   #connectingSince = 0;
 
-  constructor(config: RedisConfig) {
+  constructor(config: ReadConfig) {
     const { password, clientName, namespace } = config;
     const { handle, server } = this.port.openManager(config);
     this.handle = handle;
@@ -90,6 +92,7 @@ class Inside implements Internals {
     this.endpoint = { database: server.db, serverAddress: server.address, serverPort: server.port ?? undefined, clientId };
     const host = server.address.includes(':') ? `[${server.address}]` : server.address;
     this.shown = { server: server.port === null ? server.address : `${host}:${server.port}`, namespace };
+    this.namespace = namespace ?? '';
     this.isCluster = server.isCluster;
     this.port.describe(this.handle, this.endpoint);
     this.port.listen(this.handle, (event) => this.handleEvent(event));
@@ -142,7 +145,7 @@ class Inside implements Internals {
     let given: unknown;
     try {
       const answer: unknown = await this.#password?.();
-      given = typeof answer === 'string' ? answer : null;
+      given = typeof answer === 'string' || answer instanceof Uint8Array ? answer : null;
     } catch {
       given = false;
     }
@@ -176,12 +179,11 @@ export class RedisConnectionManager {
 
   /**
    * @param config A configuration, or a URL. Default: the local server.
-   * @throws RedisError of kind `config`, naming the option, what was expected and what came.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
+   * refuses what the first manager of a process needs: a thread, an event queue.
    */
-  constructor(config: RedisConfig | string = {}) {
-    const given = typeof config === 'string' ? { url: config } : config;
-    if (typeof given !== 'object' || given === null) throw configError('RedisConnectionManager', 'a RedisConfig or a URL', config);
-    const inside = new Inside(given);
+  constructor(config: RedisConfig | string | URL = {}) {
+    const inside = new Inside(readConfig('RedisConnectionManager', config));
     keep(this, 'RedisConnectionManager', inside);
     collected.register(this, inside);
   }

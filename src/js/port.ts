@@ -8,7 +8,8 @@
 
 import { bytesOf } from './bytes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
-import { configError, type Failure, RedisError, toError, warnOfListener } from './errors.js';
+import { configError, describe, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
+import { membersOf } from './members.js';
 import { native, verbName } from './native.js';
 
 const enum Kind {
@@ -73,7 +74,7 @@ const settled: Promise<void> = Promise.resolve();
 
 class Port {
   readonly #drain = (): void => this.#takeOut();
-  readonly #id = native.openPort(this.#drain);
+  readonly #id = openPort(this.#drain);
   readonly #flush = (): void => this.#submit();
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
@@ -280,8 +281,27 @@ class Port {
     this.#wordCount = 0;
     this.#byteCount = 0;
     this.#callCount = 0;
-    native.submit(this.#id, words, wordCount, bytes, byteCount);
+    try {
+      native.submit(this.#id, words, wordCount, bytes, byteCount);
+    } catch (error) {
+      this.#refuse(words.subarray(0, wordCount), error);
+    }
     if (bytes.length > KEPT_BYTES) this.#resize(64 * 1024, 0);
+  }
+
+  /** Rejects the calls of a submission that the native side did not take; whichever of them it took all the same is answered once. */
+  #refuse(words: Uint32Array, cause: unknown): void {
+    for (let at = 0; at < words.length; at += 4 + (words[at + 3] as number)) {
+      const number = words[at + 2] as number;
+      const waiting = this.#waiting[number];
+      if (waiting === undefined) continue;
+      // Its number is not given to another call: an outcome may still come.
+      this.#waiting[number] = undefined;
+      if (waiting.holds) this.#holding--;
+      const message = 'a defect in redis-backplane ended the call; what it was is on stderr';
+      waiting.reject(new RedisError('closed', message, { delivery: 'maybe-executed', cause }));
+    }
+    if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
   #hold(hold: boolean): void {
@@ -346,9 +366,9 @@ class Port {
       case 'object':
         if (value === null) return word(Kind.Null, 0);
         if (ArrayBuffer.isView(value)) return this.#binary(value);
-        return this.#text(Kind.Other, Array.isArray(value) ? 'an array' : 'an object');
+        return this.#text(Kind.Other, describe(value));
       default:
-        return this.#text(Kind.Other, `a ${typeof value}`);
+        return this.#text(Kind.Other, describe(value));
     }
   }
 
@@ -403,10 +423,26 @@ class Port {
   }
 
   #resize(size: number, keep: number): void {
-    const bytes = Buffer.allocUnsafeSlow(size);
+    const bytes = allocate(size);
     if (keep > 0) bytes.set(this.#bytes.subarray(0, keep));
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
+  }
+}
+
+function openPort(drain: () => void): number {
+  try {
+    return native.openPort(drain);
+  } catch (cause) {
+    throw new RedisError('connection', `the operating system refuses what the native side needs: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function allocate(size: number): Buffer<ArrayBuffer> {
+  try {
+    return Buffer.allocUnsafeSlow(size);
+  } catch (cause) {
+    throw new RedisError('overloaded', `no memory for ${size} bytes of commands: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -445,18 +481,27 @@ function parse(text: string): unknown {
   }
 }
 
-/** Options as JSON, with what JSON cannot say named for the error message. */
+/** Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1. */
 export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
   /** Those that are being written: an object may come twice, but not within itself. */
   const open = new Set<unknown>();
   // An option that is undefined is one that is not given.
-  const members = (value: object): unknown =>
-    Object.fromEntries(
-      Object.entries(value)
-        .filter(([, inner]) => inner !== undefined)
-        .map(([name, inner]) => [name, plain(inner)]),
-    );
+  const written = (value: object): unknown => {
+    let members: object;
+    try {
+      members = membersOf('', value);
+    } catch {
+      return special(describe(value));
+    }
+    const all: Record<string, unknown> = {};
+    // Those too that are not enumerable: so are passwords that are to be in no log.
+    for (const name of Object.getOwnPropertyNames(members)) {
+      const inner: unknown = (members as Record<string, unknown>)[name];
+      if (inner !== undefined) define(all, name, plain(inner));
+    }
+    return all;
+  };
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -470,18 +515,25 @@ export function optionsJson(options: unknown): string {
         return special(`a ${typeof value}`);
       case 'object': {
         if (value === null) return null;
-        if (ArrayBuffer.isView(value)) return Buffer.from(bytesOf('options', value)).toString('latin1');
+        if (ArrayBuffer.isView(value)) {
+          return { ...special(describe(value)), bytes: Buffer.from(bytesOf('options', value)).toString('latin1') };
+        }
         if (open.has(value)) return special('an object that contains itself');
         open.add(value);
-        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        const text = Array.isArray(value) ? value.map(plain) : written(value);
         open.delete(value);
-        return written;
+        return text;
       }
       default:
         return value;
     }
   };
   return JSON.stringify(plain(options) ?? null);
+}
+
+/** So that a member named `__proto__` is one like any other. */
+function define(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 let only: Port | undefined;

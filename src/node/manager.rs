@@ -39,7 +39,7 @@ pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     if ask == AskPassword::Yes {
         config.password = Password::Asked(passwords.clone());
     }
-    let manager = Manager::new(config, Arc::new(Events(outlet)));
+    let manager = Manager::new(config, Arc::new(Events(outlet)))?;
     Ok(ManagerTarget { manager, passwords })
 }
 
@@ -168,6 +168,10 @@ fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         let password = match given {
             Arg::Text(text) => Ok(Secret::new((*text).to_owned())),
+            Arg::Bytes(bytes) => std::str::from_utf8(bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| {
+                let message = "RedisConfig.password: expected its function to give a string or its bytes in UTF-8, it gave other bytes";
+                Error::new(ErrorKind::Auth, message)
+            }),
             Arg::Bool(false) => Err(Error::new(
                 ErrorKind::Auth,
                 "RedisConfig.password: expected its function to give a string, it threw",

@@ -170,7 +170,7 @@ pub async fn until_async<F: Future<Output = bool>>(what: &str, mut condition: im
 }
 
 pub fn manager(json: &str) -> Manager {
-    Manager::new(Config::parse(json).unwrap().0, Arc::new(Unobserved))
+    Manager::new(Config::parse(json).unwrap().0, Arc::new(Unobserved)).unwrap()
 }
 
 /// Runs a command as a user's `command()` does.

@@ -66,7 +66,7 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
 async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
         let (mut wire, tells) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
-        sentinels.discover(&mut wire).await?;
+        sentinels.discover(&shared.config, &mut wire).await?;
         Ok((wire, tells))
     };
     let (mut wire, tells) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;

@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { checkMade } from '../copies.js';
 import { checkEnvelope, type Envelope, isEnvelope } from '../envelope.js';
-import { configError } from '../errors.js';
+import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
@@ -86,7 +86,10 @@ export class MessageBus {
       'closeTimeoutMs',
     ]);
     checkMade('MessageBus: manager', 'RedisConnectionManager', manager);
-    if (subscriber !== undefined) checkMade('MessageBus.subscriber', 'RedisConnectionManager', subscriber);
+    if (subscriber !== undefined) {
+      checkMade('MessageBus.subscriber', 'RedisConnectionManager', subscriber);
+      checkSamePlace(manager, subscriber);
+    }
     checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
     const bounds = boundsOf('MessageBus', { maxPending, maxPendingBytes }, STANDARD);
     Object.defineProperty(this, internals, { value: new Parts(manager, given, bounds, closeTimeoutMs) });
@@ -296,6 +299,15 @@ export class MessageBus {
     if (given.signal?.aborted) throw cancelled(owner, given.signal);
     return { given, handling: new Handling(handler as Handler) };
   }
+}
+
+/** What is published under one namespace, or in one database, nobody hears in another. */
+function checkSamePlace(manager: RedisConnectionManager, subscriber: RedisConnectionManager): void {
+  const [out, back] = [manager[internals], subscriber[internals]];
+  const differs = (what: string): RedisError =>
+    new RedisError('config', `MessageBus.subscriber: expected a manager of the same ${what} as the one that publishes, got one of another`);
+  if (out.namespace !== back.namespace) throw differs('namespace');
+  if (out.endpoint.database !== back.endpoint.database) throw differs('database');
 }
 
 /**

@@ -40,7 +40,6 @@ export class Home<R> implements WorkerHome {
 
   constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
     const { defaultJobOptions, ...rest } = options;
-    if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
     this.packer = new OptionsPacker(defaultJobOptions);
     this.#ownsManager = !isOurs(connection);
     if (!this.#ownsManager) checkMade('TaskQueue: connection', 'RedisConnectionManager', connection);

@@ -1,6 +1,6 @@
 /** The task queue: jobs added, looked at and managed; workers made. */
 
-import { checkFlag, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
@@ -154,9 +154,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const corrId = inheritedCorrId();
     for (let at = from; at < to; at++) {
       const what = `TaskQueue.addBulk: jobs[${at}]`;
-      const job = jobs[at];
-      if (typeof job !== 'object' || job === null) throw configError(what, 'an object', job);
-      const { name, data, options, ...rest } = job;
+      const { name, data, options, ...rest } = objectOf(what, jobs[at] as (typeof jobs)[number]);
       refuseUnknown(what, rest, ['name', 'data', 'options']);
       const text = jsonArgument(`${what}.data`, data);
       const packed = inside.packer.pack(what, options, corrId);
@@ -266,14 +264,13 @@ export class TaskQueue<T = unknown, R = unknown> {
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {
     const what = 'TaskQueue.schedule';
-    if (typeof when !== 'object' || when === null) throw configError(`${what}: when`, 'an object with everyMs or cron', when);
-    if (typeof job !== 'object' || job === null) throw configError(`${what}: job`, 'an object with name and data', job);
-    const { name, data, options, ...rest } = job;
+    const times = objectOf(`${what}: when`, when);
+    const { name, data, options, ...rest } = objectOf(`${what}: job`, job);
     refuseUnknown(`${what}: job`, rest, ['name', 'data', 'options']);
     const text = jsonArgument(`${what}: job.data`, data);
     const inside = this[internals];
     const packed = inside.packer.pack(what, options);
-    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(when), wellFormed(name), text, packed.text);
+    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
   }
 
   /** All schedules, by their next tick. */
