@@ -225,7 +225,7 @@ fn script(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let rest = words("script", rest)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
         let (keys, rest) = rest.split_at_checked(*key_count as usize).unwrap_or((&rest, &[]));
-        let script = Script::new(text);
+        let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
         Ok(Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) })
     };
