@@ -30,6 +30,7 @@ pub mod command;
 pub mod config;
 mod cursor;
 pub mod event;
+mod eviction;
 mod exclusive;
 mod handshake;
 mod health;

@@ -70,6 +70,7 @@ impl Observer for Events {
                 json!({ "event": "reconnecting", "attempt": attempt, "delayMs": delay.as_secs_f64() * 1e3 })
             }
             Event::Error(error) => json!({ "event": "error", "error": Failure::from(&error) }),
+            Event::Evicts { policy } => json!({ "event": "evicts", "policy": policy }),
             Event::End => json!({ "event": "end" }),
         };
         self.0.tell(json.to_string());

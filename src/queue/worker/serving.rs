@@ -74,6 +74,7 @@ impl Inner {
                 }
             }),
         );
+        self.core.manager.keeps();
     }
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
