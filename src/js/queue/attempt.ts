@@ -1,6 +1,6 @@
 /** One attempt at a job, in a worker's hand. */
 
-import { hide, internals } from '../internals.js';
+import { internals } from '../internals.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { type Job, type JobHome, StoredJob, type Writing, wellFormed } from './job.js';
@@ -130,12 +130,12 @@ export class Attempt<T, R> {
 
 /** What a processor is given beside the job. */
 class AttemptContext implements JobContext {
-  declare readonly [internals]: Omit<JobContext, 'attempt'>;
+  readonly [internals]: Omit<JobContext, 'attempt'>;
   readonly attempt: number;
 
   constructor(inside: Omit<JobContext, 'attempt'>, attempt: number) {
     this.attempt = attempt;
-    hide(this, inside);
+    this[internals] = inside;
   }
 
   get signal(): AbortSignal {

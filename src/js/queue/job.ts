@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { RedisError } from '../errors.js';
-import { hide, internals } from '../internals.js';
+import { internals } from '../internals.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { JobFailedError } from './errors.js';
@@ -161,8 +161,9 @@ class Inside {
 
 /** A job that was read, added or claimed. */
 export class StoredJob<T, R> implements Job<T, R> {
+  // Assigned, not hidden: one is made for each job, and `hide` costs more than all the rest of it.
   /** @internal */
-  declare readonly [internals]: Inside;
+  readonly [internals]: Inside;
   readonly id: string;
   name: string;
   state: JobState = 'waiting';
@@ -185,7 +186,7 @@ export class StoredJob<T, R> implements Job<T, R> {
     this.id = id;
     this.name = name;
     this.addedAt = addedAt;
-    hide(this, new Inside(home, data, options, writing));
+    this[internals] = new Inside(home, data, options, writing);
   }
 
   /** The job of a snapshot. */
