@@ -76,6 +76,10 @@ impl Manager {
         Ok(manager)
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.
     /// The call itself takes its place in the order of `connect` and `disconnect` calls; the future only waits.
     ///

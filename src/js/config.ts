@@ -12,27 +12,27 @@ export interface RedisTlsConfig {
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
    * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
    */
-  ca?: string | Buffer | (string | Buffer)[];
+  ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
-  cert?: string | Buffer;
+  cert?: string | Buffer | undefined;
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
-  key?: string | Buffer;
+  key?: string | Buffer | undefined;
   /** The passphrase of `key`, where `key` is encrypted. */
-  passphrase?: string | Uint8Array;
+  passphrase?: string | Uint8Array | undefined;
   /** The name to expect in the server's certificate. Default: the host. */
-  servername?: string;
+  servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
 }
 
 /** How a lost connection is restored: exponential backoff with full jitter. */
 export interface RedisReconnectConfig {
   /** Milliseconds, at least 1. Default 50. */
-  minDelayMs?: number;
+  minDelayMs?: number | undefined;
   /** Milliseconds, at least `minDelayMs`. Default 2 000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** Attempts before the state becomes `failed`. Default: endless. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
 }
 
 /** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
@@ -42,60 +42,60 @@ export interface RedisConfig {
    * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
    * set, is refused.
    */
-  url?: string | URL;
+  url?: string | URL | undefined;
   /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
-  host?: string;
+  host?: string | undefined;
   /** Default 6379. */
-  port?: number;
+  port?: number | undefined;
   /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
-  path?: string;
+  path?: string | undefined;
   /** The database, from 0. Default 0. */
-  db?: number;
+  db?: number | undefined;
   /** The ACL user; needs `password`. */
-  username?: string;
+  username?: string | undefined;
   /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
-  password?: string | Uint8Array | PasswordFunction;
+  password?: string | Uint8Array | PasswordFunction | undefined;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
-  sentinelUsername?: string;
+  sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
-  sentinelPassword?: string | Uint8Array;
+  sentinelPassword?: string | Uint8Array | undefined;
   /**
    * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
    * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
    * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
    */
-  addressMap?: Record<string, string>;
+  addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
-  tls?: boolean | RedisTlsConfig;
+  tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
-  lazyConnect?: boolean;
+  lazyConnect?: boolean | undefined;
   /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
-  connectTimeoutMs?: number;
+  connectTimeoutMs?: number | undefined;
   /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
-  connectRetries?: number;
+  connectRetries?: number | undefined;
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
-  commandTimeoutMs?: number;
+  commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
-  reconnect?: RedisReconnectConfig;
+  reconnect?: RedisReconnectConfig | undefined;
   /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
-  keepAliveMs?: number;
+  keepAliveMs?: number | undefined;
   /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
-  maxPendingCommands?: number;
+  maxPendingCommands?: number | undefined;
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
-  maxPendingBytes?: number;
+  maxPendingBytes?: number | undefined;
   /**
    * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
    * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
    * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
    * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
    */
-  maxReplyBytes?: number;
+  maxReplyBytes?: number | undefined;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
-  clientName?: string;
+  clientName?: string | undefined;
   /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
-  namespace?: string;
+  namespace?: string | undefined;
 }
 
 /** A configuration as it is read: its URL is a text. */

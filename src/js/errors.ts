@@ -36,11 +36,11 @@ export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
 /** What a {@link RedisError} is made of, beyond its kind and message. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
-  serverCode?: string;
+  serverCode?: string | undefined;
   /** Default false. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   /** Default `not-sent`. */
-  delivery?: RedisErrorDelivery;
+  delivery?: RedisErrorDelivery | undefined;
   /** What led to it. */
   cause?: unknown;
 }
@@ -57,7 +57,7 @@ export class RedisError extends Error {
   /** Stable, one per kind: `ERR_REDIS_TIMEOUT`, `ERR_REDIS_LEASE_LOST`, … */
   readonly code: string;
   /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
-  readonly serverCode?: string;
+  readonly serverCode?: string | undefined;
   /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
   readonly retryable: boolean;
   /** Did the server possibly act on it? */
@@ -82,13 +82,13 @@ export class RedisError extends Error {
 
 /** An error as the native side gives it. */
 export interface Failure {
-  kind?: RedisErrorKind;
-  code?: string | null;
+  kind?: RedisErrorKind | undefined;
+  code?: string | null | undefined;
   message: string;
-  serverCode?: string;
+  serverCode?: string | undefined;
   retryable: boolean;
   delivery: RedisErrorDelivery;
-  cause?: Failure;
+  cause?: Failure | undefined;
 }
 
 /** The error that the fields of the native side describe, with its causes. */

@@ -5,6 +5,7 @@ import { type PasswordFunction, type ReadConfig, type RedisConfig, readConfig } 
 import { keep } from './copies.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
 import { configError, type Failure, type RedisError, toError } from './errors.js';
+import { warnOfEviction } from './eviction.js';
 import { type Internals, internals } from './internals.js';
 import { Listeners } from './listeners.js';
 import type { MetricsSnapshot } from './metrics.js';
@@ -30,14 +31,14 @@ export interface ConnectionHealth {
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
   /** Who answered, or who answered last. */
-  server?: { kind: string; version: string; role: string };
+  server?: { kind: string; version: string; role: string } | undefined;
   /**
    * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
    * where a node that answers says that the cluster is down, or no slot is served.
    */
-  cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number };
+  cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number } | undefined;
   /** Why `ok` or `writable` is `false`. */
-  error?: string;
+  error?: string | undefined;
 }
 
 /** A part of a Redis command. A number is sent in decimal and must be finite. */
@@ -128,6 +129,9 @@ class Inside implements Internals {
       }
       case 'end':
         this.emit('end');
+        break;
+      case 'evicts':
+        warnOfEviction(this.endpoint, event.policy as string);
         break;
       case 'password':
         // A port that is closed has nobody who asks.
@@ -300,19 +304,19 @@ export class RedisConnectionManager {
   }
 
   /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
-  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;
   }
 
   /** Removes a listener. */
-  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.remove(event, listener);
     return this;
   }
 
   /** Adds a listener for the next time only. */
-  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.addOnce(event, listener);
     return this;
   }

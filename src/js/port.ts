@@ -139,9 +139,9 @@ class Port {
     return { handle, server: server as Server };
   }
 
-  #open(kind: string, parent: number, options: unknown): { handle: number; server?: Server } {
+  #open(kind: string, parent: number, options: unknown): { handle: number; server?: Server | undefined } {
     const opened = JSON.parse(native.open(this.#id, kind, parent, optionsJson(options))) as
-      | { handle: number; server?: Server }
+      | { handle: number; server?: Server | undefined }
       | { error: Failure };
     if ('error' in opened) throw toError(opened.error);
     return opened;

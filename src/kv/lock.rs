@@ -16,7 +16,7 @@ use crate::resp::Reply;
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// For how long an answer is waited for at least, though `waitMs` is over: a round trip of a loaded machine.
-const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 /// The delays between the attempts of one who waits.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 

@@ -70,6 +70,7 @@ impl Observer for Events {
                 json!({ "event": "reconnecting", "attempt": attempt, "delayMs": delay.as_secs_f64() * 1e3 })
             }
             Event::Error(error) => json!({ "event": "error", "error": Failure::from(&error) }),
+            Event::Evicts { policy } => json!({ "event": "evicts", "policy": policy }),
             Event::End => json!({ "event": "end" }),
         };
         self.0.tell(json.to_string());
@@ -229,7 +230,7 @@ fn script(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let rest = words("script", rest)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
         let (keys, rest) = rest.split_at_checked(*key_count as usize).unwrap_or((&rest, &[]));
-        let script = Script::new(text);
+        let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
         Ok(Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) })
     };

@@ -98,6 +98,7 @@ impl Batch {
                 }
             }),
         );
+        core.manager.keeps();
     }
 }
 
@@ -237,6 +238,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 (get, jobs, places)
             })
             .collect();
+        core.manager.keeps();
         Ok(async move {
             let mut outcomes = Vec::with_capacity(count * 2);
             let mut failed = None;

@@ -182,6 +182,7 @@ impl Durable {
         topic.words.clear();
         let (sink, outcome) = oneshot::channel();
         self.manager.submit(command, Sink::Waiter(sink));
+        self.manager.keeps();
         topic.untrimmed += answers.len();
         if topic.untrimmed >= TRIM_AFTER && topic.trimmed.elapsed() >= TRIM_EVERY {
             topic.untrimmed = 0;

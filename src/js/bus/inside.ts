@@ -3,9 +3,9 @@
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
-import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import { scopeNow } from '../scope.js';
 import { BUS_EVENTS, type BusEventArguments, type BusEvents } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
@@ -55,13 +55,15 @@ export class Inside {
   #lastId = 0;
   #listening = false;
 
-  constructor(manager: RedisConnectionManager, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
+  constructor(manager: IRedisConnection, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
     const { namespace, sharded, retention, subscriber = manager } = options;
     const { port, handle } = manager[internals];
     this.port = port;
     this.out = port.open('bus', handle, { namespace, sharded, retention }, this);
     this.handle =
-      subscriber === manager ? this.out : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
+      subscriber[internals] === manager[internals]
+        ? this.out
+        : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
     this.bounds = bounds;
     this.closeTimeoutMs = closeTimeoutMs;
   }

@@ -9,6 +9,7 @@ import { Listeners } from '../listeners.js';
 import { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import { OptionsPacker } from './adding.js';
 import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
 import { type Job, type Snapshot, StoredJob } from './job.js';
@@ -30,7 +31,7 @@ export class Home<R> implements WorkerHome {
   readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
   readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
   readonly packer: OptionsPacker;
-  readonly manager: RedisConnectionManager;
+  readonly manager: IRedisConnection;
   readonly #ownsManager: boolean;
   #waits = 0;
   #live: Promise<void> | undefined;
@@ -38,12 +39,12 @@ export class Home<R> implements WorkerHome {
   #closing: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
+  constructor(name: string, connection: IRedisConnection | RedisConfig, options: TaskQueueOptions) {
     const { defaultJobOptions, ...rest } = options;
     this.packer = new OptionsPacker(defaultJobOptions);
-    this.#ownsManager = !isOurs(connection);
+    this.#ownsManager = !isOurs(connection) && !('command' in connection);
     if (!this.#ownsManager) checkMade('TaskQueue: connection', 'RedisConnectionManager', connection);
-    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as IRedisConnection);
     const { port, handle } = this.manager[internals];
     this.name = name;
     this.port = port;

@@ -75,6 +75,7 @@ impl Inner {
                 }
             }),
         );
+        self.core.manager.keeps();
     }
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {

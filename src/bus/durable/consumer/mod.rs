@@ -188,6 +188,7 @@ impl Consumer {
         let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
         let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
         self.start = bulk(self.manager.call(join).await?).ok_or_else(strange)?;
+        self.manager.keeps();
         Ok(subscription)
     }
 
