@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::secret::{Password, Secret};
@@ -108,6 +109,11 @@ impl Config {
         };
         options.finish()?;
         Ok((config, ask))
+    }
+
+    /// What sentinels are given, and must not repeat.
+    pub(super) fn sentinel_secret(&self) -> Option<Bytes> {
+        self.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()))
     }
 }
 

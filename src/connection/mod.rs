@@ -31,6 +31,8 @@ pub mod config;
 mod cursor;
 pub mod event;
 mod exclusive;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod line;

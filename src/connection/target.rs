@@ -1,5 +1,7 @@
 //! Where a server is, as a URL says it.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -177,16 +179,20 @@ enum Form {
 fn address(text: &str, default_port: u16) -> Option<Address> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
-            let (host, port) = v6.split_once(']')?;
-            (host, port.strip_prefix(':'))
+            let (host, behind) = v6.split_once(']')?;
+            // A zone may stand behind the address.
+            host.split('%').next()?.parse::<Ipv6Addr>().ok()?;
+            (host, if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) })
         }
-        None => match text.rsplit_once(':') {
+        None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         },
     };
     let host = if host.is_empty() && port.is_none() { "127.0.0.1" } else { host };
-    let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "[]".contains(c);
+    let fine =
+        !host.is_empty() && !host.contains(is_odd) && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()));
     Some(Address {
         host: host.to_owned(),
         port: port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?,
@@ -258,6 +264,12 @@ mod tests {
             "redis://:hunter2@a,b",
             "redis+unix://:hunter2@",
             "redis://:hunter2@h h",
+            "redis://:hunter2@[::1",
+            "redis://:hunter2@[::1]7000",
+            "redis://:hunter2@[h]:7000",
+            "redis://:hunter2@h]:7000",
+            "redis://:hunter2@::1:7000",
+            "redis://:hunter2@h:+7",
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.message().starts_with("RedisConfig.url: expected a URL"), "{error}");
