@@ -784,8 +784,7 @@ export interface RedisTlsConfig {
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer | undefined;
   /** The passphrase of `key`, where `key` is encrypted. */
-  passphrase?: string | Uint8Array;
-  passphrase?: string | undefined;
+  passphrase?: string | Uint8Array | undefined;
   /** The name to expect in the server's certificate. Default: the host. */
   servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
@@ -807,40 +806,29 @@ export interface RedisConfig {
    * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
    * set, is refused.
    */
-  url?: string | URL;
+  url?: string | URL | undefined;
   /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
-  host?: string;
-  /** Default 6379. */
-  port?: number;
-  /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
-  path?: string;
-  url?: string | undefined;
-  /** Default `127.0.0.1`. */
   host?: string | undefined;
   /** Default 6379. */
   port?: number | undefined;
-  /** The path of a Unix socket; excludes `host` and `port`. */
+  /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
   path?: string | undefined;
   /** The database, from 0. Default 0. */
   db?: number | undefined;
   /** The ACL user; needs `password`. */
-  username?: string;
-  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
-  password?: string | Uint8Array | PasswordFunction;
   username?: string | undefined;
-  /** A function is asked again at every new connection, so a rotated password needs no restart. */
-  password?: string | (() => string | Promise<string>) | undefined;
+  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  password?: string | Uint8Array | PasswordFunction | undefined;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
-  sentinelPassword?: string | Uint8Array;
+  sentinelPassword?: string | Uint8Array | undefined;
   /**
    * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
    * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
    * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
    */
-  addressMap?: Record<string, string>;
-  sentinelPassword?: string | undefined;
+  addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
@@ -852,11 +840,8 @@ export interface RedisConfig {
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
   commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
-  reconnect?: RedisReconnectConfig;
-  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
-  keepAliveMs?: number;
   reconnect?: RedisReconnectConfig | undefined;
-  /** Milliseconds, at least 10. A dead peer is noticed within twice this. Default 10 000. */
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
   keepAliveMs?: number | undefined;
   /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
   maxPendingCommands?: number | undefined;
@@ -1208,539 +1193,6 @@ export interface TaskQueueEvents<R = unknown> {
     event: {
       missed: number | null;
     },
-  ): this;
-  zrange(key: string, start: number, end: number): this;
-  lrange(key: string, start: number, end: number): this;
-  llen(key: string): this;
-  /** Without keys it adds nothing. */
-  del(...keys: string[]): this;
-  runCommand(name: string, args: readonly unknown[]): this;
-  /** What became of each command, in order. */
-  exec(): Promise<BullMQResult[] | null>;
-}
-
-/** The options that BullMQ gives to ioredis. */
-/** TLS as `node:tls` takes it; certificates and keys are PEM. */
-export interface BullMQTlsOptions {
-  ca?: string;
-  cert?: string;
-  key?: string;
-  servername?: string;
-  rejectUnauthorized?: boolean;
-}
-/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
-export interface BullMQOptions {
-  host?: string;
-  port?: number;
-  /** The path of a Unix socket, in place of `host` and `port`. */
-  path?: string;
-  db?: number;
-  username?: string;
-  password?: string;
-  tls?: BullMQTlsOptions;
-  /** In place of `host` and `port`, with `name`. */
-  sentinels?: {
-    host: string;
-    port: number;
-  }[];
-  /** What the sentinels call the master. */
-  name?: string;
-  /** `addressMap` in the words of ioredis. */
-  natMap?: Record<
-    string,
-    {
-      host: string;
-      port: number;
-    }
-  >;
-  sentinelUsername?: string;
-  sentinelPassword?: string;
-  sentinelTLS?: BullMQTlsOptions;
-  enableTLSForSentinelMode?: boolean;
-  /** Milliseconds. */
-  connectTimeout?: number;
-  /** Milliseconds. */
-  keepAlive?: number;
-  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
-  maxRetriesPerRequest: null;
-}
-
-/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
-
-/**
- * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
- * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
- *
- * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
- * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
- * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
- *
- * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
- * such as `prefix: '{paint}'`.
- *
- * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
- * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
- *
- * @throws RedisError of kind `config` for something that is no manager.
- */
-export declare function bullmqConnection(manager: RedisConnectionManager): BullMQClient;
-/**
- * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
- * `new Queue('paint', { connection: bullmqOptions(manager) })`.
- *
- * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
- * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
- * workers demand.
- *
- * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
- * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
- */
-export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
-
-/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
-/** A message with what is known of it. */
-export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt: 1 to 512 characters. */
-  id: string;
-  /** What kind of message it is: at most 1 024 characters. */
-  type: string;
-  /** When it was made: ISO 8601, UTC. */
-  ts: string;
-  /** The same for all messages that one thing has led to: 1 to 512 characters. */
-  corrId: string;
-  /** At most 512 characters. */
-  tenantId?: string;
-  payload: T;
-  /** How often it was tried before, from 0. */
-  attempts: number;
-  /** Why the last attempt failed: at most 1 024 characters arrive. */
-  lastError?: string;
-  /** The W3C trace context it belongs to. */
-  traceparent?: string;
-}
-/**
- * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
- *
- * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
- * @throws RedisError of kind `config`.
- */
-export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
-/**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
- * characters.
- *
- * @throws RedisError of kind `config` if `envelope` is none.
- */
-export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
-/** Is it an envelope, whoever made it? */
-export declare function isEnvelope(value: unknown): value is Envelope;
-
-/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
-/** What belongs together. */
-export interface Correlation {
-  /** 1 to 512 characters. */
-  readonly corrId: string;
-  /** At most 512 characters. */
-  readonly tenantId?: string;
-  /** The W3C trace context. */
-  readonly traceparent?: string;
-}
-/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
-export declare function correlation(): Correlation | undefined;
-/**
- * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
- *
- * @throws RedisError of kind `config`; what `run` throws.
- */
-export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
-
-/** What a caller may say to a bus, and its checks. */
-
-/** Options of a {@link MessageBus}. Unknown names are refused. */
-export interface MessageBusOptions {
-  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
-  namespace?: string;
-  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
-  subscriber?: RedisConnectionManager;
-  /**
-   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
-   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
-   */
-  sharded?: boolean;
-  /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
-   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
-   */
-  retention?: {
-    maxLength?: number;
-    maxAgeMs?: number;
-  };
-  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
-  maxPending?: number;
-  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
-  maxPendingBytes?: number;
-  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
-  closeTimeoutMs?: number;
-}
-/** Options of {@link MessageBus.publish}. */
-export interface PublishOptions {
-  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
-  key?: string;
-  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
-  durable?: boolean;
-  /**
-   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
-   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
-   * Default, where `dedupeMs` is given: the id of the envelope.
-   */
-  id?: string;
-  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
-  dedupeMs?: number;
-  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
-  traceparent?: string;
-}
-/** Options of {@link MessageBus.subscribe}. */
-export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
-  concurrency?: number;
-  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
-  maxPending?: number;
-  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
-  maxPendingBytes?: number;
-  /** Durable: a consumer group of the topic's stream, at-least-once. */
-  group?: string;
-  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
-  from?: 'new' | 'start' | (string & {});
-  /**
-   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
-   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
-   */
-  retry?: {
-    maxAttempts?: number;
-    minDelayMs?: number;
-    maxDelayMs?: number;
-  };
-  /**
-   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
-   * loop is not the end of it: the signs are given from Rust. Default 30 000.
-   */
-  claimAfterMs?: number;
-  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
-  timeoutMs?: number;
-  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
-  signal?: AbortSignal;
-}
-/** Options of {@link MessageBus.messages}. */
-export interface MessagesOptions {
-  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
-  maxPending?: number;
-  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
-  maxPendingBytes?: number;
-  /** Ends the iteration. */
-  signal?: AbortSignal;
-}
-/** Options of {@link MessageBus.request}. */
-export interface RequestOptions {
-  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
-  timeoutMs?: number;
-  /** Ends the wait, with kind `cancelled`. */
-  signal?: AbortSignal;
-}
-/** What a handler is told beside the message. */
-export interface MessageContext {
-  /** Where it was published. */
-  readonly topic: string;
-  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
-  readonly key?: string;
-  /** The pattern it was subscribed by. */
-  readonly pattern?: string;
-  /** Durable: the consumer group. */
-  readonly group?: string;
-  /** Durable: its id in the stream. */
-  readonly streamId?: string;
-  /** Which attempt this is, from 1. */
-  readonly attempt: number;
-  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
-  readonly signal: AbortSignal;
-}
-/** Ends a subscription. Idempotent; resolves when no handler of it will run any more. */
-export type Unsubscribe = (() => Promise<void>) & {
-  [Symbol.asyncDispose](): Promise<void>;
-};
-
-/**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
- */
-/** Who a call goes to. */
-export interface Endpoint {
-  database: number;
-  serverAddress: string;
-  serverPort: number | undefined;
-  clientId: string;
-}
-/** The context of a `redis-backplane:command` trace. */
-export interface CommandTrace extends Endpoint {
-  command: string;
-  args: readonly string[];
-}
-
-/** The events of a bus. */
-/** The events of a {@link MessageBus}, with what their listeners are given. */
-export interface BusEvents {
-  /**
-   * A handler threw or rejected, or did not end in time; or the server refused what a consumer asked, or had lost records of its group.
-   * Without a listener nothing is thrown.
-   */
-  error: {
-    topic: string;
-    /** The message it had. */
-    envelopeId?: string;
-    corrId?: string;
-    pattern?: string;
-    /** Of a durable subscription. */
-    group?: string;
-    error: unknown;
-  };
-  /** A message that is not JSON, which no handler has got; or an entry among dead letters that is none, which `redrive` passed over. */
-  malformed: {
-    topic: string;
-    pattern?: string;
-    group?: string;
-    streamId?: string;
-    /** Its id among the dead letters of the group. */
-    letterId?: string;
-    /** How long it is. */
-    bytes: number;
-  };
-  /**
-   * A message became a dead letter with a consumer of this bus. Not told where the connection was lost just then:
-   * {@link DeadLetters.count} knows.
-   */
-  'dead-letter': {
-    topic: string;
-    group: string;
-    /** Its id among the dead letters of the group. */
-    letterId: string;
-    /** Its id in the topic's stream. */
-    streamId: string;
-    /** How often it was tried. */
-    attempts: number;
-    /** Why the last attempt failed. */
-    lastError: string;
-  };
-  /** A live subscription is confirmed again after an interruption: messages may have been missed. */
-  gap: {
-    topic: string;
-    pattern?: string /** For how long, in milliseconds. */;
-    durationMs: number;
-  };
-  /** Live messages were dropped: the oldest that waited, since more came than were handled, or one longer than `maxReplyBytes`. */
-  slow: {
-    topic: string;
-    pattern?: string /** How many, since this was told last. */;
-    dropped: number;
-  };
-}
-
-/** Dead letters: messages of which a group has given up the hope. */
-
-/** A message that failed as often as it may, or that no handler could be given. */
-export interface DeadLetter<T = unknown> {
-  /** Its id among the dead letters. */
-  readonly id: string;
-  /** Its id in the topic's stream; empty where the entry is damaged. */
-  readonly streamId: string;
-  /** When it became one, in milliseconds of the server's time since 1970. */
-  readonly failedAt: number;
-  /** How often it was tried. */
-  readonly attempts: number;
-  /** Why the last attempt failed; `not JSON` if there was none. */
-  readonly lastError: string;
-  readonly key?: string;
-  /** The message; `undefined` where it is not JSON. */
-  readonly envelope?: Envelope<T>;
-  /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
-  readonly damaged?: true;
-}
-/** Options of {@link DeadLetters.list}. */
-export interface DeadLetterListOptions {
-  /** The `id` after which to begin. Default: the first of all. */
-  after?: string;
-  /** The most to give, from 1 to 10 000. Default 100. */
-  limit?: number;
-}
-/** Options of {@link DeadLetters.redrive}. */
-export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
-  limit?: number;
-}
-/** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
-export interface DeadLetters {
-  /** How many there are. */
-  count(): Promise<number>;
-  /** The oldest first, also entries that are none. */
-  list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
-  /**
-   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
-   * of the envelope goes on counting. An entry that is no dead letter stays where it is, and `malformed` is emitted with its `letterId`.
-   *
-   * @param which Their ids, or how many; default all.
-   * @returns How many were put back.
-   */
-  redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
-  /**
-   * Deletes dead letters.
-   *
-   * @param ids Default: all.
-   * @returns How many were deleted.
-   */
-  purge(ids?: readonly string[]): Promise<number>;
-}
-
-/** The consumer groups of a topic. */
-
-/** A consumer group of a durable topic. */
-export interface TopicGroup {
-  readonly name: string;
-  /** How many messages of the topic it has not acknowledged; where the server does not count what was not read, of those at most 1 000. */
-  readonly lag: number;
-  /** How many of those were read: they are with consumers, due again later, or wait behind others of their key. */
-  readonly pending: number;
-  /** How many consumers of this package are alive. */
-  readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
-  readonly lastActiveAt?: number;
-}
-
-/** The message bus: live messages, durable ones, requests and their replies. */
-
-/**
- * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
- *
- * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
- * A handler that throws, rejects or never ends affects nobody else.
- */
-export declare class MessageBus {
-  #private;
-  /**
-   * Opens nothing: the first use connects.
-   *
-   * @throws RedisError of kind `config`, naming the option.
-   */
-  constructor(manager: RedisConnectionManager, options?: MessageBusOptions);
-  /**
-   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
-   *
-   * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
-   */
-  ready(): Promise<void>;
-  /**
-   * Publishes a message.
-   *
-   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
-   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
-   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node. 0 where its `id` was
-   * published before.
-   * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
-   */
-  publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
-  /**
-   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
-   * server has confirmed: what is published after that, by anyone, arrives.
-   *
-   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
-   * runs in the AsyncLocalStorage contexts of this call.
-   *
-   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
-   */
-  subscribe<T>(
-    topic: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
-    options?: SubscribeOptions,
-  ): Promise<Unsubscribe>;
-  /**
-   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
-   * literally).
-   */
-  psubscribe<T>(
-    pattern: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
-    options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
-  ): Promise<Unsubscribe>;
-  /**
-   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
-   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
-   *
-   * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
-   */
-  messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>>;
-  /**
-   * Publishes a request and gives the payload of the first reply.
-   *
-   * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
-   * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
-   */
-  request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R>;
-  /**
-   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
-   *
-   * @throws RedisError as {@link subscribe}.
-   */
-  respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe>;
-  /** The dead letters of a consumer group. */
-  deadLetters(topic: string, group: string): DeadLetters;
-  /**
-   * The consumer groups of a topic: how far each has come and who consumes it, also those of other processes, and those that nobody consumes
-   * any more.
-   *
-   * @throws RedisError of kind `config`; what a command rejects with.
-   */
-  groups(topic: string): Promise<TopicGroup[]>;
-  /**
-   * Removes a consumer group that nobody consumes any more, with its dead letters: it holds back the trimming of its topic no longer.
-   *
-   * @returns Whether there was one.
-   * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
-   */
-  removeGroup(topic: string, group: string): Promise<boolean>;
-  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
-  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
-  /** Removes a listener. */
-  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
-  /**
-   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
-   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
-   */
-  close(): Promise<void>;
-  /** The same as {@link close}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-/**
- * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
- *
- * @param sub Default: `pub`.
- */
-export declare function makeRedisBus(
-  pub: RedisConnectionManager,
-  sub?: RedisConnectionManager,
-  options?: Omit<MessageBusOptions, 'subscriber'>,
-): MessageBus;
-
-/** Requests and their replies. */
-
-/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
-export declare class ResponderError extends RedisError {
-  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
-  readonly remoteName: string;
-  /** The `code` of the responder's error, if it had one. */
-  readonly remoteCode?: string;
-  constructor(message: string, remoteName: string, remoteCode?: string);
-  /** True for one of any copy of this package, in any VM context. */
-  static [Symbol.hasInstance](value: unknown): boolean;
   ];
   /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
   error: [error: RedisError];
@@ -2916,6 +2368,14 @@ export interface BullMQOptions {
   }[];
   /** What the sentinels call the master. */
   name?: string;
+  /** `addressMap` in the words of ioredis. */
+  natMap?: Record<
+    string,
+    {
+      host: string;
+      port: number;
+    }
+  >;
   sentinelUsername?: string;
   sentinelPassword?: string;
   sentinelTLS?: BullMQTlsOptions;
@@ -2980,9 +2440,7 @@ export type Coordinator = (container: Container) => (() => unknown) | Promise<()
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string | URL;
-  redis?: RedisConfig;
-  redisUrl?: string | undefined;
+  redisUrl?: string | URL | undefined;
   redis?: RedisConfig | undefined;
   /** The prefix of everything; wins over `redis.namespace`. */
   redisNamespace?: string | undefined;

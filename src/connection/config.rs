@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::secret::{Password, Secret};
@@ -122,6 +123,11 @@ impl Config {
         };
         options.finish()?;
         Ok((config, ask))
+    }
+
+    /// What sentinels are given, and must not repeat.
+    pub(super) fn sentinel_secret(&self) -> Option<Bytes> {
+        self.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()))
     }
 }
 

@@ -33,6 +33,8 @@ mod cursor;
 pub mod event;
 mod eviction;
 mod exclusive;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod line;

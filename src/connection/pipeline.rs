@@ -134,7 +134,7 @@ impl Pipeline {
             reader: greeted.reader,
             patience: Patience::new(config.command_timeout),
             max_reply_bytes: config.max_reply_bytes,
-            input: BytesMut::new(),
+            input: greeted.input,
             output: BytesMut::new(),
             unflushed: false,
             sated: false,

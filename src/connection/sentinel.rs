@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
@@ -172,7 +170,11 @@ impl Sentinels {
     /// A connection to `sentinel` on which `channels` are subscribed. False where it speaks no RESP3, or refuses that: then
     /// it can be asked, and says nothing by itself.
     pub(super) async fn listen(&self, config: &Config, sentinel: &Address, channels: &[&str]) -> Result<(Wire, bool)> {
-        let mut wire = wire_to(config, sentinel).await?;
+        self.introduce(config, wire_to(config, sentinel).await?, channels).await
+    }
+
+    /// As [`listen`](Self::listen), on a connection on which nothing was said yet.
+    pub(super) async fn introduce(&self, config: &Config, mut wire: Wire, channels: &[&str]) -> Result<(Wire, bool)> {
         let user = config.sentinel_username.as_deref().unwrap_or("default");
         let hello = match &config.sentinel_password {
             Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password.reveal()]).await,
@@ -233,15 +235,14 @@ impl Sentinels {
         };
         let mut known = self.known();
         for other in others {
-            let host = field(&other, "ip").filter(|host| !host.is_empty());
-            let port = field(&other, "port").and_then(|port| port.parse().ok());
-            if let (Some(host), Some(port)) = (host, port) {
-                let address = Address { host, port };
-                // One of the configuration may go by the name it is reached by.
-                let is_known = known.order.iter().any(|one| config.reachable(one) == config.reachable(&address));
-                if known.order.len() < MOST && !is_known {
-                    known.order.push(address);
-                }
+            // One of the configuration may go by the name it is reached by.
+            let is_new =
+                |address: &Address| known.order.iter().all(|one| config.reachable(one) != config.reachable(address));
+            if let Some(address) = address(field(&other, "ip"), field(&other, "port"))
+                && known.order.len() < MOST
+                && is_new(&address)
+            {
+                known.order.push(address);
             }
         }
         Ok(())
@@ -253,6 +254,12 @@ impl Sentinels {
         let address = known.order.iter().find(|address| !known.taken.contains(address)).cloned()?;
         known.taken.push(address.clone());
         Some(Taken { sentinels: self, address })
+    }
+
+    /// Those that are known, in the order in which they are asked.
+    #[cfg(fuzzing)]
+    pub(super) fn order(&self) -> Vec<Address> {
+        self.known().order.clone()
     }
 
     fn prefer(&self, sentinel: &Address) {
@@ -303,21 +310,23 @@ impl Drop for Taken<'_> {
 
 /// A connection to `sentinel` on which nothing was said yet.
 async fn wire_to(config: &Config, sentinel: &Address) -> Result<Wire> {
-    let hidden = config.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()));
-    let reader = Reader::new(config.max_reply_bytes).hiding(hidden);
+    let reader = Reader::new(config.max_reply_bytes).hiding(config.sentinel_secret());
     Ok(Wire::new(open_tcp(config, sentinel).await?, reader))
 }
 
 /// A connection to the server at `address`, which must be a master.
 pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted> {
-    let mut greeted = greet(config, open_tcp(config, address).await?).await?;
+    must_be_master(greet(config, open_tcp(config, address).await?).await?, address).await
+}
+
+pub(super) async fn must_be_master(mut greeted: Greeted, address: &Address) -> Result<Greeted> {
     if greeted.server.protocol < 3 {
         // Without HELLO nothing was said about the role yet.
-        let mut wire = Wire::new(greeted.stream, greeted.reader);
+        let (mut wire, mut server, known) = Wire::of(greeted);
         if let Ok(Reply::Array(parts)) = wire.ask(&["ROLE"]).await {
-            greeted.server.role = parts.first().and_then(text).unwrap_or(greeted.server.role);
+            server.role = parts.first().and_then(text).unwrap_or(server.role);
         }
-        (greeted.stream, greeted.reader) = wire.into_parts();
+        greeted = wire.into_greeted(server, known)?;
     }
     if greeted.server.role == "master" {
         return Ok(greeted);
@@ -330,7 +339,13 @@ pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Res
 
 fn address_of(parts: &[Reply]) -> Option<Address> {
     let [host, port] = parts else { return None };
-    Some(Address { host: text(host).filter(|host| !host.is_empty())?, port: text(port)?.parse().ok()? })
+    address(text(host), text(port))
+}
+
+/// What can be connected to: a sentinel that knows of a server, but not where it is, names port 0.
+fn address(host: Option<String>, port: Option<String>) -> Option<Address> {
+    let host = host.filter(|host| !host.is_empty())?;
+    Some(Address { host, port: port?.parse().ok().filter(|port| *port != 0)? })
 }
 
 /// The value of `name` in an answer of names and values.
@@ -412,6 +427,16 @@ mod tests {
         let later = Instant::now();
         assert!(!sentinels.may_name(&at(2), &old, later, topology.master().as_ref()));
         assert_eq!(sentinels.settle_in(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_connected_to_is_none() {
+        let of =
+            |host: &'static str, port: &'static str| address_of(&[Reply::Bulk(host.into()), Reply::Bulk(port.into())]);
+        assert_eq!(of("h", "1"), Some(at(1)));
+        for (host, port) in [("", "1"), ("h", "0"), ("h", "65536"), ("h", "")] {
+            assert_eq!(of(host, port), None, "{host} {port}");
+        }
     }
 
     #[test]

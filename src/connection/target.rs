@@ -218,11 +218,14 @@ fn address(text: &str, default_port: u16) -> Option<Address> {
             let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
             (Some(host).filter(|host| is_ipv6(host))?, port)
         }
-        None => match text.rsplit_once(':') {
+        None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         },
     };
+    if port.is_some_and(|port| port.bytes().any(|digit| !digit.is_ascii_digit())) {
+        return None;
+    }
     let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
     (is_ipv6(host) || is_name(host)).then(|| Address { host: host.to_owned(), port })
 }
@@ -327,6 +330,12 @@ mod tests {
             "redis://:hunter2@a,b",
             "redis+unix://:hunter2@",
             "redis://:hunter2@h h",
+            "redis://:hunter2@[::1",
+            "redis://:hunter2@[::1]7000",
+            "redis://:hunter2@[h]:7000",
+            "redis://:hunter2@h]:7000",
+            "redis://:hunter2@::1:7000",
+            "redis://:hunter2@h:+7",
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.message().starts_with("RedisConfig.url: expected a URL"), "{error}");

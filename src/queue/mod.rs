@@ -29,6 +29,8 @@ mod adding;
 mod changes;
 mod events;
 mod flows;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod mending;
 mod options;
 mod outbox;

@@ -141,6 +141,19 @@ impl Default for Page {
     }
 }
 
+/// For fuzzing: reads one message.
+#[cfg(fuzzing)]
+pub(super) fn read(field: &[u8], message: &[u8]) {
+    let mut page = Page::default();
+    page.sort(Bytes::copy_from_slice(field), message);
+    let mut read = page.damaged.len();
+    for there in page.by_queue.into_values() {
+        read += there.jobs.len() + there.news.len();
+        there.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
+    }
+    assert_eq!(read, 1, "a message is one thing, or damaged");
+}
+
 impl Page {
     fn sort(&mut self, field: Bytes, message: &[u8]) {
         let mut message: Value = serde_json::from_str(&String::from_utf8_lossy(message)).unwrap_or_default();
@@ -150,7 +163,8 @@ impl Page {
             let parts = ["id", "name", "how", "value", "n"];
             return there.news.push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
-        let mut jobs = message["jobs"].as_array_mut().into_iter().flatten().filter_map(NewJob::from_message);
+        let jobs = if let Value::Array(jobs) = message["jobs"].take() { jobs } else { Vec::new() };
+        let mut jobs = jobs.into_iter().filter_map(NewJob::from_message);
         // The others go where the first goes.
         match jobs.next() {
             Some(first) => {
@@ -266,4 +280,31 @@ async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
         call.add(part);
     }
     integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_says_nothing_to_anybody_is_dropped_and_its_neighbours_are_read() {
+        let mut page = Page::default();
+        for message in [
+            "",
+            "5",
+            r#"{"t":"add","jobs":[]}"#,
+            r#"{"q":"o","jobs":5}"#,
+            r#"{"q":"o","jobs":["x",[],["id"],["id","body"],["id","body",5],["id","body",{},1]]}"#,
+        ] {
+            page.sort(Bytes::from_static(message.as_bytes()), message.as_bytes());
+        }
+        assert_eq!(page.damaged.len(), 5);
+        page.sort(
+            Bytes::from_static(b"good"),
+            br#"{"q":"o","jobs":[["id"],["id","body",{"i":18446744073709551615}]]}"#,
+        );
+        let jobs = &page.by_queue["o"].jobs[0].1;
+        assert_eq!((&jobs[0].id[..], &jobs[0].body[..]), (&b"id"[..], &b"body"[..]));
+        assert!(jobs[0].clone().moved(5).extra().contains("18446744073709551615"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::vec;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
@@ -101,11 +101,13 @@ impl Snapshot {
 /// The options a job was added with, and the priority it has now.
 pub(super) fn options_of(stored: &Bytes, priority: Option<u64>) -> Outcome {
     let changed = priority.and_then(|priority| {
-        let mut options: Value = if stored.is_empty() { json!({}) } else { serde_json::from_slice(stored).ok()? };
+        // Nothing else than an object is options, whoever wrote it.
+        let mut options: Map<String, Value> =
+            if stored.is_empty() { Map::new() } else { serde_json::from_slice(stored).ok()? };
         let present = options.get("priority").and_then(Value::as_u64).unwrap_or(0);
         (present != priority).then(|| {
-            options["priority"] = json!(priority);
-            options.to_string()
+            options.insert("priority".to_owned(), json!(priority));
+            Value::Object(options).to_string()
         })
     });
     match changed {
@@ -365,4 +367,23 @@ impl Known {
 pub(super) fn no_such_job(verb: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of a job that is there, got one of none"))
         .with_delivery(Delivery::Rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(stored: &'static str, priority: u64) -> Outcome {
+        options_of(&Bytes::from_static(stored.as_bytes()), Some(priority))
+    }
+
+    #[test]
+    fn a_changed_priority_is_among_the_options_and_options_that_are_none_are_left_alone() {
+        assert_eq!(options("", 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        assert_eq!(options(r#"{"priority":1}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        assert_eq!(options(r#"{"priority":3}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        for damaged in ["5", "[]", "\"x\"", "{"] {
+            assert_eq!(options(damaged, 3), Outcome::Text(damaged.into()));
+        }
+    }
 }

@@ -28,6 +28,8 @@ use tokio::time::timeout;
 
 pub use book::{Channel, ChannelKind};
 
+#[cfg(fuzzing)]
+pub(super) use hearing::Heard;
 pub(super) use lines::Subscriber;
 
 use super::shared::Shared;

@@ -47,6 +47,8 @@ use crate::options::Options;
 use shift::{Mode, Shift};
 
 pub(super) use serving::after;
+#[cfg(fuzzing)]
+pub(super) use slot::end_in_every_way;
 pub use verbs::CALLS;
 
 /// What a call of a verb does.

@@ -324,7 +324,7 @@ pub(super) fn as_text(bytes: &Bytes) -> Bytes {
 }
 
 /// Adds a message to a delivery: number, id, attempts before, last error, key, text.
-fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
+pub(super) fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
     let text = |text: &Option<Bytes>| text.clone().map_or(Outcome::Null, Outcome::Text);
     let key = message.key.as_ref().map_or(Outcome::Null, |key| Outcome::Text(as_text(key)));
     delivery.extend([
