@@ -18,8 +18,8 @@ use crate::resp::Reply;
 /// Jobs of single calls in one script, and their bytes.
 const MOST_JOBS: usize = 100;
 const MOST_BYTES: usize = 256 * 1024;
-/// Jobs of `addBulk` in one script; one that has options counts as four, and so do so many bytes of it.
-pub(super) const BULK_JOBS: usize = 1_000;
+/// Jobs of `addBulk` in one script; one that has options counts as eight, and so do so many bytes of it.
+const BULK_JOBS: usize = 1_000;
 const BULK_BYTES: usize = 4 * 1024;
 
 /// Calls of `add` that wait for the end of the present turn.
@@ -266,8 +266,8 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 fn weight_of(job: &NewJob) -> usize {
-    let least = if job.is_plain() { 1 } else { 4 };
-    least + job.body.len() / BULK_BYTES * 4
+    let least = if job.is_plain() { 1 } else { 8 };
+    least + job.body.len() / BULK_BYTES * 8
 }
 
 /// Adds a job with its children. Gives the id of the job that was there instead, and how far that is.

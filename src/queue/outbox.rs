@@ -26,8 +26,8 @@ use crate::resp::Reply;
 
 /// Messages read at once, about.
 const PAGE: u64 = 100;
-/// News that one script tells.
-const NEWS: usize = 100;
+/// News that one script tells, and jobs that it adds, unless one message has more.
+const FEW: usize = 100;
 /// How old a message may be that was read and is delivered: a process that stood still reads again.
 const FRESH: Duration = Duration::from_secs(30);
 /// For how long a message is remembered that was deleted: far longer than one that was read before may be on its way.
@@ -202,7 +202,7 @@ impl ForQueue {
             let mut size = 0;
             let mut few = |(_, jobs): &(Bytes, Vec<NewJob>)| {
                 size += jobs.len();
-                size <= adding::BULK_JOBS || size == jobs.len()
+                size <= FEW || size == jobs.len()
             };
             let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut few)).collect();
             match add(core, &beside, &batch).await {
@@ -224,7 +224,7 @@ impl ForQueue {
         if !self.news.is_empty() {
             let mut news = self.news;
             while !news.is_empty() {
-                let few = news.split_off(news.len().saturating_sub(NEWS));
+                let few = news.split_off(news.len().saturating_sub(FEW));
                 let (fields, few): (Vec<_>, Vec<_>) = few.into_iter().unzip();
                 left += tell_parents(&beside, few).await?;
                 delete(core, &fields).await?;

@@ -105,12 +105,17 @@ if state == 'w' then
       of_set(KEYS[2])
     end,
     function()
-      for _, group in ipairs(call('LRANGE', KEYS[11], 0, -1)) do
-        if group ~= '' then
-          of_group(group)
+      local from = 0
+      repeat
+        local page = call('LRANGE', KEYS[11], from, from + 99)
+        for i = 1, #page do
+          if page[i] ~= '' and limit > 0 then
+            of_group(page[i])
+          end
         end
-      end
-      for _, group in ipairs(call('SMEMBERS', KEYS[12])) do
+        from = from + 100
+      until #page < 100 or limit == 0
+      for _, group in ipairs(limit > 0 and call('SMEMBERS', KEYS[12]) or {}) do
         of_group(group)
       end
     end,
