@@ -13,7 +13,7 @@ export interface LockOptions {
   leaseMs?: number | undefined;
   /**
    * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
-   * try once, for `commandTimeoutMs`.
+   * try once, for `commandTimeoutMs`. Those who wait in one process have it in the order in which they came.
    */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */

@@ -7,7 +7,7 @@
 //! | key | Redis type | what |
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
-//! | `<ns>~lock:{<ns><share>}:<key>` | hash | a lock: owner, fencing token |
+//! | `<ns>~lock:{<ns><share>}:<key>` | hash, channel | a lock: owner, fencing token, whether it is awaited; tells of its release |
 //! | `<ns>~lock:{<ns><share>}` | string | the last fencing token of a share of all locks |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
 //! | `<ns>seen:<event id>` | string | an event that was seen; a part of the id that begins with `~` has `%7E` instead |

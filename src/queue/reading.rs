@@ -1,5 +1,6 @@
 //! Jobs by id and by state.
 
+use std::collections::HashMap;
 use std::vec;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::record::{Progressed, State, Stored};
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
+use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -241,7 +242,7 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
         State::Failed => "f",
         State::WaitingChildren => "k",
     };
-    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14].map(|at: usize| core.base[at].clone());
+    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14, 11].map(|at: usize| core.base[at].clone());
     let (start, limit) = (start.to_string(), limit.to_string());
     let args: [&[u8]; 6] = [
         letter.as_bytes(),
@@ -262,10 +263,24 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
 
 async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
-    let command =
-        plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()]).runs_reading(*operation::READ, &scripts::COUNTS);
-    let counts = array(core.call(command).await?).ok_or_else(strange)?;
-    counts.iter().map(|count| integer(count).ok_or_else(strange)).collect()
+    let prefix = core.keys.held_prefix();
+    let mut by_worker: HashMap<Bytes, i64> = HashMap::new();
+    let mut cursor = Cursor::default();
+    loop {
+        let command = plain(&scripts::COUNTS, &keys, &[&prefix, cursor.word()]);
+        let (reply, origin) = core.call_located(command.runs_reading(*operation::READ, &scripts::COUNTS)).await?;
+        let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+        let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(strange));
+        let mut counts = counts.collect::<Result<Vec<_>>>()?;
+        let next = parts.next().and_then(bytes).ok_or_else(strange)?;
+        while let (Some(owner), Some(held)) = (parts.next().and_then(bytes), parts.next()) {
+            by_worker.insert(owner, integer(&held).ok_or_else(strange)?);
+        }
+        if !cursor.advance(origin, next) {
+            counts[1] += by_worker.values().sum::<i64>();
+            return Ok(counts);
+        }
+    }
 }
 
 /// How many jobs are in `state`.

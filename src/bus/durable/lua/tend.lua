@@ -75,7 +75,7 @@ end
 local amiss, goes_on = damaged > 0, '0'
 if pending == 0 then
   -- Whatever these hold is about messages that are pending no more.
-  redis.call('DEL', lanes, due, parked)
+  redis.call('UNLINK', lanes, due, parked)
 else
   store_lanes()
   local waiting = 0
