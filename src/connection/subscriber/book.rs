@@ -63,6 +63,11 @@ impl Entry {
     fn wanted(&self) -> bool {
         !self.listeners.is_empty()
     }
+
+    /// Is it wanted, and not confirmed?
+    fn is_open(&self) -> bool {
+        self.wanted() && !self.confirmed
+    }
 }
 
 /// A question on the connection.
@@ -90,6 +95,8 @@ pub(super) struct Moved(Channel, Entry);
 #[derive(Default)]
 pub(super) struct Book {
     entries: HashMap<Channel, Entry>,
+    /// How many are wanted and not confirmed. Asked for with each change, so that it is counted.
+    open: usize,
     /// Where something may be to repair.
     changed: HashSet<Channel>,
     asked: VecDeque<Asked>,
@@ -103,7 +110,22 @@ impl Book {
 
     /// Is all that is wanted confirmed?
     pub(super) fn is_settled(&self) -> bool {
-        self.entries.values().all(|entry| !entry.wanted() || entry.confirmed)
+        self.open == 0
+    }
+
+    /// Does something with an entry, and counts what that makes of it.
+    fn change<T>(open: &mut usize, entry: &mut Entry, act: impl FnOnce(&mut Entry) -> T) -> T {
+        let before = entry.is_open();
+        let outcome = act(entry);
+        *open = *open + usize::from(entry.is_open()) - usize::from(before);
+        outcome
+    }
+
+    fn remove(&mut self, channel: &Channel) -> Option<Entry> {
+        let entry = self.entries.remove(channel)?;
+        self.open -= usize::from(entry.is_open());
+        self.changed.remove(channel);
+        Some(entry)
     }
 
     /// Is something known of `channel`?
@@ -119,7 +141,7 @@ impl Book {
         listener: Arc<dyn Listener>,
     ) -> Option<oneshot::Receiver<Result<()>>> {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.push((number, listener));
+        Self::change(&mut self.open, entry, |entry| entry.listeners.push((number, listener)));
         entry.shared = None;
         if entry.confirmed && entry.asked {
             return None;
@@ -141,8 +163,7 @@ impl Book {
         let Asked::Subscription(channel, _) = self.asked.pop_front()? else {
             return None;
         };
-        let mut entry = self.entries.remove(&channel)?;
-        self.changed.remove(&channel);
+        let mut entry = self.remove(&channel)?;
         (entry.asked, entry.unanswered) = (false, 0);
         Some(Moved(channel, entry))
     }
@@ -150,13 +171,14 @@ impl Book {
     /// Takes everything out, to be wanted in another book. The connection must be gone.
     pub(super) fn take_all(&mut self) -> Vec<Moved> {
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(channel, entry)| Moved(channel, entry)).collect()
     }
 
     /// Takes in what comes from another book.
     pub(super) fn put(&mut self, Moved(channel, mut moved): Moved) {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.append(&mut moved.listeners);
+        Self::change(&mut self.open, entry, |entry| entry.listeners.append(&mut moved.listeners));
         entry.waiting.append(&mut moved.waiting);
         entry.shared = None;
         entry.missing_since = entry.missing_since.or(moved.missing_since);
@@ -167,7 +189,7 @@ impl Book {
     pub(super) fn unwant(&mut self, channel: &Channel, number: u64) -> Option<Arc<dyn Listener>> {
         let entry = self.entries.get_mut(channel)?;
         let at = entry.listeners.iter().position(|(own, _)| *own == number)?;
-        let (_, listener) = entry.listeners.remove(at);
+        let (_, listener) = Self::change(&mut self.open, entry, |entry| entry.listeners.remove(at));
         entry.shared = None;
         if !entry.wanted() {
             self.changed.insert(channel.clone());
@@ -183,8 +205,7 @@ impl Book {
             && !entry.asked
             && entry.unanswered == 0
         {
-            self.entries.remove(channel);
-            self.changed.remove(channel);
+            self.remove(channel);
         }
     }
 
@@ -225,7 +246,7 @@ impl Book {
                 return None;
             }
             let entry = self.entries.get_mut(channel)?;
-            entry.confirmed = false;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = false);
             entry.asked = false;
             entry.missing_since.get_or_insert(now);
             self.changed.insert(channel.clone());
@@ -237,7 +258,7 @@ impl Book {
         let mut told = Told::Nothing;
         // An older answer than the last question says nothing of how it is now.
         if entry.unanswered == 0 {
-            entry.confirmed = on;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
             if on {
                 // Who waits no longer needs no answer.
                 entry.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
@@ -283,6 +304,7 @@ impl Book {
     pub(super) fn lost(&mut self, now: Instant) -> Vec<Listeners> {
         self.asked.clear();
         self.entries.retain(|_, entry| entry.wanted());
+        self.open = self.entries.len();
         let mut told = Vec::new();
         for (channel, entry) in &mut self.entries {
             entry.unanswered = 0;
@@ -308,6 +330,7 @@ impl Book {
         self.refuse_waiting(error);
         self.asked.clear();
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(_, mut entry)| shared(&mut entry)).collect()
     }
 

@@ -7,6 +7,7 @@ import { configError, RedisError, warnOfListener } from '../errors.js';
 import { internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
 import { verb } from '../native.js';
+import type { EventHandler } from '../port.js';
 import { type Channel, ended } from './channel.js';
 import { addCommands } from './commands.js';
 import type { BullMQClient, BullMQDuplicateOptions, BullMQFields, BullMQScript, BullMQStreams, BullMQTransaction } from './interface.js';
@@ -48,6 +49,7 @@ export class Client extends EventEmitter implements BullMQClient {
   #restarting = false;
   readonly #stateChanged = (to: ConnectionState): void => this.#follow(to);
   readonly #failed = (error: Error): void => this.#fail(error);
+  readonly #hear: EventHandler = (event) => this.#notice(event);
 
   constructor(channel: Channel, duplicate?: BullMQDuplicateOptions) {
     super();
@@ -68,11 +70,7 @@ export class Client extends EventEmitter implements BullMQClient {
     this.status = 'wait';
     const { connectionName } = duplicate;
     this.#blocking = port.open('bullmq', manager[internals].handle, { blocking: true, connectionName }, this);
-    const weak = new WeakRef(this);
-    port.listen(this.#blocking, (event) => {
-      const client = weak.deref();
-      if (client !== undefined) client.#notice(event);
-    });
+    port.listenWeakly(this.#blocking, this.#hear);
   }
 
   async connect(): Promise<void> {
