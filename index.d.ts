@@ -333,6 +333,9 @@ export interface ConnectionEvents {
  * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
  * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
  * process alive; a pending command does.
+ *
+ * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
+ * it can be collected, with its listeners, also where they know it.
  */
 export declare class RedisConnectionManager {
   /**
@@ -747,11 +750,13 @@ export interface MessageBusOptions {
    */
   sharded?: boolean;
   /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
-   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
+   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
+   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
    */
   retention?: {
     maxLength?: number;
+    maxBytes?: number;
     maxAgeMs?: number;
   };
   /** Live messages that may wait, per subscription, from 1. Default 100 000. */

@@ -107,7 +107,7 @@ for (const kind of BACKENDS) {
             async 'registry whose manager was disconnected'() {
               const manager = made();
               const registry = new WorkerRegistry(manager, { namespace: 'r' });
-              registry.on('joined', () => registry.list()).on('error', () => registry.list());
+              registry.on('joined', () => Reflect.has(registry, 'list')).on('error', () => Reflect.has(registry, 'list'));
               registry.on('fenced', () => registry);
               await registry.ready();
               await registry.register({ id: `w-${Math.random()}` });
@@ -119,10 +119,10 @@ for (const kind of BACKENDS) {
             async 'registry that was cleaned up'() {
               const manager = made();
               const registry = new WorkerRegistry(manager, { namespace: 'r' });
-              registry.on('joined', () => registry.list()).on('error', () => registry.list());
+              registry.on('joined', () => Reflect.has(registry, 'list')).on('error', () => Reflect.has(registry, 'list'));
               await registry.register({ id: `w-${Math.random()}` });
               await registry.cleanup();
-              registry.on('command', () => registry.list());
+              registry.on('command', () => Reflect.has(registry, 'list'));
               await manager.disconnect();
               return [registry, manager];
             },
@@ -136,7 +136,14 @@ for (const kind of BACKENDS) {
               await container.getBus().subscribe('c', () => void container.health());
               await container.getKV().set('k', 1);
               await container.shutdown();
-              return [container, container.manager, container.getBus(), container.getKV(), container.getRegistry(), container.getQueue('c')];
+              return [
+                container,
+                container.manager,
+                container.getBus(),
+                container.getKV(),
+                container.getRegistry(),
+                container.getQueue('c'),
+              ];
             },
           };
           const { gc } = globalThis as typeof globalThis & { gc(): void };
@@ -220,7 +227,10 @@ for (const kind of BACKENDS) {
             gc();
           }
           await bare.publish('t', 1).catch(() => {});
-          for (const manager of new Set((bare as unknown as Record<symbol, { managers: { disconnect(): Promise<void> }[] }>)[Symbol.for('redis-backplane.internals')]?.managers))
+          for (const manager of new Set(
+            (bare as unknown as Record<symbol, { managers: { disconnect(): Promise<void> }[] }>)[Symbol.for('redis-backplane.internals')]
+              ?.managers,
+          ))
             await manager.disconnect();
           emit([[...heard].sort(), asked > 0]);
         },
