@@ -49,7 +49,13 @@ impl TopicKeys {
         self.namespace.with(&[b"~seen:", &self.place])
     }
 
-    /// The sorted set of how much was appended to the stream, in bytes.
+    /// The number of bytes that were appended to the stream.
+    #[must_use]
+    pub fn appended(&self) -> Bytes {
+        self.namespace.with(&[b"~appended:", &self.place])
+    }
+
+    /// The sorted set of how much was appended to the stream up to some of its entries, in bytes.
     #[must_use]
     pub fn sizes(&self) -> Bytes {
         self.namespace.with(&[b"~sizes:", &self.place])

@@ -55,7 +55,7 @@ impl Retention {
 
     /// Trims a topic, for the good of all; whether it could is no one's concern, since it is done again.
     pub(super) fn trim(self, manager: &Manager, keys: &TopicKeys) {
-        let (manager, keys) = (manager.clone(), [keys.stream(), keys.sizes(), keys.rests()]);
+        let (manager, keys) = (manager.clone(), [keys.stream(), keys.appended(), keys.sizes(), keys.rests()]);
         lifecycle::spawn(async move {
             let mut goes_on = false;
             while let Ok(Reply::Array(answer)) = manager.call(self.trimming(&keys, goes_on)).await
@@ -227,21 +227,23 @@ fn load_command() -> Command {
 
 fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], once: Option<Once>) -> Command {
     let script = &*scripts::PUBLISH;
-    let (stream, sizes, wake) = (keys.stream(), keys.sizes(), keys.wake());
-    let named = stream.len() + sizes.len() + wake.len() + keys.live().len();
+    let (stream, appended, sizes, wake) = (keys.stream(), keys.appended(), keys.sizes(), keys.wake());
+    let named = stream.len() + appended.len() + sizes.len() + wake.len() + keys.live().len();
     let mut payload = BytesMut::with_capacity(words.len() + named + 192);
     let extra = if once.is_some() { 3 } else { 0 };
-    resp::begin(&mut payload, 3 + 2 + 3 + extra + 2 * count);
+    resp::begin(&mut payload, 3 + 3 + 3 + extra + 2 * count);
     let verb: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
     let head: [&[u8]; 2] = [b"EVALSHA", script.digest().as_bytes()];
     head.into_iter().for_each(|word| resp::push(&mut payload, word));
     if let Some(Once { id, window }) = once {
         let window = window.as_millis().to_string();
-        for word in [b"3", &stream[..], &sizes, &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()] {
+        for word in
+            [b"4", &stream[..], &appended, &sizes, &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()]
+        {
             resp::push(&mut payload, word);
         }
     } else {
-        for word in [b"2", &stream[..], &sizes, verb, keys.live(), &wake] {
+        for word in [b"3", &stream[..], &appended, &sizes, verb, keys.live(), &wake] {
             resp::push(&mut payload, word);
         }
     }

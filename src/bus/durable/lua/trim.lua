@@ -3,15 +3,16 @@
 -- What all of its groups need is looked up once a second at most, however many ask; where that does not let anything go, less often.
 --
 -- KEYS[1]  stream      the topic
--- KEYS[2]  sorted set  how much was appended to it, see grow.lua
--- KEYS[3]  string      is there while the topic is not to be looked at
+-- KEYS[2]  number      how much was appended to it, see grow.lua
+-- KEYS[3]  sorted set  the same up to some of its entries
+-- KEYS[4]  string      is there while the topic is not to be looked at
 -- ARGV[1]  number      messages to keep
 -- ARGV[2]  ms          how long to keep them
 -- ARGV[3]  bytes       how much of them to keep
 -- ARGV[4]  0 or 1      1: it goes on with what the call before has left
 --
 -- Returns {how many were removed, 1 if there is more to remove}.
-local stream, sizes, rests = KEYS[1], KEYS[2], KEYS[3]
+local stream, appended, sizes, rests = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local length, age, size, goes_on = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 -- Others wait while it runs: messages and bytes that it removes at the most, and notes of `sizes`.
 local MOST, MOST_BYTES, MOST_NOTES = 10000, 67108864, 1000
@@ -47,16 +48,16 @@ if gone > 0 then
   redis.call('ZREMRANGEBYRANK', sizes, 0, gone - 1)
 end
 
+local total = redis.pcall('GET', appended)
+total = type(total) == 'string' and tonumber(total) or 0
+
 -- The id of the last entry in front of the newest `size` bytes, as far as it is noted.
 local function last_beyond_size()
-  local total = tonumber(redis.call('ZSCORE', sizes, '~') or 0)
   if total <= size then
     return nil
   end
   local note = redis.call('ZRANGEBYSCORE', sizes, string.format('%.0f', total - size), '+inf', 'LIMIT', 0, 1)[1]
-  if note == '~' then
-    note = redis.call('ZREVRANGE', sizes, 1, 1)[1]
-  end
+    or redis.call('ZREVRANGE', sizes, 0, 0)[1]
   return note and string.match(note, '^%d+%-%d+$')
 end
 
@@ -92,7 +93,7 @@ end
 
 -- Whole nodes of the stream, so that trimming costs little.
 local noted = redis.call('ZRANGE', sizes, 0, 0, 'WITHSCORES')[2] or 0
-local average = math.max(1, (tonumber(redis.call('ZSCORE', sizes, '~') or 0) - tonumber(noted)) / count)
+local average = math.max(1, (total - tonumber(noted)) / count)
 local most = math.max(100, math.min(MOST, math.floor(MOST_BYTES / average)))
 local removed, more = 0, 0
 local function trim(to, limit)
