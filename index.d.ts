@@ -265,6 +265,812 @@ export declare class RedisError extends Error {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
+/** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
+
+/** TLS options. Certificates and keys are PEM. */
+export interface RedisTlsConfig {
+  /**
+   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
+   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   */
+  ca?: string | Buffer | (string | Buffer)[];
+  /** The client's certificate, for mutual TLS; with `key`. */
+  cert?: string | Buffer;
+  /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
+  key?: string | Buffer;
+  /** The passphrase of `key`, where `key` is encrypted. */
+  passphrase?: string;
+  /** The name to expect in the server's certificate. Default: the host. */
+  servername?: string;
+  /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
+  rejectUnauthorized?: boolean;
+}
+/** How a lost connection is restored: exponential backoff with full jitter. */
+export interface RedisReconnectConfig {
+  /** Milliseconds, at least 1. Default 50. */
+  minDelayMs?: number;
+  /** Milliseconds, at least `minDelayMs`. Default 2 000. */
+  maxDelayMs?: number;
+  /** Attempts before the state becomes `failed`. Default: endless. */
+  maxAttempts?: number;
+}
+/** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
+export interface RedisConfig {
+  /**
+   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
+   * and `path`; what else is given here wins over what the URL says.
+   */
+  url?: string;
+  /** Default `127.0.0.1`. */
+  host?: string;
+  /** Default 6379. */
+  port?: number;
+  /** The path of a Unix socket; excludes `host` and `port`. */
+  path?: string;
+  /** The database, from 0. Default 0. */
+  db?: number;
+  /** The ACL user; needs `password`. */
+  username?: string;
+  /** A function is asked again at every new connection, so a rotated password needs no restart. */
+  password?: string | (() => string | Promise<string>);
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  sentinelUsername?: string;
+  /** The password at the sentinels. Default: they are asked without credentials. */
+  sentinelPassword?: string;
+  /** Default false, or true for `rediss://`. */
+  tls?: boolean | RedisTlsConfig;
+  /** `true`: the constructor does no I/O and the first use connects. Default true. */
+  lazyConnect?: boolean;
+  /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
+  connectTimeoutMs?: number;
+  /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
+  connectRetries?: number;
+  /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
+  commandTimeoutMs?: number;
+  /** How a lost connection is restored. */
+  reconnect?: RedisReconnectConfig;
+  /** Milliseconds, at least 10. A dead peer is noticed within twice this. Default 10 000. */
+  keepAliveMs?: number;
+  /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
+  maxPendingCommands?: number;
+  /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
+  maxPendingBytes?: number;
+  /**
+   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
+   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
+   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
+   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   */
+  maxReplyBytes?: number;
+  /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
+  closeTimeoutMs?: number;
+  /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
+  clientName?: string;
+  /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
+  namespace?: string;
+}
+type Environment = Record<string, string | undefined>;
+/**
+ * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
+ * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `null` when `REDIS_ENABLED` is false, whatever else is set. `REDIS_URL` wins over
+ * host and port; user, password and database beside a URL win over those in it. An empty variable counts as not set.
+ *
+ * @param env Default `process.env`.
+ * @throws RedisError of kind `config` for a value that is none, naming the variable.
+ */
+export declare function redisConfigFromEnv(env?: Environment): RedisConfig | null;
+/** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
+export declare const REDIS_TEST_CONFIG: RedisConfig;
+/**
+ * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
+ * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
+ *
+ * @param overrides Win over what this function chooses.
+ */
+export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
+
+/** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
+/** A histogram of durations in milliseconds. */
+export interface HistogramSnapshot {
+  /** How many durations were recorded. */
+  count: number;
+  /** Their sum in milliseconds. */
+  sum: number;
+  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  buckets: {
+    le: number | null;
+    count: number;
+  }[];
+}
+/** The numbers of a manager and of everything built on it, since it was made. */
+export interface MetricsSnapshot {
+  /** `cacheGet` and `getOrSet` calls that found a value. */
+  redis_cache_hit_total: number;
+  /** `cacheGet` and `getOrSet` calls that found none. */
+  redis_cache_miss_total: number;
+  /** Failed attempts to connect, and lost connections. */
+  redis_connection_errors_total: number;
+  /** Attempts to restore a lost connection. */
+  redis_reconnection_attempts_total: number;
+  /** Sentinel and Cluster: answers of sentinels and nodes about where the masters are. 0 on a single server. */
+  redis_topology_refreshes_total: number;
+  /** Sentinel and Cluster: how often the masters, their slots or their replicas turned out to be elsewhere. */
+  redis_topology_changes_total: number;
+  /** Commands refused because too much was waiting (kind `overloaded`). */
+  redis_commands_rejected_total: number;
+  /** Commands whose deadline passed. */
+  redis_commands_timed_out_total: number;
+  /** Commands answered with an error reply. */
+  redis_commands_failed_total: number;
+  /** Commands that were safe to send again, and were. */
+  redis_commands_resent_total: number;
+  /** Bytes written to the server. */
+  redis_sent_bytes_total: number;
+  /** Bytes read from the server. */
+  redis_received_bytes_total: number;
+  /** Jobs added; those that were there already are none. */
+  redis_queue_jobs_added_total: number;
+  /** Jobs that this process' workers took in hand. */
+  redis_queue_jobs_claimed_total: number;
+  /** Jobs that this process' workers completed. */
+  redis_queue_jobs_completed_total: number;
+  /** Attempts of this process' workers that failed. */
+  redis_queue_attempts_failed_total: number;
+  /** Jobs of workers that were gone, given away by this process. */
+  redis_queue_jobs_given_away_total: number;
+  /** Records and keys of queues that were found damaged, by this process' workers. */
+  redis_queue_damaged_total: number;
+  /** Jobs whose lease was lost while they were in hand. */
+  redis_queue_leases_lost_total: number;
+  /** Messages that the server accepted, live and durable. */
+  redis_bus_published_total: number;
+  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  redis_bus_delivered_total: number;
+  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
+  redis_bus_dropped_total: number;
+  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
+  redis_bus_malformed_total: number;
+  /** Durable messages whose records in Redis were lost, and that were put back. */
+  redis_bus_restored_total: number;
+  /** Durable messages that became dead letters with consumers of this process. */
+  redis_bus_dead_letters_total: number;
+  /** Handlers that threw or rejected. */
+  redis_bus_handler_errors_total: number;
+  /** Times that a live subscription was interrupted. */
+  redis_bus_gaps_total: number;
+  /** Topics and patterns that are subscribed, and groups that are consumed. */
+  redis_bus_subscriptions: number;
+  /**
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   */
+  redis_bus_lag: Record<string, Record<string, number>>;
+  /** Open connections. */
+  redis_connection_pool_size: number;
+  /** Commands accepted and not yet settled. */
+  redis_commands_pending: number;
+  /** Bytes of commands accepted and not yet settled. */
+  redis_pending_bytes: number;
+  /** The most callers that ever shared one attempt to connect. */
+  redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  redis_registry_malformed_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
+  /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
+  redis_initialization_duration_ms: HistogramSnapshot;
+  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  redis_operation_duration_ms: Record<string, HistogramSnapshot>;
+}
+
+/** The connection manager: the one object everything else is built on. */
+
+/**
+ * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
+ * being restored. `closing`: `disconnect()` runs. `closed`: it has ended. `failed`: it gave up; the next use begins anew.
+ */
+export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
+/** What {@link RedisConnectionManager.health} finds. */
+export interface ConnectionHealth {
+  /** Did the server answer? In a cluster also: is every hash slot served? */
+  ok: boolean;
+  /**
+   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
+   * Whether this manager's user may write is not judged.
+   */
+  writable: boolean;
+  state: ConnectionState;
+  /** The round trip in milliseconds; `null` without an answer. */
+  latencyMs: number | null;
+  /** Who answered, or who answered last. */
+  server?: {
+    kind: string;
+    version: string;
+    role: string;
+  };
+  /**
+   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
+   * where a node that answers says that the cluster is down, or no slot is served.
+   */
+  cluster?: {
+    state: 'ok' | 'fail';
+    slotsServed: number;
+    slotsTotal: number;
+  };
+  /** Why `ok` or `writable` is `false`. */
+  error?: string;
+}
+/** A part of a Redis command. A number is sent in decimal and must be finite. */
+export type CommandArgument = string | number | Buffer;
+/** The events of a {@link RedisConnectionManager}, with what their listeners are given. */
+export interface ConnectionEvents {
+  /** The state has changed. */
+  state: [to: ConnectionState, from: ConnectionState];
+  /** A connection is usable, again or for the first time. */
+  ready: [];
+  /** Attempt number `attempt` (from 1) will be made in `delayMs` milliseconds. */
+  reconnecting: [
+    info: {
+      attempt: number;
+      delayMs: number;
+    },
+  ];
+  /** An attempt failed or a connection was lost. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+  /** It has closed, or given up. */
+  end: [];
+}
+/**
+ * One set of connections to one Redis, for everything that is built on it.
+ *
+ * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
+ * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
+ * process alive; a pending command does.
+ *
+ * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
+ * it can be collected, with its listeners, also where they know it.
+ */
+export declare class RedisConnectionManager {
+  /**
+   * @param config A configuration, or a URL. Default: the local server.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came.
+   */
+  constructor(config?: RedisConfig | string);
+  /**
+   * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
+   *
+   * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
+   */
+  connect(): Promise<void>;
+  /**
+   * Ends all connections: commands already accepted are answered first, for at most `closeTimeoutMs`; later ones reject with kind
+   * `closed`. Idempotent and safe in any state; afterwards nothing keeps the process alive. `connect()` opens it again.
+   */
+  disconnect(): Promise<void>;
+  /** Is the state `ready`? */
+  isConnected(): boolean;
+  /** Where it is in its life, now. */
+  get state(): ConnectionState;
+  /** The time of one round trip in milliseconds. */
+  ping(): Promise<number>;
+  /**
+   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
+   * bounded by `commandTimeoutMs`.
+   */
+  health(): Promise<ConnectionHealth>;
+  /**
+   * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
+   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
+   *
+   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
+   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
+   * what to use instead; here as in {@link transaction}.
+   *
+   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
+   * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
+   */
+  command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T>;
+  /**
+   * Executes commands between `MULTI` and `EXEC`: all of them, with nothing of anyone else in between, or none.
+   *
+   * @returns The replies, in order.
+   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one
+   * failed while the others were executed, since Redis takes nothing back.
+   */
+  transaction<T = unknown[]>(commands: [string, ...CommandArgument[]][]): Promise<T>;
+  /**
+   * Runs a Lua script on the server, by its digest; its text is sent where the server does not know it.
+   *
+   * @param lua The text.
+   * @param keys Every key the script touches (`KEYS`).
+   * @param args What else it is given (`ARGV`).
+   */
+  script<T = unknown>(lua: string, keys: string[], args?: CommandArgument[]): Promise<T>;
+  /** The numbers of this manager and of everything built on it. */
+  metrics(): MetricsSnapshot;
+  /** The same numbers in Prometheus' text format. */
+  prometheus(): string;
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
+  /** Removes a listener. */
+  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this;
+  /** The same as {@link disconnect}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string;
+}
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean;
+}
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * It connects by itself, as the clients that BullMQ's users know. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
+ * has gone wrong. `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: string, listener: (...args: unknown[]) => void): this;
+  once(event: 'error', listener: (error: Error) => void): this;
+  once(event: string, listener: (...args: unknown[]) => void): this;
+  removeListener(event: 'error', listener: (error: Error) => void): this;
+  removeListener(event: string, listener: (...args: unknown[]) => void): this;
+  off(event: 'error', listener: (error: Error) => void): this;
+  off(event: string, listener: (...args: unknown[]) => void): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(
+    key: string,
+    value: string | number,
+    options?: {
+      PX?: number;
+      EX?: number;
+    },
+  ): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zrevrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean;
+    },
+  ): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: {
+      MAXLEN?: number;
+      approximate?: boolean;
+    },
+  ): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(
+    streams: {
+      key: string;
+      id: string;
+    }[],
+    options?: {
+      BLOCK?: number;
+      COUNT?: number;
+    },
+  ): Promise<BullMQStreams | null>;
+  xtrim(
+    key: string,
+    strategy: 'MAXLEN',
+    threshold: number,
+    options?: {
+      approximate?: boolean;
+    },
+  ): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  /**
+   * Any command of Redis, by its name. At runtime each is a method too, in lower case and with the server's order of arguments, as the
+   * clients of ioredis have them: `client.xlen(key)`. A command that would change the shared connection is no method, and refused here.
+   */
+  call(name: string, ...args: unknown[]): Promise<unknown>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(
+    cursor: string | number,
+    options: {
+      MATCH?: string;
+      COUNT?: number;
+    },
+  ): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number;
+    },
+  ): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}
+
+/** The options that BullMQ gives to ioredis. */
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: {
+    host: string;
+    port: number;
+  }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}
+
+/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+
+/**
+ * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
+ * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
+ *
+ * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
+ * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
+ * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ *
+ * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
+ * such as `prefix: '{paint}'`.
+ *
+ * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
+ * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ *
+ * @throws RedisError of kind `config` for something that is no manager.
+ */
+export declare function bullmqConnection(manager: RedisConnectionManager): BullMQClient;
+/**
+ * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
+ * `new Queue('paint', { connection: bullmqOptions(manager) })`.
+ *
+ * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
+ * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
+ * workers demand.
+ *
+ * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
+ * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ */
+export declare function bullmqOptions(manager: RedisConnectionManager): BullMQOptions;
+
+/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** A message with what is known of it. */
+export interface Envelope<T = unknown> {
+  /** Unique, and the same at each attempt: 1 to 512 characters. */
+  id: string;
+  /** What kind of message it is: at most 1 024 characters. */
+  type: string;
+  /** When it was made: ISO 8601, UTC. */
+  ts: string;
+  /** The same for all messages that one thing has led to: 1 to 512 characters. */
+  corrId: string;
+  /** At most 512 characters. */
+  tenantId?: string;
+  payload: T;
+  /** How often it was tried before, from 0. */
+  attempts: number;
+  /** Why the last attempt failed: at most 1 024 characters arrive. */
+  lastError?: string;
+  /** The W3C trace context it belongs to. */
+  traceparent?: string;
+}
+/**
+ * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ *
+ * @param type What kind of message it is: 1 to 1 024 characters.
+ * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
+ * @throws RedisError of kind `config`.
+ */
+export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
+/**
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * characters.
+ *
+ * @throws RedisError of kind `config` if `envelope` is none.
+ */
+export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
+/** Is it an envelope, whoever made it? */
+export declare function isEnvelope(value: unknown): value is Envelope;
+
+/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
+/** What belongs together. */
+export interface Correlation {
+  /** 1 to 512 characters. */
+  readonly corrId: string;
+  /** At most 512 characters. */
+  readonly tenantId?: string;
+  /** The W3C trace context. */
+  readonly traceparent?: string;
+}
+/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
+export declare function correlation(): Correlation | undefined;
+/**
+ * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
+
+/** What a caller may say to a bus, and its checks. */
+
+/** Options of a {@link MessageBus}. Unknown names are refused. */
+export interface MessageBusOptions {
+  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string;
+  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  subscriber?: RedisConnectionManager;
+  /**
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
+   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   */
+  sharded?: boolean;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
+   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
+   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?: {
+    maxLength?: number;
+    maxBytes?: number;
+    maxAgeMs?: number;
+  };
+  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  maxPendingBytes?: number;
+  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  closeTimeoutMs?: number;
+}
+/** Options of {@link MessageBus.publish}. */
+export interface PublishOptions {
+  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  key?: string;
+  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
+  durable?: boolean;
+  /**
+   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
+   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
+   * Default, where `dedupeMs` is given: the id of the envelope.
+   */
+  id?: string;
+  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  dedupeMs?: number;
+  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  traceparent?: string;
+}
+/** Options of {@link MessageBus.subscribe}. */
+export interface SubscribeOptions {
+  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  concurrency?: number;
+  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  group?: string;
+  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  from?: 'new' | 'start' | (string & {});
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
+  retry?: {
+    maxAttempts?: number;
+    minDelayMs?: number;
+    maxDelayMs?: number;
+  };
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
+  claimAfterMs?: number;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number;
+  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.messages}. */
+export interface MessagesOptions {
+  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number;
+  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number;
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+}
+/** Options of {@link MessageBus.request}. */
+export interface RequestOptions {
+  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  timeoutMs?: number;
+  /** Ends the wait, with kind `cancelled`. */
+  signal?: AbortSignal;
+}
+/** What a handler is told beside the message. */
+export interface MessageContext {
+  /** Where it was published. */
+  readonly topic: string;
+  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
+  readonly key?: string;
+  /** The pattern it was subscribed by. */
+  readonly pattern?: string;
+  /** Durable: the consumer group. */
+  readonly group?: string;
+  /** Durable: its id in the stream. */
+  readonly streamId?: string;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  readonly signal: AbortSignal;
+}
+/** Ends a subscription. Idempotent; resolves when no handler of it will run any more. */
+export type Unsubscribe = (() => Promise<void>) & {
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
 /** The events of a bus. */
 /** The events of a {@link MessageBus}, with what their listeners are given. */
 export interface BusEvents {

@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use super::blocking::Waiting;
 use super::client::Client;
 use super::clock::Clock;
@@ -73,7 +75,7 @@ pub(super) struct Core {
     pub(super) watchers: HashMap<(usize, Key), HashSet<usize>>,
     pub(super) waiting: Waiting,
     pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
-    pub(super) patterns: Vec<(Vec<u8>, Vec<usize>)>,
+    pub(super) patterns: IndexMap<Vec<u8>, Vec<usize>>,
     pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
     /// Clients that see every command.
     pub(super) monitors: Vec<usize>,

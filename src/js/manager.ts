@@ -10,7 +10,7 @@ import { type Internals, internals } from './internals.js';
 import { Listeners } from './listeners.js';
 import type { MetricsSnapshot } from './metrics.js';
 import { verb } from './native.js';
-import { port } from './port.js';
+import { type EventHandler, port } from './port.js';
 
 /**
  * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
@@ -81,6 +81,7 @@ class Inside implements Internals {
   /** Is it a cluster? */
   readonly isCluster: boolean;
   readonly #password: PasswordFunction | undefined;
+  readonly #hear: EventHandler = (event) => this.handleEvent(event);
   #attempt = 0;
   #connectingSince = 0;
 
@@ -96,15 +97,26 @@ class Inside implements Internals {
     this.namespace = namespace ?? '';
     this.isCluster = server.isCluster;
     this.port.describe(this.handle, this.endpoint);
-    this.port.listen(this.handle, (event) => this.handleEvent(event));
+    this.hold();
+  }
+
+  /** Goes on hearing whatever its manager's user keeps. */
+  hold(): void {
+    this.port.listen(this.handle, this.#hear);
+  }
+
+  /** Of a manager that has ended nothing is to be heard: it may be collected, though its listeners know it. */
+  letGo(): void {
+    if (isOver(this.port.state(this.handle))) this.port.listenWeakly(this.handle, this.#hear);
   }
 
   handleEvent(event: { event: string; [field: string]: unknown }): void {
     switch (event.event) {
       case 'state': {
         const [to, from] = [event.to as ConnectionState, event.from as ConnectionState];
+        if (to === 'connecting') this.hold();
         if (to === 'connecting' || to === 'reconnecting') this.#connectingSince = performance.now();
-        if (to === 'closed' || to === 'failed') {
+        if (isOver(to)) {
           publishClosed(this.endpoint, to === 'closed' ? 'disconnect' : 'gave up', from === 'closing');
         }
         this.emit('state', to, from);
@@ -129,6 +141,7 @@ class Inside implements Internals {
       }
       case 'end':
         this.emit('end');
+        this.letGo();
         break;
       case 'evicts':
         warnOfEviction(this.endpoint, event.policy as string);
@@ -162,12 +175,18 @@ class Inside implements Internals {
   }
 }
 
+/** Has it closed, or given up? */
+function isOver(state: string): boolean {
+  return state === 'closed' || state === 'failed';
+}
+
 /**
  * Lets a manager's native side go when the manager is collected, unless it is in use: what a user never disconnected stays as
  * it is, since something may still be pending.
  */
-const collected = new FinalizationRegistry<Internals>(({ port, handle }) => {
-  if (['idle', 'closed', 'failed'].includes(port.state(handle))) port.release(handle);
+const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>(({ port, handle }) => {
+  const state = port.state(handle);
+  if (state === 'idle' || isOver(state)) port.release(handle);
 });
 
 /**
@@ -176,6 +195,9 @@ const collected = new FinalizationRegistry<Internals>(({ port, handle }) => {
  * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
  * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
  * process alive; a pending command does.
+ *
+ * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
+ * it can be collected, with its listeners, also where they know it.
  */
 export class RedisConnectionManager {
   /** @internal */
@@ -189,7 +211,8 @@ export class RedisConnectionManager {
   constructor(config: RedisConfig | string | URL = {}) {
     const inside = new Inside(readConfig('RedisConnectionManager', config));
     keep(this, 'RedisConnectionManager', inside);
-    collected.register(this, inside);
+    const { port, handle } = inside;
+    collected.register(this, { port, handle });
   }
 
   /**
@@ -198,8 +221,14 @@ export class RedisConnectionManager {
    * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
    */
   async connect(): Promise<void> {
-    const { port, handle, endpoint } = this[internals];
-    await traceConnect(endpoint, () => port.call(handle, CONNECT));
+    const inside = this[internals];
+    const { port, handle, endpoint } = inside;
+    inside.hold();
+    try {
+      await traceConnect(endpoint, () => port.call(handle, CONNECT));
+    } finally {
+      inside.letGo();
+    }
   }
 
   /**

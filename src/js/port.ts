@@ -70,6 +70,9 @@ export type EventHandler = (event: { event: string; [field: string]: unknown }) 
 /** Takes what is delivered to one handle. Must not throw. */
 export type DeliveryHandler = (values: unknown[]) => void;
 
+/** What the port holds of whoever takes something: it, or not even that. */
+type Held<T extends object> = T | WeakRef<T>;
+
 const settled: Promise<void> = Promise.resolve();
 
 class Port {
@@ -78,8 +81,8 @@ class Port {
   readonly #flush = (): void => this.#submit();
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
-  readonly #handlers = new Map<number, EventHandler>();
-  readonly #receivers = new Map<number, DeliveryHandler>();
+  readonly #handlers = new Map<number, Held<EventHandler>>();
+  readonly #receivers = new Map<number, Held<DeliveryHandler>>();
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #owed = new Set<() => void>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
@@ -155,14 +158,27 @@ class Port {
     native.release(this.#id, handle);
   }
 
-  /** Has the events of `handle` given to `handler`. */
+  /**
+   * Has the events of `handle` given to `handler`. The port, which lives as long as the process, holds it with all that it reaches: users'
+   * listeners, and what they are on.
+   */
   listen(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, handler);
   }
 
-  /** Has what is delivered to `handle` given to `receiver`, which must not throw. */
+  /** As {@link listen}, while someone else holds `handler`. */
+  listenWeakly(handle: number, handler: EventHandler): void {
+    this.#handlers.set(handle, new WeakRef(handler));
+  }
+
+  /** Has what is delivered to `handle` given to `receiver`, which must not throw. The port holds it. */
   receive(handle: number, receiver: DeliveryHandler): void {
     this.#receivers.set(handle, receiver);
+  }
+
+  /** As {@link receive}, while someone else holds `receiver`. */
+  receiveWeakly(handle: number, receiver: DeliveryHandler): void {
+    this.#receivers.set(handle, new WeakRef(receiver));
   }
 
   /** Keeps the process alive until {@link free} is called as often. */
@@ -341,8 +357,8 @@ class Port {
   /** Gives what came for a handle to whoever takes it. One that throws all the same must not cost the others what is theirs. */
   #handOver(handle: number, tag: Tag, value: unknown): void {
     try {
-      if (tag === Tag.Event) this.#handlers.get(handle)?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
-      else this.#receivers.get(handle)?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
+      if (tag === Tag.Event) there(this.#handlers.get(handle))?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
+      else there(this.#receivers.get(handle))?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
     } catch (error) {
       warnOfListener(error);
     }
@@ -444,6 +460,11 @@ function allocate(size: number): Buffer<ArrayBuffer> {
   } catch (cause) {
     throw new RedisError('overloaded', `no memory for ${size} bytes of commands: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** What is held, if it is there still. */
+function there<T extends object>(held: Held<T> | undefined): T | undefined {
+  return typeof held === 'function' ? held : (held as WeakRef<T> | undefined)?.deref();
 }
 
 function word(kind: Kind, length: number): number {

@@ -10,7 +10,7 @@ import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
 import { Listeners } from './listeners.js';
 import { verb } from './native.js';
-import type { Port } from './port.js';
+import type { DeliveryHandler, EventHandler, Port } from './port.js';
 import type { IRedisConnection } from './ports.js';
 import {
   capabilitiesOf,
@@ -105,6 +105,8 @@ class Inside implements LeadershipHome {
   readonly listeners = new Listeners<RegistryEvents>('WorkerRegistry', [...FLEET, ...LOCAL]);
   /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
   watching: Promise<void> | undefined;
+  readonly #hear: EventHandler = (event) => this.#told(event);
+  readonly #take: DeliveryHandler = (events) => this.#happened(events as WorkerEvent[]);
   #isAsked = false;
   #leading = 0;
   #lastId = 0;
@@ -116,8 +118,9 @@ class Inside implements LeadershipHome {
     this.endpoint = endpoint;
     this.manager = manager;
     this.namespace = options.namespace ?? '';
-    port.listen(this.handle, (event) => this.#told(event));
-    port.receive(this.handle, (events) => this.#happened(events as WorkerEvent[]));
+    // What is used is in `inUse`; the port is not to keep a forgotten registry, which its listeners may know.
+    port.listenWeakly(this.handle, this.#hear);
+    port.receiveWeakly(this.handle, this.#take);
   }
 
   nextId(): number {

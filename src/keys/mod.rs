@@ -22,6 +22,10 @@
 //! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
 //! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
 //! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
+//! | `<ns>~appended:{<ns><topic>}` | number | how many bytes were appended to the topic |
+//! | `<ns>~sizes:{<ns><topic>}` | sorted set | the same up to some of its entries |
+//! | `<ns>~unread:{<ns><topic>}` | hash, for a second | how much each of its groups has not read |
+//! | `<ns>~rests:{<ns><topic>}` | string, for seconds | the topic need not be looked at for what may be trimmed |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |

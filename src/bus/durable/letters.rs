@@ -36,9 +36,11 @@ impl Letters {
     async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<Redriven> {
         let wake = self.topic.wake();
         let mut packed = Packed::sized(512)
-            .script(&scripts::REDRIVE, 2, 5 + ids.len())
+            .script(&scripts::REDRIVE, 4, 5 + ids.len())
             .word(&self.keys.stream)
             .word(&self.keys.dead)
+            .word(&self.topic.appended())
+            .word(&self.topic.sizes())
             .word(&self.group)
             .word(&wake)
             .number(most)

@@ -65,6 +65,11 @@ impl Entry {
     fn wanted(&self) -> bool {
         !self.listeners.is_empty()
     }
+
+    /// Is it wanted, and not confirmed?
+    fn is_open(&self) -> bool {
+        self.wanted() && !self.confirmed
+    }
 }
 
 /// A question on the connection.
@@ -92,6 +97,8 @@ pub(super) struct Moved(Channel, Entry);
 #[derive(Default)]
 pub(super) struct Book {
     entries: HashMap<Channel, Entry>,
+    /// How many are wanted and not confirmed. Asked for with each change, so that it is counted.
+    open: usize,
     /// Where something may be to repair.
     changed: HashSet<Channel>,
     asked: VecDeque<Asked>,
@@ -105,7 +112,22 @@ impl Book {
 
     /// Is all that is wanted confirmed?
     pub(super) fn is_settled(&self) -> bool {
-        self.entries.values().all(|entry| !entry.wanted() || entry.confirmed)
+        self.open == 0
+    }
+
+    /// Does something with an entry, and counts what that makes of it.
+    fn change<T>(open: &mut usize, entry: &mut Entry, act: impl FnOnce(&mut Entry) -> T) -> T {
+        let before = entry.is_open();
+        let outcome = act(entry);
+        *open = *open + usize::from(entry.is_open()) - usize::from(before);
+        outcome
+    }
+
+    fn remove(&mut self, channel: &Channel) -> Option<Entry> {
+        let entry = self.entries.remove(channel)?;
+        self.open -= usize::from(entry.is_open());
+        self.changed.remove(channel);
+        Some(entry)
     }
 
     /// Is something known of `channel`?
@@ -121,7 +143,7 @@ impl Book {
         listener: Arc<dyn Listener>,
     ) -> Option<oneshot::Receiver<Result<()>>> {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.push((number, listener));
+        Self::change(&mut self.open, entry, |entry| entry.listeners.push((number, listener)));
         entry.shared = None;
         if entry.asked {
             // The end was not asked for yet, and is not to be: whoever waits for it has nothing to wait for.
@@ -147,8 +169,7 @@ impl Book {
         let Asked::Subscription(channel, _) = self.asked.pop_front()? else {
             return None;
         };
-        let mut entry = self.entries.remove(&channel)?;
-        self.changed.remove(&channel);
+        let mut entry = self.remove(&channel)?;
         (entry.asked, entry.unanswered) = (false, 0);
         Some(Moved(channel, entry))
     }
@@ -156,13 +177,14 @@ impl Book {
     /// Takes everything out, to be wanted in another book. The connection must be gone.
     pub(super) fn take_all(&mut self) -> Vec<Moved> {
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(channel, entry)| Moved(channel, entry)).collect()
     }
 
     /// Takes in what comes from another book.
     pub(super) fn put(&mut self, Moved(channel, mut moved): Moved) {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.append(&mut moved.listeners);
+        Self::change(&mut self.open, entry, |entry| entry.listeners.append(&mut moved.listeners));
         entry.waiting.append(&mut moved.waiting);
         entry.ending.append(&mut moved.ending);
         entry.shared = None;
@@ -179,7 +201,7 @@ impl Book {
     ) -> Option<(Arc<dyn Listener>, Option<oneshot::Receiver<()>>)> {
         let entry = self.entries.get_mut(channel)?;
         let at = entry.listeners.iter().position(|(own, _)| *own == number)?;
-        let (_, listener) = entry.listeners.remove(at);
+        let (_, listener) = Self::change(&mut self.open, entry, |entry| entry.listeners.remove(at));
         entry.shared = None;
         if entry.wanted() {
             return Some((listener, None));
@@ -198,8 +220,7 @@ impl Book {
             && !entry.asked
             && entry.unanswered == 0
         {
-            self.entries.remove(channel);
-            self.changed.remove(channel);
+            self.remove(channel);
         }
     }
 
@@ -240,7 +261,7 @@ impl Book {
                 return None;
             }
             let entry = self.entries.get_mut(channel)?;
-            entry.confirmed = false;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = false);
             entry.asked = false;
             entry.missing_since.get_or_insert(now);
             self.changed.insert(channel.clone());
@@ -252,7 +273,7 @@ impl Book {
         let mut told = Told::Nothing;
         // An older answer than the last question says nothing of how it is now.
         if entry.unanswered == 0 {
-            entry.confirmed = on;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
             // Where it is wanted again by now, the end of it was asked for before and is not awaited.
             entry.ending.clear();
             if on {
@@ -303,6 +324,7 @@ impl Book {
     pub(super) fn lost(&mut self, now: Instant) -> Vec<Listeners> {
         self.asked.clear();
         self.entries.retain(|_, entry| entry.wanted());
+        self.open = self.entries.len();
         let mut told = Vec::new();
         for (channel, entry) in &mut self.entries {
             entry.unanswered = 0;
@@ -329,6 +351,7 @@ impl Book {
         self.refuse_waiting(error);
         self.asked.clear();
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(_, mut entry)| shared(&mut entry)).collect()
     }
 

@@ -7,6 +7,7 @@ import { configError, RedisError, warnOfListener } from '../errors.js';
 import { hide, internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
 import { verb } from '../native.js';
+import type { EventHandler } from '../port.js';
 import { type Channel, ended } from './channel.js';
 import { addCommands } from './commands.js';
 import type { BullMQClient, BullMQDuplicateOptions, BullMQFields, BullMQScript, BullMQStreams, BullMQTransaction } from './interface.js';
@@ -35,6 +36,7 @@ class Core {
   restarting = false;
   readonly stateChanged = (to: ConnectionState): void => this.follow(to);
   readonly failed = (error: Error): void => this.fail(error);
+  readonly hear: EventHandler = (event) => this.notice(event);
 
   constructor(client: Client, channel: Channel, blocking: number | undefined) {
     this.client = client;
@@ -216,9 +218,9 @@ export class Client extends EventEmitter implements BullMQClient {
       this.status = 'wait';
       const { connectionName } = duplicate;
       const blocking = port.open('bullmq', manager[internals].handle, { blocking: true, connectionName }, this);
-      hide(this, new Core(this, channel, blocking));
-      const weak = new WeakRef(this);
-      port.listen(blocking, (event) => weak.deref()?.[internals].notice(event));
+      const core = new Core(this, channel, blocking);
+      hide(this, core);
+      port.listenWeakly(blocking, core.hear);
     }
     for (const name of channel.scripts.keys()) this[internals].expose(name);
   }

@@ -17,10 +17,11 @@ export interface MessageBusOptions {
    */
   sharded?: boolean | undefined;
   /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
-   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
+   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
+   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
    */
-  retention?: { maxLength?: number | undefined; maxAgeMs?: number | undefined } | undefined;
+  retention?: { maxLength?: number | undefined; maxBytes?: number | undefined; maxAgeMs?: number | undefined } | undefined;
   /** Live messages that may wait, per subscription, from 1. Default 100 000. */
   maxPending?: number | undefined;
   /** Their bytes, from 1; one message may be larger. Default 64 MiB. */

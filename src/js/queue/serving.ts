@@ -6,7 +6,7 @@ import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
 import { verb } from '../native.js';
-import type { Port } from '../port.js';
+import type { DeliveryHandler, EventHandler, Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import { runIn } from '../scope.js';
@@ -79,6 +79,8 @@ export class Serving<T, R> implements Registrant {
   readonly #attempts = new Map<number, Attempt<T, R>>();
   readonly #registration: Registration | undefined;
   readonly #flush = (): void => this.#settle();
+  readonly #hear: EventHandler = (event) => this.handleEvent(event);
+  readonly #take: DeliveryHandler = (values) => this.receive(values);
   #outcomes: unknown[] = [];
   /** Values of outcomes that do not wait for more. */
   readonly #most: number;
@@ -99,10 +101,9 @@ export class Serving<T, R> implements Registrant {
     this.#most = OUTCOME_VALUES * Math.max(MANY, Math.ceil(this.capacity / 2));
     this.#processor = processor;
     this.#registration = registry === undefined ? undefined : new Registration(registry, this);
-    // What works is in `running`; the port alone is not to keep a forgotten worker.
-    const self = new WeakRef(this);
-    this.port.receive(this.handle, (values) => self.deref()?.receive(values));
-    this.port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
+    // What works is in `running`; the port is not to keep a forgotten worker.
+    this.port.receiveWeakly(this.handle, this.#take);
+    this.port.listenWeakly(this.handle, this.#hear);
     if (autorun !== false) this.run();
   }
 

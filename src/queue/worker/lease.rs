@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use super::serving::{after, earlier};
 use super::shift::Mode;
+use super::shift::START;
 use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
-use super::shift::START;
 use super::{Inner, watch};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
 use crate::error::{Error, ErrorKind, Result};

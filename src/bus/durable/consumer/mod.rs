@@ -97,6 +97,8 @@ pub(super) struct Consumer {
     wake: Arc<Wake>,
     /// May there be something to take?
     look: bool,
+    /// May there be what nobody of the group has read?
+    behind: bool,
     /// When something is due.
     due: Option<Instant>,
     tend: Instant,
@@ -137,6 +139,7 @@ impl Consumer {
             pace: Pace::new(now),
             wake: Arc::default(),
             look: true,
+            behind: true,
             due: None,
             tend: now,
             judges_from: now,
