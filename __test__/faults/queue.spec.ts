@@ -114,6 +114,55 @@ describe('a registered worker that is killed', () => {
   });
 });
 
+describe('a registered worker that stands still until it is declared crashed', () => {
+  it('registers anew when it goes on, and works under that name', async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const worker = startWorker({ url, queue: 'work', leaseMs: LEASE_MS, registered: true });
+    await worker.line(hasUp);
+    const observer = new WorkerRegistry(rig.manager(url), { heartbeatIntervalMs: 100 });
+    const healthy = async () => (await observer.list()).filter(({ health }) => health === 'healthy');
+    const [first] = await until(async () => (await healthy()).length === 1 && healthy(), { what: 'it to be registered' });
+    const crashed: string[] = [];
+    observer.on('crashed', ({ id }) => crashed.push(id));
+    await observer.ready();
+    await worker.freeze();
+    await until(() => crashed.length === 1, { what: 'its crash to be declared', timeoutMs: 10_000 });
+    expect(crashed).toEqual([first?.id]);
+    worker.thaw();
+    const [next] = await until(async () => (await healthy()).length === 1 && healthy(), {
+      what: 'it to be registered anew',
+      timeoutMs: 10_000,
+    });
+    expect(next?.epoch).toBeGreaterThan(first?.epoch as number);
+    const { id } = await queue.add('x', {});
+    await until(() => linesWith(worker, 'ended').some(({ ended }) => ended === id), { what: 'its next job to end', timeoutMs: 10_000 });
+    process.kill(worker.pid, 'SIGTERM');
+    expect(await worker.ended).toMatchObject({ code: 0 });
+    expect(await healthy()).toEqual([]);
+    await observer.cleanup();
+  });
+});
+
+describe('the outcome of a job', () => {
+  it('that reaches no server before the lease is over is told as lost', async () => {
+    const server = await rig.server();
+    const queue = new TaskQueue('work', rig.manager({ url: server.url, commandTimeoutMs: 300 }));
+    const { opened, open } = gate();
+    const worker = queue.process(() => opened, { leaseMs: LEASE_MS });
+    const told: RedisError[] = [];
+    worker.on('error', (error) => told.push(error));
+    const { id } = await queue.add('x', {});
+    await reaches(queue, { active: 1 });
+    await server.freeze();
+    open();
+    const lost = (error: RedisError) => error.redisErrorKind === 'lease-lost' && error.message.includes(id);
+    await until(() => told.some(lost), { what: () => `its loss to be told; told: ${told.map(String)}`, timeoutMs: LEASE_MS + 10_000 });
+    server.thaw();
+    await queue.close({ graceMs: 0 });
+  });
+});
+
 describe('a worker that stands still for longer than its lease', () => {
   it('has lost its job: another one runs it, and what the first says of it afterwards changes nothing', async () => {
     const { url } = await rig.server();
