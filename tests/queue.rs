@@ -152,6 +152,11 @@ fn an_attempt_that_is_put_off_is_not_used_up() {
         assert_eq!((again.id.as_str(), again.attempts), (id.as_str(), 0));
         worker.settle(&again, 3.0, Arg::Text("for good"));
         until_state(&desk, &id, "failed");
+        // Put off until no time at all it fails, and says why.
+        let never = desk.add("2", "");
+        worker.settle(&worker.job(), 4.0, Arg::Number(f64::NAN));
+        until_state(&desk, &never, "failed");
+        assert!(desk.get(&never).unwrap().reason.unwrap().starts_with("DelayError.delayMs: expected a number"));
     });
 }
 
@@ -584,6 +589,8 @@ fn a_damaged_job_fails_and_the_worker_goes_on() {
         let worker = desk.running("{}");
         assert_eq!(worker.job().id, good);
         let error = desk.try_call("queue.get", &[Arg::Text(&bad)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Serialization);
+        let error = desk.try_call("queue.updateData", &[Arg::Text(&bad), Arg::Text("2")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Serialization);
         assert_eq!(desk.ids("failed"), [bad]);
     });

@@ -208,3 +208,9 @@ async fn a_sentinel_that_was_cut_off_and_names_an_old_master_moves_nobody_back()
     assert_eq!(manager.metrics().topology_changes.get(), 0);
     manager.disconnect().await;
 }
+
+#[test]
+fn what_can_be_printed_of_a_manager_shows_no_password() {
+    let text = format!("{:?}", manager(r#"{"url":"redis://:hunter2@127.0.0.1:1"}"#));
+    assert!(text.contains("127.0.0.1") && !text.contains("hunter2"), "{text}");
+}

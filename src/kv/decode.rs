@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn what_no_redis_answers_is_an_error_and_no_value() {
         let metrics = Metrics::default();
-        let decoders: [fn(Reply, &Metrics) -> Result<Outcome>; 8] =
-            [json, buffer, cached, peeked, json_list, flag, number, ttl];
-        for decode in decoders.into_iter().chain([counter as fn(Reply, &Metrics) -> Result<Outcome>]) {
+        let decoders: [fn(Reply, &Metrics) -> Result<Outcome>; 9] =
+            [json, buffer, cached, peeked, json_list, flag, number, counter, ttl];
+        for decode in decoders {
             let error = decode(Reply::Simple("surprise".into()), &metrics).unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (ErrorKind::Server, Delivery::MaybeExecuted));
         }

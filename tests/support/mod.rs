@@ -182,7 +182,7 @@ fn starvation() -> Option<f64> {
     };
     let (begin, before) = (Instant::now(), used()?);
     loop {
-        let spun = used()? - before;
+        let spun = used()?.saturating_sub(before);
         if spun >= Duration::from_millis(20) {
             return Some(begin.elapsed().div_duration_f64(spun));
         }
