@@ -312,15 +312,6 @@ pub(super) fn logs(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Argument: id.
-pub(super) fn children(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.children", args);
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
-        Ok(async move { children_of(&core, &id).await })
-    });
-}
-
 /// The names and results of the children that have completed.
 pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
     let key = core.keys.kids(id.as_bytes());
