@@ -1,13 +1,14 @@
 //! The master of a name, as sentinels know it.
 //!
 //! They are asked side by side, with a head start each, until one names a server that says of itself that it is a master.
-//! A sentinel that was cut off may still name the old one, which may still take itself for the master: what is named from
-//! an older epoch than the known one counts only where most sentinels say so. The sentinel that was right is asked first
+//! A sentinel that was cut off, or has not heard yet, may still name the old one, which may still take itself for the master: what is
+//! named from an older epoch than the known one counts only where most sentinels say so and none names a newer one, as after they were set
+//! up anew. The sentinel that was right is asked first
 //! the next time. Sentinels that are not in the configuration are learnt from those that are.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
@@ -21,6 +22,8 @@ use crate::resp::{Reader, Reply};
 
 /// How many sentinels are remembered at most.
 const MOST: usize = 32;
+/// For how long the word of a sentinel counts that is not asked again: those that are listened to are asked every few seconds.
+const WORD: Duration = Duration::from_secs(30);
 
 /// The sentinels of one master.
 pub(super) struct Sentinels {
@@ -33,8 +36,8 @@ struct Known {
     order: Vec<Address>,
     /// Those that are being listened to.
     taken: Vec<Address>,
-    /// What each has named last, of those that were asked since another master was found.
-    named: HashMap<Address, Named>,
+    /// What each has named last, and when it was asked: of those that were asked since another master was found.
+    named: HashMap<Address, (Named, Instant)>,
     /// When another master was found.
     moved: Instant,
 }
@@ -145,6 +148,7 @@ impl Sentinels {
         if settled == Settled::Moved {
             // What they named before is no word for or against.
             all.named.clear();
+            all.named.insert(sentinel.clone(), (named.clone(), asked));
             all.moved = Instant::now();
         }
         settled
@@ -289,12 +293,19 @@ impl Sentinels {
 impl Known {
     fn may_name(&mut self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
         if asked >= self.moved {
-            self.named.insert(sentinel.clone(), named.clone());
+            self.named.insert(sentinel.clone(), (named.clone(), asked));
         }
-        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
-        let agree = self.named.values().filter(|other| is_older(other) && other.address == named.address).count();
-        !is_older(named) || agree * 2 > self.order.len()
+        let Some(known) = known.filter(|known| is_older(named, known)) else { return true };
+        // After a failover most sentinels name the old master for a moment: they hear of the new one from the one that promoted it.
+        let current = || self.named.values().filter(|(_, asked)| asked.elapsed() < WORD).map(|(named, _)| named);
+        let agree = current().filter(|other| other.address == named.address).count();
+        current().all(|other| is_older(other, known)) && agree * 2 > self.order.len()
     }
+}
+
+/// Is what a sentinel named from an older epoch than what is known? Not where it does not say from which.
+fn is_older(named: &Named, known: &Named) -> bool {
+    named.epoch != 0 && named.epoch < known.epoch
 }
 
 impl Drop for Taken<'_> {
@@ -425,8 +436,12 @@ mod tests {
         assert_eq!(sentinels.settle_in(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
         assert_eq!(topology.master(), Some(new));
         let later = Instant::now();
-        assert!(!sentinels.may_name(&at(2), &old, later, topology.master().as_ref()));
-        assert_eq!(sentinels.settle_in(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
+        for sentinel in [2, 3] {
+            let settled = sentinels.settle_in(&topology, &at(sentinel), &old, later);
+            assert_eq!(settled, Settled::Refused, "they have not heard of it yet, and one of them has");
+        }
+        let settled = sentinels.settle_in(&topology, &at(1), &old, later);
+        assert_eq!(settled, Settled::Moved, "all of them say so now: they were set up anew");
     }
 
     #[test]

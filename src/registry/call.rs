@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Inner;
 use super::scripts::Verb;
+use super::sight::MASTERSHIP;
 use crate::connection::{Command, Origin, Packed, Sink};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -33,7 +34,7 @@ impl Inner {
         let settings = &self.settings;
         packed
             .word(self.sight.judges_until(self.manager.time_added()).as_bytes())
-            .word(settings.storm_share.to_string().as_bytes())
+            .word(format!("{} {}", settings.storm_share, self.sight.mastership()).as_bytes())
             .number(settings.storm_minimum)
             .number(millis(settings.lease()))
             .number(millis(settings.interval))
@@ -62,13 +63,25 @@ impl Inner {
         let inner = Arc::clone(self);
         async move {
             let began = Instant::now();
-            let mut reply = first.await;
-            if let Some(now) = reply.as_ref().err().and_then(stale) {
-                let took = began.elapsed() + inner.manager.time_added().saturating_sub(added);
-                let again = inner.attempt(judging(&command, inner.sight.refused(took)));
-                // Only now: before, every other call is refused too.
-                inner.heard(now);
-                reply = again.await;
+            let (mut command, mut reply) = (command, first.await);
+            // Each at most once.
+            for _ in 0..2 {
+                match reply.as_ref().err().and_then(Refusal::of) {
+                    Some(Refusal::Stale(now)) => {
+                        let took = began.elapsed() + inner.manager.time_added().saturating_sub(added);
+                        command = judging(&command, Some(inner.sight.refused(took)), None);
+                        let again = inner.attempt(command.clone());
+                        // Only now: before, every other call is refused too.
+                        inner.heard(now);
+                        reply = again.await;
+                    }
+                    Some(Refusal::Elsewhere(mastership)) => {
+                        let until = inner.sight.moved(&mastership);
+                        command = judging(&command, until, Some(&mastership));
+                        reply = inner.attempt(command.clone()).await;
+                    }
+                    None => break,
+                }
             }
             reply.map(|(reply, origin)| (inner.answer_of(reply), origin))
         }
@@ -113,19 +126,44 @@ pub(super) fn command(verb: &Verb, packed: Packed) -> Command {
     }
 }
 
-/// The server's time where a call was refused for having been too long on its way.
-fn stale(error: &Error) -> Option<f64> {
-    error.message().strip_prefix("STALE ")?.parse().ok()
+/// Why a call that judges was refused, with nothing done.
+#[derive(Debug, PartialEq)]
+enum Refusal {
+    /// It was too long on its way; the server's time.
+    Stale(f64),
+    /// The caller was at another server before; the mastership of this one.
+    Elsewhere(String),
 }
 
-/// The same call with another time until which it may judge. That is its first word of 13 bytes: the digest and every key are
-/// longer, the rest before it is shorter.
-fn judging(command: &Command, until: &str) -> Command {
+impl Refusal {
+    fn of(error: &Error) -> Option<Self> {
+        let message = error.message();
+        match message.split_once(' ')? {
+            ("STALE", now) => now.parse().ok().map(Self::Stale),
+            ("ELSEWHERE", name) if name.len() == MASTERSHIP => Some(Self::Elsewhere(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// The same call with another time until which it may judge, or from another mastership. The time is the first word of 13 bytes: the
+/// digest and every key are longer, the rest before it is shorter. The mastership is the end of the word behind it.
+fn judging(command: &Command, until: Option<&str>, mastership: Option<&str>) -> Command {
     let mut payload = command.payload.to_vec();
     let head = b"$13\r\n";
     if let Some(at) = payload.windows(head.len()).position(|window| window == head) {
         let at = at + head.len();
-        payload[at..at + until.len()].copy_from_slice(until.as_bytes());
+        if let Some(until) = until {
+            payload[at..at + until.len()].copy_from_slice(until.as_bytes());
+        }
+        let behind = at + 13 + b"\r\n".len();
+        let word = payload[behind..].windows(2).position(|window| window == b"\r\n");
+        let digits = word.and_then(|end| std::str::from_utf8(&payload[behind + 1..behind + end]).ok());
+        let length = digits.and_then(|digits| digits.parse::<usize>().ok());
+        if let (Some(name), Some(word), Some(length)) = (mastership, word, length) {
+            let end = behind + word + 2 + length;
+            payload[end - name.len()..end].copy_from_slice(name.as_bytes());
+        }
     }
     Command { payload: payload.into(), ..command.clone() }
 }
@@ -139,21 +177,28 @@ mod tests {
     #[test]
     fn a_call_is_made_again_with_another_time() {
         let keys = Namespace::NONE.registry();
-        let packed = |until: &str| {
+        let packed = |until: &str, mastership: &str| {
             let mut packed = Packed::sized(64).script(&scripts::SWEEP.script, keys.fixed().len(), 2);
             for key in keys.fixed() {
                 assert!(key.len() > 13);
                 packed = packed.word(key);
             }
-            command(&scripts::SWEEP, packed.word(until.as_bytes()).word(b"thirteen-long"))
+            let place = format!("0.3 {mastership}");
+            command(&scripts::SWEEP, packed.word(until.as_bytes()).word(place.as_bytes()))
         };
-        let again = judging(&packed("1763721000000"), "0000000000000");
-        assert_eq!(again.payload, packed("0000000000000").payload);
+        let (here, there) = ("a".repeat(MASTERSHIP), "b".repeat(MASTERSHIP));
+        let first = packed("1763721000000", &here);
+        assert_eq!(judging(&first, Some("0000000000000"), None).payload, packed("0000000000000", &here).payload);
+        assert_eq!(judging(&first, None, Some(&there)).payload, packed("1763721000000", &there).payload);
     }
 
     #[test]
     fn a_refusal_says_the_servers_time() {
-        assert_eq!(stale(&Error::from_reply("STALE 1763721000000")), Some(1_763_721_000_000.0));
-        assert_eq!(stale(&Error::from_reply("ERR STALE 1")), None);
+        let of = |line: &str| Refusal::of(&Error::from_reply(line));
+        assert_eq!(of("STALE 1763721000000"), Some(Refusal::Stale(1_763_721_000_000.0)));
+        assert_eq!(of("ERR STALE 1"), None);
+        let name = "a".repeat(MASTERSHIP);
+        assert_eq!(of(&format!("ELSEWHERE {name}")), Some(Refusal::Elsewhere(name)));
+        assert_eq!(of("ELSEWHERE x"), None);
     }
 }

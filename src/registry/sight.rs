@@ -3,6 +3,9 @@
 //! time: a call that reaches the server later, because that stood still, judges nobody (`STALE`). One that did not take so long
 //! by the clock here, which nobody sets, was refused because the server's clock was set forward. Then by that clock everybody is
 //! late, and this process says so to the server with its next call: everyone has a full lease from then on.
+//!
+//! Nor does one judge that was at another server before (`ELSEWHERE`): for a full lease from when it comes to a new master, also where
+//! that was master before and was not demoted since, so that it notices nothing itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +23,14 @@ struct Inner {
     blind_until: Option<Instant>,
     /// The server's time in milliseconds, when that was heard, and what tests had added to the server's clock by then.
     heard: Option<(f64, Instant, Duration)>,
+    /// What the server that was asked last calls its mastership; nothing before the first answer.
+    mastership: Option<String>,
 }
+
+/// The length of what a server calls its mastership: see `name_mastership` in `lua/part/sweep.lua`.
+pub(super) const MASTERSHIP: usize = 40;
+/// No server calls it so.
+const NO_MASTERSHIP: &str = "----------------------------------------";
 
 /// Until when a judgement is good while the server's time is not known: for ever.
 const FOR_EVER: u64 = 9_999_999_999_999;
@@ -71,6 +81,21 @@ impl Sight {
     pub(super) fn refused(&self, took: Duration) -> &'static str {
         self.stood_still(took);
         if took > self.lease / 2 { NOT_AT_ALL } else { AHEAD }
+    }
+
+    /// What the server that was asked last calls its mastership.
+    pub(super) fn mastership(&self) -> String {
+        self.lock().mastership.clone().unwrap_or_else(|| NO_MASTERSHIP.to_owned())
+    }
+
+    /// A call was refused because it came to another server than the ones before. Gives until when it may judge when it is made
+    /// again: where it was the first of all, as it did.
+    pub(super) fn moved(&self, mastership: &str) -> Option<&'static str> {
+        let before = self.lock().mastership.replace(mastership.to_owned());
+        if before.is_some_and(|before| before != mastership) {
+            self.lock().blind_until = Some(Instant::now() + self.lease);
+        }
+        (!self.judges()).then_some(NOT_AT_ALL)
     }
 
     /// A call is sent.
@@ -133,6 +158,19 @@ mod tests {
         assert_eq!(sight.refused(Duration::from_secs(1)), AHEAD);
         assert!(sight.judges());
         assert_eq!(sight.refused(Duration::from_secs(6)), NOT_AT_ALL);
+        assert!(!sight.judges());
+    }
+
+    #[test]
+    fn who_comes_to_another_server_does_not_judge_for_a_lease_and_who_comes_to_the_first_does() {
+        let sight = Sight::new(Duration::from_secs(10));
+        let (here, there) = ("a".repeat(MASTERSHIP), "b".repeat(MASTERSHIP));
+        assert_eq!(sight.mastership().len(), MASTERSHIP);
+        assert_eq!(sight.moved(&here), None);
+        assert_eq!((sight.mastership(), sight.judges()), (here.clone(), true));
+        assert_eq!(sight.moved(&here), None, "another call that was sent before the first answer");
+        assert_eq!(sight.moved(&there), Some(NOT_AT_ALL));
+        assert_eq!(sight.moved(&there), Some(NOT_AT_ALL), "another call that was sent before");
         assert!(!sight.judges());
     }
 

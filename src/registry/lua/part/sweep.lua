@@ -42,22 +42,28 @@ local function free(claim)
   end
 end
 
--- What names the time for which this server has been the master: a restart gives another name, and so does each promotion. The
--- process alone would not do: it is the same one again after two failovers.
-local function mastership()
-  local info = redis.pcall('INFO', 'replication')
-  local name = type(info) == 'string' and match(info, 'master_replid:(%w+)')
-  if not name then
-    info = redis.pcall('INFO', 'server')
-    name = type(info) == 'string' and match(info, 'run_id:(%w+)')
+local share, told_mastership = match(ARGV[2], '^(%S+) (%S+)$')
+
+-- What names the time for which this server has been the master, in 40 characters: a restart gives another name, and so does each
+-- promotion. The process alone would not do: it is the same one again after two failovers.
+local mastership
+local function name_mastership()
+  if not mastership then
+    local info = redis.pcall('INFO', 'replication')
+    mastership = type(info) == 'string' and match(info, 'master_replid:(%w+)')
+    if not mastership then
+      info = redis.pcall('INFO', 'server')
+      mastership = type(info) == 'string' and match(info, 'run_id:(%w+)') or 'unknown'
+    end
+    mastership = string.sub(mastership .. string.rep('0', 40), 1, 40)
   end
-  return name or 'unknown'
+  return mastership
 end
 
 -- Notes which mastership this is. After a restart or a failover nobody could beat in time: everyone has a full lease from the first
 -- sweep under the new master.
 local function note_mastership()
-  local name = mastership()
+  local name = name_mastership()
   local known = call('HGET', META, 'run')
   if known ~= name then
     call('HSET', META, 'run', name)
@@ -83,14 +89,14 @@ end
 -- then: those that come back come back one after another too. Whoever fell due in the meantime has a lease of its own from its
 -- deadline on. While the share stays large, only a few are declared crashed in each interval.
 local function condemned(due, limit)
-  local share, least, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
+  local least, step = tonumber(ARGV[3]), tonumber(ARGV[5])
   local recent = call('ZCOUNT', CRASHED, '(' .. whole(now + tonumber(ARGV[6]) - lease_ms), '+inf')
   local live = call('ZCARD', ALIVE) + call('ZCARD', LATE)
   local together = due + recent
   local storm = call('HMGET', META, 'hold', 'stormy', 'next')
   local hold = math.min(number(storm[1]), now + lease_ms)
   local stormy, next = math.min(number(storm[2]), now), math.min(number(storm[3]), now + step)
-  local is_large = together >= least and together > share * (live + recent)
+  local is_large = together >= least and together > tonumber(share) * (live + recent)
   if is_large then
     if now - stormy > lease_ms then
       hold = now + lease_ms
@@ -188,6 +194,12 @@ end
 if judges_until == 1 then
   judges_until = 0
   call('HSET', META, 'grace', whole(now + lease_ms))
+end
+
+-- The caller was at another server until now, where the fleet may have beaten: what it believes is of there. A master that was cut off
+-- and is named again has not heard of anyone since, and was not demoted: only the caller can know.
+if judges_until > 0 and told_mastership ~= name_mastership() then
+  return redis.error_reply('ELSEWHERE ' .. mastership)
 end
 
 -- A call that was long on its way, to a server that stood still, brings a judgement that is none any more: nothing is done, and
