@@ -10,12 +10,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureCompilers } from './ensure.mjs';
+import { bundleFace } from './face.mjs';
 import { root, tool } from './root.mjs';
 
 /** @param {{ release?: boolean }} [options] */
-export function build({ release = false } = {}) {
+export async function build({ release = false } = {}) {
   const addon = () => existsSync(join(root, 'dist')) && readdirSync(join(root, 'dist')).some((name) => name.endsWith('.node'));
-  refresh(
+  await refresh(
     'native',
     hash(['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'], /\.(rs|lua|toml|lock|c|h)$/, release ? 'release' : 'dev'),
     addon,
@@ -24,10 +25,11 @@ export function build({ release = false } = {}) {
       run('napi', ['build', '--platform', ...(release ? ['--release'] : []), '--no-js', '--dts', 'native.d.ts', '--output-dir', 'dist']);
     },
   );
-  const face = () => existsSync(join(root, 'dist/index.js'));
-  refresh('face', hash(['tsconfig.json', 'package-lock.json', 'src/js'], /\.(ts|json)$/, ''), face, () =>
-    run('tsc', ['-p', 'tsconfig.json']),
-  );
+  const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));
+  await refresh('face', hash(['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'src/js'], /\.(m?js|ts|json)$/, ''), face, () => {
+    run('tsc', ['-p', 'tsconfig.json']);
+    return bundleFace();
+  });
 }
 
 /**
@@ -35,14 +37,14 @@ export function build({ release = false } = {}) {
  * @param {string} part
  * @param {string} inputs
  * @param {() => boolean} there
- * @param {() => void} make
+ * @param {() => void | Promise<void>} make
  */
-function refresh(part, inputs, there, make) {
+async function refresh(part, inputs, there, make) {
   const stamp = join(root, 'target/built', part);
   if (there() && existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return;
   const started = performance.now();
   console.log(`building: ${part}`);
-  make();
+  await make();
   mkdirSync(join(root, 'target/built'), { recursive: true });
   writeFileSync(stamp, inputs);
   console.log(`built: ${part}, ${((performance.now() - started) / 1_000).toFixed(1)} s`);
@@ -77,4 +79,4 @@ function run(name, args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) build({ release: process.argv.includes('--release') });
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await build({ release: process.argv.includes('--release') });

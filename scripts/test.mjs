@@ -32,7 +32,7 @@ const only = process.argv
 ensure('redis-server', 'the tests start their own servers');
 ensure('openssl', 'TLS tests make their certificates with it');
 ensureCompilers();
-build();
+await build();
 
 const total = { passed: 0, failed: 0 };
 for (const [name, run] of suites) {

@@ -32,10 +32,6 @@ type Options<T> = [options?: T] | unknown[];
  * side restores when it is lost. Whichever it is, what does not block goes over the manager's connection.
  */
 export class Client extends EventEmitter implements BullMQClient {
-  static {
-    addCommands(Client.prototype, (client, words) => client.#command(...words));
-  }
-
   status: string;
   readonly isCluster: boolean;
   options: Record<string, unknown>;
@@ -51,6 +47,7 @@ export class Client extends EventEmitter implements BullMQClient {
 
   constructor(channel: Channel, duplicate?: BullMQDuplicateOptions) {
     super();
+    addCommands(Client.prototype, (client, words) => client.#command(...words));
     const { manager, port } = channel;
     this.#channel = channel;
     this.isCluster = manager[internals].isCluster;

@@ -11,10 +11,6 @@ interface Shaped extends Step {
 }
 
 export class Transaction implements BullMQTransaction {
-  static {
-    addCommands(Transaction.prototype, (transaction, words) => transaction.#add(words));
-  }
-
   readonly #channel: Channel;
   readonly #atomic: boolean;
   readonly #isOpen: () => void;
@@ -22,6 +18,7 @@ export class Transaction implements BullMQTransaction {
 
   /** @param isOpen Throws where the client has ended. */
   constructor(channel: Channel, atomic: boolean, isOpen: () => void) {
+    addCommands(Transaction.prototype, (transaction, words) => transaction.#add(words));
     this.#channel = channel;
     this.#atomic = atomic;
     this.#isOpen = isOpen;
