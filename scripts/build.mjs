@@ -1,5 +1,5 @@
 /**
- * Builds what is stale into dist/: the native addon (dev profile unless --release) and the TypeScript face.
+ * Builds what is stale into dist/: the native addon (dev profile unless --release) and the TypeScript face; with --face that alone.
  *
  * What a part was built from is remembered as a hash of its inputs' contents, so that switching branches
  * or touching files rebuilds nothing. cargo and tsc decide for themselves what to compile.
@@ -13,10 +13,20 @@ import { ensureCompilers } from './ensure.mjs';
 import { bundleFace } from './face.mjs';
 import { root, tool } from './root.mjs';
 
-/** @param {{ release?: boolean }} [options] */
-export async function build({ release = false } = {}) {
+/** @param {{ release?: boolean, faceOnly?: boolean }} [options] */
+export async function build({ release = false, faceOnly = false } = {}) {
+  if (!faceOnly) await buildNative(release);
+  const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));
+  await refresh('face', hash(['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'src/js'], /\.(m?js|ts|json)$/, ''), face, () => {
+    run('tsc', ['-p', 'tsconfig.json']);
+    return bundleFace();
+  });
+}
+
+/** @param {boolean} release */
+function buildNative(release) {
   const addon = () => existsSync(join(root, 'dist')) && readdirSync(join(root, 'dist')).some((name) => name.endsWith('.node'));
-  await refresh(
+  return refresh(
     'native',
     hash(['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'], /\.(rs|lua|toml|lock|c|h)$/, release ? 'release' : 'dev'),
     addon,
@@ -25,11 +35,6 @@ export async function build({ release = false } = {}) {
       run('napi', ['build', '--platform', ...(release ? ['--release'] : []), '--no-js', '--dts', 'native.d.ts', '--output-dir', 'dist']);
     },
   );
-  const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));
-  await refresh('face', hash(['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'src/js'], /\.(m?js|ts|json)$/, ''), face, () => {
-    run('tsc', ['-p', 'tsconfig.json']);
-    return bundleFace();
-  });
 }
 
 /**
@@ -79,4 +84,6 @@ function run(name, args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await build({ release: process.argv.includes('--release') });
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await build({ release: process.argv.includes('--release'), faceOnly: process.argv.includes('--face') });
+}

@@ -1,5 +1,5 @@
 /** The TypeScript face, bundled: one file costs a fraction of what 63 cost to find, read and compile in every process that loads them. */
-import { copyFileSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import { root } from './root.mjs';
@@ -7,6 +7,7 @@ import { root } from './root.mjs';
 /** Writes dist/face.js, and dist/index.js beside it; whatever else is in dist/ but the addon goes. */
 export async function bundleFace() {
   const dist = join(root, 'dist');
+  mkdirSync(dist, { recursive: true });
   for (const name of readdirSync(dist)) if (!/\.(node|d\.ts)$/.test(name)) rmSync(join(dist, name), { recursive: true });
   const bundle = await rolldown({
     input: join(root, 'src/js/index.ts'),

@@ -58,23 +58,37 @@ function tarballsIn(folder) {
 
 /** @param {string[]} tarballs @param {NodeJS.ProcessEnv} env */
 async function publishAll(tarballs, env) {
+  const registry = registryOf(env);
   for (const [at, file] of tarballs.entries()) {
-    const name = `${packages[at]}@${manifest.version}`;
+    const name = packages[at] ?? '';
     const integrity = `sha512-${createHash('sha512').update(readFileSync(file)).digest('base64')}`;
-    const published = await publishedIntegrity(name, env);
-    if (published === integrity) console.log(`${name} is published already`);
-    else if (published !== undefined) throw new Error(`${name} is published with other content, ${published}: release another version`);
+    const published = (await publishedVersions(registry, name))[manifest.version]?.dist.integrity;
+    if (published === integrity) console.log(`${name} ${manifest.version} is published already`);
+    else if (published !== undefined)
+      throw new Error(`${name} ${manifest.version} is published with other content, ${published}: release another version`);
     else await npm(['publish', file, '--access', 'public'], { env });
   }
 }
 
-/** What the registry has for a version; `undefined` where it has none. @param {string} name @param {NodeJS.ProcessEnv} env */
-async function publishedIntegrity(name, env) {
-  const { ok, stdout } = await npm(['view', name, 'dist.integrity', '--json'], { env, capture: true });
-  const answer = stdout.trim() === '' ? undefined : JSON.parse(stdout);
-  if (ok) return /** @type {string | undefined} */ (answer);
-  if (answer?.error?.code === 'E404') return undefined;
-  throw new Error(`npm view ${name} failed: ${stdout}`);
+/** What the registry has of a package, by version; nothing where it does not know the package. @param {string} registry @param {string} name */
+async function publishedVersions(registry, name) {
+  const response = await fetch(new URL(name, registry), { headers: { 'cache-control': 'no-cache' }, signal: AbortSignal.timeout(60_000) });
+  if (response.status === 404) return {};
+  if (!response.ok) throw new Error(`${registry} answered ${response.status} for ${name}`);
+  const { versions } = /** @type {{ versions: Record<string, { dist: { integrity: string } }> }} */ (await response.json());
+  return versions;
+}
+
+/** The registry that npm publishes to. @param {NodeJS.ProcessEnv} env */
+function registryOf(env) {
+  const { status, stdout } = spawnSync('npm', ['config', 'get', 'registry'], {
+    env,
+    cwd: root,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  if (status !== 0) throw new Error('npm config get registry failed');
+  return stdout.trim();
 }
 
 /** @param {string} folder */
@@ -111,10 +125,9 @@ async function tryOut(folder) {
 /** Trusted publishing is set up for a package that exists: so each begins with a version that holds nothing. */
 async function placeholders() {
   const url = repositoryUrl(manifest);
+  const registry = registryOf(process.env);
   for (const name of packages) {
-    const { ok, stdout } = await npm(['view', name, 'version', '--json'], { capture: true });
-    if (!ok && JSON.parse(stdout || '{}').error?.code !== 'E404') throw new Error(`npm view ${name} failed: ${stdout}`);
-    if (ok) {
+    if (Object.keys(await publishedVersions(registry, name)).length > 0) {
       console.log(`${name} exists`);
       continue;
     }
@@ -125,7 +138,7 @@ async function placeholders() {
       JSON.stringify({ name, version: '0.0.0', description: `Holds the name for ${url}`, license, repository }, null, 2),
     );
     copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
-    await npm(['publish', folder, '--access', 'public', '--tag', 'placeholder'], {});
+    await npm(['publish', folder, '--access', 'public', '--tag', 'placeholder']);
     rmSync(folder, { recursive: true });
   }
   for (const name of packages) {
@@ -136,26 +149,16 @@ async function placeholders() {
 }
 
 /**
- * Runs npm beside what this process serves. Without `capture` a failure throws.
+ * Runs npm while this process goes on: it may be the registry.
  * @param {string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, cwd?: string, capture?: boolean }} options
- * @returns {Promise<{ ok: boolean, stdout: string }>}
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string }} [options]
+ * @returns {Promise<void>}
  */
-function npm(args, { env = process.env, cwd = root, capture = false }) {
+function npm(args, { env = process.env, cwd = root } = {}) {
   return new Promise((done, reject) => {
-    const child = spawn('npm', args, {
-      cwd,
-      env,
-      stdio: ['inherit', capture ? 'pipe' : 'inherit', capture ? 'ignore' : 'inherit'],
-      shell: process.platform === 'win32',
-    });
-    let stdout = '';
-    child.stdout?.on('data', (text) => (stdout += text));
+    const child = spawn('npm', args, { cwd, env, stdio: 'inherit', shell: process.platform === 'win32' });
     child.once('error', reject);
-    child.once('close', (code) => {
-      if (code === 0 || capture) done({ ok: code === 0, stdout });
-      else reject(new Error(`npm ${args.join(' ')} ended with ${code}`));
-    });
+    child.once('close', (code) => (code === 0 ? done() : reject(new Error(`npm ${args.join(' ')} ended with ${code}`))));
   });
 }
 
