@@ -56,7 +56,11 @@ const bundlers = {
   async vite() {
     const { build } = await import('vite');
     const rolldownOptions = { moduleTypes: copyNodeFiles };
-    await build({ logLevel: 'warn', ssr: { noExternal: true }, build: { ssr: 'service.mjs', outDir: out, rolldownOptions } });
+    await build({
+      logLevel: 'warn',
+      ssr: { noExternal: true },
+      build: { ssr: 'service.mjs', ssrEmitAssets: true, outDir: out, rolldownOptions },
+    });
     return 'service.mjs';
   },
   /** As Vite does it unless told otherwise: dependencies stay in node_modules. */
