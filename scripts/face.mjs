@@ -26,6 +26,7 @@ export async function bundleFace() {
     esModule: true,
     generatedCode: { symbols: false },
     strict: true,
+    keepNames: true,
     comments: false,
   });
   await bundle.close();
