@@ -59,6 +59,8 @@ function tarballsIn(folder) {
 /** @param {string[]} tarballs @param {NodeJS.ProcessEnv} env */
 async function publishAll(tarballs, env) {
   const registry = registryOf(env);
+  // What is not yet a release is not what `npm install` takes without being asked.
+  const tag = manifest.version.includes('-') ? 'next' : 'latest';
   for (const [at, file] of tarballs.entries()) {
     const name = packages[at] ?? '';
     const integrity = `sha512-${createHash('sha512').update(readFileSync(file)).digest('base64')}`;
@@ -66,7 +68,7 @@ async function publishAll(tarballs, env) {
     if (published === integrity) console.log(`${name} ${manifest.version} is published already`);
     else if (published !== undefined)
       throw new Error(`${name} ${manifest.version} is published with other content, ${published}: release another version`);
-    else await npm(['publish', file, '--access', 'public'], { env });
+    else await npm(['publish', file, '--access', 'public', '--tag', tag], { env });
   }
 }
 
