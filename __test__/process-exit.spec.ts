@@ -1,5 +1,5 @@
 /** What keeps a process alive, and what must never crash or hang one. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RedisConnectionManager, WorkerRegistry } from 'redis-backplane';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -338,23 +338,5 @@ describe('the package loaded more than once', () => {
       { args: { ...args(), root: PACKAGE_ROOT } },
     );
     expect(ended).toMatchObject({ code: 0, lines: [Array(3).fill(['hi', true, true])], stderr: '' });
-  });
-
-  it('says which platform package is missing when there is no binary', async () => {
-    const folder = watchedFolder();
-    mkdirSync(join(folder, 'dist'));
-    const ended = await runProcess<{ root: string; folder: string }>(
-      ({ emit, args, require }) => {
-        const { cpSync } = require('node:fs') as typeof import('node:fs');
-        cpSync(`${args.root}/dist`, `${args.folder}/dist`, { recursive: true, filter: (source) => !source.endsWith('.node') });
-        try {
-          require(`${args.folder}/dist/index.js`);
-        } catch (error) {
-          emit((error as Error).message);
-        }
-      },
-      { args: { root: PACKAGE_ROOT, folder } },
-    );
-    expect(ended.lines[0]).toMatch(/no native binary for .*redis-backplane-\w+-\w+/);
   });
 });

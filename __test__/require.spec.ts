@@ -51,6 +51,16 @@ describe.runIf(process.platform === 'linux')('require()', () => {
   });
 });
 
+it('bundling renames no class that `util.inspect` shows', async () => {
+  const ended = await runProcess(async ({ emit, redis }) => {
+    const container = await redis.createContainer({ redisUrl: 'memory://names' });
+    const parts = [container, container.manager, container.getBus(), container.getKV(), container.getRegistry(), container.getQueue('q')];
+    emit(parts.map((part) => part.constructor.name));
+    await container.shutdown();
+  });
+  expect(ended.lines).toEqual([['Parts', 'RedisConnectionManager', 'MessageBus', 'KVStore', 'WorkerRegistry', 'TaskQueue']]);
+});
+
 /** A 64-bit little-endian ELF file that is nothing but the name of its interpreter. */
 function elf(interpreter: string): Buffer {
   const [header, program, name] = [Buffer.alloc(64), Buffer.alloc(56), Buffer.from(`${interpreter}\0`)];

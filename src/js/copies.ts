@@ -3,7 +3,6 @@
  * have the same calls. So each object says which copy made it, and what comes from another version is refused.
  */
 
-import { createHash } from 'node:crypto';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { verbNames } from './native.js';
@@ -21,7 +20,14 @@ interface Made {
 
 const { version } = require('../package.json') as { version: string };
 /** Two builds of one version may have other calls. */
-const own = `${version} (calls ${createHash('sha256').update(verbNames.join()).digest('hex').slice(0, 8)})`;
+const own = `${version} (calls ${fingerprint(verbNames.join())})`;
+
+/** Eight digits that tell one text from another (32-bit FNV-1a). Loading a cryptographic one would cost more than all of the rest here. */
+function fingerprint(text: string): string {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}
 
 /** Gives `owner` what it keeps to itself, and says that this copy made it. */
 export function keep(owner: object, kind: Kind, inside: unknown): void {

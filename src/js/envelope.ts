@@ -1,8 +1,8 @@
 /** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
 
-import { randomUUID } from 'node:crypto';
 import { configError, messageOf } from './errors.js';
 import { checkTraceparent, isTraceparent, MAX_NAME, scopeNow } from './scope.js';
+import { uuid } from './uuid.js';
 
 /** Characters of a type at most: as many as of a topic, which it is by default. */
 const MAX_TYPE = 1_024;
@@ -45,7 +45,7 @@ export function now(): string {
 
 /** An envelope of nothing but what is given. */
 export function envelopeOf<T>(type: string, payload: T, corrId: string | undefined, tenantId: string | undefined): Envelope<T> {
-  const id = randomUUID();
+  const id = uuid();
   const ts = now();
   if (tenantId === undefined) return { id, type, ts, corrId: corrId ?? id, payload, attempts: 0 };
   return { id, type, ts, corrId: corrId ?? id, tenantId, payload, attempts: 0 };

@@ -17,7 +17,7 @@ export function isMusl(): boolean {
   const ldd = contentOf('/usr/bin/ldd');
   if (ldd?.includes('musl')) return true;
   if (ldd?.includes('GLIBC') || ldd?.includes('GNU libc')) return false;
-  return !hasGlibcReport();
+  return glibcVersion() === undefined;
 }
 
 /** The interpreter that an ELF file names; `undefined` where it names none, or is no such file. */
@@ -60,16 +60,16 @@ function contentOf(path: string): string | undefined {
   }
 }
 
-function hasGlibcReport(): boolean {
+/** The version of glibc that this process runs on, as Node's report has it; `undefined` on another C library. */
+export function glibcVersion(): string | undefined {
   const { report } = process;
-  if (report === undefined) return false;
+  if (report === undefined) return undefined;
   // Known to later versions of Node than some that this package runs on.
   const settings = report as typeof report & { excludeNetwork?: boolean | undefined };
   const before = settings.excludeNetwork;
   settings.excludeNetwork = true;
   try {
-    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string | undefined } | undefined };
-    return header?.glibcVersionRuntime !== undefined;
+    return (report.getReport() as { header?: { glibcVersionRuntime?: string | undefined } | undefined }).header?.glibcVersionRuntime;
   } finally {
     settings.excludeNetwork = before ?? false;
   }

@@ -1,8 +1,6 @@
 /** The native addon: found once, its exports typed. Nothing else of the face loads it. */
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { isMusl } from './libc.js';
+import { loadBinary } from './loader.js';
 
 /** What `src/node/exports.rs` exports. */
 export interface Native {
@@ -22,29 +20,7 @@ export interface Native {
   memory(name: string, action: string, given: number): string;
 }
 
-function platformName(): string {
-  const { platform, arch } = process;
-  if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
-  if (platform === 'win32') return `win32-${arch}-msvc`;
-  return `${platform}-${arch}`;
-}
-
-function load(): Native {
-  const name = platformName();
-  const beside = join(__dirname, `redis-backplane.${name}.node`);
-  const wanted = existsSync(beside) ? beside : `redis-backplane-${name}`;
-  try {
-    return require(wanted) as Native;
-  } catch (cause) {
-    throw new Error(
-      `redis-backplane has no native binary for ${name}: its optional dependency ${`redis-backplane-${name}`} is not installed ` +
-        '(install without --omit=optional, on the platform that runs it)',
-      { cause },
-    );
-  }
-}
-
-export const native: Native = load();
+export const native = loadBinary() as Native;
 
 /** The names of all verbs; a verb's number is its place. */
 export const verbNames: readonly string[] = native.verbs();

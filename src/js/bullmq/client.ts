@@ -188,10 +188,6 @@ class Core {
  * side restores when it is lost. Whichever it is, what does not block goes over the manager's connection.
  */
 export class Client extends EventEmitter implements BullMQClient {
-  static {
-    addCommands(Client.prototype, (client, words) => client[internals].command(...words));
-  }
-
   /** @internal */
   declare readonly [internals]: Core;
   status: string;
@@ -202,6 +198,7 @@ export class Client extends EventEmitter implements BullMQClient {
 
   constructor(channel: Channel, duplicate?: BullMQDuplicateOptions) {
     super();
+    addCommands(Client.prototype, (client, words) => client[internals].command(...words));
     const { manager, port } = channel;
     this.isCluster = manager[internals].isCluster;
     // Of a cluster BullMQ looks at `redisOptions`.

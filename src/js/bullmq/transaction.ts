@@ -20,15 +20,12 @@ interface Inside {
 }
 
 export class Transaction implements BullMQTransaction {
-  static {
-    addCommands(Transaction.prototype, (transaction, words) => add(transaction, words));
-  }
-
   /** @internal */
   declare readonly [internals]: Inside;
 
   /** @param isOpen Throws where the client has ended. */
   constructor(channel: Channel, atomic: boolean, isOpen: () => void) {
+    addCommands(Transaction.prototype, (transaction, words) => add(transaction, words));
     hide(this, { channel, atomic, isOpen, steps: [] });
   }
 

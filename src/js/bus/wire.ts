@@ -1,9 +1,9 @@
 /** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
 
-import { randomUUID } from 'node:crypto';
 import { completed, type Envelope, envelopeOf, now } from '../envelope.js';
 import { configError, RedisError } from '../errors.js';
 import { scopeNow } from '../scope.js';
+import { uuid } from '../uuid.js';
 
 const EXPRESSIBLE = 'a value that JSON can express';
 
@@ -38,7 +38,7 @@ export function encodeBare(owner: string, type: string, payload: unknown, key?: 
     lastTypeText = JSON.stringify(type);
     lastType = type;
   }
-  const id = given === undefined ? `"${randomUUID()}"` : JSON.stringify(given);
+  const id = given === undefined ? `"${uuid()}"` : JSON.stringify(given);
   const scope = scopeNow();
   let corrId = id;
   let rest = '';

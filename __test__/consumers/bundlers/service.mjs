@@ -1,0 +1,6 @@
+import { createContainer } from 'redis-backplane';
+
+const redis = await createContainer({ redisUrl: 'memory://bundled' });
+await redis.getKV().set('key', 'value');
+console.log('stored:', await redis.getKV().get('key'));
+await redis.shutdown();
