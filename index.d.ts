@@ -1,6 +1,207 @@
 /// <reference types="node" />
 import { Readable } from 'node:stream';
 
+/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** A message with what is known of it. */
+export interface Envelope<T = unknown> {
+  /** Unique, and the same at each attempt: 1 to 512 characters. */
+  id: string;
+  /** What kind of message it is: at most 1 024 characters. */
+  type: string;
+  /** When it was made: ISO 8601, UTC. */
+  ts: string;
+  /** The same for all messages that one thing has led to: 1 to 512 characters. */
+  corrId: string;
+  /** At most 512 characters. */
+  tenantId?: string | undefined;
+  payload: T;
+  /** How often it was tried before, from 0. */
+  attempts: number;
+  /** Why the last attempt failed: at most 1 024 characters arrive. */
+  lastError?: string | undefined;
+  /** The W3C trace context it belongs to. */
+  traceparent?: string | undefined;
+}
+/**
+ * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ *
+ * @param type What kind of message it is: 1 to 1 024 characters.
+ * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
+ * @throws RedisError of kind `config`.
+ */
+export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
+/**
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * characters.
+ *
+ * @throws RedisError of kind `config` if `envelope` is none.
+ */
+export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
+/** Is it an envelope, whoever made it? */
+export declare function isEnvelope(value: unknown): value is Envelope;
+
+/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
+/** What belongs together. */
+export interface Correlation {
+  /** 1 to 512 characters. */
+  readonly corrId: string;
+  /** At most 512 characters. */
+  readonly tenantId?: string | undefined;
+  /** The W3C trace context. */
+  readonly traceparent?: string | undefined;
+}
+/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
+export declare function correlation(): Correlation | undefined;
+/**
+ * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
+ *
+ * @throws RedisError of kind `config`; what `run` throws.
+ */
+export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
+
+/** What a caller may say to a bus, and its checks. */
+
+/** Options of a {@link MessageBus}. Unknown names are refused. */
+export interface MessageBusOptions {
+  /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string | undefined;
+  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  subscriber?: IRedisConnection | undefined;
+  /**
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
+   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   */
+  sharded?: boolean | undefined;
+  /**
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
+   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   */
+  retention?:
+    | {
+        maxLength?: number | undefined;
+        maxAgeMs?: number | undefined;
+      }
+    | undefined;
+  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  maxPending?: number | undefined;
+  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  maxPendingBytes?: number | undefined;
+  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  closeTimeoutMs?: number | undefined;
+}
+/** Options of {@link MessageBus.publish}. */
+export interface PublishOptions {
+  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  key?: string | undefined;
+  /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
+  durable?: boolean | undefined;
+  /**
+   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
+   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
+   * Default, where `dedupeMs` is given: the id of the envelope.
+   */
+  id?: string | undefined;
+  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  dedupeMs?: number | undefined;
+  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  traceparent?: string | undefined;
+}
+/** Options of {@link MessageBus.subscribe}. */
+export interface SubscribeOptions {
+  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  concurrency?: number | undefined;
+  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number | undefined;
+  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number | undefined;
+  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  group?: string | undefined;
+  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  from?: 'new' | 'start' | (string & {}) | undefined;
+  /**
+   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
+   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   */
+  retry?:
+    | {
+        maxAttempts?: number | undefined;
+        minDelayMs?: number | undefined;
+        maxDelayMs?: number | undefined;
+      }
+    | undefined;
+  /**
+   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
+   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   */
+  claimAfterMs?: number | undefined;
+  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  timeoutMs?: number | undefined;
+  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+/** Options of {@link MessageBus.messages}. */
+export interface MessagesOptions {
+  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  maxPending?: number | undefined;
+  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  maxPendingBytes?: number | undefined;
+  /** Ends the iteration. */
+  signal?: AbortSignal | undefined;
+}
+/** Options of {@link MessageBus.request}. */
+export interface RequestOptions {
+  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  timeoutMs?: number | undefined;
+  /** Ends the wait, with kind `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+/** What a handler is told beside the message. */
+export interface MessageContext {
+  /** Where it was published. */
+  readonly topic: string;
+  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
+  readonly key?: string | undefined;
+  /** The pattern it was subscribed by. */
+  readonly pattern?: string | undefined;
+  /** Durable: the consumer group. */
+  readonly group?: string | undefined;
+  /** Durable: its id in the stream. */
+  readonly streamId?: string | undefined;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  readonly signal: AbortSignal;
+}
+/**
+ * Ends a subscription. No handler of it begins from the call on. Resolves when those that run have ended, or `closeTimeoutMs` has passed, and the
+ * server has confirmed, where it was the last one of this bus to its topic. With the server away, or the bus or the manager closed, there is
+ * nothing to confirm. Idempotent.
+ *
+ * @throws RedisError of kind `timeout` if a server that is connected does not confirm within `commandTimeoutMs`; nothing is heard all the same.
+ */
+export type Unsubscribe = (() => Promise<void>) & {
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/**
+ * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
+ * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ */
+/** Who a call goes to. */
+export interface Endpoint {
+  database: number;
+  serverAddress: string;
+  serverPort: number | undefined;
+  clientId: string;
+}
+/** The context of a `redis-backplane:command` trace. */
+export interface CommandTrace extends Endpoint {
+  command: string;
+  args: readonly string[];
+}
+
 /** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
@@ -36,11 +237,11 @@ export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
 /** What a {@link RedisError} is made of, beyond its kind and message. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
-  serverCode?: string;
+  serverCode?: string | undefined;
   /** Default false. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   /** Default `not-sent`. */
-  delivery?: RedisErrorDelivery;
+  delivery?: RedisErrorDelivery | undefined;
   /** What led to it. */
   cause?: unknown;
 }
@@ -54,7 +255,7 @@ export declare class RedisError extends Error {
   /** Stable, one per kind: `ERR_REDIS_TIMEOUT`, `ERR_REDIS_LEASE_LOST`, … */
   readonly code: string;
   /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
-  readonly serverCode?: string;
+  readonly serverCode?: string | undefined;
   /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
   readonly retryable: boolean;
   /** Did the server possibly act on it? */
@@ -333,6 +534,9 @@ export interface ConnectionEvents {
  * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
  * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
  * process alive; a pending command does.
+ *
+ * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
+ * it can be collected, with its listeners, also where they know it.
  */
 export declare class RedisConnectionManager {
   /**
@@ -747,11 +951,13 @@ export interface MessageBusOptions {
    */
   sharded?: boolean;
   /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (default 100 000), for
-   * `maxAgeMs` (default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
+   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
+   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
    */
   retention?: {
     maxLength?: number;
+    maxBytes?: number;
     maxAgeMs?: number;
   };
   /** Live messages that may wait, per subscription, from 1. Default 100 000. */
@@ -937,23 +1143,23 @@ export interface DeadLetter<T = unknown> {
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was none. */
   readonly lastError: string;
-  readonly key?: string;
+  readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
-  readonly envelope?: Envelope<T>;
+  readonly envelope?: Envelope<T> | undefined;
   /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
-  readonly damaged?: true;
+  readonly damaged?: true | undefined;
 }
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
   /** The `id` after which to begin. Default: the first of all. */
-  after?: string;
+  after?: string | undefined;
   /** The most to give, from 1 to 10 000. Default 100. */
-  limit?: number;
+  limit?: number | undefined;
 }
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
   /** The most to put back, the oldest first, from 1. Default: all that there are now. */
-  limit?: number;
+  limit?: number | undefined;
 }
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
@@ -990,7 +1196,7 @@ export interface TopicGroup {
   /** How many consumers of this package are alive. */
   readonly consumers: number;
   /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
-  readonly lastActiveAt?: number;
+  readonly lastActiveAt?: number | undefined;
 }
 
 /** The message bus: live messages, durable ones, requests and their replies. */
@@ -1002,13 +1208,12 @@ export interface TopicGroup {
  * A handler that throws, rejects or never ends affects nobody else.
  */
 export declare class MessageBus {
-  #private;
   /**
    * Opens nothing: the first use connects.
    *
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(manager: RedisConnectionManager, options?: MessageBusOptions);
+  constructor(manager: IRedisConnection, options?: MessageBusOptions);
   /**
    * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
    *
@@ -1036,7 +1241,7 @@ export declare class MessageBus {
    */
   subscribe<T>(
     topic: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: SubscribeOptions,
   ): Promise<Unsubscribe>;
   /**
@@ -1045,7 +1250,7 @@ export declare class MessageBus {
    */
   psubscribe<T>(
     pattern: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
   ): Promise<Unsubscribe>;
   /**
@@ -1085,11 +1290,12 @@ export declare class MessageBus {
    */
   removeGroup(topic: string, group: string): Promise<boolean>;
   /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
-  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
   /** Removes a listener. */
-  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this;
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
   /**
-   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
+   * Ends every subscription, and waits for the handlers that run, and then for the server to confirm, for at most `closeTimeoutMs` each.
+   * Requests that wait reject with kind
    * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
    */
   close(): Promise<void>;
@@ -1102,196 +1308,10 @@ export declare class MessageBus {
  * @param sub Default: `pub`.
  */
 export declare function makeRedisBus(
-  pub: RedisConnectionManager,
-  sub?: RedisConnectionManager,
+  pub: IRedisConnection,
+  sub?: IRedisConnection,
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
-
-/** Requests and their replies. */
-
-/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
-export declare class ResponderError extends RedisError {
-  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
-  readonly remoteName: string;
-  /** The `code` of the responder's error, if it had one. */
-  readonly remoteCode?: string;
-  constructor(message: string, remoteName: string, remoteCode?: string);
-  /** True for one of any copy of this package, in any VM context. */
-  static [Symbol.hasInstance](value: unknown): boolean;
-}
-
-/** Workers as a registry tells them, and what it takes and tells. */
-
-/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
-export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
-/**
- * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
- * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
- * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
- */
-export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
-/** What a worker is registered with. Unknown names are refused. */
-export interface WorkerRegistration {
-  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
-  id?: string;
-  /** 1 to 512 bytes. Default `worker`. */
-  type?: string;
-  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
-  capabilities?: string[];
-  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
-  metadata?: Record<string, unknown>;
-  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
-  capacity?: number;
-}
-/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
-export interface WorkerInfo extends Required<WorkerRegistration> {
-  status: WorkerStatus;
-  health: WorkerHealth;
-  /**
-   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
-   * not answered for `stalledAfterMs`. `reported`: it said so.
-   */
-  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported';
-  /** As it said: from 0 on, in millionths; 1 means full. */
-  load: number;
-  /** Slots that are claimed now. */
-  claimed: number;
-  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
-  epoch: number;
-  registeredAt: number;
-  lastHeartbeatAt: number;
-  hostname: string;
-  pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
-  eventLoopLagMs?: number;
-  /** Milliseconds since its event loop had answered, at its last heartbeat. */
-  lastTickAgeMs?: number;
-  /** The resident memory of its process, when its event loop answered last. */
-  memoryBytes?: number;
-}
-/** What is said of a worker with a heartbeat; what is left out stays as it was. */
-export interface HeartbeatUpdate {
-  status?: WorkerStatus;
-  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
-  load?: number;
-  /** Replaces all of it. */
-  metadata?: Record<string, unknown>;
-  /** `true`: the worker is degraded (`reported`), until it says `false`. */
-  degraded?: boolean;
-}
-/** Which workers are listed: those for which all of it holds. */
-export interface WorkerFilter {
-  type?: string;
-  /** It has every one of them. */
-  capabilities?: string[];
-  status?: WorkerStatus;
-  health?: WorkerHealth;
-  /** At most so many, which ones is open. Default: all. */
-  limit?: number;
-}
-/** How many workers there are. Those whose health is unknown are in `total` only. */
-export interface WorkerCount {
-  total: number;
-  healthy: number;
-  degraded: number;
-  crashed: number;
-}
-/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
-export interface WorkerCommand {
-  name: 'pause' | 'resume' | 'drain' | 'shutdown';
-  /** Anything that JSON can express; with the name at most 64 KiB. */
-  data?: unknown;
-}
-/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
-export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
-/** An event of the fleet. */
-export interface WorkerEvent {
-  event: WorkerEventName;
-  /** Its place among the events. */
-  position: string;
-  /** When; milliseconds of the server's clock. */
-  at: number;
-  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
-  worker: WorkerInfo;
-}
-/** A damaged record of a registry. */
-export interface MalformedRecord {
-  /**
-   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
-   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
-   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
-   */
-  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
-  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
-  of: string;
-}
-/** The events of a registry, with what their listeners are given. */
-export interface RegistryEvents {
-  /** A worker was registered, for the first time or again. */
-  joined: [worker: WorkerInfo];
-  /** A registration was ended, by its holder or because its id was registered again. */
-  left: [worker: WorkerInfo];
-  /** A worker declared another status. */
-  status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; again when that changes. */
-  degraded: [worker: WorkerInfo];
-  /** A degraded worker is healthy again. */
-  recovered: [worker: WorkerInfo];
-  /** A worker was declared crashed. */
-  crashed: [worker: WorkerInfo];
-  /**
-   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
-   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
-   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
-   */
-  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
-  /** A worker of this process was sent a command. */
-  command: [command: WorkerCommand, worker: WorkerInfo];
-  /**
-   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
-   * it was is registered again by its holder, with its next heartbeat.
-   */
-  malformed: [record: MalformedRecord];
-  /** Events were trimmed before this process had read them; `list()` says how things are. */
-  gap: [
-    info: {
-      missed: number;
-    },
-  ];
-  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
-  error: [error: RedisError];
-}
-
-/** Claims: a slot of a worker, for a time. */
-
-/** What is asked of a worker to be claimed. */
-export interface ClaimRequest {
-  /** It has every one of them. */
-  capabilities?: string[];
-  type?: string;
-  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
-  leaseMs?: number;
-}
-/** A claimed slot of a worker. */
-export interface WorkerClaim {
-  readonly workerId: string;
-  /** The worker when it was claimed. */
-  readonly worker: WorkerInfo;
-  /** A fencing token: every later claim in this registry has a larger one. */
-  readonly token: number;
-  /**
-   * Holds it for `leaseMs` from now. It is not renewed by itself.
-   *
-   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
-   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
-   */
-  renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if it was not held any more. */
-  release(): Promise<boolean>;
-  /** The same as {@link release}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 /** Locks with fencing tokens: who holds one, and how it is lost. */
 
@@ -1301,14 +1321,14 @@ export interface LockOptions {
    * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
    * renewed every third of it. Default 30 000.
    */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /**
    * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
    * try once, for `commandTimeoutMs`.
    */
-  waitMs?: number;
+  waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 /** A lock that is held. */
 export interface Lock {
@@ -1354,9 +1374,9 @@ export interface Lock {
 /** Options of {@link KVStore.update}. */
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
-  ttlSec?: number;
+  ttlSec?: number | undefined;
   /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
 }
 
 /** The KV store: values by key. */
@@ -1367,26 +1387,29 @@ export interface KVStoreOptions {
    * A prefix of every key of this store, inside the manager's namespace; a colon follows each of the two. At most 512 bytes without
    * control characters, not beginning with `~`. Default: none.
    */
-  namespace?: string;
+  namespace?: string | undefined;
 }
 /** Options of {@link KVStore.scan}. */
 export interface ScanOptions {
   /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
-  match?: string;
+  match?: string | undefined;
 }
 /** Options of {@link KVStore.getOrSet}. */
 export interface GetOrSetOptions {
   /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
   ttlSec: number;
   /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
-  staleSec?: number;
-  /** Milliseconds to wait for a value that another caller loads, in this process or another, from 0. Default 30 000, then kind `timeout`. */
-  waitMs?: number;
+  staleSec?: number | undefined;
+  /**
+   * Milliseconds to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at least
+   * 250, at most `commandTimeoutMs` for each answer), from 0. Default 30 000, then kind `timeout`. 0: nobody else's load is waited for.
+   */
+  waitMs?: number | undefined;
   /**
    * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
    * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
    */
-  loadTimeoutMs?: number;
+  loadTimeoutMs?: number | undefined;
 }
 /**
  * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
@@ -1410,7 +1433,7 @@ export declare class KVStore {
    *
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(manager: RedisConnectionManager, options?: KVStoreOptions);
+  constructor(manager: IRedisConnection, options?: KVStoreOptions);
   /** The value of `key`, or `null` if there is none. */
   get<T = unknown>(key: string): Promise<T | null>;
   /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
@@ -1549,329 +1572,366 @@ export declare class KVStore {
   lock(key: string, options?: LockOptions): Promise<Lock>;
 }
 /** A {@link KVStore} on `base`. */
-export declare function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore;
+export declare function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore;
 
-/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+/** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
 
+/** Gives the password for one connection. */
+type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
+/** TLS options. Certificates and keys are PEM. */
+export interface RedisTlsConfig {
+  /**
+   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
+   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   */
+  ca?: string | Buffer | (string | Buffer)[] | undefined;
+  /** The client's certificate, for mutual TLS; with `key`. */
+  cert?: string | Buffer | undefined;
+  /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
+  key?: string | Buffer | undefined;
+  /** The passphrase of `key`, where `key` is encrypted. */
+  passphrase?: string | Uint8Array | undefined;
+  /** The name to expect in the server's certificate. Default: the host. */
+  servername?: string | undefined;
+  /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
+  rejectUnauthorized?: boolean | undefined;
+}
+/** How a lost connection is restored: exponential backoff with full jitter. */
+export interface RedisReconnectConfig {
+  /** Milliseconds, at least 1. Default 50. */
+  minDelayMs?: number | undefined;
+  /** Milliseconds, at least `minDelayMs`. Default 2 000. */
+  maxDelayMs?: number | undefined;
+  /** Attempts before the state becomes `failed`. Default: endless. */
+  maxAttempts?: number | undefined;
+}
+/** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
+export interface RedisConfig {
+  /**
+   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
+   * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
+   * set, is refused.
+   */
+  url?: string | URL | undefined;
+  /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
+  host?: string | undefined;
+  /** Default 6379. */
+  port?: number | undefined;
+  /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
+  path?: string | undefined;
+  /** The database, from 0. Default 0. */
+  db?: number | undefined;
+  /** The ACL user; needs `password`. */
+  username?: string | undefined;
+  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  password?: string | Uint8Array | PasswordFunction | undefined;
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  sentinelUsername?: string | undefined;
+  /** The password at the sentinels. Default: they are asked without credentials. */
+  sentinelPassword?: string | Uint8Array | undefined;
+  /**
+   * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
+   * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
+   * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
+   */
+  addressMap?: Record<string, string> | undefined;
+  /** Default false, or true for `rediss://`. */
+  tls?: boolean | RedisTlsConfig | undefined;
+  /** `true`: the constructor does no I/O and the first use connects. Default true. */
+  lazyConnect?: boolean | undefined;
+  /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
+  connectTimeoutMs?: number | undefined;
+  /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
+  connectRetries?: number | undefined;
+  /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
+  commandTimeoutMs?: number | undefined;
+  /** How a lost connection is restored. */
+  reconnect?: RedisReconnectConfig | undefined;
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
+  keepAliveMs?: number | undefined;
+  /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
+  maxPendingCommands?: number | undefined;
+  /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
+  maxPendingBytes?: number | undefined;
+  /**
+   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
+   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
+   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
+   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   */
+  maxReplyBytes?: number | undefined;
+  /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
+  closeTimeoutMs?: number | undefined;
+  /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
+  clientName?: string | undefined;
+  /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
+  namespace?: string | undefined;
+}
+type Environment = Record<string, string | undefined>;
 /**
- * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
- * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
- */
-export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
-/** How long a failed attempt's job waits for its next one. */
-export interface Backoff {
-  /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
-  type: 'fixed' | 'exponential';
-  /** Milliseconds, from 0. */
-  delayMs: number;
-  /** Milliseconds: no delay is longer. Default: no bound. */
-  maxDelayMs?: number;
-  /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
-  jitter?: number;
-}
-/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
-export interface KeepRule {
-  /** The newest so many, from 0; of 1 000 and more up to a twentieth more, at most 100, until those go together. Default: no bound. */
-  count?: number;
-  /** Milliseconds, from 0. Default: no bound. */
-  ageMs?: number;
-}
-/** One of the children that a job waits for; see {@link JobOptions.children}. */
-export interface ChildJob {
-  /** The queue it goes to, in the same namespace. Default: the parent's. */
-  queue?: string;
-  /** As in {@link TaskQueue.add}. */
-  name: string;
-  /** As in {@link TaskQueue.add}. */
-  data: unknown;
-  /** As in {@link TaskQueue.add}; children may have children. */
-  options?: JobOptions;
-}
-/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
-export interface JobOptions {
-  /**
-   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
-   * the existing job. Default: one that the package makes.
-   */
-  id?: string;
-  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
-  delayMs?: number;
-  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
-  priority?: number;
-  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
-  lifo?: boolean;
-  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
-  attempts?: number;
-  /** The pause between attempts. Default: none. */
-  backoff?: Backoff;
-  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
-  timeoutMs?: number;
-  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
-  keepCompleted?: boolean | KeepRule;
-  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
-  keepFailed?: boolean | KeepRule;
-  /**
-   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
-   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
-   *
-   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
-   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
-   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
-   */
-  dedupe?: {
-    id: string;
-    ttlMs?: number;
-    replace?: boolean;
-  };
-  /**
-   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
-   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
-   */
-  group?: string;
-  /**
-   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
-   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
-   * Excludes `delayMs` and `lifo`.
-   */
-  children?: ChildJob[];
-  /**
-   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
-   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
-   */
-  corrId?: string;
-}
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
-export type ScheduleTimes =
-  | {
-      everyMs: number;
-    }
-  | {
-      cron: string;
-      tz?: string;
-    };
-/** A job that a {@link TaskQueue.schedule} adds at each tick. */
-export interface ScheduledJob<T = unknown> {
-  /** As in {@link TaskQueue.add}. */
-  name: string;
-  /** As in {@link TaskQueue.add}. */
-  data: T;
-  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
-  options?: JobOptions;
-}
-/** A schedule, as it stands. */
-export interface Schedule<T = unknown> {
-  /** As it was given to {@link TaskQueue.schedule}. */
-  readonly id: string;
-  /** As it was given to {@link TaskQueue.schedule}. */
-  readonly when: ScheduleTimes;
-  /** As it was given to {@link TaskQueue.schedule}. */
-  readonly job: ScheduledJob<T>;
-  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
-  readonly nextAt: number;
-  /** Its last tick. */
-  readonly lastAt?: number;
-  /** How often it has ticked. */
-  readonly ticks: number;
-}
-/** Options of a {@link TaskQueue}. Unknown names are refused. */
-export interface TaskQueueOptions {
-  /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
-  namespace?: string;
-  /** What a job has where its own options say nothing. */
-  defaultJobOptions?: JobOptions;
-}
-/** Options of {@link TaskQueue.list}. */
-export interface ListOptions {
-  /** How many to skip, from 0. Default 0. */
-  start?: number;
-  /** How many at most, from 0. Default 100. */
-  limit?: number;
-  /** `true` reverses each state's order. Default false. */
-  newestFirst?: boolean;
-}
-/** Options of {@link Job.waitUntilFinished}. */
-export interface WaitOptions {
-  /** Milliseconds, from 0. Default 30 000, then kind `timeout`. */
-  timeoutMs?: number;
-  /** Ends the wait with kind `cancelled`; the job goes on. */
-  signal?: AbortSignal;
-}
-/** Options of {@link TaskQueue.addAndWait}. */
-export interface AddAndWaitOptions extends WaitOptions {
-  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
-  job?: JobOptions;
-}
-/** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
-export interface CloseOptions {
-  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
-  graceMs?: number;
-}
-/** What a worker needs of a {@link WorkerRegistry}, which is one. */
-export interface TaskWorkerRegistry {
-  register(worker: { type?: string; capacity?: number; metadata?: Record<string, unknown> }): Promise<{
-    id: string;
-    epoch: number;
-  }>;
-  heartbeat(
-    id: string,
-    update?: {
-      status?: WorkerStatus;
-      load?: number;
-    },
-  ): Promise<boolean>;
-  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
-  report?(
-    id: string,
-    now: {
-      load: number;
-    },
-  ): void;
-  unregister(id: string): Promise<boolean>;
-  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
-  on?(
-    event: 'command',
-    listener: (
-      command: WorkerCommand,
-      worker: {
-        id: string;
-      },
-    ) => void,
-  ): unknown;
-  on?(
-    event: 'fenced',
-    listener: (
-      worker: {
-        id: string;
-      },
-      next: {
-        id: string;
-        epoch: number;
-      } | null,
-    ) => void,
-  ): unknown;
-  off?(event: 'command' | 'fenced', listener: never): unknown;
-}
-/** Options of {@link TaskQueue.process}. Unknown names are refused. */
-export interface WorkerOptions {
-  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
-  concurrency?: number;
-  /**
-   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
-   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
-   */
-  leaseMs?: number;
-  /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
-  maxStalls?: number;
-  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
-  rateLimit?: {
-    max: number;
-    perMs: number;
-  };
-  /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
-  groupConcurrency?: number;
-  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
-  autorun?: boolean;
-  /**
-   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
-   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
-   */
-  registry?: TaskWorkerRegistry;
-}
-
-/** Jobs, as the books have them. */
-
-/**
- * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
+ * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win
+ * over those in it. An empty variable counts as not set.
  *
- * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
- * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
- * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ * `null`, which is off, when `REDIS_ENABLED` is false, whatever else is set; and when it is not set, and neither `REDIS_URL` nor `REDIS_HOST` is.
+ *
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
+ *
+ * @param env Default `process.env`.
+ * @throws RedisError of kind `config` for a value that is none, naming the variable, and for `REDIS_ENABLED=true` without an address.
  */
-export interface Job<T = unknown, R = unknown> {
-  readonly id: string;
-  readonly name: string;
-  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
-  readonly data: T;
-  /** As they were added, defaults included, children left out. */
-  readonly options: JobOptions;
-  readonly state: JobState;
-  /** Attempts that have ended, those that lost their lease not counted. */
-  readonly attemptsMade: number;
-  /** What {@link updateProgress} was last given; `undefined` before. */
-  readonly progress: unknown;
-  /** What the processor returned, once completed. */
-  readonly result?: R;
-  /** Why the last attempt failed, or why the job was cancelled. */
-  readonly failedReason?: string;
-  /** The stacks of failed attempts, newest last, at most 10. */
-  readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
-  readonly addedAt: number;
-  /** When its last attempt began. */
-  readonly startedAt?: number;
-  /** When it completed or failed for good. */
-  readonly finishedAt?: number;
-  /** How often it lost its worker. */
-  readonly stalledCount: number;
-  /** Replaces the data. */
-  updateData(data: T): Promise<void>;
-  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
-  updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
-  log(line: string): Promise<number>;
-  /** The lines of its log. */
-  logs(): Promise<string[]>;
-  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
-  refresh(): Promise<Job<T, R> | null>;
-  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
-  remove(): Promise<boolean>;
-  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
-  retry(): Promise<void>;
-  /** Lets a delayed job wait for a worker at once. */
-  promote(): Promise<void>;
-  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
-  changeDelay(ms: number): Promise<void>;
-  /** Changes the priority of a waiting or delayed job. */
-  changePriority(priority: number): Promise<void>;
+export declare function redisConfigFromEnv(env?: Environment): RedisConfig | null;
+/** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
+export declare const REDIS_TEST_CONFIG: RedisConfig;
+/**
+ * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
+ * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
+ *
+ * @param overrides Win over what this function chooses.
+ */
+export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
+
+/** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
+/** A histogram of durations in milliseconds. */
+export interface HistogramSnapshot {
+  /** How many durations were recorded. */
+  count: number;
+  /** Their sum in milliseconds. */
+  sum: number;
+  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  buckets: {
+    le: number | null;
+    count: number;
+  }[];
+}
+/** The numbers of a manager and of everything built on it, since it was made. */
+export interface MetricsSnapshot {
+  /** `cacheGet` and `getOrSet` calls that found a value. */
+  redis_cache_hit_total: number;
+  /** `cacheGet` and `getOrSet` calls that found none. */
+  redis_cache_miss_total: number;
+  /** Failed attempts to connect, and lost connections. */
+  redis_connection_errors_total: number;
+  /** Attempts to restore a lost connection. */
+  redis_reconnection_attempts_total: number;
+  /** Sentinel and Cluster: answers of sentinels and nodes about where the masters are. 0 on a single server. */
+  redis_topology_refreshes_total: number;
+  /** Sentinel and Cluster: how often the masters, their slots or their replicas turned out to be elsewhere. */
+  redis_topology_changes_total: number;
+  /** Commands refused because too much was waiting (kind `overloaded`). */
+  redis_commands_rejected_total: number;
+  /** Commands whose deadline passed. */
+  redis_commands_timed_out_total: number;
+  /** Commands answered with an error reply. */
+  redis_commands_failed_total: number;
+  /** Commands that were safe to send again, and were. */
+  redis_commands_resent_total: number;
+  /** Bytes written to the server. */
+  redis_sent_bytes_total: number;
+  /** Bytes read from the server. */
+  redis_received_bytes_total: number;
+  /** Jobs added; those that were there already are none. */
+  redis_queue_jobs_added_total: number;
+  /** Jobs that this process' workers took in hand. */
+  redis_queue_jobs_claimed_total: number;
+  /** Jobs that this process' workers completed. */
+  redis_queue_jobs_completed_total: number;
+  /** Attempts of this process' workers that failed. */
+  redis_queue_attempts_failed_total: number;
+  /** Jobs of workers that were gone, given away by this process. */
+  redis_queue_jobs_given_away_total: number;
+  /** Records and keys of queues that were found damaged, by this process' workers. */
+  redis_queue_damaged_total: number;
+  /** Jobs whose lease was lost while they were in hand. */
+  redis_queue_leases_lost_total: number;
+  /** Messages that the server accepted, live and durable. */
+  redis_bus_published_total: number;
+  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  redis_bus_delivered_total: number;
+  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
+  redis_bus_dropped_total: number;
+  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
+  redis_bus_malformed_total: number;
+  /** Durable messages whose records in Redis were lost, and that were put back. */
+  redis_bus_restored_total: number;
+  /** Durable messages that became dead letters with consumers of this process. */
+  redis_bus_dead_letters_total: number;
+  /** Handlers that threw or rejected. */
+  redis_bus_handler_errors_total: number;
+  /** Times that a live subscription was interrupted. */
+  redis_bus_gaps_total: number;
+  /** Topics and patterns that are subscribed, and groups that are consumed. */
+  redis_bus_subscriptions: number;
   /**
-   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
-   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
-   *
-   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
-   * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
+   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
+   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
    */
-  waitUntilFinished(options?: WaitOptions): Promise<R>;
-  /**
-   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
-   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
-   *
-   * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: it is over already, or gone.
-   */
-  cancel(reason?: string): Promise<boolean>;
+  redis_bus_lag: Record<string, Record<string, number>>;
+  /** Open connections. */
+  redis_connection_pool_size: number;
+  /** Commands accepted and not yet settled. */
+  redis_commands_pending: number;
+  /** Bytes of commands accepted and not yet settled. */
+  redis_pending_bytes: number;
+  /** The most callers that ever shared one attempt to connect. */
+  redis_concurrent_initialization_attempts: number;
+  /** Workers of this process that are registered. */
+  redis_registry_workers: number;
+  /** Heartbeats of workers that the server has answered. */
+  redis_registry_heartbeats_total: number;
+  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  redis_registry_fenced_total: number;
+  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  redis_registry_malformed_total: number;
+  /** How often the event loop was found to be stalled. */
+  redis_registry_event_loop_stalled_total: number;
+  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  redis_registry_event_loop_lag_ms: HistogramSnapshot;
+  /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
+  redis_initialization_duration_ms: HistogramSnapshot;
+  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  redis_operation_duration_ms: Record<string, HistogramSnapshot>;
 }
 
-/** One attempt at a job, in a worker's hand. */
+/** The connection manager: the one object everything else is built on. */
 
-/** What a {@link Processor} is given beside the job. */
-export interface JobContext {
+/**
+ * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
+ * being restored. `closing`: `disconnect()` runs. `closed`: it has ended. `failed`: it gave up; the next use begins anew.
+ */
+export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
+/** What {@link RedisConnectionManager.health} finds. */
+export interface ConnectionHealth {
+  /** Did the server answer? In a cluster also: is every hash slot served? */
+  ok: boolean;
   /**
-   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
-   * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
-   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
+   * Whether this manager's user may write is not judged.
    */
-  readonly signal: AbortSignal;
-  /** 1 for the first. */
-  readonly attempt: number;
-  /** The results of the job's children, by id; those of another queue by `queue:id`. */
-  readonly children: () => Promise<Record<string, unknown>>;
+  writable: boolean;
+  state: ConnectionState;
+  /** The round trip in milliseconds; `null` without an answer. */
+  latencyMs: number | null;
+  /** Who answered, or who answered last. */
+  server?:
+    | {
+        kind: string;
+        version: string;
+        role: string;
+      }
+    | undefined;
+  /**
+   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
+   * where a node that answers says that the cluster is down, or no slot is served.
+   */
+  cluster?:
+    | {
+        state: 'ok' | 'fail';
+        slotsServed: number;
+        slotsTotal: number;
+      }
+    | undefined;
+  /** Why `ok` or `writable` is `false`. */
+  error?: string | undefined;
+}
+/** A part of a Redis command. A number is sent in decimal and must be finite. */
+export type CommandArgument = string | number | Buffer;
+/** The events of a {@link RedisConnectionManager}, with what their listeners are given. */
+export interface ConnectionEvents {
+  /** The state has changed. */
+  state: [to: ConnectionState, from: ConnectionState];
+  /** A connection is usable, again or for the first time. */
+  ready: [];
+  /** Attempt number `attempt` (from 1) will be made in `delayMs` milliseconds. */
+  reconnecting: [
+    info: {
+      attempt: number;
+      delayMs: number;
+    },
+  ];
+  /** An attempt failed or a connection was lost. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+  /** It has closed, or given up. */
+  end: [];
 }
 /**
- * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
+ * One set of connections to one Redis, for everything that is built on it.
+ *
+ * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
+ * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
+ * process alive; a pending command does.
  */
-export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
+export declare class RedisConnectionManager {
+  /**
+   * @param config A configuration, or a URL. Default: the local server.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
+   * refuses what the first manager of a process needs: a thread, an event queue.
+   */
+  constructor(config?: RedisConfig | string | URL);
+  /**
+   * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
+   *
+   * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
+   */
+  connect(): Promise<void>;
+  /**
+   * Ends all connections: commands already accepted are answered first, for at most `closeTimeoutMs`; later ones reject with kind
+   * `closed`. Idempotent and safe in any state; afterwards nothing keeps the process alive. `connect()` opens it again.
+   */
+  disconnect(): Promise<void>;
+  /** Is the state `ready`? */
+  isConnected(): boolean;
+  /** Where it is in its life, now. */
+  get state(): ConnectionState;
+  /** The time of one round trip in milliseconds. */
+  ping(): Promise<number>;
+  /**
+   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
+   * bounded by `commandTimeoutMs`.
+   */
+  health(): Promise<ConnectionHealth>;
+  /**
+   * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
+   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
+   *
+   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
+   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
+   * what to use instead; here as in {@link transaction}.
+   *
+   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
+   * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
+   */
+  command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T>;
+  /**
+   * Executes commands between `MULTI` and `EXEC`: all of them, with nothing of anyone else in between, or none.
+   *
+   * @returns The replies, in order.
+   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one
+   * failed while the others were executed, since Redis takes nothing back.
+   */
+  transaction<T = unknown[]>(commands: [string, ...CommandArgument[]][]): Promise<T>;
+  /**
+   * Runs a Lua script on the server, by its digest; its text is sent where the server does not know it.
+   *
+   * @param lua The text.
+   * @param keys Every key the script touches (`KEYS`).
+   * @param args What else it is given (`ARGV`).
+   */
+  script<T = unknown>(lua: string, keys: string[], args?: CommandArgument[]): Promise<T>;
+  /** The numbers of this manager and of everything built on it. */
+  metrics(): MetricsSnapshot;
+  /** The same numbers in Prometheus' text format. */
+  prometheus(): string;
+  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this;
+  /** Removes a listener. */
+  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this;
+  /** The same as {@link disconnect}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 /** What a queue tells of its jobs, wherever in the fleet it happens. */
 
@@ -1944,6 +2004,481 @@ export interface TaskQueueEvents<R = unknown> {
   error: [error: RedisError];
 }
 
+/** Workers as a registry tells them, and what it takes and tells. */
+
+/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
+export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
+/**
+ * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
+ * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
+ * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
+ */
+export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
+/** What a worker is registered with. Unknown names are refused. */
+export interface WorkerRegistration {
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
+  id?: string | undefined;
+  /** 1 to 512 bytes. Default `worker`. */
+  type?: string | undefined;
+  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
+  capabilities?: string[] | undefined;
+  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
+  metadata?: Record<string, unknown> | undefined;
+  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
+  capacity?: number | undefined;
+}
+/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+export interface WorkerInfo {
+  id: string;
+  type: string;
+  capabilities: string[];
+  metadata: Record<string, unknown>;
+  /** Slots that can be claimed at once. */
+  capacity: number;
+  status: WorkerStatus;
+  health: WorkerHealth;
+  /**
+   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
+   * not answered for `stalledAfterMs`. `reported`: it said so.
+   */
+  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
+  /** As it said: from 0 on, in millionths; 1 means full. */
+  load: number;
+  /** Slots that are claimed now. */
+  claimed: number;
+  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
+  epoch: number;
+  registeredAt: number;
+  lastHeartbeatAt: number;
+  hostname: string;
+  pid: number;
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
+  eventLoopLagMs?: number | undefined;
+  /** Milliseconds since its event loop had answered, at its last heartbeat. */
+  lastTickAgeMs?: number | undefined;
+  /** The resident memory of its process, when its event loop answered last. */
+  memoryBytes?: number | undefined;
+}
+/** What is said of a worker with a heartbeat; what is left out stays as it was. */
+export interface HeartbeatUpdate {
+  status?: WorkerStatus | undefined;
+  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  load?: number | undefined;
+  /** Replaces all of it. */
+  metadata?: Record<string, unknown> | undefined;
+  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  degraded?: boolean | undefined;
+}
+/** Which workers are listed: those for which all of it holds. */
+export interface WorkerFilter {
+  type?: string | undefined;
+  /** It has every one of them. */
+  capabilities?: string[] | undefined;
+  status?: WorkerStatus | undefined;
+  health?: WorkerHealth | undefined;
+  /** At most so many, which ones is open. Default: all. */
+  limit?: number | undefined;
+}
+/** How many workers there are. Those whose health is unknown are in `total` only. */
+export interface WorkerCount {
+  total: number;
+  healthy: number;
+  degraded: number;
+  crashed: number;
+}
+/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
+export interface WorkerCommand {
+  name: 'pause' | 'resume' | 'drain' | 'shutdown';
+  /** Anything that JSON can express; with the name at most 64 KiB. */
+  data?: unknown;
+}
+/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
+export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
+/** An event of the fleet. */
+export interface WorkerEvent {
+  event: WorkerEventName;
+  /** Its place among the events. */
+  position: string;
+  /** When; milliseconds of the server's clock. */
+  at: number;
+  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
+  worker: WorkerInfo;
+}
+/** A damaged record of a registry. */
+export interface MalformedRecord {
+  /**
+   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
+   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
+   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
+   */
+  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
+  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
+  of: string;
+}
+/** The events of a registry, with what their listeners are given. */
+export interface RegistryEvents {
+  /** A worker was registered, for the first time or again. */
+  joined: [worker: WorkerInfo];
+  /** A registration was ended, by its holder or because its id was registered again. */
+  left: [worker: WorkerInfo];
+  /** A worker declared another status. */
+  status: [worker: WorkerInfo];
+  /** A worker lives, but see its `degradedBecause`; again when that changes. */
+  degraded: [worker: WorkerInfo];
+  /** A degraded worker is healthy again. */
+  recovered: [worker: WorkerInfo];
+  /** A worker was declared crashed. */
+  crashed: [worker: WorkerInfo];
+  /**
+   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
+   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
+   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
+   */
+  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
+  /** A worker of this process was sent a command. */
+  command: [command: WorkerCommand, worker: WorkerInfo];
+  /**
+   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
+   * it was is registered again by its holder, with its next heartbeat.
+   */
+  malformed: [record: MalformedRecord];
+  /** Events were trimmed before this process had read them; `list()` says how things are. */
+  gap: [
+    info: {
+      missed: number;
+    },
+  ];
+  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+
+/**
+ * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
+ * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
+ */
+export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
+/** How long a failed attempt's job waits for its next one. */
+export interface Backoff {
+  /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
+  type: 'fixed' | 'exponential';
+  /** Milliseconds, from 0. */
+  delayMs: number;
+  /** Milliseconds: no delay is longer. Default: no bound. */
+  maxDelayMs?: number | undefined;
+  /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
+  jitter?: number | undefined;
+}
+/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
+export interface KeepRule {
+  /** The newest so many, from 0; of 1 000 and more up to a twentieth more, at most 100, until those go together. Default: no bound. */
+  count?: number | undefined;
+  /** Milliseconds, from 0. Default: no bound. */
+  ageMs?: number | undefined;
+}
+/** One of the children that a job waits for; see {@link JobOptions.children}. */
+export interface ChildJob {
+  /** The queue it goes to, in the same namespace. Default: the parent's. */
+  queue?: string | undefined;
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: unknown;
+  /** As in {@link TaskQueue.add}; children may have children. */
+  options?: JobOptions | undefined;
+}
+/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
+export interface JobOptions {
+  /**
+   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
+   * the existing job. Default: one that the package makes.
+   */
+  id?: string | undefined;
+  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
+  delayMs?: number | undefined;
+  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
+  priority?: number | undefined;
+  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
+  lifo?: boolean | undefined;
+  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
+  attempts?: number | undefined;
+  /** The pause between attempts. Default: none. */
+  backoff?: Backoff | undefined;
+  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
+  timeoutMs?: number | undefined;
+  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
+  keepCompleted?: boolean | KeepRule | undefined;
+  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
+  keepFailed?: boolean | KeepRule | undefined;
+  /**
+   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
+   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
+   *
+   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
+   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
+   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
+   */
+  dedupe?:
+    | {
+        id: string;
+        ttlMs?: number | undefined;
+        replace?: boolean | undefined;
+      }
+    | undefined;
+  /**
+   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
+   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
+   */
+  group?: string | undefined;
+  /**
+   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
+   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
+   * Excludes `delayMs` and `lifo`.
+   */
+  children?: ChildJob[] | undefined;
+  /**
+   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
+   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   */
+  corrId?: string | undefined;
+}
+/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
+export type ScheduleTimes =
+  | {
+      everyMs: number;
+    }
+  | {
+      cron: string;
+      tz?: string | undefined;
+    };
+/** A job that a {@link TaskQueue.schedule} adds at each tick. */
+export interface ScheduledJob<T = unknown> {
+  /** As in {@link TaskQueue.add}. */
+  name: string;
+  /** As in {@link TaskQueue.add}. */
+  data: T;
+  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
+  options?: JobOptions | undefined;
+}
+/** A schedule, as it stands. */
+export interface Schedule<T = unknown> {
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly id: string;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly when: ScheduleTimes;
+  /** As it was given to {@link TaskQueue.schedule}. */
+  readonly job: ScheduledJob<T>;
+  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  readonly nextAt: number;
+  /** Its last tick. */
+  readonly lastAt?: number | undefined;
+  /** How often it has ticked. */
+  readonly ticks: number;
+}
+/** Options of a {@link TaskQueue}. Unknown names are refused. */
+export interface TaskQueueOptions {
+  /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
+  namespace?: string | undefined;
+  /** What a job has where its own options say nothing. */
+  defaultJobOptions?: JobOptions | undefined;
+}
+/** Options of {@link TaskQueue.list}. */
+export interface ListOptions {
+  /** How many to skip, from 0. Default 0. */
+  start?: number | undefined;
+  /** How many at most, from 0. Default 100. */
+  limit?: number | undefined;
+  /** `true` reverses each state's order. Default false. */
+  newestFirst?: boolean | undefined;
+}
+/** Options of {@link Job.waitUntilFinished}. */
+export interface WaitOptions {
+  /** Milliseconds, from 0. Default 30 000, then kind `timeout`. */
+  timeoutMs?: number | undefined;
+  /** Ends the wait with kind `cancelled`; the job goes on. */
+  signal?: AbortSignal | undefined;
+}
+/** Options of {@link TaskQueue.addAndWait}. */
+export interface AddAndWaitOptions extends WaitOptions {
+  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
+  job?: JobOptions | undefined;
+}
+/** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
+export interface CloseOptions {
+  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
+  graceMs?: number | undefined;
+}
+/** What a worker needs of a {@link WorkerRegistry}, which is one. */
+export interface TaskWorkerRegistry {
+  register(worker: { type?: string | undefined; capacity?: number | undefined; metadata?: Record<string, unknown> | undefined }): Promise<{
+    id: string;
+    epoch: number;
+  }>;
+  heartbeat(
+    id: string,
+    update?: {
+      status?: WorkerStatus | undefined;
+      load?: number | undefined;
+    },
+  ): Promise<boolean>;
+  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
+  report?(
+    id: string,
+    now: {
+      load: number;
+    },
+  ): void;
+  unregister(id: string): Promise<boolean>;
+  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
+  on?(
+    event: 'command',
+    listener: (
+      command: WorkerCommand,
+      worker: {
+        id: string;
+      },
+    ) => unknown,
+  ): unknown;
+  on?(
+    event: 'fenced',
+    listener: (
+      worker: {
+        id: string;
+      },
+      next: {
+        id: string;
+        epoch: number;
+      } | null,
+    ) => unknown,
+  ): unknown;
+  off?(event: 'command' | 'fenced', listener: never): unknown;
+}
+/** Options of {@link TaskQueue.process}. Unknown names are refused. */
+export interface WorkerOptions {
+  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
+  concurrency?: number | undefined;
+  /**
+   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
+   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
+   */
+  leaseMs?: number | undefined;
+  /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
+  maxStalls?: number | undefined;
+  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
+  rateLimit?:
+    | {
+        max: number;
+        perMs: number;
+      }
+    | undefined;
+  /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
+  groupConcurrency?: number | undefined;
+  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
+  autorun?: boolean | undefined;
+  /**
+   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
+   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
+   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
+   */
+  registry?: TaskWorkerRegistry | undefined;
+}
+
+/** Jobs, as the books have them. */
+
+/**
+ * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ *
+ * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
+ * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
+ * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ */
+export interface Job<T = unknown, R = unknown> {
+  readonly id: string;
+  readonly name: string;
+  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
+  readonly data: T;
+  /** As they were added, defaults included, children left out. */
+  readonly options: JobOptions;
+  readonly state: JobState;
+  /** Attempts that have ended, those that lost their lease not counted. */
+  readonly attemptsMade: number;
+  /** What {@link updateProgress} was last given; `undefined` before. */
+  readonly progress: unknown;
+  /** What the processor returned, once completed. */
+  readonly result?: R | undefined;
+  /** Why the last attempt failed, or why the job was cancelled. */
+  readonly failedReason?: string | undefined;
+  /** The stacks of failed attempts, newest last, at most 10. */
+  readonly stacktrace: string[];
+  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
+  readonly addedAt: number;
+  /** When its last attempt began. */
+  readonly startedAt?: number | undefined;
+  /** When it completed or failed for good. */
+  readonly finishedAt?: number | undefined;
+  /** How often it lost its worker. */
+  readonly stalledCount: number;
+  /** Replaces the data. */
+  updateData(data: T): Promise<void>;
+  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
+  updateProgress(progress: unknown): Promise<void>;
+  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
+  log(line: string): Promise<number>;
+  /** The lines of its log. */
+  logs(): Promise<string[]>;
+  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
+  refresh(): Promise<Job<T, R> | null>;
+  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
+  remove(): Promise<boolean>;
+  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
+  retry(): Promise<void>;
+  /** Lets a delayed job wait for a worker at once. */
+  promote(): Promise<void>;
+  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
+  changeDelay(ms: number): Promise<void>;
+  /** Changes the priority of a waiting or delayed job. */
+  changePriority(priority: number): Promise<void>;
+  /**
+   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
+   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
+   *
+   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
+   * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
+   */
+  waitUntilFinished(options?: WaitOptions): Promise<R>;
+  /**
+   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
+   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
+   *
+   * @param reason Becomes `failedReason`. Default `cancelled`.
+   * @returns `false`: it is over already, or gone.
+   */
+  cancel(reason?: string): Promise<boolean>;
+}
+
+/** One attempt at a job, in a worker's hand. */
+
+/** What a {@link Processor} is given beside the job. */
+export interface JobContext {
+  /**
+   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
+   * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
+   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   */
+  readonly signal: AbortSignal;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** The results of the job's children, by id; those of another queue by `queue:id`. */
+  readonly children: () => Promise<Record<string, unknown>>;
+}
+/**
+ * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
+ * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
+ */
+export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
+
 /** What works behind a worker: processors running, their outcomes collected and sent together. */
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
@@ -2000,9 +2535,9 @@ export declare class TaskWorker<T = unknown, R = unknown> {
    */
   close(options?: CloseOptions): Promise<boolean>;
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
-  on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this;
+  on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this;
   /** Removes a listener. */
-  off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this;
+  off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this;
   /** The same as {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -2020,7 +2555,6 @@ export declare class TaskWorker<T = unknown, R = unknown> {
  * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export declare class TaskQueue<T = unknown, R = unknown> {
-  #private;
   /**
    * Opens nothing: any number of queues may be on one manager.
    *
@@ -2028,7 +2562,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options?: TaskQueueOptions);
+  constructor(name: string, connection: IRedisConnection | RedisConfig, options?: TaskQueueOptions);
   /** Its name. */
   get name(): string;
   /**
@@ -2057,7 +2591,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
     jobs: {
       name: string;
       data: T;
-      options?: JobOptions;
+      options?: JobOptions | undefined;
     }[],
   ): Promise<Job<T, R>[]>;
   /** The job of that id, or `null`. */
@@ -2076,7 +2610,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   /** Is the queue paused? */
   isPaused(): Promise<boolean>;
   /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
-  drain(options?: { delayed?: boolean }): Promise<number>;
+  drain(options?: { delayed?: boolean | undefined }): Promise<number>;
   /**
    * Removes finished jobs, oldest first. Gives how many.
    *
@@ -2085,21 +2619,21 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   clean(
     state: 'completed' | 'failed',
     options?: {
-      olderThanMs?: number;
-      limit?: number;
+      olderThanMs?: number | undefined;
+      limit?: number | undefined;
     },
   ): Promise<number>;
   /**
    * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
    * have not completed. Gives how many.
    */
-  retryFailed(options?: { limit?: number }): Promise<number>;
+  retryFailed(options?: { limit?: number | undefined }): Promise<number>;
   /**
    * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues wait for its jobs no longer. Where it rejects, call it again.
    *
    * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
    */
-  obliterate(options?: { force?: boolean }): Promise<void>;
+  obliterate(options?: { force?: boolean | undefined }): Promise<void>;
   /**
    * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
    * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
@@ -2125,9 +2659,9 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
    * listen there: {@link ready} says when nothing is missed any more.
    */
-  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this;
+  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this;
   /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
-  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this;
+  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this;
   /** Resolves when the listeners added so far hear everything that happens from then on. */
   ready(): Promise<void>;
   /**
@@ -2141,6 +2675,36 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** Claims: a slot of a worker, for a time. */
+
+/** What is asked of a worker to be claimed. */
+export interface ClaimRequest {
+  /** It has every one of them. */
+  capabilities?: string[] | undefined;
+  type?: string | undefined;
+  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
+  leaseMs?: number | undefined;
+}
+/** A claimed slot of a worker. */
+export interface WorkerClaim {
+  readonly workerId: string;
+  /** The worker when it was claimed. */
+  readonly worker: WorkerInfo;
+  /** A fencing token: every later claim in this registry has a larger one. */
+  readonly token: number;
+  /**
+   * Holds it for `leaseMs` from now. It is not renewed by itself.
+   *
+   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
+   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
+   */
+  renew(leaseMs?: number): Promise<boolean>;
+  /** Gives the slot back; `false` if it was not held any more. */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
 /** Leading a role: one of all who want to, in the whole fleet. */
 
 /** Options of {@link WorkerRegistry.elect}. */
@@ -2149,11 +2713,11 @@ export interface ElectOptions {
    * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
    * is renewed every third of it, from Rust. Default 15 000.
    */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /** Milliseconds to wait for the role, then kind `timeout`, whatever the server does. 0: one attempt, as long as that takes. Default: without end. */
-  waitMs?: number;
+  waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 /** A role that this process leads. */
 export interface Leadership {
@@ -2176,33 +2740,33 @@ export interface Leadership {
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
   /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
-  namespace?: string;
+  namespace?: string | undefined;
   /** Between two heartbeats of a worker, from 10. Default 5 000. */
-  heartbeatIntervalMs?: number;
+  heartbeatIntervalMs?: number | undefined;
   /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
-  degradedAfterMs?: number;
+  degradedAfterMs?: number | undefined;
   /**
    * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
    * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
-  crashedAfterMs?: number;
+  crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
-  forgetAfterMs?: number;
+  forgetAfterMs?: number | undefined;
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
-  stalledAfterMs?: number;
+  stalledAfterMs?: number | undefined;
   /**
    * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
    * `false`: only `heartbeat()` does. Default true.
    */
-  autoHeartbeat?: boolean;
+  autoHeartbeat?: boolean | undefined;
   /**
    * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
    * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
    * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
    */
-  stormShare?: number;
+  stormShare?: number | undefined;
   /** A whole number from 1. Default 5. */
-  stormMinimum?: number;
+  stormMinimum?: number | undefined;
 }
 /**
  * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
@@ -2217,13 +2781,12 @@ export interface WorkerRegistryOptions {
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
  */
 export declare class WorkerRegistry {
-  #private;
   /**
    * Opens nothing, and starts nothing before a worker is registered or somebody listens.
    *
    * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
    */
-  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions);
+  constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
   /**
    * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
    * server gives the same answer, so a worker is never registered twice by one call.
@@ -2246,8 +2809,8 @@ export declare class WorkerRegistry {
   report(
     id: string,
     now: {
-      load?: number;
-      degraded?: boolean;
+      load?: number | undefined;
+      degraded?: boolean | undefined;
     },
   ): void;
   /**
@@ -2278,7 +2841,7 @@ export declare class WorkerRegistry {
   readEvents(
     position: string,
     options?: {
-      limit?: number;
+      limit?: number | undefined;
     },
   ): Promise<{
     events: WorkerEvent[];
@@ -2328,11 +2891,11 @@ export declare class WorkerRegistry {
    * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
    * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
    */
-  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /** Removes a listener. */
-  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /** Adds a listener for the next time only. */
-  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this;
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /**
    * Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. Rejects if that cannot be so yet: it is
    * tried again by itself, and another call waits for the next attempt.
@@ -2347,33 +2910,362 @@ export declare class WorkerRegistry {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/**
+ * The public classes as interfaces: what a function takes that should work with a test double too. A class that `implements` one, or any object
+ * that has its members, is one without a cast.
+ */
+
+/** The names of the members of `T` that do not give `this`. */
+type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
+/** Adding and removing listeners; each of them gives the object itself. */
+interface Emitting<E extends Record<keyof E, unknown[]>> {
+  /** As of the class. */
+  on<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;
+  /** As of the class. */
+  off<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;
+}
+/** The members of a {@link RedisConnectionManager}. */
+export interface IRedisConnection extends Pick<RedisConnectionManager, MembersOf<RedisConnectionManager>>, Emitting<ConnectionEvents> {
+  /** As of the class. */
+  once<K extends keyof ConnectionEvents>(event: K, listener: (...args: ConnectionEvents[K]) => unknown): this;
+}
+/** The members of a {@link MessageBus}. */
+export interface IMessageBus extends Pick<MessageBus, MembersOf<MessageBus>> {
+  /** As of the class. */
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
+  /** As of the class. */
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
+}
+/** The members of a {@link KVStore}. */
+export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
+/** The members of a {@link TaskQueue}. */
+export interface ITaskQueue<T = unknown, R = unknown>
+  extends Pick<TaskQueue<T, R>, MembersOf<TaskQueue<T, R>>>,
+    Emitting<TaskQueueEvents<R>> {}
+/** The members of a {@link WorkerRegistry}. */
+export interface IWorkerRegistry extends Pick<WorkerRegistry, MembersOf<WorkerRegistry>>, Emitting<RegistryEvents> {
+  /** As of the class. */
+  once<K extends keyof RegistryEvents>(event: K, listener: (...args: RegistryEvents[K]) => unknown): this;
+}
+
+/**
+ * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
+ * BullMQ is imported.
+ */
+
+/** What {@link BullMQClient.duplicate} takes. */
+export interface BullMQDuplicateOptions {
+  /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
+  connectionName?: string | undefined;
+}
+/** A script of {@link BullMQClient.defineCommand}. */
+export interface BullMQScript {
+  /** How many of its arguments are keys; they come first. */
+  numberOfKeys: number;
+  /** Its text. */
+  lua: string;
+  /** Without effect: it runs on the master. */
+  readOnly?: boolean | undefined;
+}
+/** A value of a hash or a stream entry. */
+export type BullMQFields = Record<string, string | number>;
+/**
+ * A BullMQ client on the connections of a `RedisConnectionManager`.
+ *
+ * It connects by itself, as the clients that BullMQ's users know. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
+ * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ *
+ * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
+ * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
+ * has gone wrong. `cause` says what happened.
+ */
+export interface BullMQClient {
+  status: string;
+  readonly isCluster: boolean;
+  options: Record<string, unknown>;
+  /**
+   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
+   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
+   * has disconnected is not connected again.
+   */
+  connect(): Promise<void>;
+  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  disconnect(reconnect?: boolean): void;
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  quit(): Promise<string>;
+  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  on(event: 'error', listener: (error: Error) => unknown): this;
+  on(event: string, listener: (...args: unknown[]) => unknown): this;
+  once(event: 'error', listener: (error: Error) => unknown): this;
+  once(event: string, listener: (...args: unknown[]) => unknown): this;
+  removeListener(event: 'error', listener: (error: Error) => unknown): this;
+  removeListener(event: string, listener: (...args: unknown[]) => unknown): this;
+  off(event: 'error', listener: (error: Error) => unknown): this;
+  off(event: string, listener: (...args: unknown[]) => unknown): this;
+  emit(event: string | symbol, ...args: unknown[]): boolean;
+  setMaxListeners(n: number): this;
+  getMaxListeners(): number;
+  removeAllListeners(event?: string | symbol): this;
+  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  defineCommand(name: string, definition: BullMQScript): void;
+  /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
+  runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
+  /** Commands that are executed together or not at all. */
+  multi(): BullMQTransaction;
+  /** Commands that are sent together. */
+  pipeline(): BullMQTransaction;
+  hgetall(key: string): Promise<Record<string, string>>;
+  hget(key: string, field: string): Promise<string | null>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, data: BullMQFields): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hexists(key: string, field: string): Promise<number>;
+  get(key: string): Promise<string | null>;
+  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  set(
+    key: string,
+    value: string | number,
+    options?: {
+      PX?: number | undefined;
+      EX?: number | undefined;
+    },
+  ): Promise<string | null>;
+  /** Without keys it does nothing and gives 0. */
+  del(...keys: string[]): Promise<number>;
+  zrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean | undefined;
+    },
+  ): Promise<string[]>;
+  zrevrange(
+    key: string,
+    start: number,
+    end: number,
+    options?: {
+      WITHSCORES?: boolean | undefined;
+    },
+  ): Promise<string[]>;
+  zcard(key: string): Promise<number>;
+  zscore(key: string, member: string): Promise<string | null>;
+  lrange(key: string, start: number, end: number): Promise<string[]>;
+  llen(key: string): Promise<number>;
+  ltrim(key: string, start: number, end: number): Promise<string>;
+  lpos(key: string, value: string): Promise<number | null>;
+  smembers(key: string): Promise<string[]>;
+  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: {
+      MAXLEN?: number | undefined;
+      approximate?: boolean | undefined;
+    },
+  ): Promise<string>;
+  /**
+   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   *
+   * @param options `BLOCK` in milliseconds; 0 waits for ever.
+   */
+  xread(
+    streams: {
+      key: string;
+      id: string;
+    }[],
+    options?: {
+      BLOCK?: number | undefined;
+      COUNT?: number | undefined;
+    },
+  ): Promise<BullMQStreams | null>;
+  xtrim(
+    key: string,
+    strategy: 'MAXLEN',
+    threshold: number,
+    options?: {
+      approximate?: boolean | undefined;
+    },
+  ): Promise<number>;
+  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
+  /**
+   * Any command of Redis, by its name. At runtime each is a method too, in lower case and with the server's order of arguments, as the
+   * clients of ioredis have them: `client.xlen(key)`. A command that would change the shared connection is no method, and refused here.
+   */
+  call(name: string, ...args: unknown[]): Promise<unknown>;
+  info(): Promise<string>;
+  /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
+  clientSetName(name: string): Promise<string>;
+  clientList(): Promise<string>;
+  clientInfo(): Promise<string>;
+  scan(
+    cursor: string | number,
+    options: {
+      MATCH?: string | undefined;
+      COUNT?: number | undefined;
+    },
+  ): Promise<[string, string[]]>;
+  /** Keys in batches. */
+  scanStream(options: { match: string; count?: number | undefined }): Readable;
+  /** In a cluster: where to ask for the list of clients. */
+  nodes?(): BullMQClient[];
+}
+/** Entries by stream. */
+export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
+/** What became of one command: its error, or its result. */
+export type BullMQResult = [error: Error | null, result: unknown];
+/** Commands that {@link exec} sends. */
+export interface BullMQTransaction {
+  hgetall(key: string): this;
+  hset(key: string, data: BullMQFields): this;
+  /** Gives the next cursor, and fields and values in turn. */
+  hscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number | undefined;
+    },
+  ): this;
+  smembers(key: string): this;
+  /** Gives the next cursor, and members. */
+  sscan(
+    key: string,
+    cursor: string | number,
+    options?: {
+      COUNT?: number | undefined;
+    },
+  ): this;
+  zrange(key: string, start: number, end: number): this;
+  lrange(key: string, start: number, end: number): this;
+  llen(key: string): this;
+  /** Without keys it adds nothing. */
+  del(...keys: string[]): this;
+  runCommand(name: string, args: readonly unknown[]): this;
+  /** What became of each command, in order. */
+  exec(): Promise<BullMQResult[] | null>;
+}
+
+/** The options that BullMQ gives to ioredis. */
+/** TLS as `node:tls` takes it; certificates and keys are PEM. */
+export interface BullMQTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+export interface BullMQOptions {
+  host?: string;
+  port?: number;
+  /** The path of a Unix socket, in place of `host` and `port`. */
+  path?: string;
+  db?: number;
+  username?: string;
+  password?: string;
+  tls?: BullMQTlsOptions;
+  /** In place of `host` and `port`, with `name`. */
+  sentinels?: {
+    host: string;
+    port: number;
+  }[];
+  /** What the sentinels call the master. */
+  name?: string;
+  /** `addressMap` in the words of ioredis. */
+  natMap?: Record<
+    string,
+    {
+      host: string;
+      port: number;
+    }
+  >;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  sentinelTLS?: BullMQTlsOptions;
+  enableTLSForSentinelMode?: boolean;
+  /** Milliseconds. */
+  connectTimeout?: number;
+  /** Milliseconds. */
+  keepAlive?: number;
+  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  maxRetriesPerRequest: null;
+}
+
+/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+
+/**
+ * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
+ * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
+ *
+ * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
+ * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
+ * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ *
+ * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
+ * such as `prefix: '{paint}'`.
+ *
+ * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
+ * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ *
+ * @throws RedisError of kind `config` for something that is no manager.
+ */
+export declare function bullmqConnection(manager: IRedisConnection): BullMQClient;
+/**
+ * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
+ * `new Queue('paint', { connection: bullmqOptions(manager) })`.
+ *
+ * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
+ * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
+ * workers demand.
+ *
+ * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
+ * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ */
+export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
+
+/** Requests and their replies. */
+
+/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+export declare class ResponderError extends RedisError {
+  /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
+  readonly remoteName: string;
+  /** The `code` of the responder's error, if it had one. */
+  readonly remoteCode?: string | undefined;
+  constructor(message: string, remoteName: string, remoteCode?: string);
+  /** True for one of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+
 /** Everything a service does with Redis, put together on one manager and ended in order. */
 
-/** Starts something that runs on a container, and gives what ends it. */
-export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
+/** Starts something that runs on a container, and gives what ends it, which is waited for and may give anything. */
+export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string;
-  redis?: RedisConfig;
+  redisUrl?: string | URL | undefined;
+  redis?: RedisConfig | undefined;
   /** The prefix of everything; wins over `redis.namespace`. */
-  redisNamespace?: string;
+  redisNamespace?: string | undefined;
   /** Options of the bus. */
-  bus?: MessageBusOptions;
+  bus?: MessageBusOptions | undefined;
   /** Options of the registry. */
-  registry?: WorkerRegistryOptions;
+  registry?: WorkerRegistryOptions | undefined;
   /** Options of every queue. */
-  queue?: TaskQueueOptions;
+  queue?: TaskQueueOptions | undefined;
   /**
    * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
    * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
    */
-  coordinators?: Record<string, boolean | Coordinator>;
+  coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
    * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
    * From 0. Default 10 000.
    */
-  shutdownTimeoutMs?: number;
+  shutdownTimeoutMs?: number | undefined;
 }
 /**
  * Whether each part answers. `ok`: all of them do. `redis`: the manager's `health()` is `ok` and `writable`, so that the whole key space is
@@ -2390,12 +3282,12 @@ export interface ContainerHealth {
 /** The parts of a service, on one manager. */
 export interface Container {
   /** The manager under everything. */
-  readonly manager: RedisConnectionManager;
-  getBus(): MessageBus;
-  getKV(): KVStore;
-  getRegistry(): WorkerRegistry;
+  readonly manager: IRedisConnection;
+  getBus(): IMessageBus;
+  getKV(): IKVStore;
+  getRegistry(): IWorkerRegistry;
   /** The queue of that name, the same each time. */
-  getQueue<T = unknown, R = unknown>(name: string): TaskQueue<T, R>;
+  getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
@@ -2410,8 +3302,8 @@ export interface Container {
 /**
  * Connects, and puts the parts together. If anything fails, what was begun is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
- * false; `config`, naming the option; and what a coordinator rejects with.
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export declare function createContainer(options?: ContainerOptions): Promise<Container>;
 
@@ -2420,7 +3312,7 @@ export declare function createContainer(options?: ContainerOptions): Promise<Con
 /** Options of {@link once}. */
 export interface OnceOptions {
   /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 /**
  * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
@@ -2441,7 +3333,7 @@ export interface OnceOptions {
  * `timeout`, delivery `maybe-executed`, if it took too long.
  */
 export declare function once<T>(
-  kv: KVStore,
+  kv: IKVStore,
   key: string,
   fn: () => Promise<T> | T,
   ttlSec: number,
@@ -2458,7 +3350,7 @@ export declare function once<T>(
  * @param ttlSec Seconds, fractions allowed, above 0.
  * @throws RedisError of kind `config`, `connection`, `timeout`, …
  */
-export declare function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean>;
+export declare function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean>;
 
 /** A test's control of an embedded engine. */
 /**
@@ -2540,19 +3432,19 @@ export declare class JobFailedError extends Error {
 /** Options of {@link retry}. */
 export interface RetryOptions {
   /** Attempts in all, the first included: a whole number from 1. Default 3. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
   /** Milliseconds before the second attempt, from 0. Default 100. */
-  minDelayMs?: number;
+  minDelayMs?: number | undefined;
   /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** By what each delay grows over the one before, from 1 to 100. Default 2. */
-  factor?: number;
+  factor?: number | undefined;
   /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
-  jitter?: boolean;
+  jitter?: boolean | undefined;
   /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
-  shouldRetry?: (error: unknown) => boolean;
+  shouldRetry?: ((error: unknown) => boolean) | undefined;
   /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
@@ -2571,9 +3463,9 @@ export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, option
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownSignals {
   /** Default `SIGTERM` and `SIGINT`. */
-  signals?: NodeJS.Signals[];
+  signals?: NodeJS.Signals[] | undefined;
   /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
-  onError?: (error: unknown) => void;
+  onError?: ((error: unknown) => unknown) | undefined;
 }
 /**
  * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
@@ -2586,7 +3478,7 @@ export interface ShutdownSignals {
  */
 export declare function shutdownOnSignals(
   container: {
-    shutdown(): Promise<void>;
+    shutdown(): Promise<unknown>;
   },
   options?: ShutdownSignals,
 ): () => void;
@@ -2611,6 +3503,6 @@ export interface RedisSuite {
  *
  * @throws RedisError what `connect()` and `ping()` reject with; nothing stays open then.
  */
-export declare function makeRedisSuite(url: string | RedisConfig): Promise<RedisSuite>;
+export declare function makeRedisSuite(url: string | URL | RedisConfig): Promise<RedisSuite>;
 
 export {};

@@ -29,15 +29,41 @@ const notNumbers = [-1, 1.5, Number.NaN, Infinity, 1e20, '5', null, true, {}, []
 const notTexts = [5, null, true, {}, []];
 const notObjects = [5, 'text', null, true, []];
 
+/** What a template gives whose variables are not set. */
+const templates = [
+  'redis://',
+  'redis://:6379',
+  'redis://h:',
+  'redis://@h',
+  'redis://:@h',
+  'redis://user:@h',
+  'redis://h//1',
+  'redis+sentinel://a:1,,b:2/main',
+  'redis+sentinel://a:1/',
+  'redis+cluster://a:1,',
+];
+
 /** What each option must refuse: [path of the option, values]. */
 const refused: [option: string, values: unknown[]][] = [
-  ['url', [...notTexts, '', 'nonsense', 'http://127.0.0.1', 'redis://127.0.0.1:port', 'redis://127.0.0.1:70000', 'redis://127.0.0.1/x']],
-  ['host', [...notTexts, '']],
+  [
+    'url',
+    [
+      ...notTexts,
+      '',
+      'nonsense',
+      'http://127.0.0.1',
+      'redis://127.0.0.1:port',
+      'redis://127.0.0.1:70000',
+      'redis://127.0.0.1/x',
+      ...templates,
+    ],
+  ],
+  ['host', [...notTexts, '', 'h:6379', '[::1]:6379', '[::1', 'a,b', `${'h'.repeat(254)}`]],
   ['port', [...notNumbers, 0, 65_536]],
-  ['path', [...notTexts, '']],
+  ['path', [...notTexts, '', `/${'p'.repeat(107)}`]],
   ['db', notNumbers],
   ['username', notTexts],
-  ['password', [5, null, true, {}, []]],
+  ['password', [5, null, true, {}, [], Buffer.from([0xff])]],
   ['tls', [5, 'yes', null, []]],
   ['tls.ca', [5, true, {}, 'no PEM']],
   ['tls.servername', [5, true, {}]],
@@ -50,7 +76,8 @@ const refused: [option: string, values: unknown[]][] = [
   ['reconnect.minDelayMs', [...notNumbers, 0]],
   ['reconnect.maxDelayMs', [...notNumbers, 0]],
   ['reconnect.maxAttempts', notNumbers.filter((value) => value !== Infinity)],
-  ['keepAliveMs', [...notNumbers, 0]],
+  ['keepAliveMs', [...notNumbers, 0, 32_767_001]],
+  ['addressMap', [...notObjects, { 'h:1': 'h:2' }, new Map([['h:1', 'h:2']])]],
   ['maxPendingCommands', [...notNumbers, 0]],
   ['closeTimeoutMs', notNumbers],
   ['clientName', [...notTexts, 'two words', 'line\nbreak', 'ä']],
@@ -83,6 +110,23 @@ describe('a configuration', () => {
     expect(refusal(() => new RedisConnectionManager({ reconnect: { delay: 1 } } as never)).message).toContain('delay');
     expect(refusal(() => new RedisConnectionManager({ tls: { cacert: 'x' } } as never)).message).toContain('cacert');
     expect(refusal(() => createTestRedisConfig(5 as never)).message).toContain('overrides');
+  });
+
+  it('says how long a string is as JavaScript counts', () => {
+    expect(refusal(() => new RedisConnectionManager({ port: '😀é' as never })).message).toMatch(/got a string of 3 characters/);
+    expect(refusal(() => new RedisConnectionManager({ namespace: Buffer.from('shop') as never })).message).toMatch(/got a Uint8Array/);
+  });
+
+  it('names the option that a port in host belongs to', () => {
+    expect(refusal(() => new RedisConnectionManager({ host: 'h:6379' })).message).toMatch(/host: expected .*RedisConfig\.port/);
+  });
+
+  it('refuses addresses that cannot be mapped, by name', () => {
+    const url = 'redis+cluster://127.0.0.1:1';
+    for (const map of [{ a: 'h:1' }, { 'a:1': 'h' }, { 'a:1': 5 }, { 'a:1': '' }, { ':1': 'h:1' }]) {
+      expect(refusal(() => new RedisConnectionManager({ url, addressMap: map as never })).message).toMatch(/addressMap.*expected/);
+    }
+    expect(new RedisConnectionManager({ url, addressMap: { '10.0.0.1:7000': 'h:1', '[fd00::1]:7000': '[::1]:2' } }).state).toBe('idle');
   });
 
   it('refuses a URL where a host is expected, and does not repeat it', () => {
@@ -127,8 +171,34 @@ describe('a configuration', () => {
 });
 
 describe('redisConfigFromEnv', () => {
-  it('gives the defaults for an empty environment', () => {
-    expect(redisConfigFromEnv({})).toEqual({});
+  it('is off where nothing says where Redis is, so that no service talks to a local server by accident', () => {
+    for (const env of [{}, { REDIS_URL: '', REDIS_HOST: '' }, { REDIS_PORT: '7000', REDIS_PASSWORD: 'p' }]) {
+      expect(redisConfigFromEnv(env)).toBeNull();
+    }
+    const { message } = refusal(() => redisConfigFromEnv({ REDIS_ENABLED: 'true', REDIS_PORT: '7000' }));
+    expect(message).toMatch(/REDIS_ENABLED: expected REDIS_URL or REDIS_HOST/);
+  });
+
+  it.each([
+    [{ REDIS_HOST: 'redis' }],
+    [{ REDIS_HOST: 'redis.prod.svc' }],
+    [{ REDIS_HOST: '10.0.0.1' }],
+    [{ REDIS_HOST: '10.9.9.9', REDIS_SERVICE_HOST: '10.9.9.9' }],
+  ])('understands the REDIS_PORT that a platform sets for a service: %o', (env) => {
+    expect(redisConfigFromEnv({ ...env, REDIS_PORT: 'tcp://10.0.0.1:6380' })).toEqual({ host: env.REDIS_HOST, port: 6380 });
+  });
+
+  it('names what a platform has set where it is not for REDIS_HOST', () => {
+    const { message } = refusal(() => redisConfigFromEnv({ REDIS_HOST: 'cache.example', REDIS_PORT: 'tcp://10.0.0.1:6380' }));
+    expect(message).toMatch(/REDIS_PORT: expected .*Kubernetes/);
+    expect(redisConfigFromEnv({ REDIS_URL: 'redis://h', REDIS_PORT: 'tcp://10.0.0.1:6380' })).toEqual({ url: 'redis://h' });
+  });
+
+  it('refuses an environment that is none', () => {
+    for (const env of [new Map([['REDIS_URL', 'redis://h']]), new URL('redis://h'), [], 'REDIS_URL=redis://h', null]) {
+      refusal(() => redisConfigFromEnv(env as never));
+    }
+    expect(refusal(() => redisConfigFromEnv({ REDIS_URL: 5 } as never)).message).toContain('REDIS_URL: expected a string');
   });
 
   it('reads every variable', () => {
@@ -159,7 +229,7 @@ describe('redisConfigFromEnv', () => {
     ['REDIS_DB', '-1'],
     ['REDIS_TLS', 'maybe'],
   ])('refuses %s=%s and names the variable', (name, value) => {
-    expect(refusal(() => redisConfigFromEnv({ [name]: value })).message).toContain(name);
+    expect(refusal(() => redisConfigFromEnv({ REDIS_HOST: 'h', [name]: value })).message).toContain(name);
   });
 
   it('reads process.env by default', () => {
@@ -254,6 +324,50 @@ describe('every way to name a server', () => {
     expect(await manager.command('ACL', 'WHOAMI')).toBe('alice');
     await manager.disconnect();
     expect(asked).toBe(2);
+  });
+
+  it('reaches it: a URL object, alone and as option, and of memory', async () => {
+    const url = new URL(`redis://alice:p%25ss@127.0.0.1:${plain.port}/5`);
+    expect(await connected(url)).toMatchObject({ db: '5', user: 'alice' });
+    expect(await connected({ url, db: 2 })).toMatchObject({ db: '2', user: 'alice' });
+    const memory = new RedisConnectionManager(new URL('memory://by-url'));
+    expect(await memory.command('PING')).toBe('PONG');
+    await memory.disconnect();
+  });
+
+  it('reaches it: a configuration with getters, inherited, and with a password that is not enumerable', async () => {
+    class Config {
+      get port() {
+        return plain.port;
+      }
+      get username() {
+        return 'alice';
+      }
+      get password() {
+        return 'p%ss';
+      }
+      describe() {
+        return 'no option';
+      }
+    }
+    expect(await connected(new Config())).toMatchObject({ user: 'alice' });
+    expect(await connected(Object.create({ port: plain.port, clientName: 'heir' }))).toMatchObject({ name: 'heir' });
+    const hidden = Object.defineProperty({ port: plain.port, username: 'alice' }, 'password', { value: 'p%ss' });
+    expect(await connected(hidden)).toMatchObject({ user: 'alice' });
+  });
+
+  it('reaches it: a password given as bytes, fixed and by a function', async () => {
+    const password = Buffer.from('p%ss');
+    expect(await connected({ port: plain.port, username: 'alice', password })).toMatchObject({ user: 'alice' });
+    expect(await connected({ port: plain.port, username: 'alice', password: () => password })).toMatchObject({ user: 'alice' });
+    const refusedBytes = connected({ port: plain.port, username: 'alice', password: () => Buffer.from([0xff]) });
+    await expect(refusedBytes).rejects.toMatchObject({ redisErrorKind: 'auth', message: expect.stringContaining('UTF-8') });
+  });
+
+  it('reaches it: an IPv6 address in brackets', async () => {
+    const manager = new RedisConnectionManager({ host: '[::1]', port: 1, connectTimeoutMs: 1_000 });
+    await expect(manager.connect()).rejects.toMatchObject({ message: expect.stringMatching(/^cannot connect to \[::1\]:1/) });
+    await manager.disconnect();
   });
 
   it('reaches it: TLS with a certificate of its own, as text and as buffers, by option and by URL', async () => {

@@ -1,6 +1,7 @@
 /** The KV store on a Redis Cluster: keys of one call may be of several slots, a key and the mark of its load are of one. */
 import { KVStore, RedisConnectionManager } from 'redis-backplane';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { failureOf } from './support/failure.ts';
 import { type RedisServer, startCluster } from './support/redis-server.ts';
 
 const HOUR = 3_600;
@@ -36,6 +37,24 @@ it('keys of several slots are set for a moment, counted and deleted', async () =
     expect(await kv.getDel(key)).toBe('next');
     expect(await kv.del(key)).toBe(0);
   }
+});
+
+it('keys of several slots are set for longer than a load takes, each with its end', async () => {
+  const entries = keys.map((key): [string, unknown] => [key, key]);
+  await kv.mset(entries, HOUR);
+  for (const key of keys) {
+    expect(await kv.get(key)).toBe(key);
+    const left = (await kv.ttl(key)) as number;
+    expect([left > HOUR - 60, left <= HOUR]).toEqual([true, true]);
+  }
+  // One node takes no more: what that one refuses is an error, though the others have written.
+  await nodes[0]?.cli('CONFIG', 'SET', 'maxmemory', 1);
+  try {
+    expect(await failureOf(kv.mset(entries, HOUR))).toMatchObject({ redisErrorKind: 'server', delivery: 'maybe-executed' });
+  } finally {
+    await nodes[0]?.cli('CONFIG', 'SET', 'maxmemory', 0);
+  }
+  expect(await kv.del(...keys)).toBe(keys.length);
 });
 
 it('what was loaded before a deletion is not stored', async () => {

@@ -87,6 +87,18 @@ test('an aborted signal ends the wait with kind cancelled', async () => {
   expect(attempts).toHaveLength(1);
 });
 
+test('a signal that the attempt itself aborts ends it before there is a wait', async () => {
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const fn = () => {
+    controller.abort(reason);
+    throw new Error('mine');
+  };
+  const { error, took } = await run(retry(fn, { signal: controller.signal, minDelayMs: 60_000, maxDelayMs: 60_000 }));
+  expect(error).toMatchObject({ redisErrorKind: 'cancelled', cause: reason });
+  expect(took).toBe(0);
+});
+
 test('a function that throws at once is tried again too', async () => {
   let calls = 0;
   const fn = () => {

@@ -240,9 +240,7 @@ describe('a password that the server or a proxy repeats', () => {
 });
 
 describe('the heap of JavaScript', () => {
-  it('holds no password once what was built from it is there: of a URL, an option, a sentinel, a suite or a container', {
-    timeout: 60_000,
-  }, async () => {
+  it('holds no password once what was built from it is there: of a URL, an option, a sentinel, a suite or a container', async () => {
     const folder = watchedFolder();
     const file = join(folder, 'secret');
     const [secret, kept] = [`pw-${randomUUID()}`, `kept-${randomUUID()}`];

@@ -35,9 +35,7 @@ async function scanned(kv: KVStore, after: number, meddle: () => Promise<unknown
 
 const missing = (seen: Set<string>): string[] => names.filter((name) => !seen.has(name));
 
-it('a scan of a cluster misses nothing over a planned failover, over slots that move, and over keys that are on the move', {
-  timeout: 90_000,
-}, async () => {
+it('a scan of a cluster misses nothing over a planned failover, over slots that move, and over keys that are on the move', async () => {
   const cluster = await ReplicatedCluster.start();
   open.push(cluster);
   const [first, , last, successor] = cluster.nodes as [
@@ -78,7 +76,7 @@ it('a scan of a cluster misses nothing over a planned failover, over slots that 
   expect(missing(died)).toEqual([]);
 });
 
-it('a clear of a cluster leaves nothing after a failover that nobody has met yet, nor during one', { timeout: 90_000 }, async () => {
+it('a clear of a cluster leaves nothing after a failover that nobody has met yet, nor during one', async () => {
   const cluster = await ReplicatedCluster.start();
   open.push(cluster);
   const kv = new KVStore(rig.manager({ url: cluster.url, namespace: 'a' }));
@@ -93,9 +91,7 @@ it('a clear of a cluster leaves nothing after a failover that nobody has met yet
   expect(await left()).toBe(0);
 });
 
-it('a scan begins anew where the server is another process, and goes on where it is only another connection', {
-  timeout: 60_000,
-}, async () => {
+it('a scan begins anew where the server is another process, and goes on where it is only another connection', async () => {
   const server = await rig.server({ durable: true });
   const manager = rig.manager({ url: server.url, namespace: 'a', reconnect: { minDelayMs: 5, maxDelayMs: 50 } });
   const kv = new KVStore(manager);
@@ -113,7 +109,7 @@ it('a scan begins anew where the server is another process, and goes on where it
   expect(missing(restarted)).toEqual([]);
 });
 
-it('a scan under sentinels misses nothing over the death of the master', { timeout: 60_000 }, async () => {
+it('a scan under sentinels misses nothing over the death of the master', async () => {
   const topology = await Sentinels.start(1);
   open.push(topology);
   const manager = rig.manager({
@@ -132,9 +128,7 @@ it('a scan under sentinels misses nothing over the death of the master', { timeo
   expect(missing(seen)).toEqual([]);
 });
 
-it('a list of workers and the end of a queue pass over nothing where the server is restarted in the middle', {
-  timeout: 60_000,
-}, async () => {
+it('a list of workers and the end of a queue pass over nothing where the server is restarted in the middle', async () => {
   const server = await rig.server({ durable: true });
   const proxy = await rig.proxy(server);
   const manager = rig.manager({ url: proxy.url, namespace: 'a', commandTimeoutMs: 10_000, reconnect: { minDelayMs: 5, maxDelayMs: 50 } });

@@ -32,7 +32,7 @@ async function works(manager: ReturnType<typeof rig.manager>): Promise<void> {
 }
 
 describe('a cluster with TLS and ACL', () => {
-  it('serves a user of its own on every node, and refuses a wrong password and a stranger as such', { timeout: 60_000 }, async () => {
+  it('serves a user of its own on every node, and refuses a wrong password and a stranger as such', async () => {
     const nodes = await startCluster(3, { tls: true, acl: [USER, 'default off'] });
     try {
       const [first] = nodes as [RedisServer, ...RedisServer[]];
@@ -58,7 +58,7 @@ describe('a cluster with TLS and ACL', () => {
 });
 
 describe('sentinels with TLS and ACL', () => {
-  it('are asked with credentials of their own, and a fail-over is followed', { timeout: 60_000 }, async () => {
+  it('are asked with credentials of their own, and a fail-over is followed', async () => {
     const options = { tls: true, acl: [USER, 'default off'] };
     const [master, replica] = await Promise.all([rig.server(options), rig.server(options)]);
     await replica.replicaOf(master);

@@ -12,12 +12,16 @@ import { pathToFileURL } from 'node:url';
 import { ensureCompilers } from './ensure.mjs';
 import { root, tool } from './root.mjs';
 
-/** @param {{ release?: boolean }} [options] */
-export function build({ release = false } = {}) {
+/** @param {{ release?: boolean, coverage?: boolean }} [options] coverage: the compiler is told by the environment (see coverage.mjs) */
+export function build({ release = false, coverage = false } = {}) {
   const addon = () => existsSync(join(root, 'dist')) && readdirSync(join(root, 'dist')).some((name) => name.endsWith('.node'));
   refresh(
     'native',
-    hash(['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'], /\.(rs|lua|toml|lock|c|h)$/, release ? 'release' : 'dev'),
+    hash(
+      ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'vendor'],
+      /\.(rs|lua|toml|lock|c|h)$/,
+      coverage ? 'coverage' : release ? 'release' : 'dev',
+    ),
     addon,
     () => {
       ensureCompilers();

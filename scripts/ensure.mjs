@@ -8,7 +8,7 @@ import { installHint } from './install-hints.mjs';
 /** @typedef {import('./install-hints.mjs').Program} Program */
 
 /** Debian packages that bring a program. @type {Partial<Record<Program, string>>} */
-const packages = { 'redis-server': 'redis-server', cc: 'build-essential', openssl: 'openssl' };
+const packages = { 'redis-server': 'redis-server', cc: 'build-essential', openssl: 'openssl', 'llvm-profdata-19': 'llvm-19' };
 
 /**
  * Makes sure that `program` can be started: looks on PATH, installs it with apt-get when that works

@@ -1,12 +1,13 @@
 /**
- * Coverage-guided fuzzing (libFuzzer) of what reads bytes from outside: `reader`, the replies of a server; `client`, what
- * is read out of them (HELLO, slot maps, redirects, jobs) and URLs; `engine`, the commands sent to `memory://`. Lua is built
- * with AddressSanitizer, where the C compiler has it.
+ * Coverage-guided fuzzing (libFuzzer) of what reads bytes from outside, by the targets in fuzz/src: what servers say, stored records
+ * whoever wrote them, options and URLs, and the commands sent to `memory://`. Lua is built with AddressSanitizer, where the C
+ * compiler has it.
  *
- *   node scripts/fuzz.mjs [reader|client|engine …]
+ *   node scripts/fuzz.mjs [target …]
  *
- * FUZZ_SECONDS: how long each target runs (default: 120 in CI, else 10), two beside each other. Starts from fuzz/seeds and what earlier runs
- * found (target/fuzz/corpus). An input that fails is printed as hex: put it into fuzz/seeds, where every run tries it first.
+ * FUZZ_SECONDS: how long each target runs, two beside each other. Default: in CI `engine` for 60 s and beside it the others, which share
+ * as much; elsewhere 10 s. Starts from fuzz/seeds and what earlier runs found (target/fuzz/corpus). An input that fails is printed as
+ * hex: put it into fuzz/seeds, where every run tries it first.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -15,9 +16,21 @@ import { pathToFileURL } from 'node:url';
 import { ensureCompilers } from './ensure.mjs';
 import { root } from './root.mjs';
 
-const TARGETS = ['engine', 'reader', 'client'];
-/** Targets that share the time of one: each of them is quick. */
-const QUICK = ['reader', 'client'];
+/** The first one has the most to look at. */
+const TARGETS = [
+  'engine',
+  'reader',
+  'handshake',
+  'sentinel',
+  'cluster',
+  'bus',
+  'jobs',
+  'schedules',
+  'registry',
+  'urls',
+  'options',
+  'calls',
+];
 
 /** What libFuzzer needs of the code it watches. Stable compilers take it too; only sanitizers would need a nightly one. */
 const RUSTFLAGS = [
@@ -33,41 +46,67 @@ const RUSTFLAGS = [
 /** What a C compiler is told to find accesses outside of what was allocated, or after it was freed. */
 const SANITIZE = '-fsanitize=address';
 
-/** What else a target is told: the engine has words of its own, and may take a script's whole time for one input. @type {Record<string, string[]>} */
-const OPTIONS = {
-  reader: ['-max_len=4096', '-timeout=5'],
-  client: ['-max_len=4096', '-timeout=5'],
-  engine: ['-max_len=4096', '-timeout=20', '-rss_limit_mb=4096', `-dict=${join(root, 'fuzz/engine.dict')}`],
+/** Words that a target's input is made of, in fuzz/dict. @type {Record<string, string>} */
+const WORDS = {
+  engine: 'engine',
+  handshake: 'servers',
+  sentinel: 'servers',
+  cluster: 'servers',
+  bus: 'servers',
+  jobs: 'records',
+  schedules: 'records',
+  registry: 'records',
+  urls: 'options',
+  options: 'options',
+  calls: 'options',
 };
 
+/** A script may take its whole time for one input, and many engines' data may wait to be dropped. */
+const LIMITS = { engine: ['-timeout=20', '-rss_limit_mb=4096'], others: ['-timeout=10'] };
+
 /**
- * Fuzzes the targets beside each other, for some seconds; a target passes that finds nothing.
+ * Fuzzes the targets, two beside each other; a target passes that finds nothing.
  * @param {string} host the compiler's target
  * @param {string[]} [targets]
  * @returns {Promise<{ passed: number, failed: number }>}
  */
 export async function fuzz(host, targets = TARGETS) {
-  const seconds = Number(process.env.FUZZ_SECONDS ?? (process.env.CI ? 120 : 10));
   ensureCompilers();
   const runtime = sanitizer();
+  const bins = targets.flatMap((target) => ['--bin', target]);
   const built = spawnSync(
     'cargo',
-    ['build', '--manifest-path', join(root, 'fuzz/Cargo.toml'), '--target', host, '--target-dir', join(root, 'target/fuzz'), '--locked'],
+    [
+      'build',
+      '--manifest-path',
+      join(root, 'fuzz/Cargo.toml'),
+      '--target',
+      host,
+      '--target-dir',
+      join(root, 'target/fuzz'),
+      '--locked',
+      ...bins,
+    ],
     // A cold build must not share its flags, nor its folder, with the tests' builds.
     { stdio: 'inherit', env: { ...process.env, ...flags(host, runtime), CARGO_ENCODED_RUSTFLAGS: undefined } },
   );
   if (built.status !== 0) return { passed: 0, failed: targets.length };
-  const quick = targets.filter((target) => QUICK.includes(target));
-  const lanes = [targets.filter((target) => !QUICK.includes(target)), quick];
-  const passes = await Promise.all(
-    lanes.map(async (lane) => {
-      const passed = [];
-      for (const target of lane) passed.push(await runs(host, target, seconds / lane.length, runtime));
-      return passed;
-    }),
-  );
-  const failed = passes.flat().filter((passed) => !passed).length;
-  return { passed: targets.length - failed, failed };
+  const left = [...targets];
+  let passed = 0;
+  const lane = async () => {
+    for (let target = left.shift(); target !== undefined; target = left.shift()) {
+      if (await runs(host, target, secondsFor(target), runtime)) passed += 1;
+    }
+  };
+  await Promise.all([lane(), lane()]);
+  return { passed, failed: targets.length - passed };
+}
+
+/** @param {string} target */
+function secondsFor(target) {
+  if (process.env.FUZZ_SECONDS) return Number(process.env.FUZZ_SECONDS);
+  const seconds = process.env.CI ? 60 : 10;
+  return target === 'engine' ? seconds : Math.ceil(seconds / (TARGETS.length - 1));
 }
 
 /**
@@ -109,10 +148,12 @@ async function runs(host, target, seconds, runtime) {
   for (const old of readdirSync(findings)) rmSync(join(findings, old));
   const program = join(root, 'target/fuzz', host, 'debug', target);
   const args = [
-    `-max_total_time=${Math.ceil(seconds)}`,
+    `-max_total_time=${seconds}`,
+    '-max_len=4096',
     `-artifact_prefix=${findings}/`,
     '-print_final_stats=1',
-    ...(OPTIONS[target] ?? []),
+    ...(target === 'engine' ? LIMITS.engine : LIMITS.others),
+    ...(WORDS[target] ? [`-dict=${join(root, 'fuzz/dict', `${WORDS[target]}.dict`)}`] : []),
     corpus,
     join(root, 'fuzz/seeds', target),
   ];
@@ -126,8 +167,9 @@ async function runs(host, target, seconds, runtime) {
     })
   );
   const [, count = '?'] = /stat::number_of_executed_units: (\d+)/.exec(stderr) ?? [];
+  const [, covered = '?'] = [...stderr.matchAll(/ cov: (\d+)/g)].at(-1) ?? [];
   if (failure === null) {
-    console.log(`fuzz ${target}: ${count} inputs in ${seconds} s, nothing found`);
+    console.log(`fuzz ${target}: ${count} inputs in ${seconds} s, ${covered} edges covered, nothing found`);
     return true;
   }
   console.log(`fuzz ${target}: ${failure.message.split('\n', 1)}\n${stderr.split('\n').slice(-60).join('\n')}`);

@@ -1,6 +1,8 @@
 /** What to install for a program that the build or the tests need, by system. */
 
-/** @typedef {'redis-server' | 'cc' | 'cargo' | 'openssl'} Program */
+/** @typedef {'redis-server' | 'cc' | 'cargo' | 'openssl' | 'llvm-profdata-19'} Program */
+
+const LLVM = 'rustup component add llvm-tools';
 
 /** @type {Record<Program, { debian: string, alpine: string, macos: string }>} */
 const commands = {
@@ -8,6 +10,7 @@ const commands = {
   cc: { debian: 'apt-get install -y build-essential', alpine: 'apk add build-base', macos: 'xcode-select --install' },
   cargo: { debian: rustup(), alpine: rustup(), macos: rustup() },
   openssl: { debian: 'apt-get install -y openssl', alpine: 'apk add openssl', macos: 'brew install openssl' },
+  'llvm-profdata-19': { debian: 'apt-get install -y llvm-19', alpine: LLVM, macos: LLVM },
 };
 
 function rustup() {

@@ -2,15 +2,17 @@
  * All tests: of the Rust core, of the package through its public entry, of the packed tarball in foreign projects, and some
  * fuzzing.
  *
- *   node scripts/test.mjs [--only=cargo,vitest,consumers,fuzz]
+ *   node scripts/test.mjs [--only=cargo,vitest,consumers,fuzz] [--coverage]
  *
- * Builds what is stale first. The last line is `N passed, N failed`, summed over all of them.
+ * Builds what is stale first. With --coverage the first two count what they execute, and three more checks say whether that is enough
+ * (see coverage.mjs). The last line is `N passed, N failed`, summed over all of them.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { runConsumers } from './consumers.mjs';
+import { forget, measure, report } from './coverage.mjs';
 import { ensure, ensureCompilers } from './ensure.mjs';
 import { fuzz } from './fuzz.mjs';
 import { root, tool } from './root.mjs';
@@ -21,6 +23,7 @@ import { root, tool } from './root.mjs';
 const suites = [
   ['cargo', cargo],
   ['vitest', vitest],
+  ...(process.argv.includes('--coverage') ? /** @type {[string, typeof covered][]} */ ([['coverage', covered]]) : []),
   ['consumers', () => runConsumers()],
   ['fuzz', () => fuzz(hostTarget())],
 ];
@@ -32,7 +35,12 @@ const only = process.argv
 ensure('redis-server', 'the tests start their own servers');
 ensure('openssl', 'TLS tests make their certificates with it');
 ensureCompilers();
-build();
+if (process.argv.includes('--coverage')) {
+  forget();
+  measure();
+} else {
+  build();
+}
 
 const total = { passed: 0, failed: 0 };
 for (const [name, run] of suites) {
@@ -87,6 +95,13 @@ function vitest() {
   if (!existsSync(report)) return count(status ?? 1, 0, 0);
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, 'utf8'));
   return count(status, numPassedTests, numFailedTests);
+}
+
+/** What was executed is shown; after that the addon is the plain one again, which consumers get. */
+async function covered() {
+  const count = await report();
+  build();
+  return count;
 }
 
 /**

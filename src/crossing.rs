@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result, describe_text};
 use crate::resp::Reply;
 
 /// One argument of a call, as it came.
@@ -33,8 +33,7 @@ impl fmt::Display for Arg<'_> {
             Self::Null => f.write_str("null"),
             Self::Bool(flag) => write!(f, "{flag}"),
             Self::Number(number) => write!(f, "{number}"),
-            // A text may be a payload or hold a secret: an error says how long it is, not what it says.
-            Self::Text(text) => write!(f, "a string of {} characters", text.chars().count()),
+            Self::Text(text) => f.write_str(&describe_text(text)),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Other(what) => f.write_str(what),
         }
@@ -151,7 +150,12 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if self.0.is_some() {
-            self.finish(Err(Error::new(ErrorKind::Closed, "what was called has ended")));
+            self.finish(Err(if std::thread::panicking() {
+                let message = "a defect in redis-backplane ended the call; what it was is on stderr";
+                Error::new(ErrorKind::Closed, message).with_delivery(Delivery::MaybeExecuted)
+            } else {
+                Error::new(ErrorKind::Closed, "what was called has ended")
+            }));
         }
     }
 }
@@ -196,5 +200,43 @@ pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
         AFTERWARDS.with(|list| list.borrow_mut().get_or_insert_default().push(Box::new(act)));
     } else {
         act();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Given(Mutex<Vec<Result<Outcome>>>);
+
+    impl Completions for Given {
+        fn complete(&self, _number: u32, outcome: Result<Outcome>) -> bool {
+            self.0.lock().unwrap().push(outcome);
+            true
+        }
+        fn deliver(&self, _handle: u32, _values: Vec<Outcome>) -> bool {
+            false
+        }
+        fn tell(&self, _handle: u32, _event: String) -> bool {
+            false
+        }
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn an_answer_that_a_panic_drops_rejects_and_says_that_nobody_knows() {
+        let given = Arc::new(Given::default());
+        let answer = Answer::to(given.clone(), 1);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _answer = answer;
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        let outcome = given.0.lock().unwrap().pop().unwrap();
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Closed, Delivery::MaybeExecuted));
     }
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// The longest message of an error reply, in bytes: a longer one is cut.
 const MAX_MESSAGE: usize = 4096;
+/// Stands behind a `MOVED` that reaches a caller: whoever is connected to a cluster as one has it followed.
+const OF_A_CLUSTER: &str = " (the server is a node of a cluster: a RedisConfig.url of redis+cluster:// or rediss+cluster:// follows what it says)";
 /// The longest first word of an error reply that is its code.
 const MAX_CODE: usize = 64;
 
@@ -108,6 +110,12 @@ impl Delivery {
     }
 }
 
+/// A string as an error names it: it may hold a secret, so only how long it is, as JavaScript counts.
+#[must_use]
+pub fn describe_text(text: &str) -> String {
+    format!("a string of {} characters", text.encode_utf16().count())
+}
+
 /// What a command said within a script. Before Redis 7 it stands at the end of an `ERR` about the script:
 /// `ERR Error running script (call to f_…): @user_script:3: CODE text`, or `…: @user_script:3: @user_script: 3: -CODE text`.
 #[must_use]
@@ -186,9 +194,13 @@ impl Error {
             "ERR" if rest.starts_with("invalid password") || rest.starts_with("AUTH ") => ErrorKind::Auth,
             _ => ErrorKind::Server,
         };
+        let mut message = cut(line).into_owned();
+        if code == "MOVED" {
+            message.push_str(OF_A_CLUSTER);
+        }
         Self {
             kind,
-            message: cut(line).into_owned(),
+            message,
             delivery: Delivery::Rejected,
             server_code: is_code(code).then(|| code.to_owned()),
             source: None,
@@ -311,6 +323,11 @@ mod tests {
 
     #[test]
     fn the_first_word_of_an_error_reply_is_its_code() {
+        let error = Error::from_reply("MOVED 12182 10.0.0.1:7000");
+        assert_eq!(error.server_code(), Some("MOVED"));
+        assert!(
+            error.message().starts_with("MOVED 12182 10.0.0.1:7000 (") && error.message().contains("redis+cluster://")
+        );
         let error = Error::from_reply("WRONGTYPE Operation against a key");
         assert_eq!(error.kind(), ErrorKind::Server);
         assert_eq!(error.server_code(), Some("WRONGTYPE"));

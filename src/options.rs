@@ -1,7 +1,7 @@
 //! Options that came from a user: read once, by name, with an error that says what was expected and what came.
 //!
 //! They cross as JSON. What JSON cannot say (`NaN`, an infinity, a function, …) comes as `{"$": "NaN"}` and is
-//! named in the error. A name nobody asked for is an error too, so a misspelt option is never ignored.
+//! named in the error; bytes come as `{"$": "a Uint8Array", "bytes": …}`, in Latin-1. A name nobody asked for is an error too, so a misspelt option is never ignored.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, describe_text};
 
 /// The longest timer: what a 32-bit signed number of milliseconds holds, 24.8 days, as in `setTimeout`.
 pub const MAX_MS: f64 = 2_147_483_647.0;
@@ -64,15 +64,14 @@ impl Options {
         }
     }
 
-    /// A text that is a secret: its value is never part of the error.
+    /// A text that is a secret, or its bytes: its value is never part of the error.
     pub fn secret(&mut self, name: &'static str) -> Result<Option<String>> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => {
-                Err(Error::config(format!("{}.{name}: expected a string, got {}", self.owner, type_name(&other))))
-            }
-        }
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        secret_text(&value).map(Some).map_err(|got| {
+            Error::config(format!("{}.{name}: expected a string or its bytes in UTF-8, got {got}", self.owner))
+        })
     }
 
     /// A truth value.
@@ -101,14 +100,19 @@ impl Options {
 
     /// A duration in whole milliseconds, at least `least`.
     pub fn millis(&mut self, name: &'static str, least: u64) -> Result<Option<Duration>> {
+        self.millis_to(name, least, MAX_MS)
+    }
+
+    /// The same, at most `most`.
+    pub fn millis_to(&mut self, name: &'static str, least: u64, most: f64) -> Result<Option<Duration>> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
         match value.as_f64() {
-            Some(ms) if ms.fract() == 0.0 && ms >= least as f64 && ms <= MAX_MS => {
+            Some(ms) if ms.fract() == 0.0 && ms >= least as f64 && ms <= most => {
                 Ok(Some(Duration::from_secs_f64(ms / 1e3)))
             }
-            _ => Err(self.wrong(name, &format!("a whole number of milliseconds from {least} to {MAX_MS}"), &value)),
+            _ => Err(self.wrong(name, &format!("a whole number of milliseconds from {least} to {most}"), &value)),
         }
     }
 
@@ -136,6 +140,23 @@ impl Options {
     }
 }
 
+/// The text of a secret that was given as one, or as its bytes in UTF-8; else what was given.
+pub fn secret_text(value: &Value) -> std::result::Result<String, String> {
+    match (value, latin1(value)) {
+        (Value::String(text), _) => Ok(text.clone()),
+        (_, Some(bytes)) => String::from_utf8(bytes.chars().filter_map(|c| u8::try_from(c).ok()).collect())
+            .map_err(|_| "other bytes".into()),
+        (other, None) => Err(type_name(other).to_owned()),
+    }
+}
+
+/// The bytes that a value stands for, in Latin-1, if it stands for some.
+#[must_use]
+pub fn latin1(value: &Value) -> Option<&str> {
+    value.get("$")?;
+    value.get("bytes")?.as_str()
+}
+
 /// What came, in an error message; never what a text says.
 #[must_use]
 pub fn describe(value: &Value) -> String {
@@ -144,8 +165,7 @@ pub fn describe(value: &Value) -> String {
         Value::Bool(flag) => flag.to_string(),
         // As JavaScript writes it: no `.0`.
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
-        // It may be a secret in the wrong place: an error says how long it is, not what it says, as the face does.
-        Value::String(text) => format!("a string of {} characters", text.chars().count()),
+        Value::String(text) => describe_text(text),
         Value::Object(_) | Value::Array(_) => type_name(value).into(),
     }
 }

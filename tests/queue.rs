@@ -4,8 +4,8 @@
 mod face;
 mod support;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use face::{Desk, Hand, list, text};
@@ -16,10 +16,16 @@ use support::{Server, manager, until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The server of all tests of this file; each has a namespace of its own.
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&[]))
+/// The server of the tests that run at the moment; each has a namespace of its own. It ends with the last of them: what is static is never
+/// dropped.
+fn server() -> Arc<Server> {
+    static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap();
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::start(&[]));
+        *shared = Arc::downgrade(&server);
+        server
+    })
 }
 
 /// Runs a test on both backends.
@@ -30,14 +36,12 @@ fn on_both(test: impl Fn(&Manager)) {
 /// Runs a test on both backends, with two managers.
 fn on_both_twice(test: impl Fn(&Manager, &Manager)) {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let server = server();
     let memory = format!(r#"{{"url":"memory://queue-{number}"}}"#);
-    for config in [memory, redis_config(number)] {
+    let redis = format!(r#"{{"url":"redis://127.0.0.1:{}","namespace":"t{number}"}}"#, server.port);
+    for config in [memory, redis] {
         test(&manager(&config), &manager(&config));
     }
-}
-
-fn redis_config(number: u32) -> String {
-    format!(r#"{{"url":"redis://127.0.0.1:{}","namespace":"t{number}"}}"#, server().port)
 }
 
 fn until_state(desk: &Desk, id: &str, state: &str) {
@@ -148,6 +152,11 @@ fn an_attempt_that_is_put_off_is_not_used_up() {
         assert_eq!((again.id.as_str(), again.attempts), (id.as_str(), 0));
         worker.settle(&again, 3.0, Arg::Text("for good"));
         until_state(&desk, &id, "failed");
+        // Put off until no time at all it fails, and says why.
+        let never = desk.add("2", "");
+        worker.settle(&worker.job(), 4.0, Arg::Number(f64::NAN));
+        until_state(&desk, &never, "failed");
+        assert!(desk.get(&never).unwrap().reason.unwrap().starts_with("DelayError.delayMs: expected a number"));
     });
 }
 
@@ -580,6 +589,8 @@ fn a_damaged_job_fails_and_the_worker_goes_on() {
         let worker = desk.running("{}");
         assert_eq!(worker.job().id, good);
         let error = desk.try_call("queue.get", &[Arg::Text(&bad)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Serialization);
+        let error = desk.try_call("queue.updateData", &[Arg::Text(&bad), Arg::Text("2")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Serialization);
         assert_eq!(desk.ids("failed"), [bad]);
     });

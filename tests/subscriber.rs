@@ -56,7 +56,7 @@ impl Listener for Ear {
 
 fn manager(name: &str, more: &str) -> Manager {
     let (config, _) = Config::parse(&format!(r#"{{"url":"memory://{name}"{more}}}"#)).unwrap();
-    Manager::new(config, Arc::new(Unobserved))
+    Manager::new(config, Arc::new(Unobserved)).unwrap()
 }
 
 fn channel(kind: ChannelKind, name: &'static str) -> Channel {
@@ -132,7 +132,7 @@ fn a_subscription_without_a_server_fails_as_a_command_does_and_leaves_nothing() 
     lifecycle::io().block_on(async {
         let (config, _) =
             Config::parse(r#"{"url":"redis://127.0.0.1:1","commandTimeoutMs":100,"connectTimeoutMs":50}"#).unwrap();
-        let manager = Manager::new(config, Arc::new(Unobserved));
+        let manager = Manager::new(config, Arc::new(Unobserved)).unwrap();
         let refused = manager.subscribe(channel(ChannelKind::Exact, "news"), Arc::new(Ear::default())).await;
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");

@@ -130,7 +130,7 @@ describeBackends('a consumer group', (backend) => {
   }
 
   for (const kind of Object.keys(RECORDS) as Kind[]) {
-    it(`delivers everything once though any record of its ${kind} is lost or damaged`, { timeout: 60_000 }, async () => {
+    it(`delivers everything once though any record of its ${kind} is lost or damaged`, async () => {
       const manager = backend.manager();
       const one = bus(manager);
       const errors: unknown[] = [];

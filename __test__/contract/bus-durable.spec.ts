@@ -60,6 +60,8 @@ describeBackends('a durable topic', (backend) => {
   }
 
   const streamOf = (topic: string): string => `${backend.namespace}:~stream:{${backend.namespace}:${topic}}`;
+  const appendedOf = (topic: string): string => `${backend.namespace}:~appended:{${backend.namespace}:${topic}}`;
+  const sizesOf = (topic: string): string => `${backend.namespace}:~sizes:{${backend.namespace}:${topic}}`;
 
   async function groupInfo(manager: RedisConnectionManager, topic: string, group: string): Promise<Record<string, unknown>> {
     for (const flat of await manager.command<unknown[] | Record<string, unknown>[]>('XINFO', 'GROUPS', streamOf(topic))) {
@@ -492,6 +494,67 @@ describeBackends('a durable topic', (backend) => {
     await until(async () => (await length()) < 500, { timeoutMs: 15_000, what: 'the stream to be trimmed' });
   });
 
+  it('keeps no more than maxBytes, and nothing less than a slow group needs', async () => {
+    const manager = backend.manager();
+    const one = bus(manager, { retention: { maxBytes: 500_000 } });
+    const fast = await consume(one, 't', { group: 'fast', concurrency: 50 });
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const slow = await consume(one, 't', { group: 'slow', concurrency: 50 }, () => held);
+    const text = 'x'.repeat(10_000);
+    let sent = 0;
+    const publish = async (count: number): Promise<void> => {
+      await Promise.all(Array.from({ length: count }, (_, n) => one.publish('t', `${n}${text}`, { durable: true, key: `k${n}` })));
+      sent += count;
+    };
+    /** Bytes of names and values that are there. */
+    const size = async (): Promise<number> => {
+      const entries = (await manager.command('XRANGE', streamOf('t'), '-', '+')) as [string, string[]][];
+      return entries.reduce((sum, [, fields]) => sum + fields.join('').length, 0);
+    };
+    const begin = performance.now();
+    const published = async (): Promise<boolean> => {
+      await publish(20);
+      return performance.now() - begin > 2_500;
+    };
+    await until(published, { what: 'a trim to have been made' });
+    expect(await manager.command('XLEN', streamOf('t'))).toBe(sent);
+    expect(await size()).toBeGreaterThan(1_000_000);
+    release();
+    await until(() => slow.seen.length === sent && fast.seen.length === sent, { timeoutMs: 30_000, what: 'both groups to be through' });
+    const trimmed = async (): Promise<boolean> => {
+      await publish(20);
+      return (await size()) < 1_000_000;
+    };
+    await until(trimmed, { timeoutMs: 30_000, what: 'the stream to be trimmed' });
+    await until(() => slow.seen.length === sent, { timeoutMs: 30_000, what: 'the slow group to be through' });
+    // What is trimmed was handled, and the newest half is there.
+    expect(await size()).toBeGreaterThan(400_000);
+    expect(new Set(slow.seen.map(({ streamId }) => streamId)).size).toBe(sent);
+    // Of what is gone nothing is noted for long.
+    const noted = async (): Promise<number> => {
+      await publish(20);
+      return manager.command<number>('ZCARD', sizesOf('t'));
+    };
+    await until(async () => (await noted()) < 40, { timeoutMs: 30_000, what: 'the notes to be trimmed' });
+  }, 120_000);
+
+  it('counts on where something else stands in the place of what it counts', async () => {
+    const manager = backend.manager();
+    const one = bus(manager);
+    await manager.command('SET', sizesOf('t'), 'x');
+    await manager.command('RPUSH', appendedOf('t'), 'x');
+    await one.publish('t', 'abc', { durable: true });
+    await manager.command('SET', appendedOf('t'), '9223372036854775807');
+    await one.publish('t', 'abc', { durable: true, key: 'k' });
+    const [entry] = (await manager.command('XREVRANGE', streamOf('t'), '+', '-', 'COUNT', 1)) as [string, string[]][];
+    expect(Number(await manager.command('GET', appendedOf('t')))).toBe(entry?.[1].join('').length);
+    await one.publish('t', 'x'.repeat(70_000), { durable: true });
+    expect(await manager.command('ZCARD', sizesOf('t'))).toBe(1);
+  });
+
   it('says how far a group is behind', async () => {
     const manager = backend.manager();
     const one = bus(manager);
@@ -668,7 +731,10 @@ describeBackends('a durable topic', (backend) => {
     }
     expect(await failureOf(one.deadLetters('t', 'g').list({ limit: 0 }))).toMatchObject({ redisErrorKind: 'config' });
     expect(await failureOf(one.deadLetters('t', 'g').redrive(['x']))).toMatchObject({ redisErrorKind: 'config' });
-    expect(() => new MessageBus(backend.manager(), { retention: { maxLength: -1 } })).toThrow(RedisError);
+    for (const retention of [{ maxLength: -1 }, { maxBytes: -1 }, { maxBytes: 1.5 }, { maxAgeMs: -1 }, { maxByte: 1 } as object]) {
+      expect(() => new MessageBus(backend.manager(), { retention }), JSON.stringify(retention)).toThrow(RedisError);
+    }
+    expect(() => new MessageBus(backend.manager(), { retention: { maxBytes: -1 } })).toThrow(/retention\.maxBytes.* got -1/);
     expect(await backend.manager().command('KEYS', `${backend.namespace}*`)).toEqual([]);
   });
 });

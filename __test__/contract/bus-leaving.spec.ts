@@ -102,4 +102,63 @@ describeBackends('a consumer that leaves', (backend) => {
       ]);
     });
   }
+
+  /** How many subscriptions to a topic the server knows of. */
+  async function subscribers(topic: string): Promise<number> {
+    const [, count] = await backend.manager().command<[string, number]>('PUBSUB', 'NUMSUB', `${backend.namespace}:${topic}`);
+    return count;
+  }
+
+  it('is known to have left once unsubscribe() has resolved: nobody is subscribed, nobody hears', async () => {
+    const one = bus();
+    const other = bus();
+    const heard: unknown[] = [];
+    const handler = ({ payload }: { payload: unknown }): void => void heard.push(payload);
+    for (let round = 0; round < 20; round++) {
+      const first = await one.subscribe('left', handler);
+      const second = await one.subscribe('left', handler);
+      const pattern = await one.psubscribe('left*', handler);
+      const iterator = one.messages('left')[Symbol.asyncIterator]();
+      await one.ready();
+      expect(await other.publish('left', 'here')).toBeGreaterThan(0);
+      await until(() => heard.length === 3, { what: 'three handlers' });
+      await first();
+      expect(await subscribers('left')).toBe(1);
+      await Promise.all([second(), pattern(), iterator.return?.()]);
+      expect(await subscribers('left')).toBe(0);
+      expect(await other.publish('left', 'gone')).toBe(0);
+      await second();
+      expect(heard.splice(0)).toEqual(['here', 'here', 'here']);
+    }
+  });
+
+  it('is known to have left once close() of its bus has resolved', async () => {
+    const one = bus();
+    await Promise.all(Array.from({ length: 50 }, (_, n) => one.subscribe(`left-${n}`, () => {})));
+    await one.close();
+    const counts = await Promise.all(Array.from({ length: 50 }, (_, n) => subscribers(`left-${n}`)));
+    expect(counts).toEqual(counts.map(() => 0));
+  });
+
+  it('is subscribed if it subscribes again before its end is confirmed, and both calls resolve', async () => {
+    const one = bus();
+    const heard: unknown[] = [];
+    for (let round = 0; round < 20; round++) {
+      const unsubscribe = await one.subscribe('again', () => {});
+      const [, next] = await Promise.all([unsubscribe(), one.subscribe('again', ({ payload }) => heard.push(payload))]);
+      expect(await one.publish('again', round)).toBe(1);
+      await until(() => heard.length === 1, { what: 'the message' });
+      await next();
+      expect(heard.splice(0)).toEqual([round]);
+    }
+  });
+
+  it('has nothing to wait for where its manager is disconnected', async () => {
+    const manager = backend.manager();
+    const one = bus(manager);
+    const unsubscribe = await one.subscribe('left', () => {});
+    await manager.disconnect();
+    await unsubscribe();
+    await unsubscribe[Symbol.asyncDispose]();
+  });
 });

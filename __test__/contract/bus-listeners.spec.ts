@@ -83,3 +83,22 @@ describeBackends('a listener that throws the worst', (backend) => {
     await bus.close();
   });
 });
+
+describeBackends('a listener of a bus', (backend) => {
+  it('that was taken off hears nothing more', async () => {
+    const manager = backend.manager();
+    const bus = new MessageBus(manager);
+    const heard: string[] = [];
+    const first = () => void heard.push('first');
+    bus.on('malformed', first);
+    await bus.subscribe('t', () => {});
+    await manager.command('PUBLISH', `${backend.namespace}:t`, 'not JSON');
+    await until(() => heard.length === 1, { what: 'the first message to be told' });
+    expect(bus.off('malformed', first)).toBe(bus);
+    bus.on('malformed', () => void heard.push('second'));
+    await manager.command('PUBLISH', `${backend.namespace}:t`, 'not JSON');
+    await until(() => heard.length === 2, { what: 'the second message to be told' });
+    expect(heard).toEqual(['first', 'second']);
+    await bus.close();
+  });
+});

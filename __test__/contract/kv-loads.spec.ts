@@ -258,4 +258,23 @@ describeBackends('loads of the KV store', (backend) => {
       expect(await kv.getOrSet('a', () => 2, options)).toBe(1);
     });
   });
+
+  test.skipIf(backend.kind !== 'redis-server')('who waits for a value of a server that is frozen waits for waitMs', async () => {
+    const { server } = backend;
+    if (server === undefined) throw new Error('no server');
+    await kv.has('k');
+    await server.freeze();
+    try {
+      const started = performance.now();
+      const asked = [kv.getOrSet('k', () => 1, { ttlSec: HOUR, waitMs: 300 }), kv.getOrSet('l', () => 1, { ttlSec: HOUR, waitMs: 10 })];
+      for (const error of await Promise.all(asked.map(errorOf))) {
+        expect([error.redisErrorKind, error.message]).toEqual(['timeout', expect.stringMatching(/waitMs, (300|10) ms/)]);
+      }
+      // Less than commandTimeoutMs, which is 5 s.
+      expect(performance.now() - started).toBeLessThan(4_000);
+    } finally {
+      server.thaw();
+    }
+    expect(await kv.getOrSet('k', () => 2, { ttlSec: HOUR, waitMs: 300 })).toBe(2);
+  });
 });

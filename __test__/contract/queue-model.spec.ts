@@ -313,7 +313,7 @@ const commands = [
 describeBackends('the state machine of a job', (backend) => {
   const queues = useQueues(backend);
 
-  test('is what its model says, after any commands', { timeout: 120_000 }, async () => {
+  test('is what its model says, after any commands', async () => {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async (chosen) => {

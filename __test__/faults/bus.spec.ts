@@ -7,6 +7,7 @@ import { arrive, collectFrom, listenTo } from '../support/live-bus.ts';
 import { Random } from '../support/random.ts';
 import type { RedisServer } from '../support/redis-server.ts';
 import { durationOf, PATIENCE_MS, recordEvents, useRig } from '../support/rig.ts';
+import { stretched } from '../support/starvation.ts';
 import { until, within } from '../support/until.ts';
 
 const rig = useRig();
@@ -128,7 +129,7 @@ describe('a half-open connection', () => {
     // Lost in the hole, before anyone can know of it.
     expect(await bus.publish('t', 0)).toBe(1);
     await until(() => noticed > 0, { what: 'the loss to be noticed' });
-    expect(noticed - since).toBeLessThan(2 * keepAliveMs + 150);
+    expect(noticed - since).toBeLessThan(stretched(2 * keepAliveMs + 150));
     proxy.heal();
     proxy.reset();
     await until(() => events.gap.length === 1, { timeoutMs: PATIENCE_MS, what: 'the gap' });

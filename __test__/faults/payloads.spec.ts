@@ -8,9 +8,7 @@ const rig = useRig();
 const MIB = 1024 * 1024;
 
 describe('large payloads', () => {
-  it('of 64 MiB in both directions at once neither block each other nor are changed', {
-    timeout: 120_000,
-  }, async () => {
+  it('of 64 MiB in both directions at once neither block each other nor are changed', async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 100_000, keepAliveMs: 60_000 });
     const random = new Random(5);
@@ -34,7 +32,7 @@ describe('large payloads', () => {
     expect([set, echo, length]).toEqual(['OK', 'small', 64 * MIB]);
   });
 
-  it('in many commands at once are not changed', { timeout: 60_000 }, async () => {
+  it('in many commands at once are not changed', async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 60_000 });
     const values = Array.from({ length: 40 }, (_, i) => `${i}:`.padEnd(MIB, `${i}`));
@@ -45,9 +43,7 @@ describe('large payloads', () => {
     });
   });
 
-  it('sent over a slow network take longer than the keep-alive without being given up', {
-    timeout: 60_000,
-  }, async () => {
+  it('sent over a slow network take longer than the keep-alive without being given up', async () => {
     const server = await rig.server();
     const proxy = await rig.proxy(server, { up: { pieceBytes: 256 * 1024, delayMs: 5 } });
     const manager = rig.manager({ url: proxy.url, commandTimeoutMs: 50_000, keepAliveMs: 1_000 });
@@ -60,7 +56,7 @@ describe('large payloads', () => {
 });
 
 describe('large replies', () => {
-  it('of a million elements are right', { timeout: 60_000 }, async () => {
+  it('of a million elements are right', async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 50_000, keepAliveMs: 60_000 });
     await manager.script(
@@ -100,7 +96,7 @@ describe('large replies', () => {
     ]);
   });
 
-  it('longer than a JavaScript string can be reject alone: every other call settles', { timeout: 60_000 }, async () => {
+  it('longer than a JavaScript string can be reject alone: every other call settles', async () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 50_000, keepAliveMs: 60_000 });
     const bytes = 512 * MIB;

@@ -5,6 +5,7 @@ import { failureOf } from '../support/failure.ts';
 import { linesWith, startWorker, type Task } from '../support/queue-processes.ts';
 import { gate, reaches } from '../support/queues.ts';
 import { useRig } from '../support/rig.ts';
+import { stretched } from '../support/starvation.ts';
 import { until } from '../support/until.ts';
 
 const rig = useRig();
@@ -41,7 +42,7 @@ describe('a worker whose event loop is blocked', () => {
 });
 
 describe('a worker that is killed', () => {
-  it('has its jobs run elsewhere within its lease and one sweep', { timeout: 60_000 }, async () => {
+  it('has its jobs run elsewhere within its lease and one sweep', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const victim = startWorker({ url, queue: 'work', concurrency: 5, leaseMs: LEASE_MS });
@@ -55,12 +56,12 @@ describe('a worker that is killed', () => {
     await until(() => linesWith(heir, 'begun').length === 5, { timeoutMs: LEASE_MS * 2 + 10_000, what: 'all in the other hand' });
     const begun = linesWith(heir, 'begun');
     for (const { stalls, attempt } of begun) expect([stalls, attempt]).toEqual([1, 1]);
-    expect(Math.max(...begun.map(({ at }) => at)) - killed).toBeLessThan(LEASE_MS + sweepMs(LEASE_MS) + SLACK_MS);
+    expect(Math.max(...begun.map(({ at }) => at)) - killed).toBeLessThan(stretched(LEASE_MS + sweepMs(LEASE_MS) + SLACK_MS));
     expect((await jobs[0]?.refresh())?.stalledCount).toBe(1);
     await heir.kill9();
   });
 
-  it('more often than maxStalls allows fails its job', { timeout: 60_000 }, async () => {
+  it('more often than maxStalls allows fails its job', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const job = await queue.add('x', { hang: true });
@@ -78,7 +79,7 @@ describe('a worker that is killed', () => {
     await last.kill9();
   });
 
-  it('while nobody else is there leaves its jobs to the next who comes', { timeout: 60_000 }, async () => {
+  it('while nobody else is there leaves its jobs to the next who comes', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const victim = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
@@ -93,9 +94,7 @@ describe('a worker that is killed', () => {
 });
 
 describe('a registered worker that is killed', () => {
-  it('has its jobs run elsewhere as soon as its registry declares it crashed, whatever is left of its lease', {
-    timeout: 60_000,
-  }, async () => {
+  it('has its jobs run elsewhere as soon as its registry declares it crashed, whatever is left of its lease', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const leaseMs = 600_000;
@@ -115,8 +114,57 @@ describe('a registered worker that is killed', () => {
   });
 });
 
+describe('a registered worker that stands still until it is declared crashed', () => {
+  it('registers anew when it goes on, and works under that name', async () => {
+    const { url } = await rig.server();
+    const queue = queueOf(url);
+    const worker = startWorker({ url, queue: 'work', leaseMs: LEASE_MS, registered: true });
+    await worker.line(hasUp);
+    const observer = new WorkerRegistry(rig.manager(url), { heartbeatIntervalMs: 100 });
+    const healthy = async () => (await observer.list()).filter(({ health }) => health === 'healthy');
+    const [first] = await until(async () => (await healthy()).length === 1 && healthy(), { what: 'it to be registered' });
+    const crashed: string[] = [];
+    observer.on('crashed', ({ id }) => crashed.push(id));
+    await observer.ready();
+    await worker.freeze();
+    await until(() => crashed.length === 1, { what: 'its crash to be declared', timeoutMs: 10_000 });
+    expect(crashed).toEqual([first?.id]);
+    worker.thaw();
+    const [next] = await until(async () => (await healthy()).length === 1 && healthy(), {
+      what: 'it to be registered anew',
+      timeoutMs: 10_000,
+    });
+    expect(next?.epoch).toBeGreaterThan(first?.epoch as number);
+    const { id } = await queue.add('x', {});
+    await until(() => linesWith(worker, 'ended').some(({ ended }) => ended === id), { what: 'its next job to end', timeoutMs: 10_000 });
+    process.kill(worker.pid, 'SIGTERM');
+    expect(await worker.ended).toMatchObject({ code: 0 });
+    expect(await healthy()).toEqual([]);
+    await observer.cleanup();
+  });
+});
+
+describe('the outcome of a job', () => {
+  it('that reaches no server before the lease is over is told as lost', async () => {
+    const server = await rig.server();
+    const queue = new TaskQueue('work', rig.manager({ url: server.url, commandTimeoutMs: 300 }));
+    const { opened, open } = gate();
+    const worker = queue.process(() => opened, { leaseMs: LEASE_MS });
+    const told: RedisError[] = [];
+    worker.on('error', (error) => told.push(error));
+    const { id } = await queue.add('x', {});
+    await reaches(queue, { active: 1 });
+    await server.freeze();
+    open();
+    const lost = (error: RedisError) => error.redisErrorKind === 'lease-lost' && error.message.includes(id);
+    await until(() => told.some(lost), { what: () => `its loss to be told; told: ${told.map(String)}`, timeoutMs: LEASE_MS + 10_000 });
+    server.thaw();
+    await queue.close({ graceMs: 0 });
+  });
+});
+
 describe('a worker that stands still for longer than its lease', () => {
-  it('has lost its job: another one runs it, and what the first says of it afterwards changes nothing', { timeout: 60_000 }, async () => {
+  it('has lost its job: another one runs it, and what the first says of it afterwards changes nothing', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url);
     const sleeper = startWorker({ url, queue: 'work', leaseMs: LEASE_MS });
@@ -140,7 +188,7 @@ describe('a worker that stands still for longer than its lease', () => {
 });
 
 describe('a server that is killed and comes back', () => {
-  it('loses no job and runs none twice in the books', { timeout: 120_000 }, async () => {
+  it('loses no job and runs none twice in the books', async () => {
     const server = await rig.server({ durable: true });
     const queue = queueOf(server.url, { defaultJobOptions: { keepCompleted: true, keepFailed: true, attempts: 2 } });
     const workers = [0, 1].map(() =>
@@ -165,7 +213,7 @@ describe('a server that is killed and comes back', () => {
     for (const worker of workers) await worker.kill9();
   });
 
-  it('that is only frozen for less than a lease takes no job from anybody', { timeout: 60_000 }, async () => {
+  it('that is only frozen for less than a lease takes no job from anybody', async () => {
     const server = await rig.server();
     const queue = queueOf(server.url, { defaultJobOptions: { keepCompleted: true } });
     const workers = [0, 1].map(() => startWorker({ url: server.url, queue: 'work', concurrency: 5, leaseMs: 5 * LEASE_MS }));
@@ -180,7 +228,7 @@ describe('a server that is killed and comes back', () => {
     for (const worker of workers) await worker.kill9();
   });
 
-  it('that forgot its scripts, or cut every connection, is nothing to anybody', { timeout: 60_000 }, async () => {
+  it('that forgot its scripts, or cut every connection, is nothing to anybody', async () => {
     const server = await rig.server();
     const queue = queueOf(server.url);
     const seen = new Map<number, number>();
@@ -208,7 +256,7 @@ describe('a server that is killed and comes back', () => {
 });
 
 describe('a listener whose server is away', () => {
-  it('learns so, and hears everything once it is back', { timeout: 60_000 }, async () => {
+  it('learns so, and hears everything once it is back', async () => {
     const server = await rig.server();
     await server.kill9();
     const manager = rig.manager({ url: server.url, commandTimeoutMs: 300, reconnect: { minDelayMs: 5, maxDelayMs: 50 } });
@@ -277,7 +325,7 @@ describe('a waiter whose server is far away', () => {
 });
 
 describe('a waiter whose server comes back without what it had written last', () => {
-  it('hears of the end of its job all the same, and listeners of a gap', { timeout: 60_000 }, async () => {
+  it('hears of the end of its job all the same, and listeners of a gap', async () => {
     const server = await rig.server();
     const queue = queueOf(server.url);
     const gaps: unknown[] = [];
@@ -301,7 +349,7 @@ describe('a waiter whose server comes back without what it had written last', ()
 });
 
 describe('delayed jobs', () => {
-  it('of ten thousand begin within 50 ms of their time', { timeout: 60_000 }, async () => {
+  it('of ten thousand begin within 50 ms of their time', async () => {
     const { url } = await rig.server();
     const queue = queueOf(url, { defaultJobOptions: { keepCompleted: false } });
     const TOTAL = 10_000;

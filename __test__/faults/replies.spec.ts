@@ -129,7 +129,7 @@ describe('a server that sends without end', () => {
     });
   });
 
-  it('pushes that nobody asked for keeps no deadline and no other manager waiting', { timeout: 60_000 }, async () => {
+  it('pushes that nobody asked for keeps no deadline and no other manager waiting', async () => {
     const pushes = Buffer.from('>2\r\n+invalidate\r\n*1\r\n+k\r\n'.repeat(4_096));
     await using server = await FakeServer.start(([name], socket) => {
       if (name !== 'GET') return undefined;
@@ -149,7 +149,7 @@ describe('a server that sends without end', () => {
 });
 
 describe('an error reply of any length', () => {
-  it('makes a short message, and its neighbours get their answers', { timeout: 60_000 }, async () => {
+  it('makes a short message, and its neighbours get their answers', async () => {
     const text = 'x'.repeat(1_000_000);
     await using server = await FakeServer.start(([name, key]) => {
       if (name === 'ECHO') return '$4\r\necho\r\n';

@@ -151,9 +151,7 @@ describe('a server that becomes a replica', () => {
 });
 
 describe('a server that is loading its data', () => {
-  it('is waited for by a connected manager and by one that connects: commands resolve when it has loaded', {
-    timeout: 60_000,
-  }, async () => {
+  it('is waited for by a connected manager and by one that connects: commands resolve when it has loaded', async () => {
     // Looks at its clients after every kilobyte that it loads.
     const server = await rig.server({ config: { 'loading-process-events-interval-bytes': 1024 } });
     await server.cli('EVAL', "for i = 1, 2000 do redis.call('SET', 'k' .. i, 'v') end return 1", 0);
@@ -179,7 +177,7 @@ describe('a server that is loading its data', () => {
     expect(events.errors).toEqual([]);
   });
 
-  it('after a restart is waited for too', { timeout: 60_000 }, async () => {
+  it('after a restart is waited for too', async () => {
     const server = await rig.server({
       durable: true,
       config: { 'loading-process-events-interval-bytes': 1024, 'key-load-delay': 200, 'aof-use-rdb-preamble': 'yes' },

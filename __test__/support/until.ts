@@ -1,6 +1,8 @@
 /**
- * Waiting for a condition with a deadline: the only place in the tests that owns a timer for waiting.
+ * Waiting for a condition with a deadline: the only place in the tests that owns a timer for waiting. Deadlines are those of a machine at
+ * rest; on a starved one they are as much longer as it is slower.
  */
+import { Deadline } from './starvation.ts';
 
 export interface UntilOptions {
   /** How long the condition may take to hold. Milliseconds, default 5 000. */
@@ -20,34 +22,41 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   options: Omit<UntilOptions, 'what'> & { what: string | (() => string) },
 ): Promise<NonNullable<Exclude<T, false | 0 | ''>>> {
-  const timeoutMs = options.timeoutMs ?? 5_000;
-  const deadline = performance.now() + timeoutMs;
+  const deadline = new Deadline(options.timeoutMs ?? 5_000);
   let cause: unknown;
   for (let round = 0; ; round += 1) {
     try {
-      const left = Math.max(1, deadline - performance.now());
-      const value = await within(left, Promise.resolve(condition()), 'the condition itself');
+      const value = await before(deadline, Promise.resolve(condition()), 'the condition itself');
       if (value) return value as NonNullable<Exclude<T, false | 0 | ''>>;
       cause = undefined;
     } catch (error) {
       cause = error;
     }
-    if (performance.now() >= deadline) {
+    if (deadline.left() === 0) {
       const what = typeof options.what === 'function' ? options.what() : options.what;
-      throw new Error(`timed out after ${timeoutMs} ms waiting for ${what}`, { cause });
+      throw new Error(`timed out after ${deadline} waiting for ${what}`, { cause });
     }
     await pause(round);
   }
 }
 
 /** Settles as `promise` does, or rejects when it has not after `ms` milliseconds. */
-export async function within<T>(ms: number, promise: PromiseLike<T>, what = 'a promise'): Promise<T> {
+export function within<T>(ms: number, promise: PromiseLike<T>, what = 'a promise'): Promise<T> {
+  return before(new Deadline(ms), promise, what);
+}
+
+async function before<T>(deadline: Deadline, promise: PromiseLike<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`timed out after ${Math.round(ms)} ms waiting for ${what}`)), ms);
+  const passed = new Promise<never>((_, reject) => {
+    const look = () => {
+      const left = deadline.left();
+      if (left > 0) timer = setTimeout(look, Math.ceil(left));
+      else reject(new Error(`timed out after ${deadline} waiting for ${what}`));
+    };
+    look();
   });
   try {
-    return await Promise.race([promise, deadline]);
+    return await Promise.race([promise, passed]);
   } finally {
     clearTimeout(timer);
   }

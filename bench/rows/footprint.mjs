@@ -58,6 +58,8 @@ function platformName() {
   const { platform, arch } = process;
   if (platform === "win32") return `${platform}-${arch}-msvc`;
   if (platform !== "linux") return `${platform}-${arch}`;
+  // Else it looks up the name of every open socket's peer.
+  process.report.excludeNetwork = true;
   return `${platform}-${arch}-${process.report.getReport().header.glibcVersionRuntime ? "gnu" : "musl"}`;
 }
 

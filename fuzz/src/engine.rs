@@ -3,15 +3,11 @@
 //! A line feed doubled in the input (`\n\n`) hands over to the other client. A panic on the engine's thread, which the
 //! engine itself survives, ends the process here.
 #![no_main]
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "the module is taken out of its crate")]
-
-#[path = "../../src/embedded/mod.rs"]
-mod embedded;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use embedded::Control;
 use libfuzzer_sys::{Corpus, fuzz_target};
+use redis_backplane::embedded::{self, Control};
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 

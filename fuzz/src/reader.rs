@@ -2,14 +2,10 @@
 //!
 //! The first two bytes of an input say how large the pieces are, and what a reply may take.
 #![no_main]
-#![allow(dead_code, unused_imports, reason = "the module's other half packs commands")]
-
-#[path = "../../src/resp/mod.rs"]
-mod resp;
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use resp::{ProtocolError, Read, Reader};
+use redis_backplane::resp::{ProtocolError, Read, Reader};
 
 /// Everything read of `pieces`, and the error it ended with.
 fn read<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Read>, Option<ProtocolError>) {

@@ -26,6 +26,9 @@ pub fn ioredis_options(config: &Config) -> Result<Value> {
             let list = sentinels.iter().map(|address| json!({ "host": address.host, "port": address.port }));
             put("sentinels", list.collect());
             put("name", json!(master));
+            if !config.address_map.is_empty() {
+                put("natMap", nat_map(config));
+            }
             put_secret(&mut put, "sentinelPassword", config.sentinel_password.as_ref());
             if let Some(username) = &config.sentinel_username {
                 put("sentinelUsername", json!(username));
@@ -65,6 +68,14 @@ pub fn ioredis_options(config: &Config) -> Result<Value> {
     put("keepAlive", millis(config.keep_alive));
     put("maxRetriesPerRequest", Value::Null);
     Ok(Value::Object(options))
+}
+
+/// `addressMap` as ioredis has it: its names have no brackets.
+fn nat_map(config: &Config) -> Value {
+    let entries = config.address_map.iter().map(|(announced, reachable)| {
+        (format!("{}:{}", announced.host, announced.port), json!({ "host": reachable.host, "port": reachable.port }))
+    });
+    Value::Object(entries.collect())
 }
 
 fn put_secret(put: &mut impl FnMut(&str, Value), name: &str, secret: Option<&Secret>) {

@@ -21,7 +21,7 @@ pub(super) fn define(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
     let given = Arguments::of("defineCommand", args);
     let taken = || -> Result<Outcome> {
         let at = index(given.id(0)?);
-        let script = Script::new(&String::from_utf8_lossy(given.text(1, "lua")?));
+        let script = Script::of_user(&String::from_utf8_lossy(given.text(1, "lua")?));
         let mut scripts = bridge.scripts.write().unwrap_or_else(PoisonError::into_inner);
         if scripts.len() <= at {
             scripts.resize(at + 1, None);

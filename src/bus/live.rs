@@ -45,13 +45,22 @@ struct Entry {
 
 /// A subscription that is counted while it lasts.
 struct Confirmed {
-    _subscription: Subscription,
-    metrics: Arc<Metrics>,
+    subscription: Subscription,
+    _counted: Counted,
 }
 
-impl Drop for Confirmed {
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.bus_subscriptions.add(1);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.metrics.bus_subscriptions.add(-1);
+        self.0.bus_subscriptions.add(-1);
     }
 }
 
@@ -66,19 +75,18 @@ impl Live {
 
     /// Keeps `subscription`, unless the feed has ended meanwhile.
     fn confirmed(&self, id: u64, subscription: Subscription) {
-        self.metrics.bus_subscriptions.add(1);
-        let confirmed = Confirmed { _subscription: subscription, metrics: Arc::clone(&self.metrics) };
+        let confirmed = Confirmed { subscription, _counted: Counted::new(&self.metrics) };
         if let Some(entry) = lock(&self.feeds).get_mut(&id) {
             entry.confirmed = Some(confirmed);
         }
     }
 
-    fn remove(&self, id: u64) {
-        // Dropped when nothing is locked: that of the subscription reaches into the connection.
-        let entry = lock(&self.feeds).remove(&id);
-        if let Some(entry) = entry {
-            entry.feed.end();
-        }
+    /// Gives the subscription that is to be ended, if it was confirmed.
+    fn remove(&self, id: u64) -> Option<Subscription> {
+        // Taken out first: the end of a subscription reaches into the connection, where nothing may be locked.
+        let entry = lock(&self.feeds).remove(&id)?;
+        entry.feed.end();
+        entry.confirmed.map(|confirmed| confirmed.subscription)
     }
 }
 
@@ -108,7 +116,7 @@ pub(super) fn subscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
             match confirmed.await {
                 Ok(subscription) => live.confirmed(id, subscription),
                 Err(error) => {
-                    live.remove(id);
+                    drop(live.remove(id));
                     return Err(error);
                 }
             }
@@ -117,13 +125,19 @@ pub(super) fn subscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Arguments: id.
+/// Arguments: id. Answers when the server has confirmed.
 pub(super) fn unsubscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("MessageBus.unsubscribe", args);
-    answer.give(args.id(0).map(|id| {
-        bus.live.remove(id);
-        Outcome::Nothing
-    }));
+    bus.run(answer, |bus| {
+        // At once, whatever becomes of the answer.
+        let ended = bus.live.remove(args.id(0)?).map(Subscription::end);
+        Ok(async move {
+            if let Some(ended) = ended {
+                ended.await?;
+            }
+            Ok(Outcome::Nothing)
+        })
+    });
 }
 
 /// Arguments: id, maxPending, maxPendingBytes, as the most patient subscriber of the feed has them.

@@ -16,6 +16,8 @@
 //! | `durable/` | topics that are streams |
 
 mod durable;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod live;
 mod publish;
 mod requests;

@@ -126,7 +126,7 @@ struct Named {
 }
 
 /// The id of the request that a reply is for.
-fn request_of(reply: &Bytes) -> Option<Bytes> {
+pub(super) fn request_of(reply: &Bytes) -> Option<Bytes> {
     // So our responders begin; an id of theirs is a UUID.
     if let Some(rest) = reply.strip_prefix(b"{\"re\":\"") {
         let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;

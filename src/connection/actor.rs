@@ -16,7 +16,7 @@ use tokio::time::{Sleep, timeout};
 use super::event::Event;
 use super::handshake::Greeted;
 use super::line::{self, Line};
-use super::pipeline::{Demand, timed_out};
+use super::pipeline::{Demand, Leftovers, timed_out};
 use super::request::Request;
 use super::server_info::ServerInfo;
 use super::shared::{Lane, Shared};
@@ -24,7 +24,9 @@ use super::state::{self, State};
 use super::target::Target;
 use super::{cluster, handshake, link, probe, topology};
 use crate::crossing::batch;
+use crate::embedded::Hold;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::lifecycle;
 
 /// Wait before a request goes again that the server could not serve "now".
 const LATER: Duration = Duration::from_millis(50);
@@ -86,25 +88,47 @@ impl Actor {
 
     /// Lives until every handle is gone. Whatever is unsettled then is settled with kind `closed`.
     pub(super) async fn run(mut self) {
+        while lifecycle::caught(self.lives()).await.is_none() {
+            self.recover();
+        }
+        self.shared.interrupt_exclusive();
+        let left = std::mem::take(&mut *self.shared.lane());
+        batch(|| drop((left, self)));
+    }
+
+    /// One life after another, until every handle is gone.
+    async fn lives(&mut self) {
         loop {
             let stop = match self.rest().await {
                 Some(event) => {
                     self.shared.step(event);
                     self.live().await
                 }
-                None => Some(Stop::Dropped),
+                None => return,
             };
             match stop {
                 // It gave up; the next use begins anew.
                 None => {}
                 Some(Stop::Close) => self.close(),
-                Some(Stop::Dropped) => {
-                    self.shared.interrupt_exclusive();
-                    let left = std::mem::take(&mut *self.shared.lane());
-                    batch(|| drop((left, self)));
-                    return;
-                }
+                Some(Stop::Dropped) => return,
             }
+        }
+    }
+
+    /// After a panic: nobody is left without an answer, and the next use begins anew.
+    fn recover(&mut self) {
+        let message = "a defect in redis-backplane ended the connection; what it was is on stderr";
+        let error = Error::new(ErrorKind::Connection, message);
+        let line = self.shared.lane().pipeline.take();
+        if let Some(line) = line {
+            answer_left(line.end(), &error);
+        }
+        self.connecting.append(&mut self.reopening);
+        self.shared.step(state::Event::Lost);
+        self.shared.failed(&error);
+        let closing = self.give_up(&error).is_some() || !self.closing.is_empty();
+        if closing || self.shared.state() == State::Closing {
+            self.close();
         }
     }
 
@@ -147,11 +171,11 @@ impl Actor {
         let mut attempt = 0;
         let mut failures: u32 = 0;
         let mut was_up = false;
-        let _data = link::hold(&self.shared.config);
+        let mut data = None;
         topology::watch(&self.shared);
         let mut missing = None;
         loop {
-            let connected = match self.attempt().await {
+            let connected = match self.attempt(&mut data).await {
                 Ok(connected) => connected,
                 Err(stop) => return Some(stop),
             };
@@ -215,8 +239,15 @@ impl Actor {
     }
 
     /// One attempt. Where another server turns out to be the master, what is being tried is dropped for that one.
-    async fn attempt(&mut self) -> Result<Result<(ServerInfo, Line)>, Stop> {
+    /// `data` is what keeps an embedded engine's from the first attempt on that found an engine.
+    async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Line)>, Stop> {
         let shared = Arc::clone(&self.shared);
+        if data.is_none() {
+            match link::hold(&shared.config) {
+                Ok(held) => *data = held,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
         let begin = Instant::now();
         let outcome = loop {
             let news = shared.topology.changed();
@@ -497,17 +528,8 @@ impl Actor {
         let good_bye = poll_fn(|cx| pipeline.poll_shutdown(cx));
         // The peer may be gone: then there is nobody to be polite to.
         let _ = timeout(Duration::from_millis(100), good_bye).await;
-        let left = pipeline.end();
-        let error = Error::new(ErrorKind::Closed, "disconnect() ended the wait for the answer after closeTimeoutMs");
-        let now = Instant::now();
-        batch(|| {
-            for request in left.unsent {
-                request.settle(Err(error.clone()), now);
-            }
-            for request in left.unanswered {
-                request.settle(Err(error.clone().with_delivery(Delivery::MaybeExecuted)), now);
-            }
-        });
+        let message = "disconnect() ended the wait for the answer after closeTimeoutMs";
+        answer_left(pipeline.end(), &Error::new(ErrorKind::Closed, message));
     }
 
     /// The end of `disconnect()`, from whatever state.
@@ -534,6 +556,19 @@ impl Actor {
             self.timer.as_mut().reset(at);
         }
     }
+}
+
+/// Settles what a connection leaves, where none of it is to be sent again.
+fn answer_left(left: Leftovers, error: &Error) {
+    let now = Instant::now();
+    batch(|| {
+        for request in left.unsent {
+            request.settle(Err(error.clone()), now);
+        }
+        for request in left.unanswered {
+            request.settle(Err(error.clone().with_delivery(Delivery::MaybeExecuted)), now);
+        }
+    });
 }
 
 /// Ends when something was read, or with an error when the connection is lost.

@@ -1,7 +1,9 @@
 //! What a manager is told: read once from the user's options, with every default and range in one place.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::secret::{Password, Secret};
@@ -10,13 +12,18 @@ use super::tls::Tls;
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::keys::Namespace;
-use crate::options::{Options, describe};
+use crate::options::{Options, describe, secret_text};
+
+/// The kernel's `TCP_KEEPIDLE` is at most 32 767 seconds.
+const MAX_KEEP_ALIVE_MS: f64 = 32_767_000.0;
 
 /// The configuration of one manager. `Debug` shows no secret: [`Password`] has none to show.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub target: Target,
     pub tls: Option<Tls>,
+    /// Where to reach what a cluster or sentinels announce.
+    pub address_map: HashMap<Address, Address>,
     pub username: Option<String>,
     pub password: Password,
     /// For the sentinels; `username` and `password` are for the servers they watch over.
@@ -50,6 +57,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where what is announced as `address` is reached.
+    #[must_use]
+    pub fn reachable<'a>(&'a self, address: &'a Address) -> &'a Address {
+        self.address_map.get(address).unwrap_or(address)
+    }
+
     /// Reads the JSON of a `RedisConfig`. A password that is a function comes as `{"$": "a function"}`; the caller of
     /// this puts its [`PasswordSource`](super::secret::PasswordSource) in afterwards.
     pub fn parse(json: &str) -> Result<(Self, AskPassword)> {
@@ -65,6 +78,7 @@ impl Config {
             return Err(Error::config("RedisConfig.password: expected the password of RedisConfig.username, got none"));
         }
         let (sentinel_username, sentinel_password) = read_sentinel(&mut options, &target)?;
+        let address_map = read_address_map(&mut options, &target)?;
         let db = options.whole("db", 0..=1_000_000)?.or(url_db).unwrap_or(0);
         if db != 0 && matches!(target, Target::Cluster(_)) {
             return Err(Error::config(format!("RedisConfig.db: expected 0, the only database of a cluster, got {db}")));
@@ -85,6 +99,7 @@ impl Config {
         let config = Self {
             target,
             tls,
+            address_map,
             username,
             password,
             sentinel_username,
@@ -96,7 +111,7 @@ impl Config {
             command_timeout: options.millis("commandTimeoutMs", 1)?.unwrap_or(Duration::from_secs(5)),
             reconnect: Backoff { min, max },
             reconnect_attempts,
-            keep_alive: options.millis("keepAliveMs", 10)?.unwrap_or(Duration::from_secs(10)),
+            keep_alive: options.millis_to("keepAliveMs", 10, MAX_KEEP_ALIVE_MS)?.unwrap_or(Duration::from_secs(10)),
             max_pending_commands: options.whole("maxPendingCommands", 1..=100_000_000)?.unwrap_or(100_000),
             max_pending_bytes: options.whole("maxPendingBytes", 1024..=1 << 40)?.unwrap_or(256 << 20),
             max_reply_bytes: options
@@ -108,6 +123,11 @@ impl Config {
         };
         options.finish()?;
         Ok((config, ask))
+    }
+
+    /// What sentinels are given, and must not repeat.
+    pub(super) fn sentinel_secret(&self) -> Option<Bytes> {
+        self.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()))
     }
 }
 
@@ -173,45 +193,101 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
                 "RedisConfig.path: expected nothing beside RedisConfig.host or port, got a value",
             ));
         }
-        if path.is_empty() || path.contains('\0') {
-            return Err(options.wrong("path", "the path of a Unix socket", &Value::String(path)));
-        }
-        return Ok(Target::Unix(path));
+        return Ok(Target::Unix(read_path(path)?));
     }
-    if let Some(host) = &host
-        && host.contains(['/', '@', '?', '#'])
-    {
-        // Not repeated: it may hold a password.
-        return Err(Error::config(
-            "RedisConfig.host: expected a host's name or address, got what may be a URL: that is RedisConfig.url",
-        ));
-    }
-    let host = host.unwrap_or_else(|| "127.0.0.1".into());
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(options.wrong("host", "a host name or an address", &Value::String(host)));
-    }
+    let host = host.map_or_else(|| Ok("127.0.0.1".into()), |host| read_host(options, &host))?;
     let port = u16::try_from(port.unwrap_or(6379)).unwrap_or(6379);
     Ok(Target::Tcp(Address { host, port }))
 }
 
+/// A host without its port; an IPv6 address may be in brackets.
+fn read_host(options: &Options, host: &str) -> Result<String> {
+    // Not repeated: it may hold a password.
+    let wrong =
+        |got: &str| Err(Error::config(format!("RedisConfig.host: expected a host's name or address, got {got}")));
+    if host.contains(['/', '@', '?', '#']) {
+        return wrong("what may be a URL: that is RedisConfig.url");
+    }
+    if host.contains(',') {
+        return wrong("several: they are in a RedisConfig.url of redis+sentinel:// or redis+cluster://");
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if target::is_ipv6(bare) {
+        return Ok(bare.to_owned());
+    }
+    if host.contains(':') {
+        return wrong("one with a port: that is RedisConfig.port");
+    }
+    if !target::is_name(host) {
+        return Err(options.wrong("host", "a host name or an address", &Value::String(host.to_owned())));
+    }
+    Ok(host.to_owned())
+}
+
+/// What the kernel takes for the path of a Unix socket, with the zero behind it.
+const MAX_PATH: usize = if cfg!(target_os = "linux") { 108 } else { 104 };
+
+pub(super) fn read_path(path: String) -> Result<String> {
+    if path.is_empty() || path.contains('\0') || path.len() >= MAX_PATH {
+        let got = describe(&Value::String(path));
+        let most = MAX_PATH - 1;
+        return Err(Error::config(format!(
+            "RedisConfig.path: expected the path of a Unix socket, 1 to {most} bytes, got {got}"
+        )));
+    }
+    Ok(path)
+}
+
 fn read_password(options: &mut Options, by_url: Option<Secret>) -> Result<(Password, AskPassword)> {
     let fixed = |secret: Option<Secret>| secret.map_or(Password::None, Password::Fixed);
-    match options.take("password") {
-        None => Ok((fixed(by_url), AskPassword::No)),
-        Some(Value::String(text)) => {
-            Ok((fixed(Some(Secret::new(text)).filter(|s| !s.reveal().is_empty())), AskPassword::No))
-        }
-        Some(Value::Object(map)) if map.get("$").is_some_and(|what| what == "a function") => {
-            Ok((Password::None, AskPassword::Yes))
-        }
-        Some(Value::Number(_) | Value::Bool(_)) => {
-            Err(Error::config("RedisConfig.password: expected a string or a function, got something else"))
-        }
-        Some(other) => Err(Error::config(format!(
-            "RedisConfig.password: expected a string or a function, got {}",
-            describe(&other)
-        ))),
+    let Some(value) = options.take("password") else {
+        return Ok((fixed(by_url), AskPassword::No));
+    };
+    if value.get("$").is_some_and(|what| what == "a function") {
+        return Ok((Password::None, AskPassword::Yes));
     }
+    let text = secret_text(&value).map_err(|got| {
+        Error::config(format!(
+            "RedisConfig.password: expected a string, its bytes in UTF-8 or a function that gives them, got {got}"
+        ))
+    })?;
+    Ok((fixed(Some(Secret::new(text)).filter(|secret| !secret.reveal().is_empty())), AskPassword::No))
+}
+
+/// Reads `addressMap`, for what a cluster or sentinels announce.
+fn read_address_map(options: &mut Options, target: &Target) -> Result<HashMap<Address, Address>> {
+    let Some(value) = options.take("addressMap") else {
+        return Ok(HashMap::new());
+    };
+    if !matches!(target, Target::Sentinel { .. } | Target::Cluster(_)) {
+        return Err(Error::config(
+            "RedisConfig.addressMap: expected nothing without a RedisConfig.url of redis+sentinel:// or redis+cluster://, \
+             got a value",
+        ));
+    }
+    let expected = "an object of hosts with ports, such as { \"10.0.0.1:7000\": \"redis.example:17000\" }";
+    let wrong = |what: &str| Err(Error::config(format!("RedisConfig.addressMap: expected {expected}, got {what}")));
+    let Value::Object(entries) = &value else {
+        return wrong(&describe(&value));
+    };
+    if entries.contains_key("$") {
+        return wrong(&describe(&value));
+    }
+    let mut map = HashMap::with_capacity(entries.len());
+    for (announced, reachable) in entries {
+        let Some(from) = target::host_and_port(announced) else {
+            return wrong("a name without a host or a port");
+        };
+        let Some(to) = reachable.as_str().and_then(target::host_and_port) else {
+            let came =
+                if reachable.is_string() { "one without a host or a port".to_owned() } else { describe(reachable) };
+            return Err(Error::config(format!(
+                "RedisConfig.addressMap: {from}: expected a host and a port, such as redis.example:17000, got {came}"
+            )));
+        };
+        map.insert(from, to);
+    }
+    Ok(map)
 }
 
 fn read_sentinel(options: &mut Options, target: &Target) -> Result<(Option<String>, Option<Secret>)> {

@@ -21,6 +21,10 @@ pub enum Event {
     },
     /// An attempt failed or a connection was lost.
     Error(Error),
+    /// The server deletes keys by this rule when its memory is full; see [`super::Manager::keeps`].
+    Evicts {
+        policy: String,
+    },
     /// The manager has closed or given up.
     End,
 }

@@ -371,7 +371,7 @@ impl Wire {
     fn new(greeted: Greeted, config: &Config) -> Self {
         Self {
             stream: greeted.stream,
-            buffer: BytesMut::with_capacity(4096),
+            buffer: greeted.input,
             reader: greeted.reader,
             patience: Patience::new(config.command_timeout),
             max_reply_bytes: config.max_reply_bytes,

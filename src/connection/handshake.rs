@@ -15,6 +15,8 @@ use crate::resp::{self, Read, Reader, Reply};
 /// A stream that is ready for commands.
 pub(super) struct Greeted {
     pub stream: Box<dyn Stream>,
+    /// The begin of something whose end has not come yet: the next bytes of the stream go on from here.
+    pub input: BytesMut,
     /// Bounds replies, and hides the password that the server was given.
     pub reader: Reader,
     pub server: ServerInfo,
@@ -54,8 +56,7 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
     while wire.mention(&["PING"]).await? == Said::IsLoading {
         tokio::time::sleep(LOADING_PAUSE).await;
     }
-    let (stream, reader) = wire.into_parts();
-    Ok(Greeted { stream, reader, server, address: None })
+    wire.into_greeted(server, None)
 }
 
 /// Gives the credentials, with `HELLO` where the server takes it. Whatever else it is that a server or a proxy refuses of `HELLO`, in
@@ -125,9 +126,20 @@ impl Wire {
         Self { stream, buffer: BytesMut::with_capacity(4096), reader, heard: false, pushed: false }
     }
 
-    /// The stream and its reader, when nothing more is to be asked.
-    pub(super) fn into_parts(self) -> (Box<dyn Stream>, Reader) {
-        (self.stream, self.reader)
+    /// The same stream, to be asked something more, and what is known of its server.
+    pub(super) fn of(greeted: Greeted) -> (Self, ServerInfo, Option<Address>) {
+        let Greeted { stream, input, reader, server, address } = greeted;
+        (Self { stream, buffer: input, reader, heard: true, pushed: false }, server, address)
+    }
+
+    /// The stream, when nothing more is to be asked. An answer to no question would be taken for that to the next one.
+    pub(super) fn into_greeted(mut self, server: ServerInfo, address: Option<Address>) -> Result<Greeted> {
+        while let Some(reply) = self.take()? {
+            if !matches!(reply, Reply::Push(_)) {
+                return Err(unasked());
+            }
+        }
+        Ok(Greeted { stream: self.stream, input: self.buffer, reader: self.reader, server, address })
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -194,7 +206,7 @@ impl Wire {
         while !std::mem::take(&mut self.pushed) {
             match self.next().await? {
                 Reply::Push(_) => self.pushed = true,
-                _ => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
+                _ => return Err(unasked()),
             }
         }
         Ok(())
@@ -202,21 +214,72 @@ impl Wire {
 
     async fn next(&mut self) -> Result<Reply> {
         loop {
-            match self.reader.next(&mut self.buffer) {
-                Ok(Some(Read::Reply(reply))) => return Ok(reply),
-                Ok(Some(Read::Passed(passed))) if passed.is_push => return Ok(Reply::Push(Vec::new())),
-                Ok(Some(Read::Passed(_))) => {
-                    return Err(Error::new(ErrorKind::Connection, "the server's answer is too long"));
-                }
-                Ok(None) => {
-                    let count = self.stream.read_buf(&mut self.buffer).await.map_err(|e| self.lost(e))?;
-                    if count == 0 {
-                        return Err(self.lost(std::io::ErrorKind::UnexpectedEof.into()));
-                    }
-                    self.heard = true;
-                }
-                Err(e) => return Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
+            if let Some(reply) = self.take()? {
+                return Ok(reply);
             }
+            let count = self.stream.read_buf(&mut self.buffer).await.map_err(|e| self.lost(e))?;
+            if count == 0 {
+                return Err(self.lost(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.heard = true;
         }
+    }
+
+    /// The next reply of what has come.
+    fn take(&mut self) -> Result<Option<Reply>> {
+        match self.reader.next(&mut self.buffer) {
+            Ok(Some(Read::Reply(reply))) => Ok(Some(reply)),
+            Ok(Some(Read::Passed(passed))) if passed.is_push => Ok(Some(Reply::Push(Vec::new()))),
+            Ok(Some(Read::Passed(_))) => Err(Error::new(ErrorKind::Connection, "the server's answer is too long")),
+            Ok(None) => Ok(None),
+            Err(e) => Err(Error::new(ErrorKind::Connection, e.to_string()).caused_by(e)),
+        }
+    }
+}
+
+fn unasked() -> Error {
+    Error::new(ErrorKind::Connection, "the server answered a question nobody asked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    impl Stream for tokio::io::DuplexStream {}
+
+    /// A server whose answers to the five questions of a handshake are followed by `more`.
+    async fn greeted(more: &str) -> Result<Greeted> {
+        let (ours, mut theirs) = duplex(4096);
+        let answers = ["%0\r\n", "+OK\r\n", "+OK\r\n", "+OK\r\n"];
+        let more = format!("+PONG\r\n{more}");
+        let server = async move {
+            let mut asked = [0; 1024];
+            for answer in answers.into_iter().chain([&*more]) {
+                assert_ne!(theirs.read(&mut asked).await.unwrap(), 0);
+                theirs.write_all(answer.as_bytes()).await.unwrap();
+            }
+            theirs
+        };
+        let (config, _) = Config::parse("{}").unwrap();
+        let (greeted, _) = tokio::join!(greet(&config, Box::new(ours)), server);
+        greeted
+    }
+
+    #[tokio::test]
+    async fn the_begin_of_a_push_behind_the_handshake_is_not_lost() {
+        let greeted = greeted(">2\r\n+invalidate\r\n").await.unwrap();
+        let (mut reader, mut input) = (greeted.reader, greeted.input);
+        assert_eq!(reader.next(&mut input).unwrap(), None);
+        input.extend_from_slice(b"_\r\n+OK\r\n");
+        assert!(matches!(reader.next(&mut input), Ok(Some(Read::Passed(passed))) if passed.is_push));
+        assert_eq!(reader.next(&mut input).unwrap(), Some(Read::Reply(Reply::Simple("OK".into()))));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_question() {
+        assert!(greeted(">2\r\n+invalidate\r\n_\r\n").await.unwrap().input.is_empty());
+        let error = greeted("+OK\r\n").await.err().unwrap();
+        assert_eq!(error.message(), "the server answered a question nobody asked");
     }
 }

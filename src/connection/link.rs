@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -18,6 +18,7 @@ use super::target::{Address, Target};
 use super::tls::{self, Tls};
 use crate::embedded;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
 
 /// Both directions of a connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
@@ -53,7 +54,10 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
     match &config.target {
         Target::Tcp(address) => open_tcp(config, address).await,
         Target::Unix(path) => open_unix(path).await,
-        Target::Memory(name) => Ok(Box::new(embedded::connect(name.as_deref()))),
+        Target::Memory(name) => {
+            let stream = embedded::connect(name.as_deref()).map_err(|e| no_engine(name.as_deref(), e))?;
+            Ok(Box::new(stream))
+        }
         Target::Sentinel { .. } | Target::Cluster(_) => {
             Err(Error::config("RedisConfig.url: expected a kind of server that has one stream, got another"))
         }
@@ -61,15 +65,21 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
 }
 
 /// What keeps an embedded engine's data while a manager is between two connections. A real server needs nothing.
-pub(super) fn hold(config: &Config) -> Option<embedded::Hold> {
+pub(super) fn hold(config: &Config) -> Result<Option<embedded::Hold>> {
     match &config.target {
-        Target::Memory(Some(name)) => Some(embedded::hold(name)),
-        _ => None,
+        Target::Memory(Some(name)) => embedded::hold(name).map(Some).map_err(|e| no_engine(Some(name), e)),
+        _ => Ok(None),
     }
 }
 
-/// A stream to the server at `address`, with TLS if `config` says so.
+fn no_engine(name: Option<&str>, e: io::Error) -> Error {
+    let at = Target::Memory(name.map(str::to_owned)).shown().0;
+    Error::new(ErrorKind::Connection, format!("cannot connect to {at}: no thread for its engine: {e}")).caused_by(e)
+}
+
+/// A stream to the server that is known as `address`, with TLS if `config` says so.
 pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<dyn Stream>> {
+    let address = config.reachable(address);
     let stream = open_plain(address).await?;
     watch(&stream, config.keep_alive).map_err(|e| cannot_connect(address, e))?;
     match &config.tls {
@@ -81,8 +91,17 @@ pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<d
 /// A bare TCP stream to `address`. Where its name has several IP addresses, one that swallows packets has no more than a
 /// head start before the next one.
 pub(super) async fn open_plain(address: &Address) -> Result<TcpStream> {
-    let found = lookup_host((address.host.as_str(), address.port)).await.map_err(|e| cannot_connect(address, e))?;
-    first_of(alternating(found.collect())).await.map_err(|e| cannot_connect(address, e))
+    let found = look_up(address).await.map_err(|e| cannot_connect(address, e))?;
+    first_of(alternating(found)).await.map_err(|e| cannot_connect(address, e))
+}
+
+/// The IP addresses of a name, as the system's resolver gives them: it blocks.
+async fn look_up(address: &Address) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = address.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, address.port)]);
+    }
+    let name = (address.host.clone(), address.port);
+    lifecycle::blocking(move || name.to_socket_addrs().map(Iterator::collect)).await?
 }
 
 /// A stream to whichever of `addresses` accepts first.

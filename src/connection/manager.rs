@@ -49,14 +49,21 @@ impl fmt::Debug for Manager {
 
 impl Manager {
     /// Opens nothing unless `lazy_connect` is off.
-    #[must_use]
-    pub fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `connection`: the operating system refuses what the I/O thread needs, which the first manager starts.
+    pub fn new(config: Config, observer: Arc<dyn Observer>) -> Result<Self> {
+        let io = lifecycle::start().map_err(|e| {
+            Error::new(ErrorKind::Connection, format!("the operating system refuses what the I/O thread needs: {e}"))
+                .caused_by(e)
+        })?;
         let lazy = config.lazy_connect;
         let shared = Arc::new(Shared::new(config, observer));
         let (control, commands) = mpsc::unbounded_channel();
         let actor = {
             // The actor's timer belongs to the runtime of the I/O thread.
-            let _runtime = lifecycle::io().enter();
+            let _runtime = io.enter();
             Actor::new(Arc::clone(&shared), commands)
         };
         lifecycle::spawn(actor.run());
@@ -66,7 +73,11 @@ impl Manager {
             // The actor lives as long as this handle.
             let _ = manager.control.send(Control::Connect(done));
         }
-        manager
+        Ok(manager)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.

@@ -21,6 +21,7 @@
 //! | `cursor`, `walk` | which connection a cursor came from; a walk over all keys |
 //! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
 //! | `candidates` | servers that are tried side by side |
+//! | `eviction` | whether a server deletes keys by itself |
 //! | `event`, `shared` | what is told, and what is shared with the actor |
 
 mod actor;
@@ -30,7 +31,10 @@ pub mod command;
 pub mod config;
 mod cursor;
 pub mod event;
+mod eviction;
 mod exclusive;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod line;

@@ -22,7 +22,7 @@ use super::cursor::Origin;
 use super::handshake::Greeted;
 use super::link::Stream;
 use super::passing::{Patience, unread};
-use super::refusal::{Refusal, refusal};
+use super::refusal::{Refusal, Refused, confirms, question, refusal};
 use super::request::Request;
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -134,7 +134,7 @@ impl Pipeline {
             reader: greeted.reader,
             patience: Patience::new(config.command_timeout),
             max_reply_bytes: config.max_reply_bytes,
-            input: BytesMut::new(),
+            input: greeted.input,
             output: BytesMut::new(),
             unflushed: false,
             sated: false,
@@ -348,23 +348,48 @@ impl Pipeline {
         if request.is_settled() {
             return Ok(());
         }
+        if let Some(doubted) = request.doubted.take() {
+            let said = Reply::Error(doubted.line.clone());
+            if confirms(doubted.refusal, &doubted.line, &reply) {
+                self.take_refusal(request, doubted, said, None, now);
+            } else {
+                request.settle(Ok(said), now);
+            }
+            return Ok(());
+        }
         let refused = if request.plain { None } else { refusal(&request, &reply, self.in_cluster) };
         match refused {
-            Some((refusal, line)) => self.take_refusal(request, refusal, line, reply, not_loaded, now),
+            // What cannot be loaded needs no doubt.
+            Some(refused) if refused.is_doubtful && not_loaded.is_none() => self.doubt(request, refused),
+            Some(refused) => self.take_refusal(request, refused, reply, not_loaded, now),
             None => request.settle(Ok(reply), now),
         }
         Ok(())
     }
 
+    /// Asks the server whether it said what the script of a user answered with.
+    fn doubt(&mut self, mut request: Request, refused: Refused) {
+        if request.asking {
+            self.append_ours(&ASKING, Expected::Ours);
+        }
+        self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
+        // What is written from now on waits, as behind a `SCRIPT LOAD`.
+        self.loaded_at = self.appended;
+        let question = question(&request.command, refused.refusal);
+        self.write(&question);
+        request.doubted = Some(refused);
+        self.expected.push_back(Expected::Request(request));
+    }
+
     fn take_refusal(
         &mut self,
         mut request: Request,
-        refusal: Refusal,
-        line: Bytes,
+        refused: Refused,
         reply: Reply,
         not_loaded: Option<Bytes>,
         now: Instant,
     ) {
+        let Refused { refusal, line, .. } = refused;
         match (refusal, &request.command.script) {
             // It cannot be loaded, and asking again would not change that.
             (Refusal::Unloaded, _) if not_loaded.is_some() => {

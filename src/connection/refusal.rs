@@ -2,14 +2,16 @@
 //!
 //! Of a command the first word of its error says so. A script answers with whatever its author made up, also after it has
 //! written: of a script only the server's own words say so, and no command that a script calls gives them after one that
-//! wrote.
+//! wrote. A script of a user may say the very words of the server: then the server is asked ([`question`]) whether it refuses a command
+//! that changes nothing too ([`confirms`]). Scripts of this package are believed.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::cluster::{self, Place};
+use super::cluster::{self, Place, unpack};
 use super::request::{Command, Request};
+use super::script::Script;
 use crate::error::said_in_script;
-use crate::resp::Reply;
+use crate::resp::{self, Reply};
 
 /// What is to be done with a request that was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +26,23 @@ pub(super) enum Refusal {
     Elsewhere,
 }
 
-/// Does the reply say that nothing was executed? Gives what to do, and the line that says so.
-pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Option<(Refusal, Bytes)> {
-    let line = refusing_line(&request.command, reply)?;
+/// What a reply says by which a request was not executed.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// What the server said.
+    pub(super) line: Bytes,
+    /// May a user's script have said it, after it was executed?
+    pub(super) is_doubtful: bool,
+}
+
+/// Does the reply say that nothing was executed?
+pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Option<Refused> {
+    let command = &request.command;
+    let line = refusing_line(command, reply)?;
     let said = std::str::from_utf8(&line).map_or(&line[..], |line| said_in_script(line).as_bytes());
-    let code = said.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let refusal = match code {
-        b"NOSCRIPT" if request.command.script.is_some() => Refusal::Unloaded,
+    let refusal = match code_of(said) {
+        b"NOSCRIPT" if command.script.is_some() => Refusal::Unloaded,
         code if in_cluster && cluster::is_elsewhere(code) => Refusal::Elsewhere,
         b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" => Refusal::Later,
         b"READONLY" => Refusal::Renew,
@@ -38,8 +50,57 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
         b"UNBLOCKED" if said.starts_with(b"UNBLOCKED force unblock from blocking operation") => Refusal::Renew,
         _ => return None,
     };
-    let is_certain = !runs_script(&request.command.payload) || is_the_servers(said, request.place.as_ref());
-    is_certain.then_some((refusal, line))
+    let runs_script = runs_script(&command.payload);
+    if runs_script && !is_the_servers(said, request.place.as_ref()) {
+        return None;
+    }
+    let is_doubtful = runs_script && !command.script.as_ref().is_some_and(Script::is_ours);
+    Some(Refused { refusal, line, is_doubtful })
+}
+
+/// The first word of an error line.
+fn code_of(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b' ').next().unwrap_or_default()
+}
+
+/// What tells whether the server said what a script answered with: a question about the script, or a command on its keys that the
+/// server refuses for the same reason, and for a reason of its own where it takes it.
+pub(super) fn question(command: &Command, refusal: Refusal) -> Bytes {
+    let mut out = BytesMut::new();
+    if let (Refusal::Unloaded, Some(script)) = (refusal, &command.script) {
+        resp::pack(&mut out, &[b"SCRIPT", b"EXISTS", script.digest().as_bytes()]);
+        return out.freeze();
+    }
+    let words = unpack(&command.payload).map(|(words, _)| words).unwrap_or_default();
+    let count = words.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse().ok()).unwrap_or(0);
+    let keys = words.get(3..).unwrap_or_default();
+    let keys = &keys[..keys.len().min(count)];
+    let first = keys.first().copied().unwrap_or(b"redis-backplane");
+    // The last key has no value: nothing is ever set.
+    let mut question: Vec<&[u8]> = vec![b"MSET"];
+    keys.iter().for_each(|key| question.extend([*key, b""]));
+    if keys.is_empty() {
+        question.extend([first, b""]);
+    }
+    question.push(first);
+    resp::pack(&mut out, &question);
+    out.freeze()
+}
+
+/// Does the answer to the [`question`] say that the server refused the script, in the words of `line`?
+pub(super) fn confirms(refusal: Refusal, line: &[u8], answer: &Reply) -> bool {
+    match (refusal, answer) {
+        (Refusal::Unloaded, Reply::Array(known)) => matches!(known[..], [Reply::Int(0)]),
+        // The user may load scripts and not ask for them.
+        (Refusal::Unloaded, _) => true,
+        (_, Reply::Error(said)) => match code_of(said) {
+            b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"READONLY" | b"MOVED" | b"ASK" => true,
+            // The user may not be told. Where a slot is, is hardly made up.
+            b"NOPERM" => matches!(code_of(line), b"MOVED" | b"ASK"),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// The error line of a request of which nothing was executed: that of a command; of a transaction that was aborted, or of
@@ -111,8 +172,6 @@ mod tests {
 
     use super::*;
     use crate::connection::request::Sink;
-    use crate::connection::script::Script;
-    use crate::resp;
     use crate::telemetry::{Metrics, Operation};
 
     fn request(commands: &[&[&[u8]]], script: Option<Script>) -> Request {
@@ -133,7 +192,7 @@ mod tests {
     }
 
     fn of(request: &Request, line: &str, in_cluster: bool) -> Option<Refusal> {
-        refusal(request, &error(line), in_cluster).map(|(refusal, _)| refusal)
+        refusal(request, &error(line), in_cluster).map(|refused| refused.refusal)
     }
 
     #[test]
@@ -182,11 +241,41 @@ mod tests {
     #[test]
     fn several_commands_were_refused_where_all_were_or_their_transaction_was_aborted() {
         let transaction = request(&[&[b"MULTI"], &[b"INCR", b"k"], &[b"EXEC"]], None);
-        let of = |replies| refusal(&transaction, &Reply::Array(replies), false).map(|(refusal, _)| refusal);
+        let of = |replies| refusal(&transaction, &Reply::Array(replies), false).map(|refused| refused.refusal);
         let (ok, loading, aborted) = (|| Reply::Simple("OK".into()), || error("LOADING x"), || error("EXECABORT x"));
         assert_eq!(of(vec![ok(), loading(), aborted()]), Some(Refusal::Later));
         assert_eq!(of(vec![loading(), loading(), loading()]), Some(Refusal::Later));
         // Without its `MULTI` the second one was executed on its own.
         assert_eq!(of(vec![loading(), Reply::Int(1), error("ERR EXEC without MULTI")]), None);
+    }
+
+    #[test]
+    fn a_users_script_that_says_the_servers_words_is_not_believed_where_the_server_takes_a_write() {
+        let words: &[&[u8]] = &[b"EVALSHA", b"digest", b"2", b"a", b"b", b"x"];
+        let ours = request(&[words], Some(Script::new("return 1")));
+        let users = request(&[words], Some(Script::of_user("return 1")));
+        let loading = error("LOADING Redis is loading the dataset in memory");
+        assert!(!refusal(&ours, &loading, false).unwrap().is_doubtful);
+        assert!(refusal(&users, &loading, false).unwrap().is_doubtful);
+        assert!(refusal(&request(&[words], None), &loading, false).unwrap().is_doubtful);
+        assert!(!refusal(&request(&[&[b"GET", b"a"]], None), &loading, false).unwrap().is_doubtful);
+
+        let asks =
+            |request: &Request, refusal| String::from_utf8(question(&request.command, refusal).to_vec()).unwrap();
+        assert_eq!(
+            asks(&users, Refusal::Later),
+            "*6\r\n$4\r\nMSET\r\n$1\r\na\r\n$0\r\n\r\n$1\r\nb\r\n$0\r\n\r\n$1\r\na\r\n"
+        );
+        assert!(asks(&users, Refusal::Unloaded).starts_with("*3\r\n$6\r\nSCRIPT\r\n$6\r\nEXISTS\r\n"));
+        let without_keys = request(&[&[b"EVAL", b"return 1", b"0"]], None);
+        assert!(asks(&without_keys, Refusal::Later).starts_with("*4\r\n$4\r\nMSET\r\n$15\r\nredis-backplane\r\n"));
+
+        let later = |answer: &str| confirms(Refusal::Later, b"LOADING x", &error(answer));
+        assert!(later("LOADING x") && later("READONLY x") && later("MASTERDOWN x"));
+        assert!(!later("ERR wrong number of arguments for MSET") && !later("OOM x") && !later("NOPERM x"));
+        assert!(confirms(Refusal::Elsewhere, b"MOVED 7 a:1", &error("NOPERM x")));
+        assert!(!confirms(Refusal::Elsewhere, b"MOVED 7 a:1", &error("ERR x")));
+        let known = |is| confirms(Refusal::Unloaded, b"NOSCRIPT x", &Reply::Array(vec![Reply::Int(is)]));
+        assert!(known(0) && !known(1));
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Place;
 use super::cursor::Origin;
+use super::refusal::Refused;
 use super::script::Script;
 use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -99,6 +100,8 @@ pub(super) struct Request {
     pub(super) repeated: bool,
     /// How often its script was loaded for it.
     pub(super) loaded: u8,
+    /// What its script answered with, while the server is asked whether these are its own words.
+    pub(super) doubted: Option<Refused>,
     /// Is the first answer given to who waits, also one by which it would be repeated?
     pub(super) plain: bool,
     /// In a cluster: where it is executed, once that is known.
@@ -125,6 +128,7 @@ impl Request {
             renewed: false,
             repeated: false,
             loaded: 0,
+            doubted: None,
             plain: false,
             place: None,
             hops: 0,

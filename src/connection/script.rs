@@ -14,6 +14,7 @@ pub struct Script(Arc<Inner>);
 struct Inner {
     digest: String,
     text: Bytes,
+    is_ours: bool,
 }
 
 impl fmt::Debug for Script {
@@ -23,10 +24,27 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
+    /// One of this package: it answers with no error that it made up itself.
     #[must_use]
     pub fn new(text: &str) -> Self {
+        Self::of(text, true)
+    }
+
+    /// One of a user, which may answer with anything.
+    #[must_use]
+    pub fn of_user(text: &str) -> Self {
+        Self::of(text, false)
+    }
+
+    fn of(text: &str, is_ours: bool) -> Self {
         let digest = redis::Script::new(text).get_hash().to_owned();
-        Self(Arc::new(Inner { digest, text: Bytes::copy_from_slice(text.as_bytes()) }))
+        Self(Arc::new(Inner { digest, text: Bytes::copy_from_slice(text.as_bytes()), is_ours }))
+    }
+
+    /// Is it one of this package?
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.0.is_ours
     }
 
     /// The SHA-1 digest of the text, in hex.

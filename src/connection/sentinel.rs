@@ -9,15 +9,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
 use super::shared::Shared;
 use super::target::{Address, Target};
-use super::topology::{Named, Settled};
+use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 
@@ -35,8 +33,10 @@ struct Known {
     order: Vec<Address>,
     /// Those that are being listened to.
     taken: Vec<Address>,
-    /// What each has named last.
+    /// What each has named last, of those that were asked since another master was found.
     named: HashMap<Address, Named>,
+    /// When another master was found.
+    moved: Instant,
 }
 
 /// A sentinel that is being listened to, until this is dropped.
@@ -63,7 +63,8 @@ impl Sentinels {
     }
 
     fn new(master: String, order: Vec<Address>) -> Self {
-        Self { master, known: Mutex::new(Known { order, taken: Vec::new(), named: HashMap::new() }) }
+        let known = Known { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
+        Self { master, known: Mutex::new(known) }
     }
 
     /// A connection to the master, which is known to all from then on.
@@ -91,6 +92,7 @@ impl Sentinels {
     async fn try_with(&self, shared: &Shared, sentinel: &Address, pass: &Mutex<Pass>) -> Result<Greeted> {
         let config = &shared.config;
         let of_sentinel = |error: Error| error.with_message(|message| format!("sentinel {sentinel}: {message}"));
+        let asked_at = Instant::now();
         let asked = async { self.ask(&mut self.open(config, sentinel).await?).await };
         let named = asked.await.inspect_err(|error| {
             lock(pass).answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
@@ -103,7 +105,7 @@ impl Sentinels {
         {
             let mut pass = lock(pass);
             pass.answered += 1;
-            if !self.may_name(sentinel, &named, shared.topology.master().as_ref()) {
+            if !self.may_name(sentinel, &named, asked_at, shared.topology.master().as_ref()) {
                 return Err(is_older());
             }
             if pass.tried.contains(&named.address) {
@@ -114,21 +116,38 @@ impl Sentinels {
         }
         let mut greeted = connect_to_master(config, &named.address).await?;
         greeted.address = Some(named.address.clone());
-        let settled = shared.topology.settle_on(&named, |known| self.may_name(sentinel, &named, known));
-        if settled == Settled::Refused {
+        if self.settle(shared, sentinel, &named, asked_at) == Settled::Refused {
             return Err(is_older());
         }
         self.prefer(sentinel);
         Ok(greeted)
     }
 
-    /// Remembers what `sentinel` has named. True unless that is older than what is `known` and most others do not say so too.
-    pub(super) fn may_name(&self, sentinel: &Address, named: &Named, known: Option<&Named>) -> bool {
+    /// Remembers what `sentinel` has named, asked at that time. True unless that is older than what is `known` and most others do
+    /// not say so too.
+    pub(super) fn may_name(&self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
+        self.known().may_name(sentinel, named, asked, known)
+    }
+
+    /// Has every connection go to the master that `sentinel` named when it was asked at that time, and that says itself that it is
+    /// one. Connecting takes time: what is known by now may be newer.
+    pub(super) fn settle(&self, shared: &Shared, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
+        let settled = self.settle_in(&shared.topology, sentinel, named, asked);
+        if settled == Settled::Moved {
+            shared.arrived.notify_one();
+        }
+        settled
+    }
+
+    fn settle_in(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
         let mut all = self.known();
-        all.named.insert(sentinel.clone(), named.clone());
-        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
-        let agree = all.named.values().filter(|other| is_older(other) && other.address == named.address).count();
-        !is_older(named) || agree * 2 > all.order.len()
+        let settled = topology.settle_on(named, |known| all.may_name(sentinel, named, asked, known));
+        if settled == Settled::Moved {
+            // What they named before is no word for or against.
+            all.named.clear();
+            all.moved = Instant::now();
+        }
+        settled
     }
 
     /// A connection to `sentinel`.
@@ -151,7 +170,11 @@ impl Sentinels {
     /// A connection to `sentinel` on which `channels` are subscribed. False where it speaks no RESP3, or refuses that: then
     /// it can be asked, and says nothing by itself.
     pub(super) async fn listen(&self, config: &Config, sentinel: &Address, channels: &[&str]) -> Result<(Wire, bool)> {
-        let mut wire = wire_to(config, sentinel).await?;
+        self.introduce(config, wire_to(config, sentinel).await?, channels).await
+    }
+
+    /// As [`listen`](Self::listen), on a connection on which nothing was said yet.
+    pub(super) async fn introduce(&self, config: &Config, mut wire: Wire, channels: &[&str]) -> Result<(Wire, bool)> {
         let user = config.sentinel_username.as_deref().unwrap_or("default");
         let hello = match &config.sentinel_password {
             Some(password) => wire.ask(&["HELLO", "3", "AUTH", user, password.reveal()]).await,
@@ -202,7 +225,7 @@ impl Sentinels {
     }
 
     /// Learns of the other sentinels from the one at the end of `wire`.
-    pub(super) async fn discover(&self, wire: &mut Wire) -> Result<()> {
+    pub(super) async fn discover(&self, config: &Config, wire: &mut Wire) -> Result<()> {
         let others = match wire.ask(&["SENTINEL", "sentinels", &self.master]).await {
             Ok(Reply::Array(others)) => others,
             Ok(_) => return Ok(()),
@@ -212,13 +235,14 @@ impl Sentinels {
         };
         let mut known = self.known();
         for other in others {
-            let host = field(&other, "ip").filter(|host| !host.is_empty());
-            let port = field(&other, "port").and_then(|port| port.parse().ok());
-            if let (Some(host), Some(port)) = (host, port) {
-                let address = Address { host, port };
-                if known.order.len() < MOST && !known.order.contains(&address) {
-                    known.order.push(address);
-                }
+            // One of the configuration may go by the name it is reached by.
+            let is_new =
+                |address: &Address| known.order.iter().all(|one| config.reachable(one) != config.reachable(address));
+            if let Some(address) = address(field(&other, "ip"), field(&other, "port"))
+                && known.order.len() < MOST
+                && is_new(&address)
+            {
+                known.order.push(address);
             }
         }
         Ok(())
@@ -230,6 +254,12 @@ impl Sentinels {
         let address = known.order.iter().find(|address| !known.taken.contains(address)).cloned()?;
         known.taken.push(address.clone());
         Some(Taken { sentinels: self, address })
+    }
+
+    /// Those that are known, in the order in which they are asked.
+    #[cfg(fuzzing)]
+    pub(super) fn order(&self) -> Vec<Address> {
+        self.known().order.clone()
     }
 
     fn prefer(&self, sentinel: &Address) {
@@ -256,6 +286,17 @@ impl Sentinels {
     }
 }
 
+impl Known {
+    fn may_name(&mut self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
+        if asked >= self.moved {
+            self.named.insert(sentinel.clone(), named.clone());
+        }
+        let is_older = |named: &Named| known.is_some_and(|known| named.epoch != 0 && named.epoch < known.epoch);
+        let agree = self.named.values().filter(|other| is_older(other) && other.address == named.address).count();
+        !is_older(named) || agree * 2 > self.order.len()
+    }
+}
+
 impl Drop for Taken<'_> {
     /// Whoever is let go is asked and listened to after all others.
     fn drop(&mut self) {
@@ -269,21 +310,23 @@ impl Drop for Taken<'_> {
 
 /// A connection to `sentinel` on which nothing was said yet.
 async fn wire_to(config: &Config, sentinel: &Address) -> Result<Wire> {
-    let hidden = config.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()));
-    let reader = Reader::new(config.max_reply_bytes).hiding(hidden);
+    let reader = Reader::new(config.max_reply_bytes).hiding(config.sentinel_secret());
     Ok(Wire::new(open_tcp(config, sentinel).await?, reader))
 }
 
 /// A connection to the server at `address`, which must be a master.
 pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Result<Greeted> {
-    let mut greeted = greet(config, open_tcp(config, address).await?).await?;
+    must_be_master(greet(config, open_tcp(config, address).await?).await?, address).await
+}
+
+pub(super) async fn must_be_master(mut greeted: Greeted, address: &Address) -> Result<Greeted> {
     if greeted.server.protocol < 3 {
         // Without HELLO nothing was said about the role yet.
-        let mut wire = Wire::new(greeted.stream, greeted.reader);
+        let (mut wire, mut server, known) = Wire::of(greeted);
         if let Ok(Reply::Array(parts)) = wire.ask(&["ROLE"]).await {
-            greeted.server.role = parts.first().and_then(text).unwrap_or(greeted.server.role);
+            server.role = parts.first().and_then(text).unwrap_or(server.role);
         }
-        (greeted.stream, greeted.reader) = wire.into_parts();
+        greeted = wire.into_greeted(server, known)?;
     }
     if greeted.server.role == "master" {
         return Ok(greeted);
@@ -296,7 +339,13 @@ pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Res
 
 fn address_of(parts: &[Reply]) -> Option<Address> {
     let [host, port] = parts else { return None };
-    Some(Address { host: text(host).filter(|host| !host.is_empty())?, port: text(port)?.parse().ok()? })
+    address(text(host), text(port))
+}
+
+/// What can be connected to: a sentinel that knows of a server, but not where it is, names port 0.
+fn address(host: Option<String>, port: Option<String>) -> Option<Address> {
+    let host = host.filter(|host| !host.is_empty())?;
+    Some(Address { host, port: port?.parse().ok().filter(|port| *port != 0)? })
 }
 
 /// The value of `name` in an answer of names and values.
@@ -355,11 +404,39 @@ mod tests {
     fn an_older_master_counts_only_where_most_sentinels_name_it() {
         let sentinels = sentinels();
         let named = |port, epoch| Named { address: at(port), epoch };
-        let known = named(8, 5);
-        assert!(!sentinels.may_name(&at(1), &named(7, 4), Some(&known)));
-        assert!(sentinels.may_name(&at(2), &named(9, 6), Some(&known)));
-        assert!(sentinels.may_name(&at(2), &named(9, 0), Some(&known)), "it does not say how old that is");
-        assert!(sentinels.may_name(&at(2), &named(7, 1), Some(&known)), "two of three have been set up anew");
+        let may_name = |sentinel, named| {
+            sentinels.may_name(&at(sentinel), &named, Instant::now(), Some(&Named { address: at(8), epoch: 5 }))
+        };
+        assert!(!may_name(1, named(7, 4)));
+        assert!(may_name(2, named(9, 6)));
+        assert!(may_name(2, named(9, 0)), "it does not say how old that is");
+        assert!(may_name(2, named(7, 1)), "two of three have been set up anew");
+    }
+
+    #[test]
+    fn what_was_named_before_another_master_was_found_is_no_word_for_the_old_one() {
+        let (sentinels, topology) = (sentinels(), Topology::new(std::sync::Arc::default()));
+        let (old, new) = (Named { address: at(7), epoch: 5 }, Named { address: at(8), epoch: 6 });
+        let before = Instant::now();
+        for sentinel in [1, 2, 3] {
+            assert!(sentinels.may_name(&at(sentinel), &old, before, topology.master().as_ref()));
+        }
+        assert_eq!(sentinels.settle_in(&topology, &at(1), &new, Instant::now()), Settled::Moved);
+        assert_eq!(sentinels.settle_in(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
+        assert_eq!(topology.master(), Some(new));
+        let later = Instant::now();
+        assert!(!sentinels.may_name(&at(2), &old, later, topology.master().as_ref()));
+        assert_eq!(sentinels.settle_in(&topology, &at(3), &old, later), Settled::Moved, "most of them say so now");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_connected_to_is_none() {
+        let of =
+            |host: &'static str, port: &'static str| address_of(&[Reply::Bulk(host.into()), Reply::Bulk(port.into())]);
+        assert_eq!(of("h", "1"), Some(at(1)));
+        for (host, port) in [("", "1"), ("h", "0"), ("h", "65536"), ("h", "")] {
+            assert_eq!(of(host, port), None, "{host} {port}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::cluster::{Answer, Place};
 use super::config::Config;
 use super::event::{Event, Observer};
+use super::eviction::Eviction;
 use super::line::Line;
 use super::request::{Command, Request, Sink};
 use super::sentinel::Sentinels;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) forsaken: CancellationToken,
     /// Where there are sentinels: what is known of them.
     pub(super) sentinels: Option<Sentinels>,
+    /// Whether keys may vanish.
+    pub(super) eviction: Eviction,
     /// Where there are sentinels or a cluster: where the master is, or the masters are.
     pub(super) topology: Topology,
 }
@@ -84,6 +87,7 @@ impl Shared {
             server: Mutex::new(None),
             last_error: Mutex::new(None),
             exclusive: TaskTracker::new(),
+            eviction: Eviction::default(),
             subscriber: Subscriber::default(),
             interrupt: Mutex::new(CancellationToken::new()),
             forsaken: CancellationToken::new(),

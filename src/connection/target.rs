@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::config::read_path;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 
@@ -80,6 +81,9 @@ pub(super) struct Parsed {
     pub db: Option<u64>,
 }
 
+/// The longest name of a host that DNS has.
+const MAX_HOST: usize = 253;
+
 const FORMS: &str = "a URL such as redis://host:6379/0, rediss://host, redis+unix:///path?db=0, redis+sentinel://host:26379,host:26379/master, redis+cluster://host:6379,host:6379 or memory://name";
 
 /// Reads a URL. Its text, which may hold credentials, is in no error.
@@ -88,23 +92,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(bad("a text without ://"));
     };
-    let scheme = scheme.to_ascii_lowercase();
-    let (form, tls) = match scheme.as_str() {
-        "redis" | "valkey" => (Form::Single, false),
-        "rediss" | "valkeys" => (Form::Single, true),
-        "redis+unix" | "valkey+unix" | "unix" => (Form::Unix, false),
-        "redis+sentinel" | "valkey+sentinel" => (Form::Sentinel, false),
-        "rediss+sentinel" | "valkeys+sentinel" => (Form::Sentinel, true),
-        "redis+cluster" | "valkey+cluster" => (Form::Cluster, false),
-        "rediss+cluster" | "valkeys+cluster" => (Form::Cluster, true),
-        "memory" => (Form::Memory, false),
-        _ => return Err(bad("an unknown scheme")),
-    };
+    let (form, tls) = form_of(&scheme.to_ascii_lowercase()).ok_or_else(|| bad("an unknown scheme"))?;
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
-    let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user_info, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
     // The url crate reads everything but a list of hosts.
-    let url = Url::parse(&format!("redis://{user_info}@host{tail}")).map_err(|_| bad("one that does not parse"))?;
+    let url = Url::parse(&format!("redis://{}@host{tail}", user_info.unwrap_or_default()))
+        .map_err(|_| bad("one that does not parse"))?;
     let decoded = |part: &str| percent_decode(part).ok_or_else(|| bad("credentials that are not UTF-8"));
     let username = Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?;
     let password = url.password().map(decoded).transpose()?.map(Secret::new);
@@ -119,7 +113,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
         return Err(bad("a fragment behind # (write # in a password as %23)"));
     }
     let path = percent_decode(url.path()).ok_or_else(|| bad("a path that is not UTF-8"))?;
-    let mut parts = path.trim_start_matches('/').split('/').filter(|part| !part.is_empty());
+    if let Some(empty) = left_empty(form, user_info, hosts, &path) {
+        return Err(bad(empty));
+    }
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
     let mut db_of = |part: Option<&str>| match part {
         None => Ok(()),
         Some(number) => {
@@ -143,7 +140,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
                 return Err(bad("no path (write three slashes)"));
             }
             parts.by_ref().for_each(drop);
-            Target::Unix(path.clone())
+            Target::Unix(read_path(path.clone())?)
         }
         Form::Sentinel => {
             let master = parts.next().map_or_else(|| "mymaster".to_owned(), str::to_owned);
@@ -166,6 +163,45 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
     Ok(Parsed { target, tls, username, password, db })
 }
 
+/// The form of a URL of that scheme, and whether it says TLS.
+fn form_of(scheme: &str) -> Option<(Form, bool)> {
+    Some(match scheme {
+        "redis" | "valkey" => (Form::Single, false),
+        "rediss" | "valkeys" => (Form::Single, true),
+        "redis+unix" | "valkey+unix" | "unix" => (Form::Unix, false),
+        "redis+sentinel" | "valkey+sentinel" => (Form::Sentinel, false),
+        "rediss+sentinel" | "valkeys+sentinel" => (Form::Sentinel, true),
+        "redis+cluster" | "valkey+cluster" => (Form::Cluster, false),
+        "rediss+cluster" | "valkeys+cluster" => (Form::Cluster, true),
+        "memory" => (Form::Memory, false),
+        _ => return None,
+    })
+}
+
+/// What is empty in a URL, as a template leaves it whose variables are not set.
+fn left_empty(form: Form, user_info: Option<&str>, hosts: &str, path: &str) -> Option<&'static str> {
+    let parts = path.strip_prefix('/').unwrap_or(path);
+    match user_info {
+        Some("" | ":") => return Some("no credentials before @"),
+        Some(user) if user.split_once(':').is_some_and(|(_, password)| password.is_empty()) => {
+            return Some("an empty password before @");
+        }
+        _ => {}
+    }
+    if hosts.is_empty() && !matches!(form, Form::Unix | Form::Memory) {
+        return Some("no host");
+    }
+    if hosts.contains(',') && hosts.split(',').any(str::is_empty) {
+        return Some("an empty part in its list of hosts");
+    }
+    // A slash at the end is no part, but for the name of a master.
+    if parts.split('/').rev().skip(1).any(str::is_empty) && !matches!(form, Form::Unix) {
+        return Some("an empty part behind /");
+    }
+    (matches!(form, Form::Sentinel) && path == "/").then_some("no name of a master behind /")
+}
+
+#[derive(Clone, Copy)]
 enum Form {
     Single,
     Unix,
@@ -174,24 +210,41 @@ enum Form {
     Memory,
 }
 
+/// One host of a URL. A part of it that is empty is a variable of a template that is not set.
 fn address(text: &str, default_port: u16) -> Option<Address> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
-            let (host, port) = v6.split_once(']')?;
-            (host, port.strip_prefix(':'))
+            let (host, behind) = v6.split_once(']')?;
+            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
+            (Some(host).filter(|host| is_ipv6(host))?, port)
         }
-        None => match text.rsplit_once(':') {
+        None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         },
     };
-    let host = if host.is_empty() && port.is_none() { "127.0.0.1" } else { host };
-    let fine = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
-    Some(Address {
-        host: host.to_owned(),
-        port: port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?,
-    })
-    .filter(|_| fine)
+    if port.is_some_and(|port| port.bytes().any(|digit| !digit.is_ascii_digit())) {
+        return None;
+    }
+    let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
+    (is_ipv6(host) || is_name(host)).then(|| Address { host: host.to_owned(), port })
+}
+
+/// A host with its port.
+pub(super) fn host_and_port(text: &str) -> Option<Address> {
+    // Without a port this is none.
+    address(text, 0).filter(|address| address.port != 0)
+}
+
+/// Is it an IPv6 address, perhaps with a zone behind `%`?
+pub(super) fn is_ipv6(host: &str) -> bool {
+    host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Can it be the name of a host, or its IPv4 address?
+pub(super) fn is_name(host: &str) -> bool {
+    (1..=MAX_HOST).contains(&host.len())
+        && !host.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '[' | ']'))
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -249,6 +302,25 @@ mod tests {
     #[test]
     fn a_bad_url_is_refused_without_repeating_it() {
         for text in [
+            "redis://",
+            "redis:///1",
+            "redis://:6379",
+            "redis://host:",
+            "redis://@host",
+            "redis://:@host",
+            "redis://user:@host",
+            "redis://[::1",
+            "redis://[::1]7000",
+            "redis://[host]:7000",
+            "redis://host//1",
+            "redis://host/?db=",
+            "redis+sentinel://a:1,,b:2/main",
+            "redis+sentinel://a:1,/main",
+            "redis+sentinel://a:1/",
+            "redis+sentinel://a:1//2",
+            "redis+cluster://",
+            "redis+cluster://:hunter2@,b:2",
+            "redis+unix://",
             "localhost:6379",
             "http://:hunter2@h",
             "redis://:hunter2@h:port",
@@ -258,6 +330,12 @@ mod tests {
             "redis://:hunter2@a,b",
             "redis+unix://:hunter2@",
             "redis://:hunter2@h h",
+            "redis://:hunter2@[::1",
+            "redis://:hunter2@[::1]7000",
+            "redis://:hunter2@[h]:7000",
+            "redis://:hunter2@h]:7000",
+            "redis://:hunter2@::1:7000",
+            "redis://:hunter2@h:+7",
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.message().starts_with("RedisConfig.url: expected a URL"), "{error}");

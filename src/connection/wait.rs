@@ -140,11 +140,12 @@ fn is_refused(shared: &Shared, request: &Request, opened: &Opened, line: &Bytes)
     if opened.is_left && line.starts_with(b"UNBLOCKED ") {
         return true;
     }
-    match refusal(request, &Reply::Error(line.clone()), in_cluster) {
-        None | Some((Refusal::Unloaded, _)) => false,
-        Some((Refusal::Later | Refusal::Elsewhere, _)) => true,
+    let refused = refusal(request, &Reply::Error(line.clone()), in_cluster);
+    match refused.filter(|refused| !refused.is_doubtful).map(|refused| refused.refusal) {
+        None | Some(Refusal::Unloaded) => false,
+        Some(Refusal::Later | Refusal::Elsewhere) => true,
         // A single server that is a replica has nobody who would take its place.
-        Some((Refusal::Renew, _)) => has_peers(shared),
+        Some(Refusal::Renew) => has_peers(shared),
     }
 }
 

@@ -64,7 +64,8 @@ impl Control {
             let _ = answer.send(core.map(act));
         };
         let engine = EngineName::Shared(self.name.clone());
-        Hub::of(&engine).send(Message::Control(engine, Box::new(act)));
+        // Without a thread there is no engine.
+        Hub::of(&engine).map_err(|_| Silent::Gone)?.send(Message::Control(engine, Box::new(act)));
         match wait.recv_timeout(PATIENCE) {
             Ok(done) => done.ok_or(Silent::Gone),
             Err(RecvTimeoutError::Timeout) => Err(Silent::Busy),

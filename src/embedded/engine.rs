@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -88,17 +89,29 @@ impl Hub {
         Hub { inbox: Mutex::new(VecDeque::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
     }
 
-    /// The thread on which the engine lives, started if need be.
-    pub(super) fn of(engine: &EngineName) -> &'static Hub {
-        let hub = &HUBS[engine.place()];
-        hub.thread.get_or_init(|| {
+    /// The thread on which the engine lives, whether it runs or not.
+    pub(super) fn at(engine: &EngineName) -> &'static Hub {
+        &HUBS[engine.place()]
+    }
+
+    /// The same, started if need be.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no thread.
+    pub(super) fn of(engine: &EngineName) -> io::Result<&'static Hub> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        let hub = Hub::at(engine);
+        if hub.thread.get().is_some() {
+            return Ok(hub);
+        }
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if hub.thread.get().is_none() {
             let builder = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK);
-            // Without a thread there is no engine; the process is out of a resource nothing here can give back.
-            let started =
-                builder.spawn(|| run(hub)).expect("the operating system gives a thread to the embedded engine");
-            started.thread().clone()
-        });
-        hub
+            let started = builder.spawn(|| run(hub))?;
+            hub.thread.get_or_init(|| started.thread().clone());
+        }
+        Ok(hub)
     }
 
     pub(super) fn send(&self, message: Message) {
@@ -154,34 +167,42 @@ impl Hub {
 ///
 /// A named engine's data lives as long as at least one of its streams or a [`Hold`]. May be called from any thread, inside a tokio
 /// runtime or not.
-#[must_use]
-pub fn connect(name: Option<&str>) -> ClientStream {
+///
+/// # Errors
+///
+/// The operating system gives no thread to the engine.
+pub fn connect(name: Option<&str>) -> io::Result<ClientStream> {
     let id = IDS.fetch_add(1, Ordering::Relaxed);
     let pipe = Arc::new(Pipe::new(id));
     let engine = name.map_or(EngineName::Private(id), |name| EngineName::Shared(name.to_owned()));
-    let hub = Hub::of(&engine);
+    let hub = Hub::of(&engine)?;
     hub.send(Message::Open { pipe: Arc::clone(&pipe), engine });
-    ClientStream::new(pipe, hub)
+    Ok(ClientStream::new(pipe, hub))
 }
 
 /// Keeps a named engine's data while nothing is connected to it, as a client does that is between two connections.
 #[derive(Debug)]
 pub struct Hold {
     engine: EngineName,
+    hub: &'static Hub,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        Hub::of(&self.engine).send(Message::Release(self.engine.clone()));
+        self.hub.send(Message::Release(self.engine.clone()));
     }
 }
 
 /// Holds the engine called `name`, from now until the value is dropped.
-#[must_use]
-pub fn hold(name: &str) -> Hold {
+///
+/// # Errors
+///
+/// The operating system gives no thread to the engine.
+pub fn hold(name: &str) -> io::Result<Hold> {
     let engine = EngineName::Shared(name.to_owned());
-    Hub::of(&engine).send(Message::Hold(engine.clone()));
-    Hold { engine }
+    let hub = Hub::of(&engine)?;
+    hub.send(Message::Hold(engine.clone()));
+    Ok(Hold { engine, hub })
 }
 
 /// Everything one engine thread owns.

@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use super::blocking::Waiting;
 use super::client::Client;
 use super::clock::Clock;
@@ -73,7 +75,7 @@ pub(super) struct Core {
     pub(super) watchers: HashMap<(usize, Key), HashSet<usize>>,
     pub(super) waiting: Waiting,
     pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
-    pub(super) patterns: Vec<(Vec<u8>, Vec<usize>)>,
+    pub(super) patterns: IndexMap<Vec<u8>, Vec<usize>>,
     pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
     /// Clients that see every command.
     pub(super) monitors: Vec<usize>,
@@ -121,7 +123,7 @@ impl Core {
 
     /// Lets in the clients that have connected while a script runs.
     pub(super) fn admit_waiting(&mut self) {
-        for pipe in Hub::of(&self.name).take_opens(&self.name) {
+        for pipe in Hub::at(&self.name).take_opens(&self.name) {
             let id = pipe.id;
             let slot = self.attach(pipe);
             self.arrived.push((id, slot));

@@ -14,7 +14,7 @@ struct Client {
 
 impl Client {
     fn of(name: &str) -> Client {
-        Client { stream: connect(Some(name)) }
+        Client { stream: connect(Some(name)).unwrap() }
     }
 
     async fn send(&mut self, line: &str) {
@@ -74,7 +74,7 @@ async fn engines_of_one_name_share_data_until_the_last_stream_is_gone() {
     second.ask("get a", "$1\r\n1\r\n").await;
     drop(second);
     Client::of("share").ask("get a", "$-1\r\n").await;
-    let mut private = Client { stream: connect(None) };
+    let mut private = Client { stream: connect(None).unwrap() };
     private.ask("get a", "$-1\r\n").await;
 }
 

@@ -71,6 +71,8 @@ impl Zset {
 
     /// `true` if the member is new.
     pub(super) fn insert(&mut self, member: &[u8], score: f64) -> bool {
+        // Zero has no sign, as in the integers of which Redis makes a small sorted set.
+        let score = score + 0.0;
         if let Some(old) = self.scores.get_mut(member) {
             let before = std::mem::replace(old, score);
             if before.partial_cmp(&score) != Some(Ordering::Equal) {

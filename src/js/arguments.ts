@@ -1,6 +1,7 @@
 /** Checks of arguments that stay on this side: functions, options, signals, values that become JSON. */
 
 import { configError, RedisError } from './errors.js';
+import { membersOf } from './members.js';
 
 /** The longest timer: what a 32-bit signed number of milliseconds holds, as in `setTimeout`. */
 export const MAX_MS = 2_147_483_647;
@@ -13,11 +14,16 @@ export function refuseUnknown(owner: string, rest: object, known: readonly strin
   }
 }
 
-/** Options must be an object, or not given. */
+/** Options must be an object that has members, or not given; see {@link membersOf}. */
 export function optionsOf<T extends object>(name: string, options: T | undefined): T | Record<string, never> {
   if (options === undefined) return {};
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw configError(name, 'an object', options);
-  return options;
+  return objectOf(name, options);
+}
+
+/** The same, where an object must be given. */
+export function objectOf<T extends object>(name: string, given: T): T {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw configError(name, 'an object', given);
+  return membersOf(name, given);
 }
 
 export function checkFunction(name: string, value: unknown): void {

@@ -5,14 +5,17 @@ import { json, parse } from './arguments.js';
 import { RedisError } from './errors.js';
 import { internals } from './internals.js';
 import type { GetOrSetOptions } from './kv.js';
-import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
+import type { IRedisConnection } from './ports.js';
 import { type WaitingHome, within } from './waiting.js';
 
 const PEEK = verb('kv.peek');
 const LOAD = verb('kv.load');
 const LOADED = verb('kv.loaded');
 const LOAD_FAILED = verb('kv.loadFailed');
+
+/** The clock as it was before anyone faked it. */
+const clock = performance.now.bind(performance);
 
 type Options = Required<Omit<GetOrSetOptions, 'staleSec'>> & Pick<GetOrSetOptions, 'staleSec'>;
 
@@ -21,7 +24,7 @@ interface Load {
   /** JSON. */
   text: Promise<string>;
   /** The token of the right to load, once the user's function has been called. */
-  token?: string;
+  token?: string | undefined;
 }
 
 /** The loads that run in this process, of one manager, by namespace and key. */
@@ -30,7 +33,7 @@ class Loads {
   readonly refreshing = new Set<string>();
 }
 
-const loadsOf = new WeakMap<RedisConnectionManager, Loads>();
+const loadsOf = new WeakMap<object, Loads>();
 
 /** The load that something runs in, and the one that that was begun in. */
 interface Within {
@@ -51,21 +54,24 @@ interface Home extends WaitingHome {
 /** The cache of one store. */
 export class Cache {
   readonly #home: Home;
-  readonly #manager: RedisConnectionManager;
+  readonly #manager: IRedisConnection;
   readonly #loads: Loads;
 
-  constructor(home: Home, manager: RedisConnectionManager) {
+  constructor(home: Home, manager: IRedisConnection) {
     this.#home = home;
     this.#manager = manager;
-    this.#loads = loadsOf.get(manager) ?? new Loads();
-    loadsOf.set(manager, this.#loads);
+    // A `Proxy` of a manager is that manager.
+    const shared = manager[internals];
+    this.#loads = loadsOf.get(shared) ?? new Loads();
+    loadsOf.set(shared, this.#loads);
   }
 
   async getOrSet(key: string, load: () => unknown, options: Options): Promise<unknown> {
     const { awaited } = this.#loads;
     const name = this.#home.nameOf(key);
+    const begun = clock();
     const before = awaited.get(name);
-    const found = (await this.#home.port.call(this.#home.handle, PEEK, key, options.staleSec, before?.token)) as
+    const found = (await this.#home.port.call(this.#home.handle, PEEK, key, options.staleSec, before?.token, options.waitMs)) as
       | [isFresh: boolean, value: unknown]
       | true
       | null;
@@ -77,9 +83,10 @@ export class Cache {
     const present = awaited.get(name);
     // A load whose right a write has taken away may have read what was there before the write.
     const isCurrent = present !== undefined && (present.token === undefined || (found === true && present === before));
-    if (isCurrent) return parse(await within(this.#home, options.waitMs, present.text, () => waitedTooLong(options.waitMs)));
+    const left = Math.max(0, options.waitMs - (clock() - begun));
+    if (isCurrent) return parse(await within(this.#home, left, present.text, () => waitedTooLong(options.waitMs)));
     const mine: Load = { text: Promise.resolve('') };
-    mine.text = this.#load(key, name, load, options, mine).finally(() => {
+    mine.text = this.#load(key, name, load, options, mine, left).finally(() => {
       if (awaited.get(name) === mine) awaited.delete(name);
     });
     awaited.set(name, mine);
@@ -87,10 +94,10 @@ export class Cache {
   }
 
   /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
-  async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load): Promise<string> {
+  async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load, left: number): Promise<string> {
     const id = this.#home.nextId();
     const { staleSec, loadTimeoutMs, waitMs } = options;
-    const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, staleSec, loadTimeoutMs, true, waitMs);
+    const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, staleSec, loadTimeoutMs, true, waitMs, left);
     const [isMine, text] = (await asked) as [boolean, string];
     if (!isMine) return text;
     mine.token = text;

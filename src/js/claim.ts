@@ -7,10 +7,10 @@ import type { WorkerInfo } from './registry-worker.js';
 /** What is asked of a worker to be claimed. */
 export interface ClaimRequest {
   /** It has every one of them. */
-  capabilities?: string[];
-  type?: string;
+  capabilities?: string[] | undefined;
+  type?: string | undefined;
   /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
 }
 
 /** A claimed slot of a worker. */
@@ -36,42 +36,28 @@ export interface WorkerClaim {
 const RENEW = verb('registry.claimRenew');
 const RELEASE = verb('registry.claimRelease');
 
+/** Its methods are bound: they work where they were taken out of it. */
 export class HeldClaim implements WorkerClaim {
+  readonly workerId: string;
   readonly worker: WorkerInfo;
   readonly token: number;
-  readonly #home: Internals;
-  readonly #claim: string;
-  readonly #leaseMs: number | undefined;
-  /** The registry, which must not be collected before the claim. */
-  readonly #owner: object;
+  readonly renew: WorkerClaim['renew'];
+  readonly release: WorkerClaim['release'];
 
+  /** @param owner The registry, which must not be collected before the claim. */
   constructor(home: Internals, owner: object, made: { claim: string; token: number; worker: WorkerInfo }, leaseMs: number | undefined) {
-    this.#home = home;
-    this.#owner = owner;
-    this.#claim = made.claim;
-    this.#leaseMs = leaseMs;
-    this.token = made.token;
+    const call = async (verb: number, ...args: unknown[]): Promise<boolean> => {
+      void owner;
+      return (await home.port.call(home.handle, verb, made.claim, ...args)) as boolean;
+    };
+    this.workerId = made.worker.id;
     this.worker = made.worker;
-  }
-
-  get workerId(): string {
-    return this.worker.id;
-  }
-
-  async renew(leaseMs: number | undefined = this.#leaseMs): Promise<boolean> {
-    return this.#call(RENEW, leaseMs);
-  }
-
-  async release(): Promise<boolean> {
-    return this.#call(RELEASE);
+    this.token = made.token;
+    this.renew = (length = leaseMs) => call(RENEW, length);
+    this.release = () => call(RELEASE);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
-  }
-
-  async #call(verb: number, ...args: unknown[]): Promise<boolean> {
-    void this.#owner;
-    return (await this.#home.port.call(this.#home.handle, verb, this.#claim, ...args)) as boolean;
   }
 }

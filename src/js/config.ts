@@ -1,6 +1,10 @@
 /** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
 
+import { objectOf } from './arguments.js';
 import { configError, RedisError } from './errors.js';
+
+/** Gives the password for one connection. */
+export type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
 
 /** TLS options. Certificates and keys are PEM. */
 export interface RedisTlsConfig {
@@ -8,107 +12,145 @@ export interface RedisTlsConfig {
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
    * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
    */
-  ca?: string | Buffer | (string | Buffer)[];
+  ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
-  cert?: string | Buffer;
+  cert?: string | Buffer | undefined;
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
-  key?: string | Buffer;
+  key?: string | Buffer | undefined;
   /** The passphrase of `key`, where `key` is encrypted. */
-  passphrase?: string;
+  passphrase?: string | Uint8Array | undefined;
   /** The name to expect in the server's certificate. Default: the host. */
-  servername?: string;
+  servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
 }
 
 /** How a lost connection is restored: exponential backoff with full jitter. */
 export interface RedisReconnectConfig {
   /** Milliseconds, at least 1. Default 50. */
-  minDelayMs?: number;
+  minDelayMs?: number | undefined;
   /** Milliseconds, at least `minDelayMs`. Default 2 000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** Attempts before the state becomes `failed`. Default: endless. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
 }
 
 /** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
 export interface RedisConfig {
   /**
    * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
-   * and `path`; what else is given here wins over what the URL says.
+   * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
+   * set, is refused.
    */
-  url?: string;
-  /** Default `127.0.0.1`. */
-  host?: string;
+  url?: string | URL | undefined;
+  /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
+  host?: string | undefined;
   /** Default 6379. */
-  port?: number;
-  /** The path of a Unix socket; excludes `host` and `port`. */
-  path?: string;
+  port?: number | undefined;
+  /** The path of a Unix socket, at most 107 bytes (103 on macOS); excludes `host` and `port`. */
+  path?: string | undefined;
   /** The database, from 0. Default 0. */
-  db?: number;
+  db?: number | undefined;
   /** The ACL user; needs `password`. */
-  username?: string;
-  /** A function is asked again at every new connection, so a rotated password needs no restart. */
-  password?: string | (() => string | Promise<string>);
+  username?: string | undefined;
+  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  password?: string | Uint8Array | PasswordFunction | undefined;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
-  sentinelUsername?: string;
+  sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
-  sentinelPassword?: string;
+  sentinelPassword?: string | Uint8Array | undefined;
+  /**
+   * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
+   * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
+   * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
+   */
+  addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
-  tls?: boolean | RedisTlsConfig;
+  tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
-  lazyConnect?: boolean;
+  lazyConnect?: boolean | undefined;
   /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
-  connectTimeoutMs?: number;
+  connectTimeoutMs?: number | undefined;
   /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
-  connectRetries?: number;
+  connectRetries?: number | undefined;
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
-  commandTimeoutMs?: number;
+  commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
-  reconnect?: RedisReconnectConfig;
-  /** Milliseconds, at least 10. A dead peer is noticed within twice this. Default 10 000. */
-  keepAliveMs?: number;
+  reconnect?: RedisReconnectConfig | undefined;
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
+  keepAliveMs?: number | undefined;
   /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
-  maxPendingCommands?: number;
+  maxPendingCommands?: number | undefined;
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
-  maxPendingBytes?: number;
+  maxPendingBytes?: number | undefined;
   /**
    * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
    * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
    * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
    * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
    */
-  maxReplyBytes?: number;
+  maxReplyBytes?: number | undefined;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
-  clientName?: string;
+  clientName?: string | undefined;
   /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
-  namespace?: string;
+  namespace?: string | undefined;
+}
+
+/** A configuration as it is read: its URL is a text. */
+export type ReadConfig = Omit<RedisConfig, 'url'> & { url?: string };
+
+/** The configuration that was given, as one or as a URL. Its options are judged in Rust. */
+export function readConfig(name: string, given: RedisConfig | string | URL): ReadConfig {
+  if (typeof given === 'string') return { url: given };
+  if (isUrl(given)) return { url: given.href };
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw configError(name, 'a RedisConfig or a URL', given);
+  const config = objectOf(name, given);
+  const { url } = config;
+  if (!isUrl(url)) return config as ReadConfig;
+  // Whatever else is in it, enumerable or not.
+  const all: RedisConfig = Object.defineProperties({}, Object.getOwnPropertyDescriptors(config));
+  return Object.defineProperty(all, 'url', { value: url.href, enumerable: true }) as ReadConfig;
+}
+
+/** Of whatever context: Jest's have a class of their own. */
+function isUrl(value: unknown): value is URL {
+  return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
 
 type Environment = Record<string, string | undefined>;
 
 /**
  * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
- * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `null` when `REDIS_ENABLED` is false, whatever else is set. `REDIS_URL` wins over
- * host and port; user, password and database beside a URL win over those in it. An empty variable counts as not set.
+ * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win
+ * over those in it. An empty variable counts as not set.
+ *
+ * `null`, which is off, when `REDIS_ENABLED` is false, whatever else is set; and when it is not set, and neither `REDIS_URL` nor `REDIS_HOST` is.
+ *
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
  *
  * @param env Default `process.env`.
- * @throws RedisError of kind `config` for a value that is none, naming the variable.
+ * @throws RedisError of kind `config` for a value that is none, naming the variable, and for `REDIS_ENABLED=true` without an address.
  */
 export function redisConfigFromEnv(env: Environment = process.env): RedisConfig | null {
-  const get = (name: string): string | undefined => env[name] || undefined;
-  if (flag('REDIS_ENABLED', get('REDIS_ENABLED')) === false) return null;
+  const variables = env === process.env ? env : objectOf('redisConfigFromEnv: env', env);
+  const get = (name: string): string | undefined => textOf(name, variables[name]);
+  const enabled = flag('REDIS_ENABLED', get('REDIS_ENABLED'));
+  if (enabled === false) return null;
   const config: RedisConfig = {};
-  const url = get('REDIS_URL');
+  const [url, host] = [get('REDIS_URL'), get('REDIS_HOST')];
   if (url !== undefined) {
     config.url = url;
-  } else {
-    const host = get('REDIS_HOST');
-    if (host !== undefined) config.host = host;
-    const port = whole('REDIS_PORT', get('REDIS_PORT'), 1, 65_535);
+  } else if (host !== undefined) {
+    config.host = host;
+    const port = portOf(get('REDIS_PORT'), host, get('REDIS_SERVICE_HOST'));
     if (port !== undefined) config.port = port;
+  } else if (enabled) {
+    throw new RedisError('config', 'REDIS_ENABLED: expected REDIS_URL or REDIS_HOST beside true, got neither');
+  } else {
+    return null;
   }
   const db = whole('REDIS_DB', get('REDIS_DB'), 0, 1_000_000);
   if (db !== undefined) config.db = db;
@@ -120,6 +162,26 @@ export function redisConfigFromEnv(env: Environment = process.env): RedisConfig 
   // Beside a URL only a yes says something: the scheme says the rest.
   if (tls !== undefined && (tls || url === undefined)) config.tls = tls;
   return config;
+}
+
+function textOf(name: string, value: unknown): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (typeof value !== 'string') throw configError(name, 'a string', value);
+  return value;
+}
+
+/** A port, or that of the service that a platform put into the variable, where `host` is that service. */
+function portOf(text: string | undefined, host: string, serviceHost: string | undefined): number | undefined {
+  const link = /^tcp:\/\/(.+):(\d+)$/.exec(text ?? '');
+  if (link === null) return whole('REDIS_PORT', text, 1, 65_535);
+  const [, address, port] = link;
+  const isService = host === address || host === serviceHost || /^redis(\.|$)/i.test(host);
+  if (isService) return whole('REDIS_PORT', port, 1, 65_535);
+  throw new RedisError(
+    'config',
+    'REDIS_PORT: expected a whole number from 1 to 65535, got the address of another server than REDIS_HOST, as Kubernetes and Docker ' +
+      'set it for a service named redis: set REDIS_PORT, or REDIS_URL, or enableServiceLinks: false',
+  );
 }
 
 function flag(name: string, text: string | undefined): boolean | undefined {
@@ -149,20 +211,17 @@ export const REDIS_TEST_CONFIG: RedisConfig = createTestRedisConfig();
  * @param overrides Win over what this function chooses.
  */
 export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig {
-  if (typeof overrides !== 'object' || overrides === null) {
-    throw configError('createTestRedisConfig: overrides', 'a RedisConfig', overrides);
-  }
+  const own = objectOf('createTestRedisConfig: overrides', overrides);
   made += 1;
   const namespace = `test-${process_}-${made}`;
-  const elsewhere =
-    overrides.url !== undefined || overrides.host !== undefined || overrides.port !== undefined || overrides.path !== undefined;
+  const elsewhere = own.url !== undefined || own.host !== undefined || own.port !== undefined || own.path !== undefined;
   const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'memory://redis-backplane-tests' };
   // What is undefined is not given.
-  const given: RedisConfig = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
+  const given: RedisConfig = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   return { ...server, namespace, connectTimeoutMs: 5_000, ...given };
 }
 
 /** The error of someone who needs Redis while it is switched off. */
 export function disabledError(): RedisError {
-  return new RedisError('disabled', 'Redis is switched off: REDIS_ENABLED is false');
+  return new RedisError('disabled', 'Redis is switched off: REDIS_ENABLED is false, or neither REDIS_URL nor REDIS_HOST is set');
 }

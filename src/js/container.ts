@@ -7,36 +7,37 @@ import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js
 import { configError } from './errors.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
+import type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
 import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 
-/** Starts something that runs on a container, and gives what ends it. */
-export type Coordinator = (container: Container) => Promise<() => Promise<void>>;
+/** Starts something that runs on a container, and gives what ends it, which is waited for and may give anything. */
+export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
-  redisUrl?: string;
-  redis?: RedisConfig;
+  redisUrl?: string | URL | undefined;
+  redis?: RedisConfig | undefined;
   /** The prefix of everything; wins over `redis.namespace`. */
-  redisNamespace?: string;
+  redisNamespace?: string | undefined;
   /** Options of the bus. */
-  bus?: MessageBusOptions;
+  bus?: MessageBusOptions | undefined;
   /** Options of the registry. */
-  registry?: WorkerRegistryOptions;
+  registry?: WorkerRegistryOptions | undefined;
   /** Options of every queue. */
-  queue?: TaskQueueOptions;
+  queue?: TaskQueueOptions | undefined;
   /**
    * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
    * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
    */
-  coordinators?: Record<string, boolean | Coordinator>;
+  coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
    * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
    * From 0. Default 10 000.
    */
-  shutdownTimeoutMs?: number;
+  shutdownTimeoutMs?: number | undefined;
 }
 
 /**
@@ -55,12 +56,12 @@ export interface ContainerHealth {
 /** The parts of a service, on one manager. */
 export interface Container {
   /** The manager under everything. */
-  readonly manager: RedisConnectionManager;
-  getBus(): MessageBus;
-  getKV(): KVStore;
-  getRegistry(): WorkerRegistry;
+  readonly manager: IRedisConnection;
+  getBus(): IMessageBus;
+  getKV(): IKVStore;
+  getRegistry(): IWorkerRegistry;
   /** The queue of that name, the same each time. */
-  getQueue<T = unknown, R = unknown>(name: string): TaskQueue<T, R>;
+  getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
@@ -99,45 +100,34 @@ const builtIn: Record<string, Coordinator> = {
   },
 };
 
-class Parts implements Container {
+/** What is behind a container. */
+class Parts {
   readonly manager: RedisConnectionManager;
-  readonly #bus: MessageBus;
-  readonly #kv: KVStore;
-  readonly #registry: WorkerRegistry;
+  readonly bus: MessageBus;
+  readonly kv: KVStore;
+  readonly registry: WorkerRegistry;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
   readonly #timeoutMs: number;
   /** In the order in which they are closed. */
   readonly #parts = new Map<string, ContainerPart>();
-  readonly #running: (() => Promise<void>)[] = [];
+  readonly #running: (() => unknown)[] = [];
   #ended: Promise<void> | undefined;
 
   constructor(manager: RedisConnectionManager, options: ContainerOptions, timeoutMs: number) {
     this.manager = manager;
     this.#timeoutMs = timeoutMs;
-    this.#kv = new KVStore(manager);
-    this.#registry = new WorkerRegistry(manager, options.registry);
-    this.#bus = new MessageBus(manager, options.bus);
+    this.kv = new KVStore(manager);
+    this.registry = new WorkerRegistry(manager, options.registry);
+    this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
     this.#parts.set('redis', { ask: () => askRedis(manager), close: async () => {} });
-    this.#parts.set('kv', { ask: () => this.#kv.has('health'), close: async () => {} });
-    this.#parts.set('registry', { ask: () => this.#registry.count(), close: () => this.#registry.cleanup() });
-    this.#parts.set('bus', { ask: () => Promise.all([this.#bus.ready(), manager.ping()]), close: () => this.#bus.close() });
+    this.#parts.set('kv', { ask: () => this.kv.has('health'), close: async () => {} });
+    this.#parts.set('registry', { ask: () => this.registry.count(), close: () => this.registry.cleanup() });
+    this.#parts.set('bus', { ask: () => Promise.all([this.bus.ready(), manager.ping()]), close: () => this.bus.close() });
   }
 
-  getBus(): MessageBus {
-    return this.#bus;
-  }
-
-  getKV(): KVStore {
-    return this.#kv;
-  }
-
-  getRegistry(): WorkerRegistry {
-    return this.#registry;
-  }
-
-  getQueue<T, R>(name: string): TaskQueue<T, R> {
+  queue<T, R>(name: string): TaskQueue<T, R> {
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       const made = new TaskQueue(name, this.manager, this.#queueOptions);
@@ -149,9 +139,9 @@ class Parts implements Container {
     return queue as TaskQueue<T, R>;
   }
 
-  async start(coordinators: [string, Coordinator][]): Promise<void> {
+  async start(container: Container, coordinators: [string, Coordinator][]): Promise<void> {
     for (const [name, coordinator] of coordinators) {
-      const stop = await coordinator(this);
+      const stop = await coordinator(container);
       if (typeof stop !== 'function') throw configError(`createContainer: coordinators.${name}`, 'to give a function that ends it', stop);
       this.#running.push(stop);
     }
@@ -169,16 +159,12 @@ class Parts implements Container {
     return this.#ended;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.shutdown();
-  }
-
   async #end(): Promise<void> {
     const failures: unknown[] = [];
     let until = performance.now() + this.#timeoutMs;
-    const step = async (what: string, run: () => Promise<unknown>): Promise<void> => {
+    const step = async (what: string, run: () => unknown): Promise<void> => {
       try {
-        await within(until - performance.now(), run(), what);
+        await within(until - performance.now(), run, what);
       } catch (error) {
         failures.push(error);
       }
@@ -193,19 +179,33 @@ class Parts implements Container {
   }
 }
 
+/** What the user is given: its methods are bound, and it has no other members. */
+function containerOf(parts: Parts): Container {
+  return {
+    manager: parts.manager,
+    getBus: () => parts.bus,
+    getKV: () => parts.kv,
+    getRegistry: () => parts.registry,
+    getQueue: (name) => parts.queue(name),
+    health: () => parts.health(),
+    shutdown: () => parts.shutdown(),
+    [Symbol.asyncDispose]: () => parts.shutdown(),
+  };
+}
+
 async function askRedis(manager: RedisConnectionManager): Promise<void> {
   const { ok, writable, error } = await manager.health();
   if (!ok || !writable) throw new Error(error);
 }
 
-/** Settles as `work` does, or rejects when it has not after `ms` milliseconds. */
-async function within(ms: number, work: Promise<unknown>, what: string): Promise<void> {
+/** Settles as what `work` gives does, or rejects when it has not after `ms` milliseconds. */
+async function within(ms: number, work: () => unknown, what: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`shutdown: ${what} did not end within shutdownTimeoutMs`)), Math.max(0, ms));
   });
   try {
-    await Promise.race([work, late]);
+    await Promise.race([work(), late]);
   } finally {
     clearTimeout(timer);
   }
@@ -213,7 +213,8 @@ async function within(ms: number, work: Promise<unknown>, what: string): Promise
 
 function configOf(options: ContainerOptions): RedisConfig {
   const { redisUrl, redis, redisNamespace } = options;
-  const given = redis === undefined && redisUrl === undefined ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
+  const fromEnv = redis === undefined && redisUrl === undefined;
+  const given: RedisConfig | null = fromEnv ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
   if (given === null) throw disabledError();
   if (redisUrl !== undefined) given.url = redisUrl;
   if (redisNamespace !== undefined) given.namespace = redisNamespace;
@@ -233,8 +234,8 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
 /**
  * Connects, and puts the parts together. If anything fails, what was begun is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and `REDIS_ENABLED` is
- * false; `config`, naming the option; and what a coordinator rejects with.
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions): Promise<Container> {
   const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
@@ -248,15 +249,16 @@ export async function createContainer(options?: ContainerOptions): Promise<Conta
   }
   const starting = coordinatorsOf(optionsOf('createContainer: coordinators', coordinators));
   const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
-  let container: Parts | undefined;
+  let parts: Parts | undefined;
   try {
-    container = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    parts = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    const container = containerOf(parts);
     await manager.connect();
-    await container.start(starting);
+    await parts.start(container, starting);
     return container;
   } catch (error) {
     // What failed first is what the caller must see.
-    await (container?.shutdown() ?? manager.disconnect()).catch(() => {});
+    await (parts?.shutdown() ?? manager.disconnect()).catch(() => {});
     throw error;
   }
 }

@@ -36,8 +36,12 @@ export function isOurs(value: unknown): boolean {
 
 /** Refuses what is no `kind` of this version, or of another copy of it. */
 export function checkMade(name: string, kind: Kind, value: unknown): void {
-  if (!isOurs(value)) throw configError(name, `a ${kind}`, value);
-  const { version: others, kind: is } = (value as { [made]?: Made })[made] ?? { version: 'an earlier one', kind };
+  if (!isOurs(value)) {
+    const isObject = typeof value === 'object' && value !== null;
+    const expected = isObject ? `a ${kind} of this package, since a test double has nothing native behind it` : `a ${kind}`;
+    throw configError(name, expected, value);
+  }
+  const { version: others, kind: is } = (value as { [made]?: Made | undefined })[made] ?? { version: 'an earlier one', kind };
   if (others !== own) {
     const message = `${name}: expected a ${kind} of this version of redis-backplane, ${own}, got one of another version, ${others}`;
     throw new RedisError('config', message);

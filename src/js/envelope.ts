@@ -20,14 +20,14 @@ export interface Envelope<T = unknown> {
   /** The same for all messages that one thing has led to: 1 to 512 characters. */
   corrId: string;
   /** At most 512 characters. */
-  tenantId?: string;
+  tenantId?: string | undefined;
   payload: T;
   /** How often it was tried before, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
-  lastError?: string;
+  lastError?: string | undefined;
   /** The W3C trace context it belongs to. */
-  traceparent?: string;
+  traceparent?: string | undefined;
 }
 
 let lastMs = Number.NaN;

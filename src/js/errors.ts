@@ -36,11 +36,11 @@ export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
 /** What a {@link RedisError} is made of, beyond its kind and message. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
-  serverCode?: string;
+  serverCode?: string | undefined;
   /** Default false. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   /** Default `not-sent`. */
-  delivery?: RedisErrorDelivery;
+  delivery?: RedisErrorDelivery | undefined;
   /** What led to it. */
   cause?: unknown;
 }
@@ -57,7 +57,7 @@ export class RedisError extends Error {
   /** Stable, one per kind: `ERR_REDIS_TIMEOUT`, `ERR_REDIS_LEASE_LOST`, … */
   readonly code: string;
   /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
-  readonly serverCode?: string;
+  readonly serverCode?: string | undefined;
   /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
   readonly retryable: boolean;
   /** Did the server possibly act on it? */
@@ -82,13 +82,13 @@ export class RedisError extends Error {
 
 /** An error as the native side gives it. */
 export interface Failure {
-  kind?: RedisErrorKind;
-  code?: string | null;
+  kind?: RedisErrorKind | undefined;
+  code?: string | null | undefined;
   message: string;
-  serverCode?: string;
+  serverCode?: string | undefined;
   retryable: boolean;
   delivery: RedisErrorDelivery;
-  cause?: Failure;
+  cause?: Failure | undefined;
 }
 
 /** The error that the fields of the native side describe, with its causes. */
@@ -119,10 +119,22 @@ export function describe(value: unknown): string {
     case 'bigint':
       return 'a BigInt';
     case 'object':
-      if (value === null) return 'null';
-      return Array.isArray(value) ? 'an array' : 'an object';
+      return value === null ? 'null' : describeObject(value);
     default:
       return `a ${typeof value}`;
+  }
+}
+
+/** `a Map`, `an array`, `an instance of Config`; `an object` where it is a plain one, or does not say. */
+function describeObject(value: object): string {
+  try {
+    if (Array.isArray(value)) return 'an array';
+    const tag = Object.prototype.toString.call(value).slice('[object '.length, -1);
+    if (tag !== 'Object') return `${/^[AEIO]/.test(tag) ? 'an' : 'a'} ${tag}`;
+    const made: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+    return typeof made === 'string' && made !== '' && made !== 'Object' ? `an instance of ${made}` : 'an object';
+  } catch {
+    return 'an object';
   }
 }
 

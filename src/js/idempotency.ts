@@ -4,8 +4,8 @@ import { checkFunction, checkNumber, MAX_MS, optionsOf, refuseUnknown } from './
 import { checkMade } from './copies.js';
 import { RedisError } from './errors.js';
 import { internals } from './internals.js';
-import type { KVStore } from './kv.js';
 import { verb } from './native.js';
+import type { IKVStore } from './ports.js';
 import { within } from './waiting.js';
 
 const ONCE = verb('kv.once');
@@ -16,7 +16,7 @@ const DEDUPLICATE = verb('kv.deduplicateEvent');
 /** Options of {@link once}. */
 export interface OnceOptions {
   /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 600_000;
@@ -40,7 +40,7 @@ const DEFAULT_TIMEOUT_MS = 600_000;
  * `timeout`, delivery `maybe-executed`, if it took too long.
  */
 export async function once<T>(
-  kv: KVStore,
+  kv: IKVStore,
   key: string,
   fn: () => Promise<T> | T,
   ttlSec: number,
@@ -89,7 +89,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
  * @param ttlSec Seconds, fractions allowed, above 0.
  * @throws RedisError of kind `config`, `connection`, `timeout`, …
  */
-export async function deduplicateEvent(kv: KVStore, eventId: string, ttlSec: number): Promise<boolean> {
+export async function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean> {
   const { port, handle } = insideOf('deduplicateEvent', kv);
   checkText('deduplicateEvent: eventId', eventId);
   return (await port.call(handle, DEDUPLICATE, eventId, ttlSec)) as boolean;
@@ -101,7 +101,7 @@ function checkText(name: string, text: string): void {
   throw new RedisError('config', `${name}: expected a well-formed string, got one with a lone surrogate`);
 }
 
-function insideOf(name: string, kv: KVStore): KVStore[typeof internals] {
+function insideOf(name: string, kv: IKVStore): IKVStore[typeof internals] {
   checkMade(`${name}: kv`, 'KVStore', kv);
   return kv[internals];
 }

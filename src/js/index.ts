@@ -53,6 +53,7 @@ export {
 } from './manager.js';
 export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
+export type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
 export type { JobContext, Processor } from './queue/attempt.js';
 export { DelayError, JobFailedError, UnrecoverableError } from './queue/errors.js';
 export type { TaskQueueEvents } from './queue/events.js';

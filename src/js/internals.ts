@@ -6,6 +6,14 @@ import type { Port } from './port.js';
 /** The key under which a public object keeps what is not public; the same for every copy of the package. */
 export const internals: unique symbol = Symbol.for('redis-backplane.internals') as never;
 
+/**
+ * Gives a public object what it keeps to itself. Public objects have no `#private` members: through a `Proxy` of one these cannot be read, and a
+ * class that has some is no type that another class could implement.
+ */
+export function hide<T>(owner: { readonly [internals]: T }, inside: T): void {
+  Object.defineProperty(owner, internals, { value: inside });
+}
+
 /** How to reach a native object. */
 export interface Internals {
   readonly port: Port;

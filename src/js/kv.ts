@@ -1,15 +1,15 @@
 /** The KV store: values by key. */
 
-import { checkFunction, checkNumber, checkTtl, json, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
+import { checkFunction, checkNumber, checkTtl, json, MAX_MS, objectOf, optionsOf, refuseUnknown } from './arguments.js';
 import { Cache } from './cache.js';
 import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { type Lock, type LockOptions, takeLock } from './lock.js';
-import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
 import type { Port } from './port.js';
+import type { IRedisConnection } from './ports.js';
 import { type UpdateOptions, Updates } from './update.js';
 import type { WaitingHome } from './waiting.js';
 
@@ -19,13 +19,13 @@ export interface KVStoreOptions {
    * A prefix of every key of this store, inside the manager's namespace; a colon follows each of the two. At most 512 bytes without
    * control characters, not beginning with `~`. Default: none.
    */
-  namespace?: string;
+  namespace?: string | undefined;
 }
 
 /** Options of {@link KVStore.scan}. */
 export interface ScanOptions {
   /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
-  match?: string;
+  match?: string | undefined;
 }
 
 /** Options of {@link KVStore.getOrSet}. */
@@ -33,14 +33,17 @@ export interface GetOrSetOptions {
   /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
   ttlSec: number;
   /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
-  staleSec?: number;
-  /** Milliseconds to wait for a value that another caller loads, in this process or another, from 0. Default 30 000, then kind `timeout`. */
-  waitMs?: number;
+  staleSec?: number | undefined;
+  /**
+   * Milliseconds to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at least
+   * 250, at most `commandTimeoutMs` for each answer), from 0. Default 30 000, then kind `timeout`. 0: nobody else's load is waited for.
+   */
+  waitMs?: number | undefined;
   /**
    * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
    * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
    */
-  loadTimeoutMs?: number;
+  loadTimeoutMs?: number | undefined;
 }
 
 const GET = verb('kv.get');
@@ -76,13 +79,13 @@ class Inside implements WaitingHome {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
-  readonly manager: RedisConnectionManager;
+  readonly manager: IRedisConnection;
   readonly updates: Updates;
   readonly cache: Cache;
   readonly #namespace: string;
   #lastId = 0;
 
-  constructor(manager: RedisConnectionManager, options: KVStoreOptions) {
+  constructor(manager: IRedisConnection, options: KVStoreOptions) {
     const { port, handle, endpoint } = manager[internals];
     this.port = port;
     this.handle = port.open('kv', handle, options, this);
@@ -129,7 +132,7 @@ export class KVStore {
    *
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(manager: RedisConnectionManager, options?: KVStoreOptions) {
+  constructor(manager: IRedisConnection, options?: KVStoreOptions) {
     checkMade('KVStore: manager', 'RedisConnectionManager', manager);
     keep(this, 'KVStore', new Inside(manager, optionsOf('KVStore: options', options)));
   }
@@ -186,7 +189,7 @@ export class KVStore {
       throw configError('KVStore.mset: entries', 'a record or an iterable of pairs', entries);
     }
     const args: unknown[] = [ttlSec];
-    for (const entry of Symbol.iterator in entries ? entries : Object.entries(entries)) {
+    for (const entry of Symbol.iterator in entries ? entries : Object.entries(objectOf('KVStore.mset: entries', entries))) {
       if (!Array.isArray(entry) || entry.length !== 2) throw configError('KVStore.mset: entry', 'a pair of key and value', entry);
       const refused = badKey('mset', entry[0]);
       if (refused) throw refused;
@@ -423,6 +426,6 @@ function badKey(name: string, key: unknown): RedisError | undefined {
 }
 
 /** A {@link KVStore} on `base`. */
-export function makeRedisKV(base: RedisConnectionManager, namespace?: string): KVStore {
+export function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore {
   return new KVStore(base, { namespace });
 }

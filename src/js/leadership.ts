@@ -9,11 +9,11 @@ export interface ElectOptions {
    * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
    * is renewed every third of it, from Rust. Default 15 000.
    */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /** Milliseconds to wait for the role, then kind `timeout`, whatever the server does. 0: one attempt, as long as that takes. Default: without end. */
-  waitMs?: number;
+  waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A role that this process leads. */
@@ -43,32 +43,28 @@ const CANCEL = verb('registry.electCancel');
 const LED = verb('registry.led');
 const RESIGN = verb('registry.resign');
 
+/** Its methods are bound: they work where they were taken out of it. */
 class HeldLeadership implements Leadership {
   readonly role: string;
   readonly token: number;
-  readonly #home: LeadershipHome;
-  readonly #id: number;
-  readonly #controller = new AbortController();
+  readonly signal: AbortSignal;
+  readonly resign: Leadership['resign'];
 
   constructor(home: LeadershipHome, id: number, role: string, token: number) {
-    this.#home = home;
-    this.#id = id;
+    const { port, handle } = home;
+    const controller = new AbortController();
     this.role = role;
     this.token = token;
+    this.signal = controller.signal;
+    this.resign = async () => {
+      await port.call(handle, RESIGN, id);
+    };
     home.lead(1);
     // Leading does not keep the process alive.
-    home.port
-      .callQuietly(home.handle, LED, id)
-      .catch((error: unknown) => this.#controller.abort(error))
+    port
+      .callQuietly(handle, LED, id)
+      .catch((error: unknown) => controller.abort(error))
       .finally(() => home.lead(-1));
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  async resign(): Promise<void> {
-    await this.#home.port.call(this.#home.handle, RESIGN, this.#id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -64,11 +64,11 @@ function hasGlibcReport(): boolean {
   const { report } = process;
   if (report === undefined) return false;
   // Known to later versions of Node than some that this package runs on.
-  const settings = report as typeof report & { excludeNetwork?: boolean };
+  const settings = report as typeof report & { excludeNetwork?: boolean | undefined };
   const before = settings.excludeNetwork;
   settings.excludeNetwork = true;
   try {
-    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
+    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string | undefined } | undefined };
     return header?.glibcVersionRuntime !== undefined;
   } finally {
     settings.excludeNetwork = before ?? false;

@@ -10,14 +10,14 @@ export interface LockOptions {
    * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
    * renewed every third of it. Default 30 000.
    */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /**
    * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
-   * try once, for `commandTimeoutMs`.
+   * try once, for `commandTimeoutMs`. Those who wait in one process have it in the order in which they came.
    */
-  waitMs?: number;
+  waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A lock that is held. */
@@ -60,34 +60,25 @@ const LOST = verb('kv.lockLost');
 const EXTEND = verb('kv.lockExtend');
 const RELEASE = verb('kv.lockRelease');
 
+/** Its methods are bound: they work where they were taken out of it. */
 class HeldLock implements Lock {
   readonly key: string;
   readonly token: number;
-  readonly #home: Internals;
-  readonly #id: number;
-  readonly #leaseMs: number | undefined;
-  readonly #controller = new AbortController();
+  readonly signal: AbortSignal;
+  readonly extend: Lock['extend'];
+  readonly release: Lock['release'];
 
-  constructor(home: Internals, id: number, key: string, token: number, leaseMs: number | undefined) {
-    this.#home = home;
-    this.#id = id;
+  constructor({ port, handle }: Internals, id: number, key: string, token: number, leaseMs: number | undefined) {
+    const controller = new AbortController();
     this.key = key;
     this.token = token;
-    this.#leaseMs = leaseMs;
+    this.signal = controller.signal;
+    this.extend = async (length = leaseMs) => {
+      await port.call(handle, EXTEND, id, length);
+    };
+    this.release = async () => (await port.call(handle, RELEASE, id)) as boolean;
     // Holding a lock does not keep the process alive.
-    home.port.callQuietly(home.handle, LOST, id).catch((error: unknown) => this.#controller.abort(error));
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  async extend(leaseMs: number | undefined = this.#leaseMs): Promise<void> {
-    await this.#home.port.call(this.#home.handle, EXTEND, this.#id, leaseMs);
-  }
-
-  async release(): Promise<boolean> {
-    return (await this.#home.port.call(this.#home.handle, RELEASE, this.#id)) as boolean;
+    port.callQuietly(handle, LOST, id).catch((error: unknown) => controller.abort(error));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

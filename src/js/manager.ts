@@ -1,15 +1,16 @@
 /** The connection manager: the one object everything else is built on. */
 
 import { inspect } from 'node:util';
-import type { RedisConfig } from './config.js';
+import { type PasswordFunction, type ReadConfig, type RedisConfig, readConfig } from './config.js';
 import { keep } from './copies.js';
 import { type Endpoint, publishClosed, publishError, publishReady, traceConnect } from './diagnostics.js';
 import { configError, type Failure, type RedisError, toError } from './errors.js';
+import { warnOfEviction } from './eviction.js';
 import { type Internals, internals } from './internals.js';
 import { Listeners } from './listeners.js';
 import type { MetricsSnapshot } from './metrics.js';
 import { verb } from './native.js';
-import { port } from './port.js';
+import { type EventHandler, port } from './port.js';
 
 /**
  * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
@@ -30,14 +31,14 @@ export interface ConnectionHealth {
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
   /** Who answered, or who answered last. */
-  server?: { kind: string; version: string; role: string };
+  server?: { kind: string; version: string; role: string } | undefined;
   /**
    * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
    * where a node that answers says that the cluster is down, or no slot is served.
    */
-  cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number };
+  cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number } | undefined;
   /** Why `ok` or `writable` is `false`. */
-  error?: string;
+  error?: string | undefined;
 }
 
 /** A part of a Redis command. A number is sent in decimal and must be finite. */
@@ -75,13 +76,16 @@ class Inside implements Internals {
   readonly endpoint: Endpoint;
   readonly listeners = new Listeners<ConnectionEvents>('RedisConnectionManager', CONNECTION_EVENTS);
   readonly shown: object;
+  /** The prefix of everything on it; empty for none. */
+  readonly namespace: string;
   /** Is it a cluster? */
   readonly isCluster: boolean;
-  readonly #password: (() => string | Promise<string>) | undefined;
+  readonly #password: PasswordFunction | undefined;
+  readonly #hear: EventHandler = (event) => this.handleEvent(event);
   #attempt = 0;
   #connectingSince = 0;
 
-  constructor(config: RedisConfig) {
+  constructor(config: ReadConfig) {
     const { password, clientName, namespace } = config;
     const { handle, server } = this.port.openManager(config);
     this.handle = handle;
@@ -90,17 +94,29 @@ class Inside implements Internals {
     this.endpoint = { database: server.db, serverAddress: server.address, serverPort: server.port ?? undefined, clientId };
     const host = server.address.includes(':') ? `[${server.address}]` : server.address;
     this.shown = { server: server.port === null ? server.address : `${host}:${server.port}`, namespace };
+    this.namespace = namespace ?? '';
     this.isCluster = server.isCluster;
     this.port.describe(this.handle, this.endpoint);
-    this.port.listen(this.handle, (event) => this.handleEvent(event));
+    this.hold();
+  }
+
+  /** Goes on hearing whatever its manager's user keeps. */
+  hold(): void {
+    this.port.listen(this.handle, this.#hear);
+  }
+
+  /** Of a manager that has ended nothing is to be heard: it may be collected, though its listeners know it. */
+  letGo(): void {
+    if (isOver(this.port.state(this.handle))) this.port.listenWeakly(this.handle, this.#hear);
   }
 
   handleEvent(event: { event: string; [field: string]: unknown }): void {
     switch (event.event) {
       case 'state': {
         const [to, from] = [event.to as ConnectionState, event.from as ConnectionState];
+        if (to === 'connecting') this.hold();
         if (to === 'connecting' || to === 'reconnecting') this.#connectingSince = performance.now();
-        if (to === 'closed' || to === 'failed') {
+        if (isOver(to)) {
           publishClosed(this.endpoint, to === 'closed' ? 'disconnect' : 'gave up', from === 'closing');
         }
         this.emit('state', to, from);
@@ -125,6 +141,10 @@ class Inside implements Internals {
       }
       case 'end':
         this.emit('end');
+        this.letGo();
+        break;
+      case 'evicts':
+        warnOfEviction(this.endpoint, event.policy as string);
         break;
       case 'password':
         // A port that is closed has nobody who asks.
@@ -142,7 +162,7 @@ class Inside implements Internals {
     let given: unknown;
     try {
       const answer: unknown = await this.#password?.();
-      given = typeof answer === 'string' ? answer : null;
+      given = typeof answer === 'string' || answer instanceof Uint8Array ? answer : null;
     } catch {
       given = false;
     }
@@ -155,12 +175,18 @@ class Inside implements Internals {
   }
 }
 
+/** Has it closed, or given up? */
+function isOver(state: string): boolean {
+  return state === 'closed' || state === 'failed';
+}
+
 /**
  * Lets a manager's native side go when the manager is collected, unless it is in use: what a user never disconnected stays as
  * it is, since something may still be pending.
  */
-const collected = new FinalizationRegistry<Internals>(({ port, handle }) => {
-  if (['idle', 'closed', 'failed'].includes(port.state(handle))) port.release(handle);
+const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>(({ port, handle }) => {
+  const state = port.state(handle);
+  if (state === 'idle' || isOver(state)) port.release(handle);
 });
 
 /**
@@ -169,6 +195,9 @@ const collected = new FinalizationRegistry<Internals>(({ port, handle }) => {
  * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
  * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
  * process alive; a pending command does.
+ *
+ * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
+ * it can be collected, with its listeners, also where they know it.
  */
 export class RedisConnectionManager {
   /** @internal */
@@ -176,14 +205,14 @@ export class RedisConnectionManager {
 
   /**
    * @param config A configuration, or a URL. Default: the local server.
-   * @throws RedisError of kind `config`, naming the option, what was expected and what came.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
+   * refuses what the first manager of a process needs: a thread, an event queue.
    */
-  constructor(config: RedisConfig | string = {}) {
-    const given = typeof config === 'string' ? { url: config } : config;
-    if (typeof given !== 'object' || given === null) throw configError('RedisConnectionManager', 'a RedisConfig or a URL', config);
-    const inside = new Inside(given);
+  constructor(config: RedisConfig | string | URL = {}) {
+    const inside = new Inside(readConfig('RedisConnectionManager', config));
     keep(this, 'RedisConnectionManager', inside);
-    collected.register(this, inside);
+    const { port, handle } = inside;
+    collected.register(this, { port, handle });
   }
 
   /**
@@ -192,8 +221,14 @@ export class RedisConnectionManager {
    * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
    */
   async connect(): Promise<void> {
-    const { port, handle, endpoint } = this[internals];
-    await traceConnect(endpoint, () => port.call(handle, CONNECT));
+    const inside = this[internals];
+    const { port, handle, endpoint } = inside;
+    inside.hold();
+    try {
+      await traceConnect(endpoint, () => port.call(handle, CONNECT));
+    } finally {
+      inside.letGo();
+    }
   }
 
   /**
@@ -298,19 +333,19 @@ export class RedisConnectionManager {
   }
 
   /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
-  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;
   }
 
   /** Removes a listener. */
-  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.remove(event, listener);
     return this;
   }
 
   /** Adds a listener for the next time only. */
-  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => void): this {
+  once<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.addOnce(event, listener);
     return this;
   }

@@ -8,7 +8,8 @@
 
 import { bytesOf } from './bytes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
-import { configError, type Failure, RedisError, toError, warnOfListener } from './errors.js';
+import { configError, describe, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
+import { membersOf } from './members.js';
 import { native, verbName } from './native.js';
 
 const enum Kind {
@@ -69,16 +70,19 @@ export type EventHandler = (event: { event: string; [field: string]: unknown }) 
 /** Takes what is delivered to one handle. Must not throw. */
 export type DeliveryHandler = (values: unknown[]) => void;
 
+/** What the port holds of whoever takes something: it, or not even that. */
+type Held<T extends object> = T | WeakRef<T>;
+
 const settled: Promise<void> = Promise.resolve();
 
 class Port {
   readonly #drain = (): void => this.#takeOut();
-  readonly #id = native.openPort(this.#drain);
+  readonly #id = openPort(this.#drain);
   readonly #flush = (): void => this.#submit();
   readonly #waiting: (Waiting | undefined)[] = [];
   readonly #free: number[] = [];
-  readonly #handlers = new Map<number, EventHandler>();
-  readonly #receivers = new Map<number, DeliveryHandler>();
+  readonly #handlers = new Map<number, Held<EventHandler>>();
+  readonly #receivers = new Map<number, Held<DeliveryHandler>>();
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #owed = new Set<() => void>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
@@ -138,9 +142,9 @@ class Port {
     return { handle, server: server as Server };
   }
 
-  #open(kind: string, parent: number, options: unknown): { handle: number; server?: Server } {
+  #open(kind: string, parent: number, options: unknown): { handle: number; server?: Server | undefined } {
     const opened = JSON.parse(native.open(this.#id, kind, parent, optionsJson(options))) as
-      | { handle: number; server?: Server }
+      | { handle: number; server?: Server | undefined }
       | { error: Failure };
     if ('error' in opened) throw toError(opened.error);
     return opened;
@@ -154,14 +158,27 @@ class Port {
     native.release(this.#id, handle);
   }
 
-  /** Has the events of `handle` given to `handler`. */
+  /**
+   * Has the events of `handle` given to `handler`. The port, which lives as long as the process, holds it with all that it reaches: users'
+   * listeners, and what they are on.
+   */
   listen(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, handler);
   }
 
-  /** Has what is delivered to `handle` given to `receiver`, which must not throw. */
+  /** As {@link listen}, while someone else holds `handler`. */
+  listenWeakly(handle: number, handler: EventHandler): void {
+    this.#handlers.set(handle, new WeakRef(handler));
+  }
+
+  /** Has what is delivered to `handle` given to `receiver`, which must not throw. The port holds it. */
   receive(handle: number, receiver: DeliveryHandler): void {
     this.#receivers.set(handle, receiver);
+  }
+
+  /** As {@link receive}, while someone else holds `receiver`. */
+  receiveWeakly(handle: number, receiver: DeliveryHandler): void {
+    this.#receivers.set(handle, new WeakRef(receiver));
   }
 
   /** Keeps the process alive until {@link free} is called as often. */
@@ -280,8 +297,27 @@ class Port {
     this.#wordCount = 0;
     this.#byteCount = 0;
     this.#callCount = 0;
-    native.submit(this.#id, words, wordCount, bytes, byteCount);
+    try {
+      native.submit(this.#id, words, wordCount, bytes, byteCount);
+    } catch (error) {
+      this.#refuse(words.subarray(0, wordCount), error);
+    }
     if (bytes.length > KEPT_BYTES) this.#resize(64 * 1024, 0);
+  }
+
+  /** Rejects the calls of a submission that the native side did not take; whichever of them it took all the same is answered once. */
+  #refuse(words: Uint32Array, cause: unknown): void {
+    for (let at = 0; at < words.length; at += 4 + (words[at + 3] as number)) {
+      const number = words[at + 2] as number;
+      const waiting = this.#waiting[number];
+      if (waiting === undefined) continue;
+      // Its number is not given to another call: an outcome may still come.
+      this.#waiting[number] = undefined;
+      if (waiting.holds) this.#holding--;
+      const message = 'a defect in redis-backplane ended the call; what it was is on stderr';
+      waiting.reject(new RedisError('closed', message, { delivery: 'maybe-executed', cause }));
+    }
+    if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
   #hold(hold: boolean): void {
@@ -321,8 +357,8 @@ class Port {
   /** Gives what came for a handle to whoever takes it. One that throws all the same must not cost the others what is theirs. */
   #handOver(handle: number, tag: Tag, value: unknown): void {
     try {
-      if (tag === Tag.Event) this.#handlers.get(handle)?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
-      else this.#receivers.get(handle)?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
+      if (tag === Tag.Event) there(this.#handlers.get(handle))?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
+      else there(this.#receivers.get(handle))?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
     } catch (error) {
       warnOfListener(error);
     }
@@ -346,9 +382,9 @@ class Port {
       case 'object':
         if (value === null) return word(Kind.Null, 0);
         if (ArrayBuffer.isView(value)) return this.#binary(value);
-        return this.#text(Kind.Other, Array.isArray(value) ? 'an array' : 'an object');
+        return this.#text(Kind.Other, describe(value));
       default:
-        return this.#text(Kind.Other, `a ${typeof value}`);
+        return this.#text(Kind.Other, describe(value));
     }
   }
 
@@ -403,11 +439,32 @@ class Port {
   }
 
   #resize(size: number, keep: number): void {
-    const bytes = Buffer.allocUnsafeSlow(size);
+    const bytes = allocate(size);
     if (keep > 0) bytes.set(this.#bytes.subarray(0, keep));
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
   }
+}
+
+function openPort(drain: () => void): number {
+  try {
+    return native.openPort(drain);
+  } catch (cause) {
+    throw new RedisError('connection', `the operating system refuses what the native side needs: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function allocate(size: number): Buffer<ArrayBuffer> {
+  try {
+    return Buffer.allocUnsafeSlow(size);
+  } catch (cause) {
+    throw new RedisError('overloaded', `no memory for ${size} bytes of commands: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** What is held, if it is there still. */
+function there<T extends object>(held: Held<T> | undefined): T | undefined {
+  return typeof held === 'function' ? held : (held as WeakRef<T> | undefined)?.deref();
 }
 
 function word(kind: Kind, length: number): number {
@@ -445,18 +502,27 @@ function parse(text: string): unknown {
   }
 }
 
-/** Options as JSON, with what JSON cannot say named for the error message. */
+/** Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1. */
 export function optionsJson(options: unknown): string {
   const special = (name: string): { $: string } => ({ $: name });
   /** Those that are being written: an object may come twice, but not within itself. */
   const open = new Set<unknown>();
   // An option that is undefined is one that is not given.
-  const members = (value: object): unknown =>
-    Object.fromEntries(
-      Object.entries(value)
-        .filter(([, inner]) => inner !== undefined)
-        .map(([name, inner]) => [name, plain(inner)]),
-    );
+  const written = (value: object): unknown => {
+    let members: object;
+    try {
+      members = membersOf('', value);
+    } catch {
+      return special(describe(value));
+    }
+    const all: Record<string, unknown> = {};
+    // Those too that are not enumerable: so are passwords that are to be in no log.
+    for (const name of Object.getOwnPropertyNames(members)) {
+      const inner: unknown = (members as Record<string, unknown>)[name];
+      if (inner !== undefined) define(all, name, plain(inner));
+    }
+    return all;
+  };
   const plain = (value: unknown): unknown => {
     switch (typeof value) {
       case 'number':
@@ -470,18 +536,25 @@ export function optionsJson(options: unknown): string {
         return special(`a ${typeof value}`);
       case 'object': {
         if (value === null) return null;
-        if (ArrayBuffer.isView(value)) return Buffer.from(bytesOf('options', value)).toString('latin1');
+        if (ArrayBuffer.isView(value)) {
+          return { ...special(describe(value)), bytes: Buffer.from(bytesOf('options', value)).toString('latin1') };
+        }
         if (open.has(value)) return special('an object that contains itself');
         open.add(value);
-        const written = Array.isArray(value) ? value.map(plain) : members(value);
+        const text = Array.isArray(value) ? value.map(plain) : written(value);
         open.delete(value);
-        return written;
+        return text;
       }
       default:
         return value;
     }
   };
   return JSON.stringify(plain(options) ?? null);
+}
+
+/** So that a member named `__proto__` is one like any other. */
+function define(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 let only: Port | undefined;

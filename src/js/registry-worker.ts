@@ -16,26 +16,32 @@ export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
 /** What a worker is registered with. Unknown names are refused. */
 export interface WorkerRegistration {
   /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
-  id?: string;
+  id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
-  type?: string;
+  type?: string | undefined;
   /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
-  capabilities?: string[];
+  capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
   /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
-  capacity?: number;
+  capacity?: number | undefined;
 }
 
 /** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
-export interface WorkerInfo extends Required<WorkerRegistration> {
+export interface WorkerInfo {
+  id: string;
+  type: string;
+  capabilities: string[];
+  metadata: Record<string, unknown>;
+  /** Slots that can be claimed at once. */
+  capacity: number;
   status: WorkerStatus;
   health: WorkerHealth;
   /**
    * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
    * not answered for `stalledAfterMs`. `reported`: it said so.
    */
-  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported';
+  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
   /** As it said: from 0 on, in millionths; 1 means full. */
   load: number;
   /** Slots that are claimed now. */
@@ -47,33 +53,33 @@ export interface WorkerInfo extends Required<WorkerRegistration> {
   hostname: string;
   pid: number;
   /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
-  eventLoopLagMs?: number;
+  eventLoopLagMs?: number | undefined;
   /** Milliseconds since its event loop had answered, at its last heartbeat. */
-  lastTickAgeMs?: number;
+  lastTickAgeMs?: number | undefined;
   /** The resident memory of its process, when its event loop answered last. */
-  memoryBytes?: number;
+  memoryBytes?: number | undefined;
 }
 
 /** What is said of a worker with a heartbeat; what is left out stays as it was. */
 export interface HeartbeatUpdate {
-  status?: WorkerStatus;
+  status?: WorkerStatus | undefined;
   /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
-  load?: number;
+  load?: number | undefined;
   /** Replaces all of it. */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
   /** `true`: the worker is degraded (`reported`), until it says `false`. */
-  degraded?: boolean;
+  degraded?: boolean | undefined;
 }
 
 /** Which workers are listed: those for which all of it holds. */
 export interface WorkerFilter {
-  type?: string;
+  type?: string | undefined;
   /** It has every one of them. */
-  capabilities?: string[];
-  status?: WorkerStatus;
-  health?: WorkerHealth;
+  capabilities?: string[] | undefined;
+  status?: WorkerStatus | undefined;
+  health?: WorkerHealth | undefined;
   /** At most so many, which ones is open. Default: all. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** How many workers there are. Those whose health is unknown are in `total` only. */

@@ -9,9 +9,9 @@ import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
 import { Listeners } from './listeners.js';
-import type { RedisConnectionManager } from './manager.js';
 import { verb } from './native.js';
-import type { Port } from './port.js';
+import type { DeliveryHandler, EventHandler, Port } from './port.js';
+import type { IRedisConnection } from './ports.js';
 import {
   capabilitiesOf,
   type HeartbeatUpdate,
@@ -32,33 +32,33 @@ import {
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
   /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
-  namespace?: string;
+  namespace?: string | undefined;
   /** Between two heartbeats of a worker, from 10. Default 5 000. */
-  heartbeatIntervalMs?: number;
+  heartbeatIntervalMs?: number | undefined;
   /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
-  degradedAfterMs?: number;
+  degradedAfterMs?: number | undefined;
   /**
    * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
    * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
-  crashedAfterMs?: number;
+  crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
-  forgetAfterMs?: number;
+  forgetAfterMs?: number | undefined;
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
-  stalledAfterMs?: number;
+  stalledAfterMs?: number | undefined;
   /**
    * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
    * `false`: only `heartbeat()` does. Default true.
    */
-  autoHeartbeat?: boolean;
+  autoHeartbeat?: boolean | undefined;
   /**
    * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
    * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
    * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
    */
-  stormShare?: number;
+  stormShare?: number | undefined;
   /** A whole number from 1. Default 5. */
-  stormMinimum?: number;
+  stormMinimum?: number | undefined;
 }
 
 const REGISTER = verb('registry.register');
@@ -97,7 +97,7 @@ class Inside implements LeadershipHome {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
-  readonly manager: RedisConnectionManager;
+  readonly manager: IRedisConnection;
   /** The registry's own, inside of its manager's. */
   readonly namespace: string;
   /** The workers of this process. */
@@ -105,19 +105,22 @@ class Inside implements LeadershipHome {
   readonly listeners = new Listeners<RegistryEvents>('WorkerRegistry', [...FLEET, ...LOCAL]);
   /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
   watching: Promise<void> | undefined;
+  readonly #hear: EventHandler = (event) => this.#told(event);
+  readonly #take: DeliveryHandler = (events) => this.#happened(events as WorkerEvent[]);
   #isAsked = false;
   #leading = 0;
   #lastId = 0;
 
-  constructor(owner: WorkerRegistry, manager: RedisConnectionManager, options: WorkerRegistryOptions) {
+  constructor(owner: WorkerRegistry, manager: IRedisConnection, options: WorkerRegistryOptions) {
     const { port, handle, endpoint } = manager[internals];
     this.port = port;
     this.handle = port.open('registry', handle, options, owner);
     this.endpoint = endpoint;
     this.manager = manager;
     this.namespace = options.namespace ?? '';
-    port.listen(this.handle, (event) => this.#told(event));
-    port.receive(this.handle, (events) => this.#happened(events as WorkerEvent[]));
+    // What is used is in `inUse`; the port is not to keep a forgotten registry, which its listeners may know.
+    port.listenWeakly(this.handle, this.#hear);
+    port.receiveWeakly(this.handle, this.#take);
   }
 
   nextId(): number {
@@ -239,7 +242,7 @@ export class WorkerRegistry {
    *
    * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
    */
-  constructor(manager: RedisConnectionManager, options?: WorkerRegistryOptions) {
+  constructor(manager: IRedisConnection, options?: WorkerRegistryOptions) {
     checkMade('WorkerRegistry: manager', 'RedisConnectionManager', manager);
     const inside = new Inside(this, manager, optionsOf('WorkerRegistry: options', options));
     keep(this, 'WorkerRegistry', inside);
@@ -262,7 +265,7 @@ export class WorkerRegistry {
     const labels = capabilitiesOf('WorkerRegistry.register: capabilities', capabilities);
     // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
     const { workers } = inside;
-    const info = (await this.#call(REGISTER, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
+    const info = (await call(this[internals], REGISTER, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
     workers.set(info.id, info);
     inside.settle(this);
     inside.watch(this);
@@ -275,17 +278,17 @@ export class WorkerRegistry {
    * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
    */
   async heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean> {
-    if (update === undefined) return (await this.#call(HEARTBEAT, id)) as boolean;
+    if (update === undefined) return (await call(this[internals], HEARTBEAT, id)) as boolean;
     const { status, load, metadata, degraded, ...rest } = optionsOf('WorkerRegistry.heartbeat: update', update);
     refuseUnknown('WorkerRegistry.heartbeat', rest, ['status', 'load', 'metadata', 'degraded']);
     const text = metadataJson('WorkerRegistry.heartbeat: metadata', metadata);
-    return (await this.#call(HEARTBEAT, id, load, degraded, status, text)) as boolean;
+    return (await call(this[internals], HEARTBEAT, id, load, degraded, status, text)) as boolean;
   }
 
   /**
    * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
    */
-  report(id: string, now: { load?: number; degraded?: boolean }): void {
+  report(id: string, now: { load?: number | undefined; degraded?: boolean | undefined }): void {
     const { load, degraded, ...rest } = optionsOf('WorkerRegistry.report: now', now);
     refuseUnknown('WorkerRegistry.report', rest, ['load', 'degraded']);
     if (load !== undefined && !(typeof load === 'number' && load >= 0 && load <= 1e9)) {
@@ -307,12 +310,12 @@ export class WorkerRegistry {
    * its own epoch only.
    */
   async setStatus(id: string, status: WorkerStatus): Promise<boolean> {
-    return (await this.#call(SET_STATUS, id, status)) as boolean;
+    return (await call(this[internals], SET_STATUS, id, status)) as boolean;
   }
 
   /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
   async get(id: string): Promise<WorkerInfo | null> {
-    return (await this.#call(GET, id)) as WorkerInfo | null;
+    return (await call(this[internals], GET, id)) as WorkerInfo | null;
   }
 
   /** A worker's health; `unknown` if it was never registered, or is forgotten. */
@@ -330,7 +333,7 @@ export class WorkerRegistry {
     const { type, capabilities, status, health, limit, ...rest } = optionsOf('WorkerRegistry.list: filter', filter);
     refuseUnknown('WorkerRegistry.list', rest, ['type', 'capabilities', 'status', 'health', 'limit']);
     const labels = capabilitiesOf('WorkerRegistry.list: capabilities', capabilities);
-    return (await this.#call(LIST, type, status, health, limit, ...labels)) as { workers: WorkerInfo[]; position: string };
+    return (await call(this[internals], LIST, type, status, health, limit, ...labels)) as { workers: WorkerInfo[]; position: string };
   }
 
   /**
@@ -342,16 +345,16 @@ export class WorkerRegistry {
    */
   async readEvents(
     position: string,
-    options?: { limit?: number },
+    options?: { limit?: number | undefined },
   ): Promise<{ events: WorkerEvent[]; position: string; complete: boolean }> {
     const { limit = 1_000, ...rest } = optionsOf('WorkerRegistry.readEvents: options', options);
     refuseUnknown('WorkerRegistry.readEvents', rest, ['limit']);
-    return (await this.#call(EVENTS, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
+    return (await call(this[internals], EVENTS, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
   }
 
   /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
   async count(): Promise<WorkerCount> {
-    return (await this.#call(COUNT)) as WorkerCount;
+    return (await call(this[internals], COUNT)) as WorkerCount;
   }
 
   /**
@@ -364,7 +367,11 @@ export class WorkerRegistry {
     const { capabilities, type, leaseMs, ...rest } = optionsOf('WorkerRegistry.claim: request', request);
     refuseUnknown('WorkerRegistry.claim', rest, ['capabilities', 'type', 'leaseMs']);
     const labels = capabilitiesOf('WorkerRegistry.claim: capabilities', capabilities);
-    const made = (await this.#call(CLAIM, leaseMs, type, ...labels)) as { claim: string; token: number; worker: WorkerInfo } | null;
+    const made = (await call(this[internals], CLAIM, leaseMs, type, ...labels)) as {
+      claim: string;
+      token: number;
+      worker: WorkerInfo;
+    } | null;
     return made === null ? null : new HeldClaim(this[internals], this, made, leaseMs);
   }
 
@@ -376,7 +383,7 @@ export class WorkerRegistry {
    * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
    */
   async unregister(id: string): Promise<boolean> {
-    const ended = (await this.#call(UNREGISTER, id)) as boolean;
+    const ended = (await call(this[internals], UNREGISTER, id)) as boolean;
     this[internals].workers.delete(id);
     this[internals].settle(undefined);
     return ended;
@@ -388,7 +395,7 @@ export class WorkerRegistry {
    * within an hour.
    */
   async reap(): Promise<WorkerInfo[]> {
-    return (await this.#call(REAP)) as WorkerInfo[];
+    return (await call(this[internals], REAP)) as WorkerInfo[];
   }
 
   /**
@@ -403,7 +410,7 @@ export class WorkerRegistry {
     refuseUnknown('WorkerRegistry.send: command', rest, ['name', 'data']);
     if (!COMMANDS.includes(name as string)) throw configError('WorkerRegistry.send: command', `one of ${COMMANDS.join(', ')}`, name);
     const text = strictJson('WorkerRegistry.send: command', { name, data });
-    return (await this.#call(SEND, id, text)) as boolean;
+    return (await call(this[internals], SEND, id, text)) as boolean;
   }
 
   /**
@@ -421,7 +428,7 @@ export class WorkerRegistry {
    * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
    * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
    */
-  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
     const inside = this[internals];
     inside.listeners.add(event, listener);
     inside.watch(this);
@@ -429,7 +436,7 @@ export class WorkerRegistry {
   }
 
   /** Removes a listener. */
-  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
     const inside = this[internals];
     inside.listeners.remove(event, listener);
     inside.unwatch();
@@ -437,7 +444,7 @@ export class WorkerRegistry {
   }
 
   /** Adds a listener for the next time only. */
-  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => void): this {
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
     const inside = this[internals];
     inside.listeners.addOnce(event, listener, () => inside.unwatch());
     inside.watch(this);
@@ -464,7 +471,7 @@ export class WorkerRegistry {
     inside.unwatch();
     inside.workers = new Map();
     try {
-      await this.#call(CLEANUP);
+      await call(this[internals], CLEANUP);
     } finally {
       inside.settle(undefined);
     }
@@ -474,9 +481,8 @@ export class WorkerRegistry {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cleanup();
   }
+}
 
-  #call(verb: number, ...args: unknown[]): Promise<unknown> {
-    const { port, handle } = this[internals];
-    return port.callWith(handle, verb, args);
-  }
+function call(inside: Inside, verb: number, ...args: unknown[]): Promise<unknown> {
+  return inside.port.callWith(inside.handle, verb, args);
 }

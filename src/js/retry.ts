@@ -7,19 +7,19 @@ import { configError, RedisError } from './errors.js';
 /** Options of {@link retry}. */
 export interface RetryOptions {
   /** Attempts in all, the first included: a whole number from 1. Default 3. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
   /** Milliseconds before the second attempt, from 0. Default 100. */
-  minDelayMs?: number;
+  minDelayMs?: number | undefined;
   /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** By what each delay grows over the one before, from 1 to 100. Default 2. */
-  factor?: number;
+  factor?: number | undefined;
   /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
-  jitter?: boolean;
+  jitter?: boolean | undefined;
   /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
-  shouldRetry?: (error: unknown) => boolean;
+  shouldRetry?: ((error: unknown) => boolean) | undefined;
   /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const OPTIONS = ['maxAttempts', 'minDelayMs', 'maxDelayMs', 'factor', 'jitter', 'shouldRetry', 'signal'];

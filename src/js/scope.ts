@@ -9,14 +9,14 @@ export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
   /** At most 512 characters. */
-  readonly tenantId?: string;
+  readonly tenantId?: string | undefined;
   /** The W3C trace context. */
-  readonly traceparent?: string;
+  readonly traceparent?: string | undefined;
 }
 
 /** A correlation, with what the bus keeps of the message in hand that it comes from. */
 export interface Scope extends Correlation {
-  readonly hand?: object;
+  readonly hand?: object | undefined;
 }
 
 /** Characters of an id, a `corrId` or a `tenantId` at most. */

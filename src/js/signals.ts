@@ -7,9 +7,9 @@ import { configError } from './errors.js';
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownSignals {
   /** Default `SIGTERM` and `SIGINT`. */
-  signals?: NodeJS.Signals[];
+  signals?: NodeJS.Signals[] | undefined;
   /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
-  onError?: (error: unknown) => void;
+  onError?: ((error: unknown) => unknown) | undefined;
 }
 
 /** No process can handle these. */
@@ -24,7 +24,7 @@ const UNCATCHABLE: readonly unknown[] = ['SIGKILL', 'SIGSTOP'];
  * @returns Takes the handlers away again.
  * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
-export function shutdownOnSignals(container: { shutdown(): Promise<void> }, options?: ShutdownSignals): () => void {
+export function shutdownOnSignals(container: { shutdown(): Promise<unknown> }, options?: ShutdownSignals): () => void {
   checkFunction('shutdownOnSignals: container.shutdown', (container as { shutdown?: unknown } | undefined)?.shutdown);
   const { signals = ['SIGTERM', 'SIGINT'], onError = warn, ...rest } = optionsOf('shutdownOnSignals: options', options);
   refuseUnknown('shutdownOnSignals', rest, ['signals', 'onError']);

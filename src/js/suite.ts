@@ -22,7 +22,7 @@ export interface RedisSuite {
  *
  * @throws RedisError what `connect()` and `ping()` reject with; nothing stays open then.
  */
-export async function makeRedisSuite(url: string | RedisConfig): Promise<RedisSuite> {
+export async function makeRedisSuite(url: string | URL | RedisConfig): Promise<RedisSuite> {
   const base = new RedisConnectionManager(url);
   const disconnect = (): Promise<void> => base.disconnect();
   try {

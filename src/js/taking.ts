@@ -12,9 +12,9 @@ export interface TakingHome extends Internals {
 
 /** Options of every taking. */
 export interface TakingOptions {
-  leaseMs?: number;
-  waitMs?: number;
-  signal?: AbortSignal;
+  leaseMs?: number | undefined;
+  waitMs?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** One kind of thing that is taken. */

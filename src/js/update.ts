@@ -13,9 +13,9 @@ import type { Port } from './port.js';
 /** Options of {@link KVStore.update}. */
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
-  ttlSec?: number;
+  ttlSec?: number | undefined;
   /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
 }
 
 interface Change {

@@ -7,7 +7,7 @@
 //! | key | Redis type | what |
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
-//! | `<ns>~lock:{<ns><share>}:<key>` | hash | a lock: owner, fencing token |
+//! | `<ns>~lock:{<ns><share>}:<key>` | hash, channel | a lock: owner, fencing token, whether it is awaited; tells of its release |
 //! | `<ns>~lock:{<ns><share>}` | string | the last fencing token of a share of all locks |
 //! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
 //! | `<ns>seen:<event id>` | string | an event that was seen; a part of the id that begins with `~` has `%7E` instead |
@@ -22,6 +22,10 @@
 //! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
 //! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
 //! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
+//! | `<ns>~appended:{<ns><topic>}` | number | how many bytes were appended to the topic |
+//! | `<ns>~sizes:{<ns><topic>}` | sorted set | the same up to some of its entries |
+//! | `<ns>~unread:{<ns><topic>}` | hash, for a second | how much each of its groups has not read |
+//! | `<ns>~rests:{<ns><topic>}` | string, for seconds | the topic need not be looked at for what may be trimmed |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |

@@ -30,6 +30,7 @@
 //! | `log:<id>\1` | string | a large result of a job that was not kept, for a minute |
 //! | `kids:<id>` | hash | by child: pending, failed, or its result; how many have not completed; where those in other queues are |
 //! | `kids:\1<id>` | sorted set | jobs that wait for one that was there before them, as JSON, in the order of adding |
+//! | `kids:\4<number>` | sorted set | those that wait for a job that is over, and have not all been told so |
 //! | `kids:\2` | sorted set | keys of dedupe ids that are held though the job is over, by until when, ms |
 //! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |
 //! | `damaged:<part>` | any | a key that somebody wrote over with one of another type |

@@ -49,6 +49,30 @@ impl TopicKeys {
         self.namespace.with(&[b"~seen:", &self.place])
     }
 
+    /// The number of bytes that were appended to the stream.
+    #[must_use]
+    pub fn appended(&self) -> Bytes {
+        self.namespace.with(&[b"~appended:", &self.place])
+    }
+
+    /// The sorted set of how much was appended to the stream up to some of its entries, in bytes.
+    #[must_use]
+    pub fn sizes(&self) -> Bytes {
+        self.namespace.with(&[b"~sizes:", &self.place])
+    }
+
+    /// The hash of how much each group has not read, for a moment.
+    #[must_use]
+    pub fn unread(&self) -> Bytes {
+        self.namespace.with(&[b"~unread:", &self.place])
+    }
+
+    /// What is there while the stream need not be looked at for what may be trimmed.
+    #[must_use]
+    pub fn rests(&self) -> Bytes {
+        self.namespace.with(&[b"~rests:", &self.place])
+    }
+
     /// The channel on which its consumers are woken.
     #[must_use]
     pub fn wake(&self) -> Bytes {

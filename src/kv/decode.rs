@@ -200,3 +200,32 @@ pub(super) fn second(reply: Reply) -> Result<Reply> {
 pub(super) fn transaction(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Manager::transaction_outcome(reply).map(|_| Outcome::Nothing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_redis_answers_is_an_error_and_no_value() {
+        let metrics = Metrics::default();
+        let decoders: [fn(Reply, &Metrics) -> Result<Outcome>; 9] =
+            [json, buffer, cached, peeked, json_list, flag, number, counter, ttl];
+        for decode in decoders {
+            let error = decode(Reply::Simple("surprise".into()), &metrics).unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Server, Delivery::MaybeExecuted));
+        }
+        assert_eq!(tagged(Reply::Array(vec![Reply::Int(1)])).unwrap_err().kind(), ErrorKind::Server);
+        assert_eq!(last(Reply::Array(Vec::new())).unwrap_err().kind(), ErrorKind::Server);
+    }
+
+    #[test]
+    fn a_status_that_failed_among_others_leaves_open_what_they_did() {
+        let metrics = Metrics::default();
+        let (ok, refused) = (Reply::Simple("OK".into()), Reply::Error("OOM no room".into()));
+        assert_eq!(statuses(Reply::Array(vec![ok.clone(), ok.clone()]), &metrics).unwrap(), Outcome::Nothing);
+        let alone = statuses(refused.clone(), &metrics).unwrap_err();
+        assert_eq!((alone.kind(), alone.delivery()), (ErrorKind::Server, Delivery::Rejected));
+        let among = statuses(Reply::Array(vec![ok, refused]), &metrics).unwrap_err();
+        assert_eq!((among.kind(), among.delivery()), (ErrorKind::Server, Delivery::MaybeExecuted));
+    }
+}

@@ -14,13 +14,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::lease::{Ask, Held, Holding, Limit, millis};
+use super::lock::LEAST_PATIENCE;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
 use crate::arguments::Arguments;
 use crate::backoff::Backoff;
-use crate::connection::Packed;
+use crate::connection::{Command, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::hash_tag;
@@ -45,11 +47,11 @@ impl Kv {
     }
 }
 
-/// Arguments: key, staleSec, the token of a load of this process or absent. Gives `[whether it is fresh, value]`; where there is
+/// Arguments: key, staleSec, the token of a load of this process or absent, waitMs. Gives `[whether it is fresh, value]`; where there is
 /// no value, true if what that load gives would still be stored, else null.
 pub(super) fn peek(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getOrSet", args);
-    kv.send(answer, decode::peeked, || {
+    let pack = || -> Result<Command> {
         let (key, stale) = (args.key(0)?, args.seconds(1, "staleSec")?);
         let packed = Packed::sized(2 * (kv.namespace.prefix().len() + key.len()) + 160);
         let packed = match args.at(2) {
@@ -62,10 +64,36 @@ pub(super) fn peek(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 .word(args.text(2, "token")?),
         };
         Ok(packed.runs_reading(*operation::GET_OR_SET, &scripts::PEEK))
+    };
+    let wait = match args.millis(3, "waitMs", 0.0) {
+        Ok(wait) => wait.unwrap_or(DEFAULT_WAIT),
+        Err(error) => return answer.give(Err(error)),
+    };
+    let patience = patience(wait, wait);
+    if patience >= kv.manager.config().command_timeout {
+        // It has an answer by then, of whatever kind.
+        return kv.send(answer, decode::peeked, pack);
+    }
+    kv.run(answer, |kv| {
+        let command = pack()?;
+        Ok(async move {
+            let reply = timeout(patience, kv.manager.call(command)).await.unwrap_or_else(|_| Err(unanswered(wait)))?;
+            decode::peeked(reply, kv.manager.metrics())
+        })
     });
 }
 
-/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs. Gives `[true, token]` to who shall
+/// For how long an answer is waited for where `left` of `wait` is left. Who does not wait for others waits for the server as for any command.
+fn patience(wait: Duration, left: Duration) -> Duration {
+    if wait.is_zero() { Duration::MAX } else { left.max(LEAST_PATIENCE) }
+}
+
+fn unanswered(wait: Duration) -> Error {
+    let message = format!("KVStore.getOrSet: the server gave no answer within waitMs, {} ms", wait.as_millis());
+    Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::MaybeExecuted)
+}
+
+/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs, what is left of it. Gives `[true, token]` to who shall
 /// load, `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
 pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     let args = Arguments::of("KVStore.getOrSet", args);
@@ -74,6 +102,7 @@ pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         let longest = args.millis(3, "loadTimeoutMs", 1.0)?.unwrap_or(DEFAULT_WAIT);
         let waits = args.at(4) == Arg::Bool(true);
         let wait = args.millis(5, "waitMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let left = args.millis(6, "waitMs", 0.0)?.unwrap_or(wait);
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
@@ -82,11 +111,13 @@ pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             token: kv.leases.token(id),
         };
         Ok(async move {
-            let gives_up = Instant::now() + wait;
+            let gives_up = Instant::now() + left;
             let mut attempt = 0;
             loop {
                 let sent = Instant::now();
-                match ask(&held, &value_key, stale).await {
+                let patience = patience(wait, gives_up.saturating_duration_since(sent));
+                let turn = timeout(patience, ask(&held, &value_key, stale)).await;
+                match turn.unwrap_or_else(|_| Err(unanswered(wait))) {
                     Ok(Turn::Load) => {
                         let token = Bytes::from(held.token.clone());
                         kv.leases.keep(id, held, sent, LEASE, Limit::GiveUp(longest));

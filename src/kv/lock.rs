@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout_at;
+
 use super::lease::{Ask, Held, Holding, Limit, millis};
+use super::lines::Place;
 use super::scripts::{self, operation};
 use super::{Kv, decode};
 use crate::arguments::Arguments;
@@ -16,8 +19,10 @@ use crate::resp::Reply;
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// For how long an answer is waited for at least, though `waitMs` is over: a round trip of a loaded machine.
-const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// The delays between the attempts of one who waits.
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+/// The time between two attempts of one who is told when the lock is released, unless the lease of its holder ends before.
+const LOOK: Duration = Duration::from_secs(5);
+/// The delays between the attempts of one who cannot be told.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
 /// Arguments: id, key, leaseMs, waitMs. Gives the fencing token.
@@ -31,6 +36,8 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         let held =
             Held { manager: kv.manager.clone(), holding: Holding::Lock, key: lock_key, token: kv.leases.token(id) };
         let cancelled = kv.waits.start(id);
+        // Here and now, so that callers are in the line in their order.
+        let place = (!wait.is_zero()).then(|| kv.lines.join(&kv.manager, &held.key));
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
@@ -39,9 +46,10 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
-                outcome = obtain(&held, &last_key, lease, wait) => outcome,
+                outcome = obtain(&held, &last_key, lease, wait, place.as_ref()) => outcome,
             };
             kv.waits.end(id);
+            drop(place);
             let (token, since) = outcome?;
             kv.leases.keep(id, held, since, lease, Limit::None);
             Ok(Outcome::Number(token as f64))
@@ -49,15 +57,25 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-/// Tries until it has the lock or `wait` has passed. Gives the fencing token and when it was asked for.
-async fn obtain(held: &Held, last_key: &[u8], lease: Duration, wait: Duration) -> Result<(i64, Instant)> {
+/// Tries until it has the lock or `wait` has passed, in its turn. Gives the fencing token and when it was asked for.
+async fn obtain(
+    held: &Held,
+    last_key: &[u8],
+    lease: Duration,
+    wait: Duration,
+    place: Option<&Place>,
+) -> Result<(i64, Instant)> {
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
+    if let Some(place) = place {
+        // Whose time is over before its turn comes tries all the same.
+        while !place.is_first() && timeout_at(gives_up.into(), place.called()).await.is_ok() {}
+    }
     loop {
         let sent = Instant::now();
         // Who tries once waits for the answer for as long as for any other.
         let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
-        let outcome = tokio::time::timeout(patience, take(held, last_key, lease)).await;
+        let outcome = tokio::time::timeout(patience, take(held, last_key, lease, sent < gives_up)).await;
         let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
@@ -79,9 +97,14 @@ async fn obtain(held: &Held, last_key: &[u8], lease: Duration, wait: Duration) -
                 .with_delivery(Delivery::Rejected),
             });
         }
-        let delay = BACKOFF.delay(attempt).min(held_for.max(BACKOFF.min)).min(gives_up - now);
+        let told = place.is_some_and(Place::hears) && failure.is_none();
+        let delay = if told { LOOK.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { BACKOFF.delay(attempt) };
+        let next = now + delay.min(held_for.max(BACKOFF.min)).min(gives_up - now);
         attempt = attempt.saturating_add(1);
-        tokio::time::sleep(delay).await;
+        if let Some(place) = place {
+            // Told, or not: it tries again.
+            let _ = timeout_at(next.into(), place.called()).await;
+        }
     }
 }
 
@@ -95,20 +118,24 @@ enum Attempt {
     HeldFor(Duration),
 }
 
-async fn take(held: &Held, last_key: &[u8], lease: Duration) -> Result<Attempt> {
+async fn take(held: &Held, last_key: &[u8], lease: Duration, waits: bool) -> Result<Attempt> {
     let packed = Packed::sized(held.key.len() + 128)
-        .script(&scripts::LOCK, 2, 2)
+        .script(&scripts::LOCK, 2, 3)
         .word(&held.key)
         .word(last_key)
         .word(held.token.as_bytes())
-        .number(millis(lease));
+        .number(millis(lease))
+        .number(u64::from(waits));
     let reply = held.manager.call(packed.runs(*operation::LOCK, &scripts::LOCK)).await?;
     let Reply::Array(parts) = reply else { return Err(decode::strange()) };
     match parts[..] {
         [Reply::Int(1), Reply::Int(token)] => Ok(Attempt::Taken(token)),
-        [Reply::Int(0), Reply::Int(ms)] => {
-            Ok(Attempt::HeldFor(Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
-        }
+        // Below 0 it has no end, or is over just now.
+        [Reply::Int(0), Reply::Int(ms)] => Ok(Attempt::HeldFor(match u64::try_from(ms) {
+            Ok(ms) => Duration::from_millis(ms),
+            Err(_) if ms == -1 => Duration::MAX,
+            Err(_) => Duration::ZERO,
+        })),
         _ => Err(decode::strange()),
     }
 }

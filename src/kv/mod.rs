@@ -19,12 +19,14 @@
 //! | `scan` | listing and clearing |
 //! | `lease` | what is held by a token for a time, and its renewal |
 //! | `lock`, `load`, `once` | what is held |
+//! | `lines` | who waits for a lock |
 //! | `waits` | waits that the face may end |
 //! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 
 mod cas;
 mod decode;
 mod lease;
+mod lines;
 mod load;
 mod lock;
 mod once;
@@ -53,6 +55,7 @@ pub struct Kv {
     namespace: Namespace,
     leases: Arc<Leases>,
     waits: Arc<waits::Waits>,
+    lines: Arc<lines::Lines>,
 }
 
 /// What a call of a verb does.
@@ -111,7 +114,7 @@ impl Kv {
         let inner = read_namespace(&mut options)?;
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
-        Ok(Self { manager, namespace, leases: Arc::default(), waits: Arc::default() })
+        Ok(Self { manager, namespace, leases: Arc::default(), waits: Arc::default(), lines: Arc::default() })
     }
 
     fn is_on_cluster(&self) -> bool {

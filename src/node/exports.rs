@@ -2,6 +2,8 @@
 #![expect(unreachable_pub, reason = "napi exports what is `pub`, wherever it is")]
 #![expect(clippy::needless_pass_by_value, reason = "napi gives what it converted")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use napi::Env;
 use napi::bindgen_prelude::{Function, Uint32ArraySlice, Unknown};
 use napi_derive::napi;
@@ -128,7 +130,9 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
                         frame::NOBODY => Answer::to_nobody(),
                         number => Answer::to(port.outbox.clone(), number),
                     };
-                    verbs.call(call.verb, port.targets.get(&call.target), &call.args, answer);
+                    let target = port.targets.get(&call.target);
+                    // A call that panics costs no other one: its answer is dropped, and says so.
+                    let _ = catch_unwind(AssertUnwindSafe(|| verbs.call(call.verb, target, &call.args, answer)));
                 }
             });
         });

@@ -58,6 +58,12 @@ fn cause(error: &(dyn StdError + 'static)) -> Failure {
 /// The name Node's own errors have for it.
 fn system_code(error: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind as E;
+    #[cfg(unix)]
+    match error.raw_os_error() {
+        Some(23) => return Some("ENFILE"),
+        Some(24) => return Some("EMFILE"),
+        _ => {}
+    }
     Some(match error.kind() {
         E::ConnectionRefused => "ECONNREFUSED",
         E::ConnectionReset => "ECONNRESET",
@@ -68,6 +74,8 @@ fn system_code(error: &std::io::Error) -> Option<&'static str> {
         E::PermissionDenied => "EACCES",
         E::HostUnreachable => "EHOSTUNREACH",
         E::NetworkUnreachable => "ENETUNREACH",
+        E::OutOfMemory => "ENOMEM",
+        E::WouldBlock => "EAGAIN",
         E::AddrNotAvailable => "EADDRNOTAVAIL",
         _ => return None,
     })

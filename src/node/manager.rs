@@ -39,7 +39,7 @@ pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
     if ask == AskPassword::Yes {
         config.password = Password::Asked(passwords.clone());
     }
-    let manager = Manager::new(config, Arc::new(Events(outlet)));
+    let manager = Manager::new(config, Arc::new(Events(outlet)))?;
     Ok(ManagerTarget { manager, passwords })
 }
 
@@ -70,6 +70,7 @@ impl Observer for Events {
                 json!({ "event": "reconnecting", "attempt": attempt, "delayMs": delay.as_secs_f64() * 1e3 })
             }
             Event::Error(error) => json!({ "event": "error", "error": Failure::from(&error) }),
+            Event::Evicts { policy } => json!({ "event": "evicts", "policy": policy }),
             Event::End => json!({ "event": "end" }),
         };
         self.0.tell(json.to_string());
@@ -168,6 +169,10 @@ fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         let password = match given {
             Arg::Text(text) => Ok(Secret::new((*text).to_owned())),
+            Arg::Bytes(bytes) => std::str::from_utf8(bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| {
+                let message = "RedisConfig.password: expected its function to give a string or its bytes in UTF-8, it gave other bytes";
+                Error::new(ErrorKind::Auth, message)
+            }),
             Arg::Bool(false) => Err(Error::new(
                 ErrorKind::Auth,
                 "RedisConfig.password: expected its function to give a string, it threw",
@@ -225,7 +230,7 @@ fn script(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let rest = words("script", rest)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
         let (keys, rest) = rest.split_at_checked(*key_count as usize).unwrap_or((&rest, &[]));
-        let script = Script::new(text);
+        let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
         Ok(Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) })
     };

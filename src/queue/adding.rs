@@ -18,8 +18,9 @@ use crate::resp::Reply;
 /// Jobs of single calls in one script, and their bytes.
 const MOST_JOBS: usize = 100;
 const MOST_BYTES: usize = 256 * 1024;
-/// Jobs of `addBulk` in one script.
-pub(super) const BULK_JOBS: usize = 1_000;
+/// Jobs of `addBulk` in one script; one that has options counts as eight, and so do so many bytes of it.
+const BULK_JOBS: usize = 1_000;
+const BULK_BYTES: usize = 4 * 1024;
 
 /// Calls of `add` that wait for the end of the present turn.
 #[derive(Debug, Default)]
@@ -98,6 +99,7 @@ impl Batch {
                 }
             }),
         );
+        core.manager.keeps();
     }
 }
 
@@ -216,11 +218,14 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         let count = args.from(0).len() / 3;
         let mut scripts: Vec<(Vec<NewJob>, Vec<usize>)> = Vec::new();
+        let mut weight = 0;
         for at in 0..count {
             let jobs = read(&core, &args, at * 3)?;
-            let fits = scripts.last().is_some_and(|(present, _)| present.len() + jobs.len() <= BULK_JOBS);
-            if !fits {
+            let heavier = jobs.iter().map(weight_of).sum::<usize>();
+            weight += heavier;
+            if scripts.is_empty() || weight > BULK_JOBS {
                 scripts.push((Vec::new(), Vec::new()));
+                weight = heavier;
             }
             if let Some((present, places)) = scripts.last_mut() {
                 let place = present.len();
@@ -237,6 +242,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 (get, jobs, places)
             })
             .collect();
+        core.manager.keeps();
         Ok(async move {
             let mut outcomes = Vec::with_capacity(count * 2);
             let mut failed = None;
@@ -259,6 +265,11 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             failed.map_or(Ok(Outcome::List(outcomes)), Err)
         })
     });
+}
+
+fn weight_of(job: &NewJob) -> usize {
+    let least = if job.is_plain() { 1 } else { 8 };
+    least + job.body.len() / BULK_BYTES * 8
 }
 
 /// Adds a job with its children. Gives the id of the job that was there instead, and how far that is.

@@ -20,7 +20,7 @@ use crate::resp::Reply;
 const MAX_LINE: usize = 64 * 1024;
 const MAX_LINES: u64 = 1_000;
 /// Jobs that one script removes at most.
-const BATCH: u64 = 500;
+const BATCH: u64 = 150;
 
 pub(super) fn pause(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     set_paused(queue, true, answer);
@@ -137,10 +137,21 @@ async fn remove_everything(core: &Core) -> Result<()> {
         }
     }
     // Parents in other queues hear that their children are gone, before what says so is.
-    match outbox::deliver(core).await {
-        // What a queue refuses it refuses for good.
-        Err(error) if error.kind() != ErrorKind::Server => return Err(error),
-        _ => {}
+    let mut before = i64::MAX;
+    loop {
+        match outbox::deliver(core).await {
+            // What a queue refuses it refuses for good.
+            Err(error) if error.kind() != ErrorKind::Server => return Err(error),
+            _ => {}
+        }
+        // Delivering may leave more: where many waited for one job.
+        let key = &core.base[16];
+        let length = Packed::sized(key.len()).begin(2, b"HLEN").word(key).reads(*operation::ADMIN);
+        let left = integer(&core.call(length).await?).unwrap_or_default();
+        if left == 0 || left >= before {
+            break;
+        }
+        before = left;
     }
     let owners = members(core, &core.base[9]).await?;
     let mut left: Vec<_> = owners.iter().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();

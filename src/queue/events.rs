@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner, strange};
@@ -39,6 +40,8 @@ pub(super) struct Ears {
     core: Arc<Core>,
     outlet: Outlet,
     hearing: Mutex<Hearing>,
+    /// Is the queue closed?
+    closed: CancellationToken,
     /// Wakes the task.
     nudge: Notify,
     stage: watch::Sender<Stage>,
@@ -60,7 +63,6 @@ enum Stage {
 struct Hearing {
     listening: bool,
     running: bool,
-    closed: bool,
     waits: HashMap<u64, Wait>,
 }
 
@@ -118,6 +120,7 @@ impl Ears {
             core,
             outlet,
             hearing,
+            closed: CancellationToken::new(),
             nudge: Notify::new(),
             stage: watch::Sender::new(Stage::Deaf),
             read_to: watch::Sender::new(-1),
@@ -141,7 +144,7 @@ impl Ears {
     fn reach(self: &Arc<Self>, stage: Stage) -> impl Future<Output = Result<()>> + Send + use<> {
         let starts = {
             let mut hearing = self.hearing();
-            !hearing.closed && !std::mem::replace(&mut hearing.running, true)
+            !self.closed.is_cancelled() && !std::mem::replace(&mut hearing.running, true)
         };
         if starts {
             let ears = Arc::clone(self);
@@ -149,10 +152,17 @@ impl Ears {
         }
         let mut reached = self.stage.subscribe();
         let patience = self.core.manager.config().command_timeout;
+        let (closed, closing) = (self.closed.clone(), self.core.manager.closing());
         async move {
-            match timeout(patience, reached.wait_for(|reached| *reached >= stage)).await {
-                Ok(Ok(_)) => Ok(()),
-                _ => Err(Error::new(ErrorKind::Timeout, "the events of the queue could not be subscribed to in time")),
+            // Nobody is to be kept waiting, nor kept in memory, for what comes no more.
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => Err(Error::new(ErrorKind::Closed, "the queue is closed")),
+                () = closing.cancelled() => Err(Error::new(ErrorKind::Closed, "the connection manager was disconnected")),
+                reached = timeout(patience, reached.wait_for(|reached| *reached >= stage)) => match reached {
+                    Ok(Ok(_)) => Ok(()),
+                    _ => Err(Error::new(ErrorKind::Timeout, "the events of the queue could not be subscribed to in time")),
+                },
             }
         }
     }
@@ -169,7 +179,7 @@ impl Ears {
             let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
                 Ok(subscription) => break Some(subscription),
-                Err(_) if closing.is_cancelled() || self.hearing().closed => break None,
+                Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => break None,
                 Err(error) => {
                     troubled = true;
                     self.tell_error(&error);
@@ -212,7 +222,7 @@ impl Ears {
                 }
                 () = closing.cancelled() => break,
             }
-            if self.hearing().closed {
+            if self.closed.is_cancelled() {
                 break;
             }
         }
@@ -366,9 +376,9 @@ pub(super) fn unlisten(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 }
 
 pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+    queue.events.closed.cancel();
     {
         let mut hearing = queue.events.hearing();
-        hearing.closed = true;
         hearing.listening = false;
         // Whose news can come no more is told so.
         hearing.waits.clear();
@@ -388,7 +398,7 @@ impl Ears {
     ) -> Result<mpsc::UnboundedReceiver<Told>> {
         let (sender, news) = mpsc::unbounded_channel();
         let mut hearing = self.hearing();
-        if hearing.closed {
+        if self.closed.is_cancelled() {
             return Err(Error::new(ErrorKind::Closed, format!("{said}: the queue is closed")));
         }
         hearing.waits.insert(number, Wait { id: id.to_owned(), news: sender, cancel: Arc::clone(cancel) });

@@ -56,7 +56,7 @@ impl NewJob {
     /// The same job in a script where `by` others come first.
     pub(super) fn moved(mut self, by: usize) -> Self {
         if let Some(parent) = self.extra.get_mut("i") {
-            *parent = json!(parent.as_u64().unwrap_or(0) + by as u64);
+            *parent = json!(parent.as_u64().unwrap_or(0).saturating_add(by as u64));
         }
         self
     }
@@ -174,11 +174,12 @@ impl NewJob {
     }
 
     /// Out of an outbox; `None` where it is none.
-    pub(super) fn from_message(message: &mut Value) -> Option<Self> {
-        let text = |part: &Value| part.as_str().map(|text| Bytes::from(text.to_owned()));
-        let (id, body) = (text(&message[0])?, text(&message[1])?);
-        match message[2].take() {
-            Value::Object(extra) => Some(Self { id, body, extra }),
+    pub(super) fn from_message(message: Value) -> Option<Self> {
+        let Value::Array(parts) = message else { return None };
+        match <[Value; 3]>::try_from(parts).ok()? {
+            [Value::String(id), Value::String(body), Value::Object(extra)] => {
+                Some(Self { id: id.into(), body: body.into(), extra })
+            }
             _ => None,
         }
     }

@@ -23,8 +23,8 @@ impl Core {
             return;
         }
         let (keys, types): (Vec<Bytes>, Vec<&[u8]>) = self.keys.typed().into_iter().unzip();
-        let (aside, held) = (self.keys.aside(), self.keys.held_prefix());
-        let mut args: Vec<&[u8]> = vec![&aside, &held];
+        let (aside, held, channel) = (self.keys.aside(), self.keys.held_prefix(), self.keys.wake_all());
+        let mut args: Vec<&[u8]> = vec![&aside, &held, &channel];
         args.extend(types);
         let command = plain(&scripts::MEND, &keys, &args).runs(*operation::ADMIN, &scripts::MEND);
         let (manager, mending) = (self.manager.clone(), Arc::clone(&self.mending));

@@ -29,6 +29,8 @@ mod adding;
 mod changes;
 mod events;
 mod flows;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod mending;
 mod options;
 mod outbox;
@@ -161,7 +163,6 @@ pub const CALLS: &[(&str, Call)] = &[
     ("queue.list", reading::list),
     ("queue.counts", reading::counts),
     ("queue.logs", reading::logs),
-    ("queue.children", reading::children),
     ("queue.isPaused", reading::is_paused),
     ("queue.pause", changes::pause),
     ("queue.resume", changes::resume),

@@ -22,9 +22,12 @@ use super::{Core, adding, strange};
 use crate::connection::{Cursor, Packed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::resp::Reply;
 
 /// Messages read at once, about.
 const PAGE: u64 = 100;
+/// News that one script tells, and jobs that it adds, unless one message has more.
+const FEW: usize = 100;
 /// How old a message may be that was read and is delivered: a process that stood still reads again.
 const FRESH: Duration = Duration::from_secs(30);
 /// For how long a message is remembered that was deleted: far longer than one that was read before may be on its way.
@@ -123,6 +126,8 @@ pub(super) async fn deliver(core: &Core) -> Result<()> {
 struct Page {
     read: Instant,
     by_queue: HashMap<String, ForQueue>,
+    /// Fields of messages to the queue itself: more jobs wait for one than a script tells at once.
+    rests: Vec<Bytes>,
     /// Fields whose messages say nothing to anybody: they are dropped.
     damaged: Vec<Bytes>,
 }
@@ -137,20 +142,37 @@ struct ForQueue {
 
 impl Default for Page {
     fn default() -> Self {
-        Self { read: Instant::now(), by_queue: HashMap::new(), damaged: Vec::new() }
+        Self { read: Instant::now(), by_queue: HashMap::new(), rests: Vec::new(), damaged: Vec::new() }
     }
+}
+
+/// For fuzzing: reads one message.
+#[cfg(fuzzing)]
+pub(super) fn read(field: &[u8], message: &[u8]) {
+    let mut page = Page::default();
+    page.sort(Bytes::copy_from_slice(field), message);
+    let mut read = page.damaged.len();
+    for there in page.by_queue.into_values() {
+        read += there.jobs.len() + there.news.len();
+        there.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
+    }
+    assert_eq!(read, 1, "a message is one thing, or damaged");
 }
 
 impl Page {
     fn sort(&mut self, field: Bytes, message: &[u8]) {
         let mut message: Value = serde_json::from_str(&String::from_utf8_lossy(message)).unwrap_or_default();
+        if message["t"] == "rest" {
+            return self.rests.push(field);
+        }
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
         let there = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {
             let parts = ["id", "name", "how", "value", "n"];
             return there.news.push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
-        let mut jobs = message["jobs"].as_array_mut().into_iter().flatten().filter_map(NewJob::from_message);
+        let jobs = if let Value::Array(jobs) = message["jobs"].take() { jobs } else { Vec::new() };
+        let mut jobs = jobs.into_iter().filter_map(NewJob::from_message);
         // The others go where the first goes.
         match jobs.next() {
             Some(first) => {
@@ -162,12 +184,17 @@ impl Page {
     }
 
     async fn deliver(self, core: &Core) -> Result<()> {
-        let Self { read, by_queue, damaged } = self;
+        let Self { read, by_queue, rests, damaged } = self;
         delete(core, &damaged).await?;
+        for field in &rests {
+            tell_rest(core, field).await?;
+        }
         let mut outcome = Ok(());
         for (queue, there) in by_queue {
+            // Without a name it is this queue.
+            let queue = if queue.is_empty() { &core.name } else { &queue };
             // What one queue does not take is nothing to the others.
-            if let Err(error) = there.deliver(core, &queue, read).await {
+            if let Err(error) = there.deliver(core, queue, read).await {
                 outcome = Err(error);
             }
         }
@@ -189,7 +216,7 @@ impl ForQueue {
             let mut size = 0;
             let mut few = |(_, jobs): &(Bytes, Vec<NewJob>)| {
                 size += jobs.len();
-                size <= adding::BULK_JOBS || size == jobs.len()
+                size <= FEW || size == jobs.len()
             };
             let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut few)).collect();
             match add(core, &beside, &batch).await {
@@ -209,9 +236,13 @@ impl ForQueue {
             }
         }
         if !self.news.is_empty() {
-            let (fields, news): (Vec<_>, Vec<_>) = self.news.into_iter().unzip();
-            left += tell_parents(&beside, news).await?;
-            delete(core, &fields).await?;
+            let mut news = self.news;
+            while !news.is_empty() {
+                let few = news.split_off(news.len().saturating_sub(FEW));
+                let (fields, few): (Vec<_>, Vec<_>) = few.into_iter().unzip();
+                left += tell_parents(&beside, few).await?;
+                delete(core, &fields).await?;
+            }
         }
         if left > 0 {
             // Children of children, the news of a parent that failed.
@@ -259,6 +290,19 @@ async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
     core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
 }
 
+/// Tells all that wait for a job the news of it, a page at a time.
+async fn tell_rest(core: &Core, field: &Bytes) -> Result<()> {
+    loop {
+        let call = Call::of(core, &scripts::REST).arg(field.clone());
+        let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)?;
+        let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| strange())?;
+        adding::see_to_messages(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
+        if integer(&more) != Some(1) {
+            return Ok(());
+        }
+    }
+}
+
 /// Tells parents of this queue how children of other ones have ended. Gives how many messages that left in its outbox.
 async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
     let mut call = Call::of(core, &scripts::CHILD).number(news.len() as u64);
@@ -266,4 +310,31 @@ async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
         call.add(part);
     }
     integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_says_nothing_to_anybody_is_dropped_and_its_neighbours_are_read() {
+        let mut page = Page::default();
+        for message in [
+            "",
+            "5",
+            r#"{"t":"add","jobs":[]}"#,
+            r#"{"q":"o","jobs":5}"#,
+            r#"{"q":"o","jobs":["x",[],["id"],["id","body"],["id","body",5],["id","body",{},1]]}"#,
+        ] {
+            page.sort(Bytes::from_static(message.as_bytes()), message.as_bytes());
+        }
+        assert_eq!(page.damaged.len(), 5);
+        page.sort(
+            Bytes::from_static(b"good"),
+            br#"{"q":"o","jobs":[["id"],["id","body",{"i":18446744073709551615}]]}"#,
+        );
+        let jobs = &page.by_queue["o"].jobs[0].1;
+        assert_eq!((&jobs[0].id[..], &jobs[0].body[..]), (&b"id"[..], &b"body"[..]));
+        assert!(jobs[0].clone().moved(5).extra().contains("18446744073709551615"));
+    }
 }

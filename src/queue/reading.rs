@@ -1,16 +1,17 @@
 //! Jobs by id and by state.
 
+use std::collections::HashMap;
 use std::vec;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, strange};
 use crate::arguments::Arguments;
-use crate::connection::Packed;
+use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -101,11 +102,13 @@ impl Snapshot {
 /// The options a job was added with, and the priority it has now.
 pub(super) fn options_of(stored: &Bytes, priority: Option<u64>) -> Outcome {
     let changed = priority.and_then(|priority| {
-        let mut options: Value = if stored.is_empty() { json!({}) } else { serde_json::from_slice(stored).ok()? };
+        // Nothing else than an object is options, whoever wrote it.
+        let mut options: Map<String, Value> =
+            if stored.is_empty() { Map::new() } else { serde_json::from_slice(stored).ok()? };
         let present = options.get("priority").and_then(Value::as_u64).unwrap_or(0);
         (present != priority).then(|| {
-            options["priority"] = json!(priority);
-            options.to_string()
+            options.insert("priority".to_owned(), json!(priority));
+            Value::Object(options).to_string()
         })
     });
     match changed {
@@ -239,7 +242,7 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
         State::Failed => "f",
         State::WaitingChildren => "k",
     };
-    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14].map(|at: usize| core.base[at].clone());
+    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14, 11].map(|at: usize| core.base[at].clone());
     let (start, limit) = (start.to_string(), limit.to_string());
     let args: [&[u8]; 6] = [
         letter.as_bytes(),
@@ -260,10 +263,24 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
 
 async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
-    let command =
-        plain(&scripts::COUNTS, &keys, &[&core.keys.held_prefix()]).runs_reading(*operation::READ, &scripts::COUNTS);
-    let counts = array(core.call(command).await?).ok_or_else(strange)?;
-    counts.iter().map(|count| integer(count).ok_or_else(strange)).collect()
+    let prefix = core.keys.held_prefix();
+    let mut by_worker: HashMap<Bytes, i64> = HashMap::new();
+    let mut cursor = Cursor::default();
+    loop {
+        let command = plain(&scripts::COUNTS, &keys, &[&prefix, cursor.word()]);
+        let (reply, origin) = core.call_located(command.runs_reading(*operation::READ, &scripts::COUNTS)).await?;
+        let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+        let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(strange));
+        let mut counts = counts.collect::<Result<Vec<_>>>()?;
+        let next = parts.next().and_then(bytes).ok_or_else(strange)?;
+        while let (Some(owner), Some(held)) = (parts.next().and_then(bytes), parts.next()) {
+            by_worker.insert(owner, integer(&held).ok_or_else(strange)?);
+        }
+        if !cursor.advance(origin, next) {
+            counts[1] += by_worker.values().sum::<i64>();
+            return Ok(counts);
+        }
+    }
 }
 
 /// How many jobs are in `state`.
@@ -292,15 +309,6 @@ pub(super) fn logs(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             let lines = array(core.call(command.reads(*operation::READ)).await?).ok_or_else(strange)?;
             Ok(Outcome::List(lines.into_iter().filter_map(bytes).map(Outcome::Text).collect()))
         })
-    });
-}
-
-/// Argument: id.
-pub(super) fn children(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.children", args);
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
-        Ok(async move { children_of(&core, &id).await })
     });
 }
 
@@ -365,4 +373,23 @@ impl Known {
 pub(super) fn no_such_job(verb: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of a job that is there, got one of none"))
         .with_delivery(Delivery::Rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(stored: &'static str, priority: u64) -> Outcome {
+        options_of(&Bytes::from_static(stored.as_bytes()), Some(priority))
+    }
+
+    #[test]
+    fn a_changed_priority_is_among_the_options_and_options_that_are_none_are_left_alone() {
+        assert_eq!(options("", 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        assert_eq!(options(r#"{"priority":1}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        assert_eq!(options(r#"{"priority":3}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));
+        for damaged in ["5", "[]", "\"x\"", "{"] {
+            assert_eq!(options(damaged, 3), Outcome::Text(damaged.into()));
+        }
+    }
 }

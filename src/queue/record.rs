@@ -82,6 +82,13 @@ impl State {
     }
 }
 
+/// The largest number in a record: what JavaScript holds exactly. One may be added to it.
+const MAX_NUMBER: u64 = 1 << 53;
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= MAX_NUMBER)
+}
+
 /// The record a job was added with, in parts of one buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
@@ -109,8 +116,8 @@ impl Stored {
 
     fn apart(record: &Bytes) -> Option<Self> {
         let end = record.iter().position(|b| *b == b'\n')?;
-        let mut numbers = std::str::from_utf8(&record[..end]).ok()?.split(' ').map(str::parse::<u64>);
-        let mut next = || numbers.next()?.ok();
+        let mut numbers = std::str::from_utf8(&record[..end]).ok()?.split(' ').map(number);
+        let mut next = || numbers.next()?;
         let (added, name, options, parent, group) = (next()?, next()?, next()?, next()?, next()?);
         let mut at = end + 1;
         let mut part = |length: usize| {
@@ -186,11 +193,12 @@ impl Progressed {
             _ => return None,
         };
         let lease = record.slice_ref(parts.next()?);
-        let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse::<u64>().ok();
-        let (attempts, stalls, started, finished) = (number()?, number()?, number()?, number()?);
+        let number = |digits: &[u8]| number(std::str::from_utf8(digits).ok()?);
+        let mut next = || number(parts.next()?);
+        let (attempts, stalls, started, finished) = (next()?, next()?, next()?, next()?);
         let priority = match parts.next()? {
             b"" => None,
-            digits => Some(std::str::from_utf8(digits).ok()?.parse().ok()?),
+            digits => Some(number(digits)?),
         };
         let rest = record.slice(end + 1..);
         std::str::from_utf8(&rest).ok()?;
@@ -220,11 +228,21 @@ mod tests {
 
     #[test]
     fn damaged_records_are_told() {
-        for bad in ["", "x", "1 2 3 4 5", "1 9 9 9 9\nabc", "1 1 0 0 0\n\u{1}", "1 18446744073709551615 1 1 1\nx"] {
+        for bad in [
+            "",
+            "x",
+            "1 2 3 4 5",
+            "1 9 9 9 9\nabc",
+            "1 1 0 0 0\n\u{1}",
+            "1 18446744073709551615 1 1 1\nx",
+            "18446744073709551615 1 0 0 0\nn1",
+        ] {
             let error = Stored::read(&Bytes::from_static(bad.as_bytes())).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Serialization, "{bad:?}");
         }
-        for bad in ["", "w|", "z||0|0|0|0||\n", "w||0|0|0|0|x|\n", "w||0|0|0|-1||\n"] {
+        for bad in
+            ["", "w|", "z||0|0|0|0||\n", "w||0|0|0|0|x|\n", "w||0|0|0|-1||\n", "a|l|18446744073709551615|0|0|0||\n"]
+        {
             assert!(Progressed::read(Some(&Bytes::from_static(bad.as_bytes()))).is_err(), "{bad:?}");
         }
     }

@@ -28,6 +28,7 @@ scripts! {
     OBLITERATE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "obliterate.lua";
     LOOK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "look.lua";
     ASK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "ask.lua";
+    REST = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "rest.lua";
     MEND = "mend.lua";
     DELIVERED = "delivered.lua";
     NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";

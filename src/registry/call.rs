@@ -78,6 +78,7 @@ impl Inner {
         let (sink, answer) = oneshot::channel();
         self.sight.asks();
         self.manager.submit(command, Sink::Located(sink));
+        self.manager.keeps();
         let inner = Arc::clone(self);
         async move {
             let reply =

@@ -15,10 +15,10 @@ use crate::error::Result;
 use crate::resp::Reply;
 
 /// Part, and of what, in turn.
-type Notes = Vec<Reply>;
+pub(super) type Notes = Vec<Reply>;
 
 /// What a script answered, and what it noted: `{'damaged', notes, answer}`, or the answer alone.
-fn split(reply: Reply) -> (Reply, Notes) {
+pub(super) fn split(reply: Reply) -> (Reply, Notes) {
     match reply {
         Reply::Array(mut parts) if parts.len() == 3 && parts[0] == Reply::Bulk(Bytes::from_static(b"damaged")) => {
             match (parts.pop(), parts.pop()) {

@@ -136,6 +136,14 @@ struct Place {
     number: u64,
 }
 
+impl Place {
+    /// How many events were never told that lie between this place and `next`; nothing where none do.
+    fn missed_until(&self, next: &Self) -> Option<u64> {
+        let missed = next.number.checked_sub(self.number)?.checked_sub(1)?;
+        (missed > 0 && self.number > 0).then_some(missed)
+    }
+}
+
 /// A server that lost its data and whose clock went back begins anew before the place.
 async fn rewind(inner: &Arc<Inner>, place: &mut Place) -> Result<()> {
     let last = inner.last_place().await?;
@@ -170,8 +178,7 @@ async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
                 break;
             }
         };
-        if next.number > place.number + 1 && place.number > 0 {
-            let missed = next.number - place.number - 1;
+        if let Some(missed) = place.missed_until(&next) {
             inner.outlet.tell(format!(r#"{{"event":"gap","missed":{missed}}}"#));
         }
         *place = next;
@@ -314,6 +321,24 @@ impl Event {
     }
 }
 
+/// For fuzzing: what is told of entries, one after the other.
+#[cfg(fuzzing)]
+pub(super) fn told(replies: &[Reply]) -> Vec<String> {
+    let mut place = Place { id: Bytes::from_static(b"0-0"), number: 0 };
+    let events = replies.iter().filter_map(|reply| Entry::parse(reply).ok()).filter_map(|entry| {
+        let event = entry.event?;
+        let next = Place { id: entry.id, number: event.number };
+        let missed = place.missed_until(&next);
+        place = next;
+        Some(format!(
+            r#"{{"missed":{},"worker":{}}}"#,
+            missed.unwrap_or(0),
+            event.row.json_of_event(event.last_heartbeat)
+        ))
+    });
+    events.collect()
+}
+
 impl Inner {
     /// Where the events end now.
     fn last_place(self: &Arc<Self>) -> impl Future<Output = Result<Place>> + Send + use<> {
@@ -370,6 +395,15 @@ mod tests {
     #[test]
     fn places_are_ordered_as_numbers() {
         assert!(order(b"999-5") < order(b"1000-0") && order(b"5-9") < order(b"5-10"));
+    }
+
+    #[test]
+    fn a_gap_is_what_lies_between_two_events_whatever_their_numbers() {
+        let place = |number| Place { id: Bytes::from_static(b"1-0"), number };
+        for (last, next, missed) in [(0, 9, None), (4, 5, None), (4, 7, Some(2)), (7, 4, None), (5, 5, None)] {
+            assert_eq!(place(last).missed_until(&place(next)), missed, "{last} {next}");
+        }
+        assert_eq!(place(u64::MAX).missed_until(&place(3)), None);
     }
 
     #[test]

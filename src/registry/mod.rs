@@ -38,6 +38,8 @@ mod deaths;
 mod elections;
 mod entering;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod heartbeat;
 mod leaving;
 mod lists;

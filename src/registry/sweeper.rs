@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::resp::Reply;
 
 /// In one call, so that it holds the server up for a few milliseconds.
-const BATCH: u64 = 100;
+const BATCH: u64 = 50;
 /// For how long what was handed out can be asked for again.
 const HANDED_OUT_MS: u64 = 3_600_000;
 

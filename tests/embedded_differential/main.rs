@@ -1,6 +1,7 @@
 //! The embedded engine against a real `redis-server`: random commands on both, replies compared.
 //!
 //! - One client: sequences from templates that name every command (`generator`, `sequences`).
+//! - What random sequences rarely meet, as fixed ones (`corners`).
 //! - Several clients: interleavings of pub/sub, waiting, WATCH and expiry (`interleavings`, `clients`).
 //!
 //! `EMBEDDED_SEED` (default: fixed), `EMBEDDED_SEQUENCES` (default 3000) and `EMBEDDED_INTERLEAVINGS` (default 1500)
@@ -11,6 +12,7 @@
 
 mod allowed;
 mod clients;
+mod corners;
 mod dumps;
 mod generator;
 mod interleavings;
@@ -73,6 +75,20 @@ fn random_sequences_are_answered_as_a_real_server_answers_them() {
             Some(format!("{}\nat {at}\n  redis:  {real}\n  engine: {engine}\n", commands.join("\n")))
         })
     });
+}
+
+#[test]
+fn rare_options_and_refusals_are_answered_as_a_real_server_answers_them() {
+    let pair = Pair::start(THREADS);
+    let found: Vec<String> = corners::sequences()
+        .iter()
+        .filter_map(|lines| {
+            let units: Vec<_> = lines.iter().map(|line| vec![corners::words(line)]).collect();
+            let (at, real, engine) = pair.difference(&units)?;
+            Some(format!("{}\n  redis:  {real}\n  engine: {engine}\n", lines.get(at).unwrap_or(&"at the end")))
+        })
+        .collect();
+    assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }
 
 /// The first step after which the clients of the two sides have not seen the same.

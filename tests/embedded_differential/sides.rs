@@ -81,7 +81,7 @@ impl Drop for Server {
 
 /// A connection to the engine of that name, or to one of its own.
 pub(crate) fn engine(name: Option<&str>) -> Connection {
-    Connection::new(Stream::Memory(embedded::connect(name)))
+    Connection::new(Stream::Memory(embedded::connect(name).unwrap()))
 }
 
 enum Stream {

@@ -169,8 +169,28 @@ pub async fn until_async<F: Future<Output = bool>>(what: &str, mut condition: im
     }
 }
 
+/// `limit` of a machine that has nothing else to do, in the time of this one as it is now: for upper bounds of what a test has measured.
+pub fn stretched(limit: Duration) -> Duration {
+    limit.mul_f64(starvation().unwrap_or(1.0).clamp(1.0, 12.0))
+}
+
+/// How many times slower than alone this thread runs at the moment, where the kernel counts its time on a processor.
+fn starvation() -> Option<f64> {
+    let used = || {
+        let nanos = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        nanos.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    };
+    let (begin, before) = (Instant::now(), used()?);
+    loop {
+        let spun = used()?.saturating_sub(before);
+        if spun >= Duration::from_millis(20) {
+            return Some(begin.elapsed().div_duration_f64(spun));
+        }
+    }
+}
+
 pub fn manager(json: &str) -> Manager {
-    Manager::new(Config::parse(json).unwrap().0, Arc::new(Unobserved))
+    Manager::new(Config::parse(json).unwrap().0, Arc::new(Unobserved)).unwrap()
 }
 
 /// Runs a command as a user's `command()` does.

@@ -14,6 +14,17 @@ use crate::resp::Reply;
 /// Groups of which one script tells.
 const AT_ONCE: usize = 50;
 
+/// What the server says of a group.
+struct Said {
+    name: Bytes,
+    /// Read and not acknowledged.
+    pending: i64,
+    /// Not read; `None` where it does not count: before Redis 7, and after deletions.
+    unread: Option<i64>,
+    /// The id after which that begins.
+    read_to: Bytes,
+}
+
 /// Argument: topic. Gives of each group, flat: name, messages that it has not acknowledged, those of them that it has read, consumers,
 /// ms of server time when one was last active or nothing.
 pub(in crate::bus) fn groups(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
@@ -21,9 +32,9 @@ pub(in crate::bus) fn groups(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     bus.run(answer, |bus| {
         let keys = bus.durable.namespace.topic(topic(args, 0, "topic")?);
         Ok(async move {
-            let names = names(&bus.durable.manager, &keys).await?;
-            let mut found = Vec::with_capacity(names.len() * 5);
-            for some in names.chunks(AT_ONCE) {
+            let all = said(&bus.durable.manager, &keys).await?;
+            let mut found = Vec::with_capacity(all.len() * 5);
+            for some in all.chunks(AT_ONCE) {
                 found.extend(states(&bus.durable.manager, &keys, some).await?);
             }
             Ok(Outcome::List(found))
@@ -31,7 +42,7 @@ pub(in crate::bus) fn groups(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-async fn names(manager: &Manager, keys: &TopicKeys) -> Result<Vec<Bytes>> {
+async fn said(manager: &Manager, keys: &TopicKeys) -> Result<Vec<Said>> {
     let stream = keys.stream();
     let packed = Packed::sized(stream.len() + 32).begin(3, b"XINFO").word(b"GROUPS").word(&stream);
     let groups = match manager.call(packed.reads(*operation::GROUPS)).await {
@@ -41,40 +52,57 @@ async fn names(manager: &Manager, keys: &TopicKeys) -> Result<Vec<Bytes>> {
         Err(error) => return Err(error),
         Ok(_) => return Err(strange()),
     };
-    groups.into_iter().map(|about| name_of(about).ok_or_else(strange)).collect()
+    groups.into_iter().map(|about| said_of(about).ok_or_else(strange)).collect()
 }
 
-fn name_of(about: Reply) -> Option<Bytes> {
+fn said_of(about: Reply) -> Option<Said> {
     let fields: Vec<Reply> = match about {
         Reply::Array(fields) => fields,
         Reply::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
         _ => return None,
     };
+    let (mut name, mut pending, mut unread, mut read_to) = (None, None, None, None);
     let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if bulk(name).as_deref() == Some(b"name") {
-            return bulk(value);
+    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+        match (bulk(field)?.as_ref(), value) {
+            (b"name", value) => name = bulk(value),
+            (b"last-delivered-id", value) => read_to = bulk(value),
+            (b"pending", Reply::Int(count)) => pending = Some(count),
+            (b"lag", Reply::Int(count)) => unread = Some(count),
+            _ => {}
         }
     }
-    None
+    Some(Said { name: name?, pending: pending?, unread, read_to: read_to? })
 }
 
-async fn states(manager: &Manager, keys: &TopicKeys, names: &[Bytes]) -> Result<Vec<Outcome>> {
+async fn states(manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<Vec<Outcome>> {
     let stream = keys.stream();
-    let mut packed = Packed::sized(512).script(&scripts::GROUPS, 1 + names.len(), names.len()).word(&stream);
-    packed = names.iter().fold(packed, |packed, name| packed.word(&keys.group(name).consumers));
-    packed = names.iter().fold(packed, |packed, name| packed.word(name));
+    let mut packed = Packed::sized(512).script(&scripts::GROUPS, 1 + groups.len(), 2 * groups.len()).word(&stream);
+    packed = groups.iter().fold(packed, |packed, said| packed.word(&keys.group(&said.name).consumers));
+    packed = groups.iter().fold(packed, |packed, said| {
+        packed.word(&said.name).word(if said.unread.is_some() { b"" } else { &said.read_to })
+    });
     let Reply::Array(values) = manager.call(packed.runs_reading(*operation::GROUPS, &scripts::GROUPS)).await? else {
         return Err(strange());
     };
-    values
-        .into_iter()
-        .map(|value| match value {
-            Reply::Int(-1) => Ok(Outcome::Nothing),
-            Reply::Int(number) => Ok(Outcome::Number(number as f64)),
-            name => bulk(name).map(|name| Outcome::Text(scripts::readable(&name))).ok_or_else(strange),
-        })
-        .collect()
+    let mut found = Vec::with_capacity(groups.len() * 5);
+    let mut values = values.into_iter();
+    for said in groups {
+        let (Some(Reply::Int(counted)), Some(Reply::Int(alive)), Some(Reply::Int(active))) =
+            (values.next(), values.next(), values.next())
+        else {
+            return Err(strange());
+        };
+        if counted < 0 {
+            continue;
+        }
+        found.push(Outcome::Text(scripts::readable(&said.name)));
+        found.push(Outcome::Number((said.pending + said.unread.unwrap_or(counted)) as f64));
+        found.push(Outcome::Number(said.pending as f64));
+        found.push(Outcome::Number(alive as f64));
+        found.push(if active < 0 { Outcome::Nothing } else { Outcome::Number(active as f64) });
+    }
+    Ok(found)
 }
 
 /// Arguments: topic, group. Gives whether there was one.

@@ -36,9 +36,11 @@ impl Letters {
     async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<Redriven> {
         let wake = self.topic.wake();
         let mut packed = Packed::sized(512)
-            .script(&scripts::REDRIVE, 2, 5 + ids.len())
+            .script(&scripts::REDRIVE, 4, 5 + ids.len())
             .word(&self.keys.stream)
             .word(&self.keys.dead)
+            .word(&self.topic.appended())
+            .word(&self.topic.sizes())
             .word(&self.group)
             .word(&wake)
             .number(most)
@@ -51,7 +53,7 @@ impl Letters {
 }
 
 /// What one page of redriving did.
-struct Redriven {
+pub(super) struct Redriven {
     put_back: u64,
     /// The letter behind which to go on; empty where none is left.
     goes_on: Bytes,
@@ -61,7 +63,7 @@ struct Redriven {
 }
 
 impl Redriven {
-    fn of(reply: Reply) -> Option<Self> {
+    pub(super) fn of(reply: Reply) -> Option<Self> {
         let Reply::Array(parts) = reply else { return None };
         let mut parts = parts.into_iter();
         let put_back = count_of(&parts.next()?).ok()?;
@@ -146,7 +148,7 @@ pub(in crate::bus) fn list(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-fn letter(entry: Reply) -> Option<Outcome> {
+pub(super) fn letter(entry: Reply) -> Option<Outcome> {
     let Reply::Array(entry) = entry else { return None };
     let Ok([id, Reply::Array(fields)]) = <[Reply; 2]>::try_from(entry) else { return None };
     let id = Outcome::Text(bulk(id)?);

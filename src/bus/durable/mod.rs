@@ -29,6 +29,8 @@
 //! | `scripts` | the scripts; `lua/group.lua` says how a group is kept |
 
 mod consumer;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod groups;
 mod hands;
 mod letters;

@@ -23,8 +23,9 @@ use crate::resp::{self, Reply};
 /// What one script appends at most: others wait while it runs.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 * 1024;
-/// Published messages after which a topic is trimmed, and how long after the last time.
+/// Published messages, or bytes of them, after which a topic is trimmed, and how long after the last time.
 const TRIM_AFTER: usize = 100;
+const TRIM_AFTER_BYTES: usize = 256 * 1024;
 const TRIM_EVERY: Duration = Duration::from_secs(1);
 /// Topics that are remembered though nothing of them waits.
 const REMEMBERED: usize = 1024;
@@ -36,15 +37,17 @@ const MAX_KEY: usize = 4096;
 pub(in crate::bus) struct Retention {
     length: u64,
     age: Duration,
+    bytes: u64,
 }
 
 impl Retention {
-    /// Options `maxLength` and `maxAgeMs` of `retention`.
+    /// Options `maxLength`, `maxAgeMs` and `maxBytes` of `retention`.
     pub(in crate::bus) fn read(options: &mut Options) -> Result<Self> {
-        let mut retention = Self { length: 100_000, age: Duration::from_hours(24) };
+        let mut retention = Self { length: 100_000, age: Duration::from_hours(24), bytes: 1 << 30 };
         if let Some(mut nested) = options.nested("retention")? {
             retention.length = nested.whole("maxLength", 0..=1_000_000_000_000)?.unwrap_or(retention.length);
             retention.age = nested.millis("maxAgeMs", 0)?.unwrap_or(retention.age);
+            retention.bytes = nested.whole("maxBytes", 0..=1_000_000_000_000_000)?.unwrap_or(retention.bytes);
             nested.finish()?;
         }
         Ok(retention)
@@ -52,12 +55,26 @@ impl Retention {
 
     /// Trims a topic, for the good of all; whether it could is no one's concern, since it is done again.
     pub(super) fn trim(self, manager: &Manager, keys: &TopicKeys) {
-        let packed = Packed::sized(keys.stream().len() + 64)
-            .script(&scripts::TRIM, 1, 2)
-            .word(&keys.stream())
+        let (manager, keys) = (manager.clone(), [keys.stream(), keys.appended(), keys.sizes(), keys.rests()]);
+        lifecycle::spawn(async move {
+            let mut goes_on = false;
+            while let Ok(Reply::Array(answer)) = manager.call(self.trimming(&keys, goes_on)).await
+                && matches!(answer[..], [_, Reply::Int(1)])
+            {
+                goes_on = true;
+            }
+        });
+    }
+
+    fn trimming(self, keys: &[Bytes], goes_on: bool) -> Command {
+        let packed = Packed::sized(512).script(&scripts::TRIM, keys.len(), 4);
+        keys.iter()
+            .fold(packed, |packed, key| packed.word(key))
             .number(self.length)
-            .number(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX));
-        manager.submit(packed.runs(*operation::TRIM, &scripts::TRIM), Sink::Ignored);
+            .number(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX))
+            .number(self.bytes)
+            .number(u64::from(goes_on))
+            .runs(*operation::TRIM, &scripts::TRIM)
     }
 }
 
@@ -87,6 +104,7 @@ struct Topic {
     /// Of the only message that waits: it must not be appended again.
     once: Option<Once>,
     untrimmed: usize,
+    untrimmed_bytes: usize,
     trimmed: Instant,
 }
 
@@ -132,6 +150,7 @@ impl Durable {
                 answers: Vec::new(),
                 once: None,
                 untrimmed: 0,
+                untrimmed_bytes: 0,
                 trimmed: Instant::now(),
             };
             topics.insert(Bytes::copy_from_slice(name), topic);
@@ -179,12 +198,15 @@ impl Durable {
             self.manager.submit(load_command(), Sink::Ignored);
         }
         let command = append_command(sharded, &topic.keys, answers.len(), &topic.words, topic.once.take());
+        topic.untrimmed += answers.len();
+        topic.untrimmed_bytes += topic.words.len();
         topic.words.clear();
         let (sink, outcome) = oneshot::channel();
         self.manager.submit(command, Sink::Waiter(sink));
-        topic.untrimmed += answers.len();
-        if topic.untrimmed >= TRIM_AFTER && topic.trimmed.elapsed() >= TRIM_EVERY {
-            topic.untrimmed = 0;
+        self.manager.keeps();
+        let is_much = topic.untrimmed >= TRIM_AFTER || topic.untrimmed_bytes >= TRIM_AFTER_BYTES;
+        if is_much && topic.trimmed.elapsed() >= TRIM_EVERY {
+            (topic.untrimmed, topic.untrimmed_bytes) = (0, 0);
             topic.trimmed = Instant::now();
             self.retention.trim(&self.manager, &topic.keys);
         }
@@ -206,20 +228,23 @@ fn load_command() -> Command {
 
 fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], once: Option<Once>) -> Command {
     let script = &*scripts::PUBLISH;
-    let (stream, wake) = (keys.stream(), keys.wake());
-    let mut payload = BytesMut::with_capacity(words.len() + stream.len() + wake.len() + keys.live().len() + 192);
+    let (stream, appended, sizes, wake) = (keys.stream(), keys.appended(), keys.sizes(), keys.wake());
+    let named = stream.len() + appended.len() + sizes.len() + wake.len() + keys.live().len();
+    let mut payload = BytesMut::with_capacity(words.len() + named + 192);
     let extra = if once.is_some() { 3 } else { 0 };
-    resp::begin(&mut payload, 3 + 1 + 3 + extra + 2 * count);
+    resp::begin(&mut payload, 3 + 3 + 3 + extra + 2 * count);
     let verb: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
     let head: [&[u8]; 2] = [b"EVALSHA", script.digest().as_bytes()];
     head.into_iter().for_each(|word| resp::push(&mut payload, word));
     if let Some(Once { id, window }) = once {
         let window = window.as_millis().to_string();
-        for word in [b"2", &stream[..], &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()] {
+        for word in
+            [b"4", &stream[..], &appended, &sizes, &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()]
+        {
             resp::push(&mut payload, word);
         }
     } else {
-        for word in [b"1", &stream[..], verb, keys.live(), &wake] {
+        for word in [b"3", &stream[..], &appended, &sizes, verb, keys.live(), &wake] {
             resp::push(&mut payload, word);
         }
     }

@@ -38,6 +38,8 @@ pub(super) enum Turn {
     Given {
         due_in: Option<Duration>,
         more: bool,
+        /// Has the group read all that there is?
+        all_read: bool,
         messages: Vec<Message>,
         news: News,
     },
@@ -111,12 +113,25 @@ impl Place {
 
 /// Begins a call of `script` with the keys and arguments that all scripts of a group have, and `more` arguments.
 fn begin(script: &Script, settings: &Settings, name: &str, room: usize, more: usize) -> Packed {
+    begin_with(script, settings, name, None, room, more)
+}
+
+/// As [`begin`], with one more key.
+fn begin_with(
+    script: &Script,
+    settings: &Settings,
+    name: &str,
+    key: Option<&Bytes>,
+    room: usize,
+    more: usize,
+) -> Packed {
     let keys = &settings.keys;
     let lease = u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX);
     let keys_of_group = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
     let size = keys_of_group.iter().map(|key| key.len() + 16).sum::<usize>();
-    let packed = Packed::sized(size + 256 + room).script(script, keys_of_group.len(), 4 + more);
-    let packed = keys_of_group.into_iter().fold(packed, |packed, key| packed.word(key));
+    let count = keys_of_group.len() + usize::from(key.is_some());
+    let packed = Packed::sized(size + 256 + room).script(script, count, 4 + more);
+    let packed = keys_of_group.into_iter().chain(key).fold(packed, |packed, key| packed.word(key));
     packed.word(&settings.group).word(name.as_bytes()).number(lease).word(&settings.topic_keys.wake())
 }
 
@@ -125,10 +140,13 @@ fn plain(operation: Operation, script: &Script, settings: &Settings, name: &str)
     begin(script, settings, name, 0, 0).runs(operation, script)
 }
 
-/// `may_judge`: may it take over from others? `looked`: where its look at what is parked goes on.
-pub(super) fn tend(settings: &Settings, name: &str, may_judge: bool, looked: &[u8]) -> Command {
-    let packed = begin(&scripts::TEND, settings, name, 0, 3).number(u64::from(may_judge));
-    packed.number(settings.retry.longest_ms()).word(looked).runs(*operation::TEND, &scripts::TEND)
+/// `may_judge`: may it take over from others? `looked`: where its look at what is parked goes on. `counts`: may there be what nobody
+/// has read?
+pub(super) fn tend(settings: &Settings, name: &str, may_judge: bool, looked: &[u8], counts: bool) -> Command {
+    let unread = settings.topic_keys.unread();
+    let packed = begin_with(&scripts::TEND, settings, name, Some(&unread), 0, 5).number(u64::from(may_judge));
+    let packed = packed.number(settings.retry.longest_ms()).word(looked).number(u64::from(counts));
+    packed.number(u64::from(fastrand::u32(..))).runs(*operation::TEND, &scripts::TEND)
 }
 
 pub(super) fn audit(settings: &Settings, name: &str, place: &Place) -> Command {
@@ -240,7 +258,7 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
                 Some(damaged) => news(damaged, parts.next(), parts.next()).ok_or_else(strange)?,
                 None => News::default(),
             };
-            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, messages, news })
+            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, all_read: more == 0, messages, news })
         }
         _ => Err(strange()),
     }

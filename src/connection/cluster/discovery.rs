@@ -112,12 +112,10 @@ pub(super) async fn find(shared: &Shared, seeds: &[Address]) -> Result<Found> {
 
 async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
     let greeted = greet(config, open_tcp(config, candidate).await?).await?;
-    let (server, address) = (greeted.server, greeted.address);
-    let mut wire = Wire::new(greeted.stream, greeted.reader);
+    let (mut wire, server, address) = Wire::of(greeted);
     let map = ask(&mut wire, candidate).await?;
     if map.masters().contains(candidate) {
-        let (stream, reader) = wire.into_parts();
-        let greeted = Greeted { stream, reader, server, address };
+        let greeted = wire.into_greeted(server, address)?;
         return Ok(Found { map, address: candidate.clone(), greeted });
     }
     // A replica, or a master that goes by another name in the map: nothing would ever be routed to this connection.
@@ -133,7 +131,7 @@ async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
 }
 
 /// The slot map of the node at `address`.
-async fn ask(wire: &mut Wire, address: &Address) -> Result<SlotMap> {
+pub(in crate::connection) async fn ask(wire: &mut Wire, address: &Address) -> Result<SlotMap> {
     let reply = wire.ask(&["CLUSTER", "SLOTS"]).await.map_err(|error| {
         if error.message().contains("cluster support disabled") {
             Error::config("RedisConfig.url: expected a node of a cluster, got a server with cluster support disabled")
@@ -228,8 +226,7 @@ impl Asked {
             Self::Spare(address, wire) => (address, *wire),
             Self::Anew(address) => {
                 let greeted = connect_to(config, &address).await?;
-                let wire = Wire::new(greeted.stream, greeted.reader);
-                (address, wire)
+                (address, Wire::of(greeted).0)
             }
         };
         let map = ask(&mut wire, &address).await?;

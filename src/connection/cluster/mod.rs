@@ -24,6 +24,8 @@ mod view;
 
 pub(super) use blocking::{connect, connect_any, connect_for};
 pub(super) use course::{Course, walk_on};
+#[cfg(fuzzing)]
+pub(super) use discovery::ask;
 pub(super) use discovery::{Answer, ask_around, connect_to, open};
 pub(super) use nodes::Nodes;
 pub(super) use route::{Place, unpack};

@@ -78,7 +78,7 @@ impl SlotMap {
         &self.masters
     }
 
-    pub(super) fn replicas(&self) -> &[Address] {
+    pub(in crate::connection) fn replicas(&self) -> &[Address] {
         &self.replicas
     }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Notice, Notify, Order, Tries, Waiting, closed};
 use crate::connection::exclusive::{self, Opened};
 use crate::connection::manager::Manager;
-use crate::connection::refusal::{Refusal, refusal};
+use crate::connection::refusal::{Refusal, Refused, refusal};
 use crate::connection::request::Request;
 use crate::connection::shared::Shared;
 use crate::connection::state::State;
@@ -296,7 +296,7 @@ impl Keeper {
         let stopped = session.is_cancelled() || line.interrupted.is_cancelled();
         let lost = outcome.is_err() && !stopped;
         let refused = outcome.as_ref().ok().and_then(|reply| refusal(&waiting.request, reply, false));
-        if let Some((Refusal::Renew, _)) = refused
+        if let Some(Refused { refusal: Refusal::Renew, is_doubtful: false, .. }) = refused
             && !stopped
             && !waiting.request.renewed
         {

@@ -50,6 +50,8 @@ struct Entry {
     /// The same, to be shared without a copy.
     shared: Option<Listeners>,
     waiting: Vec<oneshot::Sender<Result<()>>>,
+    /// Dropped when the server has confirmed the end, or has nothing to end.
+    ending: Vec<oneshot::Sender<()>>,
     /// Questions about it that are not answered.
     unanswered: u32,
     /// Was a subscription asked for last, and not the end of one?
@@ -62,6 +64,11 @@ struct Entry {
 impl Entry {
     fn wanted(&self) -> bool {
         !self.listeners.is_empty()
+    }
+
+    /// Is it wanted, and not confirmed?
+    fn is_open(&self) -> bool {
+        self.wanted() && !self.confirmed
     }
 }
 
@@ -90,6 +97,8 @@ pub(super) struct Moved(Channel, Entry);
 #[derive(Default)]
 pub(super) struct Book {
     entries: HashMap<Channel, Entry>,
+    /// How many are wanted and not confirmed. Asked for with each change, so that it is counted.
+    open: usize,
     /// Where something may be to repair.
     changed: HashSet<Channel>,
     asked: VecDeque<Asked>,
@@ -103,7 +112,22 @@ impl Book {
 
     /// Is all that is wanted confirmed?
     pub(super) fn is_settled(&self) -> bool {
-        self.entries.values().all(|entry| !entry.wanted() || entry.confirmed)
+        self.open == 0
+    }
+
+    /// Does something with an entry, and counts what that makes of it.
+    fn change<T>(open: &mut usize, entry: &mut Entry, act: impl FnOnce(&mut Entry) -> T) -> T {
+        let before = entry.is_open();
+        let outcome = act(entry);
+        *open = *open + usize::from(entry.is_open()) - usize::from(before);
+        outcome
+    }
+
+    fn remove(&mut self, channel: &Channel) -> Option<Entry> {
+        let entry = self.entries.remove(channel)?;
+        self.open -= usize::from(entry.is_open());
+        self.changed.remove(channel);
+        Some(entry)
     }
 
     /// Is something known of `channel`?
@@ -119,8 +143,12 @@ impl Book {
         listener: Arc<dyn Listener>,
     ) -> Option<oneshot::Receiver<Result<()>>> {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.push((number, listener));
+        Self::change(&mut self.open, entry, |entry| entry.listeners.push((number, listener)));
         entry.shared = None;
+        if entry.asked {
+            // The end was not asked for yet, and is not to be: whoever waits for it has nothing to wait for.
+            entry.ending.clear();
+        }
         if entry.confirmed && entry.asked {
             return None;
         }
@@ -141,8 +169,7 @@ impl Book {
         let Asked::Subscription(channel, _) = self.asked.pop_front()? else {
             return None;
         };
-        let mut entry = self.entries.remove(&channel)?;
-        self.changed.remove(&channel);
+        let mut entry = self.remove(&channel)?;
         (entry.asked, entry.unanswered) = (false, 0);
         Some(Moved(channel, entry))
     }
@@ -150,30 +177,40 @@ impl Book {
     /// Takes everything out, to be wanted in another book. The connection must be gone.
     pub(super) fn take_all(&mut self) -> Vec<Moved> {
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(channel, entry)| Moved(channel, entry)).collect()
     }
 
     /// Takes in what comes from another book.
     pub(super) fn put(&mut self, Moved(channel, mut moved): Moved) {
         let entry = self.entries.entry(channel.clone()).or_default();
-        entry.listeners.append(&mut moved.listeners);
+        Self::change(&mut self.open, entry, |entry| entry.listeners.append(&mut moved.listeners));
         entry.waiting.append(&mut moved.waiting);
+        entry.ending.append(&mut moved.ending);
         entry.shared = None;
         entry.missing_since = entry.missing_since.or(moved.missing_since);
         self.changed.insert(channel);
     }
 
-    /// Removes a listener, and gives it: letting it go may end other subscriptions.
-    pub(super) fn unwant(&mut self, channel: &Channel, number: u64) -> Option<Arc<dyn Listener>> {
+    /// Removes a listener, and gives it: letting it go may end other subscriptions. Gives also, where the subscription must be ended on the
+    /// server, what is closed when that is confirmed.
+    pub(super) fn unwant(
+        &mut self,
+        channel: &Channel,
+        number: u64,
+    ) -> Option<(Arc<dyn Listener>, Option<oneshot::Receiver<()>>)> {
         let entry = self.entries.get_mut(channel)?;
         let at = entry.listeners.iter().position(|(own, _)| *own == number)?;
-        let (_, listener) = entry.listeners.remove(at);
+        let (_, listener) = Self::change(&mut self.open, entry, |entry| entry.listeners.remove(at));
         entry.shared = None;
-        if !entry.wanted() {
-            self.changed.insert(channel.clone());
-            self.forget(channel);
+        if entry.wanted() {
+            return Some((listener, None));
         }
-        Some(listener)
+        let (end, ended) = oneshot::channel();
+        entry.ending.push(end);
+        self.changed.insert(channel.clone());
+        self.forget(channel);
+        Some((listener, Some(ended)))
     }
 
     /// Lets go of what is neither wanted nor known to the server.
@@ -183,8 +220,7 @@ impl Book {
             && !entry.asked
             && entry.unanswered == 0
         {
-            self.entries.remove(channel);
-            self.changed.remove(channel);
+            self.remove(channel);
         }
     }
 
@@ -225,7 +261,7 @@ impl Book {
                 return None;
             }
             let entry = self.entries.get_mut(channel)?;
-            entry.confirmed = false;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = false);
             entry.asked = false;
             entry.missing_since.get_or_insert(now);
             self.changed.insert(channel.clone());
@@ -237,7 +273,9 @@ impl Book {
         let mut told = Told::Nothing;
         // An older answer than the last question says nothing of how it is now.
         if entry.unanswered == 0 {
-            entry.confirmed = on;
+            Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
+            // Where it is wanted again by now, the end of it was asked for before and is not awaited.
+            entry.ending.clear();
             if on {
                 // Who waits no longer needs no answer.
                 entry.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
@@ -257,6 +295,9 @@ impl Book {
         };
         let entry = self.entries.get_mut(&channel)?;
         entry.unanswered -= 1;
+        if entry.unanswered == 0 {
+            entry.ending.clear();
+        }
         if on && entry.unanswered == 0 {
             entry.asked = false;
             let waiting = std::mem::take(&mut entry.waiting);
@@ -283,10 +324,12 @@ impl Book {
     pub(super) fn lost(&mut self, now: Instant) -> Vec<Listeners> {
         self.asked.clear();
         self.entries.retain(|_, entry| entry.wanted());
+        self.open = self.entries.len();
         let mut told = Vec::new();
         for (channel, entry) in &mut self.entries {
             entry.unanswered = 0;
             entry.asked = false;
+            entry.ending.clear();
             if std::mem::take(&mut entry.confirmed) {
                 entry.missing_since.get_or_insert(now);
                 told.push(shared(entry));
@@ -308,6 +351,7 @@ impl Book {
         self.refuse_waiting(error);
         self.asked.clear();
         self.changed.clear();
+        self.open = 0;
         self.entries.drain().map(|(_, mut entry)| shared(&mut entry)).collect()
     }
 
@@ -394,6 +438,50 @@ mod tests {
         assert_eq!(book.repairs(), [off("a")]);
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(book.is_empty());
+    }
+
+    #[test]
+    fn an_end_is_over_when_the_server_says_so_or_has_nothing_to_end() {
+        let is_over =
+            |ended: &mut oneshot::Receiver<()>| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        let mut book = Book::default();
+        want(&mut book, "a", 1);
+        let mut never_asked = book.unwant(&channel("a"), 1).unwrap().1.unwrap();
+        assert!(is_over(&mut never_asked));
+
+        want(&mut book, "a", 2);
+        want(&mut book, "a", 3);
+        book.repairs();
+        book.confirmed(&channel("a"), true, Instant::now());
+        assert!(book.unwant(&channel("a"), 2).unwrap().1.is_none(), "another one has it still");
+        let mut ended = book.unwant(&channel("a"), 3).unwrap().1.unwrap();
+        assert_eq!(book.repairs(), [off("a")]);
+        assert!(!is_over(&mut ended));
+        book.confirmed(&channel("a"), false, Instant::now());
+        assert!(is_over(&mut ended));
+
+        want(&mut book, "a", 4);
+        book.repairs();
+        book.confirmed(&channel("a"), true, Instant::now());
+        let mut taken_back = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
+        assert!(!is_over(&mut taken_back));
+        assert!(want(&mut book, "a", 5).is_none());
+        assert!(is_over(&mut taken_back));
+        assert_eq!(book.repairs(), []);
+        book.lost(Instant::now());
+        book.repairs();
+        book.unwant(&channel("a"), 5);
+        book.lost(Instant::now());
+        assert!(book.is_empty());
+
+        want(&mut book, "a", 4);
+        book.repairs();
+        let mut ended = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
+        book.repairs();
+        book.confirmed(&channel("a"), true, Instant::now());
+        assert!(!is_over(&mut ended), "that was the answer to the question before");
+        book.lost(Instant::now());
+        assert!(is_over(&mut ended) && book.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::resp::Reply;
 
 /// One thing that was heard.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(in crate::connection) enum Heard {
     Message(ChannelKind, Message),
     /// A subscription was confirmed, or its end.
     Confirmed(Channel, bool),
@@ -20,7 +20,7 @@ pub(super) enum Heard {
 }
 
 impl Heard {
-    pub(super) fn of(reply: Reply) -> Self {
+    pub(in crate::connection) fn of(reply: Reply) -> Self {
         match reply {
             Reply::Push(items) | Reply::Array(items) => Self::list(items),
             Reply::Simple(_) => Self::Pong,

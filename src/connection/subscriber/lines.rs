@@ -88,18 +88,20 @@ impl Subscriber {
         (number, confirmed)
     }
 
-    /// Removes a listener.
-    pub(super) fn unwant(&self, channel: &Channel, number: u64) {
+    /// Removes a listener. Where the subscription must be ended on the server, gives what is closed when that is confirmed.
+    pub(super) fn unwant(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
         let removed = {
             let lines = self.lines();
             lines.values().find_map(|line| {
-                let listener = line.inner().book.unwant(channel, number)?;
+                let removed = line.inner().book.unwant(channel, number)?;
                 line.changed.notify_one();
-                Some(listener)
+                Some(removed)
             })
         };
-        drop(removed);
+        // The listener goes where nothing is locked.
+        let ended = removed.and_then(|(_, ended)| ended);
         self.publish();
+        ended
     }
 
     /// Has a channel that the node of `from` refused wanted at the node of `to`. False where it was no sharded channel.

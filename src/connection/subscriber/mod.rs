@@ -28,10 +28,12 @@ use tokio::time::timeout;
 
 pub use book::{Channel, ChannelKind};
 
+#[cfg(fuzzing)]
+pub(super) use hearing::Heard;
 pub(super) use lines::Subscriber;
 
 use super::shared::Shared;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 
 /// A message on a channel.
 #[derive(Clone, Debug)]
@@ -72,10 +74,39 @@ impl fmt::Debug for Subscription {
     }
 }
 
+impl Subscription {
+    /// Ends it: its listener hears nothing more from this call on. The future resolves when the server has confirmed that nobody of
+    /// this manager is subscribed, at once where others are, or where no connection has the subscription.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` when the server does not confirm within `commandTimeoutMs`.
+    pub fn end(self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let shared = self.shared.upgrade();
+        let ended = shared.as_ref().and_then(|shared| shared.subscriber.unwant(&self.channel, self.number));
+        async move {
+            let (Some(shared), Some(ended)) = (shared, ended) else { return Ok(()) };
+            let limit = shared.config.command_timeout;
+            // It is closed and never sent to.
+            match timeout(limit, ended).await {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!(
+                        "the end of the subscription was not confirmed within commandTimeoutMs, {} ms: nothing is heard of it any more",
+                        limit.as_millis()
+                    ),
+                )
+                .with_delivery(Delivery::MaybeExecuted)),
+            }
+        }
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.subscriber.unwant(&self.channel, self.number);
+            drop(shared.subscriber.unwant(&self.channel, self.number));
         }
     }
 }

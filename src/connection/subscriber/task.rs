@@ -204,7 +204,7 @@ impl<'a> Connection<'a> {
             write,
             reader: greeted.reader.keeping_pushes(),
             patience: Patience::new(shared.config.command_timeout),
-            input: BytesMut::new(),
+            input: greeted.input,
             output: BytesMut::new(),
             opened: Instant::now(),
             heard: Instant::now(),

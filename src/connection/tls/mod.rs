@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::secret::Secret;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{self, Options};
 
 mod certificate;
 mod identity;
@@ -61,8 +61,8 @@ impl Tls {
     pub fn from_options(mut options: Options) -> Result<Self> {
         let given = Given {
             ca: read_authorities(&mut options)?,
-            cert: options.secret("cert")?.map(Secret::new),
-            key: options.secret("key")?.map(Secret::new),
+            cert: read_pem(&mut options, "cert", "a certificate")?,
+            key: read_pem(&mut options, "key", "a private key")?,
             passphrase: options.secret("passphrase")?.map(Secret::new),
             server_name: options.text("servername")?,
             verify: options.flag("rejectUnauthorized")?.unwrap_or(true),
@@ -91,18 +91,22 @@ impl Tls {
 /// `ca`: one text or a list of texts.
 fn read_authorities(options: &mut Options) -> Result<Option<Secret>> {
     let Some(value) = options.take("ca") else { return Ok(None) };
-    let texts = match value {
-        Value::String(text) => vec![text],
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| match item {
-                Value::String(text) => Ok(text),
-                other => Err(wrong_pem("ca", "certificates", crate::options::type_name(&other))),
-            })
-            .collect::<Result<_>>()?,
-        other => return Err(wrong_pem("ca", "certificates", crate::options::type_name(&other))),
+    let texts = match &value {
+        Value::Array(items) => items.iter().map(|item| pem("ca", "certificates", item)).collect::<Result<Vec<_>>>()?,
+        other => vec![pem("ca", "certificates", other)?],
     };
     Ok(Some(Secret::new(texts.join("\n"))))
+}
+
+fn read_pem(options: &mut Options, option: &'static str, what: &str) -> Result<Option<Secret>> {
+    let value = options.take(option);
+    value.map(|value| pem(option, what, &value).map(|text| Secret::new(text.to_owned()))).transpose()
+}
+
+/// A text, or its bytes: what is PEM of it is ASCII, whatever else is in it.
+fn pem<'a>(option: &str, what: &str, value: &'a Value) -> Result<&'a str> {
+    let text = value.as_str().or_else(|| options::latin1(value));
+    text.ok_or_else(|| wrong_pem(option, what, options::type_name(value)))
 }
 
 /// The certificates of a PEM text, at least one.

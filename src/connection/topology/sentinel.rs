@@ -66,7 +66,7 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
 async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
         let (mut wire, tells) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
-        sentinels.discover(&mut wire).await?;
+        sentinels.discover(&shared.config, &mut wire).await?;
         Ok((wire, tells))
     };
     let (mut wire, tells) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
@@ -101,11 +101,12 @@ async fn ask(
     heard: &mut Heard,
 ) -> Result<()> {
     let topology = &shared.topology;
+    let asked_at = Instant::now();
     let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| shared.failed(error))?;
     topology.refreshed();
     let known = topology.master();
     let is_older = || Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch");
-    if !sentinels.may_name(&taken.address, &named, known.as_ref()) {
+    if !sentinels.may_name(&taken.address, &named, asked_at, known.as_ref()) {
         return Err(is_older());
     }
     let switched = heard.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
@@ -121,12 +122,10 @@ async fn ask(
         return Ok(());
     }
     heard.unsettled = None;
-    match topology.settle_on(&named, |known| sentinels.may_name(&taken.address, &named, known)) {
-        Settled::Known => {}
-        Settled::Moved => shared.arrived.notify_one(),
-        Settled::Refused => return Err(is_older()),
+    match sentinels.settle(shared, &taken.address, &named, asked_at) {
+        Settled::Known | Settled::Moved => Ok(()),
+        Settled::Refused => Err(is_older()),
     }
-    Ok(())
 }
 
 async fn is_master(shared: &Shared, named: &Named) -> bool {

@@ -192,7 +192,8 @@ pub(super) fn list(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             kind = Some(*name);
         }
         [word, ids @ ..] if is(word, "id") && !ids.is_empty() => {
-            let parse = |id: &&[u8]| number::unsigned(id).filter(|&n| n > 0).ok_or(Fault::of("ERR Invalid client ID"));
+            let parse =
+                |id: &&[u8]| number::integer(id).map(i64::cast_unsigned).ok_or(Fault::of("ERR Invalid client ID"));
             wanted = Some(ids.iter().map(parse).collect::<Result<_, _>>()?);
         }
         _ => return Err(Fault::SYNTAX),
@@ -289,7 +290,7 @@ pub(super) fn pause(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         [word] if is(word, "all") => false,
         [word] if is(word, "write") => true,
         [_] => return Err(Fault::of("ERR CLIENT PAUSE mode must be WRITE or ALL")),
-        _ => return Err(Fault::SYNTAX),
+        _ => return Err(super::bad_subcommand(args)),
     };
     let ms = number::integer(args[2]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {

@@ -124,8 +124,12 @@ pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -
 /// The count of a random pick, which may not be so large that its reply could not be built.
 pub(super) fn random_count(arg: &[u8], doubled: bool) -> Result<i64, Fault> {
     let count = number::int_arg(arg)?;
-    let limit = if doubled { i64::MAX / 2 } else { i64::MAX };
-    if count < -limit || count > limit {
+    if count == i64::MIN {
+        return Err(Fault::of(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        ));
+    }
+    if doubled && count.abs() > i64::MAX / 2 {
         return Err(Fault::of("ERR value is out of range"));
     }
     Ok(count)

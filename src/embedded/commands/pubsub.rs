@@ -30,13 +30,7 @@ impl Core {
         match kind {
             Kind::Channel => self.channels.entry(name.to_vec()).or_default(),
             Kind::Shard => self.shards.entry(name.to_vec()).or_default(),
-            Kind::Pattern => {
-                let at = self.patterns.iter().position(|(p, _)| p == name).unwrap_or_else(|| {
-                    self.patterns.push((name.to_vec(), Vec::new()));
-                    self.patterns.len() - 1
-                });
-                &mut self.patterns[at].1
-            }
+            Kind::Pattern => self.patterns.entry(name.to_vec()).or_default(),
         }
     }
 
@@ -47,7 +41,7 @@ impl Core {
             match kind {
                 Kind::Channel => drop(self.channels.remove(name)),
                 Kind::Shard => drop(self.shards.remove(name)),
-                Kind::Pattern => self.patterns.retain(|(p, _)| p != name),
+                Kind::Pattern => drop(self.patterns.swap_remove(name)),
             }
         }
     }
@@ -83,7 +77,7 @@ fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
 fn drop_names(core: &mut Core, slot: usize, names: &[Vec<u8>], kind: Kind) -> Vec<Reply> {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if core.names(kind, slot).is_some_and(|known| known.shift_remove(name)) {
+        if core.names(kind, slot).is_some_and(|known| known.swap_remove(name)) {
             core.unlisten(kind, name, slot);
         }
         let count = core.count(kind, slot);
@@ -180,7 +174,8 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             message.send(cx.core, slot);
         }
     }
-    let matching: Vec<_> = cx.core.patterns.iter().filter(|(p, _)| glob::matches(p, channel)).cloned().collect();
+    let matches = cx.core.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
+    let matching: Vec<_> = matches.map(|(pattern, slots)| (pattern.clone(), slots.clone())).collect();
     for (pattern, slots) in matching {
         let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
         receivers += slots.len();

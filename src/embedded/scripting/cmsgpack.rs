@@ -8,7 +8,7 @@ use super::{convert, raise};
 /// Deeper tables are packed as nil.
 const MAX_NESTING: usize = 16;
 const MISSING: &str = "Missing bytes in input.";
-const TOO_MANY: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
+const TOO_MANY: &str = "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
 const BAD: &str = "Bad data format in input.";
 
 pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
@@ -270,7 +270,9 @@ fn unpack_limit(lua: &Lua, (input, limit, offset): (Value, i64, Option<i64>)) ->
 fn unpack_some(lua: &Lua, input: &Value, function: &str, limit: i64, offset: Option<i64>) -> mlua::Result<MultiValue> {
     let offset = offset.unwrap_or(0);
     if let (Ok(limit), Ok(offset)) = (usize::try_from(limit), usize::try_from(offset)) {
-        return read(lua, input, function, limit, offset).map(with_offset);
+        let read = read(lua, input, function, limit, offset)?;
+        // All of it has no offset after it.
+        return Ok(if limit == 0 && offset == 0 { MultiValue::from_iter(read.0) } else { with_offset(read) });
     }
     // What Redis calls the limit there is the length.
     let len = lua.coerce_string(input.clone())?.map_or(0, |text| text.as_bytes().len());

@@ -92,7 +92,7 @@ impl<'a> Format<'a> {
             b'!' => {
                 let align = self.number(NATIVE_ALIGN);
                 if align == 0 || !align.is_power_of_two() {
-                    return Err(raise::string(self.lua, "alignment is not a power of 2"));
+                    return Err(raise::string(self.lua, format!("alignment {align} is not a power of 2")));
                 }
                 self.align = align;
                 Item::Nothing
@@ -179,7 +179,8 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
                 let bytes = text_argument(lua, &args, n)?;
                 let size = if size == 0 { bytes.len() } else { size };
                 if bytes.len() < size {
-                    return Err(raise::argument(lua, n, "pack", "string too short"));
+                    // The library names the argument after it.
+                    return Err(raise::argument(lua, n + 1, "pack", "string too short"));
                 }
                 out.extend_from_slice(&bytes[..size]);
                 n += 1;

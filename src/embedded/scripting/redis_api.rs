@@ -220,9 +220,7 @@ fn set_repl(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     }
     match args.front().and_then(convert::number) {
         Some(flags) if (0.0..4.0).contains(&flags) => Ok(()),
-        _ => Err(raise::table(
-            "ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-        )),
+        _ => Err(raise::table("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")),
     }
 }
 

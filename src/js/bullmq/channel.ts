@@ -2,9 +2,9 @@
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
-import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import type { BullMQScript } from './interface.js';
 import { type Word, word } from './words.js';
 
@@ -22,7 +22,7 @@ export interface Defined {
 
 /** A command of a transaction. */
 export interface Step {
-  readonly script?: Defined;
+  readonly script?: Defined | undefined;
   readonly words: readonly Word[];
 }
 
@@ -56,7 +56,7 @@ export class Channel {
   readonly handle: number;
   readonly scripts = new Map<string, Defined>();
 
-  constructor(readonly manager: RedisConnectionManager) {
+  constructor(readonly manager: IRedisConnection) {
     const inside = manager[internals];
     this.port = inside.port;
     this.handle = this.port.open('bullmq', inside.handle, {}, this);

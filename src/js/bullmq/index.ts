@@ -3,7 +3,7 @@
 import { checkMade } from '../copies.js';
 import { type Failure, toError } from '../errors.js';
 import { internals } from '../internals.js';
-import type { RedisConnectionManager } from '../manager.js';
+import type { IRedisConnection } from '../ports.js';
 import { Channel } from './channel.js';
 import { Client } from './client.js';
 import type { BullMQClient } from './interface.js';
@@ -25,7 +25,7 @@ import type { BullMQOptions } from './options.js';
  *
  * @throws RedisError of kind `config` for something that is no manager.
  */
-export function bullmqConnection(manager: RedisConnectionManager): BullMQClient {
+export function bullmqConnection(manager: IRedisConnection): BullMQClient {
   checkMade('bullmqConnection: manager', 'RedisConnectionManager', manager);
   return new Client(new Channel(manager));
 }
@@ -41,7 +41,7 @@ export function bullmqConnection(manager: RedisConnectionManager): BullMQClient 
  * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
  * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
  */
-export function bullmqOptions(manager: RedisConnectionManager): BullMQOptions {
+export function bullmqOptions(manager: IRedisConnection): BullMQOptions {
   checkMade('bullmqOptions: manager', 'RedisConnectionManager', manager);
   const { port, handle } = manager[internals];
   const given = JSON.parse(port.ioredisOptions(handle)) as { value: BullMQOptions } | { error: Failure };

@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 /** What {@link BullMQClient.duplicate} takes. */
 export interface BullMQDuplicateOptions {
   /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
-  connectionName?: string;
+  connectionName?: string | undefined;
 }
 
 /** A script of {@link BullMQClient.defineCommand}. */
@@ -18,7 +18,7 @@ export interface BullMQScript {
   /** Its text. */
   lua: string;
   /** Without effect: it runs on the master. */
-  readOnly?: boolean;
+  readOnly?: boolean | undefined;
 }
 
 /** A value of a hash or a stream entry. */
@@ -52,14 +52,14 @@ export interface BullMQClient {
   /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
 
-  on(event: 'error', listener: (error: Error) => void): this;
-  on(event: string, listener: (...args: unknown[]) => void): this;
-  once(event: 'error', listener: (error: Error) => void): this;
-  once(event: string, listener: (...args: unknown[]) => void): this;
-  removeListener(event: 'error', listener: (error: Error) => void): this;
-  removeListener(event: string, listener: (...args: unknown[]) => void): this;
-  off(event: 'error', listener: (error: Error) => void): this;
-  off(event: string, listener: (...args: unknown[]) => void): this;
+  on(event: 'error', listener: (error: Error) => unknown): this;
+  on(event: string, listener: (...args: unknown[]) => unknown): this;
+  once(event: 'error', listener: (error: Error) => unknown): this;
+  once(event: string, listener: (...args: unknown[]) => unknown): this;
+  removeListener(event: 'error', listener: (error: Error) => unknown): this;
+  removeListener(event: string, listener: (...args: unknown[]) => unknown): this;
+  off(event: 'error', listener: (error: Error) => unknown): this;
+  off(event: string, listener: (...args: unknown[]) => unknown): this;
   emit(event: string | symbol, ...args: unknown[]): boolean;
   setMaxListeners(n: number): this;
   getMaxListeners(): number;
@@ -82,11 +82,11 @@ export interface BullMQClient {
   hexists(key: string, field: string): Promise<number>;
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
-  set(key: string, value: string | number, options?: { PX?: number; EX?: number }): Promise<string | null>;
+  set(key: string, value: string | number, options?: { PX?: number | undefined; EX?: number | undefined }): Promise<string | null>;
   /** Without keys it does nothing and gives 0. */
   del(...keys: string[]): Promise<number>;
-  zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]>;
-  zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean }): Promise<string[]>;
+  zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
+  zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
   zcard(key: string): Promise<number>;
   zscore(key: string, member: string): Promise<string | null>;
   lrange(key: string, start: number, end: number): Promise<string[]>;
@@ -95,14 +95,22 @@ export interface BullMQClient {
   lpos(key: string, value: string): Promise<number | null>;
   smembers(key: string): Promise<string[]>;
   /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
-  xadd(key: string, id: string, fields: BullMQFields, options?: { MAXLEN?: number; approximate?: boolean }): Promise<string>;
+  xadd(
+    key: string,
+    id: string,
+    fields: BullMQFields,
+    options?: { MAXLEN?: number | undefined; approximate?: boolean | undefined },
+  ): Promise<string>;
   /**
    * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
    *
    * @param options `BLOCK` in milliseconds; 0 waits for ever.
    */
-  xread(streams: { key: string; id: string }[], options?: { BLOCK?: number; COUNT?: number }): Promise<BullMQStreams | null>;
-  xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean }): Promise<number>;
+  xread(
+    streams: { key: string; id: string }[],
+    options?: { BLOCK?: number | undefined; COUNT?: number | undefined },
+  ): Promise<BullMQStreams | null>;
+  xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean | undefined }): Promise<number>;
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
@@ -115,9 +123,9 @@ export interface BullMQClient {
   clientSetName(name: string): Promise<string>;
   clientList(): Promise<string>;
   clientInfo(): Promise<string>;
-  scan(cursor: string | number, options: { MATCH?: string; COUNT?: number }): Promise<[string, string[]]>;
+  scan(cursor: string | number, options: { MATCH?: string | undefined; COUNT?: number | undefined }): Promise<[string, string[]]>;
   /** Keys in batches. */
-  scanStream(options: { match: string; count?: number }): Readable;
+  scanStream(options: { match: string; count?: number | undefined }): Readable;
   /** In a cluster: where to ask for the list of clients. */
   nodes?(): BullMQClient[];
 }
@@ -133,10 +141,10 @@ export interface BullMQTransaction {
   hgetall(key: string): this;
   hset(key: string, data: BullMQFields): this;
   /** Gives the next cursor, and fields and values in turn. */
-  hscan(key: string, cursor: string | number, options?: { COUNT?: number }): this;
+  hscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
   smembers(key: string): this;
   /** Gives the next cursor, and members. */
-  sscan(key: string, cursor: string | number, options?: { COUNT?: number }): this;
+  sscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
   zrange(key: string, start: number, end: number): this;
   lrange(key: string, start: number, end: number): this;
   llen(key: string): this;

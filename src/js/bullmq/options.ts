@@ -23,6 +23,8 @@ export interface BullMQOptions {
   sentinels?: { host: string; port: number }[];
   /** What the sentinels call the master. */
   name?: string;
+  /** `addressMap` in the words of ioredis. */
+  natMap?: Record<string, { host: string; port: number }>;
   sentinelUsername?: string;
   sentinelPassword?: string;
   sentinelTLS?: BullMQTlsOptions;

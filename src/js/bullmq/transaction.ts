@@ -1,79 +1,86 @@
 /** Transactions and pipelines of a BullMQ client. */
 
 import { RedisError } from '../errors.js';
+import { hide, internals } from '../internals.js';
 import type { Channel, Step } from './channel.js';
 import { addCommands } from './commands.js';
 import type { BullMQFields, BullMQResult, BullMQTransaction } from './interface.js';
 import { toRecord, type Word, word, wordsOf } from './words.js';
 
 interface Shaped extends Step {
-  readonly shape?: (reply: unknown) => unknown;
+  readonly shape?: ((reply: unknown) => unknown) | undefined;
+}
+
+interface Inside {
+  readonly channel: Channel;
+  readonly atomic: boolean;
+  /** Throws where the client has ended. */
+  readonly isOpen: () => void;
+  readonly steps: Shaped[];
 }
 
 export class Transaction implements BullMQTransaction {
   static {
-    addCommands(Transaction.prototype, (transaction, words) => transaction.#add(words));
+    addCommands(Transaction.prototype, (transaction, words) => add(transaction, words));
   }
 
-  readonly #channel: Channel;
-  readonly #atomic: boolean;
-  readonly #isOpen: () => void;
-  readonly #steps: Shaped[] = [];
+  /** @internal */
+  declare readonly [internals]: Inside;
 
   /** @param isOpen Throws where the client has ended. */
   constructor(channel: Channel, atomic: boolean, isOpen: () => void) {
-    this.#channel = channel;
-    this.#atomic = atomic;
-    this.#isOpen = isOpen;
+    hide(this, { channel, atomic, isOpen, steps: [] });
   }
 
   hgetall(key: string): this {
-    return this.#add(['HGETALL', key], toRecord);
+    return add(this, ['HGETALL', key], toRecord);
   }
 
   hset(key: string, ...data: [BullMQFields] | unknown[]): this {
-    return this.#add(['HSET', key, ...wordsOf(data)]);
+    return add(this, ['HSET', key, ...wordsOf(data)]);
   }
 
-  hscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number }] | unknown[]): this {
-    return this.#add(['HSCAN', key, word(cursor), ...count(more)]);
+  hscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number | undefined }] | unknown[]): this {
+    return add(this, ['HSCAN', key, word(cursor), ...count(more)]);
   }
 
   smembers(key: string): this {
-    return this.#add(['SMEMBERS', key]);
+    return add(this, ['SMEMBERS', key]);
   }
 
-  sscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number }] | unknown[]): this {
-    return this.#add(['SSCAN', key, word(cursor), ...count(more)]);
+  sscan(key: string, cursor: string | number, ...more: [options?: { COUNT?: number | undefined }] | unknown[]): this {
+    return add(this, ['SSCAN', key, word(cursor), ...count(more)]);
   }
 
   zrange(key: string, start: number, end: number, ...more: unknown[]): this {
-    return this.#add(['ZRANGE', key, word(start), word(end), ...wordsOf(more)]);
+    return add(this, ['ZRANGE', key, word(start), word(end), ...wordsOf(more)]);
   }
 
   lrange(key: string, start: number, end: number): this {
-    return this.#add(['LRANGE', key, word(start), word(end)]);
+    return add(this, ['LRANGE', key, word(start), word(end)]);
   }
 
   llen(key: string): this {
-    return this.#add(['LLEN', key]);
+    return add(this, ['LLEN', key]);
   }
 
   del(...keys: string[]): this {
-    return keys.length === 0 ? this : this.#add(['DEL', ...keys]);
+    return keys.length === 0 ? this : add(this, ['DEL', ...keys]);
   }
 
   runCommand(name: string, args: readonly unknown[]): this {
-    this.#steps.push({ script: this.#channel.script(name), words: args.map(word) });
+    const { steps, channel } = this[internals];
+    steps.push({ script: channel.script(name), words: args.map(word) });
     return this;
   }
 
   async exec(): Promise<BullMQResult[] | null> {
-    this.#isOpen();
-    const steps = this.#steps.splice(0);
+    const inside = this[internals];
+    inside.isOpen();
+    const steps = inside.steps.splice(0);
     if (steps.length === 0) return [];
-    if (!this.#atomic) return Promise.all(steps.map((step) => this.#alone(step)));
-    const results = (await this.#channel.transaction(steps)) as [error: string | null, reply: unknown][] | null;
+    if (!inside.atomic) return Promise.all(steps.map((step) => alone(inside.channel, step)));
+    const results = (await inside.channel.transaction(steps)) as [error: string | null, reply: unknown][] | null;
     return (
       results?.map(([error, reply], at): BullMQResult => {
         if (error !== null) return [serverError(error), null];
@@ -81,24 +88,25 @@ export class Transaction implements BullMQTransaction {
       }) ?? null
     );
   }
+}
 
-  async #alone({ script, words, shape }: Shaped): Promise<BullMQResult> {
-    try {
-      const reply = await (script === undefined ? this.#channel.command([...words]) : this.#channel.run(script, words));
-      return [null, shape === undefined ? reply : shape(reply)];
-    } catch (error) {
-      return [error as Error, null];
-    }
-  }
+/** Adds a command; gives what it is added to, as the caller has it. */
+function add<T extends Transaction>(transaction: T, words: Word[], shape?: (reply: unknown) => unknown): T {
+  transaction[internals].steps.push(shape === undefined ? { words } : { words, shape });
+  return transaction;
+}
 
-  #add(words: Word[], shape?: (reply: unknown) => unknown): this {
-    this.#steps.push(shape === undefined ? { words } : { words, shape });
-    return this;
+async function alone(channel: Channel, { script, words, shape }: Shaped): Promise<BullMQResult> {
+  try {
+    const reply = await (script === undefined ? channel.command([...words]) : channel.run(script, words));
+    return [null, shape === undefined ? reply : shape(reply)];
+  } catch (error) {
+    return [error as Error, null];
   }
 }
 
 function count(more: unknown[]): Word[] {
-  const [options] = more as [{ COUNT?: number }?];
+  const [options] = more as [{ COUNT?: number | undefined }?];
   if (typeof options === 'object') return options.COUNT == null ? [] : ['COUNT', word(options.COUNT)];
   return wordsOf(more);
 }

@@ -4,10 +4,11 @@ import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { checkMade } from '../copies.js';
 import { checkEnvelope, type Envelope, isEnvelope } from '../envelope.js';
-import { configError } from '../errors.js';
+import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
+import type { IRedisConnection } from '../ports.js';
 import { type DeadLetters, deadLetters, publishDurable, subscribeDurable } from './durable.js';
 import type { BusEvents } from './events.js';
 import { Feeds } from './feed.js';
@@ -73,7 +74,7 @@ export class MessageBus {
    *
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(manager: RedisConnectionManager, options: MessageBusOptions = {}) {
+  constructor(manager: IRedisConnection, options: MessageBusOptions = {}) {
     const given = optionsOf('MessageBus: options', options) as MessageBusOptions;
     const { namespace: _, subscriber, sharded: __, retention: ___, maxPending, maxPendingBytes, closeTimeoutMs = 5_000, ...rest } = given;
     refuseUnknown('MessageBus', rest, [
@@ -86,7 +87,10 @@ export class MessageBus {
       'closeTimeoutMs',
     ]);
     checkMade('MessageBus: manager', 'RedisConnectionManager', manager);
-    if (subscriber !== undefined) checkMade('MessageBus.subscriber', 'RedisConnectionManager', subscriber);
+    if (subscriber !== undefined) {
+      checkMade('MessageBus.subscriber', 'RedisConnectionManager', subscriber);
+      checkSamePlace(manager, subscriber);
+    }
     checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
     const bounds = boundsOf('MessageBus', { maxPending, maxPendingBytes }, STANDARD);
     Object.defineProperty(this, internals, { value: new Parts(manager, given, bounds, closeTimeoutMs) });
@@ -149,11 +153,11 @@ export class MessageBus {
    */
   async subscribe<T>(
     topic: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: SubscribeOptions,
   ): Promise<Unsubscribe> {
     const inside = this[internals];
-    const { given, handling } = this.#begin('MessageBus.subscribe', 'topic', topic, handler, options);
+    const { given, handling } = begin(inside, 'MessageBus.subscribe', 'topic', topic, handler, options);
     const { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal } = given;
     if (group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
     return subscribeDurable(inside, topic, handling, { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal });
@@ -165,12 +169,13 @@ export class MessageBus {
    */
   async psubscribe<T>(
     pattern: string,
-    handler: (message: Envelope<T>, context: MessageContext) => void | Promise<void>,
+    handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
   ): Promise<Unsubscribe> {
-    const { given, handling } = this.#begin('MessageBus.psubscribe', 'pattern', pattern, handler, options);
+    const inside = this[internals];
+    const { given, handling } = begin(inside, 'MessageBus.psubscribe', 'pattern', pattern, handler, options);
     if (given.group !== undefined) throw configError('MessageBus.psubscribe.group', 'nothing: a pattern has no groups', given.group);
-    return this[internals].live('MessageBus.psubscribe', pattern, true, handling, given);
+    return inside.live('MessageBus.psubscribe', pattern, true, handling, given);
   }
 
   /**
@@ -188,7 +193,8 @@ export class MessageBus {
     if (concurrency !== undefined) throw configError('MessageBus.messages.concurrency', 'nothing', concurrency);
     const bounds = boundsOf('MessageBus.messages', given, inside.bounds);
     return {
-      [Symbol.asyncIterator]: () => new Messages(inside, inside.feeds, topic, bounds, given.signal) as AsyncIterator<Envelope<T>>,
+      [Symbol.asyncIterator]: () =>
+        new Messages(inside, inside.feeds, topic, bounds, given.signal).iterator() as AsyncIterator<Envelope<T>>,
     };
   }
 
@@ -213,7 +219,7 @@ export class MessageBus {
   async respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe> {
     const inside = this[internals];
     checkFunction('MessageBus.respond: handler', handler);
-    const { handling } = this.#begin('MessageBus.respond', 'topic', topic, responding(inside, handler), undefined);
+    const { handling } = begin(inside, 'MessageBus.respond', 'topic', topic, responding(inside, handler), undefined);
     return inside.live('MessageBus.respond', topic, false, handling, { requests: true });
   }
 
@@ -252,19 +258,20 @@ export class MessageBus {
   }
 
   /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
-  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this {
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;
   }
 
   /** Removes a listener. */
-  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => void): this {
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this {
     this[internals].listeners.remove(event, listener);
     return this;
   }
 
   /**
-   * Ends every subscription, and waits for the handlers that run, for at most `closeTimeoutMs`. Requests that wait reject with kind
+   * Ends every subscription, and waits for the handlers that run, and then for the server to confirm, for at most `closeTimeoutMs` each.
+   * Requests that wait reject with kind
    * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
    */
   async close(): Promise<void> {
@@ -275,6 +282,7 @@ export class MessageBus {
     const ended = Promise.all([...inside.members].map((member) => member.end()));
     if (first) await inside.port.call(inside.handle, CLOSE).catch(unheard);
     await ended;
+    await inside.feeds.ended(inside.closeTimeoutMs);
     if (first) await inside.release();
   }
 
@@ -287,15 +295,25 @@ export class MessageBus {
   [inspect.custom](): string {
     return `MessageBus ${inspect({ closed: this[internals].closing })}`;
   }
+}
 
-  #begin(owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
-    checkTopic(`${owner}: ${name}`, topic);
-    checkFunction(`${owner}: handler`, handler);
-    const given = subscribeOptions(owner, options);
-    this[internals].checkOpen(owner);
-    if (given.signal?.aborted) throw cancelled(owner, given.signal);
-    return { given, handling: new Handling(handler as Handler) };
-  }
+/** The arguments of a subscription, checked. */
+function begin(inside: Parts, owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
+  checkTopic(`${owner}: ${name}`, topic);
+  checkFunction(`${owner}: handler`, handler);
+  const given = subscribeOptions(owner, options);
+  inside.checkOpen(owner);
+  if (given.signal?.aborted) throw cancelled(owner, given.signal);
+  return { given, handling: new Handling(handler as Handler) };
+}
+
+/** What is published under one namespace, or in one database, nobody hears in another. */
+function checkSamePlace(manager: RedisConnectionManager, subscriber: RedisConnectionManager): void {
+  const [out, back] = [manager[internals], subscriber[internals]];
+  const differs = (what: string): RedisError =>
+    new RedisError('config', `MessageBus.subscriber: expected a manager of the same ${what} as the one that publishes, got one of another`);
+  if (out.namespace !== back.namespace) throw differs('namespace');
+  if (out.endpoint.database !== back.endpoint.database) throw differs('database');
 }
 
 /**
@@ -304,8 +322,8 @@ export class MessageBus {
  * @param sub Default: `pub`.
  */
 export function makeRedisBus(
-  pub: RedisConnectionManager,
-  sub?: RedisConnectionManager,
+  pub: IRedisConnection,
+  sub?: IRedisConnection,
   options: Omit<MessageBusOptions, 'subscriber'> = {},
 ): MessageBus {
   return new MessageBus(pub, { ...optionsOf('makeRedisBus: options', options), subscriber: sub });

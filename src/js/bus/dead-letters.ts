@@ -26,25 +26,25 @@ export interface DeadLetter<T = unknown> {
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was none. */
   readonly lastError: string;
-  readonly key?: string;
+  readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
-  readonly envelope?: Envelope<T>;
+  readonly envelope?: Envelope<T> | undefined;
   /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
-  readonly damaged?: true;
+  readonly damaged?: true | undefined;
 }
 
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
   /** The `id` after which to begin. Default: the first of all. */
-  after?: string;
+  after?: string | undefined;
   /** The most to give, from 1 to 10 000. Default 100. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
   /** The most to put back, the oldest first, from 1. Default: all that there are now. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
@@ -73,73 +73,63 @@ export interface DeadLetters {
 /** The dead letters of `group`. */
 export function deadLetters(inside: Inside, topic: string, group: string): DeadLetters {
   checkTopic('MessageBus.deadLetters: group', group);
-  return new GroupLetters(inside, topic, group);
-}
-
-class GroupLetters implements DeadLetters {
-  readonly #inside: Inside;
-  readonly #topic: string;
-  readonly #group: string;
-
-  constructor(inside: Inside, topic: string, group: string) {
-    this.#inside = inside;
-    this.#topic = topic;
-    this.#group = group;
-  }
-
-  async count(): Promise<number> {
-    return (await this.#call(COUNT)) as number;
-  }
-
-  async list<T>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]> {
-    const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
-    refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
-    const letters = (await this.#call(LIST, after, limit)) as [string, string, number, string, string | null, unknown, boolean][];
-    return letters.map(([id, streamId, attempts, lastError, key, raw, damaged]) => {
-      const envelope = decode(this.#topic, raw)?.envelope;
-      // What was tried in earlier lives is in `attempts` too.
-      if (envelope !== undefined) tried(envelope, { prior: attempts, lastError });
-      return {
-        id,
-        streamId,
-        failedAt: Number(id.slice(0, id.indexOf('-'))),
-        attempts,
-        lastError,
-        ...(key !== null && { key }),
-        ...(envelope !== undefined && { envelope: envelope as Envelope<T> }),
-        ...(damaged && { damaged }),
-      };
-    });
-  }
-
-  async redrive(which: readonly string[] | RedriveOptions = {}): Promise<number> {
-    if (Array.isArray(which)) return which.length === 0 ? 0 : this.#redrive(undefined, which);
-    const { limit, ...rest } = optionsOf('DeadLetters.redrive: options', which as RedriveOptions) as RedriveOptions;
-    refuseUnknown('DeadLetters.redrive', rest, ['limit']);
-    if (limit !== undefined) checkWhole('DeadLetters.redrive.limit', limit, 1);
-    return this.#redrive(limit, []);
-  }
-
-  async #redrive(limit: number | undefined, ids: readonly string[]): Promise<number> {
-    const [count, ...strays] = (await this.#call(REDRIVE, limit, ...ids)) as [number, ...(string | number)[]];
-    const { counts } = this.#inside;
+  const call = async (verb: number, ...args: unknown[]): Promise<unknown> => {
+    inside.checkOpen('DeadLetters');
+    return inside.port.callWith(inside.out, verb, [topic, group, ...args]);
+  };
+  const redriven = async (limit: number | undefined, ids: readonly string[]): Promise<number> => {
+    const [count, ...strays] = (await call(REDRIVE, limit, ...ids)) as [number, ...(string | number)[]];
     for (let at = 0; at < strays.length; at += 2) {
-      counts.malformed++;
-      this.#inside.counted();
+      inside.counts.malformed++;
+      inside.counted();
       const [letterId, bytes] = [strays[at] as string, strays[at + 1] as number];
-      this.#inside.emit('malformed', { topic: this.#topic, group: this.#group, letterId, bytes });
+      inside.emit('malformed', { topic, group, letterId, bytes });
     }
     return count;
-  }
+  };
+  return {
+    async count() {
+      return (await call(COUNT)) as number;
+    },
 
-  async purge(ids?: readonly string[]): Promise<number> {
-    if (ids !== undefined && !Array.isArray(ids)) throw configError('DeadLetters.purge: ids', 'an array of ids', ids);
-    if (ids?.length === 0) return 0;
-    return (await this.#call(PURGE, ...(ids ?? []))) as number;
-  }
+    async list<T>(options?: DeadLetterListOptions) {
+      const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
+      refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
+      const letters = (await call(LIST, after, limit)) as Listed[];
+      return letters.map((letter) => letterOf<T>(topic, letter));
+    },
 
-  async #call(verb: number, ...args: unknown[]): Promise<unknown> {
-    this.#inside.checkOpen('DeadLetters');
-    return this.#inside.port.callWith(this.#inside.out, verb, [this.#topic, this.#group, ...args]);
-  }
+    async redrive(which = {}) {
+      if (Array.isArray(which)) return which.length === 0 ? 0 : redriven(undefined, which);
+      const { limit, ...rest } = optionsOf('DeadLetters.redrive: options', which as RedriveOptions) as RedriveOptions;
+      refuseUnknown('DeadLetters.redrive', rest, ['limit']);
+      if (limit !== undefined) checkWhole('DeadLetters.redrive.limit', limit, 1);
+      return redriven(limit, []);
+    },
+
+    async purge(ids) {
+      if (ids !== undefined && !Array.isArray(ids)) throw configError('DeadLetters.purge: ids', 'an array of ids', ids);
+      if (ids?.length === 0) return 0;
+      return (await call(PURGE, ...(ids ?? []))) as number;
+    },
+  };
+}
+
+/** How Rust gives a dead letter: id, id in the stream, attempts, last error, key, text, whether it is damaged. */
+type Listed = [string, string, number, string, string | null, unknown, boolean];
+
+function letterOf<T>(topic: string, [id, streamId, attempts, lastError, key, raw, damaged]: Listed): DeadLetter<T> {
+  const envelope = decode(topic, raw)?.envelope;
+  // What was tried in earlier lives is in `attempts` too.
+  if (envelope !== undefined) tried(envelope, { prior: attempts, lastError });
+  return {
+    id,
+    streamId,
+    failedAt: Number(id.slice(0, id.indexOf('-'))),
+    attempts,
+    lastError,
+    ...(key !== null && { key }),
+    ...(envelope !== undefined && { envelope: envelope as Envelope<T> }),
+    ...(damaged && { damaged }),
+  };
 }

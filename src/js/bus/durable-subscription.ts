@@ -4,6 +4,7 @@ import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
 import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
+import { internals } from '../internals.js';
 import { verb } from '../native.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
@@ -117,7 +118,11 @@ export class DurableSubscription implements Receiver, Member {
   }
 
   event(event: { event: string; [field: string]: unknown }): void {
-    const { kind, message, serverCode } = event as { kind?: RedisErrorKind; message?: string; serverCode?: string };
+    const { kind, message, serverCode } = event as {
+      kind?: RedisErrorKind | undefined;
+      message?: string | undefined;
+      serverCode?: string | undefined;
+    };
     const error = (): RedisError =>
       new RedisError(kind ?? 'server', message ?? 'the consumer failed', serverCode ? { serverCode } : undefined);
     switch (event.event) {
@@ -237,7 +242,7 @@ export class DurableSubscription implements Receiver, Member {
   #ended(hand: Hand, failure: { error: unknown } | undefined): void {
     const { envelope } = hand;
     const context = hand.context as DurableContext;
-    const number = DurableContext.numberOf(context);
+    const { number, reason } = context[internals];
     // One that is not in `#running` has ended at once, or is another consumer's by now.
     this.#running.delete(number);
     if (failure === undefined) {
@@ -245,7 +250,7 @@ export class DurableSubscription implements Receiver, Member {
       if (!this.#pumping) this.#tellSoon();
     } else {
       // One that heeds the end of its subscription has not failed: its message goes back with what is left in hand.
-      if (this.#over && DurableContext.isAborted(context)) this.#interrupted.push(number);
+      if (this.#over && reason !== undefined) this.#interrupted.push(number);
       else this.#fail(number, failure.error);
       const { topic, group } = context;
       this.#inside.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
@@ -303,14 +308,14 @@ export class DurableSubscription implements Receiver, Member {
     for (const number of numbers) {
       const hand = this.#running.get(number);
       if (hand === undefined) continue;
-      const left = timeoutMs - (clock() - DurableContext.sinceOf(hand.context as DurableContext));
+      const left = timeoutMs - (clock() - (hand.context as DurableContext)[internals].since);
       if (left > 0) {
         this.#overdueIn(left, number);
         continue;
       }
       this.#running.delete(number);
       const error = new RedisError('timeout', `the handler has not ended within timeoutMs, ${timeoutMs} ms`);
-      DurableContext.abort(hand.context as DurableContext, error);
+      (hand.context as DurableContext)[internals].abort(error);
       this.#fail(number, error);
       const { envelope } = hand;
       this.#inside.failed({ topic: this.#topic, group: this.#options.group, envelopeId: envelope.id, corrId: envelope.corrId, error });
@@ -339,12 +344,12 @@ export class DurableSubscription implements Receiver, Member {
     this.#giveBack(waiting.filter(({ number }) => number <= upto).map(({ number }) => number));
     const error = new RedisError('lease-lost', 'the message went to another consumer: this one gave no sign of life for claimAfterMs');
     for (const [number, hand] of this.#running) {
-      if (number <= upto) DurableContext.abort(hand.context as DurableContext, error);
+      if (number <= upto) (hand.context as DurableContext)[internals].abort(error);
     }
   }
 
   #abortRunning(error: RedisError): void {
-    for (const hand of this.#running.values()) DurableContext.abort(hand.context as DurableContext, error);
+    for (const hand of this.#running.values()) (hand.context as DurableContext)[internals].abort(error);
   }
 }
 

@@ -34,9 +34,9 @@ export function publishDurable(
 
 /** Makes `handling` one of the consumers of a group; resolves when the group knows. */
 export async function subscribeDurable(inside: Inside, topic: string, handling: Handling, options: DurableOptions): Promise<Unsubscribe> {
-  const { from, retry, signal } = options;
-  optionsOf('MessageBus.subscribe: retry', retry);
-  for (const name of Object.keys(retry ?? {})) {
+  const { from, signal } = options;
+  const retry = optionsOf('MessageBus.subscribe: retry', options.retry);
+  for (const name of Object.keys(retry)) {
     if (!['maxAttempts', 'minDelayMs', 'maxDelayMs'].includes(name)) {
       throw configError(
         `MessageBus.subscribe: retry.${name}`,
@@ -45,7 +45,7 @@ export async function subscribeDurable(inside: Inside, topic: string, handling: 
       );
     }
   }
-  const subscription = new DurableSubscription(inside, topic, handling, { ...options, from: beginOf(from) });
+  const subscription = new DurableSubscription(inside, topic, handling, { ...options, retry, from: beginOf(from) });
   const unsubscribe = await subscription.begin(signal);
   if (signal?.aborted) {
     await unsubscribe();

@@ -27,6 +27,8 @@ export interface Subscriber {
 export class Feeds {
   readonly #inside: Inside;
   readonly #feeds = new Map<string, Feed>();
+  /** Those that the server was told the end of, until it has confirmed. */
+  readonly #ending = new Set<Promise<void>>();
 
   constructor(inside: Inside) {
     this.#inside = inside;
@@ -37,8 +39,11 @@ export class Feeds {
     const name = `${isPattern ? 'pattern' : 'topic'} ${topic}`;
     let feed = this.#feeds.get(name);
     if (feed === undefined) {
-      const made = new Feed(this.#inside, topic, isPattern, subscriber, () => {
+      const made = new Feed(this.#inside, topic, isPattern, subscriber, (ended) => {
         if (this.#feeds.get(name) === made) this.#feeds.delete(name);
+        this.#ending.add(ended);
+        const forget = (): void => void this.#ending.delete(ended);
+        ended.then(forget, forget);
       });
       feed = made;
       this.#feeds.set(name, feed);
@@ -52,6 +57,12 @@ export class Feeds {
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#feeds.values()].map((feed) => feed.confirmed));
   }
+
+  /** Resolves when the server has confirmed what ends now, for at most `ms` milliseconds. */
+  async ended(ms: number): Promise<void> {
+    if (this.#ending.size === 0) return;
+    await Promise.race([Promise.allSettled(this.#ending), this.#inside.wait(ms)]);
+  }
 }
 
 export class Feed implements Receiver {
@@ -62,15 +73,15 @@ export class Feed implements Receiver {
   readonly #inside: Inside;
   readonly #id: number;
   readonly #subscribers: Subscriber[];
-  readonly #gone: () => void;
+  readonly #gone: (ended: Promise<void>) => void;
+  #ended: Promise<void> | undefined;
   #bounds: Bounds;
   #tellMessages = 0;
   #taken = 0;
   #takenBytes = 0;
-  #over = false;
   #retained = false;
 
-  constructor(inside: Inside, topic: string, isPattern: boolean, first: Subscriber, gone: () => void) {
+  constructor(inside: Inside, topic: string, isPattern: boolean, first: Subscriber, gone: (ended: Promise<void>) => void) {
     this.#inside = inside;
     this.topic = topic;
     this.isPattern = isPattern;
@@ -84,7 +95,7 @@ export class Feed implements Receiver {
     this.confirmed = inside.port.call(inside.handle, SUBSCRIBE, this.#id, topic, isPattern, maxPending, maxPendingBytes);
     this.confirmed.then(
       () => {
-        if (this.#over) return;
+        if (this.#ended !== undefined) return;
         this.#retained = true;
         inside.port.retain();
       },
@@ -104,11 +115,16 @@ export class Feed implements Receiver {
     port.callQuietly(handle, BOUND, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
   }
 
-  /** Takes a subscriber away; with the last one the subscription ends on the server. */
-  leave(subscriber: Subscriber): void {
+  /**
+   * Takes a subscriber away; with the last one the subscription ends on the server. Resolves when it has confirmed that.
+   *
+   * @throws RedisError of kind `timeout`.
+   */
+  leave(subscriber: Subscriber): Promise<void> {
     const at = this.#subscribers.indexOf(subscriber);
     if (at >= 0) this.#subscribers.splice(at, 1);
     if (this.#subscribers.length === 0) this.#end();
+    return this.#ended ?? Promise.resolve();
   }
 
   receive(values: unknown[], from: number, to: number): void {
@@ -140,7 +156,7 @@ export class Feed implements Receiver {
   }
 
   /** How events name it. */
-  about(topic: string): { topic: string; pattern?: string } {
+  about(topic: string): { topic: string; pattern?: string | undefined } {
     return this.isPattern ? { topic, pattern: this.topic } : { topic };
   }
 
@@ -182,11 +198,22 @@ export class Feed implements Receiver {
   }
 
   #end(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#gone();
+    if (this.#ended !== undefined) return;
+    const { port, handle } = this.#inside;
+    this.#ended = endOf(port.call(handle, UNSUBSCRIBE, this.#id));
+    // Who waits for it is told; the others need not know.
+    this.#ended.catch(unheard);
+    this.#gone(this.#ended);
     this.#inside.unregister(this.#id);
-    this.#inside.port.callQuietly(this.#inside.handle, UNSUBSCRIBE, this.#id).catch(unheard);
-    if (this.#retained) this.#inside.port.free();
+    if (this.#retained) port.free();
+  }
+}
+
+/** The end of what `call` ends: where the native side is gone, it has ended too. */
+async function endOf(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) throw error;
   }
 }

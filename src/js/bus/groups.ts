@@ -18,7 +18,7 @@ export interface TopicGroup {
   /** How many consumers of this package are alive. */
   readonly consumers: number;
   /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
-  readonly lastActiveAt?: number;
+  readonly lastActiveAt?: number | undefined;
 }
 
 export async function groupsOf(inside: Inside, topic: string): Promise<TopicGroup[]> {

@@ -3,9 +3,9 @@
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
-import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
-import type { Port } from '../port.js';
+import type { DeliveryHandler, EventHandler, Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import { scopeNow } from '../scope.js';
 import { BUS_EVENTS, type BusEventArguments, type BusEvents } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
@@ -35,6 +35,8 @@ export const unheard = (): void => {};
 
 export class Inside {
   readonly port: Port;
+  /** Not to be collected before the bus: they ask for passwords and tell what happens. */
+  readonly managers: readonly IRedisConnection[];
   /** Publishes. */
   readonly out: number;
   /** Subscribes, requests and consumes. */
@@ -52,16 +54,20 @@ export class Inside {
   closed = false;
   readonly #receivers = new Map<number, Receiver>();
   readonly #tell = (): void => void this.#sendCounts();
+  readonly #hear: EventHandler = (event) => this.#receivers.get(event.id as number)?.event(event);
+  readonly #take: DeliveryHandler = (values) => this.#receive(values);
   #lastId = 0;
-  #listening = false;
 
-  constructor(manager: RedisConnectionManager, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
+  constructor(manager: IRedisConnection, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
     const { namespace, sharded, retention, subscriber = manager } = options;
     const { port, handle } = manager[internals];
     this.port = port;
+    this.managers = [manager, subscriber];
     this.out = port.open('bus', handle, { namespace, sharded, retention }, this);
     this.handle =
-      subscriber === manager ? this.out : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
+      subscriber[internals] === manager[internals]
+        ? this.out
+        : port.open('bus', subscriber[internals].handle, { namespace, sharded, retention }, this);
     this.bounds = bounds;
     this.closeTimeoutMs = closeTimeoutMs;
   }
@@ -71,17 +77,22 @@ export class Inside {
     return this.#lastId;
   }
 
-  /** Has `receiver` given what is delivered to `id`. */
+  /** Has `receiver` given what is delivered to `id`. What is subscribed is heard whether or not anyone keeps the bus. */
   register(id: number, receiver: Receiver): void {
     this.#receivers.set(id, receiver);
-    if (this.#listening) return;
-    this.#listening = true;
-    this.port.receive(this.handle, (values) => this.#receive(values));
-    this.port.listen(this.handle, (event) => this.#receivers.get(event.id as number)?.event(event));
+    if (this.#receivers.size > 1) return;
+    this.port.receive(this.handle, this.#take);
+    this.port.listen(this.handle, this.#hear);
   }
 
   unregister(id: number): void {
     this.#receivers.delete(id);
+    if (this.#receivers.size > 0 || this.closed) return;
+    this.port.receiveWeakly(this.handle, this.#take);
+    this.port.listenWeakly(this.handle, this.#hear);
+    // What is owed would be held until somebody reads metrics.
+    this.port.disown(this.#tell);
+    this.#tell();
   }
 
   /** Throws once the bus is being closed. */
@@ -109,7 +120,7 @@ export class Inside {
   /** Has {@link counts} told to Rust before anyone reads its metrics. */
   counted(): void {
     if (this.closed) return;
-    if (this.counts.delivered >= TELL_COUNTS) this.#tell();
+    if (this.counts.delivered >= TELL_COUNTS || this.#receivers.size === 0) this.#tell();
     else this.port.owe(this.#tell);
   }
 
@@ -146,6 +157,7 @@ export class Inside {
   #sendCounts(): Promise<unknown> {
     const { counts } = this;
     const { delivered, dropped, malformed, failed } = counts;
+    if (delivered + dropped + malformed + failed === 0) return Promise.resolve();
     counts.delivered = 0;
     counts.dropped = 0;
     counts.malformed = 0;

@@ -17,7 +17,7 @@ interface Asked {
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** One iteration: subscribed from its begin to its end. */
-export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Member {
+export class Messages implements Subscriber, Member {
   readonly bounds: Bounds;
   readonly #inside: Inside;
   readonly #pending: Pending;
@@ -25,6 +25,8 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
   readonly #asked: Asked[] = [];
   #forget: () => void = () => {};
   #feed: Feed | undefined;
+  /** Settles when its end is confirmed. */
+  #gone: Promise<void> | undefined;
   #over = false;
   /** What ended it, until somebody is told. */
   #error: unknown;
@@ -55,15 +57,21 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
 
   async return(): Promise<IteratorReturnResult<undefined>> {
     this.#stop();
+    await this.#gone;
     return DONE;
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop();
+  /** What iterates. Its methods are bound, and it has no other members. */
+  iterator(): AsyncIterableIterator<Envelope, undefined> & AsyncDisposable {
+    const iterator = {
+      next: () => this.next(),
+      return: () => this.return(),
+      [Symbol.asyncIterator]: () => iterator,
+      [Symbol.asyncDispose]: async () => {
+        await this.return();
+      },
+    };
+    return iterator;
   }
 
   take(arrivals: Arrival[]): void {
@@ -108,7 +116,7 @@ export class Messages implements AsyncIterableIterator<Envelope>, Subscriber, Me
     this.#pending.clear();
     this.#inside.members.delete(this);
     this.#forget();
-    this.#feed?.leave(this);
+    this.#gone = this.#feed?.leave(this);
     const asked = this.#asked.splice(0);
     if (error !== undefined && asked.length > 0) asked.shift()?.reject(error);
     else this.#error = error;

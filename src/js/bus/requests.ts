@@ -7,7 +7,7 @@ import { configError, messageOf, RedisError } from '../errors.js';
 import { verb } from '../native.js';
 import type { Inside } from './inside.js';
 import type { MessageContext, RequestOptions } from './options.js';
-import { LiveContext } from './subscription.js';
+import { replyOf } from './subscription.js';
 import { encode } from './wire.js';
 
 const REQUEST = verb('bus.request');
@@ -28,7 +28,7 @@ export class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
   /** The `code` of the responder's error, if it had one. */
-  readonly remoteCode?: string;
+  readonly remoteCode?: string | undefined;
 
   constructor(message: string, remoteName: string, remoteCode?: string) {
     super('server', message, { delivery: 'maybe-executed', serverCode: remoteCode ?? remoteName });
@@ -75,7 +75,7 @@ export async function request<R>(inside: Inside, topic: string, payload: unknown
 
 /** What a reply says. */
 function payloadOf<R>(raw: unknown): R {
-  let reply: { msg?: { payload?: unknown }; error?: RemoteFailure } | undefined;
+  let reply: { msg?: { payload?: unknown } | undefined; error?: RemoteFailure | undefined } | undefined;
   try {
     if (typeof raw === 'string') reply = JSON.parse(raw) as typeof reply;
   } catch {
@@ -94,7 +94,7 @@ function payloadOf<R>(raw: unknown): R {
 /** The handler of a responder's subscription: replies with what `handler` gives, or with its error, which it throws on. */
 export function responding(inside: Inside, handler: (payload: never, envelope: Envelope<never>) => unknown) {
   return async (envelope: Envelope<never>, context: MessageContext): Promise<void> => {
-    const to = LiveContext.replyOf(context as LiveContext);
+    const to = replyOf(context);
     const send = (text: string): Promise<unknown> => inside.port.call(inside.out, REPLY, to, text);
     let text: string;
     try {

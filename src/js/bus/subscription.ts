@@ -15,38 +15,42 @@ import type { Arrival, Decoded } from './wire.js';
 /** What a live subscription is told. */
 export interface LiveOptions {
   readonly bounds: Bounds;
-  readonly concurrency?: number;
-  readonly signal?: AbortSignal;
+  readonly concurrency?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Only requests, which await a reply. */
-  readonly requests?: boolean;
+  readonly requests?: boolean | undefined;
+}
+
+/** Where replies to requests are awaited, by the context of each. */
+const replies = new WeakMap<MessageContext, string>();
+
+/** Where a reply to the request of `context` is awaited. */
+export function replyOf(context: MessageContext): string | undefined {
+  return replies.get(context);
 }
 
 /** What a handler of live messages is told. */
-export class LiveContext implements MessageContext {
+class LiveContext implements MessageContext {
   readonly topic: string;
   readonly attempt: number;
-  declare readonly key?: string;
-  declare readonly pattern?: string;
-  readonly #subscription: LiveSubscription;
-  readonly #reply: string | undefined;
+  declare readonly key?: string | undefined;
+  declare readonly pattern?: string | undefined;
+  declare readonly signal: AbortSignal;
 
-  constructor(subscription: LiveSubscription, topic: string, decoded: Decoded) {
+  constructor(topic: string, pattern: string | undefined, decoded: Decoded) {
     this.topic = topic;
     this.attempt = decoded.envelope.attempts + 1;
     if (decoded.key !== undefined) this.key = decoded.key;
-    if (subscription.pattern !== undefined) this.pattern = subscription.pattern;
-    this.#subscription = subscription;
-    this.#reply = decoded.reply;
+    if (pattern !== undefined) this.pattern = pattern;
+    if (decoded.reply !== undefined) replies.set(this, decoded.reply);
   }
+}
 
-  get signal(): AbortSignal {
-    return this.#subscription.signal;
-  }
-
-  /** Where a reply is awaited. */
-  static replyOf(context: LiveContext): string | undefined {
-    return context.#reply;
-  }
+/** The contexts of one subscription: what they have in common is in their prototype, and costs nothing for each message. */
+function contextsOf(subscription: LiveSubscription): typeof LiveContext {
+  class Context extends LiveContext {}
+  Object.defineProperty(Context.prototype, 'signal', { get: () => subscription.signal });
+  return Context;
 }
 
 export class LiveSubscription implements Subscriber, Member {
@@ -58,9 +62,12 @@ export class LiveSubscription implements Subscriber, Member {
   readonly #most: number;
   readonly #requests: boolean;
   readonly #pending: Pending;
+  readonly #Context = contextsOf(this);
   readonly #pump = (): void => this.#startAll();
   readonly #done: Done = (hand, failure) => this.#ended(hand, failure);
   #feed: Feed | undefined;
+  /** Settles when its end is confirmed. */
+  #gone: Promise<void> | undefined;
   #controller: AbortController | undefined;
   #over = false;
   #pumping = false;
@@ -111,7 +118,7 @@ export class LiveSubscription implements Subscriber, Member {
     }
     if (signal?.aborted) throw cancelled('MessageBus.subscribe', signal);
     if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
-    return unsubscribeBy(() => this.end());
+    return unsubscribeBy(() => this.#unsubscribe());
   }
 
   take(arrivals: Arrival[]): void {
@@ -133,12 +140,18 @@ export class LiveSubscription implements Subscriber, Member {
     this.#inside.members.delete(this);
   }
 
+  /** Ends it, and resolves when the server has confirmed, too. */
+  async #unsubscribe(): Promise<void> {
+    await this.end();
+    await this.#gone;
+  }
+
   #stop(why: RedisError = over()): void {
     if (this.#over) return;
     this.#over = true;
     this.#pending.clear();
     this.#forget();
-    this.#feed?.leave(this);
+    this.#gone = this.#feed?.leave(this);
     this.#controller?.abort(why);
   }
 
@@ -176,7 +189,7 @@ export class LiveSubscription implements Subscriber, Member {
       }
       if (this.#requests && decoded.reply === undefined) continue;
       this.#delivered++;
-      const hand = this.#handling.start(decoded.envelope, new LiveContext(this, arrival.topic, decoded), this.#done);
+      const hand = this.#handling.start(decoded.envelope, new this.#Context(arrival.topic, this.pattern, decoded), this.#done);
       if (!hand.ended) {
         hand.size = arrival.size;
         this.#handBytes += arrival.size;

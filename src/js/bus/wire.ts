@@ -77,9 +77,9 @@ function stringify(owner: string, value: unknown): string | undefined {
 /** A message that was read. */
 export interface Decoded {
   envelope: Envelope;
-  key?: string;
+  key?: string | undefined;
   /** Where a reply to it is awaited. */
-  reply?: string;
+  reply?: string | undefined;
 }
 
 /**
@@ -101,7 +101,7 @@ export class Arrival {
   /** Its characters, or bytes where it is no text. */
   get size(): number {
     // What is longer than a string can be came as an error.
-    return (this.raw as { length?: number }).length ?? 0;
+    return (this.raw as { length?: number | undefined }).length ?? 0;
   }
 
   /** What it says; `undefined` if it is not JSON. */

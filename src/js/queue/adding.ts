@@ -1,6 +1,6 @@
 /** How jobs cross to Rust: options as JSON, the data of children as JSON within. */
 
-import { jsonArgument, optionsOf } from '../arguments.js';
+import { jsonArgument, objectOf, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
 import { optionsJson } from '../port.js';
 import { scopeNow } from '../scope.js';
@@ -25,7 +25,7 @@ export class OptionsPacker {
 
   constructor(defaults: JobOptions | undefined) {
     // A copy: what the caller does to the object later is nothing to this queue.
-    this.#defaults = defaults === undefined ? undefined : { ...defaults };
+    this.#defaults = defaults === undefined ? undefined : { ...objectOf('TaskQueue: defaultJobOptions', defaults) };
     this.#packedDefaults = packed('TaskQueue: defaultJobOptions', this.#defaults);
     this.crossingDefaults = this.#defaults && withPackedChildren('TaskQueue: defaultJobOptions', this.#defaults, 0);
   }
@@ -72,10 +72,10 @@ function withPackedChildren(what: string, options: JobOptions, depth: number): o
   if (depth === MAX_DEPTH) throw configError(`${what}.children`, `children at most ${MAX_DEPTH} deep`, children);
   const crossing = children.map((child, index) => {
     const name = `${what}.children[${index}]`;
-    if (typeof child !== 'object' || child === null) throw configError(name, 'an object', child);
-    const data = jsonArgument(`${name}.data`, child.data);
-    if (typeof child.options !== 'object' || child.options === null) return { ...child, data };
-    return { ...child, data, options: withPackedChildren(`${name}.options`, child.options, depth + 1) };
+    const given = objectOf(name, child);
+    const data = jsonArgument(`${name}.data`, given.data);
+    if (given.options === undefined) return { ...given, data };
+    return { ...given, data, options: withPackedChildren(`${name}.options`, objectOf(`${name}.options`, given.options), depth + 1) };
   });
   return { ...options, children: crossing };
 }

@@ -1,7 +1,9 @@
 /** One attempt at a job, in a worker's hand. */
 
+import { internals } from '../internals.js';
 import { verb } from '../native.js';
-import { type Job, type JobHome, StoredJob, wellFormed } from './job.js';
+import type { Port } from '../port.js';
+import { type Job, type JobHome, StoredJob, type Writing, wellFormed } from './job.js';
 import { parseStored } from './outcome.js';
 
 const UPDATE_DATA = verb('worker.updateData');
@@ -34,61 +36,76 @@ export const CLAIMED_VALUES = 10;
 
 /** The job of an attempt: what it writes carries the attempt's lease. */
 export class HeldJob<T, R> extends StoredJob<T, R> {
-  readonly #worker: number;
-  readonly #slot: number;
   /** Of its options, which are parsed for it only where they name one. */
   readonly corrId: string | undefined;
 
   constructor(home: JobHome, worker: number, values: readonly unknown[], at: number) {
     const [slot, id, name, data, options] = values.slice(at, at + 5) as [number, string, string, string, string | null];
     const [attemptsMade, addedAt, startedAt, stalledCount] = values.slice(at + 5, at + 9) as [number, number, number, number];
-    super(home, id, name, data, options ?? undefined, addedAt);
+    super(home, id, name, data, options ?? undefined, addedAt, new HeldWriting(home.port, worker, slot));
     this.corrId = options?.includes('"corrId":') === true ? this.options.corrId : undefined;
-    this.#worker = worker;
-    this.#slot = slot;
     this.state = 'active';
     this.attemptsMade = attemptsMade;
     this.startedAt = startedAt;
     this.stalledCount = stalledCount;
-    this.progressText = (values[at + 9] as string | null) ?? undefined;
-  }
-
-  protected override storeData(text: string): Promise<unknown> {
-    return this.home.port.call(this.#worker, UPDATE_DATA, this.#slot, text);
-  }
-
-  protected override storeProgress(text: string): Promise<unknown> {
-    return this.home.port.call(this.#worker, UPDATE_PROGRESS, this.#slot, text);
-  }
-
-  override log(line: string): Promise<number> {
-    return this.home.port.call(this.#worker, LOG, this.#slot, wellFormed(line)) as Promise<number>;
-  }
-
-  /** The results of its children. */
-  async children(): Promise<Record<string, unknown>> {
-    const flat = (await this.home.port.call(this.#worker, CHILDREN, this.#slot)) as (string | null)[];
-    const entries: [string, unknown][] = [];
-    for (let at = 0; at < flat.length; at += 2) {
-      const text = flat[at + 1];
-      entries.push([flat[at] as string, typeof text === 'string' ? parseStored('context.children', text) : undefined]);
-    }
-    return Object.fromEntries(entries);
+    this[internals].progressText = (values[at + 9] as string | null) ?? undefined;
   }
 }
 
-/** What a processor is given beside the job. */
-export class Attempt<T, R> implements JobContext {
+/** What an attempt writes, by its worker and the slot there. */
+class HeldWriting implements Writing {
+  readonly port: Port;
+  readonly worker: number;
+  readonly slot: number;
+
+  constructor(port: Port, worker: number, slot: number) {
+    this.port = port;
+    this.worker = worker;
+    this.slot = slot;
+  }
+
+  data(text: string): Promise<unknown> {
+    return this.port.call(this.worker, UPDATE_DATA, this.slot, text);
+  }
+
+  progress(text: string): Promise<unknown> {
+    return this.port.call(this.worker, UPDATE_PROGRESS, this.slot, text);
+  }
+
+  log(line: string): Promise<unknown> {
+    return this.port.call(this.worker, LOG, this.slot, wellFormed(line));
+  }
+}
+
+/** The results of the children of the job in `slot`. */
+async function childrenOf(port: Port, worker: number, slot: number): Promise<Record<string, unknown>> {
+  const flat = (await port.call(worker, CHILDREN, slot)) as (string | null)[];
+  const entries: [string, unknown][] = [];
+  for (let at = 0; at < flat.length; at += 2) {
+    const text = flat[at + 1];
+    entries.push([flat[at] as string, typeof text === 'string' ? parseStored('context.children', text) : undefined]);
+  }
+  return Object.fromEntries(entries);
+}
+
+/** One attempt, as its worker has it. */
+export class Attempt<T, R> {
   readonly job: HeldJob<T, R>;
-  readonly attempt: number;
+  readonly context: JobContext;
+  readonly #port: Port;
+  readonly #worker: number;
+  readonly #slot: number;
   /** Why it was cancelled, if it was. */
   cancelled: string | undefined;
   #controller: AbortController | undefined;
   #reason: unknown;
 
-  constructor(job: HeldJob<T, R>) {
+  constructor(job: HeldJob<T, R>, port: Port, worker: number, slot: number) {
     this.job = job;
-    this.attempt = job.attemptsMade + 1;
+    this.#port = port;
+    this.#worker = worker;
+    this.#slot = slot;
+    this.context = new AttemptContext(this, job.attemptsMade + 1);
   }
 
   // Made at the first look: most processors never ask.
@@ -100,13 +117,32 @@ export class Attempt<T, R> implements JobContext {
     return this.#controller.signal;
   }
 
-  // A getter of a function without `this`: all of a context works where it was taken out of it.
-  get children(): () => Promise<Record<string, unknown>> {
-    return () => this.job.children();
+  // A function without `this`: all of a context works where it was taken out of it.
+  get children(): JobContext['children'] {
+    return () => childrenOf(this.#port, this.#worker, this.#slot);
   }
 
   abort(reason: Error): void {
     this.#reason ??= reason;
     this.#controller?.abort(this.#reason);
+  }
+}
+
+/** What a processor is given beside the job. */
+class AttemptContext implements JobContext {
+  readonly [internals]: Omit<JobContext, 'attempt'>;
+  readonly attempt: number;
+
+  constructor(inside: Omit<JobContext, 'attempt'>, attempt: number) {
+    this.attempt = attempt;
+    this[internals] = inside;
+  }
+
+  get signal(): AbortSignal {
+    return this[internals].signal;
+  }
+
+  get children(): JobContext['children'] {
+    return this[internals].children;
   }
 }

@@ -8,7 +8,8 @@ import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
 import { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
-import type { Port } from '../port.js';
+import type { DeliveryHandler, EventHandler, Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import { OptionsPacker } from './adding.js';
 import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
 import { type Job, type Snapshot, StoredJob } from './job.js';
@@ -30,32 +31,30 @@ export class Home<R> implements WorkerHome {
   readonly workers = new Set<{ close(options?: CloseOptions): Promise<boolean> }>();
   readonly listeners = new Listeners<TaskQueueEvents<R>>('TaskQueue', QUEUE_EVENTS);
   readonly packer: OptionsPacker;
-  readonly manager: RedisConnectionManager;
+  readonly manager: IRedisConnection;
   readonly #ownsManager: boolean;
+  readonly #hear: EventHandler = (event) => this.handleEvent(event);
+  readonly #take: DeliveryHandler = (values) => emitFleetEvents(this.listeners, values);
   #waits = 0;
   #live: Promise<void> | undefined;
   #isUnconfirmed = false;
   #closing: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options: TaskQueueOptions) {
+  constructor(name: string, connection: IRedisConnection | RedisConfig, options: TaskQueueOptions) {
     const { defaultJobOptions, ...rest } = options;
-    if (defaultJobOptions !== undefined) optionsOf('TaskQueue: defaultJobOptions', defaultJobOptions);
     this.packer = new OptionsPacker(defaultJobOptions);
-    this.#ownsManager = !isOurs(connection);
+    this.#ownsManager = !isOurs(connection) && !('command' in connection);
     if (!this.#ownsManager) checkMade('TaskQueue: connection', 'RedisConnectionManager', connection);
-    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as RedisConnectionManager);
+    this.manager = this.#ownsManager ? new RedisConnectionManager(connection as RedisConfig) : (connection as IRedisConnection);
     const { port, handle } = this.manager[internals];
     this.name = name;
     this.port = port;
     this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
-    // What listens is in `listening`; the port alone is not to keep a forgotten queue.
+    // What listens is in `listening`; the port is not to keep a forgotten queue.
+    port.receiveWeakly(this.handle, this.#take);
+    port.listenWeakly(this.handle, this.#hear);
     const self = new WeakRef(this);
-    port.receive(this.handle, (values) => {
-      const inside = self.deref();
-      if (inside !== undefined) emitFleetEvents(inside.listeners, values);
-    });
-    port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
     if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
   }
 
@@ -116,7 +115,8 @@ export class Home<R> implements WorkerHome {
       // It goes on trying by itself; what came of another wish, or after the end, is nothing to tell.
       if (this.#live !== live) return;
       this.#isUnconfirmed = true;
-      this.listeners.emit('error', error);
+      // The end of the manager is told by itself.
+      if (error.redisErrorKind !== 'closed') this.listeners.emit('error', error);
     });
   }
 

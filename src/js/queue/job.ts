@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { RedisError } from '../errors.js';
+import { internals } from '../internals.js';
 import { verb } from '../native.js';
 import type { Port } from '../port.js';
 import { JobFailedError } from './errors.js';
@@ -30,17 +31,17 @@ export interface Job<T = unknown, R = unknown> {
   /** What {@link updateProgress} was last given; `undefined` before. */
   readonly progress: unknown;
   /** What the processor returned, once completed. */
-  readonly result?: R;
+  readonly result?: R | undefined;
   /** Why the last attempt failed, or why the job was cancelled. */
-  readonly failedReason?: string;
+  readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
   /** Milliseconds since the epoch, by the server's clock; so are the other two. */
   readonly addedAt: number;
   /** When its last attempt began. */
-  readonly startedAt?: number;
+  readonly startedAt?: number | undefined;
   /** When it completed or failed for good. */
-  readonly finishedAt?: number;
+  readonly finishedAt?: number | undefined;
   /** How often it lost its worker. */
   readonly stalledCount: number;
   /** Replaces the data. */
@@ -92,7 +93,7 @@ export interface JobHome {
   nextWait(): number;
 }
 
-/** How Rust gives a job: see the places in {@link StoredJob.take}. */
+/** How Rust gives a job: see the places in {@link take}. */
 export type Snapshot = readonly unknown[];
 
 const GET = verb('queue.get');
@@ -129,151 +130,155 @@ class Lazy {
   }
 }
 
+/** How what a processor says of its job is written. */
+export interface Writing {
+  data(text: string): Promise<unknown>;
+  progress(text: string): Promise<unknown>;
+  log(line: string): Promise<unknown>;
+}
+
+/** What a job keeps to itself. */
+class Inside {
+  readonly home: JobHome;
+  readonly writing: Writing;
+  data: Lazy;
+  options: Lazy;
+  progress: Lazy | undefined;
+  result: Lazy | undefined;
+  stacktrace: Lazy | undefined;
+
+  constructor(home: JobHome, data: string | undefined, options: string | undefined, writing: Writing) {
+    this.home = home;
+    this.writing = writing;
+    this.data = new Lazy('Job.data', data);
+    this.options = new Lazy('Job.options', options);
+  }
+
+  set progressText(text: string | undefined) {
+    this.progress = text === undefined ? undefined : new Lazy('Job.progress', text);
+  }
+}
+
 /** A job that was read, added or claimed. */
 export class StoredJob<T, R> implements Job<T, R> {
+  // Assigned, not hidden: one is made for each job, and `hide` costs more than all the rest of it.
+  /** @internal */
+  readonly [internals]: Inside;
   readonly id: string;
   name: string;
   state: JobState = 'waiting';
   attemptsMade = 0;
   addedAt: number;
-  startedAt?: number;
-  finishedAt?: number;
+  startedAt?: number | undefined;
+  finishedAt?: number | undefined;
   stalledCount = 0;
-  failedReason?: string;
-  protected readonly home: JobHome;
-  #data: Lazy;
-  #options: Lazy;
-  #progress: Lazy | undefined;
-  #result: Lazy | undefined;
-  #stacktrace: Lazy | undefined;
+  failedReason?: string | undefined;
 
-  constructor(home: JobHome, id: string, name: string, data: string, options: string | undefined, addedAt: number) {
-    this.home = home;
+  constructor(
+    home: JobHome,
+    id: string,
+    name: string,
+    data: string,
+    options: string | undefined,
+    addedAt: number,
+    writing: Writing = new FreeWriting(home, id),
+  ) {
     this.id = id;
     this.name = name;
     this.addedAt = addedAt;
-    this.#data = new Lazy('Job.data', data);
-    this.#options = new Lazy('Job.options', options);
+    this[internals] = new Inside(home, data, options, writing);
   }
 
   /** The job of a snapshot. */
   static of<T, R>(home: JobHome, snapshot: Snapshot): StoredJob<T, R> {
     const [id, name, data, options, , , addedAt] = snapshot as [string, string, string, string | null, unknown, unknown, number];
     const job = new StoredJob<T, R>(home, id, name, data, options ?? undefined, addedAt);
-    job.take(snapshot);
+    take(job, snapshot);
     return job;
   }
 
-  /** Shows what a snapshot of this job says. */
-  protected take(snapshot: Snapshot): void {
-    const texts = snapshot as readonly (string | null)[];
-    const numbers = snapshot as readonly (number | null)[];
-    this.name = texts[1] as string;
-    this.#data = new Lazy('Job.data', texts[2] ?? undefined);
-    this.#options = new Lazy('Job.options', texts[3] ?? undefined);
-    this.state = texts[4] as JobState;
-    this.attemptsMade = numbers[5] as number;
-    this.addedAt = numbers[6] as number;
-    this.startedAt = numbers[7] ?? undefined;
-    this.finishedAt = numbers[8] ?? undefined;
-    this.stalledCount = numbers[9] as number;
-    this.progressText = texts[10] ?? undefined;
-    this.#result = typeof texts[11] === 'string' ? new Lazy('Job.result', texts[11]) : undefined;
-    this.failedReason = texts[12] ?? undefined;
-    this.#stacktrace = typeof texts[13] === 'string' ? new Lazy('Job.stacktrace', texts[13]) : undefined;
-  }
-
   get data(): T {
-    return this.#data.get() as T;
+    return this[internals].data.get() as T;
   }
 
   get options(): JobOptions {
-    const options = this.#options.get() as JobOptions | undefined;
+    const options = this[internals].options.get() as JobOptions | undefined;
     if (options === undefined) return {};
     delete options.children;
     return options;
   }
 
   get progress(): unknown {
-    return this.#progress?.get();
-  }
-
-  protected set progressText(text: string | undefined) {
-    this.#progress = text === undefined ? undefined : new Lazy('Job.progress', text);
+    return this[internals].progress?.get();
   }
 
   get result(): R | undefined {
-    return this.#result?.get() as R | undefined;
+    return this[internals].result?.get() as R | undefined;
   }
 
   get stacktrace(): string[] {
-    return (this.#stacktrace?.get() as string[] | undefined) ?? [];
+    return (this[internals].stacktrace?.get() as string[] | undefined) ?? [];
   }
 
   async updateData(data: T): Promise<void> {
     const text = jsonArgument('Job.updateData: data', data);
-    await this.storeData(text);
-    this.#data = new Lazy('Job.data', text);
+    const inside = this[internals];
+    await inside.writing.data(text);
+    inside.data = new Lazy('Job.data', text);
   }
 
   async updateProgress(progress: unknown): Promise<void> {
     const text = jsonArgument('Job.updateProgress: progress', progress);
-    await this.storeProgress(text);
-    this.progressText = text;
-  }
-
-  protected storeData(text: string): Promise<unknown> {
-    return this.home.call('Job.updateData', UPDATE_DATA, this.id, text);
-  }
-
-  protected storeProgress(text: string): Promise<unknown> {
-    return this.home.call('Job.updateProgress', UPDATE_PROGRESS, this.id, text);
+    const inside = this[internals];
+    await inside.writing.progress(text);
+    inside.progressText = text;
   }
 
   log(line: string): Promise<number> {
-    return this.home.call('Job.log', LOG, this.id, wellFormed(line)) as Promise<number>;
+    return this[internals].writing.log(line) as Promise<number>;
   }
 
   logs(): Promise<string[]> {
-    return this.home.call('Job.logs', LOGS, this.id) as Promise<string[]>;
+    return this[internals].home.call('Job.logs', LOGS, this.id) as Promise<string[]>;
   }
 
   async refresh(): Promise<Job<T, R> | null> {
-    const snapshot = (await this.home.call('Job.refresh', GET, this.id)) as Snapshot | null;
+    const snapshot = (await this[internals].home.call('Job.refresh', GET, this.id)) as Snapshot | null;
     if (snapshot === null) return null;
-    this.take(snapshot);
+    take(this, snapshot);
     return this;
   }
 
   remove(): Promise<boolean> {
-    return this.home.call('Job.remove', REMOVE, this.id) as Promise<boolean>;
+    return this[internals].home.call('Job.remove', REMOVE, this.id) as Promise<boolean>;
   }
 
   retry(): Promise<void> {
-    return this.home.call('Job.retry', RETRY, this.id) as Promise<void>;
+    return this[internals].home.call('Job.retry', RETRY, this.id) as Promise<void>;
   }
 
   promote(): Promise<void> {
-    return this.home.call('Job.promote', PROMOTE, this.id) as Promise<void>;
+    return this[internals].home.call('Job.promote', PROMOTE, this.id) as Promise<void>;
   }
 
   changeDelay(ms: number): Promise<void> {
-    return this.home.call('Job.changeDelay', CHANGE_DELAY, this.id, ms) as Promise<void>;
+    return this[internals].home.call('Job.changeDelay', CHANGE_DELAY, this.id, ms) as Promise<void>;
   }
 
   changePriority(priority: number): Promise<void> {
-    return this.home.call('Job.changePriority', CHANGE_PRIORITY, this.id, priority) as Promise<void>;
+    return this[internals].home.call('Job.changePriority', CHANGE_PRIORITY, this.id, priority) as Promise<void>;
   }
 
   async waitUntilFinished(options?: WaitOptions): Promise<R> {
     const what = 'Job.waitUntilFinished';
     const { timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
     refuseUnknown(what, rest, ['timeoutMs', 'signal']);
-    return (await endOf(this.home, what, signal, (number) => this.home.call(what, WAIT, number, this.id, timeoutMs), this.id)) as R;
+    const { home } = this[internals];
+    return (await endOf(home, what, signal, (number) => home.call(what, WAIT, number, this.id, timeoutMs), this.id)) as R;
   }
 
   cancel(reason?: string): Promise<boolean> {
-    return this.home.call('Job.cancel', CANCEL, this.id, wellFormed(reason)) as Promise<boolean>;
+    return this[internals].home.call('Job.cancel', CANCEL, this.id, wellFormed(reason)) as Promise<boolean>;
   }
 
   /** For `JSON.stringify`: what the job shows. */
@@ -288,6 +293,49 @@ export class StoredJob<T, R> implements Job<T, R> {
     const { id, name, state, attemptsMade, failedReason } = this;
     return `Job ${inspect({ id, name, state, attemptsMade, ...(failedReason === undefined ? {} : { failedReason }) })}`;
   }
+}
+
+/** What is written by whoever does not hold the job. */
+class FreeWriting implements Writing {
+  readonly home: JobHome;
+  readonly id: string;
+
+  constructor(home: JobHome, id: string) {
+    this.home = home;
+    this.id = id;
+  }
+
+  data(text: string): Promise<unknown> {
+    return this.home.call('Job.updateData', UPDATE_DATA, this.id, text);
+  }
+
+  progress(text: string): Promise<unknown> {
+    return this.home.call('Job.updateProgress', UPDATE_PROGRESS, this.id, text);
+  }
+
+  log(line: string): Promise<unknown> {
+    return this.home.call('Job.log', LOG, this.id, wellFormed(line));
+  }
+}
+
+/** Has `job` show what a snapshot of it says. */
+function take(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
+  const texts = snapshot as readonly (string | null)[];
+  const numbers = snapshot as readonly (number | null)[];
+  const inside = job[internals];
+  job.name = texts[1] as string;
+  inside.data = new Lazy('Job.data', texts[2] ?? undefined);
+  inside.options = new Lazy('Job.options', texts[3] ?? undefined);
+  job.state = texts[4] as JobState;
+  job.attemptsMade = numbers[5] as number;
+  job.addedAt = numbers[6] as number;
+  job.startedAt = numbers[7] ?? undefined;
+  job.finishedAt = numbers[8] ?? undefined;
+  job.stalledCount = numbers[9] as number;
+  inside.progressText = texts[10] ?? undefined;
+  inside.result = typeof texts[11] === 'string' ? new Lazy('Job.result', texts[11]) : undefined;
+  job.failedReason = texts[12] ?? undefined;
+  inside.stacktrace = typeof texts[13] === 'string' ? new Lazy('Job.stacktrace', texts[13]) : undefined;
 }
 
 /**

@@ -1,12 +1,12 @@
 /** The task queue: jobs added, looked at and managed; workers made. */
 
-import { checkFlag, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
+import { checkFlag, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
-import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
 import { optionsJson } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import { inheritedCorrId } from './adding.js';
 import type { Processor } from './attempt.js';
 import type { TaskQueueEvents } from './events.js';
@@ -72,7 +72,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
    * @throws RedisError of kind `config`, naming the option.
    */
-  constructor(name: string, connection: RedisConnectionManager | RedisConfig, options?: TaskQueueOptions) {
+  constructor(name: string, connection: IRedisConnection | RedisConfig, options?: TaskQueueOptions) {
     if (typeof connection !== 'object' || connection === null) {
       throw configError('TaskQueue: connection', 'a RedisConnectionManager or a RedisConfig', connection);
     }
@@ -125,7 +125,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
    * and adding them all again adds what is missing.
    */
-  async addBulk(jobs: { name: string; data: T; options?: JobOptions }[]): Promise<Job<T, R>[]> {
+  async addBulk(jobs: { name: string; data: T; options?: JobOptions | undefined }[]): Promise<Job<T, R>[]> {
     if (!Array.isArray(jobs)) throw configError('TaskQueue.addBulk: jobs', 'an array of jobs', jobs);
     const made = new Array<Job<T, R>>(jobs.length);
     let next = 0;
@@ -135,7 +135,7 @@ export class TaskQueue<T = unknown, R = unknown> {
         const from = next;
         next += STEP;
         try {
-          await this.#addStep(jobs, from, Math.min(next, jobs.length), made);
+          await addStep(this[internals], jobs, from, Math.min(next, jobs.length), made);
         } catch (error) {
           failed = true;
           throw error;
@@ -145,30 +145,6 @@ export class TaskQueue<T = unknown, R = unknown> {
     const lanes = await Promise.allSettled(Array.from({ length: STEPS_AT_ONCE }, lane));
     for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason;
     return made;
-  }
-
-  async #addStep(jobs: { name: string; data: T; options?: JobOptions }[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
-    const inside = this[internals];
-    const args: unknown[] = [];
-    const states: JobState[] = [];
-    const corrId = inheritedCorrId();
-    for (let at = from; at < to; at++) {
-      const what = `TaskQueue.addBulk: jobs[${at}]`;
-      const job = jobs[at];
-      if (typeof job !== 'object' || job === null) throw configError(what, 'an object', job);
-      const { name, data, options, ...rest } = job;
-      refuseUnknown(what, rest, ['name', 'data', 'options']);
-      const text = jsonArgument(`${what}.data`, data);
-      const packed = inside.packer.pack(what, options, corrId);
-      args.push(wellFormed(name), text, packed.text);
-      states.push(packed.state);
-    }
-    const added = (await inside.call('TaskQueue.addBulk', ADD_BULK, ...args)) as unknown[];
-    for (let at = from; at < to; at++) {
-      const place = at - from;
-      const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];
-      made[at] = inside.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
-    }
   }
 
   /** The job of that id, or `null`. */
@@ -214,7 +190,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
-  async drain(options?: { delayed?: boolean }): Promise<number> {
+  async drain(options?: { delayed?: boolean | undefined }): Promise<number> {
     const { delayed = false, ...rest } = optionsOf('TaskQueue.drain: options', options);
     refuseUnknown('TaskQueue.drain', rest, ['delayed']);
     checkFlag('TaskQueue.drain: delayed', delayed);
@@ -226,7 +202,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    *
    * @param options `olderThanMs`: only those that finished at least so many milliseconds ago, default 0. `limit`: at most so many, default all.
    */
-  async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number; limit?: number }): Promise<number> {
+  async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number | undefined; limit?: number | undefined }): Promise<number> {
     const { olderThanMs, limit, ...rest } = optionsOf('TaskQueue.clean: options', options);
     refuseUnknown('TaskQueue.clean', rest, ['olderThanMs', 'limit']);
     return (await this[internals].call('TaskQueue.clean', CLEAN, state, olderThanMs, limit)) as number;
@@ -236,7 +212,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
    * have not completed. Gives how many.
    */
-  async retryFailed(options?: { limit?: number }): Promise<number> {
+  async retryFailed(options?: { limit?: number | undefined }): Promise<number> {
     const { limit, ...rest } = optionsOf('TaskQueue.retryFailed: options', options);
     refuseUnknown('TaskQueue.retryFailed', rest, ['limit']);
     return (await this[internals].call('TaskQueue.retryFailed', RETRY_FAILED, limit)) as number;
@@ -247,7 +223,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    *
    * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
    */
-  async obliterate(options?: { force?: boolean }): Promise<void> {
+  async obliterate(options?: { force?: boolean | undefined }): Promise<void> {
     const { force = false, ...rest } = optionsOf('TaskQueue.obliterate: options', options);
     refuseUnknown('TaskQueue.obliterate', rest, ['force']);
     checkFlag('TaskQueue.obliterate: force', force);
@@ -266,14 +242,13 @@ export class TaskQueue<T = unknown, R = unknown> {
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {
     const what = 'TaskQueue.schedule';
-    if (typeof when !== 'object' || when === null) throw configError(`${what}: when`, 'an object with everyMs or cron', when);
-    if (typeof job !== 'object' || job === null) throw configError(`${what}: job`, 'an object with name and data', job);
-    const { name, data, options, ...rest } = job;
+    const times = objectOf(`${what}: when`, when);
+    const { name, data, options, ...rest } = objectOf(`${what}: job`, job);
     refuseUnknown(`${what}: job`, rest, ['name', 'data', 'options']);
     const text = jsonArgument(`${what}: job.data`, data);
     const inside = this[internals];
     const packed = inside.packer.pack(what, options);
-    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(when), wellFormed(name), text, packed.text);
+    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
   }
 
   /** All schedules, by their next tick. */
@@ -309,7 +284,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
    * listen there: {@link ready} says when nothing is missed any more.
    */
-  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this {
+  on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
     const inside = this[internals];
     inside.refuseClosed('TaskQueue.on');
     inside.listeners.add(event, listener);
@@ -318,7 +293,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
-  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => void): this {
+  off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
     const inside = this[internals];
     inside.listeners.remove(event, listener);
     inside.follow();
@@ -346,5 +321,33 @@ export class TaskQueue<T = unknown, R = unknown> {
   /** The same as {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+interface JobToAdd<T> {
+  name: string;
+  data: T;
+  options?: JobOptions | undefined;
+}
+
+/** Adds `jobs` from place `from` up to, without, `to`, in one atomic step. */
+async function addStep<T, R>(inside: Home<R>, jobs: JobToAdd<T>[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
+  const args: unknown[] = [];
+  const states: JobState[] = [];
+  const corrId = inheritedCorrId();
+  for (let at = from; at < to; at++) {
+    const what = `TaskQueue.addBulk: jobs[${at}]`;
+    const { name, data, options, ...rest } = objectOf(what, jobs[at] as JobToAdd<T>);
+    refuseUnknown(what, rest, ['name', 'data', 'options']);
+    const text = jsonArgument(`${what}.data`, data);
+    const packed = inside.packer.pack(what, options, corrId);
+    args.push(wellFormed(name), text, packed.text);
+    states.push(packed.state);
+  }
+  const added = (await inside.call('TaskQueue.addBulk', ADD_BULK, ...args)) as unknown[];
+  for (let at = from; at < to; at++) {
+    const place = at - from;
+    const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];
+    made[at] = inside.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
   }
 }

@@ -5,12 +5,12 @@ import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseU
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
-import type { RedisConnectionManager } from '../manager.js';
 import { verb } from '../native.js';
-import type { Port } from '../port.js';
+import type { DeliveryHandler, EventHandler, Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import { runIn } from '../scope.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type Processor } from './attempt.js';
+import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.js';
@@ -62,7 +62,7 @@ const running = new Set<object>();
 /** What a worker needs of its queue. */
 export interface WorkerHome extends JobHome {
   readonly name: string;
-  readonly manager: RedisConnectionManager;
+  readonly manager: IRedisConnection;
   readonly workers: Set<{ close(options?: CloseOptions): Promise<boolean> }>;
 }
 
@@ -79,6 +79,8 @@ export class Serving<T, R> implements Registrant {
   readonly #attempts = new Map<number, Attempt<T, R>>();
   readonly #registration: Registration | undefined;
   readonly #flush = (): void => this.#settle();
+  readonly #hear: EventHandler = (event) => this.handleEvent(event);
+  readonly #take: DeliveryHandler = (values) => this.receive(values);
   #outcomes: unknown[] = [];
   /** Values of outcomes that do not wait for more. */
   readonly #most: number;
@@ -99,10 +101,9 @@ export class Serving<T, R> implements Registrant {
     this.#most = OUTCOME_VALUES * Math.max(MANY, Math.ceil(this.capacity / 2));
     this.#processor = processor;
     this.#registration = registry === undefined ? undefined : new Registration(registry, this);
-    // What works is in `running`; the port alone is not to keep a forgotten worker.
-    const self = new WeakRef(this);
-    this.port.receive(this.handle, (values) => self.deref()?.receive(values));
-    this.port.listen(this.handle, (event) => self.deref()?.handleEvent(event));
+    // What works is in `running`; the port is not to keep a forgotten worker.
+    this.port.receiveWeakly(this.handle, this.#take);
+    this.port.listenWeakly(this.handle, this.#hear);
     if (autorun !== false) this.run();
   }
 
@@ -227,12 +228,12 @@ export class Serving<T, R> implements Registrant {
       this.#failed(slot, job, error, Outcome.FailedForGood);
       return;
     }
-    const attempt = new Attempt<T, R>(job);
+    const attempt = new Attempt<T, R>(job, this.port, this.handle, slot);
     this.#attempts.set(slot, attempt);
     this.listeners.emit('active', job);
     let returned: unknown;
     try {
-      returned = this.#within(runAlone, this.#processor, job as Job<T, R>, attempt);
+      returned = this.#within(runAlone, this.#processor, job, attempt.context);
     } catch (error) {
       this.#threw(slot, attempt, error);
       return;
@@ -325,9 +326,10 @@ export class Serving<T, R> implements Registrant {
   }
 
   async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
-    const inside = (registry as { [internals]?: { namespace: string; manager: RedisConnectionManager } })[internals];
+    const inside = (registry as { [internals]?: { namespace: string; manager: IRedisConnection } | undefined })[internals];
     // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
-    if (inside?.manager === this.home.manager) await this.port.call(this.handle, OWNER, id, epoch, inside.namespace);
+    if (inside !== undefined && inside.manager[internals] === this.home.manager[internals])
+      await this.port.call(this.handle, OWNER, id, epoch, inside.namespace);
   }
 
   obey(command: WorkerCommand): void {
@@ -355,8 +357,8 @@ export class Serving<T, R> implements Registrant {
 }
 
 /** Runs a processor in an async context of its own, where the job's `corrId` counts: what one job enters into its context is nothing to the next. */
-function runAlone<T, R>(processor: Processor<T, R>, job: Job<T, R>, context: Attempt<T, R>): R | Promise<R> {
-  if (context.job.corrId !== undefined) return runIn({ corrId: context.job.corrId }, processor, job, context);
+function runAlone<T, R>(processor: Processor<T, R>, job: HeldJob<T, R>, context: JobContext): R | Promise<R> {
+  if (job.corrId !== undefined) return runIn({ corrId: job.corrId }, processor, job as Job<T, R>, context);
   return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 

@@ -61,13 +61,13 @@ export class TaskWorker<T = unknown, R = unknown> {
   }
 
   /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
-  on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this {
+  on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;
   }
 
   /** Removes a listener. */
-  off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => void): this {
+  off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this {
     this[internals].listeners.remove(event, listener);
     return this;
   }

@@ -1,6 +1,6 @@
 -- Renews a lock that the caller holds.
 --
--- KEYS[1]  hash   the lock. owner: token of who holds it; token: its fencing token
+-- KEYS[1]  hash   the lock. owner: token of who holds it; token: its fencing token; awaited: see lock.lua
 -- ARGV[1]  token  the caller's owner token
 -- ARGV[2]  ms     how long the caller has it for, from now
 --

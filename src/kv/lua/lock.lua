@@ -6,18 +6,22 @@
 -- last of them was taken, or with FLUSHALL: tokens then grow on as long as the server's clock does not go back.
 -- Fencing tokens: Martin Kleppmann, "How to do distributed locking" (2016).
 --
--- KEYS[1]  hash    the lock. owner: token of who holds it; token: its fencing token
+-- KEYS[1]  hash    the lock. owner: token of who holds it; token: its fencing token; awaited: whether to tell of its release
 -- KEYS[2]  string  the last fencing token
 -- ARGV[1]  token   the caller's owner token
 -- ARGV[2]  ms      how long the caller has it for, unless it renews
+-- ARGV[3]  0 or 1  whether the caller waits for it where another one holds it
 --
 -- Returns {1, fencing token}, or {0, ms until the holder's lease ends}.
 local key, last_key = KEYS[1], KEYS[2]
-local owner, lease = ARGV[1], ARGV[2]
+local owner, lease, waits = ARGV[1], ARGV[2], ARGV[3] == '1'
 
-local held = redis.call('HMGET', key, 'owner', 'token')
-local holder, token = held[1], held[2]
+local held = redis.call('HMGET', key, 'owner', 'token', 'awaited')
+local holder, token, awaited = held[1], held[2], held[3]
 if holder and holder ~= owner then
+  if waits and not awaited then
+    redis.call('HSET', key, 'awaited', '1')
+  end
   return { 0, redis.call('PTTL', key) }
 end
 if not holder then

@@ -1,4 +1,4 @@
--- How many jobs are in each state.
+-- How many jobs are in each state. Where very many workers have leases, what they hold is counted a page of them at a time.
 --
 -- KEYS[1]  list        wait
 -- KEYS[2]  sorted set  ranked
@@ -10,7 +10,11 @@
 -- KEYS[8]  hash        meta
 -- ARGV[1]  prefix      of the set of what a worker holds
 --
--- Returns { waiting, active, delayed, completed, failed, waiting for children }.
+-- ARGV[2]  cursor      of the page of workers
+--
+-- Returns { waiting, active, delayed, completed, failed, waiting for children, cursor of the next page; 0 after the last }. Where there are
+-- several pages of workers active is 0, and behind the cursor stands of each worker that holds something its name and how many; one may be in
+-- several pages.
 local call = redis.call
 local counted = call('HMGET', KEYS[8], 'gone', 'grouped')
 -- What is damaged counts as nothing.
@@ -19,9 +23,20 @@ local function whole(text)
   return n and n > -1e15 and n < 1e15 and n or 0
 end
 local waiting = math.max(0, call('LLEN', KEYS[1]) - whole(counted[1])) + call('ZCARD', KEYS[2]) + math.max(0, whole(counted[2]))
-local active = 0
-for _, owner in ipairs(call('ZRANGE', KEYS[7], 0, -1)) do
+local page = call('ZSCAN', KEYS[7], ARGV[2], 'COUNT', 500)
+local counts = {
+  waiting, 0, call('ZCARD', KEYS[3]), call('ZCARD', KEYS[5]), call('ZCARD', KEYS[6]), call('ZCARD', KEYS[4]), page[1],
+}
+local is_all = ARGV[2] == '0' and page[1] == '0'
+for i = 1, #page[2], 2 do
+  local owner = page[2][i]
   local held = redis.pcall('SCARD', ARGV[1] .. owner)
-  active = active + (type(held) == 'number' and held or 0)
+  held = type(held) == 'number' and held or 0
+  if is_all then
+    counts[2] = counts[2] + held
+  elseif held > 0 then
+    counts[#counts + 1] = owner
+    counts[#counts + 1] = held
+  end
 end
-return { waiting, active, call('ZCARD', KEYS[3]), call('ZCARD', KEYS[5]), call('ZCARD', KEYS[6]), call('ZCARD', KEYS[4]) }
+return counts

@@ -43,18 +43,24 @@ if told < last then
   return { told, -1, born }
 end
 local missed = heard <= now and -1 or 0
-local entries = call('XRANGE', events, string.format('%.0f-0', last + 1), '+', 'COUNT', most)
 local answer = { last, missed, born }
-for i = 1, #entries do
-  local number = tonumber(string.match(entries[i][1], '^%d+'))
-  if answer[2] >= 0 and number > answer[1] + 1 then
-    answer[2] = answer[2] + number - answer[1] - 1
+local values = 0
+-- A few at a time: an entry may be of a thousand events.
+repeat
+  local entries = call('XRANGE', events, string.format('%.0f-0', answer[1] + 1), '+', 'COUNT', math.min(4, most))
+  for i = 1, #entries do
+    local number, told_of = tonumber(string.match(entries[i][1], '^%d+')), entries[i][2]
+    if answer[2] >= 0 and number > answer[1] + 1 then
+      answer[2] = answer[2] + number - answer[1] - 1
+    end
+    answer[1] = number
+    values = values + #told_of
+    table.insert(told_of, 1, string.format('%.0f', number))
+    answer[#answer + 1] = told_of
   end
-  answer[1] = number
-  table.insert(entries[i][2], 1, string.format('%.0f', number))
-  answer[i + 3] = entries[i][2]
-end
-if #entries == 0 then
+  most = most - #entries
+until #entries < 4 or most <= 0 or values > 4000
+if #answer == 3 then
   if answer[2] >= 0 and told > last then
     answer[2] = answer[2] + told - last
   end

@@ -1,17 +1,19 @@
--- What a worker holds.
+-- A page of what a worker holds. What it holds all the while is in some page, and may be in several.
 --
--- KEYS[1]  set   held
--- KEYS[2]  hash  jobs
--- KEYS[3]  hash  run
--- KEYS[4]  hash  more
+-- KEYS[1]  set     held
+-- KEYS[2]  hash    jobs
+-- KEYS[3]  hash    run
+-- KEYS[4]  hash    more
+-- ARGV[1]  cursor  of the page
 --
--- Returns { id, job, record, progress … }.
+-- Returns { cursor of the next page; 0 after the last, id, job, record, progress … }.
 local held, jobs, run, more = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
-local found = {}
-for i, id in ipairs(redis.call('SMEMBERS', held)) do
+local page = redis.call('SSCAN', held, ARGV[1], 'COUNT', 250)
+local found = { page[1] }
+for i, id in ipairs(page[2]) do
   local n = i * 4
-  found[n - 3], found[n - 2], found[n - 1] = id, redis.call('HGET', jobs, id), redis.call('HGET', run, id)
-  found[n] = redis.call('HGET', more, 'p' .. id) or ''
+  found[n - 2], found[n - 1], found[n] = id, redis.call('HGET', jobs, id), redis.call('HGET', run, id)
+  found[n + 1] = redis.call('HGET', more, 'p' .. id) or ''
 end
 return found

@@ -12,6 +12,7 @@
 -- KEYS[10]  hash        more
 -- KEYS[11]  list        ring
 -- KEYS[12]  set         blocked
+-- KEYS[13]  hash        meta
 -- ARGV[1]   letter      of the state: w, a, d, c, f, k
 -- ARGV[2]   count       jobs to leave out at the begin
 -- ARGV[3]   count       jobs wanted
@@ -46,6 +47,7 @@ end
 
 -- See part/enter.lua.
 local ghosts = {}
+local haunted = (call('HGET', KEYS[13], 'gone') or '0') ~= '0'
 local function is_ghost(id)
   local left = ghosts[id] or tonumber(call('HGET', more, 'g' .. id) or 0) or 0
   ghosts[id] = left - 1
@@ -56,7 +58,8 @@ end
 local function go_through(read, reverse_read, key, size)
   local at = 0
   -- Ghosts are only in the list; elsewhere every entry counts.
-  if read ~= 'LRANGE' then
+  local counts = read ~= 'LRANGE' or not haunted
+  if counts then
     at = math.min(left, size)
     left = left - at
   end
@@ -74,7 +77,7 @@ local function go_through(read, reverse_read, key, size)
       end
     end
     for i = 1, #page do
-      if read ~= 'LRANGE' or not is_ghost(page[i]) then
+      if counts or not is_ghost(page[i]) then
         show(page[i])
       end
     end
@@ -102,12 +105,17 @@ if state == 'w' then
       of_set(KEYS[2])
     end,
     function()
-      for _, group in ipairs(call('LRANGE', KEYS[11], 0, -1)) do
-        if group ~= '' then
-          of_group(group)
+      local from = 0
+      repeat
+        local page = call('LRANGE', KEYS[11], from, from + 99)
+        for i = 1, #page do
+          if page[i] ~= '' and limit > 0 then
+            of_group(page[i])
+          end
         end
-      end
-      for _, group in ipairs(call('SMEMBERS', KEYS[12])) do
+        from = from + 100
+      until #page < 100 or limit == 0
+      for _, group in ipairs(limit > 0 and call('SMEMBERS', KEYS[12]) or {}) do
         of_group(group)
       end
     end,

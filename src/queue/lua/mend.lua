@@ -5,14 +5,15 @@
 -- KEYS[3…]  keys of the queue
 -- ARGV[1]   prefix      of names for what is put aside
 -- ARGV[2]   prefix      of the set of what a worker holds
--- ARGV[3…]  text        the type of each key
+-- ARGV[3]   channel     of every worker: whoever renews first tells what was found
+-- ARGV[4…]  text        the type of each key
 --
 -- Returns how many were found.
 local call = redis.call
 local found = 0
 for i = 1, #KEYS do
   local kind = call('TYPE', KEYS[i]).ok
-  if kind ~= 'none' and kind ~= ARGV[i + 2] then
+  if kind ~= 'none' and kind ~= ARGV[i + 3] then
     call('RENAME', KEYS[i], ARGV[1] .. string.match(KEYS[i], '([^}]*)$'))
     found = found + 1
   end
@@ -26,5 +27,6 @@ for _, owner in ipairs(call('ZRANGE', KEYS[2], 0, 999)) do
 end
 if found > 0 then
   call('HSET', KEYS[1], 'mended', (tonumber(call('HGET', KEYS[1], 'mended') or 0) or 0) + found)
+  call('PUBLISH', ARGV[3], 'c')
 end
 return found

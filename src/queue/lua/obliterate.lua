@@ -15,7 +15,7 @@ for i = 1, #found, 2 do
   ids[#ids + 1] = id
   if sub(call('HGET', run, id) or 'w', 1, 1) ~= 'c' then
     local elsewhere = {}
-    for _, one in ipairs(parents_of(id, named(parent), 'r')) do
+    for _, one in ipairs(parents_of(id, named(parent), 'r', '')) do
       -- Those of this queue go too.
       elsewhere[#elsewhere + 1] = one.x and one
     end

@@ -1,4 +1,5 @@
--- Begins or renews the lease of a worker, which covers all its jobs, and tells it what it must know from time to time.
+-- Begins or renews the lease of a worker, which covers all its jobs, and tells it what it must know from time to time. A worker that holds
+-- nothing rests: it needs no lease, and its next turn begins one.
 --
 -- KEYS[1]  sorted set  leases
 -- KEYS[2]  hash        cancels
@@ -15,13 +16,15 @@
 -- KEYS[13] set         held: ids that this worker holds
 -- ARGV[1]  token       the worker's owner token
 -- ARGV[2]  ms          how long its lease lasts from now
--- ARGV[3]  0 or 1      whether the lease begins
--- ARGV[4]  ms          for how long to believe that it waits for jobs; 0: it does not
+-- ARGV[3]  0, 1 or 2   1: the lease begins; 2: the worker rests, unless it holds something after all
+-- ARGV[4]  ms          for how long to believe that it waits for jobs; 0: nothing is known; -1: it takes none
 -- ARGV[5]  text        '<epoch> <id>' of its registration in a registry, where that is news; else nothing
+-- ARGV[6]  cursor      where the look through cancellations goes on; 0 at its start
 --
--- Returns { now, 1 if the lease is held else 0, { id, lease, reason … } of cancellations, owners whose leases have ended, ms of
--- the next tick or -1, ms of the next delayed job or -1, messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua, records that were found
--- damaged, how many jobs it holds }.
+-- Returns { now, 1 if the lease is held or the worker rests, 2 if it rests and nothing else is under way in the queue, else 0,
+-- { id, lease, reason … } of cancellations, owners whose leases have ended, ms of the next tick or -1, ms of the next delayed job or -1,
+-- messages in the outbox, 1 if jobs may wait, 1 if it is time for look.lua, records that were found damaged, how many jobs it holds,
+-- where the look through cancellations goes on }.
 local leases, cancels, idle, ticks, delayed, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, lease, begins, believed = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local call = redis.call
@@ -31,33 +34,44 @@ local now_text = string.format('%.0f', now)
 
 -- The longest lease that there may be, ms.
 local MOST = 2147483647
-local held = begins == '1' or call('ZSCORE', leases, owner)
-local cancelled = {}
-if held then
+local holds = call('SCARD', KEYS[13])
+local rests = begins == '2' and holds == 0
+local held = begins ~= '0' or call('ZSCORE', leases, owner)
+local cancelled, cursor = {}, ARGV[6]
+if rests then
+  call('ZREM', leases, owner)
+  call('HDEL', KEYS[10], owner)
+elseif held then
   call('ZADD', leases, string.format('%.0f', now + lease), owner)
+end
+if held then
   if believed > 0 then
     call('ZADD', idle, string.format('%.0f', now + believed), owner)
+  elseif believed < 0 then
+    call('ZREM', idle, owner)
   end
   if ARGV[5] ~= '' then
     call('HSET', KEYS[10], owner, ARGV[5])
   end
-  local all = call('HGETALL', cancels)
-  for i = 1, #all, 2 do
-    local of, reason = string.match(all[i + 1], '^([^\n]*)\n(.*)$')
+  local page = call('HSCAN', cancels, cursor, 'COUNT', 500)
+  cursor = page[1]
+  for i = 1, #page[2], 2 do
+    local id, text = page[2][i], page[2][i + 1]
+    local of, reason = string.match(text, '^([^\n]*)\n(.*)$')
     local who = of and string.match(of, '^(.*)%.')
     if who == owner then
       local n = #cancelled
-      cancelled[n + 1], cancelled[n + 2], cancelled[n + 3] = all[i], of, reason
-      call('HDEL', cancels, all[i])
+      cancelled[n + 1], cancelled[n + 2], cancelled[n + 3] = id, of, reason
+      call('HDEL', cancels, id)
     elseif not who or not call('ZSCORE', leases, who) then
-      call('HDEL', cancels, all[i])
+      call('HDEL', cancels, id)
     end
   end
 end
 local known = call('HMGET', KEYS[12], 'look', 'mended', 'longest')
 -- No lease is longer than the longest that was given: its time is damaged, or of before the clock was put back.
-if held then
-  local last = call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')
+local last = held and call('ZREVRANGE', leases, 0, 0, 'WITHSCORES') or {}
+if last[1] then
   local left = tonumber(last[2]) - now
   local longest = tonumber(known[3] or nil)
   if not longest or longest < lease or longest > MOST then
@@ -79,8 +93,10 @@ for i = #overdue, 1, -1 do
 end
 local tick = call('ZRANGE', ticks, 0, 0, 'WITHSCORES')[2] or '-1'
 local due = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
+local messages = call('HLEN', outbox)
 local waits = call('EXISTS', KEYS[7], KEYS[8], KEYS[9]) > 0 and 1 or 0
-local looks = call('EXISTS', KEYS[11]) == 1 and 1 or 0
+local parents = call('EXISTS', KEYS[11])
+local looks = parents
 if looks == 1 then
   local at = tonumber(string.match(known[1] or '', '^%d+'))
   -- A time that is far off is of before the clock was put back.
@@ -90,4 +106,5 @@ local mended = tonumber(known[2] or nil) or 0
 if known[2] then
   call('HDEL', KEYS[12], 'mended')
 end
-return { now_text, held and 1 or 0, cancelled, overdue, tick, due, call('HLEN', outbox), waits, looks, mended, call('SCARD', KEYS[13]) }
+local quiet = rests and not last[1] and waits + parents + messages == 0
+return { now_text, quiet and 2 or held and 1 or 0, cancelled, overdue, tick, due, messages, waits, looks, mended, holds, cursor }

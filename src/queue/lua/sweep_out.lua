@@ -16,40 +16,50 @@ local function dedupe_of(options)
   return type(options.dedupe) == 'table' and type(options.dedupe.id) == 'string' and once_of .. options.dedupe.id or nil
 end
 
-local ids, set = {}, nil
+local ids, set, groups = {}, nil, 0
 if kind == 'wait' then
   ids = call('LPOP', wait, most) or {}
 elseif kind == 'ranked' or kind == 'delayed' then
   set = kind == 'ranked' and ranked or delayed
   ids = call('ZRANGE', set, 0, most - 1)
 elseif kind == 'group' then
-  local group
-  repeat
-    group = call('LINDEX', ring, 0)
+  -- Whole groups, and a part of the last.
+  while #ids < most and groups < most do
+    local group = call('LINDEX', ring, 0)
     if group == '' then
       call('LPOP', ring)
       group = call('LINDEX', ring, 0)
     end
+    local next_in_ring = group
     group = group or call('SRANDMEMBER', blocked)
-    if group then
-      set = group_of .. group
-      ids = own('ZRANGE', set, 0, most - 1)
-      if #ids > 0 then
-        count_up(meta, 'grouped', -#ids)
-      end
-      if call('ZCARD', set) == #ids then
-        call('LREM', ring, 0, group)
-        call('SREM', blocked, group)
+    if not group then
+      break
+    end
+    groups = groups + 1
+    local key = group_of .. group
+    local found = own('ZRANGE', key, 0, most - #ids - 1)
+    if found[1] then
+      call('ZREM', key, unpack(found))
+      count_up(meta, 'grouped', -#found)
+      for i = 1, #found do
+        ids[#ids + 1] = found[i]
       end
     end
-  until not group or ids[1]
+    if call('EXISTS', key) == 0 then
+      if next_in_ring then
+        call('LREM', ring, 1, group)
+      end
+      call('SREM', blocked, group)
+    end
+  end
 else
   set = kind == 'completed' and completed or failed
   ids = call('ZRANGEBYSCORE', set, '-inf', string.format('%.0f', now - age), 'LIMIT', 0, most)
 end
 local looked = #ids
 if looked == 0 then
-  return { 0, 0, 0 }
+  -- Where nothing was left of groups there may be others.
+  return { groups, 0, 0 }
 end
 if set then
   for from = 1, looked, 4000 do

@@ -10,8 +10,9 @@
 -- ARGV[10]  count   starts that the rate limit allows, for the whole fleet; 0: any number
 -- ARGV[11]  ms      the window of the rate limit
 -- ARGV[12]  ms      for how long to believe that this worker waits for jobs, where fewer than wanted are there
--- ARGV[13]  count   of rules: three arguments each: 'c' or 'f', the most that are kept or -1, the ms they are kept or -1
--- ARGV[14]  count   of outcomes, see part/settle.lua, after the rules
+-- ARGV[13]  ms      how long a lease of this worker lasts that begins now, if it claims anything; 0: it has one
+-- ARGV[14]  count   of rules: three arguments each: 'c' or 'f', the most that are kept or -1, the ms they are kept or -1
+-- ARGV[15]  count   of outcomes, see part/settle.lua, after the rules
 --
 -- Returns { now, 0 } when this worker's lease has ended and its jobs were given away; nothing was changed then. Else
 -- { now, 1, places of refused outcomes, { id, job, 'attempts|stalls|priority' or '', progress or '' … }, ms of the next delayed job or
@@ -20,9 +21,9 @@
 local held, rate = KEYS[18], KEYS[19]
 local owner, lease, wanted, limit = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local most, window, believed = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14])
+local begins, rules, outcomes = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
-if not call('ZSCORE', leases, owner) then
+if begins == 0 and not call('ZSCORE', leases, owner) then
   return { now_text, 0 }
 end
 local flags = call('HMGET', meta, 'paused', 'heard', 'gone', 'grouped', 'shared')
@@ -48,9 +49,9 @@ end
 
 local refused = {}
 if outcomes > 0 then
-  refused = settle(15 + rules * 3, outcomes, held)
+  refused = settle(16 + rules * 3, outcomes, held)
   for i = 0, rules - 1 do
-    local at = 15 + i * 3
+    local at = 16 + i * 3
     trim(ARGV[at] == 'c' and completed or failed, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
   end
 end
@@ -63,7 +64,9 @@ if wanted > 0 and not paused then
   if most > 0 then
     -- `rate` has the starts of the window, `rated` their number.
     first = call('LINDEX', rate, 0)
-    while first do
+    -- What else is over waits for the next turn.
+    local over = 500
+    while first and over > 0 do
       local at, count = match(first, '^(%d+) (%d+)$')
       at = whole(at)
       -- One that is to come is damaged, or of before the clock was put back.
@@ -71,6 +74,7 @@ if wanted > 0 and not paused then
         break
       end
       call('LPOP', rate)
+      over = over - 1
       count_up(meta, 'rated', -(whole(count) or 0))
       first = call('LINDEX', rate, 0)
     end
@@ -89,6 +93,9 @@ if wanted > 0 and not paused then
     end
   end
   if taken > 0 then
+    if begins > 0 then
+      call('ZADD', leases, string.format('%.0f', now + begins), owner)
+    end
     call('HSET', run, unpack(starts))
     call('SADD', held, unpack(holds))
     if most > 0 then

@@ -5,6 +5,8 @@
 //! nobody was there for run once, when somebody is again.
 
 mod clock;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod line;
 mod when;
 
@@ -89,7 +91,7 @@ async fn server_time(core: &Core) -> Result<u64> {
     let command = Packed::sized(0).begin(1, b"TIME").reads(*operation::SCHEDULE);
     let parts = array(core.call(command).await?).ok_or_else(strange)?;
     let part = |at: usize| parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(strange);
-    Ok(part(0)? * 1_000 + part(1)? / 1_000)
+    part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(strange)
 }
 
 /// Argument: id. False where there is no such schedule.
@@ -170,9 +172,12 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
     serde_json::from_str::<Value>(schedule["data"].as_str()?).ok()?;
     JobOptions::parse(schedule["options"].as_str()?).ok()?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default().to_owned();
-    let mut counted = std::str::from_utf8(counted).unwrap_or_default().split(' ').map(str::parse::<f64>);
-    let last = counted.next().and_then(std::result::Result::ok).map_or(Outcome::Null, Outcome::Number);
-    let ticks = counted.next().and_then(std::result::Result::ok).unwrap_or(0.0);
+    let mut counted = std::str::from_utf8(counted)
+        .unwrap_or_default()
+        .split(' ')
+        .map(|text| text.parse::<f64>().ok().filter(|number| number.is_finite()));
+    let last = counted.next().flatten().map_or(Outcome::Null, Outcome::Number);
+    let ticks = counted.next().flatten().unwrap_or(0.0);
     let options = word("options");
     Some(Outcome::List(vec![
         Outcome::Text(id),

@@ -13,6 +13,9 @@ use crate::queue::options::MAX_DELAY_MS;
 /// A time to try a new line from: the start of 2026.
 const ANY_TIME: u64 = 1_767_225_600_000;
 
+/// The last time that a line is looked for after: the end of the year 9999. A clock beyond it is none.
+const LAST_TIME: u64 = 253_402_300_799_999;
+
 /// When a schedule ticks.
 #[derive(Debug)]
 pub(super) enum When {
@@ -74,6 +77,7 @@ impl When {
             Self::Cron { line, zone, .. } => {
                 let from = i64::try_from(now)
                     .ok()
+                    .filter(|_| now <= LAST_TIME)
                     .and_then(DateTime::from_timestamp_millis)
                     .ok_or_else(|| Error::config("TaskQueue.schedule: the server's clock is out of range"))?;
                 let next = clock::next(line, *zone, from).ok_or_else(|| {
@@ -122,6 +126,15 @@ mod tests {
         let autumn = daily.after(ms("2026-10-24T12:00:00Z"), None).unwrap();
         assert_eq!(autumn, ms("2026-10-25T00:30:00Z"));
         assert_eq!(daily.after(autumn, None).unwrap(), ms("2026-10-26T01:30:00Z"));
+    }
+
+    #[test]
+    fn a_clock_beyond_all_calendars_is_refused() {
+        let minutely = cron("* * * * *", "Europe/Berlin");
+        assert_eq!(minutely.after(LAST_TIME, None).unwrap(), LAST_TIME + 1);
+        for now in [LAST_TIME + 1, 8_210_266_876_799_999, i64::MAX.unsigned_abs(), u64::MAX] {
+            assert!(minutely.after(now, None).unwrap_err().message().contains("clock is out of range"), "{now}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Inner {
                 }
                 let room = self.has_room(&shift);
                 let ends = shift.confirmed + self.options.lease;
-                let alarm = shift.next_alarm(room).into_iter().chain(shift.begun.then_some(ends)).min();
+                let alarm = shift.next_alarm(room).into_iter().chain(shift.has_lease().then_some(ends)).min();
                 let next = alarm.unwrap_or_else(|| Instant::now() + LONG);
                 shift.armed = Some(next);
                 next
@@ -49,7 +49,7 @@ impl Inner {
         let now = Instant::now();
         let (renew, tick, lost, term) = {
             let mut shift = self.shift();
-            let lost = shift.begun && now >= shift.confirmed + self.options.lease;
+            let lost = shift.has_lease() && now >= shift.confirmed + self.options.lease;
             let renew = shift.begun && !shift.renewing && now >= shift.renew_at;
             let tick = !shift.ticking && shift.tick_at.is_some_and(|at| at <= now);
             if tick {

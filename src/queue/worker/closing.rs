@@ -22,12 +22,16 @@ pub(super) struct Closing(Mutex<Option<bool>>);
 impl Inner {
     /// Claims nothing any more; the answer is given when nothing is in hand.
     pub(super) fn pause(self: &Arc<Self>, answer: Answer) {
-        let mut shift = self.shift();
-        if shift.mode == Mode::Running {
-            shift.mode = Mode::Paused;
+        {
+            let mut shift = self.shift();
+            if shift.mode == Mode::Running {
+                shift.mode = Mode::Paused;
+            }
+            shift.pausing.push(answer);
+            self.after_turn(&mut shift);
         }
-        shift.pausing.push(answer);
-        self.after_turn(&mut shift);
+        // Nobody wakes it for a job from then on.
+        self.renew(false);
     }
 
     /// Claims nothing from now on, ahead of [`Inner::close`].

@@ -2,7 +2,7 @@
 //!
 //! Time is counted from before a renewal was sent, while the server counts from when it executed it, so the lease is over here
 //! before it is over there. Once it was lost the worker goes on under another name: what the old one holds is the
-//! sweeper's.
+//! sweeper's. A worker that holds nothing rests: it gives its lease up with a renewal, and the turn that claims something begins one.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -11,9 +11,10 @@ use bytes::Bytes;
 
 use super::serving::{after, earlier};
 use super::shift::Mode;
+use super::shift::START;
 use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
-use super::{BELIEVED, Inner};
+use super::{Inner, watch};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -28,7 +29,10 @@ const RETRY: Duration = Duration::from_millis(250);
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Renewed {
     now: u64,
+    /// Does it go on? Not where it had a lease that has ended.
     held: bool,
+    /// Does the worker rest, and nothing else is under way in the queue?
+    quiet: bool,
     /// Id, lease and reason of each.
     cancelled: Vec<[Bytes; 3]>,
     overdue: Vec<Bytes>,
@@ -41,6 +45,8 @@ struct Renewed {
     damaged: u64,
     /// How many jobs the server says this worker holds.
     holds: u64,
+    /// Where the look through cancellations goes on.
+    cancels_at: Bytes,
 }
 
 /// A renewal that is on its way.
@@ -57,7 +63,8 @@ impl Renewed {
         let mut parts = array(reply).ok_or_else(strange)?.into_iter();
         let mut next = || parts.next().ok_or_else(strange);
         let now = milliseconds(&next()?).ok_or_else(strange)?;
-        let held = integer(&next()?) == Some(1);
+        let state = integer(&next()?);
+        let (held, quiet) = (matches!(state, Some(1 | 2)), state == Some(2));
         let mut flat = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes);
         let cancelled = std::iter::from_fn(|| Some([flat.next()?, flat.next()?, flat.next()?])).collect();
         let overdue = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes).collect();
@@ -67,7 +74,8 @@ impl Renewed {
         let looks = integer(&next()?) == Some(1);
         let damaged = milliseconds(&next()?).unwrap_or_default();
         let holds = milliseconds(&next()?).ok_or_else(strange)?;
-        Ok(Self { now, held, cancelled, overdue, tick, due, messages, waits, looks, damaged, holds })
+        let cancels_at = bytes(next()?).ok_or_else(strange)?;
+        Ok(Self { now, held, quiet, cancelled, overdue, tick, due, messages, waits, looks, damaged, holds, cancels_at })
     }
 }
 
@@ -117,18 +125,33 @@ impl Inner {
                 return;
             }
             shift.renewing = true;
+            let rests = !begins && shift.may_rest();
+            if rests && !shift.resting {
+                shift.resting = true;
+                if let Some((_, known)) = &mut shift.registration {
+                    *known = false;
+                }
+            }
             let keys = [9, 10, 5, 16, 3, 4, 13, 6, 11].map(|at: usize| self.core.base[at].clone());
             let [leases, idle, delayed, outbox, wait, ranked, ring, parked, meta] = keys;
             let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
-            let owners = self.core.keys.owners();
-            let held = self.core.keys.held(&shift.owner);
+            let (owners, held) = (self.core.keys.owners(), self.core.keys.held(&shift.owner));
             let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta, held];
-            let registration = shift.registration.as_ref().filter(|(_, known)| begins || !known);
+            let registration = shift.registration.as_ref().filter(|(_, known)| (begins || !known) && !rests);
             let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
-            let believed = if shift.idle && self.has_room(&shift) { BELIEVED.as_millis() } else { 0 }.to_string();
-            let begin: &[u8] = if begins { b"1" } else { b"0" };
-            let args = [shift.owner.as_bytes(), lease.as_bytes(), begin, believed.as_bytes(), registration.as_bytes()];
+            let believed = match shift.mode {
+                Mode::Running if shift.idle && self.has_room(&shift) => Self::believed(&shift).as_millis().to_string(),
+                Mode::Running => "0".to_owned(),
+                _ => "-1".to_owned(),
+            };
+            let how: &[u8] = match (begins, rests) {
+                (true, _) => b"1",
+                (false, true) => b"2",
+                (false, false) => b"0",
+            };
+            let (owner, lease) = (shift.owner.as_bytes(), lease.as_bytes());
+            let args = [owner, lease, how, believed.as_bytes(), registration.as_bytes(), &shift.cancels_at];
             let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
             let claims = (!shift.in_flight).then_some(shift.claims);
             (command, registration, Sent { term: shift.term, at: Instant::now(), begins, claims })
@@ -151,7 +174,7 @@ impl Inner {
 
     fn renewed(self: &Arc<Self>, sent: &Sent, renewed: Renewed) {
         let mut cancelled = Vec::new();
-        {
+        let begins_watch = {
             let mut shift = self.shift();
             if shift.term != sent.term {
                 return;
@@ -163,8 +186,12 @@ impl Inner {
             }
             let now = Instant::now();
             shift.confirmed = sent.at;
-            let again = std::mem::take(&mut shift.renew_again);
-            shift.renew_at = if again { now } else { now + self.renewal_interval() };
+            let watched = renewed.quiet && shift.resting;
+            let begins_watch = watched && !std::mem::replace(&mut shift.watched, watched);
+            shift.watched = watched;
+            shift.cancels_at = renewed.cancels_at;
+            let again = std::mem::take(&mut shift.renew_again) || shift.cancels_at != START;
+            shift.renew_at = if again { now } else { now + self.next_renewal(&shift) };
             shift.begun = true;
             let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
             shift.due_at = earlier(shift.due_at, renewed.due.map(at));
@@ -186,6 +213,10 @@ impl Inner {
                 }
             }
             self.rearm(&shift);
+            begins_watch
+        };
+        if begins_watch {
+            watch::begin(self);
         }
         self.tell_ended(cancelled);
         self.sweep(&renewed.overdue);
@@ -245,6 +276,7 @@ impl Inner {
             shift.term += 1;
             shift.owner = fresh_owner();
             (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
+            (shift.resting, shift.watched, shift.cancels_at) = (false, false, START);
             shift.difference = 0;
             self.after_turn(&mut shift);
             (ended, refused, !matches!(shift.mode, Mode::Closing | Mode::Closed))

@@ -13,6 +13,7 @@
 //! | `serving` | sending turns, and their answers |
 //! | `lease` | the lease: begin, renewal, loss |
 //! | `clock` | the one task with timers |
+//! | `watch` | the look at all quiet queues of a manager |
 //! | `sweeper` | giving away the jobs of workers that are gone |
 //! | `parents` | asking for children in other queues whose news were lost |
 //! | `registered` | a worker that is in a registry, and the crashes that one reports |
@@ -30,6 +31,7 @@ mod slot;
 mod sweeper;
 mod turn;
 mod verbs;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,6 +49,8 @@ use crate::options::Options;
 use shift::{Mode, Shift};
 
 pub(super) use serving::after;
+#[cfg(fuzzing)]
+pub(super) use slot::end_in_every_way;
 pub use verbs::CALLS;
 
 /// What a call of a verb does.
@@ -54,11 +58,15 @@ pub type Call = fn(&Worker, &[Arg<'_>], Answer);
 
 /// The longest time between renewals: they also look whether a wake-up was missed.
 const LOOK: Duration = Duration::from_secs(5);
-/// For how long others believe that a worker waits for jobs.
+/// The same where the look at all quiet queues of the manager is for this one too.
+const RARELY: Duration = Duration::from_mins(2);
+/// For how long others believe that a worker waits for jobs, and one that rests.
 const BELIEVED: Duration = Duration::from_secs(16);
-/// Outcomes in one turn at most, and jobs that it claims: Lua hands some thousands of values to a command, and no more.
-const MOST_OUTCOMES: usize = 500;
-const MOST_CLAIMS: usize = 500;
+const BELIEVED_AT_REST: Duration = Duration::from_mins(5);
+/// Outcomes in one turn at most, and jobs that it claims: a script holds up everybody else, and Lua hands some thousands of values to a
+/// command, and no more.
+const MOST_OUTCOMES: usize = 125;
+const MOST_CLAIMS: usize = 125;
 
 /// The first value of a delivery says what follows.
 const JOBS: f64 = 1.0;
@@ -119,6 +127,16 @@ impl Inner {
     /// How long from one renewal to the next; not the same for all, so that a fleet does not renew at once.
     fn renewal_interval(&self) -> Duration {
         (self.options.lease / 3).min(LOOK).mul_f64(0.8 + 0.2 * fastrand::f64())
+    }
+
+    /// How long from now to the next renewal.
+    fn next_renewal(&self, shift: &Shift) -> Duration {
+        if shift.watched { RARELY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
+    }
+
+    /// For how long others are to believe that it waits for jobs.
+    fn believed(shift: &Shift) -> Duration {
+        if shift.resting { BELIEVED_AT_REST } else { BELIEVED }
     }
 
     /// Tells JavaScript that slots have ended.

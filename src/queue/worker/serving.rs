@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::shift::Shift;
 use super::slot::{Ending, Outgoing, Slot};
 use super::turn::{self, Claimed, Turned};
-use super::{BELIEVED, Inner, JOBS, MOST_CLAIMS, MOST_OUTCOMES};
+use super::{Inner, JOBS, MOST_CLAIMS, MOST_OUTCOMES};
 use crate::backoff::Backoff;
-use crate::connection::Sink;
+use crate::connection::{Cursor, Sink};
 use crate::crossing::Outcome;
-use crate::error::{Error, Result};
+use crate::error::{Delivery, Error, Result};
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
 use crate::queue::reading::options_of;
@@ -27,6 +27,9 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration
 /// A turn that is on its way.
 struct Sent {
     term: u64,
+    at: Instant,
+    /// Does what it claims begin a lease?
+    begins: bool,
     lease: String,
     wanted: usize,
     outgoing: Vec<Outgoing>,
@@ -59,9 +62,12 @@ impl Inner {
             shift.limited_until = None;
             shift.due_at = shift.due_at.filter(|at| *at > now);
             let lease = format!("{}.{}", shift.owner, shift.claims);
-            let believed = u64::try_from(BELIEVED.as_millis()).unwrap_or_default();
-            let command = turn::pack(&self.core, &self.options, &shift.owner, &lease, wanted, believed, &outgoing);
-            (command, Sent { term: shift.term, lease, wanted, outgoing })
+            let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or_default();
+            let (believed, begins) = (millis(Self::believed(&shift)), shift.resting);
+            let begins_ms = if begins { millis(self.options.lease) } else { 0 };
+            let owner = &shift.owner;
+            let command = turn::pack(&self.core, &self.options, owner, &lease, wanted, believed, begins_ms, &outgoing);
+            (command, Sent { term: shift.term, at: now, begins, lease, wanted, outgoing })
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
@@ -75,19 +81,28 @@ impl Inner {
                 }
             }),
         );
+        self.core.manager.keeps();
     }
 
     fn turned(self: &Arc<Self>, sent: Sent, turned: Turned) {
         let Turned { now: server_now, refused, claimed, due_in, limited_for, messages, more, held } = turned;
         let refused =
             refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
-        {
+        let unknown = {
             let mut shift = self.shift();
             if shift.term != sent.term {
                 // What it claimed is held by an owner whom nobody renews: it is given away when that lease ends.
                 return;
             }
             let now = Instant::now();
+            let wakes = sent.begins && !claimed.is_empty();
+            if wakes && now >= sent.at + self.options.lease {
+                drop(shift);
+                return self.lease_is_gone(sent.term, sent.outgoing);
+            }
+            if wakes {
+                shift.wakes(sent.at, self.renewal_interval());
+            }
             shift.in_flight = false;
             shift.failures = 0;
             if sent.wanted > 0 {
@@ -113,6 +128,11 @@ impl Inner {
                 self.tell("idle");
             }
             self.after_turn(&mut shift);
+            wakes && shift.registration.is_some()
+        };
+        if unknown {
+            // Whose lease it is.
+            self.renew(false);
         }
         self.tell_refused(refused);
         see_to_messages(&self.core, messages);
@@ -165,6 +185,9 @@ impl Inner {
                 return;
             }
             shift.in_flight = false;
+            if sent.begins && error.delivery() == Delivery::MaybeExecuted {
+                shift.wakes(sent.at, self.renewal_interval());
+            }
             // It may have been executed: what is held tells, before anything is sent again.
             shift.unsure = true;
             shift.outgoing.splice(0..0, sent.outgoing);
@@ -191,19 +214,30 @@ impl Inner {
     pub(super) async fn held_by(&self, owner: &str) -> Result<Vec<Held>> {
         let [jobs, run, more] = [0, 1, 2].map(|at: usize| self.core.base[at].clone());
         let keys = [self.core.keys.held(owner), jobs, run, more];
-        let command = plain(&scripts::HELD, &keys, &[]).runs_reading(*operation::TURN, &scripts::HELD);
-        let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
-        let mut held = Vec::with_capacity(parts.len() / 4);
-        let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
-        while let Some((Reply::Bulk(id), body, record, noted)) = next() {
-            held.push(Held {
-                id,
-                noted: bytes(noted).unwrap_or_default(),
-                stored: Stored::read(&bytes(body).unwrap_or_default()),
-                progressed: Progressed::read(bytes(record).as_ref()),
-            });
+        let mut held = Vec::new();
+        let mut seen = HashSet::new();
+        let mut cursor = Cursor::default();
+        loop {
+            let command = plain(&scripts::HELD, &keys, &[cursor.word()]);
+            let (reply, origin) =
+                self.core.call_located(command.runs_reading(*operation::TURN, &scripts::HELD)).await?;
+            let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+            let next_page = parts.next().and_then(bytes).ok_or_else(strange)?;
+            let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
+            while let Some((Reply::Bulk(id), body, record, noted)) = next() {
+                if seen.insert(id.clone()) {
+                    held.push(Held {
+                        id,
+                        noted: bytes(noted).unwrap_or_default(),
+                        stored: Stored::read(&bytes(body).unwrap_or_default()),
+                        progressed: Progressed::read(bytes(record).as_ref()),
+                    });
+                }
+            }
+            if !cursor.advance(origin, next_page) {
+                return Ok(held);
+            }
         }
-        Ok(held)
     }
 
     fn held_is_known(self: &Arc<Self>, term: u64, owner: &str, held: Result<Vec<Held>>) {

@@ -1,11 +1,16 @@
 //! What a worker has in hand and what it is about to do: one state, changed under one lock by whoever has news.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::slot::{Outgoing, Slot};
 use crate::connection::Subscription;
 use crate::crossing::Answer;
+
+/// The cursor at which a look begins, and ends.
+pub(super) const START: Bytes = Bytes::from_static(b"0");
 
 /// What a worker is doing.
 ///
@@ -33,6 +38,12 @@ pub(super) struct Shift {
     pub(super) term: u64,
     /// Has the server this owner's lease?
     pub(super) begun: bool,
+    /// Does it hold nothing, and has no lease either? The next turn that claims something begins one.
+    pub(super) resting: bool,
+    /// Is nothing else under way in the queue? Then the look at all such queues of the manager is for this one too, see `watch`.
+    pub(super) watched: bool,
+    /// Where the look through cancellations goes on.
+    pub(super) cancels_at: Bytes,
     /// When the last renewal that the server confirmed was sent.
     pub(super) confirmed: Instant,
     pub(super) renewing: bool,
@@ -83,6 +94,9 @@ impl Shift {
             owner,
             term: 0,
             begun: false,
+            resting: false,
+            watched: false,
+            cancels_at: START,
             confirmed: now,
             renewing: false,
             renew_again: false,
@@ -148,6 +162,24 @@ impl Shift {
     pub(super) fn wanted(&self, concurrency: usize, now: Instant) -> usize {
         let may = self.mode == Mode::Running && self.hungry && self.limited_until.is_none_or(|until| until <= now);
         if may { concurrency.saturating_sub(self.slots.len()) } else { 0 }
+    }
+
+    /// Has it a lease that can be lost?
+    pub(super) fn has_lease(&self) -> bool {
+        self.begun && !self.resting
+    }
+
+    /// May it rest? Not where the server may hold something for it.
+    pub(super) fn may_rest(&self) -> bool {
+        self.resting || self.begun && self.is_quiet() && !self.unsure
+    }
+
+    /// A turn that was sent at `sent` has begun a lease, or may have.
+    pub(super) fn wakes(&mut self, sent: Instant, interval: Duration) {
+        self.resting = false;
+        self.watched = false;
+        self.confirmed = sent;
+        self.renew_at = self.renew_at.min(sent + interval);
     }
 
     /// Is nothing in hand and nothing on its way?

@@ -256,6 +256,31 @@ impl Slot {
     }
 }
 
+/// For fuzzing: ends a job as every ending there is would.
+#[cfg(fuzzing)]
+pub(in crate::queue) fn end_in_every_way(core: &Core, stored: &Stored, progressed: &Progressed) {
+    let (id, lease) = (Bytes::from_static(b"id"), progressed.lease.clone());
+    let slot = Slot::new(id.clone(), lease.clone(), stored, progressed)
+        .unwrap_or_else(|_| Slot::damaged(id, lease, progressed));
+    let failed = |for_good| Ending::Failed { reason: "no".to_owned(), stack: Some("at".to_owned()), for_good };
+    for ending in [
+        Ending::Completed(Bytes::from_static(b"1")),
+        failed(false),
+        failed(true),
+        Ending::PutOff(1),
+        Ending::HandedBack,
+        Ending::Stalled(0),
+        Ending::Stalled(u64::MAX),
+    ] {
+        let Outgoing { before, extra, .. } = slot.end(core, ending);
+        assert!(extra.is_empty() || serde_json::from_str::<Map<String, Value>>(&extra).is_ok(), "{extra}");
+        let record = Bytes::from([before.as_bytes(), b"1", &slot.after(b"x")[..]].concat());
+        // A job whose numbers are as large as they may be has no further attempt to count.
+        let is_readable = Progressed::read(Some(&record)).is_ok();
+        assert!(is_readable || slot.attempts.max(slot.stalls) >= 1 << 53, "{record:?}");
+    }
+}
+
 fn text(extra: Map<String, Value>) -> String {
     if extra.is_empty() { String::new() } else { Value::Object(extra).to_string() }
 }

@@ -22,7 +22,7 @@ use crate::queue::strange;
 use crate::resp::Reply;
 
 /// Jobs given away by one script.
-const BATCH: usize = 250;
+const BATCH: usize = 125;
 
 impl Inner {
     /// Gives away what `owners` hold, in a task of its own.

@@ -11,7 +11,8 @@ use crate::queue::scripts::{self, Call, array, bytes, integer, operation};
 use crate::queue::{Core, strange};
 use crate::resp::Reply;
 
-/// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`.
+/// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`, which begins for so many ms where `begins_ms` is not 0.
+#[expect(clippy::too_many_arguments, reason = "each is a word of the script")]
 pub(super) fn pack(
     core: &Core,
     options: &WorkerOptions,
@@ -19,6 +20,7 @@ pub(super) fn pack(
     lease: &str,
     wanted: usize,
     believed_ms: u64,
+    begins_ms: u64,
     outgoing: &[Outgoing],
 ) -> Command {
     let (most, window) = options.rate.unwrap_or((0, 0));
@@ -31,7 +33,8 @@ pub(super) fn pack(
         .number(options.group_concurrency.unwrap_or(0))
         .number(most)
         .number(window)
-        .number(believed_ms);
+        .number(believed_ms)
+        .number(begins_ms);
     add_outcomes(&mut call, outgoing);
     call.writes(*operation::TURN)
 }

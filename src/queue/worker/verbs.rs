@@ -29,7 +29,6 @@ pub const CALLS: &[(&str, Call)] = &[
     ("worker.log", log),
     ("worker.children", children),
     ("worker.owner", owner),
-    ("worker.stats", stats),
 ];
 
 fn run(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
@@ -205,14 +204,4 @@ fn owner(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
         }
         Err(error) => answer.give(Err(error)),
     }
-}
-
-fn stats(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
-    let shift = worker.0.shift();
-    let flag = |flag: bool| Outcome::Number(if flag { 1.0 } else { 0.0 });
-    answer.give(Ok(Outcome::List(vec![
-        Outcome::Number(shift.slots.len() as f64),
-        flag(shift.mode == Mode::Running),
-        flag(matches!(shift.mode, Mode::Closing | Mode::Closed)),
-    ])));
 }

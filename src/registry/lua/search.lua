@@ -1,10 +1,11 @@
 -- A part of a search through a large index for the least loaded worker that can be claimed and is in all others too. Reads.
 --
--- KEYS[25…]  sorted sets  the indices, the smallest first
+-- KEYS[25…]  sorted sets  the indices, the smallest first; none: all workers
 -- ARGV[7]    cursor       0 for the first part; 0 comes back with the last
 --
 -- Returns {cursor}, or {cursor, score, worker} with the best of this part.
-local step = call('ZSCAN', KEYS[25], ARGV[7], 'COUNT', math.max(16, math.floor(1024 / (#KEYS - 24))))
+local first = KEYS[25] or EVERYONE
+local step = call('ZSCAN', first, ARGV[7], 'COUNT', math.max(16, math.floor(1024 / math.max(1, #KEYS - 24))))
 local best, id
 for at = 1, #step[2], 2 do
   local score = tonumber(step[2][at + 1])

@@ -13,6 +13,7 @@ interface Price {
 
 declare const manager: import('redis-backplane').RedisConnectionManager;
 declare const suite: { base: import('redis-backplane').RedisConnectionManager };
+declare const container: import('redis-backplane').Container;
 declare const order: Order;
 declare const to: string;
 

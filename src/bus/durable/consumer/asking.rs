@@ -69,7 +69,8 @@ impl Consumer {
             return Some(self.flight(command, |reply| Answered::Leave(reply.map(drop))));
         }
         if self.tend <= now {
-            let command = turn::tend(&self.settings, &self.name, self.judges_from <= now, &self.looked);
+            let counts = self.behind || self.look;
+            let command = turn::tend(&self.settings, &self.name, self.judges_from <= now, &self.looked, counts);
             self.tend = now + self.tend_every();
             return Some(self.flight(command, |reply| Answered::Tend(reply.and_then(turn::tended_of))));
         }
@@ -108,7 +109,9 @@ impl Consumer {
                 self.doubt = Doubt::None;
                 match turn {
                     Turn::Lost => self.lose(),
-                    Turn::Given { due_in, more, messages, news } => {
+                    Turn::Given { due_in, more, all_read, messages, news } => {
+                        // What it was woken for since may have come after that.
+                        self.behind = !all_read || self.look;
                         self.hear_of(&news);
                         let now = Instant::now();
                         self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
@@ -197,7 +200,8 @@ impl Consumer {
         }
         self.tell_repair(damaged, 0);
         self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
-        self.look |= lag > 0;
+        // What another program appends wakes nobody; that there is none is known at least cost by reading on.
+        self.look = true;
         self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, lag);
         if self.trim <= now {
             self.trim = now + TRIM_EVERY;
@@ -253,6 +257,7 @@ impl Consumer {
         self.settlements.iter_mut().for_each(|settlement| settlement.key = None);
         self.asked = 0;
         self.doubt = Doubt::None;
+        self.behind = true;
         if self.leaving.is_none() {
             self.standing = Standing::Lost;
         }

@@ -97,6 +97,8 @@ pub(super) struct Consumer {
     wake: Arc<Wake>,
     /// May there be something to take?
     look: bool,
+    /// May there be what nobody of the group has read?
+    behind: bool,
     /// When something is due.
     due: Option<Instant>,
     tend: Instant,
@@ -137,6 +139,7 @@ impl Consumer {
             pace: Pace::new(now),
             wake: Arc::default(),
             look: true,
+            behind: true,
             due: None,
             tend: now,
             judges_from: now,
@@ -188,6 +191,7 @@ impl Consumer {
         let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
         let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
         self.start = bulk(self.manager.call(join).await?).ok_or_else(strange)?;
+        self.manager.keeps();
         Ok(subscription)
     }
 
@@ -323,7 +327,7 @@ pub(super) fn as_text(bytes: &Bytes) -> Bytes {
 }
 
 /// Adds a message to a delivery: number, id, attempts before, last error, key, text.
-fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
+pub(super) fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
     let text = |text: &Option<Bytes>| text.clone().map_or(Outcome::Null, Outcome::Text);
     let key = message.key.as_ref().map_or(Outcome::Null, |key| Outcome::Text(as_text(key)));
     delivery.extend([

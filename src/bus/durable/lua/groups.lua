@@ -1,41 +1,35 @@
--- How far groups of one topic are, and who consumes them.
+-- Who consumes groups of one topic, and how much they have not read where the server does not count it.
 --
 -- KEYS[1]  stream       the topic
 -- rest     sorted sets  of each group its consumers: name -> ms of server time when its lease ends
--- ARGV     texts        the groups, in the same order
+-- ARGV     pairs        of each group, in the same order: name, the id after which what it has not read is to be counted, or ''
 --
--- Returns of each group that is there, flat: name, messages that it has not acknowledged, those of them that it has read, consumers that
--- are alive, ms of server time when one last did something or -1 where nobody ever has.
+-- Returns of each group, flat: messages after that id, at most 1000, 0 where there was none; consumers that are alive; ms of server time
+-- when one last did something, -1 where nobody ever has. A group that is gone has -1, 0, -1.
 local stream = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local about = {}
-for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  about[field(info, 'name')] = info
-end
 local found = {}
-for i, name in ipairs(ARGV) do
-  local info = about[name]
-  if info then
-    local set = KEYS[i + 1]
+for i = 1, #ARGV, 2 do
+  local name, after = ARGV[i], ARGV[i + 1]
+  local members = redis.pcall('XINFO', 'CONSUMERS', stream, name)
+  local set = KEYS[(i + 1) / 2 + 1]
+  local unread, alive, active = -1, 0, -1
+  if not members.err then
     local leases = redis.call('TYPE', set).ok == 'zset'
-    local alive = leases and redis.call('ZCOUNT', set, '(' .. string.format('%.0f', now), '+inf') or 0
+    alive = leases and redis.call('ZCOUNT', set, '(' .. string.format('%.0f', now), '+inf') or 0
     local least
-    for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, name)) do
+    for _, consumer in ipairs(members) do
       local idle = field(consumer, 'idle')
       least = math.min(least or idle, idle)
     end
-    local pending, lag = field(info, 'pending'), field(info, 'lag')
-    if type(lag) ~= 'number' then
-      -- Before Redis 7, and after deletions, nobody counts; from 1000 on it is said to be 1000.
-      lag = #redis.call('XRANGE', stream, '(' .. field(info, 'last-delivered-id'), '+', 'COUNT', 1000)
-    end
+    unread = after == '' and 0 or #redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', 1000)
     -- A consumer that lives and has nothing to do gives its signs by its lease alone.
-    local active = alive > 0 and now or least and now - least or -1
-    for _, value in ipairs({ name, pending + lag, pending, alive, active }) do
-      found[#found + 1] = value
-    end
+    active = alive > 0 and now or least and now - least or -1
+  end
+  for _, value in ipairs({ unread, alive, active }) do
+    found[#found + 1] = value
   end
 end
 return found

@@ -19,7 +19,7 @@ end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if not made.err then
   -- What is left of a group of that name that is gone.
-  redis.call('DEL', lanes, due, parked, notes, consumers)
+  redis.call('UNLINK', lanes, due, parked, notes, consumers)
   if from == '$' then
     from = field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
   end

@@ -7,7 +7,7 @@ local TYPES = { [lanes] = 'hash', [due] = 'zset', [parked] = 'zset', [notes] = '
 for key, right in pairs(TYPES) do
   local is = redis.call('TYPE', key).ok
   if is ~= right and is ~= 'none' then
-    redis.call('DEL', key)
+    redis.call('UNLINK', key)
     damaged = damaged + 1
   end
 end

@@ -1,7 +1,9 @@
 -- Appends messages to a topic's stream and sends each to the live subscribers of the topic; where it may not send, it appends nothing.
 --
 -- KEYS[1]  stream      the topic
--- KEYS[2]  sorted set  ids of the topic -> ms of server time until which they are not appended again; only where ARGV[4] and ARGV[5] are
+-- KEYS[2]  number      how much was appended to it, see grow.lua
+-- KEYS[3]  sorted set  the same up to some of its entries
+-- KEYS[4]  sorted set  ids of the topic -> ms of server time until which they are not appended again; only where ARGV[4] and ARGV[5] are
 -- ARGV[1]  text        PUBLISH or SPUBLISH
 -- ARGV[2]  channel     of the live messages
 -- ARGV[3]  channel     wakes the topic's consumers
@@ -10,7 +12,7 @@
 -- rest     pairs       message, key ('' for none)
 --
 -- Returns how many live subscribers each message reached; 0 for an id that was appended before.
-local stream, seen = KEYS[1], KEYS[2]
+local stream, appended, sizes, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local publish, live, wake = ARGV[1], ARGV[2], ARGV[3]
 local first, now = 4, nil
 
@@ -30,7 +32,7 @@ end
 
 -- Before anything is written: a user may have no right to it. Nobody hears of it before the script is over.
 redis.call('PUBLISH', wake, '')
-local reached = {}
+local reached, bytes, last = {}, 0, nil
 for i = first, #ARGV, 2 do
   local message, key = ARGV[i], ARGV[i + 1]
   local id
@@ -50,7 +52,9 @@ for i = first, #ARGV, 2 do
     return sent
   end
   reached[#reached + 1] = sent
+  bytes, last = bytes + #message + #key + (key == '' and 4 or 7), id
 end
+grow(appended, sizes, bytes, last)
 if seen then
   local window = tonumber(ARGV[5])
   local over = redis.call('ZRANGEBYSCORE', seen, '-inf', now, 'LIMIT', 0, 100)

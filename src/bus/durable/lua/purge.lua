@@ -10,4 +10,4 @@ if is == 'stream' then
   -- Not the key: a stream remembers the ids it gave.
   return redis.call('XTRIM', dead, 'MAXLEN', 0)
 end
-return redis.call('DEL', dead)
+return redis.call('UNLINK', dead)

@@ -2,6 +2,8 @@
 --
 -- KEYS[1]  stream   the topic
 -- KEYS[2]  stream   dead letters of the group
+-- KEYS[3]  number   how much was appended to the topic, see grow.lua
+-- KEYS[4]  sorted set  the same up to some of its entries
 -- ARGV[1]  text     the group
 -- ARGV[2]  channel  wakes the topic's consumers
 -- ARGV[3]  number   the most to put back, the oldest first, where no ids follow
@@ -11,7 +13,7 @@
 --
 -- Returns {how many were put back, the one behind which to go on or '' where none is left, the last one to look at, then id and size in
 -- bytes of each that is no dead letter: those stay where they are}.
-local stream, dead = KEYS[1], KEYS[2]
+local stream, dead, appended, sizes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, wake, most, after, upto = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 -- Lua's stack is bounded; one of ours has at most 1006.
 local MOST_FIELDS = 2000
@@ -42,7 +44,11 @@ local function put(letter)
   for i = own, #fields do
     words[#words + 1] = fields[i]
   end
-  redis.call('XADD', stream, '*', unpack(words))
+  local bytes = 0
+  for _, text in ipairs(words) do
+    bytes = bytes + #text
+  end
+  grow(appended, sizes, bytes, redis.call('XADD', stream, '*', unpack(words)))
   redis.call('XDEL', dead, id)
   put_back = put_back + 1
 end

@@ -9,5 +9,5 @@ if alive > 0 then
 end
 local destroyed = redis.pcall('XGROUP', 'DESTROY', stream, group)
 -- Something may be left of a group that was destroyed by hand.
-redis.call('DEL', lanes, due, parked, notes, consumers, dead)
+redis.call('UNLINK', lanes, due, parked, notes, consumers, dead)
 return { destroyed == 1 and 1 or 0 }

@@ -293,6 +293,7 @@ local left = first_due and redis.call('ZCOUNT', due, 0, now) or 0
 -- What is new.
 -- What can neither run nor follow is parked, which costs: so no more is read than that, unless a handler would be idle.
 local fresh, more, foreign, set_aside = {}, left > 0 and heads > 0 and slots > 0, {}, {}
+local all_read = false
 local given = 0
 
 -- Flat, since each table of an answer costs the server as much as the message in it.
@@ -310,6 +311,7 @@ while heads > 0 and (followers > 0 or slots > 0) and left == 0 and rounds < 8 an
   local read = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', most_read, 'STREAMS', stream, '>')
   local entries = read and read[1][2] or {}
   more = #entries == most_read
+  all_read = not more
   local keys, recipients, data, unknown = {}, {}, {}, {}
   for at_entry, entry in ipairs(entries) do
     local fields = entry[2]
@@ -379,7 +381,7 @@ end
 if roomier or tell and due_in >= 0 then
   redis.call('PUBLISH', wake, '')
 end
-local answer = { 1, due_in, more and 1 or 0, again, fresh }
+local answer = { 1, due_in, more and 1 or all_read and 0 or -1, again, fresh }
 if damaged > 0 or trouble or #buried > 0 then
   answer[6], answer[7], answer[8] = damaged, trouble or '', buried
 end

@@ -5,19 +5,19 @@
 --                   away or its clock was set, and the others come back now
 -- ARGV[6]  ms       its longest wait before a retry
 -- ARGV[7]  text     where the look at what is parked goes on; 0 at its start
+-- ARGV[8]  0 or 1   is what nobody of the group has read to be counted? 0: there was none
+-- ARGV[9]  number   by chance: of the group's consumers one looks for those of other programs, as a rule
+-- KEYS[8]  hash     group of the topic -> how many messages it has not read, or the id after which those begin; for a second after
+--                   one has looked. No command of Redis tells that of one group: were each to ask, n groups would cost n times n.
 --
 -- Returns {0}: the consumer is not one of the group (any more); or {1, ms until something is due or -1, messages that the group has
 -- not acknowledged, ms for which it must not judge others, where the look goes on, 1 if something is amiss that `audit` puts right, records removed}.
 local may_judge, wait, cursor = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7]
+local counts, chance, unread = ARGV[8] == '1', tonumber(ARGV[9]), KEYS[8]
+local NOTED_MS = 1000
 local ends = tonumber(redis.call('ZSCORE', consumers, me) or 0)
-local groups = redis.pcall('XINFO', 'GROUPS', stream)
-local about
-for _, info in ipairs(groups.err and {} or groups) do
-  if field(info, 'name') == group then
-    about = info
-  end
-end
-if ends == 0 or not about then
+local held = redis.pcall('XPENDING', stream, group)
+if ends == 0 or held.err then
   return { 0 }
 end
 redis.call('ZADD', consumers, now + lease, me)
@@ -48,8 +48,10 @@ local gone = {}
 if ends >= now and may_judge then
   gone = redis.call('ZRANGEBYSCORE', consumers, '-inf', now, 'LIMIT', 0, 16)
   -- Also those of other programs, which have no lease: by how long they have been idle. Ours are those with one and `~waiting`.
-  if field(about, 'consumers') > redis.call('ZCARD', consumers) + 1 then
-    for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local ours = redis.call('ZCARD', consumers)
+  local all = chance % ours == 0 and redis.call('XINFO', 'CONSUMERS', stream, group) or {}
+  if #all > ours + 1 then
+    for _, info in ipairs(all) do
       local other = field(info, 'name')
       if other ~= WAITING and field(info, 'idle') > lease and not redis.call('ZSCORE', consumers, other) then
         gone[#gone + 1] = other
@@ -67,15 +69,39 @@ for _, other in ipairs(gone) do
   end
 end
 
-local pending, lag = field(about, 'pending'), field(about, 'lag')
-if type(lag) ~= 'number' then
-  -- Before Redis 7, and after deletions, nobody counts; from 1000 on it is said to be 1000.
-  lag = #redis.call('XRANGE', stream, '(' .. field(about, 'last-delivered-id'), '+', 'COUNT', 1000)
+-- Looks at all groups, and notes for the others what it has seen.
+local function look_at_groups()
+  local words, own = {}, nil
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local name, lag = field(info, 'name'), field(info, 'lag')
+    -- Before Redis 7, and after deletions, nobody counts.
+    words[#words + 1] = name
+    words[#words + 1] = type(lag) == 'number' and lag or field(info, 'last-delivered-id')
+    own = name == group and words[#words] or own
+  end
+  redis.call('DEL', unread)
+  for from = 1, #words, 1000 do
+    redis.call('HSET', unread, unpack(words, from, math.min(from + 999, #words)))
+  end
+  redis.call('PEXPIRE', unread, NOTED_MS)
+  return own
 end
+
+-- How many messages nobody of the group has read; from 1000 on, where nobody counts, it is said to be 1000.
+local function count_unread()
+  local noted = redis.pcall('HGET', unread, group)
+  if type(noted) ~= 'string' then
+    noted = look_at_groups()
+  end
+  return tonumber(noted) or #redis.call('XRANGE', stream, '(' .. noted, '+', 'COUNT', 1000)
+end
+
+local pending = (#gone > 0 and redis.call('XPENDING', stream, group) or held)[1]
+local lag = counts and count_unread() or 0
 local amiss, goes_on = damaged > 0, '0'
 if pending == 0 then
   -- Whatever these hold is about messages that are pending no more.
-  redis.call('DEL', lanes, due, parked)
+  redis.call('UNLINK', lanes, due, parked)
 else
   store_lanes()
   local waiting = 0

@@ -22,7 +22,8 @@
 --                       news, or 'c' and its result; '' how many are not completed; '\1' what the job's own end means, JSON; '\2' and the name
 --                       of a child in another queue: '<queue>\n<id>\n<message that adds it>\n<key of its dedupe id>'; '\3' the job that it
 --                       follows, '\4' how it waits then: 'd<ms>' delayed, 'l' at the head. With '\1' before the id, of the sorted set of those that wait for it though it was
---                       there before them; with '\2' alone, the sorted set of dedupe ids that are held though the job is over
+--                       there before them; with '\2' alone, the sorted set of dedupe ids that are held though the job is over; with '\4' and a number, of those
+--                       that wait for a job that is over, see rest.lua
 -- ARGV[3]   prefix      of the sorted set of a group's waiting jobs
 -- ARGV[4]   prefix      of a worker's channel
 -- ARGV[5]   channel     of those who listen

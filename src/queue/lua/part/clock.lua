@@ -21,9 +21,11 @@ local function count_up(key, field, by)
   end
   return n
 end
--- Counts what was found damaged, for the worker that renews next.
+-- Counts what was found damaged, for the worker that renews next: that is now, where nobody was asked to yet.
 local function mended()
-  count_up(meta, 'mended', 1)
+  if count_up(meta, 'mended', 1) == 1 then
+    call('PUBLISH', sub(wake_of, 1, -2), 'c')
+  end
 end
 -- `call` on a key that somebody may have written over, where the script must not end half-way: where it is of another type it goes.
 local function own(...)

@@ -53,11 +53,11 @@ local function living(ids)
   end
   return alive
 end
--- Puts a job off until `due`. Those who wait for jobs learn of a new earliest one.
+-- Puts a job off until `due`. All workers learn of a new earliest one.
 local function put_off(id, due)
   local text = string.format('%.0f', due)
   own('ZADD', delayed, text, id)
-  if call('ZRANGE', delayed, 0, 0)[1] == id and call('EXISTS', idle) == 1 then
+  if call('ZRANGE', delayed, 0, 0)[1] == id then
     call('PUBLISH', sub(wake_of, 1, -2), 'd' .. text)
   end
 end

@@ -240,24 +240,6 @@ local function share(id, wanted)
     shared = true
   end
 end
--- All that wait for a job. They are forgotten, unless it may be retried.
-local function parents_of(id, with, how)
-  local parents = { with }
-  -- Most jobs complete: only for them the number of those that are shared spares a call.
-  local others = (how ~= 'c' or are_shared()) and own('ZRANGE', others_of(id), 0, -1) or {}
-  if others[1] then
-    if how ~= 'f' and how ~= 'p' then
-      call('UNLINK', others_of(id))
-      if count_up(meta, 'shared', -1) < 0 then
-        call('HDEL', meta, 'shared')
-      end
-    end
-    for i = 1, #others do
-      parents[i + 1] = named(others[i])
-    end
-  end
-  return parents
-end
 
 -- The number of the next message: none of this queue has had one as high, also where `meta` was lost.
 local function next_mail()
@@ -269,22 +251,65 @@ local function next_mail()
   return string.format('%.0f', number)
 end
 
--- Tells `parents` news of a child of theirs, and those above them where they fail for it.
-local function pass_on(id, parents, how, value)
-  local news = { { id, parents, how, value } }
+-- The parents that wait for a job: the one it was added for, and others. Those are forgotten, unless it may be retried. Where they are
+-- many they are told by rest.lua, a page at a time: a message to the queue itself says so.
+local function parents_of(id, with, how, value)
+  local parents, key = { with }, others_of(id)
+  -- Most jobs complete: only for them the number of those that are shared spares a call.
+  local count = (how ~= 'c' or are_shared()) and own('ZCARD', key) or 0
+  if count == 0 then
+    return parents
+  end
+  local ends = how ~= 'f' and how ~= 'p'
+  if ends and count_up(meta, 'shared', -1) < 0 then
+    call('HDEL', meta, 'shared')
+  end
+  if count > 100 then
+    local n = next_mail()
+    local place = ends and '\4' .. n or '\1' .. id
+    if ends then
+      call('RENAME', key, kids_of .. place)
+    end
+    local message = { t = 'rest', id = id, how = how, value = value, n = n, place = place, after = '-inf' }
+    call('HSET', outbox, 'p' .. n, cjson.encode(message))
+    mailed = mailed + 1
+    return parents
+  end
+  local others = call('ZRANGE', key, 0, -1)
+  if ends then
+    call('UNLINK', key)
+  end
+  for i = 1, #others do
+    parents[i + 1] = named(others[i])
+  end
+  return parents
+end
+
+-- So many parents of this queue one script tells itself; the others are told by messages, like those of other queues.
+local TOLD_AT_ONCE = 300
+local told_parents = 0
+-- Tells `parents` news of a child of theirs, and those above them where they fail for it. `number` is that of the news, where it has one.
+local function pass_on(id, parents, how, value, number)
+  local news = { { id, parents, how, value, number } }
   while news[1] do
-    id, parents, how, value = unpack(table.remove(news))
+    id, parents, how, value, number = unpack(table.remove(news), 1, 5)
     for _, parent in ipairs(parents) do
-      if parent.x then
-        local n = next_mail()
-        local message = { t = 'child', q = parent.x[1], id = parent.x[2], name = parent.x[3], how = how, value = value, n = n }
-        call('HSET', outbox, 'c' .. n, cjson.encode(message))
+      local there = parent.x
+      if parent.p and told_parents >= TOLD_AT_ONCE then
+        there = { '', parent.p[1], parent.p[2] }
+      end
+      if there then
+        local mail = next_mail()
+        local n = number and string.format('%.0f', number) or mail
+        local message = { t = 'child', q = there[1], id = there[2], name = there[3], how = how, value = value, n = n }
+        call('HSET', outbox, 'c' .. mail, cjson.encode(message))
         mailed = mailed + 1
       elseif parent.p then
-        local above, reason, letter = tell_parent(parent.p[1], parent.p[2], how, value)
+        told_parents = told_parents + 1
+        local above, reason, letter = tell_parent(parent.p[1], parent.p[2], how, value, number)
         if above then
           free(parent.p[1], above, letter)
-          news[#news + 1] = { parent.p[1], parents_of(parent.p[1], above, letter), letter, reason }
+          news[#news + 1] = { parent.p[1], parents_of(parent.p[1], above, letter, reason), letter, reason }
         end
       end
     end
@@ -295,13 +320,13 @@ end
 local function ended(id, with, how, value)
   with = with or {}
   free(id, with, how)
-  pass_on(id, parents_of(id, with, how), how, value)
+  pass_on(id, parents_of(id, with, how, value), how, value)
 end
 
 -- A failed job is removed: nobody waits any more for it to be retried.
 local function removed(id, body)
   local _, parent = parts_of(body)
-  pass_on(id, parents_of(id, named(parent), 'r'), 'r', '')
+  pass_on(id, parents_of(id, named(parent), 'r', ''), 'r', '')
 end
 
 -- A failed job is retried: it waits for those of its children that have not completed, or for a worker.
@@ -314,5 +339,5 @@ local function revive(id, with, priority, group)
   else
     enter(id, tonumber(priority) or 0, group, false)
   end
-  pass_on(id, parents_of(id, with, 'p'), 'p', '')
+  pass_on(id, parents_of(id, with, 'p', ''), 'p', '')
 end

@@ -4,7 +4,7 @@ local starts, holds = {}, {}
 local taken = 0
 
 local function promote()
-  local due = call('ZRANGEBYSCORE', delayed, '-inf', now_text, 'LIMIT', 0, 200)
+  local due = call('ZRANGEBYSCORE', delayed, '-inf', now_text, 'LIMIT', 0, 100)
   if not due[1] then
     return
   end
@@ -66,8 +66,9 @@ local function admit(ids, lease)
   end
 end
 
--- So many more names are taken from the list that are no jobs which wait: one script must not go through any number of ghosts.
-local looks = 1000
+-- So many more names are taken from the list that are no jobs which wait, and groups from the ring of which no job may run: one script must
+-- not go through any number of them.
+local looks = 500
 local function take_plain(count, lease)
   local goal = taken + count
   while true do
@@ -103,7 +104,7 @@ end
 local function take_in_turn(count, lease, limit)
   local goal = taken + count
   local fruitless = 0
-  while taken < goal do
+  while taken < goal and looks > 0 do
     local group = call('LPOP', ring)
     if not group then
       return take_plain(goal - taken, lease)
@@ -131,6 +132,7 @@ local function take_in_turn(count, lease, limit)
       end
     end
     if taken == before then
+      looks = looks - 1
       fruitless = fruitless + 1
       if fruitless > call('LLEN', ring) + 1 then
         return

@@ -1,0 +1,367 @@
+/**
+ * No script of the package holds a server up for long, whatever is stored and whatever falls due.
+ *
+ * A server is filled with many of everything, and every operation runs. `SCRIPT_TIMES_SIZE=100000` is the full size;
+ * without it sizes are moderate. The bound is the same, so that what grows with what is stored is found by the one or the other.
+ */
+import { KVStore, MessageBus, once, type RedisConnectionManager, TaskQueue, type TaskWorker, WorkerRegistry } from 'redis-backplane';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { RedisServer } from '../support/redis-server.ts';
+import { useRig } from '../support/rig.ts';
+import { longestCalls, scriptNames, type Times, watchTimes } from '../support/script-times.ts';
+import { until } from '../support/until.ts';
+
+const FULL = Number(process.env.SCRIPT_TIMES_SIZE ?? 0);
+const SIZE = FULL || 3_000;
+/** Milliseconds that one script may take, and where other processes take the processor from the server meanwhile. */
+const BOUND_MS = 10;
+const BOUND_INTERRUPTED_MS = 250;
+const ROUNDS = 3;
+const PATIENCE_MS = FULL ? 1_200_000 : 120_000;
+
+interface Yard {
+  server: RedisServer;
+  manager: RedisConnectionManager;
+  /** Runs `operation` once for each round; what counts is the best of the rounds. */
+  measure(what: string, operation: (round: number) => Promise<unknown>, rounds?: number): Promise<void>;
+}
+
+let undisturbed = true;
+const seen = new Set<string>();
+const found: { what: string; script: string; ms: number }[] = [];
+
+function range<T>(count: number, make: (at: number) => T): T[] {
+  return Array.from({ length: count }, (_, at) => make(at));
+}
+
+/** Calls `make` for each number below `count`, a thousand at a time. */
+async function many(count: number, make: (at: number) => Promise<unknown>): Promise<void> {
+  for (let from = 0; from < count; from += 1_000) {
+    await Promise.all(range(Math.min(1_000, count - from), (at) => make(from + at)));
+  }
+}
+
+describe('scripts that hold a server up', () => {
+  const rig = useRig();
+  const names = scriptNames();
+
+  async function yard(): Promise<Yard> {
+    const server = await rig.server();
+    const manager = rig.manager({ url: server.url, namespace: 'yard', maxPendingCommands: 1_000_000 });
+    const reader = rig.manager({ url: server.url, maxReplyBytes: 1_000_000_000 });
+    undisturbed &&= await watchTimes(server);
+    return {
+      server,
+      manager,
+      async measure(what, operation, rounds = ROUNDS) {
+        const best: Times = new Map();
+        const all: Times[] = [];
+        await longestCalls(reader, names);
+        for (let round = 0; round < rounds; round += 1) {
+          await operation(round);
+          all.push(await longestCalls(reader, names));
+        }
+        for (const times of all) {
+          for (const [script, ms] of times) best.set(script, Math.min(ms, best.get(script) ?? Number.POSITIVE_INFINITY));
+        }
+        for (const [script, ms] of best) {
+          seen.add(script);
+          found.push({ what, script, ms });
+        }
+      },
+    };
+  }
+
+  beforeAll(() => {
+    seen.clear();
+    found.length = 0;
+  });
+
+  test('of a queue: many jobs in every state, groups, children, schedules', { timeout: PATIENCE_MS }, async () => {
+    const { manager, measure } = await yard();
+    const queue = new TaskQueue<number>('jobs', manager);
+    const add = (count: number, options: (at: number) => object) => {
+      return queue.addBulk(range(count, (at) => ({ name: 'j', data: at, options: options(at) })));
+    };
+    let workers: TaskWorker<number>[] = [];
+    const working = (concurrency: number, processor: () => Promise<unknown>, options = {}) => {
+      const worker = queue.process(processor, { concurrency, ...options });
+      worker.on('error', () => {});
+      workers.push(worker);
+      return worker;
+    };
+    const rest = async () => {
+      await Promise.all(workers.map((worker) => worker.close({ graceMs: 10_000 })));
+      workers = [];
+    };
+    const drained = () => until(async () => (await queue.counts()).waiting === 0, { what: 'no job to wait', timeoutMs: PATIENCE_MS });
+
+    await measure('add, plain', () => add(SIZE, () => ({})), 1);
+    await measure('add one', () => queue.add('j', 1));
+    await measure('add, prioritized', () => add(SIZE, (at) => ({ priority: 1 + (at % 100) })), 1);
+    await measure('add, groups', () => add(SIZE, (at) => ({ group: `g${at}` })), 1);
+    await measure('add, delayed', () => add(SIZE, () => ({ delayMs: 3_600_000 })), 1);
+    await measure('add, deduplicated', () => add(SIZE / 10, (at) => ({ dedupe: { id: `d${at}`, replace: true } })), 2);
+    await measure('add, delayed, due soon', () => add(SIZE, () => ({ delayMs: 1 })), 1);
+    await measure('children', (round) => queue.add('p', 1, { children: range(100, (at) => ({ name: `c${round}-${at}`, data: at })) }));
+    await measure('counts', () => queue.counts());
+    for (const state of ['waiting', 'delayed', 'waiting-children'] as const) {
+      await measure(`list ${state}`, () => queue.list(state, { limit: 100 }));
+    }
+    await measure('list waiting, far', () => queue.list('waiting', { start: SIZE - 100, limit: 100 }));
+    await measure('schedule', (round) => queue.schedule(`s${round}`, { everyMs: 3_600_000 }, { name: 's', data: 1 }));
+    await many(SIZE / 10, (at) => queue.schedule(`t${at}`, { everyMs: at < 100 ? 1_000 : 3_600_000 }, { name: 's', data: 1 }));
+    await measure('pause, resume', async () => {
+      await queue.pause();
+      await queue.resume();
+    });
+    const job = await queue.add('j', 1, { id: 'one' });
+    await measure('notes of a job', async (round) => {
+      await job.updateData(round);
+      await job.updateProgress(round);
+      await job.log('line');
+      await job.refresh();
+      await job.changePriority(5 + round);
+      await job.changeDelay(1_000_000);
+      await job.promote();
+    });
+    await measure('remove', async () => (await queue.add('j', 1, { group: 'gone' })).remove());
+    await measure('events', async () => {
+      queue.on('completed', () => {});
+      await queue.ready();
+    });
+    await measure(
+      'work',
+      async () => {
+        working(1_000, async () => {});
+        await drained();
+        await until(async () => (await queue.counts()).active === 0, { what: 'no job to be active', timeoutMs: PATIENCE_MS });
+        await rest();
+      },
+      1,
+    );
+    await add(SIZE, () => ({ attempts: 1, keepFailed: true }));
+    await measure(
+      'work that fails',
+      async () => {
+        working(1_000, async () => Promise.reject(new Error('no')));
+        await drained();
+        await rest();
+      },
+      1,
+    );
+    await measure('list failed', () => queue.list('failed', { limit: 100 }));
+    await measure('retry one', async () => (await queue.list('failed', { limit: 1 }))[0]?.retry());
+    await measure('retryFailed', () => queue.retryFailed({ limit: SIZE / 10 }));
+    await measure('clean failed', () => queue.clean('failed', { limit: SIZE / 10 }));
+    await measure('clean completed', () => queue.clean('completed'), 1);
+    await add(SIZE, () => ({}));
+    await measure(
+      'groups that may not run',
+      async () => {
+        await add(SIZE, (at) => ({ group: `h${at % 10}` }));
+        const held: (() => void)[] = [];
+        working(200, () => new Promise<void>((resolve) => held.push(resolve)), { groupConcurrency: 1 });
+        await until(() => held.length >= 200, { what: 'jobs in hand', timeoutMs: PATIENCE_MS });
+        await queue.counts();
+        const active = await queue.list('active', { limit: 100 });
+        await Promise.all(active.map((one) => one.cancel('enough')));
+        for (const resolve of held) resolve();
+        await Promise.all(workers.map((worker) => worker.close({ graceMs: 0 })));
+        workers = [];
+      },
+      1,
+    );
+    await measure('drain', () => queue.drain({ delayed: true }), 1);
+    await add(SIZE, () => ({}));
+    await measure('obliterate', () => queue.obliterate({ force: true }), 1);
+    await queue.close({ graceMs: 0 });
+  });
+
+  test('of the end of a job that very many wait for', { timeout: PATIENCE_MS }, async () => {
+    const { server, manager, measure } = await yard();
+    const queue = new TaskQueue<number>('flow', manager);
+    await queue.pause();
+    await queue.add('child', 1, { id: 'child' });
+    const children = [{ name: 'child', data: 1, options: { id: 'child' } }];
+    await queue.addBulk(range(SIZE, (at) => ({ name: 'p', data: at, options: { id: `p${at}`, children } })));
+    expect((await queue.counts())['waiting-children']).toBe(SIZE);
+    let done = 0;
+    const worker = queue.process(
+      async () => {
+        done += 1;
+      },
+      { concurrency: 100 },
+    );
+    await measure(
+      'the end of a child',
+      async () => {
+        await queue.resume();
+        await until(() => done === SIZE + 1, { what: () => `all parents to run; ${done} have`, timeoutMs: PATIENCE_MS });
+      },
+      1,
+    );
+    await worker.close();
+    await queue.close();
+    expect((await server.keys()).filter(({ key }) => key.includes('kids:\x01') || key.includes('kids:\x04'))).toEqual([]);
+  });
+
+  test('of a registry: many workers and claims', { timeout: PATIENCE_MS }, async () => {
+    const { server, manager, measure } = await yard();
+    const options = { heartbeatIntervalMs: 1_000, degradedAfterMs: 3_000, crashedAfterMs: 6_000, forgetAfterMs: 6_000, stormShare: 1 };
+    const registry = new WorkerRegistry(manager, options);
+    const crowd = { capacity: 4, capabilities: ['a', 'b'] };
+    await measure('register', () => many(SIZE, (at) => registry.register({ id: `w${at}`, type: `t${at % 50}`, ...crowd })), 1);
+    await measure('heartbeat', () => registry.heartbeat('w1'));
+    await measure('status', async () => {
+      await registry.setStatus('w1', 'busy');
+      await registry.send('w1', 'drain');
+      await registry.get('w1');
+      await registry.count();
+    });
+    await measure('list', () => registry.list({ capabilities: ['a'] }), 1);
+    await measure('claim', async (round) => {
+      const claim = await registry.claim({ capabilities: ['a', 'b'], type: `t${round}`, leaseMs: 60_000 });
+      await claim?.renew();
+      await claim?.release();
+    });
+    await measure('many claims', () => many(SIZE, () => registry.claim({ leaseMs: 1_000 })), 1);
+    await measure('elect', async (round) => {
+      const leader = await registry.elect(`role${round}`, { leaseMs: 1_000 });
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await leader.resign();
+    });
+    await measure('unregister', (round) => registry.unregister(`w${round}`));
+    await measure('damage and cleanup', async () => {
+      await server.cli('HSET', 'yard:~registry:{~yard:}:state', 'nobody', 'nonsense');
+      await registry.get('nobody');
+      await registry.cleanup();
+    });
+    const other = rig.manager({ url: server.url, namespace: 'yard' });
+    const watcher = new WorkerRegistry(other, options);
+    await watcher.ready();
+    // As where the process is killed: all its workers fall due together.
+    await manager.disconnect();
+    let crashes = 0;
+    await measure(
+      'all workers of a process fall due',
+      () => {
+        const reaped = async () => {
+          crashes += (await watcher.reap()).length;
+          return crashes >= SIZE - ROUNDS;
+        };
+        return until(reaped, { what: () => `${SIZE - ROUNDS} crashes; there were ${crashes}`, timeoutMs: PATIENCE_MS });
+      },
+      1,
+    );
+    await measure(
+      'all crashed workers are forgotten',
+      () => {
+        return until(async () => (await watcher.count()).total === 0, { what: 'no worker to be listed', timeoutMs: PATIENCE_MS });
+      },
+      1,
+    );
+    await watcher.cleanup();
+  });
+
+  test('of a store: many keys and locks', { timeout: PATIENCE_MS }, async () => {
+    const { manager, measure } = await yard();
+    const kv = new KVStore(manager);
+    await measure('mset', () => kv.mset(Object.fromEntries(range(SIZE, (at) => [`k${at}`, at]))), 1);
+    await measure('values', async (round) => {
+      await kv.cas(`k${round}`, round, -1);
+      await kv.incr(`counter${round}`, 1, 60);
+      await kv.lpushRecent('recent', round, 1_000);
+      await kv.getOrSet('cached', () => 1, { ttlSec: 60, staleSec: 59 });
+      await kv.getOrSet(`lost${round}`, () => 1, { ttlSec: 60 });
+      await kv.getOrSet(`bad${round}`, () => Promise.reject(new Error('no')), { ttlSec: 60 }).catch(() => {});
+      await once(kv, `once${round}`, async () => 1, 1);
+      await once(kv, `fails${round}`, () => Promise.reject(new Error('no')), 1).catch(() => {});
+    });
+    await measure(
+      'a lock of many waiters',
+      async () => {
+        const first = await kv.lock('lock');
+        await first.extend();
+        const waiting = range(SIZE / 10, async () => (await kv.lock('lock', { waitMs: PATIENCE_MS })).release());
+        await first.release();
+        await Promise.all(waiting);
+      },
+      1,
+    );
+    await measure(
+      'what runs long is renewed',
+      async (round) => {
+        const long = () => new Promise((resolve) => setTimeout(resolve, 1_500, 1));
+        await Promise.all([once(kv, `long${round}`, long, 1), kv.getOrSet(`slow${round}`, long, { ttlSec: 60 })]);
+      },
+      1,
+    );
+    await measure(
+      'scan',
+      async () => {
+        for await (const key of kv.scan()) void key;
+      },
+      1,
+    );
+    await measure('clear', () => kv.clear(), 1);
+  });
+
+  test('of a bus: many messages, retries and dead letters', { timeout: PATIENCE_MS }, async () => {
+    const { server, manager, measure } = await yard();
+    const bus = new MessageBus(manager, { retention: { maxLength: 1_000, maxAgeMs: 1_000 } });
+    bus.on('error', () => {});
+    let handled = 0;
+    const subscription = await bus.subscribe(
+      'topic',
+      async (envelope) => {
+        handled += 1;
+        if (Number((envelope.payload as { at: number }).at) % 2 === 0) throw new Error('no');
+      },
+      { group: 'g', concurrency: 100, retry: { maxAttempts: 1 } },
+    );
+    await measure('publish', () => many(SIZE, (at) => bus.publish('topic', { at }, { durable: true, key: `key${at % 100}` })), 1);
+    await measure('publish once', (round) => bus.publish('topic', { at: 1 }, { durable: true, id: `id${round}`, dedupeMs: 60_000 }));
+    await until(() => handled >= SIZE + ROUNDS, { what: () => `all messages to be handled; ${handled} were`, timeoutMs: PATIENCE_MS });
+    const letters = bus.deadLetters('topic', 'g');
+    await measure('dead letters', () => letters.list({ limit: 100 }));
+    await measure('redrive', () => letters.redrive({ limit: SIZE / 4 }), 1);
+    await measure('groups', () => bus.groups('topic'));
+    await measure('purge', () => letters.purge(), 1);
+    const retry = { maxAttempts: 5, minDelayMs: 600_000, maxDelayMs: 600_000 };
+    const failing = await bus.subscribe('topic', () => Promise.reject(new Error('no')), { group: 'waits', concurrency: 100, retry });
+    await measure('publish and trim', () => many(SIZE, (at) => bus.publish('topic', { at: 1 }, { durable: true, key: `key${at}` })), 1);
+    const due = 'yard:~due:{yard:topic}:waits';
+    await until(async () => Number(await server.cli('ZCARD', due)) >= Math.min(SIZE, 900), {
+      what: 'retries to wait',
+      timeoutMs: PATIENCE_MS,
+    });
+    await measure(
+      'the consumer puts right what is lost',
+      async () => {
+        await server.cli('DEL', due);
+        await until(async () => Number(await server.cli('ZCARD', due)) >= Math.min(SIZE, 900), {
+          what: 'retries to wait again',
+          timeoutMs: PATIENCE_MS,
+        });
+      },
+      1,
+    );
+    await failing();
+    await measure('unsubscribe', () => subscription(), 1);
+    await measure('removeGroup', () => bus.removeGroup('topic', 'g'), 1);
+    await bus.close();
+  });
+
+  test('are none, and every script was tried', () => {
+    const slow = found
+      .filter(({ ms }) => ms > (undisturbed ? BOUND_MS : BOUND_INTERRUPTED_MS))
+      .map(({ what, script, ms }) => `${what}: ${script} ${ms} ms`);
+    if (FULL)
+      for (const { what, script, ms } of found.filter(({ ms }) => ms > 2).sort((a, b) => b.ms - a.ms))
+        console.log(`${ms} ms ${script}: ${what}`);
+    expect(slow).toEqual([]);
+    expect([...names.values()].filter((name) => !seen.has(name))).toEqual([]);
+    expect([...seen].filter((name) => name.startsWith('unknown'))).toEqual([]);
+  });
+});

@@ -1,0 +1,72 @@
+/** How long each script of the package holds a server up, by the server's own clock. */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { RedisConnectionManager } from 'redis-backplane';
+import type { RedisServer } from './redis-server.ts';
+
+const SOURCE = new URL('../../src/', import.meta.url);
+const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable'];
+
+/** Every script of the package, as `scripts.rs` puts it together: its name by the digest that servers know it by. */
+export function scriptNames(): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const folder of FOLDERS) {
+    const text = readFileSync(new URL(`${folder}/scripts.rs`, SOURCE), 'utf8');
+    const file = (name: string) => readFileSync(new URL(`${folder}/lua/${name}`, SOURCE), 'utf8');
+    for (const [, macro, body] of text.matchAll(/^(\w+)! \{\n((?: {4}[A-Z_]+ = .*\n)+)\}/gm)) {
+      // What the macro itself puts before each script.
+      const before = new RegExp(`macro_rules! ${macro} \\{[\\s\\S]*?^\\}`, 'm').exec(text)?.[0] ?? '';
+      const shared = [...before.matchAll(/include_str!\("lua\/([\w/.]+)"\)/g)].map(([, name]) => file(String(name)));
+      for (const [, name, parts] of String(body).matchAll(/^ {4}([A-Z_]+) = ((?:"[\w/.]+\.lua"[ ,;]*)+)/gm)) {
+        const own = [...String(parts).matchAll(/"([\w/.]+)"/g)].map(([, part]) => file(String(part)));
+        const digest = createHash('sha1')
+          .update([...shared, ...own].join(''))
+          .digest('hex');
+        names.set(digest, `${folder}: ${name}`);
+      }
+    }
+  }
+  return names;
+}
+
+/** By script, or by command for what is none, milliseconds of one call. */
+export type Times = Map<string, number>;
+
+/**
+ * Has the server note how long every command takes. Where this user may do that (root, on Linux) nothing else on the machine takes the processor
+ * from it: the server's clock goes on meanwhile. Says whether it is so.
+ */
+export async function watchTimes(server: RedisServer): Promise<boolean> {
+  const { status } = spawnSync('chrt', ['--fifo', '--pid', '10', String(server.pid)]);
+  await server.cli('CONFIG', 'SET', 'slowlog-max-len', '100000');
+  await server.cli('CONFIG', 'SET', 'slowlog-log-slower-than', '0');
+  await server.cli('SLOWLOG', 'RESET');
+  return status === 0;
+}
+
+/** The longest call of each script since the last look. Where a script was called very often one call in a hundred may have been interrupted, and is left out. */
+export async function longestCalls(reader: RedisConnectionManager, names: Map<string, string>): Promise<Times> {
+  const log = (await reader.command('SLOWLOG', 'GET', '-1')) as [number, number, number, string[]][];
+  await reader.command('SLOWLOG', 'RESET');
+  const all = new Map<string, number[]>();
+  for (const [, , microseconds, words] of log) {
+    const command = String(words[0]).toUpperCase();
+    const script = command.startsWith('EVAL') ? scriptOf(command, String(words[1]), names) : command;
+    if (['SLOWLOG', 'INFO', 'CONFIG', 'AUTH', 'CLIENT', 'HELLO'].includes(script)) continue;
+    const calls = all.get(script) ?? [];
+    calls.push(microseconds);
+    all.set(script, calls);
+  }
+  const longest: Times = new Map();
+  for (const [script, calls] of all) {
+    calls.sort((one, other) => other - one);
+    longest.set(script, (calls[Math.floor(calls.length / 100)] ?? 0) / 1000);
+  }
+  return longest;
+}
+
+function scriptOf(command: string, word: string, names: Map<string, string>): string {
+  const digest = command === 'EVAL' ? createHash('sha1').update(word).digest('hex') : word;
+  return names.get(digest) ?? `unknown script ${digest}`;
+}

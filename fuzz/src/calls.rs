@@ -1,0 +1,149 @@
+//! The arguments of every call: bad ones are refused by name, repeating nothing; every call is answered.
+//!
+//! The calls reach no server: their manager is closed. The first two bytes of an input choose the call, the others are its arguments as
+//! JSON: `{"$":"…"}` is what JSON has no word for, an array is bytes.
+#![no_main]
+
+mod common;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use common::{MANAGER, check_refusal};
+use libfuzzer_sys::fuzz_target;
+use redis_backplane::bus::{self, Bus};
+use redis_backplane::crossing::{Answer, Arg, Completions, Outcome, Outlet, batch};
+use redis_backplane::error::{ErrorKind, Result};
+use redis_backplane::kv::{self, Kv};
+use redis_backplane::lifecycle;
+use redis_backplane::options::Options;
+use redis_backplane::queue::{self, Queue};
+use redis_backplane::registry::{self, Registry};
+use serde_json::Value;
+
+/// Passes on whatever a call is answered.
+struct Asker(Mutex<Sender<Result<Outcome>>>);
+
+impl Completions for Asker {
+    fn complete(&self, _: u32, outcome: Result<Outcome>) -> bool {
+        // Nobody waits for what was not answered in time any more.
+        let _ = self.0.lock().expect("no panic").send(outcome);
+        false
+    }
+    fn deliver(&self, _: u32, _: Vec<Outcome>) -> bool {
+        false
+    }
+    fn tell(&self, _: u32, _: String) -> bool {
+        false
+    }
+    fn wake(&self) {}
+}
+
+struct World {
+    bus: Bus,
+    kv: Kv,
+    queue: Queue,
+    registry: Registry,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let (sender, _) = channel();
+    let outlet = Outlet::to(Arc::new(Asker(Mutex::new(sender))), 0);
+    let options = |owner: &str, json: &str| Options::parse(owner, json).expect("options");
+    lifecycle::io().block_on(MANAGER.disconnect());
+    World {
+        bus: Bus::new(MANAGER.clone(), options("MessageBus", "{}"), outlet.clone()).expect("a bus"),
+        kv: Kv::new(MANAGER.clone(), options("KVStore", "{}")).expect("a store"),
+        queue: Queue::new(MANAGER.clone(), options("TaskQueue", r#"{"name":"q"}"#), outlet.clone()).expect("a queue"),
+        registry: Registry::new(MANAGER.clone(), options("WorkerRegistry", "{}"), outlet).expect("a registry"),
+    }
+});
+
+/// Calls that wait for time to pass, or last until something ends them.
+const LASTING: [&str; 8] = [
+    "bus.wait",
+    "kv.wait",
+    "kv.lock",
+    "queue.wait",
+    "registry.elect",
+    "registry.watch",
+    "queue.listen",
+    "queue.addAndWait",
+];
+
+const OWNERS: [&str; 12] = [
+    "MessageBus",
+    "KVStore",
+    "TaskQueue",
+    "WorkerRegistry",
+    "JobOptions",
+    "Job",
+    "DeadLetters",
+    "request",
+    "Lock",
+    "Leadership",
+    "deduplicateEvent",
+    "once",
+];
+
+fn arg<'a>(value: &'a Value, bytes: &'a mut Vec<u8>) -> Arg<'a> {
+    match value {
+        Value::Null => Arg::Null,
+        Value::Bool(flag) => Arg::Bool(*flag),
+        Value::Number(number) => Arg::Number(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Arg::Text(text),
+        Value::Array(items) => {
+            bytes.extend(items.iter().map(|item| item.as_u64().unwrap_or(0) as u8));
+            Arg::Bytes(bytes)
+        }
+        Value::Object(fields) => match fields.get("$").and_then(Value::as_str) {
+            Some("nan") => Arg::Number(f64::NAN),
+            Some("infinity") => Arg::Number(f64::INFINITY),
+            Some(what) => Arg::Other(what),
+            None => Arg::Absent,
+        },
+    }
+}
+
+fn call(number: usize, args: &[Arg<'_>], answer: Answer) -> Option<&'static str> {
+    let world = &*WORLD;
+    let mut at = number % (bus::CALLS.len() + kv::CALLS.len() + queue::CALLS.len() + registry::CALLS.len());
+    macro_rules! tables {
+        ($($table:path => $object:expr),*) => {$(
+            if let Some((name, call)) = $table.get(at) {
+                if !LASTING.contains(name) {
+                    batch(|| call($object, args, answer));
+                    return Some(name);
+                }
+                return None;
+            }
+            at -= $table.len();
+        )*};
+    }
+    tables!(bus::CALLS => &world.bus, kv::CALLS => &world.kv, queue::CALLS => &world.queue, registry::CALLS => &world.registry);
+    None
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [high, low, json @ ..] = input else {
+        return;
+    };
+    let Ok(Value::Array(values)) = serde_json::from_slice(json) else {
+        return;
+    };
+    let mut bytes = vec![Vec::new(); values.len()];
+    let args: Vec<Arg<'_>> = values.iter().zip(&mut bytes).map(|(value, bytes)| arg(value, bytes)).collect();
+    let (sender, answers): (_, Receiver<Result<Outcome>>) = channel();
+    let answer = Answer::to(Arc::new(Asker(Mutex::new(sender))), 0);
+    let Some(name) = call(usize::from(*high) << 8 | usize::from(*low), &args, answer) else { return };
+    let outcome = answers.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| panic!("{name} is never answered"));
+    assert!(answers.try_recv().is_err(), "{name} is answered once");
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::Config => {
+            check_refusal(&error, &OWNERS, &String::from_utf8_lossy(json));
+        }
+        Err(error) => assert!(!error.to_string().contains(common::SECRET), "{name}: {error}"),
+        Ok(_) => {}
+    }
+});

@@ -1,0 +1,66 @@
+//! What several targets need.
+#![allow(dead_code, reason = "each target takes its part")]
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::BytesMut;
+use redis_backplane::connection::{Address, Config, Manager, Unobserved};
+use redis_backplane::error::{Error, ErrorKind};
+use redis_backplane::resp::{Read, Reader, Reply};
+
+/// What no text of this package holds by itself. The dictionaries have it too.
+pub const SECRET: &str = "hunter2";
+
+/// A manager that is never used, and so connects to nothing.
+pub static MANAGER: LazyLock<Manager> = LazyLock::new(|| {
+    let (config, _) = Config::parse(r#"{"url":"memory://"}"#).expect("a URL");
+    Manager::new(config, Arc::new(Unobserved))
+});
+
+/// The replies that `bytes` begin with.
+pub fn replies(bytes: &[u8]) -> Vec<Reply> {
+    let (mut buffer, mut reader, mut replies) = (BytesMut::from(bytes), Reader::new(1 << 20), Vec::new());
+    while let Ok(Some(read)) = reader.next(&mut buffer) {
+        if let Read::Reply(reply) = read {
+            replies.push(reply);
+        }
+    }
+    replies
+}
+
+/// An input in parts: between them stands a byte that is in no UTF-8. Those that are missing are empty.
+pub fn parts<const N: usize>(input: &[u8]) -> [&[u8]; N] {
+    let mut parts = input.splitn(N, |byte| *byte == 0xff);
+    [(); N].map(|()| parts.next().unwrap_or_default())
+}
+
+/// Can all of them be connected to?
+pub fn check(addresses: &[Address]) {
+    for address in addresses {
+        assert!(!address.host.is_empty() && address.port != 0, "an address can be connected to: {address:?}");
+    }
+}
+
+/// An error about what a user gave names what was expected, and repeats no secret. `owners`: what it may begin with.
+pub fn check_refusal(error: &Error, owners: &[&str], input: &str) {
+    let message = error.message();
+    assert_eq!(error.kind(), ErrorKind::Config, "{message}");
+    assert!(owners.iter().any(|owner| message.starts_with(owner)), "an error names what is wrong: {message}");
+    assert!(message.contains("expected "), "an error says what was expected: {message}");
+    assert!(!names(input) || !message.contains(SECRET), "an error repeats no value: {message}");
+}
+
+/// Is the secret in `json` only as a value? The name of an option is repeated.
+fn names(json: &str) -> bool {
+    fn in_names(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Object(fields) => {
+                // What is no JSON value crosses as the words for it.
+                fields.iter().any(|(name, value)| name.contains(SECRET) || name == "$" || in_names(value))
+            }
+            serde_json::Value::Array(items) => items.iter().any(in_names),
+            _ => false,
+        }
+    }
+    serde_json::from_str(json).is_ok_and(|value| !in_names(&value))
+}

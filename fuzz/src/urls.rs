@@ -1,0 +1,60 @@
+//! URLs of every scheme: an error repeats nothing of one, and what is read of one is what is read of the same said again.
+#![no_main]
+
+mod common;
+
+use libfuzzer_sys::fuzz_target;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use redis_backplane::bullmq::ioredis_options;
+use redis_backplane::connection::fuzzing::{Url, read_url};
+use redis_backplane::connection::{Address, Config, Target};
+
+/// A URL that says the same; `None` where no URL does.
+fn say((target, tls, username, password, db): &Url) -> Option<String> {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let user_info = match (username, password) {
+        (None, None) => String::new(),
+        (Some(name), None) => format!("{}@", encoded(name)),
+        (name, Some(password)) => format!("{}:{}@", encoded(name.as_deref().unwrap_or("")), encoded(password)),
+    };
+    let hosts = |several: &[Address]| several.iter().map(Address::to_string).collect::<Vec<_>>().join(",");
+    let (form, hosts, path) = match target {
+        Target::Tcp(address) => ("redis", address.to_string(), String::new()),
+        Target::Unix(path) => ("redis+unix", String::new(), path.split('/').map(encoded).collect::<Vec<_>>().join("/")),
+        Target::Memory(name) => ("memory", encoded(name.as_deref().unwrap_or("")), String::new()),
+        Target::Sentinel { sentinels, master } => ("redis+sentinel", hosts(sentinels), format!("/{}", encoded(master))),
+        Target::Cluster(nodes) => ("redis+cluster", hosts(nodes), String::new()),
+    };
+    let form = if *tls { form.replace("redis", "rediss") } else { form.to_owned() };
+    let db = db.map(|db| format!("?db={db}")).unwrap_or_default();
+    Some(format!("{form}://{user_info}{hosts}{path}{db}"))
+}
+
+fuzz_target!(|input: &[u8]| {
+    let text = String::from_utf8_lossy(input);
+    match read_url(&text) {
+        Ok(read) => {
+            let Some(again) = say(&read) else { return };
+            assert_eq!(read_url(&again).expect("a URL that was said again"), read, "{again}");
+        }
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.starts_with("RedisConfig.url: expected "), "{message}");
+            assert!(!message.contains(common::SECRET), "a URL is repeated: {message}");
+        }
+    }
+    let json = serde_json::json!({ "url": text }).to_string();
+    if let Ok((config, _)) = Config::parse(&json) {
+        assert!(
+            !format!("{config:?}").contains(common::SECRET) || !is_password(&text),
+            "a password is shown: {config:?}"
+        );
+        let _ = ioredis_options(&config);
+    }
+});
+
+/// Is the secret in the URL as its password only?
+fn is_password(text: &str) -> bool {
+    let marked = format!(":{}@", common::SECRET);
+    text.contains(&marked) && !text.replacen(&marked, "", 1).contains(common::SECRET)
+}

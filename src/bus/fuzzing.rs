@@ -1,0 +1,11 @@
+//! For fuzzing: what the bus makes of messages and of answers, whoever wrote them.
+
+use bytes::Bytes;
+
+pub use super::durable::fuzzing::*;
+
+/// The id of the request that a reply is for.
+#[must_use]
+pub fn request_of(reply: &Bytes) -> Option<Bytes> {
+    super::requests::request_of(reply)
+}

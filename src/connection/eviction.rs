@@ -1,0 +1,79 @@
+//! Does a server delete keys when its memory is full? Then what must last may vanish without an error: whoever keeps such a thing has it
+//! told, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::event::Event;
+use super::manager::Manager;
+use super::packed::Packed;
+use super::request::Sink;
+use super::server_info::field;
+use super::target::Target;
+use crate::error::{ErrorKind, Result};
+use crate::resp::Reply;
+use crate::telemetry::Operation;
+
+/// Has the server been asked?
+#[derive(Debug, Default)]
+pub(super) struct Eviction(AtomicBool);
+
+impl Manager {
+    /// Something that must last is kept on this manager's server. Asks, the first time, whether the server deletes keys when its memory is
+    /// full; nothing waits for the answer, and a server that refuses it is not asked again.
+    pub fn keeps(&self) {
+        let Eviction(asked) = &self.shared().eviction;
+        if asked.load(Ordering::Relaxed) || matches!(self.config().target, Target::Memory(_)) {
+            return;
+        }
+        if asked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::downgrade(self.shared());
+        let command = Packed::sized(32).begin(2, b"INFO").word(b"memory").reads(Operation::named("INFO"));
+        self.submit(
+            command,
+            Sink::then(move |reply| {
+                let Some(shared) = shared.upgrade() else { return };
+                match &reply {
+                    // There was no server to ask.
+                    Err(error) if !matches!(error.kind(), ErrorKind::Server | ErrorKind::Auth) => {
+                        shared.eviction.0.store(false, Ordering::Relaxed);
+                    }
+                    reply => {
+                        if let Some(policy) = policy_of(reply) {
+                            shared.tell(Event::Evicts { policy });
+                        }
+                    }
+                }
+            }),
+        );
+    }
+}
+
+/// By what rule the server deletes keys, if it does: without a bound its memory is never full. Some servers say nothing of it.
+fn policy_of(reply: &Result<Reply>) -> Option<String> {
+    let Ok(Reply::Bulk(info) | Reply::Simple(info)) = reply else { return None };
+    let info = String::from_utf8_lossy(info);
+    let bound = field(&info, "maxmemory")?;
+    let policy = field(&info, "maxmemory_policy")?;
+    (bound != "0" && policy != "noeviction").then(|| policy.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_server_deletes_keys_only_with_a_bound_and_a_policy() {
+        let of = |info: &'static str| policy_of(&Ok(Reply::Bulk(info.into())));
+        assert_eq!(of("# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\n").as_deref(), Some("allkeys-lru"));
+        assert_eq!(of("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n"), None);
+        assert_eq!(of("maxmemory:100\r\nmaxmemory_policy:noeviction\r\n"), None);
+        assert_eq!(of("maxmemory_policy:allkeys-lru\r\n"), None, "what is not said is not judged");
+        assert_eq!(of(""), None);
+        assert_eq!(policy_of(&Ok(Reply::Int(1))), None);
+        assert_eq!(policy_of(&Err(Error::from_reply("NOPERM no permission"))), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! For fuzzing: what a connection makes of a server's bytes, with no socket in between.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::cluster::{self, Redirect, SLOTS, SlotMap};
+use super::config::Config;
+use super::handshake::{Wire, greet};
+use super::link::Stream;
+use super::sentinel::{Sentinels, must_be_master};
+use super::server_info::ServerInfo;
+use super::subscriber::Heard;
+use super::target::{Address, Target, parse};
+use crate::error::{Error, Result};
+use crate::resp::{Reader, Reply};
+
+/// A server that says what it was given, in pieces, and hangs up. What it is told goes nowhere.
+struct Said {
+    bytes: Bytes,
+    piece: usize,
+}
+
+impl AsyncRead for Said {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let length = self.piece.min(self.bytes.len()).min(buf.remaining());
+        buf.put_slice(&self.bytes[..length]);
+        self.bytes.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Said {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Said {}
+
+fn said(bytes: &[u8], piece: usize) -> Box<dyn Stream> {
+    Box::new(Said { bytes: Bytes::copy_from_slice(bytes), piece: piece.max(1) })
+}
+
+/// Runs `steps` on a clock that does not wait.
+fn run<T>(steps: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O").block_on(steps)
+}
+
+/// All that an error says, its causes too, to a user and to whoever debugs.
+fn shown(error: &Error) -> String {
+    let mut shown = format!("{error:?}");
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        shown.push_str(&format!(" | {error}"));
+        next = error.source();
+    }
+    shown
+}
+
+/// What a handshake with a server that says `bytes` comes to, as text, and with what it says behind the handshake.
+#[must_use]
+pub fn greeted(config: &Config, bytes: &[u8], piece: usize) -> String {
+    let steps = async {
+        let (mut wire, server, _) = Wire::of(greet(config, said(bytes, piece)).await?);
+        loop {
+            match wire.pushed().await {
+                Ok(()) => {}
+                Err(error) if error.message().contains("nobody asked") => return Err(error),
+                Err(_) => return Ok(server),
+            }
+        }
+    };
+    let outcome: Result<ServerInfo> = run(steps);
+    outcome.map_or_else(|error| shown(&error), |server| format!("{server:?}"))
+}
+
+/// What a server is that says `bytes` when it is asked for its role, as text.
+#[must_use]
+pub fn role(bytes: &[u8], piece: usize) -> String {
+    let server = ServerInfo { kind: String::new(), version: String::new(), role: "master".into(), protocol: 2 };
+    let address = Address { host: "h".into(), port: 1 };
+    let steps = async {
+        let greeted = Wire::new(said(bytes, piece), Reader::new(1 << 16)).into_greeted(server, None)?;
+        must_be_master(greeted, &address).await
+    };
+    run(steps).map_or_else(|error| shown(&error), |greeted| format!("{:?}", greeted.server))
+}
+
+/// What is learnt from a sentinel that says `bytes`, as text; and the addresses among that.
+#[must_use]
+pub fn listened(config: &Config, bytes: &[u8], piece: usize) -> (String, Vec<Address>) {
+    let Some(sentinels) = Sentinels::of(&config.target) else { return Default::default() };
+    let mut named = Vec::new();
+    let steps = async {
+        let wire = Wire::new(said(bytes, piece), Reader::new(config.max_reply_bytes).hiding(config.sentinel_secret()));
+        let (mut wire, tells) = sentinels.introduce(config, wire, &["+switch-master"]).await?;
+        sentinels.discover(&mut wire).await?;
+        loop {
+            let master = sentinels.ask(&mut wire).await?;
+            let is_believed = sentinels.may_name(&Address { host: "s".into(), port: 1 }, &master, named.last());
+            if is_believed || named.is_empty() {
+                named.push(master);
+            }
+            if tells {
+                wire.pushed().await?;
+            }
+        }
+    };
+    let ended: Result<()> = run(steps);
+    let addresses = named.iter().map(|named| named.address.clone()).chain(sentinels.order()).collect();
+    (format!("{named:?} {:?} {}", sentinels.order(), ended.err().as_ref().map(shown).unwrap_or_default()), addresses)
+}
+
+/// What is learnt of a cluster from a node that says `bytes`, as text; and the addresses among that.
+///
+/// # Panics
+///
+/// Where a slot map contradicts itself.
+#[must_use]
+pub fn mapped(bytes: &[u8], piece: usize) -> (String, Vec<Address>) {
+    let asked = Address { host: "asked".into(), port: 6379 };
+    let mut wire = Wire::new(said(bytes, piece), Reader::new(1 << 20));
+    match run(cluster::ask(&mut wire, &asked)) {
+        Ok(map) => (format!("{map:?}"), check(map, &asked)),
+        Err(error) => (shown(&error), Vec::new()),
+    }
+}
+
+/// The addresses of `map`, once it was seen to be one.
+fn check(mut map: SlotMap, asked: &Address) -> Vec<Address> {
+    let masters = map.masters().to_vec();
+    let mut count = 0;
+    for master in &masters {
+        let slots = map.slots_of(master);
+        count += (0..SLOTS).filter(|slot| slots.has(*slot)).count();
+    }
+    let owned = (0..SLOTS).filter(|slot| map.owner(*slot).is_some()).count();
+    assert_eq!(count, owned, "every slot is of one master, or nobody's");
+    for slot in [0, SLOTS - 1] {
+        map.moved(slot, asked);
+        assert_eq!(map.owner(slot), Some(asked), "a slot is where it has moved");
+    }
+    masters.into_iter().chain(map.replicas().iter().cloned()).collect()
+}
+
+/// Where an error reply redirects to.
+#[must_use]
+pub fn redirected(line: &[u8]) -> Option<Address> {
+    Redirect::read(line, &Address { host: "asked".into(), port: 6379 }).map(|redirect| {
+        assert!(redirect.slot < SLOTS, "a slot is one of a cluster");
+        redirect.address
+    })
+}
+
+/// The payload of a message, if it is one that a subscriber hears.
+#[must_use]
+pub fn heard(reply: Reply) -> Option<Bytes> {
+    match Heard::of(reply) {
+        Heard::Message(_, message) => Some(message.payload),
+        _ => None,
+    }
+}
+
+/// What a URL says: the target, TLS, user, password, database.
+pub type Url = (Target, bool, Option<String>, Option<String>, Option<u64>);
+
+/// Reads a URL.
+///
+/// # Errors
+///
+/// As everywhere.
+pub fn read_url(text: &str) -> Result<Url> {
+    let parsed = parse(text)?;
+    let password = parsed.password.map(|password| password.reveal().to_owned());
+    Ok((parsed.target, parsed.tls, parsed.username, password, parsed.db))
+}

@@ -1,0 +1,52 @@
+/**
+ * The public classes as interfaces: what a function takes that should work with a test double too. A class that `implements` one, or any object
+ * that has its members, is one without a cast.
+ */
+
+import type { MessageBus } from './bus/bus.js';
+import type { BusEvents } from './bus/events.js';
+import type { KVStore } from './kv.js';
+import type { ConnectionEvents, RedisConnectionManager } from './manager.js';
+import type { TaskQueueEvents } from './queue/events.js';
+import type { TaskQueue } from './queue/queue.js';
+import type { WorkerRegistry } from './registry.js';
+import type { RegistryEvents } from './registry-worker.js';
+
+/** The names of the members of `T` that do not give `this`. */
+type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
+
+/** Adding and removing listeners; each of them gives the object itself. */
+interface Emitting<E extends Record<keyof E, unknown[]>> {
+  /** As of the class. */
+  on<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;
+  /** As of the class. */
+  off<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;
+}
+
+/** The members of a {@link RedisConnectionManager}. */
+export interface IRedisConnection extends Pick<RedisConnectionManager, MembersOf<RedisConnectionManager>>, Emitting<ConnectionEvents> {
+  /** As of the class. */
+  once<K extends keyof ConnectionEvents>(event: K, listener: (...args: ConnectionEvents[K]) => unknown): this;
+}
+
+/** The members of a {@link MessageBus}. */
+export interface IMessageBus extends Pick<MessageBus, MembersOf<MessageBus>> {
+  /** As of the class. */
+  on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
+  /** As of the class. */
+  off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
+}
+
+/** The members of a {@link KVStore}. */
+export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
+
+/** The members of a {@link TaskQueue}. */
+export interface ITaskQueue<T = unknown, R = unknown>
+  extends Pick<TaskQueue<T, R>, MembersOf<TaskQueue<T, R>>>,
+    Emitting<TaskQueueEvents<R>> {}
+
+/** The members of a {@link WorkerRegistry}. */
+export interface IWorkerRegistry extends Pick<WorkerRegistry, MembersOf<WorkerRegistry>>, Emitting<RegistryEvents> {
+  /** As of the class. */
+  once<K extends keyof RegistryEvents>(event: K, listener: (...args: RegistryEvents[K]) => unknown): this;
+}

@@ -1,0 +1,136 @@
+//! The look at all quiet queues of a manager: what a worker that rests would miss where a message was lost, or where another worker of its
+//! queue ended without a word, is found by one command for many queues, and not by each of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::shift::Mode;
+use super::{Inner, LOOK};
+use crate::connection::{Packed, Sink, Target};
+use crate::error::Result;
+use crate::lifecycle;
+use crate::queue::scripts::{integer, operation};
+use crate::resp::Reply;
+
+/// Queues in one command.
+const CHUNK: usize = 64;
+/// The keys of a queue that are there only while something is under way: wait, ranked, parked, leases, ring, outbox.
+const SIGNS: [usize; 6] = [3, 4, 6, 9, 13, 16];
+
+/// By the address of a manager its workers, by theirs.
+type Watched = HashMap<usize, HashMap<usize, Weak<Inner>>>;
+
+static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(Mutex::default);
+
+/// No shift is locked while this is asked for; the reverse may be.
+fn watched() -> MutexGuard<'static, Watched> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the queue of `worker` looked at, as long as the worker says that it is.
+pub(super) fn begin(worker: &Arc<Inner>) {
+    let manager = Arc::as_ptr(worker.core.manager.metrics()) as usize;
+    let is_first = {
+        let mut all = watched();
+        let is_first = !all.contains_key(&manager);
+        all.entry(manager).or_default().insert(Arc::as_ptr(worker) as usize, Arc::downgrade(worker));
+        is_first
+    };
+    if is_first {
+        let closing = worker.core.manager.closing();
+        lifecycle::spawn(run(manager, closing));
+    }
+}
+
+async fn run(manager: usize, mut closing: CancellationToken) {
+    let mut end = Ends(Some(manager));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK.mul_f64(0.8 + 0.2 * fastrand::f64())) => {}
+            () = closing.cancelled() => {}
+        }
+        let Some(workers) = still_watched(manager) else {
+            end.0 = None;
+            return;
+        };
+        closing = workers[0].core.manager.closing();
+        look(&workers).await;
+    }
+}
+
+/// The workers that are to be looked after; `None` where there is none any more, and none is watched from then on.
+fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
+    let mut all = watched();
+    let present = all.get_mut(&manager)?;
+    let mut workers = Vec::with_capacity(present.len());
+    present.retain(|_, worker| {
+        let Some(worker) = worker.upgrade() else { return false };
+        let stays = {
+            let shift = worker.shift();
+            shift.watched && shift.mode != Mode::Closed
+        };
+        let stays = stays && !worker.core.manager.closing().is_cancelled();
+        if stays {
+            workers.push(worker);
+        }
+        stays
+    });
+    if present.is_empty() {
+        all.remove(&manager);
+        return None;
+    }
+    Some(workers)
+}
+
+/// Also where the task is dropped with its runtime.
+struct Ends(Option<usize>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(manager) = self.0 {
+            watched().remove(&manager);
+        }
+    }
+}
+
+async fn look(workers: &[Arc<Inner>]) {
+    // The keys of two queues are of two slots.
+    let is_cluster = matches!(workers[0].core.manager.config().target, Target::Cluster(_));
+    let mut asked = ask(workers, if is_cluster { 1 } else { CHUNK });
+    while let Some((chunk, reply)) = asked.pop() {
+        // A server that cannot be asked is asked again with the next look.
+        let Ok(Ok(reply)) = reply.await else { continue };
+        match chunk {
+            _ if integer(&reply) == Some(0) => {}
+            [worker] => worker.stirred(),
+            several => asked.extend(ask(several, 1)),
+        }
+    }
+}
+
+type Asked<'a> = Vec<(&'a [Arc<Inner>], oneshot::Receiver<Result<Reply>>)>;
+
+/// Asks, `size` queues at once, how many signs of something under way there are.
+fn ask(workers: &[Arc<Inner>], size: usize) -> Asked<'_> {
+    let ask = |chunk: &[Arc<Inner>]| {
+        let keys = || chunk.iter().flat_map(|worker| SIGNS.map(|at| &worker.core.base[at]));
+        let size = keys().map(|key| key.len() + 16).sum();
+        let packed = Packed::sized(size).begin(1 + chunk.len() * SIGNS.len(), b"EXISTS");
+        let packed = keys().fold(packed, |packed, key| packed.word(key));
+        let (give, get) = oneshot::channel();
+        chunk[0].core.manager.submit(packed.reads(*operation::RENEW), Sink::Waiter(give));
+        get
+    };
+    workers.chunks(size).map(|chunk| (chunk, ask(chunk))).collect()
+}
+
+impl Inner {
+    /// Something is under way in the queue: the worker looks after it by itself again.
+    fn stirred(self: &Arc<Self>) {
+        self.shift().watched = false;
+        self.renew(false);
+    }
+}

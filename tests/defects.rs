@@ -1,0 +1,54 @@
+//! A panic anywhere behind a manager: every call is answered, and the manager goes on.
+#![expect(clippy::unwrap_used, reason = "a test fails where it is wrong")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use redis_backplane::connection::{Config, Event, Manager, Observer};
+use redis_backplane::error::ErrorKind;
+use tokio::time::timeout;
+
+/// Panics, on the I/O thread, the first times that a connection is ready.
+struct Fragile(AtomicU32);
+
+impl Observer for Fragile {
+    fn event(&self, event: Event) {
+        let takes = |left: u32| left.checked_sub(1);
+        let fails =
+            matches!(event, Event::Ready) && self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, takes).is_ok();
+        assert!(!fails, "on purpose");
+    }
+}
+
+fn manager(panics: u32) -> Manager {
+    let (config, _) = Config::parse(r#"{"url":"memory://"}"#).unwrap();
+    Manager::new(config, Arc::new(Fragile(AtomicU32::new(panics)))).unwrap()
+}
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(4), work).await.expect("an answer before commandTimeoutMs")
+}
+
+#[tokio::test]
+async fn a_panic_of_the_connections_task_leaves_no_call_unanswered_and_the_next_use_begins_anew() {
+    let manager = manager(2);
+    let (connected, pinged, again) =
+        soon(async { tokio::join!(manager.connect(), manager.ping(), manager.ping()) }).await;
+    for error in [connected.unwrap_err(), pinged.unwrap_err(), again.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Connection);
+        assert!(error.message().contains("a defect in redis-backplane"), "{error}");
+    }
+    assert!(soon(manager.ping()).await.is_err());
+    soon(manager.ping()).await.unwrap();
+    soon(manager.disconnect()).await;
+}
+
+#[tokio::test]
+async fn a_panic_while_disconnect_waits_ends_in_closed() {
+    let manager = manager(1);
+    let connected = manager.connect();
+    let disconnected = manager.disconnect();
+    soon(async { tokio::join!(connected, disconnected) }).await.0.unwrap_err();
+    assert_eq!(manager.state().name(), "closed");
+}
