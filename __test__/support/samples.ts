@@ -73,7 +73,7 @@ interface Fence {
 }
 
 /** The fenced blocks of a page. */
-export function fencesOf(markdown: string): Fence[] {
+function fencesOf(markdown: string): Fence[] {
   const fences: Fence[] = [];
   let open: { indent: string; mark: string; info: string; line: number; lines: string[] } | undefined;
   for (const [at, text] of markdown.split('\n').entries()) {
