@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { root, tool } from '../scripts/root.mjs';
 import { RedisServer } from './support/redis-server.ts';
 import { allSamples, type CompiledSamples, compileSamples, printedBy, type Sample, samplesOf } from './support/samples.ts';
@@ -14,9 +14,13 @@ const programs = samples.filter(({ use }) => use !== 'test' && use !== 'fragment
 const tests = samples.filter(({ use }) => use === 'test');
 let compiled: CompiledSamples;
 
+/** How long a program may take before it counts as one that does not end. */
+const PATIENCE_MS = 30_000;
+vi.setConfig({ testTimeout: 2 * PATIENCE_MS, hookTimeout: 2 * PATIENCE_MS });
+
 beforeAll(() => {
   compiled = compileSamples(samples);
-}, 60_000);
+});
 afterAll(() => rmSync(compiled.folder, { recursive: true, force: true }));
 
 /** The environment of a program of a reader: none of what Vitest has put into this one. */
@@ -31,7 +35,7 @@ async function outputOf(args: string[], url: string, stop?: NodeJS.Signals): Pro
     cwd: compiled.folder,
     env: environment(url),
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 15_000,
+    timeout: PATIENCE_MS,
     killSignal: 'SIGKILL',
   });
   if (stop) child.stdout.once('data', () => child.kill(stop));
