@@ -2,7 +2,7 @@
  * What a failover takes: the last writes that the old master acknowledged and its replica did not have. Here the queue's keys are put back to
  * what they were, in one transaction, which is what a worker finds on a promoted replica.
  */
-import type { RedisConnectionManager, TaskQueue } from 'redis-backplane';
+import type { CommandArgument, RedisConnectionManager, TaskQueue } from 'redis-backplane';
 import { expect, test } from 'vitest';
 import { type Backend, describeBackends } from '../support/backends.ts';
 import { gate, reaches, useQueues } from '../support/queues.ts';
@@ -24,7 +24,9 @@ async function dump(manager: RedisConnectionManager, { namespace }: Backend): Pr
 /** Puts the keys back to what they were. */
 async function rollBack(manager: RedisConnectionManager, backend: Backend, dumps: Dump[]): Promise<void> {
   const now = (await dump(manager, backend)).map(([key]) => key);
-  await manager.transaction([...now.map((key) => ['DEL', key]), ...dumps.map(([key, ttl, value]) => ['RESTORE', key, ttl, value])]);
+  const commands: [string, ...CommandArgument[]][] = now.map((key) => ['DEL', key]);
+  for (const [key, ttl, value] of dumps) commands.push(['RESTORE', key, ttl, value]);
+  await manager.transaction(commands);
 }
 
 describeBackends('a worker whose last writes a failover took', (backend) => {
