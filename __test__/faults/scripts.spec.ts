@@ -39,7 +39,9 @@ describeBackends("a script that says the server's words", (backend) => {
     ];
     for (const [at, [how, call]] of calls.entries()) {
       const error: RedisError = await failureOf(call());
-      expect([how, error.redisErrorKind, error.message]).toEqual([how, 'server', words]);
+      expect([how, error.redisErrorKind]).toEqual([how, 'server']);
+      // To MOVED is added what to do about it.
+      expect(error.message.startsWith(words), error.message).toBe(true);
       expect([how, await manager.command('GET', key)]).toEqual([how, String(at + 1)]);
     }
     await client.quit();

@@ -7,7 +7,7 @@
 //! Liveness: a peer silent for `keep_alive` is asked with a `PING`; silent for almost as long again, it is lost. A peer that
 //! still takes in what is written is not silent: our `PING` waits behind that.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -36,6 +36,8 @@ const READ_CHUNK: usize = 64 * 1024;
 const READS_PER_TURN: usize = 4;
 /// How often a script is loaded for one call of it: others may have flushed all scripts in between.
 const LOADS: u8 = 2;
+/// How many digests of users' scripts a connection remembers to have loaded.
+const MOST_LOADED: usize = 10_000;
 const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
 const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
 
@@ -122,6 +124,8 @@ pub(super) struct Pipeline {
     /// Where the last `SCRIPT LOAD` stands in all that was ever written. Whatever was written before it may come again behind it, and
     /// until that is known nothing new is: calls of one script keep their order.
     loaded_at: u64,
+    /// Digests of the scripts of users that were loaded on this connection.
+    loaded: HashSet<String>,
     metrics: Arc<Metrics>,
 }
 
@@ -151,6 +155,7 @@ impl Pipeline {
             in_cluster: false,
             not_loaded: None,
             loaded_at: 0,
+            loaded: HashSet::new(),
             metrics,
         }
     }
@@ -191,6 +196,7 @@ impl Pipeline {
     pub(super) fn append(&mut self, mut request: Request) {
         self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
         self.newest = Some(request.accepted);
+        self.load_first(&request);
         if request.asking {
             self.append_ours(&ASKING, Expected::Ours);
         }
@@ -199,6 +205,20 @@ impl Pipeline {
         request.partial.clear();
         self.write(&request.command.payload);
         self.expected.push_back(Expected::Request(request));
+    }
+
+    /// Loads the script of a user ahead of its first call on this connection: a `NOSCRIPT` to the call itself would leave in doubt whether
+    /// the server says so or the script, which somebody else may have loaded meanwhile.
+    fn load_first(&mut self, request: &Request) {
+        let Some(script) = request.command.script.as_ref().filter(|script| !script.is_ours()) else { return };
+        if self.loaded.contains(script.digest()) {
+            return;
+        }
+        if self.loaded.len() >= MOST_LOADED {
+            self.loaded.clear();
+        }
+        self.loaded.insert(script.digest().to_owned());
+        self.append_ours(&script.load(), Expected::Load);
     }
 
     fn write(&mut self, bytes: &Bytes) {
