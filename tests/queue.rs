@@ -85,7 +85,9 @@ fn calls_of_one_turn_become_one_script_and_keep_their_order() {
         let ids: Vec<_> = numbers.into_iter().map(|number| text(&list(desk.outcome(number).unwrap())[1])).collect();
         assert_eq!(desk.ids("waiting"), ids);
         let worker = desk.running(r#"{"concurrency":300}"#);
-        assert_eq!(worker.batch().into_iter().map(|job| job.id).collect::<Vec<_>>(), ids);
+        // A turn claims half of them at most.
+        let claimed = (0..2).flat_map(|_| worker.batch()).map(|job| job.id);
+        assert_eq!(claimed.collect::<Vec<_>>(), ids);
     });
 }
 
