@@ -1,4 +1,5 @@
 /** Configuration: every option refuses what it cannot mean, the environment is read as documented, every URL form works. */
+import fc from 'fast-check';
 import {
   createTestRedisConfig,
   makeRedisSuite,
@@ -230,6 +231,31 @@ describe('redisConfigFromEnv', () => {
     ['REDIS_TLS', 'maybe'],
   ])('refuses %s=%s and names the variable', (name, value) => {
     expect(refusal(() => redisConfigFromEnv({ REDIS_HOST: 'h', [name]: value })).message).toContain(name);
+  });
+
+  it('makes of any environment a configuration or an error that names a variable and repeats no value', () => {
+    const names = ['ENABLED', 'URL', 'HOST', 'PORT', 'DB', 'USERNAME', 'PASSWORD', 'TLS'].map((name) => `REDIS_${name}`);
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.nat(70_000).map(String),
+      fc.constantFrom('true', 'off', '0', 'hunter2', 'redis://u:hunter2@h/1', 'redis+sentinel://h:hunter2', '1hunter2'),
+    );
+    const read = (env: Record<string, string>) => {
+      const config = redisConfigFromEnv(env);
+      // Opens nothing: managers connect at their first use.
+      if (config !== null) new RedisConnectionManager(config);
+    };
+    fc.assert(
+      fc.property(fc.dictionary(fc.constantFrom(...names), text, { noNullPrototype: true }), (env) => {
+        try {
+          read(env);
+        } catch {
+          const { message } = refusal(() => read(env));
+          expect(message).toMatch(/^(RedisConfig\.\w+|REDIS_\w+): expected /);
+          expect(message).not.toContain('hunter2');
+        }
+      }),
+    );
   });
 
   it('reads process.env by default', () => {
