@@ -331,8 +331,12 @@ export class DurableSubscription implements Receiver, Member {
 
   /** The handler has begun later than the message came. */
   #overdueIn(ms: number, number: number): void {
+    // The subscription, which may have ended long before then, is not kept.
+    const ref = new WeakRef(this);
     void this.#inside.wait(Math.ceil(ms)).then(() => {
-      if (this.#inside.members.has(this)) this.#overdue([number]);
+      const self = ref.deref();
+      if (self === undefined || !self.#inside.members.has(self)) return;
+      self.#overdue([number]);
     });
   }
 

@@ -124,9 +124,12 @@ export class Inside {
     else this.port.owe(this.#tell);
   }
 
-  /** Resolves after so many milliseconds, however the clock of JavaScript is faked. Does not keep the process alive. */
-  async wait(ms: number): Promise<void> {
-    await this.port.callQuietly(this.out, WAIT, ms).catch(unheard);
+  /**
+   * Resolves after so many milliseconds, however the clock of JavaScript is faked. Does not keep the process alive, nor the bus: whoever waits for
+   * something else besides may have gone long before, and no `async` function is to stand here till then.
+   */
+  wait(ms: number): Promise<unknown> {
+    return this.port.callQuietly(this.out, WAIT, ms).catch(unheard);
   }
 
   async ready(): Promise<void> {

@@ -51,13 +51,13 @@ end
 local total = redis.pcall('GET', appended)
 total = type(total) == 'string' and tonumber(total) or 0
 
--- The id of the last entry in front of the newest `size` bytes, as far as it is noted.
+-- The id of the last entry in front of the newest `size` bytes, as far as it is noted: what is behind it is no less than that, however often
+-- this is asked and whatever notes are gone.
 local function last_beyond_size()
   if total <= size then
     return nil
   end
-  local note = redis.call('ZRANGEBYSCORE', sizes, string.format('%.0f', total - size), '+inf', 'LIMIT', 0, 1)[1]
-    or redis.call('ZREVRANGE', sizes, 0, 0)[1]
+  local note = redis.call('ZREVRANGEBYSCORE', sizes, string.format('%.0f', total - size), '-inf', 'LIMIT', 0, 1)[1]
   return note and string.match(note, '^%d+%-%d+$')
 end
 
