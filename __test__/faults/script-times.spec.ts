@@ -4,7 +4,16 @@
  * A server is filled with many of everything, and every operation runs. `SCRIPT_TIMES_SIZE=100000` is the full size;
  * without it sizes are moderate. The bound is the same, so that what grows with what is stored is found by the one or the other.
  */
-import { KVStore, MessageBus, once, type RedisConnectionManager, TaskQueue, type TaskWorker, WorkerRegistry } from 'redis-backplane';
+import {
+  type Job,
+  KVStore,
+  MessageBus,
+  once,
+  type RedisConnectionManager,
+  TaskQueue,
+  type TaskWorker,
+  WorkerRegistry,
+} from 'redis-backplane';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { RedisServer } from '../support/redis-server.ts';
 import { useRig } from '../support/rig.ts';
@@ -108,7 +117,11 @@ describe('scripts that hold a server up', () => {
     for (const state of ['waiting', 'delayed', 'waiting-children'] as const) {
       await measure(`list ${state}`, () => queue.list(state, { limit: 100 }));
     }
+    const ghosts = await add(SIZE, () => ({}));
+    await many(SIZE, (at) => (ghosts[at] as Job).remove());
     await measure('list waiting, far', () => queue.list('waiting', { start: SIZE - 100, limit: 100 }));
+    await measure('list waiting, behind all', () => queue.list('waiting', { start: 100 * SIZE, limit: 100 }));
+    await measure('list waiting, last first', () => queue.list('waiting', { start: SIZE - 100, limit: 1_000, newestFirst: true }));
     await measure('schedule', (round) => queue.schedule(`s${round}`, { everyMs: 3_600_000 }, { name: 's', data: 1 }));
     await many(SIZE / 10, (at) => queue.schedule(`t${at}`, { everyMs: at < 100 ? 1_000 : 3_600_000 }, { name: 's', data: 1 }));
     await measure('pause, resume', async () => {
@@ -157,13 +170,28 @@ describe('scripts that hold a server up', () => {
     await measure('clean completed', () => queue.clean('completed'), 1);
     await add(SIZE, () => ({}));
     await measure(
+      'very many active',
+      async () => {
+        const held: (() => void)[] = [];
+        working(SIZE, () => new Promise<void>((resolve) => held.push(resolve)));
+        await until(() => held.length === SIZE, { what: 'all jobs in hand', timeoutMs: PATIENCE_MS });
+        await queue.list('active', { start: SIZE - 100, limit: 100 });
+        for (const resolve of held) resolve();
+        await rest();
+      },
+      1,
+    );
+    await add(SIZE, () => ({}));
+    await measure(
       'groups that may not run',
       async () => {
         await add(SIZE, (at) => ({ group: `h${at % 10}` }));
+        await add(SIZE, (at) => ({ group: `i${at % (SIZE / 2)}` }));
         const held: (() => void)[] = [];
         working(200, () => new Promise<void>((resolve) => held.push(resolve)), { groupConcurrency: 1 });
         await until(() => held.length >= 200, { what: 'jobs in hand', timeoutMs: PATIENCE_MS });
         await queue.counts();
+        await queue.list('waiting', { start: SIZE, limit: 100 });
         const active = await queue.list('active', { limit: 100 });
         await Promise.all(active.map((one) => one.cancel('enough')));
         for (const resolve of held) resolve();
@@ -208,7 +236,14 @@ describe('scripts that hold a server up', () => {
 
   test('of a registry: many workers and claims', { timeout: PATIENCE_MS }, async () => {
     const { server, manager, measure } = await yard();
-    const options = { heartbeatIntervalMs: 1_000, degradedAfterMs: 3_000, crashedAfterMs: 6_000, forgetAfterMs: 6_000, stormShare: 1 };
+    const beat = FULL ? 1_000 : 300;
+    const options = {
+      heartbeatIntervalMs: beat,
+      degradedAfterMs: 3 * beat,
+      crashedAfterMs: 6 * beat,
+      forgetAfterMs: 6 * beat,
+      stormShare: 1,
+    };
     const registry = new WorkerRegistry(manager, options);
     const crowd = { capacity: 4, capabilities: ['a', 'b'] };
     await measure('register', () => many(SIZE, (at) => registry.register({ id: `w${at}`, type: `t${at % 50}`, ...crowd })), 1);
@@ -232,10 +267,9 @@ describe('scripts that hold a server up', () => {
       await leader.resign();
     });
     await measure('unregister', (round) => registry.unregister(`w${round}`));
-    await measure('damage and cleanup', async () => {
+    await measure('damage', async () => {
       await server.cli('HSET', 'yard:~registry:{~yard:}:state', 'nobody', 'nonsense');
       await registry.get('nobody');
-      await registry.cleanup();
     });
     const other = rig.manager({ url: server.url, namespace: 'yard' });
     const watcher = new WorkerRegistry(other, options);
@@ -261,7 +295,8 @@ describe('scripts that hold a server up', () => {
       },
       1,
     );
-    await watcher.cleanup();
+    await many(SIZE, (at) => watcher.register({ id: `x${at}`, type: 't', ...crowd }));
+    await measure('cleanup', () => watcher.cleanup(), 1);
   });
 
   test('of a store: many keys and locks', { timeout: PATIENCE_MS }, async () => {
