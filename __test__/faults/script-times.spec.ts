@@ -22,6 +22,8 @@ import { until } from '../support/until.ts';
 
 const FULL = Number(process.env.SCRIPT_TIMES_SIZE ?? 0);
 const SIZE = FULL || 2_000;
+/** As many as one worker may hold, at most. */
+const ACTIVE = Math.min(SIZE, 10_000);
 /** Milliseconds that one script may take besides those for which the server was kept from the processor, and all in all where nobody knows of those. */
 const BOUND_MS = 10;
 const BOUND_INTERRUPTED_MS = 250;
@@ -36,6 +38,11 @@ interface Yard {
 }
 
 const seen = new Set<string>();
+/** Scripts that this file does not have run: they need damage, a crash or a failure on the way, and give or take one thing or one page of fixed size. */
+const NOT_TRIED = [
+  ...['RELEASE', 'ASK', 'MEND', 'HELD'].map((name) => `queue: ${name}`),
+  ...['DISCARD', 'SEARCH', 'SWEEP'].map((name) => `registry: ${name}`),
+];
 const found: { what: string; script: string; ms: number; bound: number }[] = [];
 
 function range<T>(count: number, make: (at: number) => T): T[] {
@@ -114,6 +121,14 @@ describe('scripts that hold a server up', () => {
     await measure('add, delayed', () => add(SIZE, () => ({ delayMs: 3_600_000 })), 1);
     await measure('add, deduplicated', () => add(SIZE / 10, (at) => ({ dedupe: { id: `d${at}`, replace: true } })), 2);
     await measure('add, delayed, due soon', () => add(SIZE, () => ({ delayMs: 1 })), 1);
+    const elsewhere = new TaskQueue<number>('elsewhere', manager);
+    await measure('children in another queue', async (round) => {
+      const child = { name: 'child', data: 1, queue: 'elsewhere' };
+      await queue.add('p', 1, { children: [child] });
+      const worker = elsewhere.process(async () => round);
+      await until(async () => (await elsewhere.counts()).completed === round + 1, { what: 'the child to end', timeoutMs: PATIENCE_MS });
+      await worker.close();
+    });
     await measure('children', (round) => queue.add('p', 1, { children: range(100, (at) => ({ name: `c${round}-${at}`, data: at })) }));
     await measure('counts', () => queue.counts());
     for (const state of ['waiting', 'delayed', 'waiting-children'] as const) {
@@ -131,6 +146,12 @@ describe('scripts that hold a server up', () => {
       await queue.resume();
     });
     const job = await queue.add('j', 1, { id: 'one' });
+    await measure('end of a job', async () => {
+      const worker = elsewhere.process(async () => 1);
+      await (await elsewhere.add('j', 1)).waitUntilFinished();
+      await worker.close();
+    });
+    await elsewhere.close();
     await measure('notes of a job', async (round) => {
       await job.updateData(round);
       await job.updateProgress(round);
@@ -175,9 +196,9 @@ describe('scripts that hold a server up', () => {
       'very many active',
       async () => {
         const held: (() => void)[] = [];
-        working(SIZE, () => new Promise<void>((resolve) => held.push(resolve)));
-        await until(() => held.length === SIZE, { what: 'all jobs in hand', timeoutMs: PATIENCE_MS });
-        await queue.list('active', { start: SIZE - 100, limit: 100 });
+        working(ACTIVE, () => new Promise<void>((resolve) => held.push(resolve)));
+        await until(() => held.length === ACTIVE, { what: 'all jobs in hand', timeoutMs: PATIENCE_MS });
+        await queue.list('active', { start: ACTIVE - 100, limit: 100 });
         for (const resolve of held) resolve();
         await rest();
       },
@@ -257,6 +278,7 @@ describe('scripts that hold a server up', () => {
       await registry.count();
     });
     await measure('list', () => registry.list({ capabilities: ['a'] }), 1);
+    await measure('list, two labels', () => registry.list({ type: 't1', capabilities: ['a'] }), 1);
     await measure('claim', async (round) => {
       const claim = await registry.claim({ capabilities: ['a', 'b'], type: `t${round}`, leaseMs: 60_000 });
       await claim?.renew();
@@ -364,10 +386,20 @@ describe('scripts that hold a server up', () => {
     await measure('dead letters', () => letters.list({ limit: 100 }));
     await measure('redrive', () => letters.redrive({ limit: SIZE / 4 }), 1);
     await measure('groups', () => bus.groups('topic'));
+    await measure('subscribe', async (round) => (await bus.subscribe('topic', () => {}, { group: `h${round}` }))());
     await measure('purge', () => letters.purge(), 1);
     const retry = { maxAttempts: 5, minDelayMs: 600_000, maxDelayMs: 600_000 };
     const failing = await bus.subscribe('topic', () => Promise.reject(new Error('no')), { group: 'waits', concurrency: 100, retry });
-    await measure('publish and trim', () => many(SIZE, (at) => bus.publish('topic', { at: 1 }, { durable: true, key: `key${at}` })), 1);
+    await measure(
+      'publish and trim',
+      async () => {
+        // A topic is trimmed once a second at most.
+        const from = Date.now();
+        do await many(SIZE, (at) => bus.publish('topic', { at: 1 }, { durable: true, key: `key${at}` }));
+        while (Date.now() - from < 1_500);
+      },
+      1,
+    );
     const due = 'yard:~due:{yard:topic}:waits';
     await until(async () => Number(await server.cli('ZCARD', due)) >= Math.min(SIZE, 900), {
       what: 'retries to wait',
@@ -398,7 +430,7 @@ describe('scripts that hold a server up', () => {
       for (const { what, script, ms, bound } of found.filter(({ ms }) => ms > 2).sort((a, b) => b.ms - a.ms))
         console.log(`${ms} ms of ${bound.toFixed(1)} ${script}: ${what}`);
     expect(slow).toEqual([]);
-    expect([...names.values()].filter((name) => !seen.has(name))).toEqual([]);
+    expect([...names.values()].filter((name) => !seen.has(name) && !NOT_TRIED.includes(name))).toEqual([]);
     expect([...seen].filter((name) => name.startsWith('unknown'))).toEqual([]);
   });
 });

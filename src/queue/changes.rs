@@ -160,7 +160,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
         several(core, b"UNLINK", None, page).await?;
     }
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
-    let mut left = core.base.to_vec();
+    let mut left = core.base.clone();
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     left.extend([core.keys.inbox(), core.keys.holding()]);
     left.extend(core.keys.typed().iter().map(|(key, _)| core.keys.put_aside(key)));

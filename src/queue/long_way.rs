@@ -201,7 +201,8 @@ fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {
 pub(super) async fn pairs(core: &Core, scan: &[u8], key: &Bytes) -> Result<HashMap<Bytes, Bytes>> {
     let (mut found, mut cursor) = (HashMap::new(), Cursor::default());
     loop {
-        let page = Packed::sized(key.len() + 32).begin(5, scan).word(key).word(cursor.word()).word(b"COUNT").number(500);
+        let page =
+            Packed::sized(key.len() + 32).begin(5, scan).word(key).word(cursor.word()).word(b"COUNT").number(500);
         let (reply, origin) = core.call_located(page.reads(*operation::READ)).await?;
         let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
         let mut words = array(page).ok_or_else(strange)?.into_iter().filter_map(bytes);

@@ -200,12 +200,11 @@ pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                         break;
                     }
                     let mut wanted = left.min(PAGE);
-                    let page = match page(&core, state, skip, wanted, backwards).await? {
-                        Some(page) => page,
-                        None => {
-                            wanted = left;
-                            long_way::list(&core, state, skip, wanted, backwards).await?
-                        }
+                    let page = if let Some(page) = page(&core, state, skip, wanted, backwards).await? {
+                        page
+                    } else {
+                        wanted = left;
+                        long_way::list(&core, state, skip, wanted, backwards).await?
                     };
                     let came = page.len() as u64;
                     left -= came.min(left);
