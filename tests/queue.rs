@@ -5,7 +5,7 @@ mod face;
 mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use face::{Desk, Hand, list, text};
@@ -20,7 +20,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// dropped.
 fn server() -> Arc<Server> {
     static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    let mut shared = SERVER.lock().unwrap();
+    let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
         let server = Arc::new(Server::start(&[]));
         *shared = Arc::downgrade(&server);
