@@ -3,6 +3,8 @@ import { KVStore, RedisConnectionManager } from 'redis-backplane';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { failureOf } from './support/failure.ts';
 import { type RedisServer, startCluster } from './support/redis-server.ts';
+import { stretched } from './support/starvation.ts';
+import { until } from './support/until.ts';
 
 const HOUR = 3_600;
 let nodes: RedisServer[];
@@ -70,3 +72,33 @@ it('what was loaded before a deletion is not stored', async () => {
     }
   }
 });
+
+it('whoever waits for a lock hears of its release, whatever node has it', async () => {
+  const other = new RedisConnectionManager({ url: `redis+cluster://127.0.0.1:${nodes[0]?.port}`, namespace: 'app' });
+  try {
+    const waiting = new KVStore(other);
+    const held = await Promise.all(keys.map((key) => kv.lock(`lock:${key}`)));
+    const taken = keys.map((key) => waiting.lock(`lock:${key}`, { waitMs: 30_000 }));
+    const scriptsRun = async () => {
+      const stats = await Promise.all(nodes.map((node) => node.cli('INFO', 'commandstats')));
+      const calls = stats.flatMap((text) => [...String(text).matchAll(/cmdstat_evalsha:calls=(\d+)/g)]);
+      return calls.reduce((sum, [, count]) => sum + Number(count), 0);
+    };
+    // Whoever hears of the end asks no more until then, or for seconds.
+    await until(
+      async () => {
+        const before = await scriptsRun();
+        await new Promise((resolve) => setTimeout(resolve, 600));
+        return (await scriptsRun()) - before <= 2;
+      },
+      { what: 'the waiting to be heard of', timeoutMs: 20_000 },
+    );
+    const released = Date.now();
+    await Promise.all(held.map((lock) => lock.release()));
+    const locks = await Promise.all(taken);
+    expect(Date.now() - released).toBeLessThan(stretched(1_500));
+    await Promise.all(locks.map((lock) => lock.release()));
+  } finally {
+    await other.disconnect();
+  }
+}, 60_000);

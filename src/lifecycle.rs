@@ -54,6 +54,7 @@ pub fn start() -> io::Result<&'static Handle> {
 /// # Panics
 ///
 /// Where no [`start`] has succeeded: whoever has a manager has one.
+#[must_use]
 pub fn io() -> &'static Handle {
     start().expect("the I/O thread runs: a manager was made")
 }

@@ -4,20 +4,31 @@
  * A server is filled with many of everything, and every operation runs. `SCRIPT_TIMES_SIZE=100000` is the full size;
  * without it sizes are moderate. The bound is the same, so that what grows with what is stored is found by the one or the other.
  */
-import { KVStore, MessageBus, once, type RedisConnectionManager, TaskQueue, type TaskWorker, WorkerRegistry } from 'redis-backplane';
+import {
+  type Job,
+  KVStore,
+  MessageBus,
+  once,
+  type RedisConnectionManager,
+  TaskQueue,
+  type TaskWorker,
+  WorkerRegistry,
+} from 'redis-backplane';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { RedisServer } from '../support/redis-server.ts';
 import { useRig } from '../support/rig.ts';
-import { longestCalls, scriptNames, type Times, watchTimes } from '../support/script-times.ts';
+import { kept, longestCalls, scriptNames, type Times, watchTimes } from '../support/script-times.ts';
 import { until } from '../support/until.ts';
 
 const FULL = Number(process.env.SCRIPT_TIMES_SIZE ?? 0);
-const SIZE = FULL || 3_000;
-/** Milliseconds that one script may take, and where other processes take the processor from the server meanwhile. */
+const SIZE = FULL || 2_000;
+/** As many as one worker may hold, at most. */
+const ACTIVE = Math.min(SIZE, 10_000);
+/** Milliseconds that one script may take besides those for which the server was kept from the processor, and all in all where nobody knows of those. */
 const BOUND_MS = 10;
 const BOUND_INTERRUPTED_MS = 250;
 const ROUNDS = 3;
-const PATIENCE_MS = FULL ? 1_200_000 : 120_000;
+const PATIENCE_MS = FULL ? 1_200_000 : 240_000;
 
 interface Yard {
   server: RedisServer;
@@ -26,9 +37,13 @@ interface Yard {
   measure(what: string, operation: (round: number) => Promise<unknown>, rounds?: number): Promise<void>;
 }
 
-let undisturbed = true;
 const seen = new Set<string>();
-const found: { what: string; script: string; ms: number }[] = [];
+/** Scripts that this file does not have run: they need damage, a crash or a failure on the way, and give or take one thing or one page of fixed size. */
+const NOT_TRIED = [
+  ...['RELEASE', 'ASK', 'MEND', 'HELD'].map((name) => `queue: ${name}`),
+  ...['DISCARD', 'SEARCH', 'SWEEP'].map((name) => `registry: ${name}`),
+];
+const found: { what: string; script: string; ms: number; bound: number }[] = [];
 
 function range<T>(count: number, make: (at: number) => T): T[] {
   return Array.from({ length: count }, (_, at) => make(at));
@@ -49,7 +64,7 @@ describe('scripts that hold a server up', () => {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, namespace: 'yard', maxPendingCommands: 1_000_000 });
     const reader = rig.manager({ url: server.url, maxReplyBytes: 1_000_000_000 });
-    undisturbed &&= await watchTimes(server);
+    await watchTimes(server);
     return {
       server,
       manager,
@@ -57,6 +72,7 @@ describe('scripts that hold a server up', () => {
         const best: Times = new Map();
         const all: Times[] = [];
         await longestCalls(reader, names);
+        const before = kept(server);
         for (let round = 0; round < rounds; round += 1) {
           await operation(round);
           all.push(await longestCalls(reader, names));
@@ -64,9 +80,11 @@ describe('scripts that hold a server up', () => {
         for (const times of all) {
           for (const [script, ms] of times) best.set(script, Math.min(ms, best.get(script) ?? Number.POSITIVE_INFINITY));
         }
+        const interrupted = kept(server);
+        const bound = before === undefined || interrupted === undefined ? BOUND_INTERRUPTED_MS : BOUND_MS + interrupted - before;
         for (const [script, ms] of best) {
           seen.add(script);
-          found.push({ what, script, ms });
+          found.push({ what, script, ms, bound });
         }
       },
     };
@@ -103,12 +121,24 @@ describe('scripts that hold a server up', () => {
     await measure('add, delayed', () => add(SIZE, () => ({ delayMs: 3_600_000 })), 1);
     await measure('add, deduplicated', () => add(SIZE / 10, (at) => ({ dedupe: { id: `d${at}`, replace: true } })), 2);
     await measure('add, delayed, due soon', () => add(SIZE, () => ({ delayMs: 1 })), 1);
+    const elsewhere = new TaskQueue<number>('elsewhere', manager);
+    await measure('children in another queue', async (round) => {
+      const child = { name: 'child', data: 1, queue: 'elsewhere' };
+      await queue.add('p', 1, { children: [child] });
+      const worker = elsewhere.process(async () => round);
+      await until(async () => (await elsewhere.counts()).completed === round + 1, { what: 'the child to end', timeoutMs: PATIENCE_MS });
+      await worker.close();
+    });
     await measure('children', (round) => queue.add('p', 1, { children: range(100, (at) => ({ name: `c${round}-${at}`, data: at })) }));
     await measure('counts', () => queue.counts());
     for (const state of ['waiting', 'delayed', 'waiting-children'] as const) {
       await measure(`list ${state}`, () => queue.list(state, { limit: 100 }));
     }
+    const ghosts = await add(SIZE, () => ({}));
+    await many(SIZE, (at) => (ghosts[at] as Job).remove());
     await measure('list waiting, far', () => queue.list('waiting', { start: SIZE - 100, limit: 100 }));
+    await measure('list waiting, behind all', () => queue.list('waiting', { start: 100 * SIZE, limit: 100 }));
+    await measure('list waiting, last first', () => queue.list('waiting', { start: SIZE - 100, limit: 1_000, newestFirst: true }));
     await measure('schedule', (round) => queue.schedule(`s${round}`, { everyMs: 3_600_000 }, { name: 's', data: 1 }));
     await many(SIZE / 10, (at) => queue.schedule(`t${at}`, { everyMs: at < 100 ? 1_000 : 3_600_000 }, { name: 's', data: 1 }));
     await measure('pause, resume', async () => {
@@ -116,6 +146,12 @@ describe('scripts that hold a server up', () => {
       await queue.resume();
     });
     const job = await queue.add('j', 1, { id: 'one' });
+    await measure('end of a job', async () => {
+      const worker = elsewhere.process(async () => 1);
+      await (await elsewhere.add('j', 1)).waitUntilFinished();
+      await worker.close();
+    });
+    await elsewhere.close();
     await measure('notes of a job', async (round) => {
       await job.updateData(round);
       await job.updateProgress(round);
@@ -157,13 +193,28 @@ describe('scripts that hold a server up', () => {
     await measure('clean completed', () => queue.clean('completed'), 1);
     await add(SIZE, () => ({}));
     await measure(
+      'very many active',
+      async () => {
+        const held: (() => void)[] = [];
+        working(ACTIVE, () => new Promise<void>((resolve) => held.push(resolve)));
+        await until(() => held.length === ACTIVE, { what: 'all jobs in hand', timeoutMs: PATIENCE_MS });
+        await queue.list('active', { start: ACTIVE - 100, limit: 100 });
+        for (const resolve of held) resolve();
+        await rest();
+      },
+      1,
+    );
+    await add(SIZE, () => ({}));
+    await measure(
       'groups that may not run',
       async () => {
         await add(SIZE, (at) => ({ group: `h${at % 10}` }));
+        await add(SIZE, (at) => ({ group: `i${at % (SIZE / 2)}` }));
         const held: (() => void)[] = [];
         working(200, () => new Promise<void>((resolve) => held.push(resolve)), { groupConcurrency: 1 });
         await until(() => held.length >= 200, { what: 'jobs in hand', timeoutMs: PATIENCE_MS });
         await queue.counts();
+        await queue.list('waiting', { start: SIZE, limit: 100 });
         const active = await queue.list('active', { limit: 100 });
         await Promise.all(active.map((one) => one.cancel('enough')));
         for (const resolve of held) resolve();
@@ -208,7 +259,14 @@ describe('scripts that hold a server up', () => {
 
   test('of a registry: many workers and claims', { timeout: PATIENCE_MS }, async () => {
     const { server, manager, measure } = await yard();
-    const options = { heartbeatIntervalMs: 1_000, degradedAfterMs: 3_000, crashedAfterMs: 6_000, forgetAfterMs: 6_000, stormShare: 1 };
+    const beat = FULL ? 1_000 : 500;
+    const options = {
+      heartbeatIntervalMs: beat,
+      degradedAfterMs: 3 * beat,
+      crashedAfterMs: 6 * beat,
+      forgetAfterMs: 3 * beat,
+      stormShare: 1,
+    };
     const registry = new WorkerRegistry(manager, options);
     const crowd = { capacity: 4, capabilities: ['a', 'b'] };
     await measure('register', () => many(SIZE, (at) => registry.register({ id: `w${at}`, type: `t${at % 50}`, ...crowd })), 1);
@@ -220,6 +278,7 @@ describe('scripts that hold a server up', () => {
       await registry.count();
     });
     await measure('list', () => registry.list({ capabilities: ['a'] }), 1);
+    await measure('list, two labels', () => registry.list({ type: 't1', capabilities: ['a'] }), 1);
     await measure('claim', async (round) => {
       const claim = await registry.claim({ capabilities: ['a', 'b'], type: `t${round}`, leaseMs: 60_000 });
       await claim?.renew();
@@ -232,10 +291,9 @@ describe('scripts that hold a server up', () => {
       await leader.resign();
     });
     await measure('unregister', (round) => registry.unregister(`w${round}`));
-    await measure('damage and cleanup', async () => {
+    await measure('damage', async () => {
       await server.cli('HSET', 'yard:~registry:{~yard:}:state', 'nobody', 'nonsense');
       await registry.get('nobody');
-      await registry.cleanup();
     });
     const other = rig.manager({ url: server.url, namespace: 'yard' });
     const watcher = new WorkerRegistry(other, options);
@@ -261,7 +319,8 @@ describe('scripts that hold a server up', () => {
       },
       1,
     );
-    await watcher.cleanup();
+    await many(SIZE, (at) => watcher.register({ id: `x${at}`, type: 't', ...crowd }));
+    await measure('cleanup', () => watcher.cleanup(), 1);
   });
 
   test('of a store: many keys and locks', { timeout: PATIENCE_MS }, async () => {
@@ -327,10 +386,20 @@ describe('scripts that hold a server up', () => {
     await measure('dead letters', () => letters.list({ limit: 100 }));
     await measure('redrive', () => letters.redrive({ limit: SIZE / 4 }), 1);
     await measure('groups', () => bus.groups('topic'));
+    await measure('subscribe', async (round) => (await bus.subscribe('topic', () => {}, { group: `h${round}` }))());
     await measure('purge', () => letters.purge(), 1);
     const retry = { maxAttempts: 5, minDelayMs: 600_000, maxDelayMs: 600_000 };
     const failing = await bus.subscribe('topic', () => Promise.reject(new Error('no')), { group: 'waits', concurrency: 100, retry });
-    await measure('publish and trim', () => many(SIZE, (at) => bus.publish('topic', { at: 1 }, { durable: true, key: `key${at}` })), 1);
+    await measure(
+      'publish and trim',
+      async () => {
+        // A topic is trimmed once a second at most.
+        const from = Date.now();
+        do await many(SIZE, (at) => bus.publish('topic', { at: 1 }, { durable: true, key: `key${at}` }));
+        while (Date.now() - from < 1_500);
+      },
+      1,
+    );
     const due = 'yard:~due:{yard:topic}:waits';
     await until(async () => Number(await server.cli('ZCARD', due)) >= Math.min(SIZE, 900), {
       what: 'retries to wait',
@@ -355,13 +424,13 @@ describe('scripts that hold a server up', () => {
 
   test('are none, and every script was tried', () => {
     const slow = found
-      .filter(({ ms }) => ms > (undisturbed ? BOUND_MS : BOUND_INTERRUPTED_MS))
-      .map(({ what, script, ms }) => `${what}: ${script} ${ms} ms`);
+      .filter(({ ms, bound }) => ms > bound)
+      .map(({ what, script, ms, bound }) => `${what}: ${script} ${ms} ms, of ${bound.toFixed(1)}`);
     if (FULL)
-      for (const { what, script, ms } of found.filter(({ ms }) => ms > 2).sort((a, b) => b.ms - a.ms))
-        console.log(`${ms} ms ${script}: ${what}`);
+      for (const { what, script, ms, bound } of found.filter(({ ms }) => ms > 2).sort((a, b) => b.ms - a.ms))
+        console.log(`${ms} ms of ${bound.toFixed(1)} ${script}: ${what}`);
     expect(slow).toEqual([]);
-    expect([...names.values()].filter((name) => !seen.has(name))).toEqual([]);
+    expect([...names.values()].filter((name) => !seen.has(name) && !NOT_TRIED.includes(name))).toEqual([]);
     expect([...seen].filter((name) => name.startsWith('unknown'))).toEqual([]);
   });
 });

@@ -33,16 +33,23 @@ export function scriptNames(): Map<string, string> {
 /** By script, or by command for what is none, milliseconds of one call. */
 export type Times = Map<string, number>;
 
-/**
- * Has the server note how long every command takes. Where this user may do that (root, on Linux) nothing else on the machine takes the processor
- * from it: the server's clock goes on meanwhile. Says whether it is so.
- */
-export async function watchTimes(server: RedisServer): Promise<boolean> {
-  const { status } = spawnSync('chrt', ['--fifo', '--pid', '10', String(server.pid)]);
+/** Has the server note how long every command takes. Where this user may do that (root, on Linux) other processes take the processor from it less. */
+export async function watchTimes(server: RedisServer): Promise<void> {
+  spawnSync('chrt', ['--fifo', '--pid', '10', String(server.pid)]);
   await server.cli('CONFIG', 'SET', 'slowlog-max-len', '100000');
   await server.cli('CONFIG', 'SET', 'slowlog-log-slower-than', '0');
   await server.cli('SLOWLOG', 'RESET');
-  return status === 0;
+}
+
+/**
+ * Milliseconds for which the server has wanted a processor and had none: the machine's other processes had it, or the machine's host. The server's
+ * clock goes on meanwhile. Nothing where the system does not say.
+ */
+export function kept(server: RedisServer): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const waited = Number(readFileSync(`/proc/${server.pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+  const stolen = Number(/^cpu +(?:\d+ +){7}(\d+)/.exec(readFileSync('/proc/stat', 'utf8'))?.[1]) * 10;
+  return waited + stolen;
 }
 
 /** The longest call of each script since the last look. Where a script was called very often one call in a hundred may have been interrupted, and is left out. */

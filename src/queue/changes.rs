@@ -9,7 +9,7 @@ use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, Call, array, bytes, integer, operation, plain};
-use super::{Core, Queue, outbox, strange};
+use super::{Core, Queue, long_way, outbox, strange};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
@@ -153,24 +153,20 @@ async fn remove_everything(core: &Core) -> Result<()> {
         }
         before = left;
     }
-    let owners = members(core, &core.base[9]).await?;
-    let mut left: Vec<_> = owners.iter().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
-    left.extend(members(core, &core.keys.holding()).await?);
+    let owners = long_way::pairs(core, b"ZSCAN", &core.base[9]).await?;
+    let mut many: Vec<_> = owners.keys().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
+    many.extend(long_way::pairs(core, b"ZSCAN", &core.keys.holding()).await?.into_keys());
+    for page in many.chunks(1000) {
+        several(core, b"UNLINK", None, page).await?;
+    }
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
-    left.extend(core.base.iter().cloned());
+    let mut left = core.base.clone();
     left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
     left.extend([core.keys.inbox(), core.keys.holding()]);
     left.extend(core.keys.typed().iter().map(|(key, _)| core.keys.put_aside(key)));
     several(core, b"UNLINK", None, &left).await?;
     several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
-}
-
-/// What is in a sorted set.
-async fn members(core: &Core, key: &Bytes) -> Result<Vec<Bytes>> {
-    let all = Packed::sized(key.len()).begin(4, b"ZRANGE").word(key).number(0).signed(-1);
-    let found = array(core.call(all.reads(*operation::READ)).await?).ok_or_else(strange)?;
-    Ok(found.into_iter().filter_map(bytes).collect())
 }
 
 /// One command on many words.

@@ -17,7 +17,7 @@
 //! | `options` | options of jobs and workers |
 //! | `adding`, `flows` | adding jobs, many calls in one script; jobs with children |
 //! | `worker/` | claiming, settling, leases, and giving away the jobs of those that are gone |
-//! | `reading` | jobs by id and by state |
+//! | `reading`, `long_way` | jobs by id and by state; by state where a single script would hold the server up |
 //! | `changes` | what may be changed of a job, and of many |
 //! | `outbox` | messages between queues, which may be of different slots |
 //! | `mending` | keys that somebody wrote over |
@@ -31,6 +31,7 @@ mod events;
 mod flows;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod long_way;
 mod mending;
 mod options;
 mod outbox;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, Queue, strange};
+use super::{Core, Queue, long_way, strange};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
@@ -199,8 +199,13 @@ pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                     if left == 0 {
                         break;
                     }
-                    let wanted = left.min(PAGE);
-                    let page = page(&core, state, skip, wanted, backwards).await?;
+                    let mut wanted = left.min(PAGE);
+                    let page = if let Some(page) = page(&core, state, skip, wanted, backwards).await? {
+                        page
+                    } else {
+                        wanted = left;
+                        long_way::list(&core, state, skip, wanted, backwards).await?
+                    };
                     let came = page.len() as u64;
                     left -= came.min(left);
                     outcomes.extend(page.iter().map(Snapshot::outcome_or_damaged));
@@ -233,7 +238,8 @@ pub(super) fn count_or(args: &Arguments<'_>, place: usize, name: &str, default: 
     }
 }
 
-pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool) -> Result<Vec<Snapshot>> {
+/// `None` where one script would have to look at too much.
+async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool) -> Result<Option<Vec<Snapshot>>> {
     let letter = match state {
         State::Waiting => "w",
         State::Active => "a",
@@ -253,7 +259,15 @@ pub(super) async fn page(core: &Core, state: State, start: u64, limit: u64, back
         &core.prefixes[2],
     ];
     let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
-    let mut parts = array(core.call(command).await?).ok_or_else(strange)?.into_iter();
+    match core.call(command).await? {
+        Reply::Nil => Ok(None),
+        reply => snapshots(reply).map(Some),
+    }
+}
+
+/// The jobs that a script gives.
+pub(super) fn snapshots(reply: Reply) -> Result<Vec<Snapshot>> {
+    let mut parts = array(reply).ok_or_else(strange)?.into_iter();
     let mut jobs = Vec::new();
     while parts.len() > 0 {
         jobs.push(Snapshot::read(&mut parts)?);

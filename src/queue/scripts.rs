@@ -39,6 +39,8 @@ scripts! {
     STANDS = "stands.lua";
     COUNTS = "counts.lua";
     LIST = "list.lua";
+    NAMES = "names.lua";
+    PICK = "pick.lua";
     PAUSE = "pause.lua";
     HEAR = "hear.lua";
     DUE = "due.lua";

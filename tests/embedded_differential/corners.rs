@@ -438,7 +438,7 @@ pfadd empty
 pfcount empty
 "#;
 
-const COLLECTIONS: &str = r#"
+const COLLECTIONS: &str = r"
 lpush l a b c d
 lpop l x
 lpop l -1
@@ -674,9 +674,9 @@ georadiusbymember g nosuch 200 km
 georadiusbymember_ro g palermo 200 km asc
 georadiusbymember nosuch palermo 200 km store d
 zrange d 0 -1
-"#;
+";
 
-const STREAMS: &str = r#"
+const STREAMS: &str = r"
 xadd s x f v
 xadd s 1-x f v
 xadd s 0-0 f v
@@ -873,7 +873,7 @@ xread streams k 0
 xgroup create k g 0
 xpending k g
 xautoclaim k g c 0 0
-"#;
+";
 
 const SCRIPTS: &str = r#"
 hello 3

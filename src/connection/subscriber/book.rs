@@ -194,6 +194,7 @@ impl Book {
 
     /// Removes a listener, and gives it: letting it go may end other subscriptions. Gives also, where the subscription must be ended on the
     /// server, what is closed when that is confirmed.
+    #[expect(clippy::type_complexity, reason = "used once; the parts are named above")]
     pub(super) fn unwant(
         &mut self,
         channel: &Channel,

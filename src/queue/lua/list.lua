@@ -1,4 +1,4 @@
--- A page of the jobs in one state.
+-- A page of the jobs in one state, where that is short work: what would hold the server up goes through names.lua and pick.lua, page by page.
 --
 -- KEYS[1]   list        wait
 -- KEYS[2]   sorted set  ranked
@@ -20,11 +20,13 @@
 -- ARGV[5]   prefix      of the set of what a worker holds
 -- ARGV[6]   prefix      of the sorted set of a group's waiting jobs
 --
--- Returns { id, job, record, progress, stacks … }.
+-- Returns { id, job, record, progress, stacks … }; nil where too many are to be looked at.
 local state, start, limit, backwards = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local call = redis.call
 local jobs, run, more = KEYS[8], KEYS[9], KEYS[10]
 local found, seen, left = {}, {}, start
+-- So many more names, groups and workers are looked at.
+local looks = 1000
 
 local function show(id)
   if limit == 0 or seen[id] then
@@ -63,8 +65,9 @@ local function go_through(read, reverse_read, key, size)
     at = math.min(left, size)
     left = left - at
   end
-  while at < size and limit > 0 do
+  while at < size and limit > 0 and looks > 0 do
     local count = math.min(size - at, math.max(limit, 100))
+    looks = looks - count
     local page
     if not backwards then
       page = call(read, key, at, at + count - 1)
@@ -90,6 +93,7 @@ end
 
 -- A key that is none of ours is none.
 local function of_group(group)
+  looks = looks - 1
   local size = redis.pcall('ZCARD', ARGV[6] .. group)
   if type(size) == 'number' then
     go_through('ZRANGE', 'ZREVRANGE', ARGV[6] .. group, size)
@@ -109,14 +113,17 @@ if state == 'w' then
       repeat
         local page = call('LRANGE', KEYS[11], from, from + 99)
         for i = 1, #page do
-          if page[i] ~= '' and limit > 0 then
+          if page[i] ~= '' and limit > 0 and looks > 0 then
             of_group(page[i])
           end
         end
         from = from + 100
-      until #page < 100 or limit == 0
-      for _, group in ipairs(limit > 0 and call('SMEMBERS', KEYS[12]) or {}) do
-        of_group(group)
+      until #page < 100 or limit == 0 or looks <= 0
+      if limit > 0 and looks > 0 then
+        looks = looks - call('SCARD', KEYS[12])
+        for _, group in ipairs(looks > 0 and call('SMEMBERS', KEYS[12]) or {}) do
+          of_group(group)
+        end
       end
     end,
   }
@@ -126,7 +133,13 @@ if state == 'w' then
 elseif state == 'a' then
   -- What workers hold has no order of its own.
   local held, started = {}, {}
-  for _, owner in ipairs(call('ZRANGE', KEYS[7], 0, -1)) do
+  looks = looks - call('ZCARD', KEYS[7])
+  for _, owner in ipairs(looks > 0 and call('ZRANGE', KEYS[7], 0, -1) or {}) do
+    local count = redis.pcall('SCARD', ARGV[5] .. owner)
+    looks = looks - (type(count) == 'number' and count or 0)
+    if looks <= 0 then
+      break
+    end
     for _, id in ipairs(redis.pcall('SMEMBERS', ARGV[5] .. owner)) do
       held[#held + 1] = id
       started[id] = tonumber(string.match(call('HGET', run, id) or '', '^a|[^|]*|%d+|%d+|(%d+)|')) or 0
@@ -138,10 +151,13 @@ elseif state == 'a' then
     end
     return one < other
   end)
-  for at = 1, #held do
+  for at = 1, looks > 0 and #held or 0 do
     show(held[backwards and #held + 1 - at or at])
   end
 else
   of_set(state == 'd' and KEYS[3] or state == 'k' and KEYS[4] or state == 'c' and KEYS[5] or KEYS[6])
+end
+if limit > 0 and looks <= 0 then
+  return false
 end
 return found

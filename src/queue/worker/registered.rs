@@ -10,14 +10,11 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::slot::id_text;
-use crate::connection::Packed;
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::lifecycle;
-use crate::queue::scripts::{array, bytes, operation};
-use crate::queue::strange;
+use crate::queue::long_way;
 use crate::registry::{Death, How, Mourner, deaths};
-use crate::resp::Reply;
 
 impl Inner {
     /// Notes the worker's registration and listens to the crashes that its registry reports.
@@ -48,13 +45,7 @@ impl Inner {
     /// Gives away what the registration held that is over.
     async fn bury(&self, death: &Death) -> Result<()> {
         let key = self.core.keys.owners();
-        let command = Packed::sized(key.len()).begin(2, b"HGETALL").word(&key).reads(*operation::READ);
-        let flat: Vec<Reply> = match self.core.call(command).await? {
-            Reply::Map(pairs) => pairs.into_iter().flat_map(|(owner, text)| [owner, text]).collect(),
-            reply => array(reply).ok_or_else(strange)?,
-        };
-        let mut words = flat.into_iter().filter_map(bytes);
-        while let (Some(owner), Some(text)) = (words.next(), words.next()) {
+        for (owner, text) in long_way::pairs(&self.core, b"HSCAN", &key).await? {
             if belongs(&text, death) {
                 self.give_away(&id_text(&owner), true).await?;
             }
