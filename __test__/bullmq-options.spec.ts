@@ -70,7 +70,9 @@ it.each([
 });
 
 it('what is no manager is refused', () => {
-  expect(() => bullmqOptions({} as never)).toThrow(/bullmqOptions: manager: expected a RedisConnectionManager of this package.*, got an object/);
+  expect(() => bullmqOptions({} as never)).toThrow(
+    /bullmqOptions: manager: expected a RedisConnectionManager of this package.*, got an object/,
+  );
 });
 
 it('the secrets leave by this call and by no other', () => {
