@@ -131,7 +131,8 @@ describe.runIf(process.platform === 'linux')('what is packed', () => {
       if (manifest.name !== 'redis-backplane') continue;
       expect(Object.keys(manifest.optionalDependencies)).toEqual(platforms.map(({ name }) => `redis-backplane-${name}`));
       for (const file of ['dist/index.js', 'dist/face.js']) expect(readFileSync(at(file), 'utf8')).not.toContain('sourceMappingURL');
-      const pages = readdirSync(at('docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
+      // Those of docs/contributing/ lead into the repository.
+      const pages = readdirSync(at('docs')).filter((name) => name.endsWith('.md'));
       for (const file of ['README.md', ...pages.map((name) => `docs/${name}`)]) {
         const links = [...readFileSync(at(file), 'utf8').matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map(([, to = '']) => to);
         for (const to of links.filter((each) => !each.startsWith('https://'))) {
