@@ -259,7 +259,9 @@ describeBackends('loads of the KV store', (backend) => {
     });
   });
 
-  test.skipIf(backend.kind !== 'redis-server')('who waits for a value of a server that is frozen waits for waitMs', async () => {
+  // An engine inside the process cannot be frozen.
+  const ofServers = backend.kind === 'redis-server' ? test : () => {};
+  ofServers('who waits for a value of a server that is frozen waits for waitMs', async () => {
     const { server } = backend;
     if (server === undefined) throw new Error('no server');
     await kv.has('k');
