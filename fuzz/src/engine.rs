@@ -22,7 +22,8 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         return Corpus::Reject;
     }
     let name = format!("fuzz-{}", RUNS.fetch_add(1, Ordering::Relaxed));
-    let clients = [embedded::connect(Some(&name)), embedded::connect(Some(&name))];
+    let connect = || embedded::connect(Some(&name)).expect("a thread for the engine");
+    let clients = [connect(), connect()];
     let control = Control::of(&name).expect("an engine with two clients");
     let limit = b"config set lua-time-limit 10 maxmemory 100000000\r\n";
     clients[0].try_write(limit).expect("room for a command");

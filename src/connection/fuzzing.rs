@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -107,10 +108,11 @@ pub fn listened(config: &Config, bytes: &[u8], piece: usize) -> (String, Vec<Add
     let steps = async {
         let wire = Wire::new(said(bytes, piece), Reader::new(config.max_reply_bytes).hiding(config.sentinel_secret()));
         let (mut wire, tells) = sentinels.introduce(config, wire, &["+switch-master"]).await?;
-        sentinels.discover(&mut wire).await?;
+        sentinels.discover(config, &mut wire).await?;
         loop {
             let master = sentinels.ask(&mut wire).await?;
-            let is_believed = sentinels.may_name(&Address { host: "s".into(), port: 1 }, &master, named.last());
+            let is_believed =
+                sentinels.may_name(&Address { host: "s".into(), port: 1 }, &master, Instant::now(), named.last());
             if is_believed || named.is_empty() {
                 named.push(master);
             }

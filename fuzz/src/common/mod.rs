@@ -14,7 +14,7 @@ pub const SECRET: &str = "hunter2";
 /// A manager that is never used, and so connects to nothing.
 pub static MANAGER: LazyLock<Manager> = LazyLock::new(|| {
     let (config, _) = Config::parse(r#"{"url":"memory://"}"#).expect("a URL");
-    Manager::new(config, Arc::new(Unobserved))
+    Manager::new(config, Arc::new(Unobserved)).expect("a thread for input and output")
 });
 
 /// The replies that `bytes` begin with.
