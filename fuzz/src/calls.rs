@@ -72,7 +72,7 @@ const LASTING: [&str; 8] = [
     "queue.addAndWait",
 ];
 
-const OWNERS: [&str; 12] = [
+const OWNERS: [&str; 13] = [
     "MessageBus",
     "KVStore",
     "TaskQueue",
@@ -83,6 +83,7 @@ const OWNERS: [&str; 12] = [
     "request",
     "Lock",
     "Leadership",
+    "WorkerClaim",
     "deduplicateEvent",
     "once",
 ];
