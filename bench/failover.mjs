@@ -13,12 +13,12 @@
  */
 import { fork, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { freePort } from "./harness/server.mjs";
 
 const HOST = "127.0.0.1";
 const BEAT_MS = 100;
@@ -97,17 +97,6 @@ async function child(message) {
 }
 
 // ---- Servers ----
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, HOST, () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 function cli(port, ...words) {
   const { stdout } = spawnSync("redis-cli", ["-h", HOST, "-p", String(port), ...words], { encoding: "utf8" });

@@ -54,7 +54,8 @@ export async function startServer() {
   return { endpoint: { host: HOST, port }, stop };
 }
 
-function freePort() {
+/** A port of this machine that nobody listens on. */
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once("error", reject);
