@@ -42,7 +42,7 @@ async function until(look, what, everyMs = 20) {
 
 /** Each gives `lock(key)`, which resolves with whether it has it, and `beat(key)`, which says that it lives, once; or beats by itself. */
 const clients = {
-  async ours({ topology, nodes, id = "ours" }) {
+  async ours({ topology, nodes, id = "ours", named = 0 }) {
     const { KVStore, RedisConnectionManager, WorkerRegistry } = await import("../dist/index.js");
     const hosts = nodes.map(({ port }) => `${HOST}:${port}`).join(",");
     const manager = new RedisConnectionManager({
@@ -51,7 +51,10 @@ const clients = {
     const kv = new KVStore(manager);
     const registry = new WorkerRegistry(manager, { heartbeatIntervalMs: BEAT_MS, crashedAfterMs: LIMIT_MS });
     await registry.register({ type: "bench", id });
-    return { lock: async (key) => Boolean(await kv.lock(key, { leaseMs: 30_000 })) };
+    const lock = async (key) => Boolean(await kv.lock(key, { leaseMs: 30_000 }));
+    // Where a lock's keys are depends on its name: so that the parent can see which names are on one server.
+    for (let n = 0; n < named; n += 1) await lock(`lock:${n}`);
+    return { lock };
   },
 
   async ioredis({ topology, nodes }) {
@@ -88,7 +91,7 @@ async function child(message) {
   if (client.beat) setInterval(() => client.beat(message.beatKey).catch(() => {}), BEAT_MS);
   process.on("message", async ({ killedAt }) => {
     for (let attempt = 0; ; attempt += 1) {
-      const has = await client.lock(`${message.lockTag}${message.client}:${attempt}`).catch(() => false);
+      const has = await client.lock(message.locks?.[attempt % message.locks.length] ?? `${message.lockTag}${attempt}`).catch(() => false);
       if (has) return process.send({ lockMs: now() - killedAt });
       await sleep(RETRY_MS);
     }
@@ -170,7 +173,8 @@ async function round(topology, names, Redis) {
   try {
     const { nodes, data } = await (topology === "cluster" ? startCluster : startSentinel)(servers);
     const looking = data.map(({ port }) => {
-      const look = new Redis({ host: HOST, port, retryStrategy: () => 20, autoResendUnfulfilledCommands: false });
+      // A promotion closes the connections of a replica; a question that was on its way then has no answer.
+      const look = new Redis({ host: HOST, port, retryStrategy: () => 20, autoResendUnfulfilledCommands: false, commandTimeout: 500 });
       look.on("error", () => {});
       return { port, look };
     });
@@ -191,15 +195,19 @@ async function round(topology, names, Redis) {
       }
     };
     const tagOf = (key) => (topology === "cluster" ? (/\{[^}]+\}/.exec(key)?.[0] ?? `{${key}}`) : "");
-    // The lock's tag must be known before ours registers, whose keys it is to lie beside: so one registers and ends.
-    (await start("ours", { id: "first", lockTag: "" })).kill("SIGKILL");
+    // Which names of locks lie beside our workers must be known before anything is measured: so one process takes many, and ends.
+    (await start("ours", { id: "first", named: 200 })).kill("SIGKILL");
     const victim = await until(place, "a worker");
     const tag = tagOf(victim.key);
+    const taken = await victim.look.keys("*lock:{*}:lock:*");
+    await Promise.all(taken.map((key) => victim.look.del(key)));
+    const lockNames = taken.map((key) => key.slice(key.indexOf("}:") + 2));
     const beats = { ours: victim.key };
     const running = {};
     for (const client of names) {
       beats[client] ??= `${tag}beats:${client}`;
-      running[client] = await start(client, { lockTag: `${tag}lock:`, beatKey: beats[client] });
+      const own = client === "ours" ? { locks: lockNames } : { lockTag: `${tag}lock:${client}:`, beatKey: beats[client] };
+      running[client] = await start(client, own);
     }
     const scores = async ({ look }) => {
       const found = await Promise.all(names.map((name) => look.zscore(beats[name], name).catch(() => null)));
