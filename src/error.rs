@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::Arc;
 
 /// The longest message of an error reply, in bytes: a longer one is cut.
@@ -162,7 +161,8 @@ fn is_code(word: &str) -> bool {
 }
 
 /// A failure: kind, message, delivery and cause.
-#[derive(Clone)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -289,31 +289,6 @@ impl Error {
             | ErrorKind::LeaseLost
             | ErrorKind::Cancelled => false,
         }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, message, delivery, server_code, source } = self;
-        f.debug_struct("Error")
-            .field("kind", kind)
-            .field("message", message)
-            .field("delivery", delivery)
-            .field("server_code", server_code)
-            .field("source", source)
-            .finish()
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|s| s.as_ref() as _)
     }
 }
 

@@ -30,6 +30,13 @@ const BOUND_INTERRUPTED_MS = 250;
 const ROUNDS = 3;
 const PATIENCE_MS = FULL ? 1_200_000 : 240_000;
 
+interface Found {
+  what: string;
+  script: string;
+  ms: number;
+  bound: number;
+}
+
 interface Yard {
   server: RedisServer;
   manager: RedisConnectionManager;
@@ -43,7 +50,8 @@ const NOT_TRIED = [
   ...['RELEASE', 'ASK', 'MEND', 'HELD'].map((name) => `queue: ${name}`),
   ...['DISCARD', 'SEARCH', 'SWEEP'].map((name) => `registry: ${name}`),
 ];
-const found: { what: string; script: string; ms: number; bound: number }[] = [];
+const found: Found[] = [];
+const isSlow = ({ ms, bound }: Found) => ms > bound;
 
 function range<T>(count: number, make: (at: number) => T): T[] {
   return Array.from({ length: count }, (_, at) => make(at));
@@ -60,7 +68,26 @@ describe('scripts that hold a server up', () => {
   const rig = useRig();
   const names = scriptNames();
 
-  async function yard(): Promise<Yard> {
+  /**
+   * Does `work` on a new server, and again on another, up to the number of rounds, where something took too long: what a script takes by itself
+   * it takes each time.
+   */
+  function measured(name: string, work: (yard: Yard) => Promise<void>): void {
+    test(name, { timeout: ROUNDS * PATIENCE_MS }, async () => {
+      const best = new Map<string, Found>();
+      for (let round = 0; round < ROUNDS && (round === 0 || [...best.values()].some(isSlow)); round += 1) {
+        const note = (one: Found) => {
+          const key = `${one.what}: ${one.script}`;
+          const known = best.get(key);
+          if (!known || one.ms - one.bound < known.ms - known.bound) best.set(key, one);
+        };
+        await work(await yard(note));
+      }
+      found.push(...best.values());
+    });
+  }
+
+  async function yard(note: (one: Found) => void): Promise<Yard> {
     const server = await rig.server();
     const manager = rig.manager({ url: server.url, namespace: 'yard', maxPendingCommands: 1_000_000 });
     const reader = rig.manager({ url: server.url, maxReplyBytes: 1_000_000_000 });
@@ -84,7 +111,7 @@ describe('scripts that hold a server up', () => {
         const bound = before === undefined || interrupted === undefined ? BOUND_INTERRUPTED_MS : BOUND_MS + interrupted - before;
         for (const [script, ms] of best) {
           seen.add(script);
-          found.push({ what, script, ms, bound });
+          note({ what, script, ms, bound });
         }
       },
     };
@@ -95,8 +122,7 @@ describe('scripts that hold a server up', () => {
     found.length = 0;
   });
 
-  test('of a queue: many jobs in every state, groups, children, schedules', { timeout: PATIENCE_MS }, async () => {
-    const { manager, measure } = await yard();
+  measured('of a queue: many jobs in every state, groups, children, schedules', async ({ manager, measure }) => {
     const queue = new TaskQueue<number>('jobs', manager);
     const add = (count: number, options: (at: number) => object) => {
       return queue.addBulk(range(count, (at) => ({ name: 'j', data: at, options: options(at) })));
@@ -229,8 +255,7 @@ describe('scripts that hold a server up', () => {
     await queue.close({ graceMs: 0 });
   });
 
-  test('of the end of a job that very many wait for', { timeout: PATIENCE_MS }, async () => {
-    const { server, manager, measure } = await yard();
+  measured('of the end of a job that very many wait for', async ({ server, manager, measure }) => {
     const queue = new TaskQueue<number>('flow', manager);
     await queue.pause();
     await queue.add('child', 1, { id: 'child' });
@@ -245,6 +270,15 @@ describe('scripts that hold a server up', () => {
       { concurrency: 100 },
     );
     await measure(
+      'the look at parents',
+      async () => {
+        const [meta] = (await server.keys()).filter(({ key }) => key.endsWith(':meta'));
+        const looked = async () => Number(await server.cli('HEXISTS', String(meta?.key), 'look')) === 1;
+        await until(looked, { what: 'a page of parents to be looked at', timeoutMs: PATIENCE_MS });
+      },
+      1,
+    );
+    await measure(
       'the end of a child',
       async () => {
         await queue.resume();
@@ -257,8 +291,7 @@ describe('scripts that hold a server up', () => {
     expect((await server.keys()).filter(({ key }) => key.includes('kids:\x01') || key.includes('kids:\x04'))).toEqual([]);
   });
 
-  test('of a registry: many workers and claims', { timeout: PATIENCE_MS }, async () => {
-    const { server, manager, measure } = await yard();
+  measured('of a registry: many workers and claims', async ({ server, manager, measure }) => {
     const beat = FULL ? 1_000 : 500;
     const options = {
       heartbeatIntervalMs: beat,
@@ -323,8 +356,7 @@ describe('scripts that hold a server up', () => {
     await measure('cleanup', () => watcher.cleanup(), 1);
   });
 
-  test('of a store: many keys and locks', { timeout: PATIENCE_MS }, async () => {
-    const { manager, measure } = await yard();
+  measured('of a store: many keys and locks', async ({ manager, measure }) => {
     const kv = new KVStore(manager);
     await measure('mset', () => kv.mset(Object.fromEntries(range(SIZE, (at) => [`k${at}`, at]))), 1);
     await measure('values', async (round) => {
@@ -366,8 +398,7 @@ describe('scripts that hold a server up', () => {
     await measure('clear', () => kv.clear(), 1);
   });
 
-  test('of a bus: many messages, retries and dead letters', { timeout: PATIENCE_MS }, async () => {
-    const { server, manager, measure } = await yard();
+  measured('of a bus: many messages, retries and dead letters', async ({ server, manager, measure }) => {
     const bus = new MessageBus(manager, { retention: { maxLength: 1_000, maxAgeMs: 1_000 } });
     bus.on('error', () => {});
     let handled = 0;
@@ -423,9 +454,7 @@ describe('scripts that hold a server up', () => {
   });
 
   test('are none, and every script was tried', () => {
-    const slow = found
-      .filter(({ ms, bound }) => ms > bound)
-      .map(({ what, script, ms, bound }) => `${what}: ${script} ${ms} ms, of ${bound.toFixed(1)}`);
+    const slow = found.filter(isSlow).map(({ what, script, ms, bound }) => `${what}: ${script} ${ms} ms, of ${bound.toFixed(1)}`);
     if (FULL)
       for (const { what, script, ms, bound } of found.filter(({ ms }) => ms > 2).sort((a, b) => b.ms - a.ms))
         console.log(`${ms} ms of ${bound.toFixed(1)} ${script}: ${what}`);

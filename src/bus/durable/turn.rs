@@ -16,6 +16,10 @@ use crate::telemetry::Operation;
 /// Parked messages of a group from which on it reads nothing new: they cost memory in Redis.
 const WINDOW: u64 = 10_000;
 
+/// Settlements that one question tells, and those of them that are more than an acknowledgement: a script holds up everybody else.
+const MOST_TOLD: usize = 500;
+const MOST_DEAR: usize = 125;
+
 /// More attempts than any message can have had: such a number is none.
 const MAX_EARLIER: u64 = 1 << 50;
 
@@ -174,7 +178,7 @@ pub(super) enum Doubt {
     Server,
 }
 
-/// Settles and takes. With a doubt, what is in hand is told too.
+/// Settles as many as one question may, and takes. With a doubt, what is in hand is told too. Gives how many are settled as well.
 pub(super) fn step(
     settings: &Settings,
     name: &str,
@@ -182,21 +186,29 @@ pub(super) fn step(
     hands: &Hands,
     settlements: &[Settlement],
     doubt: Doubt,
-) -> Command {
+) -> (Command, usize) {
     let script = &*scripts::STEP;
     // Of what is acknowledged and has no note only the id matters, and the key when it is the last of it.
     let is_plain = |settlement: &Settlement| !settlement.noted && settlement.what == What::Acknowledge;
-    let plain: Vec<&Bytes> = settlements.iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
     let last = last_of_key(settlements, hands);
-    let others: Vec<(&Settlement, bool)> =
-        settlements.iter().zip(last).filter(|(one, last)| *last || !is_plain(one)).collect();
+    let is_dear = |(settlement, last): &(&Settlement, bool)| *last || !is_plain(settlement);
+    let each = || settlements.iter().zip(last.iter().copied());
+    let told = each()
+        .scan(MOST_DEAR, |left, one| {
+            *left = left.checked_sub(usize::from(is_dear(&one)))?;
+            Some(())
+        })
+        .take(MOST_TOLD)
+        .count();
+    let plain: Vec<&Bytes> = settlements[..told].iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
+    let others: Vec<(&Settlement, bool)> = each().take(told).filter(is_dear).collect();
     let known: Vec<(&Bytes, Option<&Bytes>)> = if doubt > Doubt::None {
         hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
     } else {
         Vec::new()
     };
     let count = 7 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
-    let mut packed = begin(script, settings, name, 64 * settlements.len(), count)
+    let mut packed = begin(script, settings, name, 64 * told, count)
         .number(settings.retry.attempts)
         .number(room.slots as u64)
         .number(room.heads as u64)
@@ -225,7 +237,7 @@ pub(super) fn step(
             .number(given)
             .word(error);
     }
-    packed.runs(*operation::STEP, script)
+    (packed.runs(*operation::STEP, script), told)
 }
 
 pub(super) fn turn_of(reply: Reply) -> Result<Turn> {

@@ -90,8 +90,8 @@ impl Consumer {
         }
         // It takes what it can whenever it asks: that there was nothing is known only until something is published.
         self.look = false;
-        self.asked = self.settlements.len();
-        let command = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.doubt);
+        let (command, told) = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.doubt);
+        self.asked = told;
         Some(self.flight(command, |reply| Answered::Step(reply.and_then(turn::turn_of))))
     }
 
