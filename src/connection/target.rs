@@ -88,7 +88,6 @@ const FORMS: &str = "a URL such as redis://host:6379/0, rediss://host, redis+uni
 
 /// Reads a URL. Its text, which may hold credentials, is in no error.
 pub(super) fn parse(text: &str) -> Result<Parsed> {
-    let bad = |why: &str| Error::config(format!("RedisConfig.url: expected {FORMS}, got {why}"));
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(bad("a text without ://"));
     };
@@ -116,51 +115,45 @@ pub(super) fn parse(text: &str) -> Result<Parsed> {
     if let Some(empty) = left_empty(form, user_info, hosts, &path) {
         return Err(bad(empty));
     }
-    let mut parts = path.split('/').filter(|part| !part.is_empty());
-    let mut db_of = |part: Option<&str>| match part {
-        None => Ok(()),
-        Some(number) => {
-            number.parse().map(|number| db = Some(number)).map_err(|_| bad("a database behind / that is no number"))
-        }
-    };
+    let (target, db_in_path) = target_of(form, hosts, &path)?;
+    Ok(Parsed { target, tls, username, password, db: db_in_path.or(db) })
+}
+
+fn bad(why: &str) -> Error {
+    Error::config(format!("RedisConfig.url: expected {FORMS}, got {why}"))
+}
+
+/// What the hosts and the path of a URL name, and the database in the path.
+fn target_of(form: Form, hosts: &str, path: &str) -> Result<(Target, Option<u64>)> {
     let addresses = |default: u16| -> Result<Vec<Address>> {
         hosts.split(',').map(|host| address(host, default).ok_or_else(|| bad("a host that does not parse"))).collect()
     };
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
     let target = match form {
-        Form::Single => {
-            db_of(parts.next())?;
-            let mut list = addresses(6379)?;
-            match (list.pop(), list.is_empty()) {
-                (Some(one), true) => Target::Tcp(one),
-                _ => return Err(bad("several hosts (use redis+cluster:// or redis+sentinel://)")),
-            }
+        Form::Single => match <[Address; 1]>::try_from(addresses(6379)?) {
+            Ok([one]) => Target::Tcp(one),
+            Err(_) => return Err(bad("several hosts (use redis+cluster:// or redis+sentinel://)")),
+        },
+        Form::Unix if !hosts.is_empty() || path.is_empty() || path == "/" => {
+            return Err(bad("no path (write three slashes)"));
         }
-        Form::Unix => {
-            if !hosts.is_empty() || path.is_empty() || path == "/" {
-                return Err(bad("no path (write three slashes)"));
-            }
-            parts.by_ref().for_each(drop);
-            Target::Unix(read_path(path.clone())?)
-        }
+        Form::Unix => return Ok((Target::Unix(read_path(path.to_owned())?), None)),
         Form::Sentinel => {
             let master = parts.next().map_or_else(|| "mymaster".to_owned(), str::to_owned);
-            db_of(parts.next())?;
             Target::Sentinel { sentinels: addresses(26379)?, master }
         }
-        Form::Cluster => {
-            db_of(parts.next())?;
-            Target::Cluster(addresses(6379)?)
-        }
+        Form::Cluster => Target::Cluster(addresses(6379)?),
         Form::Memory => {
-            db_of(parts.next())?;
             let name = percent_decode(hosts).ok_or_else(|| bad("a name that is not UTF-8"))?;
             Target::Memory(Some(name).filter(|name| !name.is_empty()))
         }
     };
+    let number = |part: &str| part.parse().map_err(|_| bad("a database behind / that is no number"));
+    let db = parts.next().map(number).transpose()?;
     if parts.next().is_some() {
         return Err(bad("too many parts behind /"));
     }
-    Ok(Parsed { target, tls, username, password, db })
+    Ok((target, db))
 }
 
 /// The form of a URL of that scheme, and whether it says TLS.

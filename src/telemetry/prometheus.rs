@@ -20,6 +20,34 @@ impl Snapshot {
             "cacheGet and getOrSet calls that found none",
             as_f64(self.cache_misses),
         );
+        self.connection(&mut page);
+        self.bus(&mut page);
+        self.queue(&mut page);
+        page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
+        page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
+        page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
+        page.gauge(
+            "redis_concurrent_initialization_attempts",
+            "the most callers that shared one connection attempt",
+            self.concurrent_initialization_attempts as f64,
+        );
+        self.registry(&mut page);
+        page.head(
+            "redis_initialization_duration_ms",
+            "from the begin of an attempt until the connection was usable",
+            "histogram",
+        );
+        page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
+        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
+        for (operation, histogram) in &self.operations {
+            let label = format!("operation=\"{operation}\"");
+            page.histogram("redis_operation_duration_ms", &label, histogram);
+        }
+        page.0
+    }
+
+    fn connection(&self, page: &mut Page) {
+        let as_f64 = |n: u64| n as f64;
         page.counter(
             "redis_connection_errors_total",
             "failed attempts and lost connections",
@@ -62,29 +90,6 @@ impl Snapshot {
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
         page.counter("redis_received_bytes_total", "bytes read from the server", as_f64(self.received_bytes));
-        self.bus(&mut page);
-        self.queue(&mut page);
-        page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
-        page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
-        page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
-        page.gauge(
-            "redis_concurrent_initialization_attempts",
-            "the most callers that shared one connection attempt",
-            self.concurrent_initialization_attempts as f64,
-        );
-        self.registry(&mut page);
-        page.head(
-            "redis_initialization_duration_ms",
-            "from the begin of an attempt until the connection was usable",
-            "histogram",
-        );
-        page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
-        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
-        for (operation, histogram) in &self.operations {
-            let label = format!("operation=\"{operation}\"");
-            page.histogram("redis_operation_duration_ms", &label, histogram);
-        }
-        page.0
     }
 
     fn bus(&self, page: &mut Page) {

@@ -61,38 +61,26 @@ struct AddOrTrim {
 
 fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
     let mut parsed = AddOrTrim { trim: None, no_make: false, id: NewId::Auto, rest: args.len() };
-    let (mut limit, mut limit_given) = (0usize, false);
+    let mut limit = None;
     let mut i = 2;
     while i < args.len() {
         let word = args[i];
         let more = args.len() - 1 - i;
-        let min_id = is(word, "minid");
         if xadd && word == b"*" {
             parsed.rest = i + 1;
             break;
-        } else if more > 0 && (is(word, "maxlen") || min_id) {
+        } else if more > 0 && (is(word, "maxlen") || is(word, "minid")) {
             if parsed.trim.is_some() {
                 return Err(Fault::of(
                     "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
                 ));
             }
-            let mark = args[i + 1];
-            let approximate = more >= 2 && mark == b"~";
-            if approximate || more >= 2 && mark == b"=" {
-                i += 1;
-            }
-            let to = if min_id {
-                TrimTo::From(strict_id(args[i + 1], 0)?)
-            } else {
-                let n = number::int_arg(args[i + 1])?;
-                TrimTo::Length(usize::try_from(n).map_err(|_| Fault::of("ERR The MAXLEN argument must be >= 0."))?)
-            };
-            parsed.trim = Some(Trim { to, approximate, limit: 0 });
-            i += 1;
+            let (trim, words) = trim_of(is(word, "minid"), &args[i + 1..])?;
+            parsed.trim = Some(trim);
+            i += words;
         } else if more > 0 && is(word, "limit") {
             let n = number::int_arg(args[i + 1])?;
-            limit = usize::try_from(n).map_err(|_| Fault::of("ERR The LIMIT argument must be >= 0."))?;
-            limit_given = true;
+            limit = Some(usize::try_from(n).map_err(|_| Fault::of("ERR The LIMIT argument must be >= 0."))?);
             i += 1;
         } else if xadd && is(word, "nomkstream") {
             parsed.no_make = true;
@@ -108,20 +96,41 @@ fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
         }
         i += 1;
     }
-    match &mut parsed.trim {
-        None if limit_given && limit > 0 => {
-            return Err(Fault::of("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"));
-        }
-        None if !xadd => {
-            return Err(Fault::of("ERR syntax error, XTRIM must be called with MAXLEN or MINID"));
-        }
-        Some(trim) if limit_given && !trim.approximate => {
-            return Err(Fault::of("ERR syntax error, LIMIT cannot be used without the special ~ option"));
-        }
-        Some(trim) if trim.approximate => trim.limit = if limit_given { limit } else { DEFAULT_LIMIT },
-        _ => {}
-    }
+    bound_by(&mut parsed.trim, limit, xadd)?;
     Ok(parsed)
+}
+
+/// What stands behind `MAXLEN` or `MINID`, and how many words that are.
+fn trim_of(is_min_id: bool, rest: &[&[u8]]) -> Result<(Trim, usize), Fault> {
+    let mark = rest[0];
+    let approximate = rest.len() >= 2 && mark == b"~";
+    let words = if approximate || rest.len() >= 2 && mark == b"=" { 2 } else { 1 };
+    let bound = rest[words - 1];
+    let to = if is_min_id {
+        TrimTo::From(strict_id(bound, 0)?)
+    } else {
+        let n = number::int_arg(bound)?;
+        TrimTo::Length(usize::try_from(n).map_err(|_| Fault::of("ERR The MAXLEN argument must be >= 0."))?)
+    };
+    Ok((Trim { to, approximate, limit: 0 }, words))
+}
+
+/// Sets how much may be trimmed at once, where that may be said.
+fn bound_by(trim: &mut Option<Trim>, limit: Option<usize>, xadd: bool) -> Result<(), Fault> {
+    match trim {
+        None if limit.is_some_and(|limit| limit > 0) => {
+            Err(Fault::of("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"))
+        }
+        None if !xadd => Err(Fault::of("ERR syntax error, XTRIM must be called with MAXLEN or MINID")),
+        Some(trim) if limit.is_some() && !trim.approximate => {
+            Err(Fault::of("ERR syntax error, LIMIT cannot be used without the special ~ option"))
+        }
+        Some(trim) if trim.approximate => {
+            trim.limit = limit.unwrap_or(DEFAULT_LIMIT);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {

@@ -192,6 +192,62 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     lua.create_string(&out)
 }
 
+/// Reads one item from the start of `data` into `values`; `None`: the place is behind the end. Gives how many bytes it took.
+fn read(lua: &Lua, item: &Item, little: bool, data: Option<&[u8]>, values: &mut Vec<Value>) -> mlua::Result<usize> {
+    let take = |size: usize| {
+        data.and_then(|data| data.get(..size)).ok_or_else(|| raise::argument(lua, 2, "unpack", "data string too short"))
+    };
+    let in_order = |size: usize| {
+        take(size).map(|bytes| {
+            let mut bytes = bytes.to_vec();
+            if little {
+                bytes.reverse();
+            }
+            bytes
+        })
+    };
+    match *item {
+        Item::Integer { size, signed } => {
+            values.push(Value::Number(integer_value(&in_order(size)?, signed)));
+            Ok(size)
+        }
+        Item::Float(size) => {
+            let bits = in_order(size)?.iter().fold(0u64, |value, &b| value << 8 | u64::from(b));
+            let value = match u32::try_from(bits) {
+                Ok(bits) if size == 4 => f64::from(f32::from_bits(bits)),
+                _ => f64::from_bits(bits),
+            };
+            values.push(Value::Number(value));
+            Ok(size)
+        }
+        Item::Terminated => {
+            let data = data.unwrap_or_default();
+            let Some(len) = data.iter().position(|&b| b == 0) else {
+                return Err(raise::string(lua, "unfinished string in data"));
+            };
+            values.push(Value::String(lua.create_string(&data[..len])?));
+            Ok(len + 1)
+        }
+        Item::Bytes(size) => {
+            let size = if size > 0 {
+                size
+            } else {
+                // The size is the number just read.
+                let Some(n) = values.pop().as_ref().and_then(convert::number) else {
+                    return Err(raise::string(lua, "format 'c0' needs a previous size"));
+                };
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+                let size = n as usize;
+                size
+            };
+            values.push(Value::String(lua.create_string(take(size)?)?));
+            Ok(size)
+        }
+        Item::Pad => take(1).map(<[u8]>::len),
+        Item::Nothing => Ok(0),
+    }
+}
+
 fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let text = format_argument(lua, &args, "unpack")?;
     let data = args.get(1).cloned().map(|v| lua.coerce_string(v)).transpose()?.flatten();
@@ -213,59 +269,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
             return Err(raise::string(lua, "stack overflow (too many results)"));
         }
         at = at.saturating_add(format.padding(&item, at));
-        let short = || raise::argument(lua, 2, "unpack", "data string too short");
-        let take = |at: usize, n: usize| data.get(at..at.checked_add(n)?);
-        match item {
-            Item::Integer { size, signed } => {
-                let mut bytes = take(at, size).ok_or_else(short)?.to_vec();
-                at += size;
-                if format.little {
-                    bytes.reverse();
-                }
-                values.push(Value::Number(integer_value(&bytes, signed)));
-            }
-            Item::Float(size) => {
-                let mut bytes = take(at, size).ok_or_else(short)?.to_vec();
-                at += size;
-                if format.little {
-                    bytes.reverse();
-                }
-                let bits = bytes.iter().fold(0u64, |value, &b| value << 8 | u64::from(b));
-                let value = match u32::try_from(bits) {
-                    Ok(bits) if size == 4 => f64::from(f32::from_bits(bits)),
-                    _ => f64::from_bits(bits),
-                };
-                values.push(Value::Number(value));
-            }
-            Item::Terminated => {
-                let rest = data.get(at..).unwrap_or_default();
-                let Some(len) = rest.iter().position(|&b| b == 0) else {
-                    return Err(raise::string(lua, "unfinished string in data"));
-                };
-                values.push(Value::String(lua.create_string(&rest[..len])?));
-                at += len + 1;
-            }
-            Item::Bytes(size) => {
-                let size = if size > 0 {
-                    size
-                } else {
-                    // The size is the number just read.
-                    let Some(n) = values.pop().as_ref().and_then(convert::number) else {
-                        return Err(raise::string(lua, "format 'c0' needs a previous size"));
-                    };
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-                    let size = n as usize;
-                    size
-                };
-                values.push(Value::String(lua.create_string(take(at, size).ok_or_else(short)?)?));
-                at += size;
-            }
-            Item::Pad => {
-                take(at, 1).ok_or_else(short)?;
-                at += 1;
-            }
-            Item::Nothing => {}
-        }
+        at += read(lua, &item, format.little, data.get(at..), &mut values)?;
     }
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
     values.push(Value::Number(at as f64 + 1.0));
