@@ -12,7 +12,7 @@ use crate::arguments::Arguments;
 use crate::connection::{Command, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::Result;
-use crate::keys::QueueKeys;
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
 /// Jobs of single calls in one script, and their bytes.
@@ -122,9 +122,9 @@ fn with_options(call: Call<'_>, jobs: &[NewJob]) -> Command {
 }
 
 fn append(core: &Core, jobs: &[NewJob]) -> Command {
-    let words = || core.few.iter().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
+    let words = || core.keys.few().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
     let size = words().map(|word| word.len() + 16).sum();
-    let mut packed = Packed::sized(size).script(&scripts::APPEND, QueueKeys::APPENDING, 2 + jobs.len() * 2);
+    let mut packed = Packed::sized(size).script(&scripts::APPEND, Part::FEW.len(), Prefix::FEW.len() + jobs.len() * 2);
     for word in words() {
         packed = packed.word(word);
     }
@@ -282,7 +282,7 @@ pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Optio
 
 /// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
 pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
-    let command = with_options(Call::of(core, &scripts::ADD).key(core.keys.inbox()), jobs);
+    let command = with_options(Call::of(core, &scripts::ADD).part(Part::Inbox), jobs);
     let parts = array(core.call(command).await?).ok_or_else(strange)?;
     parts.get(2).and_then(integer).ok_or_else(strange)
 }

@@ -14,6 +14,7 @@ use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
 /// The longest line of a job's log, in bytes, and how many of the newest are kept.
@@ -37,7 +38,7 @@ fn set_paused(queue: &Queue, paused: bool, answer: Answer) {
 async fn pausing(core: &Core, paused: bool) -> Result<()> {
     let channel = core.keys.wake_all();
     let args: [&[u8]; 2] = [if paused { b"1" } else { b"0" }, &channel];
-    let packed = plain(&scripts::PAUSE, &[core.base[11].clone()], &args);
+    let packed = plain(&scripts::PAUSE, &[core.key(Part::Meta)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::PAUSE)).await.map(drop)
 }
 
@@ -145,7 +146,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
             _ => {}
         }
         // Delivering may leave more: where many waited for one job.
-        let key = &core.base[16];
+        let key = core.key(Part::Outbox);
         let length = Packed::sized(key.len()).begin(2, b"HLEN").word(key).reads(*operation::ADMIN);
         let left = integer(&core.call(length).await?).unwrap_or_default();
         if left == 0 || left >= before {
@@ -153,19 +154,17 @@ async fn remove_everything(core: &Core) -> Result<()> {
         }
         before = left;
     }
-    let owners = long_way::pairs(core, b"ZSCAN", &core.base[9]).await?;
+    let owners = long_way::pairs(core, b"ZSCAN", core.key(Part::Leases)).await?;
     let mut many: Vec<_> = owners.keys().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
-    many.extend(long_way::pairs(core, b"ZSCAN", &core.keys.holding()).await?.into_keys());
+    many.extend(long_way::pairs(core, b"ZSCAN", core.key(Part::Holding)).await?.into_keys());
     for page in many.chunks(1000) {
         several(core, b"UNLINK", None, page).await?;
     }
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
-    let mut left = core.base.clone();
-    left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
-    left.extend([core.keys.inbox(), core.keys.holding()]);
-    left.extend(core.keys.typed().iter().map(|(key, _)| core.keys.put_aside(key)));
+    let whole = || Part::ALL.iter().map(|part| core.key(*part));
+    let left: Vec<_> = whole().cloned().chain(whole().map(|key| core.keys.put_aside(key))).collect();
     several(core, b"UNLINK", None, &left).await?;
-    several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
+    several(core, b"PUBLISH", Some(core.keys.prefix(Prefix::Told)), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
@@ -361,7 +360,7 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
     let Some(found) = reading::find(core, id).await? else { return Ok(Changed::Missing) };
     let known = Known::of(core, &found.body);
     let call = Call::of(core, &scripts::CHANGE)
-        .key(core.keys.cancels())
+        .part(Part::Cancels)
         .arg(verb.to_owned())
         .arg(id.to_owned())
         .arg(value.to_owned())

@@ -22,6 +22,7 @@ use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Listener, Message};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::lifecycle;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
@@ -176,7 +177,7 @@ impl Ears {
             self.stage.send_replace(Stage::Written);
         }
         let subscription = loop {
-            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
+            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::Told).clone() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
                 Ok(subscription) => break Some(subscription),
                 Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => break None,
@@ -254,7 +255,7 @@ impl Ears {
     async fn read(&self, place: &mut Place) -> Result<bool> {
         let (from, keep) = (place.last.to_string(), HEARD.as_millis().to_string());
         let (born, fresh) = (place.born.clone(), fresh_owner());
-        let keys = [self.core.base[12].clone(), self.core.base[11].clone()];
+        let keys = self.core.keys.keys([Part::Events, Part::Meta]);
         let command =
             plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES, &born, fresh.as_bytes()])
                 .runs(*operation::HEAR, &scripts::HEAR);

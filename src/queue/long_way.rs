@@ -12,6 +12,7 @@ use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, strange};
 use crate::connection::{Cursor, Packed};
 use crate::error::Result;
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
 /// Jobs that one script gives at most.
@@ -83,8 +84,9 @@ fn part(place: &Place, first: u64, last: u64) -> [Bytes; 4] {
 }
 
 async fn pick(core: &Core, letter: &str, backwards: bool, words: &[Bytes]) -> Result<Vec<Snapshot>> {
-    let keys = [0, 1, 2, 4].map(|at: usize| core.base[at].clone());
-    let mut args: Vec<&[u8]> = vec![letter.as_bytes(), &core.prefixes[2], if backwards { b"1" } else { b"0" }];
+    let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More, Part::Ranked]);
+    let mut args: Vec<&[u8]> =
+        vec![letter.as_bytes(), core.keys.prefix(Prefix::Group), if backwards { b"1" } else { b"0" }];
     args.extend(words.iter().map(|word| &word[..]));
     let command = plain(&scripts::PICK, &keys, &args).runs_reading(*operation::READ, &scripts::PICK);
     snapshots(core.call(command).await?)
@@ -99,12 +101,12 @@ async fn waiting(core: &Core, enough: u64, backwards: bool) -> Result<Vec<Place>
     } else if places.len() as u64 >= enough {
         return Ok(places);
     }
-    let key = &core.base[4];
+    let key = core.key(Part::Ranked);
     let size = Packed::sized(key.len()).begin(2, b"ZCARD").word(key).reads(*operation::READ);
     let ranked = integer(&core.call(size).await?).and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
     let (mut groups, mut seen) = (Vec::new(), HashSet::new());
-    for (key, what) in [(&core.base[13], "ring"), (&core.base[14], "blocked")] {
-        for row in walk(core, key, what, &core.prefixes[2]).await? {
+    for (key, what) in [(core.key(Part::Ring), "ring"), (core.key(Part::Blocked), "blocked")] {
+        for row in walk(core, key, what, core.keys.prefix(Prefix::Group)).await? {
             if seen.insert(row.name.clone()) {
                 groups.push(Place::Group(row.name, row.number));
             }
@@ -126,7 +128,7 @@ async fn lined_up(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
     let mut passed: HashMap<Bytes, u64> = HashMap::new();
     let mut cursor = Bytes::from_static(b"0");
     loop {
-        let reply = core.call(names(core, &core.base[3], "wait", &cursor, &[])).await?;
+        let reply = core.call(names(core, core.key(Part::Wait), "wait", &cursor, &[])).await?;
         let (next, rows) = read(reply)?;
         for row in rows {
             if row.number > 0 {
@@ -151,7 +153,7 @@ async fn lined_up(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
 async fn active(core: &Core, backwards: bool) -> Result<Vec<Place>> {
     let prefix = core.keys.held_prefix();
     let mut started = HashMap::new();
-    for owner in walk(core, &core.base[9], "leases", &prefix).await? {
+    for owner in walk(core, core.key(Part::Leases), "leases", &prefix).await? {
         if owner.number > 0 {
             let held = core.keys.held(&String::from_utf8_lossy(&owner.name));
             started.extend(walk(core, &held, "held", &[]).await?.into_iter().map(|row| (row.name, row.number)));
@@ -180,8 +182,8 @@ async fn walk(core: &Core, key: &Bytes, what: &str, prefix: &[u8]) -> Result<Vec
 }
 
 fn names(core: &Core, key: &Bytes, what: &str, cursor: &[u8], prefix: &[u8]) -> crate::connection::Command {
-    let [jobs, run, more] = [0, 1, 2].map(|at: usize| core.base[at].clone());
-    let packed = plain(&scripts::NAMES, &[key.clone(), jobs, run, more], &[what.as_bytes(), cursor, prefix]);
+    let [jobs, run, more] = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
+    let packed = plain(&scripts::NAMES, &[key, jobs, run, more], &[what.as_bytes(), cursor, prefix]);
     packed.runs_reading(*operation::READ, &scripts::NAMES)
 }
 

@@ -53,6 +53,7 @@ use crate::connection::config::read_namespace;
 use crate::connection::{Command, Manager, Origin};
 use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::queue::Part;
 use crate::keys::{Namespace, QueueKeys};
 use crate::lifecycle;
 use crate::options::Options;
@@ -69,12 +70,8 @@ struct Core {
     namespace: Namespace,
     name: String,
     keys: QueueKeys,
-    /// The keys and prefixes that scripts begin with, and their size.
-    base: Vec<Bytes>,
-    prefixes: [Bytes; 5],
+    /// The size of the keys and prefixes that most scripts are given first.
     base_size: usize,
-    /// The keys and channels of `append.lua`.
-    few: [Bytes; 7],
     /// Makes the ids of this handle unlike those of any other.
     instance: String,
     last: AtomicU64,
@@ -85,23 +82,13 @@ struct Core {
 impl Core {
     fn new(manager: Manager, namespace: Namespace, name: String) -> Self {
         let keys = namespace.queue(&name);
-        let (base, prefixes) = (keys.base(), keys.prefixes());
-        let base_size = base.iter().chain(&prefixes).map(|key| key.len() + 16).sum();
-        let few = keys.for_appending();
+        let base_size = keys.base().iter().chain(keys.prefixes()).map(|key| key.len() + 16).sum();
         let instance = base36(fastrand::u64(..) >> 4);
-        Self {
-            manager,
-            namespace,
-            name,
-            keys,
-            base,
-            prefixes,
-            base_size,
-            few,
-            instance,
-            last: AtomicU64::new(0),
-            mending: Arc::default(),
-        }
+        Self { manager, namespace, name, keys, base_size, instance, last: AtomicU64::new(0), mending: Arc::default() }
+    }
+
+    fn key(&self, part: Part) -> &Bytes {
+        self.keys.key(part)
     }
 
     /// An id that nobody else makes.

@@ -21,6 +21,7 @@ use super::scripts::{self, Call, array, bytes, integer, operation, plain};
 use super::{Core, adding, strange};
 use crate::connection::{Cursor, Packed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
 
@@ -51,7 +52,7 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
 /// As [`deliver_soon`]; `refused` is told why a server did not take a message.
 pub(super) fn deliver_telling(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
     // While the task runs it has the manager, so that no other one has its address.
-    let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.base[16].clone());
+    let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.key(Part::Outbox).clone());
     match under_way().entry(which.clone()) {
         Entry::Occupied(mut again) => {
             again.insert(true);
@@ -100,7 +101,7 @@ impl Drop for Ends {
 ///
 /// What could not be delivered stays.
 pub(super) async fn deliver(core: &Core) -> Result<()> {
-    let key = &core.base[16];
+    let key = core.key(Part::Outbox);
     let mut cursor = Cursor::default();
     loop {
         let scan = Packed::sized(key.len() + 20).begin(5, b"HSCAN").word(key).word(cursor.word());
@@ -270,7 +271,7 @@ async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {
     if fields.is_empty() {
         return Ok(());
     }
-    let key = &core.base[16];
+    let key = core.key(Part::Outbox);
     let size = fields.iter().map(|field| field.len() + 16).sum::<usize>() + key.len();
     let mut packed = Packed::sized(size).begin(2 + fields.len(), b"HDEL").word(key);
     for field in fields {
@@ -286,7 +287,7 @@ async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
     }
     let kept = KEPT.as_millis().to_string();
     let args: Vec<&[u8]> = std::iter::once(kept.as_bytes()).chain(messages.iter().map(|field| &field[..])).collect();
-    let packed = plain(&scripts::DELIVERED, &[core.keys.inbox()], &args);
+    let packed = plain(&scripts::DELIVERED, &[core.key(Part::Inbox)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
 }
 

@@ -14,6 +14,7 @@ use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
 /// Jobs that one script gives at most.
@@ -128,7 +129,7 @@ pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> 
 
 /// One job, if it is there.
 pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
-    let keys = [0, 1, 2].map(|at: usize| core.base[at].clone());
+    let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
     let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
@@ -147,8 +148,8 @@ pub(super) struct Standing {
 }
 
 pub(super) async fn stands(core: &Core, id: &str) -> Result<Standing> {
-    let [jobs, run, meta] = [0, 1, 11].map(|at: usize| core.base[at].clone());
-    let keys = [jobs, run, meta, core.keys.result(id.as_bytes())];
+    let [jobs, run, meta] = core.keys.keys([Part::Jobs, Part::Run, Part::Meta]);
+    let keys = [jobs, run, meta, &core.keys.result(id.as_bytes())];
     let command = plain(&scripts::STANDS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::STANDS);
     let reply = array(core.call(command).await?).ok_or_else(strange)?;
     let [told, there, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| strange())?;
@@ -248,7 +249,10 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         State::Failed => "f",
         State::WaitingChildren => "k",
     };
-    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14, 11].map(|at: usize| core.base[at].clone());
+    let keys = {
+        use Part::{Blocked, Completed, Delayed, Failed, Jobs, Leases, Meta, More, Parked, Ranked, Ring, Run, Wait};
+        core.keys.keys([Wait, Ranked, Delayed, Parked, Completed, Failed, Leases, Jobs, Run, More, Ring, Blocked, Meta])
+    };
     let (start, limit) = (start.to_string(), limit.to_string());
     let args: [&[u8]; 6] = [
         letter.as_bytes(),
@@ -256,7 +260,7 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         limit.as_bytes(),
         if backwards { b"1" } else { b"0" },
         &core.keys.held_prefix(),
-        &core.prefixes[2],
+        core.keys.prefix(Prefix::Group),
     ];
     let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
     match core.call(command).await? {
@@ -276,7 +280,10 @@ pub(super) fn snapshots(reply: Reply) -> Result<Vec<Snapshot>> {
 }
 
 async fn count_all(core: &Core) -> Result<Vec<i64>> {
-    let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
+    let keys = {
+        use Part::{Completed, Delayed, Failed, Leases, Meta, Parked, Ranked, Wait};
+        core.keys.keys([Wait, Ranked, Delayed, Parked, Completed, Failed, Leases, Meta])
+    };
     let prefix = core.keys.held_prefix();
     let mut by_worker: HashMap<Bytes, i64> = HashMap::new();
     let mut cursor = Cursor::default();
@@ -356,7 +363,7 @@ pub(super) fn is_paused(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 }
 
 pub(super) async fn paused(core: &Core) -> Result<bool> {
-    let command = Packed::sized(64).begin(3, b"HEXISTS").word(&core.base[11]).word(b"paused");
+    let command = Packed::sized(64).begin(3, b"HEXISTS").word(core.key(Part::Meta)).word(b"paused");
     let reply = core.call(command.reads(*operation::READ)).await?;
     Ok(matches!(reply, Reply::Int(1) | Reply::Bool(true)))
 }

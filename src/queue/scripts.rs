@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Core;
 use crate::connection::{Command, Packed, Script};
+use crate::keys::queue::Part;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
@@ -63,6 +64,11 @@ impl<'a> Call<'a> {
         Self { core, script, keys: Vec::new(), args: Vec::new(), size: core.base_size }
     }
 
+    pub(super) fn part(self, part: Part) -> Self {
+        let key = self.core.key(part).clone();
+        self.key(key)
+    }
+
     pub(super) fn key(mut self, key: Bytes) -> Self {
         self.size += key.len() + 16;
         self.keys.push(key);
@@ -90,13 +96,13 @@ impl<'a> Call<'a> {
     }
 
     fn packed(self) -> Packed {
-        let core = self.core;
+        let (base, prefixes) = (self.core.keys.base(), self.core.keys.prefixes());
         let mut packed = Packed::sized(self.size).script(
             self.script,
-            core.base.len() + self.keys.len(),
-            core.prefixes.len() + self.args.len(),
+            base.len() + self.keys.len(),
+            prefixes.len() + self.args.len(),
         );
-        for word in core.base.iter().chain(&self.keys).chain(&core.prefixes).chain(&self.args) {
+        for word in base.iter().chain(&self.keys).chain(prefixes).chain(&self.args) {
             packed = packed.word(word);
         }
         packed
@@ -104,7 +110,7 @@ impl<'a> Call<'a> {
 }
 
 /// A call of a script with these keys and arguments only.
-pub(super) fn plain(script: &'static Script, keys: &[Bytes], args: &[&[u8]]) -> Packed {
+pub(super) fn plain(script: &'static Script, keys: &[&Bytes], args: &[&[u8]]) -> Packed {
     let size =
         keys.iter().map(|key| key.len() + 16).sum::<usize>() + args.iter().map(|arg| arg.len() + 16).sum::<usize>();
     let mut packed = Packed::sized(size).script(script, keys.len(), args.len());
@@ -165,5 +171,39 @@ pub(super) mod operation {
         RENEW = "queue.renew",
         SCHEDULE = "queue.schedule",
         TURN = "queue.turn",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::parts::lua;
+    use crate::keys::queue::{Part, Prefix};
+
+    fn numbered<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, &'a str)> {
+        names.enumerate().map(|(at, name)| (at + 1, name)).collect()
+    }
+
+    fn headed(parts: &[Part]) -> Vec<(&'static str, &'static str)> {
+        let kind = |part: &Part| if part.kind() == "zset" { "sorted set" } else { part.kind() };
+        parts.iter().map(|part| (kind(part), part.text())).collect()
+    }
+
+    /// `log:` is `log_of` in Lua, the channel `told` is `told_channel`.
+    fn in_lua(prefixes: &[Prefix]) -> Vec<String> {
+        let named = |text: &str| text.strip_suffix(':').map_or(format!("{text}_channel"), |text| format!("{text}_of"));
+        prefixes.iter().map(|prefix| named(prefix.text())).collect()
+    }
+
+    #[test]
+    fn scripts_take_the_keys_in_the_order_in_which_they_are_given() {
+        let base = include_str!("lua/part/base.lua");
+        assert_eq!(lua::names(base, "KEYS"), numbered(Part::BASE.iter().map(|part| part.text())));
+        assert_eq!(lua::header(base), headed(Part::BASE));
+        assert_eq!(lua::names(base, "ARGV"), numbered(in_lua(Prefix::ALL).iter().map(String::as_str)));
+        let few = include_str!("lua/part/few.lua");
+        assert_eq!(lua::names(few, "KEYS"), numbered(Part::FEW.iter().map(|part| part.text())));
+        assert_eq!(lua::names(few, "ARGV"), numbered(in_lua(&Prefix::FEW).iter().map(String::as_str)));
+        let renewed = lua::header(include_str!("lua/renew.lua"));
+        assert_eq!(renewed[..renewed.len() - 1], headed(&Part::RENEW));
     }
 }

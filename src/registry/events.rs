@@ -21,6 +21,7 @@ use crate::arguments::Arguments;
 use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Sink, Subscription};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::registry::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
 
@@ -89,7 +90,7 @@ async fn begin(
 ) -> (Place, Subscription) {
     let mut place = Some(place.await);
     loop {
-        let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.wake_channel() };
+        let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.key(Part::Wake).clone() };
         let listener: Arc<dyn Listener> = Arc::clone(bell) as _;
         let subscribed = inner.manager.subscribe(channel, listener).await;
         let known = match place.take() {
@@ -365,7 +366,7 @@ impl Inner {
     ) -> impl Future<Output = Result<Vec<Entry>>> + Send + use<> {
         let command = Packed::sized(128)
             .begin(6, name)
-            .word(&self.keys.events())
+            .word(self.keys.key(Part::Events))
             .word(from)
             .word(to)
             .word(b"COUNT")

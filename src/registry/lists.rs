@@ -14,6 +14,7 @@ use crate::arguments::Arguments;
 use crate::connection::Cursor;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::Result;
+use crate::keys::registry::Part;
 use crate::resp::Reply;
 
 /// Workers that one call walks over.
@@ -94,22 +95,23 @@ pub(super) fn list(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
 }
 
 async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
-    let sorted = |key| Some(Index { key, sorted: true });
+    let index = |part| inner.keys.key(part).clone();
+    let sorted = |part| Some(Index { key: index(part), sorted: true });
     // Health is looked for where it can be; what is found is judged by its state.
     let passes = match wanted.health {
-        None if wanted.indices.is_empty() => vec![sorted(inner.keys.everyone())],
+        None if wanted.indices.is_empty() => vec![sorted(Part::Everyone)],
         None => vec![None],
-        Some("healthy") => vec![sorted(inner.keys.alive())],
+        Some("healthy") => vec![sorted(Part::Alive)],
         Some("degraded") => {
-            let mut passes = vec![sorted(inner.keys.late()), Some(Index { key: inner.keys.degraded(), sorted: false })];
+            let mut passes = vec![sorted(Part::Late), Some(Index { key: index(Part::Degraded), sorted: false })];
             // Late ones that nobody may call so.
             if counts(&inner).await?.overdue > 0 {
-                passes.push(sorted(inner.keys.alive()));
+                passes.push(sorted(Part::Alive));
             }
             passes
         }
-        Some("crashed") => vec![sorted(inner.keys.crashed())],
-        Some(_) => vec![sorted(inner.keys.late()), sorted(inner.keys.alive())],
+        Some("crashed") => vec![sorted(Part::Crashed)],
+        Some(_) => vec![sorted(Part::Late), sorted(Part::Alive)],
     };
     let mut found = Found { seen: HashSet::new(), workers: Vec::new(), position: None };
     for pass in passes {

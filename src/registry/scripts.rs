@@ -67,3 +67,18 @@ elections! {
 
 /// Reading events.
 pub(super) static EVENTS: LazyLock<Operation> = LazyLock::new(|| Operation::named("registry.events"));
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::parts::lua;
+    use crate::keys::registry::Part;
+
+    #[test]
+    fn scripts_take_the_keys_in_the_order_in_which_they_are_given() {
+        let mut names = lua::names(include_str!("lua/part/base.lua"), "KEYS");
+        names.sort_unstable();
+        let names: Vec<_> = names.into_iter().map(|(place, name)| (place, name.to_lowercase())).collect();
+        let parts = Part::ALL.iter().map(|part| part.text().trim_end_matches(':').to_owned());
+        assert_eq!(names, parts.enumerate().map(|(at, name)| (at + 1, name)).collect::<Vec<_>>());
+    }
+}

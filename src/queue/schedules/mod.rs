@@ -25,6 +25,7 @@ use crate::arguments::Arguments;
 use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, Result};
+use crate::keys::queue::Part;
 use crate::resp::Reply;
 
 use when::When;
@@ -76,7 +77,7 @@ pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 When::Every(every) => format!("-{every}"),
                 When::Cron { .. } => when.after(server_time(&core).await?, None)?.to_string(),
             };
-            let keys = [core.keys.schedules(), core.keys.ticks()];
+            let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
             let same = format!("\"when\":{}", when.to_json());
             let channel = core.keys.wake_all();
             let args: [&[u8]; 5] = [id.as_bytes(), text.as_bytes(), same.as_bytes(), next.as_bytes(), &channel];
@@ -100,13 +101,13 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         let id = read_name(&args, 0, "id")?.to_owned();
         Ok(async move {
-            let (schedules, ticks) = (core.keys.schedules(), core.keys.ticks());
+            let (schedules, ticks) = (core.key(Part::Schedules), core.key(Part::Ticks));
             let counted = format!("\u{1}{id}");
-            let known = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id.as_bytes());
+            let known = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(ticks).word(id.as_bytes());
             let removed = core.call(known.writes(*operation::SCHEDULE)).await?;
             let text = Packed::sized(schedules.len() + id.len() * 2)
                 .begin(4, b"HDEL")
-                .word(&schedules)
+                .word(schedules)
                 .word(id.as_bytes())
                 .word(counted.as_bytes());
             // One that is damaged may be in one of the two only.
@@ -119,15 +120,15 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
     queue.run(answer, |core| {
         Ok(async move {
-            let ticks = core.keys.ticks();
+            let ticks = core.key(Part::Ticks);
             let packed =
-                Packed::sized(ticks.len()).begin(5, b"ZRANGE").word(&ticks).number(0).signed(-1).word(b"WITHSCORES");
+                Packed::sized(ticks.len()).begin(5, b"ZRANGE").word(ticks).number(0).signed(-1).word(b"WITHSCORES");
             let mut outcomes = Vec::new();
             for (id, next) in with_scores(core.call(packed.reads(*operation::SCHEDULE)).await?)? {
                 let counted = [&[1u8][..], &id].concat();
                 let packed = Packed::sized(id.len() * 2 + 64)
                     .begin(4, b"HMGET")
-                    .word(&core.keys.schedules())
+                    .word(core.key(Part::Schedules))
                     .word(&id)
                     .word(&counted);
                 let mut found =
@@ -194,7 +195,7 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
 /// Has every schedule tick that is due. Gives when the next one is, if there is one.
 pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
     loop {
-        let keys = [core.keys.schedules(), core.keys.ticks()];
+        let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
         let command = plain(&scripts::DUE, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE);
         let [now, first, due] =
             <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(strange)?).map_err(|_| strange())?;
@@ -217,16 +218,16 @@ async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -
     let made = at.filter(|_| std::str::from_utf8(id).is_ok()).map(|at| (at, make(core, &name, at, text, now)));
     let Some((at, Ok(Made { body, extra, following, every }))) = made else {
         // A damaged schedule would hold up the others for ever.
-        let ticks = core.keys.ticks();
-        let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id);
+        let ticks = core.key(Part::Ticks);
+        let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(ticks).word(id);
         core.call(packed.writes(*operation::SCHEDULE)).await?;
-        let meta = &core.base[11];
+        let meta = core.key(Part::Meta);
         let packed = Packed::sized(meta.len()).begin(4, b"HINCRBY").word(meta).word(b"mended").number(1);
         return core.call(packed.writes(*operation::SCHEDULE)).await.map(drop);
     };
     let call = Call::of(core, &scripts::TICK)
-        .key(core.keys.schedules())
-        .key(core.keys.ticks())
+        .part(Part::Schedules)
+        .part(Part::Ticks)
         .arg(id.clone())
         .arg(text.clone())
         .number(at)

@@ -17,6 +17,7 @@ use super::turn::milliseconds;
 use super::{Inner, watch};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::outbox;
 use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
@@ -132,11 +133,9 @@ impl Inner {
                     *known = false;
                 }
             }
-            let keys = [9, 10, 5, 16, 3, 4, 13, 6, 11].map(|at: usize| self.core.base[at].clone());
-            let [leases, idle, delayed, outbox, wait, ranked, ring, parked, meta] = keys;
-            let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
-            let (owners, held) = (self.core.keys.owners(), self.core.keys.held(&shift.owner));
-            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta, held];
+            let held = self.core.keys.held(&shift.owner);
+            let mut keys = self.core.keys.keys(Part::RENEW).to_vec();
+            keys.push(&held);
             let registration = shift.registration.as_ref().filter(|(_, known)| (begins || !known) && !rests);
             let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();

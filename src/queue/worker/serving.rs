@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::connection::{Cursor, Sink};
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
 use crate::queue::reading::options_of;
@@ -212,8 +213,9 @@ impl Inner {
 
     /// The jobs that `owner` holds.
     pub(super) async fn held_by(&self, owner: &str) -> Result<Vec<Held>> {
-        let [jobs, run, more] = [0, 1, 2].map(|at: usize| self.core.base[at].clone());
-        let keys = [self.core.keys.held(owner), jobs, run, more];
+        let [jobs, run, more] = self.core.keys.keys([Part::Jobs, Part::Run, Part::More]);
+        let held_key = self.core.keys.held(owner);
+        let keys = [&held_key, jobs, run, more];
         let mut held = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor = Cursor::default();

@@ -14,6 +14,7 @@ use super::serving::Held;
 use super::slot::{Ending, Outgoing, Slot, id_text};
 use super::turn::add_outcomes;
 use crate::error::Result;
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
 use crate::queue::record::State;
@@ -47,7 +48,7 @@ impl Inner {
             let outgoing: Vec<_> = held.into_iter().map(|job| self.stalled(job)).collect();
             let mut call = Call::of(&self.core, &scripts::RELEASE)
                 .key(self.core.keys.held(owner))
-                .key(self.core.keys.owners())
+                .part(Part::Owners)
                 .arg(owner.to_owned())
                 .number(u64::from(crashed));
             add_outcomes(&mut call, &outgoing);

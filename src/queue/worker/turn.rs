@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::slot::Outgoing;
 use crate::connection::Command;
 use crate::error::Result;
+use crate::keys::queue::Part;
 use crate::queue::options::{Keep, WorkerOptions};
 use crate::queue::record::{Progressed, Stored};
 use crate::queue::scripts::{self, Call, array, bytes, integer, operation};
@@ -26,7 +27,7 @@ pub(super) fn pack(
     let (most, window) = options.rate.unwrap_or((0, 0));
     let mut call = Call::of(core, &scripts::TURN)
         .key(core.keys.held(owner))
-        .key(core.keys.rate())
+        .part(Part::Rate)
         .arg(owner.to_owned())
         .arg(lease.to_owned())
         .number(wanted as u64)
