@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::Core;
 use super::reading::{Snapshot, snapshots};
 use super::record::State;
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, strange};
 use crate::connection::{Cursor, Packed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
@@ -188,13 +188,18 @@ fn names(core: &Core, key: &Bytes, what: &str, cursor: &[u8], prefix: &[u8]) -> 
 }
 
 fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {
-    let [next, rows] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-    let next = bytes(next).ok_or_else(strange)?;
-    let mut parts = array(rows).ok_or_else(strange)?.into_iter();
+    let [next, rows] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+        .map_err(|_| Error::unexpected_reply())?;
+    let next = bytes(next).ok_or_else(Error::unexpected_reply)?;
+    let mut parts = array(rows).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut rows = Vec::new();
     while let (Some(name), Some(number), Some(flag)) = (parts.next(), parts.next(), parts.next()) {
         let number = integer(&number).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
-        rows.push(Row { name: bytes(name).ok_or_else(strange)?, number, waits: integer(&flag) == Some(1) });
+        rows.push(Row {
+            name: bytes(name).ok_or_else(Error::unexpected_reply)?,
+            number,
+            waits: integer(&flag) == Some(1),
+        });
     }
     Ok((next, rows))
 }
@@ -206,12 +211,13 @@ pub(super) async fn pairs(core: &Core, scan: &[u8], key: &Bytes) -> Result<HashM
         let page =
             Packed::sized(key.len() + 32).begin(5, scan).word(key).word(cursor.word()).word(b"COUNT").number(500);
         let (reply, origin) = core.call_located(page.reads(*operation::READ)).await?;
-        let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-        let mut words = array(page).ok_or_else(strange)?.into_iter().filter_map(bytes);
+        let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+            .map_err(|_| Error::unexpected_reply())?;
+        let mut words = array(page).ok_or_else(Error::unexpected_reply)?.into_iter().filter_map(bytes);
         while let (Some(name), Some(beside)) = (words.next(), words.next()) {
             found.insert(name, beside);
         }
-        if !cursor.advance(origin, bytes(next).ok_or_else(strange)?) {
+        if !cursor.advance(origin, bytes(next).ok_or_else(Error::unexpected_reply)?) {
             return Ok(found);
         }
     }

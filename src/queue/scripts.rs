@@ -5,31 +5,27 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 
 use super::Core;
-use crate::connection::{Command, Packed, Script};
+use crate::connection::{Command, Packed, Script, scripts};
 use crate::keys::queue::Part;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-macro_rules! scripts {
-    ($($name:ident = $($file:literal)+;)*) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!($(include_str!(concat!("lua/", $file))),+))
-        });)*
-    };
+scripts! {
+    before ["part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua"];
+    ADD = "part/depart.lua" "part/append.lua" "add.lua";
+    TURN = "part/settle.lua" "part/take.lua" "turn.lua";
+    RELEASE = "part/settle.lua" "release.lua";
+    CHILD = "child.lua";
+    CHANGE = "part/depart.lua" "change.lua";
+    SWEEP_OUT = "part/depart.lua" "sweep_out.lua";
+    OBLITERATE = "obliterate.lua";
+    LOOK = "look.lua";
+    ASK = "ask.lua";
+    REST = "rest.lua";
 }
 
 scripts! {
-    ADD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "part/append.lua" "add.lua";
     APPEND = "part/few.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/append.lua" "append.lua";
-    TURN = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "part/take.lua" "turn.lua";
-    RELEASE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "release.lua";
-    CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "child.lua";
-    CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "change.lua";
-    SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "sweep_out.lua";
-    OBLITERATE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "obliterate.lua";
-    LOOK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "look.lua";
-    ASK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "ask.lua";
-    REST = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "rest.lua";
     MEND = "mend.lua";
     DELIVERED = "delivered.lua";
     NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
@@ -50,7 +46,7 @@ scripts! {
 }
 
 /// A call of a script with the keys that every script of a queue begins with.
-pub(super) struct Call<'a> {
+pub(super) struct ScriptCall<'a> {
     core: &'a Core,
     script: &'static Script,
     keys: Vec<Bytes>,
@@ -58,7 +54,7 @@ pub(super) struct Call<'a> {
     size: usize,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ScriptCall<'a> {
     /// With the keys and prefixes of `part/base.lua`.
     pub(super) fn of(core: &'a Core, script: &'static Script) -> Self {
         Self { core, script, keys: Vec::new(), args: Vec::new(), size: core.base_size }
@@ -152,26 +148,18 @@ pub(super) fn bytes(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// Interned names, one static each.
+/// What is measured: by what is done, whoever asks for it.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 
-    macro_rules! operations {
-        ($($name:ident = $text:literal,)*) => {
-            $(pub(in crate::queue) static $name: LazyLock<Operation> = LazyLock::new(|| Operation::named($text));)*
-        };
-    }
-
-    operations! {
-        ADD = "queue.add",
-        ADMIN = "queue.admin",
-        CHANGE = "queue.change",
-        HEAR = "queue.hear",
-        READ = "queue.read",
-        RENEW = "queue.renew",
-        SCHEDULE = "queue.schedule",
-        TURN = "queue.turn",
-    }
+    pub(in crate::queue) static ADD: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.add"));
+    pub(in crate::queue) static ADMIN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.admin"));
+    pub(in crate::queue) static CHANGE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.change"));
+    pub(in crate::queue) static HEAR: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.hear"));
+    pub(in crate::queue) static READ: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.read"));
+    pub(in crate::queue) static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.renew"));
+    pub(in crate::queue) static SCHEDULE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.schedule"));
+    pub(in crate::queue) static TURN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.turn"));
 }
 
 #[cfg(test)]

@@ -18,15 +18,15 @@ use serde_json::{Value, json};
 use super::adding::read_name;
 use super::flows::of_schedule;
 use super::options::{JobOptions, MAX_NAME, check_data, is_name};
-use super::scripts::{self, Call, array, bytes, integer, operation, plain};
+use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
 use super::worker::after;
-use super::{Core, Queue, strange};
-use crate::arguments::Arguments;
+use super::{Core, Queue};
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 use when::When;
 
@@ -34,24 +34,24 @@ use when::When;
 const MAX_ID: usize = MAX_NAME - 17;
 
 /// Arguments: id, when, name, data, options.
-pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.schedule", args);
-    queue.run(answer, |core| {
-        let id = match args.at(0) {
+pub(super) fn schedule(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = match call.at(0) {
             Arg::Text(id) if is_name(id) && id.len() <= MAX_ID => id.to_owned(),
             other => {
                 let expected = format!("a string of 1 to {MAX_ID} bytes without control characters");
-                return Err(args.wrong("id", &expected, other));
+                return Err(call.wrong("id", &expected, other));
             }
         };
-        let when = When::parse(std::str::from_utf8(args.text(1, "when")?).unwrap_or_default())?;
-        let name = read_name(&args, 2, "job.name")?.to_owned();
-        let data = args.text(3, "job.data")?;
+        let when = When::parse(std::str::from_utf8(call.text(1, "when")?).unwrap_or_default())?;
+        let name = read_name(call, 2, "job.name")?.to_owned();
+        let data = call.text(3, "job.data")?;
         check_data("TaskQueue.schedule: job.data", data)?;
-        let options = match args.at(4) {
+        let options = match call.at(4) {
             Arg::Absent | Arg::Null => "",
             Arg::Text(text) => text,
-            other => return Err(args.wrong("job.options", "an object", other)),
+            other => return Err(call.wrong("job.options", "an object", other)),
         };
         let parsed = JobOptions::parse(options)?;
         for (name, given) in [
@@ -90,16 +90,18 @@ pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 /// Milliseconds of server time.
 async fn server_time(core: &Core) -> Result<u64> {
     let command = Packed::sized(0).begin(1, b"TIME").reads(*operation::SCHEDULE);
-    let parts = array(core.call(command).await?).ok_or_else(strange)?;
-    let part = |at: usize| parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(strange);
-    part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(strange)
+    let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
+    let part = |at: usize| {
+        parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(Error::unexpected_reply)
+    };
+    part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(Error::unexpected_reply)
 }
 
 /// Argument: id. False where there is no such schedule.
-pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.unschedule", args);
-    queue.run(answer, |core| {
-        let id = read_name(&args, 0, "id")?.to_owned();
+pub(super) fn unschedule(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = read_name(call, 0, "id")?.to_owned();
         Ok(async move {
             let (schedules, ticks) = (core.key(Part::Schedules), core.key(Part::Ticks));
             let counted = format!("\u{1}{id}");
@@ -117,8 +119,9 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    queue.run(answer, |core| {
+pub(super) fn schedules(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|_| {
         Ok(async move {
             let ticks = core.key(Part::Ticks);
             let packed =
@@ -131,8 +134,9 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
                     .word(core.key(Part::Schedules))
                     .word(&id)
                     .word(&counted);
-                let mut found =
-                    array(core.call(packed.reads(*operation::SCHEDULE)).await?).ok_or_else(strange)?.into_iter();
+                let mut found = array(core.call(packed.reads(*operation::SCHEDULE)).await?)
+                    .ok_or_else(Error::unexpected_reply)?
+                    .into_iter();
                 // One that was removed meanwhile is none.
                 let Some(text) = found.next().and_then(bytes) else { continue };
                 let counted = found.next().and_then(bytes).unwrap_or_default();
@@ -146,7 +150,7 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 /// Members and scores, in either protocol.
 fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
     let mut flat = Vec::new();
-    for item in array(reply).ok_or_else(strange)? {
+    for item in array(reply).ok_or_else(Error::unexpected_reply)? {
         match item {
             Reply::Array(pair) => flat.extend(pair),
             one => flat.push(one),
@@ -158,9 +162,9 @@ fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
         #[expect(clippy::cast_possible_truncation, reason = "a score is a whole number of milliseconds")]
         let score = match score {
             Reply::Double(score) => score as i64,
-            other => integer(&other).ok_or_else(strange)?,
+            other => integer(&other).ok_or_else(Error::unexpected_reply)?,
         };
-        pairs.push((bytes(member).ok_or_else(strange)?, score));
+        pairs.push((bytes(member).ok_or_else(Error::unexpected_reply)?, score));
     }
     Ok(pairs)
 }
@@ -198,9 +202,10 @@ pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
         let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
         let command = plain(&scripts::DUE, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE);
         let [now, first, due] =
-            <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(strange)?).map_err(|_| strange())?;
-        let now = integer(&now).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(strange)?;
-        let mut due = array(due).ok_or_else(strange)?.into_iter();
+            <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?)
+                .map_err(|_| Error::unexpected_reply())?;
+        let now = integer(&now).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(Error::unexpected_reply)?;
+        let mut due = array(due).ok_or_else(Error::unexpected_reply)?.into_iter();
         if due.len() == 0 {
             let first = integer(&first).and_then(|ms| u64::try_from(ms).ok());
             return Ok(first.map(|first| after(Instant::now(), first.saturating_sub(now))));
@@ -225,7 +230,7 @@ async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -
         let packed = Packed::sized(meta.len()).begin(4, b"HINCRBY").word(meta).word(b"mended").number(1);
         return core.call(packed.writes(*operation::SCHEDULE)).await.map(drop);
     };
-    let call = Call::of(core, &scripts::TICK)
+    let call = ScriptCall::of(core, &scripts::TICK)
         .part(Part::Schedules)
         .part(Part::Ticks)
         .arg(id.clone())
@@ -249,9 +254,9 @@ struct Made {
 }
 
 fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
-    let schedule: Value = serde_json::from_slice(text).map_err(|_| strange())?;
+    let schedule: Value = serde_json::from_slice(text).map_err(|_| Error::unexpected_reply())?;
     let data = schedule["data"].as_str().unwrap_or_default();
-    serde_json::from_str::<Value>(data).map_err(|_| strange())?;
+    serde_json::from_str::<Value>(data).map_err(|_| Error::unexpected_reply())?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };

@@ -20,7 +20,6 @@ use crate::queue::adding::see_to_messages;
 use crate::queue::reading::options_of;
 use crate::queue::record::{Progressed, State, Stored};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
-use crate::queue::strange;
 use crate::resp::Reply;
 
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
@@ -223,8 +222,8 @@ impl Inner {
             let command = plain(&scripts::HELD, &keys, &[cursor.word()]);
             let (reply, origin) =
                 self.core.call_located(command.runs_reading(*operation::TURN, &scripts::HELD)).await?;
-            let mut parts = array(reply).ok_or_else(strange)?.into_iter();
-            let next_page = parts.next().and_then(bytes).ok_or_else(strange)?;
+            let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
+            let next_page = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
             let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
             while let Some((Reply::Bulk(id), body, record, noted)) = next() {
                 if seen.insert(id.clone()) {
