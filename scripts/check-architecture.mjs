@@ -35,9 +35,10 @@ below.arguments = ['error', 'crossing', 'keys', 'options'];
 const leaves = Object.keys(below);
 below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];
-for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection'];
-below.queue = [...leaves, 'connection', 'registry'];
-below.node = [...leaves, 'connection', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
+below.verb = [...leaves, 'connection'];
+for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection', 'verb'];
+below.queue = [...leaves, 'connection', 'verb', 'registry'];
+below.node = [...leaves, 'connection', 'verb', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 
 /** @type {string[]} */
 const failures = [];

@@ -14,17 +14,23 @@ pub const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
 /// The longest expiry, in milliseconds: beyond it JavaScript would be inexact; Redis takes a little more.
 const MAX_TTL_MS: f64 = MAX_SAFE;
 
-/// The arguments of a call of `verb`.
+/// The arguments of a call; its errors name `owner`.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
-    verb: &'static str,
+    owner: &'static str,
     args: &'a [Arg<'a>],
 }
 
 impl<'a> Arguments<'a> {
     #[must_use]
-    pub fn of(verb: &'static str, args: &'a [Arg<'a>]) -> Self {
-        Self { verb, args }
+    pub fn of(owner: &'static str, args: &'a [Arg<'a>]) -> Self {
+        Self { owner, args }
+    }
+
+    /// Who is named in errors.
+    #[must_use]
+    pub fn owner(&self) -> &'static str {
+        self.owner
     }
 
     #[must_use]
@@ -39,7 +45,7 @@ impl<'a> Arguments<'a> {
 
     #[must_use]
     pub fn wrong(&self, name: &str, expected: &str, got: Arg<'_>) -> Error {
-        Error::config(format!("{}: {name}: expected {expected}, got {got}", self.verb))
+        Error::config(format!("{}: {name}: expected {expected}, got {got}", self.owner))
     }
 
     /// A key.
@@ -54,7 +60,7 @@ impl<'a> Arguments<'a> {
                 if is_ours(text.as_bytes()) {
                     return Err(Error::config(format!(
                         "{}: {name}: expected a key that has no ~ at its begin or after a colon, got one that has",
-                        self.verb
+                        self.owner
                     )));
                 }
                 Ok(text.as_bytes())

@@ -182,6 +182,13 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
+    /// A reply that no Redis gives to what was sent.
+    #[must_use]
+    pub fn unexpected_reply() -> Self {
+        Self::new(ErrorKind::Server, "the server's answer is not one to the command that was sent")
+            .with_delivery(Delivery::MaybeExecuted)
+    }
+
     /// An error reply, as the server worded it: `CODE text`. A long text is cut.
     #[must_use]
     pub fn from_reply(line: &str) -> Self {

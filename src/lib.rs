@@ -8,6 +8,8 @@
 //!  queue ──► registry    features: what users ask for, in terms of commands and scripts
 //!  bus    kv    bullmq   strangers to each other, but for that one arrow
 //!    │
+//!  verb          what can be called: one row per verb, one trait per class
+//!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
 //!    │
 //!  arguments     reads what crosses
@@ -46,3 +48,4 @@ pub mod queue;
 pub mod registry;
 pub mod resp;
 pub mod telemetry;
+pub mod verb;

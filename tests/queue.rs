@@ -12,6 +12,7 @@ use face::{Desk, Hand, list, text};
 use redis_backplane::connection::Manager;
 use redis_backplane::crossing::{Arg, Outcome, batch};
 use redis_backplane::error::ErrorKind;
+use redis_backplane::keys::registry::Part;
 use support::{Server, manager, until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -542,7 +543,7 @@ fn jobs_of_a_registered_worker_are_given_away_at_once_when_its_crash_is_reported
         assert_eq!(dying.ended(), [(job.slot, "closed".to_owned(), None)]);
         let heir = desk.running("{}");
         owner(&heir, "heir");
-        let channel = manager.namespace().registry().deaths_channel();
+        let channel = manager.namespace().registry().key(Part::Deaths).clone();
         let (command, _) = manager.prepare(&[b"PUBLISH", &channel, b"c 7 dying"]).unwrap();
         redis_backplane::lifecycle::io().block_on(async { manager.call(command).await.unwrap() });
         assert_eq!((heir.job().id, desk.counts()[1]), (id, 1));

@@ -14,10 +14,9 @@ export function scriptNames(): Map<string, string> {
   for (const folder of FOLDERS) {
     const text = readFileSync(new URL(`${folder}/scripts.rs`, SOURCE), 'utf8');
     const file = (name: string) => readFileSync(new URL(`${folder}/lua/${name}`, SOURCE), 'utf8');
-    for (const [, macro, body] of text.matchAll(/^(\w+)! \{\n((?: {4}[A-Z_]+ = .*\n)+)\}/gm)) {
-      // What the macro itself puts before each script.
-      const before = new RegExp(`macro_rules! ${macro} \\{[\\s\\S]*?^\\}`, 'm').exec(text)?.[0] ?? '';
-      const shared = [...before.matchAll(/include_str!\("lua\/([\w/.]+)"\)/g)].map(([, name]) => file(String(name)));
+    for (const [, body] of text.matchAll(/^scripts! \{\n((?: {4}.*\n)+)\}/gm)) {
+      const before = /^ {4}before \[(.*)\];$/m.exec(String(body))?.[1] ?? '';
+      const shared = [...before.matchAll(/"([\w/.]+)"/g)].map(([, name]) => file(String(name)));
       for (const [, name, parts] of String(body).matchAll(/^ {4}([A-Z_]+) = ((?:"[\w/.]+\.lua"[ ,;]*)+)/gm)) {
         const own = [...String(parts).matchAll(/"([\w/.]+)"/g)].map(([, part]) => file(String(part)));
         const digest = createHash('sha1')

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use common::{MANAGER, check_refusal};
 use libfuzzer_sys::fuzz_target;
-use redis_backplane::bus::{self, Bus};
+use redis_backplane::bus::Bus;
 use redis_backplane::crossing::{Answer, Arg, Completions, Outcome, Outlet, batch};
 use redis_backplane::error::{ErrorKind, Result};
-use redis_backplane::kv::{self, Kv};
+use redis_backplane::kv::Kv;
 use redis_backplane::lifecycle;
 use redis_backplane::options::Options;
-use redis_backplane::queue::{self, Queue};
-use redis_backplane::registry::{self, Registry};
+use redis_backplane::queue::Queue;
+use redis_backplane::registry::Registry;
+use redis_backplane::verb::Class;
 use serde_json::Value;
 
 /// Passes on whatever a call is answered.
@@ -107,23 +108,29 @@ fn arg<'a>(value: &'a Value, bytes: &'a mut Vec<u8>) -> Arg<'a> {
     }
 }
 
+/// Calls the verb at that place of its class, unless it lasts.
+fn call_of<T: Class>(at: usize, target: &T, args: &[Arg<'_>], answer: Answer) -> Option<&'static str> {
+    let verb = &T::VERBS[at];
+    if LASTING.contains(&verb.name) {
+        return None;
+    }
+    batch(|| verb.call(target, args, answer));
+    Some(verb.name)
+}
+
 fn call(number: usize, args: &[Arg<'_>], answer: Answer) -> Option<&'static str> {
     let world = &*WORLD;
-    let mut at = number % (bus::CALLS.len() + kv::CALLS.len() + queue::CALLS.len() + registry::CALLS.len());
-    macro_rules! tables {
-        ($($table:path => $object:expr),*) => {$(
-            if let Some((name, call)) = $table.get(at) {
-                if !LASTING.contains(name) {
-                    batch(|| call($object, args, answer));
-                    return Some(name);
-                }
-                return None;
-            }
-            at -= $table.len();
-        )*};
+    let (bus, kv, queue) = (Bus::VERBS.len(), Kv::VERBS.len(), Queue::VERBS.len());
+    let at = number % (bus + kv + queue + Registry::VERBS.len());
+    if at < bus {
+        call_of(at, &world.bus, args, answer)
+    } else if at < bus + kv {
+        call_of(at - bus, &world.kv, args, answer)
+    } else if at < bus + kv + queue {
+        call_of(at - bus - kv, &world.queue, args, answer)
+    } else {
+        call_of(at - bus - kv - queue, &world.registry, args, answer)
     }
-    tables!(bus::CALLS => &world.bus, kv::CALLS => &world.kv, queue::CALLS => &world.queue, registry::CALLS => &world.registry);
-    None
 }
 
 fuzz_target!(|input: &[u8]| {

@@ -26,10 +26,10 @@ use serde_json::json;
 use crate::arguments::Arguments;
 use crate::connection::command::Way;
 use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State, Tries};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lifecycle;
 use crate::options::Options;
+use crate::verb::{Call, Class, Verb, verbs};
 
 pub use options::ioredis_options;
 
@@ -43,21 +43,25 @@ pub struct Bridge {
     reserved: Option<Reserved>,
 }
 
-/// What a call of a verb does.
-pub type Call = fn(&Bridge, &[Arg<'_>], Answer);
+impl Class for Bridge {
+    const NAME: &'static str = "bullmq";
+    const VERBS: &'static [Verb<Self>] = verbs! { "bullmq" "bullmqConnection" {
+        "connect" => connect;
+        "command" as "command" => command;
+        "define" as "defineCommand" => scripts::define;
+        "run" as "runCommand" in "script" => scripts::run;
+        "transaction" as "transaction" in "transaction" => scripts::transaction;
+        "open" => open;
+        "block" as "block" => block;
+        "name" as "clientSetName" => name;
+        "close" => close;
+    } };
+    type Parent = Manager;
 
-/// The verbs.
-pub const CALLS: &[(&str, Call)] = &[
-    ("bullmq.connect", connect),
-    ("bullmq.command", command),
-    ("bullmq.define", scripts::define),
-    ("bullmq.run", scripts::run),
-    ("bullmq.transaction", scripts::transaction),
-    ("bullmq.open", open),
-    ("bullmq.block", block),
-    ("bullmq.name", name),
-    ("bullmq.close", close),
-];
+    fn open(manager: &Manager, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("bullmqConnection", options)?, outlet)
+    }
+}
 
 impl Bridge {
     /// On `manager`; with `blocking` in the options it has a connection for blocking commands, called `connectionName`, whose
@@ -91,101 +95,99 @@ fn event(notice: &Notice) -> String {
 }
 
 /// Waits until the manager is connected, however many attempts that takes: `BullMQ` asks once and never again.
-fn connect(bridge: &Bridge, _args: &[Arg<'_>], answer: Answer) {
+fn connect(bridge: &Bridge, call: Call<'_>) {
     let manager = bridge.manager.clone();
-    lifecycle::spawn(async move {
-        let mut failures = 0;
-        let outcome = loop {
-            // Only the user opens again what the user has closed.
-            if matches!(manager.state(), State::Closing | State::Closed) {
-                break Err(Error::new(ErrorKind::Closed, "the connection manager is closed"));
-            }
-            match manager.connect().await {
-                Err(error) if error.retryable() => {
-                    let ended = manager.closing();
-                    tokio::select! {
-                        () = tokio::time::sleep(manager.config().reconnect.delay(failures)) => {}
-                        () = ended.cancelled() => {}
-                    }
-                    failures = failures.saturating_add(1);
+    call.run(|_| {
+        Ok(async move {
+            let mut failures = 0;
+            loop {
+                // Only the user opens again what the user has closed.
+                if matches!(manager.state(), State::Closing | State::Closed) {
+                    return Err(Error::new(ErrorKind::Closed, "the connection manager is closed"));
                 }
-                outcome => break outcome,
+                match manager.connect().await {
+                    Err(error) if error.retryable() => {
+                        let ended = manager.closing();
+                        tokio::select! {
+                            () = tokio::time::sleep(manager.config().reconnect.delay(failures)) => {}
+                            () = ended.cancelled() => {}
+                        }
+                        failures = failures.saturating_add(1);
+                    }
+                    outcome => return outcome.map(|()| Outcome::Nothing),
+                }
             }
-        };
-        answer.give(outcome.map(|()| Outcome::Nothing));
+        })
     });
 }
 
 /// The words of a command that does not block, or does so on a connection that is opened for it.
-fn command(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let prepared = words("command", args).and_then(|words| bridge.manager.prepare(&words));
-    let sink = Sink::Answer(answer, shape::resp2);
-    match prepared {
-        Ok((command, Way::Shared)) => bridge.manager.submit(command, sink),
-        Ok((command, Way::Own(time))) => bridge.manager.submit_blocking(command, sink, time),
-        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
+fn command(bridge: &Bridge, call: Call<'_>) {
+    match words(&call, 0).and_then(|words| bridge.manager.prepare(&words)) {
+        Ok((command, Way::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
+        Ok((command, Way::Own(time))) => {
+            bridge.manager.submit_blocking(command, Sink::Answer(call.answer, shape::resp2), time);
+        }
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// The words of a command for the connection of blocking commands.
-fn block(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let prepared = || -> Result<(&Reserved, Command, Way)> {
-        let words = words("block", args)?;
+fn block(bridge: &Bridge, call: Call<'_>) {
+    let prepare = || -> Result<(&Reserved, Command, Way)> {
+        let words = words(&call, 0)?;
         let (mut command, way) = bridge.manager.prepare(&words)?;
         // It takes nothing away, so it may be asked again.
         command.safe |= words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"XREAD"));
         Ok((bridge.reserved()?, command, way))
     };
-    let sink = Sink::Answer(answer, shape::resp2);
-    match prepared() {
-        Ok((reserved, command, Way::Own(time))) => reserved.submit(command, sink, time),
-        Ok((_, command, Way::Shared)) => bridge.manager.submit(command, sink),
-        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
+    match prepare() {
+        Ok((reserved, command, Way::Own(time))) => {
+            reserved.submit(command, Sink::Answer(call.answer, shape::resp2), time);
+        }
+        Ok((_, command, Way::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// Whether to try once only.
-fn open(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let tries = if args.first() == Some(&Arg::Bool(true)) { Tries::One } else { Tries::Endless };
-    match bridge.reserved() {
-        Ok(reserved) => give(answer, reserved.open(tries)),
-        Err(error) => answer.give(Err(error)),
-    }
+fn open(bridge: &Bridge, call: Call<'_>) {
+    call.run(|call| {
+        let tries = if call.at(0) == Arg::Bool(true) { Tries::One } else { Tries::Endless };
+        let opened = bridge.reserved()?.open(tries);
+        Ok(async move { opened.await.map(|()| Outcome::Nothing) })
+    });
 }
 
-fn name(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let name =
-        Arguments::of("clientSetName", args).text(0, "name").map(|name| String::from_utf8_lossy(name).into_owned());
-    match bridge.reserved().and_then(|reserved| Ok((reserved, name?))) {
-        Ok((reserved, name)) => give(answer, reserved.rename(name)),
-        Err(error) => answer.give(Err(error)),
-    }
+fn name(bridge: &Bridge, call: Call<'_>) {
+    call.run(|call| {
+        let reserved = bridge.reserved()?;
+        let renamed = reserved.rename(String::from_utf8_lossy(call.text(0, "name")?).into_owned());
+        Ok(async move { renamed.await.map(|()| Outcome::Nothing) })
+    });
 }
 
-fn close(bridge: &Bridge, _args: &[Arg<'_>], answer: Answer) {
-    match bridge.reserved() {
-        Ok(reserved) => {
-            let closed = reserved.close();
-            give(answer, async move {
-                closed.await;
-                Ok(())
-            });
-        }
-        Err(error) => answer.give(Err(error)),
-    }
+fn close(bridge: &Bridge, call: Call<'_>) {
+    call.run(|_| {
+        let closed = bridge.reserved()?.close();
+        Ok(async move {
+            closed.await;
+            Ok(Outcome::Nothing)
+        })
+    });
 }
 
-fn give(answer: Answer, outcome: impl Future<Output = Result<()>> + Send + 'static) {
-    lifecycle::spawn(async move { answer.give(outcome.await.map(|()| Outcome::Nothing)) });
-}
-
-/// What the face has made words of.
-fn words<'a>(what: &str, args: &[Arg<'a>]) -> Result<Vec<&'a [u8]>> {
-    args.iter()
+/// What the face has made words of, from one argument on.
+fn words<'a>(args: &Arguments<'a>, from: usize) -> Result<Vec<&'a [u8]>> {
+    args.from(from)
+        .iter()
         .map(|arg| match arg {
             Arg::Text(text) => Ok(text.as_bytes()),
             Arg::Bytes(bytes) => Ok(*bytes),
-            other => Err(Error::config(format!("{what}: expected strings, numbers and Buffers, got {other}"))),
+            other => {
+                let owner = args.owner();
+                Err(Error::config(format!("{owner}: expected strings, numbers and Buffers, got {other}")))
+            }
         })
         .collect()
 }

@@ -1,62 +1,50 @@
 //! Scripts by number, and transactions in which they run.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, PoisonError};
+use std::sync::PoisonError;
 
 use bytes::BytesMut;
 
 use super::{Bridge, shape, words};
 use crate::arguments::Arguments;
-use crate::connection::{Command, Manager, Script, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::connection::{Command, Manager, Script};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::resp::{self, Reply};
-use crate::telemetry::{Metrics, Operation};
-
-static SCRIPT: LazyLock<Operation> = LazyLock::new(|| Operation::named("script"));
-static TRANSACTION: LazyLock<Operation> = LazyLock::new(|| Operation::named("transaction"));
+use crate::telemetry::Metrics;
+use crate::verb::Call;
 
 /// Takes a script: its number, and its text.
-pub(super) fn define(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let given = Arguments::of("defineCommand", args);
-    let taken = || -> Result<Outcome> {
-        let at = index(given.id(0)?);
-        let script = Script::of_user(&String::from_utf8_lossy(given.text(1, "lua")?));
+pub(super) fn define(bridge: &Bridge, call: Call<'_>) {
+    call.at_once(|call| {
+        let at = index(call.id(0)?);
+        let script = Script::of_user(&String::from_utf8_lossy(call.text(1, "lua")?));
         let mut scripts = bridge.scripts.write().unwrap_or_else(PoisonError::into_inner);
         if scripts.len() <= at {
             scripts.resize(at + 1, None);
         }
         scripts[at] = Some(script);
         Ok(Outcome::Nothing)
-    };
-    answer.give(taken());
+    });
 }
 
 /// Runs a script: its number, how many of what follows are keys, the keys and the arguments.
-pub(super) fn run(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let prepared = || -> Result<Command> {
-        let call = Run::read(bridge, args)?;
-        let payload = call.script.call(call.keys(), call.arguments().iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: *SCRIPT, script: Some(call.script) })
-    };
-    let sink = Sink::Answer(answer, shape::resp2);
-    match prepared() {
-        Ok(command) => bridge.manager.submit(command, sink),
-        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
-    }
+pub(super) fn run(bridge: &Bridge, call: Call<'_>) {
+    call.send(&bridge.manager, shape::resp2, |call| {
+        let run = Run::read(bridge, &call.args)?;
+        let payload = run.script.call(run.keys(), run.arguments().iter().copied());
+        Ok(Command { payload, replies: 1, safe: false, operation: call.operation(), script: Some(run.script) })
+    });
 }
 
 /// `MULTI`, commands and scripts, `EXEC`. Each one is how many arguments it has and these: the words of a command behind `null`, or
 /// what [`run`] takes. Gives for each a list of the error line or `null`, and the reply.
-pub(super) fn transaction(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
-    let sink = Sink::Answer(answer, results);
-    match pack(bridge, args) {
-        Ok(command) => bridge.manager.submit(command, sink),
-        Err(error) => sink.settle(Err(error), bridge.manager.metrics()),
-    }
+pub(super) fn transaction(bridge: &Bridge, call: Call<'_>) {
+    call.send(&bridge.manager, results, |call| pack(bridge, call));
 }
 
-fn pack(bridge: &Bridge, mut args: &[Arg<'_>]) -> Result<Command> {
+fn pack(bridge: &Bridge, call: &Call<'_>) -> Result<Command> {
+    let mut args = call.from(0);
     let mut payload = BytesMut::with_capacity(1024);
     resp::pack(&mut payload, &[b"MULTI"]);
     let mut sent = HashSet::new();
@@ -65,24 +53,24 @@ fn pack(bridge: &Bridge, mut args: &[Arg<'_>]) -> Result<Command> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
         let (own, others) = rest.split_at_checked(*count as usize).unwrap_or((rest, &[]));
         if let Some((Arg::Null, own)) = own.split_first() {
-            let (command, _) = bridge.manager.prepare(&words("transaction", own)?)?;
+            let (command, _) = bridge.manager.prepare(&words(&Arguments::of(call.owner(), own), 0)?)?;
             payload.extend_from_slice(&command.payload);
         } else {
-            let call = Run::read(bridge, own)?;
-            let (keys, arguments) = (call.keys(), call.arguments().iter().copied());
+            let run = Run::read(bridge, &Arguments::of("runCommand", own))?;
+            let (keys, arguments) = (run.keys(), run.arguments().iter().copied());
             // With its text it cannot be unknown; what comes behind it in the transaction needs the digest only.
-            let is_first = sent.insert(call.script.digest().to_owned());
+            let is_first = sent.insert(run.script.digest().to_owned());
             payload.extend_from_slice(&if is_first {
-                call.script.call_with_text(keys, arguments)
+                run.script.call_with_text(keys, arguments)
             } else {
-                call.script.call(keys, arguments)
+                run.script.call(keys, arguments)
             });
         }
         replies += 1;
         args = others;
     }
     resp::pack(&mut payload, &[b"EXEC"]);
-    Ok(Command { payload: payload.freeze(), replies, safe: false, operation: *TRANSACTION, script: None })
+    Ok(Command { payload: payload.freeze(), replies, safe: false, operation: call.operation(), script: None })
 }
 
 /// A call of a script.
@@ -93,13 +81,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn read(bridge: &Bridge, args: &[Arg<'a>]) -> Result<Self> {
-        let given = Arguments::of("runCommand", args);
-        let at = index(given.id(0)?);
+    fn read(bridge: &Bridge, args: &Arguments<'a>) -> Result<Self> {
+        let at = index(args.id(0)?);
         let script = bridge.scripts.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned().flatten();
         let script = script.ok_or_else(|| Error::config("runCommand: name: expected that of a defined command"))?;
-        let words = words("runCommand", args.get(2..).unwrap_or_default())?;
-        let key_count = index(given.id(1)?);
+        let words = words(args, 2)?;
+        let key_count = index(args.id(1)?);
         if key_count > words.len() {
             return Err(Error::config(format!(
                 "runCommand: args: expected at least the {key_count} keys of the script, got {} arguments",

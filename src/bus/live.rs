@@ -14,10 +14,11 @@ use serde_json::json;
 use super::{Bus, topic};
 use crate::arguments::Arguments;
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
-use crate::crossing::{Answer, Arg, Outcome, Outlet, at_end_of_batch};
+use crate::crossing::{Arg, Outcome, Outlet, at_end_of_batch};
 use crate::error::{Error, Result};
 use crate::keys::Namespace;
 use crate::telemetry::Metrics;
+use crate::verb::Call;
 
 /// Messages on their way to JavaScript at once, per feed.
 const WINDOW: usize = 1024;
@@ -91,13 +92,13 @@ impl Live {
 }
 
 /// Arguments: id, topic, is it a pattern?, maxPending, maxPendingBytes. Answers when the server has confirmed.
-pub(super) fn subscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.subscribe", args);
-    bus.run(answer, |bus| {
-        let id = args.id(0)?;
-        let is_pattern = args.at(2) == Arg::Bool(true);
-        let name = topic(args, 1, if is_pattern { "pattern" } else { "topic" })?;
-        let bounds = read_bounds(args, 3)?;
+pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let id = call.id(0)?;
+        let is_pattern = call.at(2) == Arg::Bool(true);
+        let name = topic(call, 1, if is_pattern { "pattern" } else { "topic" })?;
+        let bounds = read_bounds(call, 3)?;
         let (kind, name) = if is_pattern {
             if bus.sharded {
                 return Err(Error::config(
@@ -126,11 +127,11 @@ pub(super) fn subscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id. Answers when the server has confirmed.
-pub(super) fn unsubscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.unsubscribe", args);
-    bus.run(answer, |bus| {
+pub(super) fn unsubscribe(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
         // At once, whatever becomes of the answer.
-        let ended = bus.live.remove(args.id(0)?).map(Subscription::end);
+        let ended = bus.live.remove(call.id(0)?).map(Subscription::end);
         Ok(async move {
             if let Some(ended) = ended {
                 ended.await?;
@@ -141,35 +142,31 @@ pub(super) fn unsubscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id, maxPending, maxPendingBytes, as the most patient subscriber of the feed has them.
-pub(super) fn bound(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.subscribe", args);
-    let set = || -> Result<Outcome> {
-        let bounds = read_bounds(args, 1)?;
-        if let Some(feed) = bus.live.feed(args.id(0)?) {
+pub(super) fn bound(bus: &Bus, call: Call<'_>) {
+    call.at_once(|call| {
+        let bounds = read_bounds(call, 1)?;
+        if let Some(feed) = bus.live.feed(call.id(0)?) {
             let mut state = lock(&feed.state);
             state.bounds = bounds;
             // There may be room now for what waits.
             feed.send(&mut state);
         }
         Ok(Outcome::Nothing)
-    };
-    answer.give(set());
+    });
 }
 
 /// Arguments: id, how many messages were taken.
-pub(super) fn took(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.took", args);
-    let take = || -> Result<Outcome> {
-        let count = args.id(1)?;
-        if let Some(feed) = bus.live.feed(args.id(0)?) {
+pub(super) fn took(bus: &Bus, call: Call<'_>) {
+    call.at_once(|call| {
+        let count = call.id(1)?;
+        if let Some(feed) = bus.live.feed(call.id(0)?) {
             feed.took(count);
         }
         Ok(Outcome::Nothing)
-    };
-    answer.give(take());
+    });
 }
 
-fn read_bounds(args: Arguments<'_>, place: usize) -> Result<Bounds> {
+fn read_bounds(args: &Arguments<'_>, place: usize) -> Result<Bounds> {
     let read = |place, name| Ok(usize::try_from(args.count(place, name)?).unwrap_or(usize::MAX));
     Ok(Bounds { messages: read(place, "maxPending")?, bytes: read(place + 1, "maxPendingBytes")? })
 }

@@ -22,17 +22,16 @@ mod live;
 mod publish;
 mod requests;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use crate::arguments::Arguments;
 use crate::connection::config::read_namespace;
 use crate::connection::{ChannelKind, Manager};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::crossing::{Arg, Outcome, Outlet};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{Namespace, is_ours};
-use crate::lifecycle;
 use crate::options::Options;
+use crate::verb::{Call, Class, Verb, verbs};
 
 use durable::{Durable, Retention};
 use live::Live;
@@ -53,38 +52,42 @@ pub struct Bus {
     durable: Durable,
 }
 
-/// What a call of a verb does.
-pub type Call = fn(&Bus, &[Arg<'_>], Answer);
+impl Class for Bus {
+    const NAME: &'static str = "bus";
+    const VERBS: &'static [Verb<Self>] = verbs! { "bus" "MessageBus" {
+        "publish" => publish::publish;
+        "subscribe" => live::subscribe;
+        "unsubscribe" => live::unsubscribe;
+        "bound" as "MessageBus.subscribe" => live::bound;
+        "took" => live::took;
+        "request" => requests::request;
+        "requestCancel" as "MessageBus.request" => requests::cancel;
+        "reply" as "MessageBus.respond" => requests::reply;
+        "publishDurable" as "MessageBus.publish" => durable::publish;
+        "consume" as "MessageBus.subscribe" => durable::consume;
+        "acknowledge" as "MessageBus.subscribe" => durable::acknowledge;
+        "fail" as "MessageBus.subscribe" => durable::fail;
+        "refuse" as "MessageBus.subscribe" => durable::refuse;
+        "giveBack" as "MessageBus.subscribe" => durable::give_back;
+        "pause" as "MessageBus.unsubscribe" => durable::pause;
+        "leave" as "MessageBus.unsubscribe" => durable::leave;
+        "deadLetters" as "DeadLetters.list" => durable::list;
+        "countDeadLetters" as "DeadLetters.count" in "bus.deadLetters" => durable::count;
+        "redrive" as "DeadLetters.redrive" in "bus.deadLetters" => durable::redrive;
+        "purge" as "DeadLetters.purge" in "bus.deadLetters" => durable::purge;
+        "groups" => durable::groups;
+        "removeGroup" in "bus.groups" => durable::remove;
+        "close" => requests::close;
+        "ready" => ready;
+        "count" => count;
+        "wait" => wait;
+    } };
+    type Parent = Manager;
 
-/// The verbs.
-pub const CALLS: &[(&str, Call)] = &[
-    ("bus.publish", publish::publish),
-    ("bus.subscribe", live::subscribe),
-    ("bus.unsubscribe", live::unsubscribe),
-    ("bus.bound", live::bound),
-    ("bus.took", live::took),
-    ("bus.request", requests::request),
-    ("bus.requestCancel", requests::cancel),
-    ("bus.reply", requests::reply),
-    ("bus.publishDurable", durable::publish),
-    ("bus.consume", durable::consume),
-    ("bus.acknowledge", durable::acknowledge),
-    ("bus.fail", durable::fail),
-    ("bus.refuse", durable::refuse),
-    ("bus.giveBack", durable::give_back),
-    ("bus.pause", durable::pause),
-    ("bus.leave", durable::leave),
-    ("bus.deadLetters", durable::list),
-    ("bus.countDeadLetters", durable::count),
-    ("bus.redrive", durable::redrive),
-    ("bus.purge", durable::purge),
-    ("bus.groups", durable::groups),
-    ("bus.removeGroup", durable::remove),
-    ("bus.close", requests::close),
-    ("bus.ready", ready),
-    ("bus.count", count),
-    ("bus.wait", wait),
-];
+    fn open(manager: &Manager, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("MessageBus", options)?, outlet)
+    }
+}
 
 impl Bus {
     /// On `manager`, in the namespace that the options name inside the manager's.
@@ -112,23 +115,10 @@ impl Bus {
     fn kind(&self) -> ChannelKind {
         if self.sharded { ChannelKind::Sharded } else { ChannelKind::Exact }
     }
-
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
-    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Self) -> Result<F>)
-    where
-        F: Future<Output = Result<Outcome>> + Send + 'static,
-    {
-        match prepare(self.clone()) {
-            Ok(steps) => {
-                lifecycle::spawn(async move { answer.give(steps.await) });
-            }
-            Err(error) => answer.give(Err(error)),
-        }
-    }
 }
 
 /// A topic, or a pattern of topics.
-fn topic<'a>(args: Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]> {
+fn topic<'a>(args: &Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]> {
     match args.at(place) {
         Arg::Text(text)
             if (1..=MAX_TOPIC).contains(&text.len())
@@ -145,15 +135,10 @@ fn topic<'a>(args: Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]> 
     }
 }
 
-/// An answer that this bus' commands never get from a Redis.
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer is not one to the command that was sent")
-        .with_delivery(Delivery::MaybeExecuted)
-}
-
 /// Waits until it is connected and all that is subscribed is confirmed.
-fn ready(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
-    bus.run(answer, |bus| {
+fn ready(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|_| {
         if bus.manager.state().is_over() && bus.manager.state() != crate::connection::State::Failed {
             return Err(Error::new(
                 ErrorKind::Closed,
@@ -170,24 +155,21 @@ fn ready(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
 }
 
 /// What handlers did since the last call. Arguments: delivered, dropped, malformed, failed.
-fn count(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.count", args);
+fn count(bus: &Bus, call: Call<'_>) {
     let metrics = bus.manager.metrics();
-    let outcome = [&metrics.bus_delivered, &metrics.bus_dropped, &metrics.bus_malformed, &metrics.bus_handler_errors]
-        .into_iter()
-        .enumerate()
-        .try_for_each(|(place, counter)| {
-            counter.add(args.id(place)?);
-            Ok(())
-        });
-    answer.give(outcome.map(|()| Outcome::Nothing));
+    let counters = [&metrics.bus_delivered, &metrics.bus_dropped, &metrics.bus_malformed, &metrics.bus_handler_errors];
+    call.at_once(|call| {
+        for (place, counter) in counters.into_iter().enumerate() {
+            counter.add(call.id(place)?);
+        }
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Answers after so many milliseconds.
-fn wait(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.wait", args);
-    bus.run(answer, |_| {
-        let time = args.millis(0, "ms", 0.0)?.unwrap_or_default();
+fn wait(_bus: &Bus, call: Call<'_>) {
+    call.run(|call| {
+        let time = call.millis(0, "ms", 0.0)?.unwrap_or_default();
         Ok(async move {
             tokio::time::sleep(time).await;
             Ok(Outcome::Nothing)

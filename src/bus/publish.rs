@@ -1,36 +1,27 @@
 //! Publishing: one command, packed and submitted at once.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 
-use super::{Bus, strange, topic};
-use crate::arguments::Arguments;
-use crate::connection::{Command, Packed, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::Result;
+use super::{Bus, topic};
+use crate::connection::{Command, Packed};
+use crate::crossing::Outcome;
+use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
-
-static PUBLISH: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.publish"));
+use crate::verb::Call;
 
 /// Arguments: topic, message. Answers how many live subscriptions the server gave it to.
-pub(super) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.publish", args);
-    let pack = || -> Result<Command> {
-        let topic = topic(args, 0, "topic")?;
-        let message = args.text(1, "message")?;
+pub(super) fn publish(bus: &Bus, call: Call<'_>) {
+    call.send(&bus.manager, receivers, |call| {
+        let topic = topic(call, 0, "topic")?;
+        let message = call.text(1, "message")?;
         bus.durable.send_waiting(bus.sharded, topic);
         Ok(Packed::sized(bus.namespace.prefix().len() + topic.len() + message.len())
             .begin(3, verb(bus))
             .key(&bus.namespace, topic)
             .word(message)
-            .writes(*PUBLISH))
-    };
-    match pack() {
-        Ok(command) => bus.manager.submit(command, Sink::Answer(answer, receivers)),
-        Err(error) => answer.give(Err(error)),
-    }
+            .writes(call.operation()))
+    });
 }
 
 /// `message` on one of our own channels.
@@ -54,6 +45,6 @@ pub(super) fn count(reply: &Reply) -> Result<Outcome> {
     match reply {
         #[expect(clippy::cast_precision_loss, reason = "no server has 2^53 clients")]
         Reply::Int(count) => Ok(Outcome::Number(*count as f64)),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }

@@ -14,14 +14,12 @@ use tokio::sync::{Mutex as Turn, oneshot};
 use tokio::time::timeout;
 
 use super::{Bus, publish, topic};
-use crate::arguments::Arguments;
-use crate::connection::{Channel, Listener, Message, Sink, Subscription, Target};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::connection::{Channel, Listener, Message, Subscription, Target};
+use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::telemetry::{Metrics, Operation};
+use crate::verb::Call;
 
-static REQUEST: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.request"));
-static REPLY: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.reply"));
 /// What the channel for replies of this process is called.
 static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
 
@@ -138,19 +136,19 @@ pub(super) fn request_of(reply: &Bytes) -> Option<Bytes> {
 }
 
 /// Arguments: topic, id of the envelope, message (a JSON object), timeoutMs. Answers the reply, a text.
-pub(super) fn request(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.request", args);
-    bus.run(answer, |bus| {
-        let topic = topic(args, 0, "topic")?;
-        let id = Bytes::copy_from_slice(args.text(1, "id")?);
-        let message = args.text(2, "message")?;
-        let limit = args.millis(3, "timeoutMs", 1.0)?.unwrap_or(PATIENCE);
+pub(super) fn request(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let topic = topic(call, 0, "topic")?;
+        let id = Bytes::copy_from_slice(call.text(1, "id")?);
+        let message = call.text(2, "message")?;
+        let limit = call.millis(3, "timeoutMs", 1.0)?.unwrap_or(PATIENCE);
         let message = [b"{\"reply\":\"", PROCESS.as_bytes(), b"\",", message.get(1..).unwrap_or_default()].concat();
         let channel = bus.namespace.key(topic);
         let (settle, mut settled) = oneshot::channel();
         let open = Arc::clone(&bus.requests.open);
         open.lock().insert(id.clone(), settle);
-        let ticket = Ticket { open, id };
+        let (ticket, operation) = (Ticket { open, id }, call.operation());
         Ok(async move {
             let _ticket = ticket;
             let mut delivery = Delivery::NotSent;
@@ -158,7 +156,7 @@ pub(super) fn request(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
                 tokio::select! {
                     biased;
                     settled = &mut settled => return outcome(settled),
-                    published = send(&bus, &channel, &message, &mut delivery) => published?,
+                    published = send(&bus, operation, &channel, &message, &mut delivery) => published?,
                 }
                 outcome(settled.await)
             };
@@ -179,10 +177,10 @@ fn outcome(settled: Result<Result<Bytes>, oneshot::error::RecvError>) -> Result<
 }
 
 /// Publishes a request, once replies to it will be heard.
-async fn send(bus: &Bus, channel: &Bytes, message: &[u8], delivery: &mut Delivery) -> Result<()> {
+async fn send(bus: &Bus, operation: Operation, channel: &Bytes, message: &[u8], delivery: &mut Delivery) -> Result<()> {
     listening(bus).await?;
     *delivery = Delivery::MaybeExecuted;
-    let sent = bus.manager.call(publish::on_channel(bus, channel, message, *REQUEST)).await;
+    let sent = bus.manager.call(publish::on_channel(bus, channel, message, operation)).await;
     let receivers = publish::count(&sent.inspect_err(|error| *delivery = error.delivery())?)?;
     // A node of a cluster counts only those who listen at it, unless the channel is its own.
     let counts_all = bus.sharded || !matches!(bus.manager.config().target, Target::Cluster(_));
@@ -221,17 +219,18 @@ fn listening(bus: &Bus) -> impl Future<Output = Result<()>> + Send {
 }
 
 /// Arguments: id of the envelope. Answers nothing; the request itself is answered with kind `cancelled`.
-pub(super) fn cancel(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.request", args);
-    answer.give(args.text(0, "id").map(|id| {
+pub(super) fn cancel(bus: &Bus, call: Call<'_>) {
+    call.at_once(|call| {
+        let id = call.text(0, "id")?;
         bus.requests.open.settle(id, Err(Error::new(ErrorKind::Cancelled, "request: signal: aborted")));
-        Outcome::Nothing
-    }));
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Settles what waits with kind `closed`, and ends the subscription to replies.
-pub(super) fn close(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
-    bus.run(answer, |bus| {
+pub(super) fn close(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|_| {
         bus.requests.open.fail_all(
             &Error::new(ErrorKind::Closed, "request: the bus was closed").with_delivery(Delivery::MaybeExecuted),
         );
@@ -244,20 +243,19 @@ pub(super) fn close(bus: &Bus, _args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: the requester's process, message. Answers how many got it.
-pub(super) fn reply(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.respond", args);
-    let pack = || {
-        let process = args.text(0, "reply")?;
-        let is_name = (1..=MAX_PROCESS).contains(&process.len()) && process.iter().all(u8::is_ascii_alphanumeric);
-        if !is_name {
-            return Err(args.wrong("reply", "the name of a channel for replies", args.at(0)));
-        }
-        Ok(publish::on_channel(bus, &bus.namespace.reply(process), args.text(1, "message")?, *REPLY))
-    };
-    match pack() {
-        Ok(command) => bus.manager.submit(command, Sink::Answer(answer, |reply, _| publish::count(&reply))),
-        Err(error) => answer.give(Err(error)),
-    }
+pub(super) fn reply(bus: &Bus, call: Call<'_>) {
+    call.send(
+        &bus.manager,
+        |reply, _| publish::count(&reply),
+        |call| {
+            let process = call.text(0, "reply")?;
+            let is_name = (1..=MAX_PROCESS).contains(&process.len()) && process.iter().all(u8::is_ascii_alphanumeric);
+            if !is_name {
+                return Err(call.wrong("reply", "the name of a channel for replies", call.at(0)));
+            }
+            Ok(publish::on_channel(bus, &bus.namespace.reply(process), call.text(1, "message")?, call.operation()))
+        },
+    );
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ pub use packed::Packed;
 pub use request::{Command, Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
+pub(crate) use script::scripts;
 pub use server_info::ServerInfo;
 pub use state::State;
 pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};

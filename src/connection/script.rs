@@ -7,6 +7,30 @@ use bytes::{Bytes, BytesMut};
 
 use crate::resp;
 
+/// Statics of a feature's scripts, in its `scripts.rs`: `NAME = "file.lua" …;` is a [`Script`] of those files of `lua/`, one after the
+/// other. Those of `before [ … ];` stand before each; `as Type;` makes a `Type::new(text, …)` instead, with what follows a comma.
+macro_rules! scripts {
+    (as $made:ident; before $shared:tt; $($name:ident = $($file:literal)+ $(, $more:expr)*;)+) => {
+        $($crate::connection::scripts!(@one $made $shared $name [$($file)+] [$($more)*]);)+
+    };
+    (before $shared:tt; $($name:ident = $($file:literal)+;)+) => {
+        $($crate::connection::scripts!(@one Script $shared $name [$($file)+] []);)+
+    };
+    ($($name:ident = $($file:literal)+;)+) => {
+        $($crate::connection::scripts!(@one Script [] $name [$($file)+] []);)+
+    };
+    (@one $made:ident [$($shared:literal)*] $name:ident [$($file:literal)+] [$($more:expr)*]) => {
+        pub(super) static $name: std::sync::LazyLock<$made> = std::sync::LazyLock::new(|| {
+            $made::new(
+                concat!($(include_str!(concat!("lua/", $shared)),)* $(include_str!(concat!("lua/", $file)),)+)
+                $(, $more)*
+            )
+        });
+    };
+}
+
+pub(crate) use scripts;
+
 /// A script's text and the SHA-1 digest Redis knows it by.
 #[derive(Clone)]
 pub struct Script(Arc<Inner>);

@@ -5,14 +5,11 @@ import { json, parse } from './arguments.js';
 import { RedisError } from './errors.js';
 import { internals } from './internals.js';
 import type { GetOrSetOptions } from './kv.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { IRedisConnection } from './ports.js';
 import { type WaitingHome, within } from './waiting.js';
 
-const PEEK = verb('kv.peek');
-const LOAD = verb('kv.load');
-const LOADED = verb('kv.loaded');
-const LOAD_FAILED = verb('kv.loadFailed');
+const V = verbs('kv', 'peek', 'load', 'loaded', 'loadFailed');
 
 /** The clock as it was before anyone faked it. */
 const clock = performance.now.bind(performance);
@@ -71,7 +68,7 @@ export class Cache {
     const name = this.#home.nameOf(key);
     const begun = clock();
     const before = awaited.get(name);
-    const found = (await this.#home.port.call(this.#home.handle, PEEK, key, options.staleSec, before?.token, options.waitMs)) as
+    const found = (await this.#home.port.call(this.#home.handle, V.peek, key, options.staleSec, before?.token, options.waitMs)) as
       | [isFresh: boolean, value: unknown]
       | true
       | null;
@@ -97,7 +94,7 @@ export class Cache {
   async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load, left: number): Promise<string> {
     const id = this.#home.nextId();
     const { staleSec, loadTimeoutMs, waitMs } = options;
-    const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, staleSec, loadTimeoutMs, true, waitMs, left);
+    const asked = this.#home.port.call(this.#home.handle, V.load, id, key, staleSec, loadTimeoutMs, true, waitMs, left);
     const [isMine, text] = (await asked) as [boolean, string];
     if (!isMine) return text;
     mine.token = text;
@@ -111,7 +108,7 @@ export class Cache {
     refreshing.add(name);
     try {
       const id = this.#home.nextId();
-      const asked = this.#home.port.call(this.#home.handle, LOAD, id, key, options.staleSec, options.loadTimeoutMs, false);
+      const asked = this.#home.port.call(this.#home.handle, V.load, id, key, options.staleSec, options.loadTimeoutMs, false);
       const [isMine] = (await asked) as [boolean];
       if (isMine) await this.#loadAs(id, key, name, load, options);
     } catch (error) {
@@ -133,11 +130,11 @@ export class Cache {
       text = written;
     } catch (error) {
       // If the server is away the right to load runs out by itself; what the caller must see is why it failed.
-      await port.call(handle, LOAD_FAILED, id).catch(() => {});
+      await port.call(handle, V.loadFailed, id).catch(() => {});
       throw error;
     }
     try {
-      await port.call(handle, LOADED, id, key, text, options.ttlSec, options.staleSec);
+      await port.call(handle, V.loaded, id, key, text, options.ttlSec, options.staleSec);
     } catch (error) {
       // The value is there all the same; that it could not be stored is told.
       this.#tell(error);

@@ -1,7 +1,7 @@
 /** Claims: a slot of a worker, for a time. */
 
 import type { Internals } from './internals.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { WorkerInfo } from './registry-worker.js';
 
 /** What is asked of a worker to be claimed. */
@@ -33,8 +33,7 @@ export interface WorkerClaim {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const RENEW = verb('registry.claimRenew');
-const RELEASE = verb('registry.claimRelease');
+const V = verbs('registry', 'claimRenew', 'claimRelease');
 
 /** Its methods are bound: they work where they were taken out of it. */
 export class HeldClaim implements WorkerClaim {
@@ -53,8 +52,8 @@ export class HeldClaim implements WorkerClaim {
     this.workerId = made.worker.id;
     this.worker = made.worker;
     this.token = made.token;
-    this.renew = (length = leaseMs) => call(RENEW, length);
-    this.release = () => call(RELEASE);
+    this.renew = (length = leaseMs) => call(V.claimRenew, length);
+    this.release = () => call(V.claimRelease);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,14 +4,11 @@ import { checkFunction, checkNumber, MAX_MS, optionsOf, refuseUnknown } from './
 import { checkMade } from './copies.js';
 import { RedisError } from './errors.js';
 import { internals } from './internals.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { IKVStore } from './ports.js';
 import { within } from './waiting.js';
 
-const ONCE = verb('kv.once');
-const DONE = verb('kv.onceDone');
-const FAILED = verb('kv.onceFailed');
-const DEDUPLICATE = verb('kv.deduplicateEvent');
+const V = verbs('kv', 'once', 'onceDone', 'onceFailed', 'deduplicateEvent');
 
 /** Options of {@link once}. */
 export interface OnceOptions {
@@ -54,7 +51,7 @@ export async function once<T>(
   refuseUnknown('once', rest, ['timeoutMs']);
   checkNumber('once: timeoutMs', ' of milliseconds', timeoutMs, 1, MAX_MS);
   const id = inside.nextId();
-  if (!(await port.call(handle, ONCE, id, key, ttlSec, timeoutMs))) return null;
+  if (!(await port.call(handle, V.once, id, key, ttlSec, timeoutMs))) return null;
   let isLate = false;
   const late = (): RedisError => {
     isLate = true;
@@ -67,10 +64,10 @@ export async function once<T>(
   } catch (error) {
     if (isLate) throw error;
     // If the server is away the key runs out; what the caller must see is why the function failed.
-    await port.call(handle, FAILED, id).catch(() => {});
+    await port.call(handle, V.onceFailed, id).catch(() => {});
     throw error;
   }
-  await port.call(handle, DONE, id, ttlSec).catch(() => {});
+  await port.call(handle, V.onceDone, id, ttlSec).catch(() => {});
   return result;
 }
 
@@ -92,7 +89,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 export async function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean> {
   const { port, handle } = insideOf('deduplicateEvent', kv);
   checkText('deduplicateEvent: eventId', eventId);
-  return (await port.call(handle, DEDUPLICATE, eventId, ttlSec)) as boolean;
+  return (await port.call(handle, V.deduplicateEvent, eventId, ttlSec)) as boolean;
 }
 
 /** A lone surrogate has no UTF-8; everything else about a text is judged in Rust. */

@@ -7,7 +7,7 @@ import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { type Lock, type LockOptions, takeLock } from './lock.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { Port } from './port.js';
 import type { IRedisConnection } from './ports.js';
 import { type UpdateOptions, Updates } from './update.js';
@@ -46,29 +46,34 @@ export interface GetOrSetOptions {
   loadTimeoutMs?: number | undefined;
 }
 
-const GET = verb('kv.get');
-const SET = verb('kv.set');
-const SET_IF_ABSENT = verb('kv.setIfAbsent');
-const GET_BUFFER = verb('kv.getBuffer');
-const SET_BUFFER = verb('kv.setBuffer');
-const DEL = verb('kv.del');
-const HAS = verb('kv.has');
-const MGET = verb('kv.mget');
-const MSET = verb('kv.mset');
-const INCR = verb('kv.incr');
-const DECR = verb('kv.decr');
-const CAS = verb('kv.cas');
-const GET_DEL = verb('kv.getDel');
-const GET_SET = verb('kv.getSet');
-const TTL = verb('kv.ttl');
-const EXPIRE = verb('kv.expire');
-const PERSIST = verb('kv.persist');
-const SCAN = verb('kv.scan');
-const CLEAR = verb('kv.clear');
-const LPUSH_RECENT = verb('kv.lpushRecent');
-const GET_RECENT = verb('kv.getRecent');
-const CACHE_GET = verb('kv.cacheGet');
-const CACHE_SET = verb('kv.cacheSet');
+const V = verbs(
+  'kv',
+  'get',
+  'set',
+  'setIfAbsent',
+  'getBuffer',
+  'setBuffer',
+  'del',
+  'has',
+  'mget',
+  'mset',
+  'incr',
+  'decr',
+  'cas',
+  'getDel',
+  'getSet',
+  'ttl',
+  'expire',
+  'persist',
+  'scan',
+  'clear',
+  'lpushRecent',
+  'getRecent',
+  'cacheGet',
+  'cacheSet',
+);
+/** By verb the method that has its name. */
+const METHODS = new Map(Object.entries(V).map(([name, verb]) => [verb, name]));
 
 const DEFAULT_WAIT_MS = 30_000;
 /** A load that takes no longer than the lease of the right to load is never cut short by default. */
@@ -139,43 +144,43 @@ export class KVStore {
 
   /** The value of `key`, or `null` if there is none. */
   get<T = unknown>(key: string): Promise<T | null> {
-    return call<T | null>(this, GET, 'get', key);
+    return call<T | null>(this, V.get, key);
   }
 
   /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
   set<T>(key: string, value: T, ttlSec?: number): Promise<void> {
-    return write<void>(this, SET, 'set', key, value, ttlSec);
+    return write<void>(this, V.set, key, value, ttlSec);
   }
 
   /** Sets a value if there is none. Atomic. `false`: there was one, and nothing was changed. */
   setIfAbsent<T>(key: string, value: T, ttlSec?: number): Promise<boolean> {
-    return write<boolean>(this, SET_IF_ABSENT, 'setIfAbsent', key, value, ttlSec);
+    return write<boolean>(this, V.setIfAbsent, key, value, ttlSec);
   }
 
   /** The bytes of `key` as they are stored, or `null` if there is none. */
   getBuffer(key: string): Promise<Buffer | null> {
-    return call<Buffer | null>(this, GET_BUFFER, 'getBuffer', key);
+    return call<Buffer | null>(this, V.getBuffer, key);
   }
 
   /** Stores bytes as they are, and their expiry. Read them with {@link getBuffer}. */
   setBuffer(key: string, value: Uint8Array, ttlSec?: number): Promise<void> {
-    return call<void>(this, SET_BUFFER, 'setBuffer', key, value, ttlSec);
+    return call<void>(this, V.setBuffer, key, value, ttlSec);
   }
 
   /** Deletes keys; gives how many there were. Without keys it does nothing and gives 0. */
   del(...keys: string[]): Promise<number> {
-    return callWithKeys<number>(this, DEL, 'del', keys);
+    return callWithKeys<number>(this, V.del, keys);
   }
 
   /** Is there a value, of whatever type? */
   has(key: string): Promise<boolean> {
-    return call<boolean>(this, HAS, 'has', key);
+    return call<boolean>(this, V.has, key);
   }
 
   /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
   mget<T = unknown>(keys: string[]): Promise<(T | null)[]> {
     if (!Array.isArray(keys)) return Promise.reject(configError('KVStore.mget: keys', 'an array of strings', keys));
-    return callWithKeys<(T | null)[]>(this, MGET, 'mget', keys);
+    return callWithKeys<(T | null)[]>(this, V.mget, keys);
   }
 
   /**
@@ -198,7 +203,7 @@ export class KVStore {
       args.push(entry[0], text);
     }
     const { port, handle } = this[internals];
-    await port.callWith(handle, MSET, args);
+    await port.callWith(handle, V.mset, args);
   }
 
   /**
@@ -211,12 +216,12 @@ export class KVStore {
    * no whole number or would leave 64 bits (nothing is changed then).
    */
   incr(key: string, by?: number, ttlSec?: number): Promise<number> {
-    return call<number>(this, INCR, 'incr', key, by, ttlSec);
+    return call<number>(this, V.incr, key, by, ttlSec);
   }
 
   /** Subtracts from a counter: {@link incr} the other way. */
   decr(key: string, by?: number): Promise<number> {
-    return call<number>(this, DECR, 'decr', key, by);
+    return call<number>(this, V.decr, key, by);
   }
 
   /**
@@ -234,7 +239,7 @@ export class KVStore {
     if (typeof seen === 'object' && seen !== null) return Promise.reject(seen);
     const text = json('KVStore.cas: next', next);
     if (typeof text !== 'string') return Promise.reject(text);
-    return call<boolean>(this, CAS, 'cas', key, seen, text, ttlSec);
+    return call<boolean>(this, V.cas, key, seen, text, ttlSec);
   }
 
   /**
@@ -258,27 +263,27 @@ export class KVStore {
 
   /** The value of `key`, which is deleted. Atomic. Needs Redis 6.2. */
   getDel<T = unknown>(key: string): Promise<T | null> {
-    return call<T | null>(this, GET_DEL, 'getDel', key);
+    return call<T | null>(this, V.getDel, key);
   }
 
   /** Sets a value and its expiry, as {@link set}, and gives the one before. Atomic. Needs Redis 6.2. */
   getSet<T>(key: string, value: T, ttlSec?: number): Promise<T | null> {
-    return write<T | null>(this, GET_SET, 'getSet', key, value, ttlSec);
+    return write<T | null>(this, V.getSet, key, value, ttlSec);
   }
 
   /** Seconds until `key` expires, with fractions; `Infinity` without an expiry; `null` if there is no such key. */
   ttl(key: string): Promise<number | null> {
-    return call<number | null>(this, TTL, 'ttl', key);
+    return call<number | null>(this, V.ttl, key);
   }
 
   /** Sets the expiry of `key`. `false`: there is no such key. */
   expire(key: string, ttlSec: number): Promise<boolean> {
-    return call<boolean>(this, EXPIRE, 'expire', key, ttlSec);
+    return call<boolean>(this, V.expire, key, ttlSec);
   }
 
   /** Takes the expiry of `key` away. `false`: there is no such key, or it had none. */
   persist(key: string): Promise<boolean> {
-    return call<boolean>(this, PERSIST, 'persist', key);
+    return call<boolean>(this, V.persist, key);
   }
 
   /**
@@ -296,7 +301,7 @@ export class KVStore {
     const { port, handle } = this[internals];
     let cursor: string | null | undefined;
     do {
-      const [next, keys]: [string | null, string[]] = (await port.call(handle, SCAN, cursor, match)) as [string | null, string[]];
+      const [next, keys]: [string | null, string[]] = (await port.call(handle, V.scan, cursor, match)) as [string | null, string[]];
       yield* keys;
       cursor = next;
     } while (cursor !== null);
@@ -311,7 +316,7 @@ export class KVStore {
    */
   clear(): Promise<number> {
     const { port, handle } = this[internals];
-    return port.call(handle, CLEAR) as Promise<number>;
+    return port.call(handle, V.clear) as Promise<number>;
   }
 
   /**
@@ -324,22 +329,22 @@ export class KVStore {
   lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number> {
     const text = json('KVStore.lpushRecent: value', value);
     if (typeof text !== 'string') return Promise.reject(text);
-    return call<number>(this, LPUSH_RECENT, 'lpushRecent', key, text, limit, ttlSec);
+    return call<number>(this, V.lpushRecent, key, text, limit, ttlSec);
   }
 
   /** The newest values of a list, newest first; none if there is no such key. `limit` is a whole number from 1. */
   getRecent<T = unknown>(key: string, limit: number): Promise<T[]> {
-    return call<T[]>(this, GET_RECENT, 'getRecent', key, limit);
+    return call<T[]>(this, V.getRecent, key, limit);
   }
 
   /** As {@link get}, counted as a hit or a miss in the manager's metrics. */
   cacheGet<T = unknown>(key: string): Promise<T | null> {
-    return call<T | null>(this, CACHE_GET, 'cacheGet', key);
+    return call<T | null>(this, V.cacheGet, key);
   }
 
   /** As {@link set}, under a name of its own in the manager's metrics. */
   cacheSet<T>(key: string, value: T, ttlSec?: number): Promise<void> {
-    return write<void>(this, CACHE_SET, 'cacheSet', key, value, ttlSec);
+    return write<void>(this, V.cacheSet, key, value, ttlSec);
   }
 
   /**
@@ -394,34 +399,35 @@ export class KVStore {
   }
 }
 
-function call<R>(store: KVStore, number: number, name: string, key: string, ...args: unknown[]): Promise<R> {
-  const refused = badKey(name, key);
+function call<R>(store: KVStore, verb: number, key: string, ...args: unknown[]): Promise<R> {
+  const refused = badKey(verb, key);
   if (refused) return Promise.reject(refused);
   const { port, handle } = store[internals];
-  return port.call(handle, number, key, ...args) as Promise<R>;
+  return port.call(handle, verb, key, ...args) as Promise<R>;
 }
 
-function write<R>(store: KVStore, number: number, name: string, key: string, value: unknown, ttlSec: number | undefined): Promise<R> {
-  const refused = badKey(name, key);
+function write<R>(store: KVStore, verb: number, key: string, value: unknown, ttlSec: number | undefined): Promise<R> {
+  const refused = badKey(verb, key);
   if (refused) return Promise.reject(refused);
-  const text = json(`KVStore.${name}: value`, value);
+  const text = json(`KVStore.${METHODS.get(verb)}: value`, value);
   if (typeof text !== 'string') return Promise.reject(text);
   const { port, handle } = store[internals];
-  return port.call(handle, number, key, text, ttlSec) as Promise<R>;
+  return port.call(handle, verb, key, text, ttlSec) as Promise<R>;
 }
 
-function callWithKeys<R>(store: KVStore, number: number, name: string, keys: string[]): Promise<R> {
+function callWithKeys<R>(store: KVStore, verb: number, keys: string[]): Promise<R> {
   for (const key of keys) {
-    const refused = badKey(name, key);
+    const refused = badKey(verb, key);
     if (refused) return Promise.reject(refused);
   }
   const { port, handle } = store[internals];
-  return port.callWith(handle, number, keys) as Promise<R>;
+  return port.callWith(handle, verb, keys) as Promise<R>;
 }
 
 /** A lone surrogate has no UTF-8; everything else about a key is judged in Rust. */
-function badKey(name: string, key: unknown): RedisError | undefined {
+function badKey(method: string | number, key: unknown): RedisError | undefined {
   if (typeof key !== 'string' || key.isWellFormed()) return undefined;
+  const name = typeof method === 'number' ? METHODS.get(method) : method;
   return new RedisError('config', `KVStore.${name}: key: expected a well-formed string, got one with a lone surrogate`);
 }
 

@@ -1,6 +1,6 @@
 /** Leading a role: one of all who want to, in the whole fleet. */
 
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link WorkerRegistry.elect}. */
@@ -38,10 +38,7 @@ export interface LeadershipHome extends TakingHome {
   lead(leading: number): void;
 }
 
-const ELECT = verb('registry.elect');
-const CANCEL = verb('registry.electCancel');
-const LED = verb('registry.led');
-const RESIGN = verb('registry.resign');
+const V = verbs('registry', 'elect', 'electCancel', 'led', 'resign');
 
 /** Its methods are bound: they work where they were taken out of it. */
 class HeldLeadership implements Leadership {
@@ -57,12 +54,12 @@ class HeldLeadership implements Leadership {
     this.token = token;
     this.signal = controller.signal;
     this.resign = async () => {
-      await port.call(handle, RESIGN, id);
+      await port.call(handle, V.resign, id);
     };
     home.lead(1);
     // Leading does not keep the process alive.
     port
-      .callQuietly(handle, LED, id)
+      .callQuietly(handle, V.led, id)
       .catch((error: unknown) => controller.abort(error))
       .finally(() => home.lead(-1));
   }
@@ -76,8 +73,8 @@ class HeldLeadership implements Leadership {
 export function lead(home: LeadershipHome, role: string, options: ElectOptions | undefined): Promise<Leadership> {
   return take<Leadership>(home, role, options, {
     call: 'WorkerRegistry.elect',
-    take: ELECT,
-    cancel: CANCEL,
+    take: V.elect,
+    cancel: V.electCancel,
     hold: (id, token) => new HeldLeadership(home, id, role, token),
     giveBack: (leadership) => leadership.resign(),
   });

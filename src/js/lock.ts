@@ -1,7 +1,7 @@
 /** Locks with fencing tokens: who holds one, and how it is lost. */
 
 import type { Internals } from './internals.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link KVStore.lock}. */
@@ -54,11 +54,7 @@ export interface Lock {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const LOCK = verb('kv.lock');
-const CANCEL = verb('kv.waitCancel');
-const LOST = verb('kv.lockLost');
-const EXTEND = verb('kv.lockExtend');
-const RELEASE = verb('kv.lockRelease');
+const V = verbs('kv', 'lock', 'waitCancel', 'lockLost', 'lockExtend', 'lockRelease');
 
 /** Its methods are bound: they work where they were taken out of it. */
 class HeldLock implements Lock {
@@ -74,11 +70,11 @@ class HeldLock implements Lock {
     this.token = token;
     this.signal = controller.signal;
     this.extend = async (length = leaseMs) => {
-      await port.call(handle, EXTEND, id, length);
+      await port.call(handle, V.lockExtend, id, length);
     };
-    this.release = async () => (await port.call(handle, RELEASE, id)) as boolean;
+    this.release = async () => (await port.call(handle, V.lockRelease, id)) as boolean;
     // Holding a lock does not keep the process alive.
-    port.callQuietly(handle, LOST, id).catch((error: unknown) => controller.abort(error));
+    port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => controller.abort(error));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -90,8 +86,8 @@ class HeldLock implements Lock {
 export function takeLock(home: TakingHome, key: string, options: LockOptions | undefined): Promise<Lock> {
   return take<Lock>(home, key, options, {
     call: 'KVStore.lock',
-    take: LOCK,
-    cancel: CANCEL,
+    take: V.lock,
+    cancel: V.waitCancel,
     hold: (id, token, leaseMs) => new HeldLock(home, id, key, token, leaseMs),
     giveBack: (lock) => lock.release(),
   });

@@ -9,7 +9,7 @@ import { warnOfEviction } from './eviction.js';
 import { type Internals, internals } from './internals.js';
 import { Listeners } from './listeners.js';
 import type { MetricsSnapshot } from './metrics.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import { type EventHandler, port } from './port.js';
 
 /**
@@ -58,14 +58,7 @@ export interface ConnectionEvents {
   end: [];
 }
 
-const CONNECT = verb('manager.connect');
-const DISCONNECT = verb('manager.disconnect');
-const PING = verb('manager.ping');
-const HEALTH = verb('manager.health');
-const PASSWORD = verb('manager.password');
-const COMMAND = verb('manager.command');
-const TRANSACTION = verb('manager.transaction');
-const SCRIPT = verb('manager.script');
+const V = verbs('manager', 'connect', 'disconnect', 'ping', 'health', 'password', 'command', 'transaction', 'script');
 
 const CONNECTION_EVENTS: readonly (keyof ConnectionEvents)[] = ['state', 'ready', 'reconnecting', 'error', 'end'];
 
@@ -167,10 +160,10 @@ class Inside implements Internals {
       given = false;
     }
     try {
-      await this.port.callQuietly(this.handle, PASSWORD, number, given);
+      await this.port.callQuietly(this.handle, V.password, number, given);
     } catch {
       // It cannot cross: it is too long, or no well-formed text. Rust says what was expected, and waits no longer.
-      await this.port.callQuietly(this.handle, PASSWORD, number, null);
+      await this.port.callQuietly(this.handle, V.password, number, null);
     }
   }
 }
@@ -225,7 +218,7 @@ export class RedisConnectionManager {
     const { port, handle, endpoint } = inside;
     inside.hold();
     try {
-      await traceConnect(endpoint, () => port.call(handle, CONNECT));
+      await traceConnect(endpoint, () => port.call(handle, V.connect));
     } finally {
       inside.letGo();
     }
@@ -237,7 +230,7 @@ export class RedisConnectionManager {
    */
   async disconnect(): Promise<void> {
     const { port, handle } = this[internals];
-    await port.call(handle, DISCONNECT);
+    await port.call(handle, V.disconnect);
   }
 
   /** Is the state `ready`? */
@@ -254,7 +247,7 @@ export class RedisConnectionManager {
   /** The time of one round trip in milliseconds. */
   async ping(): Promise<number> {
     const { port, handle } = this[internals];
-    return (await port.call(handle, PING)) as number;
+    return (await port.call(handle, V.ping)) as number;
   }
 
   /**
@@ -263,7 +256,7 @@ export class RedisConnectionManager {
    */
   async health(): Promise<ConnectionHealth> {
     const { port, handle } = this[internals];
-    return (await port.call(handle, HEALTH)) as ConnectionHealth;
+    return (await port.call(handle, V.health)) as ConnectionHealth;
   }
 
   /**
@@ -280,9 +273,9 @@ export class RedisConnectionManager {
   command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T> {
     const { port, handle } = this[internals];
     for (let at = 0; at < args.length; at++) {
-      if (typeof args[at] !== 'string') return call<T>(this, COMMAND, [name, ...args.map(word)]);
+      if (typeof args[at] !== 'string') return call<T>(this, V.command, [name, ...args.map(word)]);
     }
-    return port.call(handle, COMMAND, name, ...args) as Promise<T>;
+    return port.call(handle, V.command, name, ...args) as Promise<T>;
   }
 
   /**
@@ -302,7 +295,7 @@ export class RedisConnectionManager {
       flat.push(words.length);
       for (const part of words) flat.push(word(part));
     }
-    return call<T>(this, TRANSACTION, flat);
+    return call<T>(this, V.transaction, flat);
   }
 
   /**
@@ -317,7 +310,7 @@ export class RedisConnectionManager {
     if (!Array.isArray(keys)) return Promise.reject(configError('script: keys', 'an array of strings', keys));
     if (!Array.isArray(args)) return Promise.reject(configError('script: args', 'an array', args));
     const names = [...keys];
-    return call<T>(this, SCRIPT, [lua, names.length, ...names, ...[...args].map(word)]);
+    return call<T>(this, V.script, [lua, names.length, ...names, ...[...args].map(word)]);
   }
 
   /** The numbers of this manager and of everything built on it. */

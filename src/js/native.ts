@@ -31,8 +31,13 @@ export function verbName(number: number): string {
   return verbNames[number] ?? 'unknown';
 }
 
-/** The number of the verb called `name`. */
-export function verb(name: string): number {
+/** The numbers of verbs of one class, by their names. */
+export function verbs<Name extends string>(space: string, ...names: Name[]): Readonly<Record<Name, number>>;
+export function verbs(space: string, ...names: string[]): Readonly<Record<string, number>> {
+  return Object.fromEntries(names.map((name) => [name, numberOf(`${space}.${name}`)]));
+}
+
+function numberOf(name: string): number {
   const number = numbers.get(name);
   if (number === undefined) {
     throw new Error(`redis-backplane: its native binary is of another version: it has no ${name}`);

@@ -9,7 +9,7 @@ import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
 import { Listeners } from './listeners.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { DeliveryHandler, EventHandler, Port } from './port.js';
 import type { IRedisConnection } from './ports.js';
 import {
@@ -61,23 +61,26 @@ export interface WorkerRegistryOptions {
   stormMinimum?: number | undefined;
 }
 
-const REGISTER = verb('registry.register');
-const HEARTBEAT = verb('registry.heartbeat');
-const REPORT = verb('registry.report');
-const SET_STATUS = verb('registry.setStatus');
-const UNREGISTER = verb('registry.unregister');
-const CLEANUP = verb('registry.cleanup');
-const GET = verb('registry.get');
-const LIST = verb('registry.list');
-const COUNT = verb('registry.count');
-const REAP = verb('registry.reap');
-const CLAIM = verb('registry.claim');
-const SEND = verb('registry.send');
-const TICK = verb('registry.tick');
-const WATCH = verb('registry.watch');
-const UNWATCH = verb('registry.unwatch');
-const TAKEN = verb('registry.taken');
-const EVENTS = verb('registry.events');
+const V = verbs(
+  'registry',
+  'register',
+  'heartbeat',
+  'report',
+  'setStatus',
+  'unregister',
+  'cleanup',
+  'get',
+  'list',
+  'count',
+  'reap',
+  'claim',
+  'send',
+  'tick',
+  'watch',
+  'unwatch',
+  'taken',
+  'events',
+);
 
 const FLEET = ['joined', 'left', 'status', 'degraded', 'recovered', 'crashed'] as const;
 const LOCAL = ['fenced', 'command', 'malformed', 'gap', 'error'] as const;
@@ -146,7 +149,7 @@ class Inside implements LeadershipHome {
     // A live subscription keeps the process alive.
     if (this.watching === undefined) this.port.retain();
     this.#isAsked = true;
-    const watching = this.port.call(this.handle, WATCH).then(() => {});
+    const watching = this.port.call(this.handle, V.watch).then(() => {});
     this.watching = watching;
     this.settle(owner);
     watching.catch((error: unknown) => {
@@ -160,7 +163,7 @@ class Inside implements LeadershipHome {
   unwatch(): void {
     if (this.watching === undefined || this.#isHeard()) return;
     // Nothing can be wrong with ending what is local.
-    this.port.callQuietly(this.handle, UNWATCH).catch(() => {});
+    this.port.callQuietly(this.handle, V.unwatch).catch(() => {});
     this.unwatched();
   }
 
@@ -184,7 +187,7 @@ class Inside implements LeadershipHome {
     switch (event.event) {
       case 'tick':
         // Not answered, it is asked again; there is nobody to tell.
-        this.port.callQuietly(this.handle, TICK, event.number, residentMemory()).catch(() => {});
+        this.port.callQuietly(this.handle, V.tick, event.number, residentMemory()).catch(() => {});
         break;
       case 'fenced':
         this.#fenced(event.id as string, event.epoch as number, event.next as WorkerInfo | null);
@@ -217,7 +220,7 @@ class Inside implements LeadershipHome {
 
   #happened(events: WorkerEvent[]): void {
     for (const { event, worker } of events) this.emit(event, worker);
-    this.port.callQuietly(this.handle, TAKEN, events.length).catch(() => {});
+    this.port.callQuietly(this.handle, V.taken, events.length).catch(() => {});
   }
 }
 
@@ -265,7 +268,7 @@ export class WorkerRegistry {
     const labels = capabilitiesOf('WorkerRegistry.register: capabilities', capabilities);
     // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
     const { workers } = inside;
-    const info = (await call(this[internals], REGISTER, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
+    const info = (await call(this[internals], V.register, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
     workers.set(info.id, info);
     inside.settle(this);
     inside.watch(this);
@@ -278,11 +281,11 @@ export class WorkerRegistry {
    * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
    */
   async heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean> {
-    if (update === undefined) return (await call(this[internals], HEARTBEAT, id)) as boolean;
+    if (update === undefined) return (await call(this[internals], V.heartbeat, id)) as boolean;
     const { status, load, metadata, degraded, ...rest } = optionsOf('WorkerRegistry.heartbeat: update', update);
     refuseUnknown('WorkerRegistry.heartbeat', rest, ['status', 'load', 'metadata', 'degraded']);
     const text = metadataJson('WorkerRegistry.heartbeat: metadata', metadata);
-    return (await call(this[internals], HEARTBEAT, id, load, degraded, status, text)) as boolean;
+    return (await call(this[internals], V.heartbeat, id, load, degraded, status, text)) as boolean;
   }
 
   /**
@@ -298,7 +301,7 @@ export class WorkerRegistry {
       throw configError('WorkerRegistry.report: degraded', 'true or false', degraded);
     }
     const { port, handle } = this[internals];
-    port.callQuietly(handle, REPORT, id, load, degraded).catch((error: unknown) => {
+    port.callQuietly(handle, V.report, id, load, degraded).catch((error: unknown) => {
       if (error instanceof RedisError) this[internals].emit('error', error);
     });
   }
@@ -310,12 +313,12 @@ export class WorkerRegistry {
    * its own epoch only.
    */
   async setStatus(id: string, status: WorkerStatus): Promise<boolean> {
-    return (await call(this[internals], SET_STATUS, id, status)) as boolean;
+    return (await call(this[internals], V.setStatus, id, status)) as boolean;
   }
 
   /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
   async get(id: string): Promise<WorkerInfo | null> {
-    return (await call(this[internals], GET, id)) as WorkerInfo | null;
+    return (await call(this[internals], V.get, id)) as WorkerInfo | null;
   }
 
   /** A worker's health; `unknown` if it was never registered, or is forgotten. */
@@ -333,7 +336,7 @@ export class WorkerRegistry {
     const { type, capabilities, status, health, limit, ...rest } = optionsOf('WorkerRegistry.list: filter', filter);
     refuseUnknown('WorkerRegistry.list', rest, ['type', 'capabilities', 'status', 'health', 'limit']);
     const labels = capabilitiesOf('WorkerRegistry.list: capabilities', capabilities);
-    return (await call(this[internals], LIST, type, status, health, limit, ...labels)) as { workers: WorkerInfo[]; position: string };
+    return (await call(this[internals], V.list, type, status, health, limit, ...labels)) as { workers: WorkerInfo[]; position: string };
   }
 
   /**
@@ -349,12 +352,12 @@ export class WorkerRegistry {
   ): Promise<{ events: WorkerEvent[]; position: string; complete: boolean }> {
     const { limit = 1_000, ...rest } = optionsOf('WorkerRegistry.readEvents: options', options);
     refuseUnknown('WorkerRegistry.readEvents', rest, ['limit']);
-    return (await call(this[internals], EVENTS, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
+    return (await call(this[internals], V.events, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
   }
 
   /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
   async count(): Promise<WorkerCount> {
-    return (await call(this[internals], COUNT)) as WorkerCount;
+    return (await call(this[internals], V.count)) as WorkerCount;
   }
 
   /**
@@ -367,7 +370,7 @@ export class WorkerRegistry {
     const { capabilities, type, leaseMs, ...rest } = optionsOf('WorkerRegistry.claim: request', request);
     refuseUnknown('WorkerRegistry.claim', rest, ['capabilities', 'type', 'leaseMs']);
     const labels = capabilitiesOf('WorkerRegistry.claim: capabilities', capabilities);
-    const made = (await call(this[internals], CLAIM, leaseMs, type, ...labels)) as {
+    const made = (await call(this[internals], V.claim, leaseMs, type, ...labels)) as {
       claim: string;
       token: number;
       worker: WorkerInfo;
@@ -383,7 +386,7 @@ export class WorkerRegistry {
    * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
    */
   async unregister(id: string): Promise<boolean> {
-    const ended = (await call(this[internals], UNREGISTER, id)) as boolean;
+    const ended = (await call(this[internals], V.unregister, id)) as boolean;
     this[internals].workers.delete(id);
     this[internals].settle(undefined);
     return ended;
@@ -395,7 +398,7 @@ export class WorkerRegistry {
    * within an hour.
    */
   async reap(): Promise<WorkerInfo[]> {
-    return (await call(this[internals], REAP)) as WorkerInfo[];
+    return (await call(this[internals], V.reap)) as WorkerInfo[];
   }
 
   /**
@@ -410,7 +413,7 @@ export class WorkerRegistry {
     refuseUnknown('WorkerRegistry.send: command', rest, ['name', 'data']);
     if (!COMMANDS.includes(name as string)) throw configError('WorkerRegistry.send: command', `one of ${COMMANDS.join(', ')}`, name);
     const text = strictJson('WorkerRegistry.send: command', { name, data });
-    return (await call(this[internals], SEND, id, text)) as boolean;
+    return (await call(this[internals], V.send, id, text)) as boolean;
   }
 
   /**
@@ -471,7 +474,7 @@ export class WorkerRegistry {
     inside.unwatch();
     inside.workers = new Map();
     try {
-      await call(this[internals], CLEANUP);
+      await call(this[internals], V.cleanup);
     } finally {
       inside.settle(undefined);
     }

@@ -7,7 +7,7 @@
 
 import { checkFunction, checkTtl, checkWhole, json, optionsOf, parse, refuseUnknown } from './arguments.js';
 import { RedisError } from './errors.js';
-import { verb } from './native.js';
+import { verbs } from './native.js';
 import type { Port } from './port.js';
 
 /** Options of {@link KVStore.update}. */
@@ -28,8 +28,7 @@ interface Change {
   reject(error: unknown): void;
 }
 
-const READ = verb('kv.read');
-const CAS_RAW = verb('kv.casRaw');
+const V = verbs('kv', 'read', 'casRaw');
 const DEFAULT_ATTEMPTS = 10;
 
 /** The updates of one store. */
@@ -82,14 +81,14 @@ export class Updates {
   async #commit(key: string, changes: Change[], waiting: Change[]): Promise<void> {
     let open = changes;
     for (let attempt = 0; open.length > 0; attempt++) {
-      const stored = (await this.#port.call(this.#handle, READ, key, attempt)) as string | null;
+      const stored = (await this.#port.call(this.#handle, V.read, key, attempt)) as string | null;
       const joining = waiting.splice(0);
       // One by one: there may be more than the stack can take as arguments.
       for (const change of joining) changes.push(change);
       open = open === changes ? changes : open.concat(joining);
       const { applied, text, expiry } = apply(open, stored);
       const unchanged = text === stored && (text === null || expiry === undefined);
-      if (applied.length === 0 || unchanged || (await this.#port.call(this.#handle, CAS_RAW, key, stored, text, expiry))) {
+      if (applied.length === 0 || unchanged || (await this.#port.call(this.#handle, V.casRaw, key, stored, text, expiry))) {
         for (const change of applied) change.resolve(change.outcome);
         return;
       }

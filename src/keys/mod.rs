@@ -30,8 +30,9 @@
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
 
-mod queue;
-mod registry;
+pub(crate) mod parts;
+pub mod queue;
+pub mod registry;
 mod topic;
 
 use bytes::{Bytes, BytesMut};
@@ -344,8 +345,8 @@ mod tests {
         for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
             let namespace = Namespace::NONE.join(namespace);
             let keys = namespace.registry();
-            let tag = hash_tag(&keys.fixed()[0]).to_vec();
-            let others = [keys.having("c{x}y"), keys.leader(b"}{"), keys.reaped("t"), keys.deaths_channel()];
+            let tag = hash_tag(keys.key(registry::Part::State)).to_vec();
+            let others = [keys.having("c{x}y"), keys.leader(b"}{"), keys.reaped("t"), keys.resigned_channel()];
             for key in keys.fixed().iter().chain(&others) {
                 assert_eq!(hash_tag(key), tag, "{key:?}");
                 assert!(is_ours(key) && namespace.strip(key).is_none() && !namespace.is_of_kv(key), "{key:?}");
@@ -357,10 +358,10 @@ mod tests {
     fn all_keys_of_a_queue_are_of_one_slot() {
         for namespace in ["", "app", "{app}", "a:{t}:b", "un{paired"] {
             let keys = Namespace::NONE.join(namespace).queue("mail");
-            let mut all = keys.base();
-            all.extend(keys.prefixes());
+            let mut all: Vec<_> = queue::Part::ALL.iter().map(|part| keys.key(*part).clone()).collect();
+            all.extend_from_slice(keys.prefixes());
             all.extend([keys.held("o"), keys.log(b"{x}"), keys.kids(b"}"), keys.group(b"{"), keys.once(b"a}b{c}")]);
-            all.extend([keys.cancels(), keys.rate(), keys.schedules(), keys.ticks(), keys.wake_all(), keys.wake("o")]);
+            all.extend([keys.wake_all(), keys.wake("o")]);
             let slot = hash_tag(&all[0]).to_vec();
             assert!(all.iter().all(|key| hash_tag(key) == slot), "{all:?}");
         }

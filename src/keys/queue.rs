@@ -1,4 +1,4 @@
-//! The keys of a task queue begin with `<ns>~queue:{<name>}:`, so all of one queue are of one slot:
+//! The keys of a task queue start with `<ns>~queue:{<name>}:`, so all of one queue are of one slot:
 //!
 //! | rest of the key | Redis type | what |
 //! |---|---|---|
@@ -36,109 +36,147 @@
 //! | `damaged:<part>` | any | a key that somebody wrote over with one of another type |
 //! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::Namespace;
+use super::parts::{join, parts};
 
-/// The begin of every key of one task queue.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct QueueKeys(Bytes);
+parts! {
+    /// A key whose name is whole. Those up to `Outbox` are given to most scripts, in this order: `src/queue/lua/part/base.lua`.
+    Part {
+        Jobs = "jobs",
+        Run = "run",
+        More = "more",
+        Wait = "wait",
+        Ranked = "ranked",
+        Delayed = "delayed",
+        Parked = "parked",
+        Completed = "completed",
+        Failed = "failed",
+        Leases = "leases",
+        Idle = "idle",
+        Meta = "meta",
+        Events = "events",
+        Ring = "ring",
+        Blocked = "blocked",
+        Busy = "busy",
+        Outbox = "outbox",
+        Owners = "owners",
+        Cancels = "cancels",
+        Rate = "rate",
+        Schedules = "schedules",
+        Ticks = "ticks",
+        Inbox = "inbox",
+        // The sorted set of keys of dedupe ids that are held though the job is over: no id has such a character.
+        Holding = "kids:\x02",
+    }
+}
+
+impl Part {
+    /// Those that most scripts are given first.
+    pub const BASE: &'static [Self] = Self::ALL.split_at(Self::Outbox as usize + 1).0;
+
+    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
+    pub const FEW: [Self; 5] = [Self::Jobs, Self::Wait, Self::Idle, Self::Meta, Self::Events];
+
+    /// What `renew.lua` is given, before the key of what the worker holds.
+    pub const RENEW: [Self; 12] = {
+        use Part::{Cancels, Delayed, Idle, Leases, Meta, Outbox, Owners, Parked, Ranked, Ring, Ticks, Wait};
+        [Leases, Cancels, Idle, Ticks, Delayed, Outbox, Wait, Ranked, Ring, Owners, Parked, Meta]
+    };
+
+    /// The Redis type, as `TYPE` says it.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Jobs | Self::Run | Self::More | Self::Meta | Self::Busy => "hash",
+            Self::Outbox | Self::Owners | Self::Cancels | Self::Schedules => "hash",
+            Self::Wait | Self::Ring | Self::Rate => "list",
+            Self::Blocked => "set",
+            Self::Events => "stream",
+            Self::Ranked | Self::Delayed | Self::Parked | Self::Completed | Self::Failed => "zset",
+            Self::Leases | Self::Idle | Self::Ticks | Self::Inbox | Self::Holding => "zset",
+        }
+    }
+}
+
+parts! {
+    /// What most scripts are given behind their keys, in this order: the start of names that an id completes, and a channel.
+    Prefix {
+        Log = "log:",
+        Kids = "kids:",
+        Group = "group:",
+        Wake = "wake:",
+        // The channel of those who listen to events.
+        Told = "told",
+    }
+}
+
+impl Prefix {
+    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
+    pub const FEW: [Self; 2] = [Self::Wake, Self::Told];
+}
+
+/// The keys of one task queue.
+#[derive(Clone, Debug)]
+pub struct QueueKeys {
+    /// The start of every key.
+    start: Bytes,
+    parts: Vec<Bytes>,
+    prefixes: Vec<Bytes>,
+}
 
 impl QueueKeys {
     pub(super) fn of(namespace: &Namespace, name: &str) -> Self {
-        Self(namespace.with(&[b"~queue:{", name.as_bytes(), b"}:"]))
+        let start = namespace.with(&[b"~queue:{", name.as_bytes(), b"}:"]);
+        let parts = Part::ALL.iter().map(|part| join(&start, part.text(), b"")).collect();
+        let prefixes = Prefix::ALL.iter().map(|prefix| join(&start, prefix.text(), b"")).collect();
+        Self { start, parts, prefixes }
     }
 
-    /// Keys whose names are whole, in the order in which scripts are given them.
-    const PARTS: [&'static str; 17] = [
-        "jobs",
-        "run",
-        "more",
-        "wait",
-        "ranked",
-        "delayed",
-        "parked",
-        "completed",
-        "failed",
-        "leases",
-        "idle",
-        "meta",
-        "events",
-        "ring",
-        "blocked",
-        "busy",
-        "outbox",
-    ];
-
-    /// What every script of a queue is given: the keys it may touch, in the order of `src/queue/lua/part/base.lua`.
     #[must_use]
-    pub fn base(&self) -> Vec<Bytes> {
-        Self::PARTS.iter().map(|part| self.part(part)).collect()
+    pub fn key(&self, part: Part) -> &Bytes {
+        &self.parts[part as usize]
     }
 
-    /// Every key whose name is whole, and its Redis type: first `meta` and `leases`.
+    /// Several keys, in the order in which a script takes them.
     #[must_use]
-    pub fn typed(&self) -> Vec<(Bytes, &'static [u8])> {
-        const TYPES: [(&str, &[u8]); 24] = [
-            ("meta", b"hash"),
-            ("leases", b"zset"),
-            ("jobs", b"hash"),
-            ("run", b"hash"),
-            ("more", b"hash"),
-            ("wait", b"list"),
-            ("ranked", b"zset"),
-            ("delayed", b"zset"),
-            ("parked", b"zset"),
-            ("completed", b"zset"),
-            ("failed", b"zset"),
-            ("idle", b"zset"),
-            ("events", b"stream"),
-            ("ring", b"list"),
-            ("blocked", b"set"),
-            ("busy", b"hash"),
-            ("outbox", b"hash"),
-            ("owners", b"hash"),
-            ("cancels", b"hash"),
-            ("rate", b"list"),
-            ("schedules", b"hash"),
-            ("ticks", b"zset"),
-            ("inbox", b"zset"),
-            ("kids:\x02", b"zset"),
-        ];
-        TYPES.iter().map(|(part, kind)| (self.part(part), *kind)).collect()
+    pub fn keys<const N: usize>(&self, parts: [Part; N]) -> [&Bytes; N] {
+        parts.map(|part| self.key(part))
     }
 
-    /// The begin of names for keys of a wrong type that were put aside.
+    #[must_use]
+    pub fn prefix(&self, prefix: Prefix) -> &Bytes {
+        &self.prefixes[prefix as usize]
+    }
+
+    /// What most scripts of a queue are given first: the keys of [`Part::BASE`].
+    #[must_use]
+    pub fn base(&self) -> &[Bytes] {
+        &self.parts[..Part::BASE.len()]
+    }
+
+    /// What most scripts of a queue are given behind their keys: all of [`Prefix`].
+    #[must_use]
+    pub fn prefixes(&self) -> &[Bytes] {
+        &self.prefixes
+    }
+
+    /// What `append.lua` is given: the keys of [`Part::FEW`], then [`Prefix::FEW`].
+    pub fn few(&self) -> impl Iterator<Item = &Bytes> {
+        Part::FEW.iter().map(|part| self.key(*part)).chain(Prefix::FEW.iter().map(|prefix| self.prefix(*prefix)))
+    }
+
+    /// The start of names for keys of a wrong type that were put aside.
     #[must_use]
     pub fn aside(&self) -> Bytes {
-        self.part("damaged")
+        self.with("damaged", b"")
     }
 
     /// The name under which the key was put aside that is called so.
     #[must_use]
     pub fn put_aside(&self, key: &[u8]) -> Bytes {
-        self.with("damaged:", key.strip_prefix(&self.0[..]).unwrap_or(key))
-    }
-
-    /// The begins of names that scripts complete with an id, and the channel of listeners.
-    #[must_use]
-    pub fn prefixes(&self) -> [Bytes; 5] {
-        [self.part("log:"), self.part("kids:"), self.part("group:"), self.part("wake:"), self.told()]
-    }
-
-    /// How many of [`Self::for_appending`] are keys; the others are names of channels.
-    pub const APPENDING: usize = 5;
-
-    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
-    #[must_use]
-    pub fn for_appending(&self) -> [Bytes; 7] {
-        let [jobs, wait, idle, meta, events] = ["jobs", "wait", "idle", "meta", "events"].map(|part| self.part(part));
-        [jobs, wait, idle, meta, events, self.part("wake:"), self.told()]
-    }
-
-    #[must_use]
-    pub fn jobs(&self) -> Bytes {
-        self.part("jobs")
+        self.with("damaged:", key.strip_prefix(&self.start[..]).unwrap_or(key))
     }
 
     #[must_use]
@@ -148,53 +186,23 @@ impl QueueKeys {
 
     #[must_use]
     pub fn held_prefix(&self) -> Bytes {
-        self.part("held:")
-    }
-
-    #[must_use]
-    pub fn owners(&self) -> Bytes {
-        self.part("owners")
-    }
-
-    #[must_use]
-    pub fn cancels(&self) -> Bytes {
-        self.part("cancels")
-    }
-
-    #[must_use]
-    pub fn rate(&self) -> Bytes {
-        self.part("rate")
-    }
-
-    #[must_use]
-    pub fn schedules(&self) -> Bytes {
-        self.part("schedules")
-    }
-
-    #[must_use]
-    pub fn ticks(&self) -> Bytes {
-        self.part("ticks")
-    }
-
-    #[must_use]
-    pub fn inbox(&self) -> Bytes {
-        self.part("inbox")
+        self.with("held:", b"")
     }
 
     /// What is left of a job that was not kept: no id has such a character.
     #[must_use]
     pub fn result(&self, id: &[u8]) -> Bytes {
-        self.with("log:", &[id, b"\x01"].concat())
+        self.with(Prefix::Log.text(), &[id, b"\x01"].concat())
     }
 
     #[must_use]
     pub fn log(&self, id: &[u8]) -> Bytes {
-        self.with("log:", id)
+        self.with(Prefix::Log.text(), id)
     }
 
     #[must_use]
     pub fn kids(&self, id: &[u8]) -> Bytes {
-        self.with("kids:", id)
+        self.with(Prefix::Kids.text(), id)
     }
 
     /// The sorted set of those that wait for a job that was there before them: no id has such a character.
@@ -203,15 +211,9 @@ impl QueueKeys {
         self.with("kids:\x01", id)
     }
 
-    /// The sorted set of keys of dedupe ids that are held though the job is over.
-    #[must_use]
-    pub fn holding(&self) -> Bytes {
-        self.part("kids:\x02")
-    }
-
     #[must_use]
     pub fn group(&self, group: &[u8]) -> Bytes {
-        self.with("group:", group)
+        self.with(Prefix::Group.text(), group)
     }
 
     #[must_use]
@@ -222,30 +224,16 @@ impl QueueKeys {
     /// The channel of every worker's wake-ups.
     #[must_use]
     pub fn wake_all(&self) -> Bytes {
-        self.part("wake")
+        self.with("wake", b"")
     }
 
     /// The channel of one worker's wake-ups.
     #[must_use]
     pub fn wake(&self, owner: &str) -> Bytes {
-        self.with("wake:", owner.as_bytes())
-    }
-
-    /// The channel of those who listen to events.
-    #[must_use]
-    pub fn told(&self) -> Bytes {
-        self.part("told")
-    }
-
-    fn part(&self, part: &str) -> Bytes {
-        self.with(part, b"")
+        self.with(Prefix::Wake.text(), owner.as_bytes())
     }
 
     fn with(&self, part: &str, rest: &[u8]) -> Bytes {
-        let mut key = BytesMut::with_capacity(self.0.len() + part.len() + rest.len());
-        key.extend_from_slice(&self.0);
-        key.extend_from_slice(part.as_bytes());
-        key.extend_from_slice(rest);
-        key.freeze()
+        join(&self.start, part, rest)
     }
 }

@@ -1,8 +1,40 @@
 //! The keys of a worker registry.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::Namespace;
+use super::parts::{join, parts};
+
+parts! {
+    /// What every script of a registry is given as its first `KEYS`, in this order (`src/registry/lua/part/base.lua`): keys, then the
+    /// start of keys that something completes, then channels.
+    Part {
+        State = "state",
+        Definition = "definition",
+        Metadata = "metadata",
+        Labels = "labels",
+        Alive = "alive",
+        Late = "late",
+        Crashed = "crashed",
+        Degraded = "degraded",
+        Unreaped = "unreaped",
+        Claims = "claims",
+        Claimed = "claimed",
+        Meta = "meta",
+        Events = "events",
+        Everyone = "everyone",
+        Idle = "idle",
+        Busy = "busy",
+        Paused = "paused",
+        Draining = "draining",
+        Has = "has:",
+        Process = "process:",
+        Commands = "commands:",
+        Reaped = "reaped:",
+        Wake = "wake",
+        Deaths = "deaths",
+    }
+}
 
 /// The keys of a worker registry. All are of one hash tag, so every script may touch any of them.
 ///
@@ -34,128 +66,53 @@ use super::Namespace;
 /// | `resigned` | channel | roles that are free again |
 #[derive(Clone, Debug)]
 pub struct RegistryKeys {
-    base: Bytes,
+    start: Bytes,
     fixed: Vec<Bytes>,
 }
 
 impl RegistryKeys {
-    /// The last parts of the keys that every script is given, in the order of its `KEYS`.
-    const FIXED: [&str; 24] = [
-        "state",
-        "definition",
-        "metadata",
-        "labels",
-        "alive",
-        "late",
-        "crashed",
-        "degraded",
-        "unreaped",
-        "claims",
-        "claimed",
-        "meta",
-        "events",
-        "everyone",
-        "idle",
-        "busy",
-        "paused",
-        "draining",
-        "has:",
-        "process:",
-        "commands:",
-        "reaped:",
-        "wake",
-        "deaths",
-    ];
-
     pub(super) fn of(namespace: &Namespace) -> Self {
         // The tag is never empty, and the namespace is in it where it has no braces of its own.
-        let base = namespace.with(&[b"~registry:{~", &namespace.0, b"}:"]);
-        let fixed = Self::FIXED.iter().map(|last| join(&base, last, b"")).collect();
-        Self { base, fixed }
+        let start = namespace.with(&[b"~registry:{~", &namespace.0, b"}:"]);
+        let fixed = Part::ALL.iter().map(|part| join(&start, part.text(), b"")).collect();
+        Self { start, fixed }
     }
 
-    /// What every script of the registry is given as its first `KEYS`: keys, then the beginnings of keys, then channels.
+    /// What every script of the registry is given as its first `KEYS`: all of [`Part`].
     #[must_use]
     pub fn fixed(&self) -> &[Bytes] {
         &self.fixed
     }
 
-    fn named(&self, last: &str) -> Bytes {
-        join(&self.base, last, b"")
-    }
-
     #[must_use]
-    pub fn alive(&self) -> Bytes {
-        self.named("alive")
-    }
-
-    #[must_use]
-    pub fn late(&self) -> Bytes {
-        self.named("late")
-    }
-
-    #[must_use]
-    pub fn crashed(&self) -> Bytes {
-        self.named("crashed")
-    }
-
-    #[must_use]
-    pub fn degraded(&self) -> Bytes {
-        self.named("degraded")
-    }
-
-    #[must_use]
-    pub fn everyone(&self) -> Bytes {
-        self.named("everyone")
-    }
-
-    #[must_use]
-    pub fn events(&self) -> Bytes {
-        self.named("events")
+    pub fn key(&self, part: Part) -> &Bytes {
+        &self.fixed[part as usize]
     }
 
     /// The workers of one status.
     #[must_use]
     pub fn status(&self, status: &str) -> Bytes {
-        self.named(status)
+        join(&self.start, status, b"")
     }
 
     /// The workers with one label.
     #[must_use]
     pub fn having(&self, label: &str) -> Bytes {
-        join(&self.base, "has:", label.as_bytes())
+        join(&self.start, Part::Has.text(), label.as_bytes())
     }
 
     #[must_use]
     pub fn reaped(&self, token: &str) -> Bytes {
-        join(&self.base, "reaped:", token.as_bytes())
+        join(&self.start, Part::Reaped.text(), token.as_bytes())
     }
 
     #[must_use]
     pub fn leader(&self, role: &[u8]) -> Bytes {
-        join(&self.base, "leader:", role)
-    }
-
-    #[must_use]
-    pub fn wake_channel(&self) -> Bytes {
-        self.named("wake")
-    }
-
-    #[must_use]
-    pub fn deaths_channel(&self) -> Bytes {
-        self.named("deaths")
+        join(&self.start, "leader:", role)
     }
 
     #[must_use]
     pub fn resigned_channel(&self) -> Bytes {
-        self.named("resigned")
+        join(&self.start, "resigned", b"")
     }
-}
-
-fn join(base: &[u8], last: &str, rest: &[u8]) -> Bytes {
-    let mut key = BytesMut::with_capacity(base.len() + last.len() + rest.len());
-    key.extend_from_slice(base);
-    key.extend_from_slice(last.as_bytes());
-    key.extend_from_slice(rest);
-    key.freeze()
 }

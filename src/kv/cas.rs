@@ -5,16 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::scripts::{self, operation};
-use super::{Kv, decode, load};
-use crate::arguments::Arguments;
+use super::{Kv, decode, load, scripts};
 use crate::backoff::Backoff;
 use crate::connection::Command;
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
+use crate::verb::Call;
 
 /// How often a value may be rewritten in other bytes of the same meaning while it is compared.
 const ROUNDS: u32 = 16;
@@ -63,34 +62,41 @@ impl Swap<'_> {
 }
 
 /// Arguments: key, expected JSON or null, next JSON, ttlSec.
-pub(super) fn cas(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.cas", args);
+pub(super) fn cas(kv: &Kv, call: Call<'_>) {
     let read = || -> Result<_> {
-        let expiry = args.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis);
-        Ok((args.key(0)?, args.text_or_null(1, "expected")?, args.text(2, "next")?, expiry))
+        let expiry = call.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis);
+        Ok((call.key(0)?, call.text_or_null(1, "expected")?, call.text(2, "next")?, expiry))
     };
     let (key, expected, next, expiry) = match read() {
         Ok(read) => read,
-        Err(error) => return answer.give(Err(error)),
+        Err(error) => return call.give(Err(error)),
     };
     let Some(expected) = expected else {
         let swap = Swap { expected: None, next: Some(next), expiry };
-        return kv.send(answer, swapped, || Ok(swap.pack(kv, key, *operation::CAS)));
+        return call.send(&kv.manager, swapped, |call| Ok(swap.pack(kv, key, call.operation())));
     };
     let (key, next) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(next));
     let expected = Bytes::copy_from_slice(expected);
-    kv.run(answer, |kv| Ok(swap_by_meaning(kv, key, expected, next, expiry)));
+    let kv = kv.clone();
+    call.run(|call| Ok(swap_by_meaning(kv, call.operation(), key, expected, next, expiry)));
 }
 
-async fn swap_by_meaning(kv: Kv, key: Bytes, expected: Bytes, next: Bytes, expiry: Expiry) -> Result<Outcome> {
+async fn swap_by_meaning(
+    kv: Kv,
+    operation: Operation,
+    key: Bytes,
+    expected: Bytes,
+    next: Bytes,
+    expiry: Expiry,
+) -> Result<Outcome> {
     let mut stored = expected.clone();
     for _ in 0..ROUNDS {
         let swap = Swap { expected: Some(&stored), next: Some(&next), expiry };
-        match kv.manager.call(swap.pack(&kv, &key, *operation::CAS)).await? {
+        match kv.manager.call(swap.pack(&kv, &key, operation)).await? {
             Reply::Int(done) => return Ok(Outcome::Bool(done == 1)),
             Reply::Bulk(other) if same_json(&other, &expected) => stored = other,
             Reply::Bulk(_) | Reply::Nil => return Ok(Outcome::Bool(false)),
-            _ => return Err(decode::strange()),
+            _ => return Err(Error::unexpected_reply()),
         }
     }
     Err(Error::new(
@@ -101,12 +107,12 @@ async fn swap_by_meaning(kv: Kv, key: Bytes, expected: Bytes, next: Bytes, expir
 
 /// Arguments: key, number of the attempt from 0. Waits before every attempt but the first, so that those who want the
 /// same value come apart.
-pub(super) fn read(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.update", args);
-    kv.run(answer, |kv| {
-        let (key, attempt) = (args.key(0)?, args.id(1)?);
+pub(super) fn read(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let (key, attempt) = (call.key(0)?, call.id(1)?);
         let packed = Packed::sized(kv.namespace.prefix().len() + key.len()).begin(2, b"GET").key(&kv.namespace, key);
-        let command = packed.reads(*operation::UPDATE);
+        let command = packed.reads(call.operation());
         Ok(async move {
             if let Some(attempt) = attempt.checked_sub(1) {
                 tokio::time::sleep(UPDATE_BACKOFF.delay(u32::try_from(attempt).unwrap_or(u32::MAX))).await;
@@ -117,15 +123,14 @@ pub(super) fn read(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: key, expected text or null, next text or null; the expiry: absent to keep it, null for none, or seconds.
-pub(super) fn cas_raw(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.update", args);
-    kv.send(answer, swapped, || {
-        let expiry = match args.at(3) {
+pub(super) fn cas_raw(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, swapped, |call| {
+        let expiry = match call.at(3) {
             Arg::Null => Expiry::None,
-            _ => args.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis),
+            _ => call.ttl(3)?.map_or(Expiry::Keep, Expiry::Millis),
         };
-        let (expected, next) = (args.text_or_null(1, "expected")?, args.text_or_null(2, "next")?);
-        Ok(Swap { expected, next, expiry }.pack(kv, args.key(0)?, *operation::UPDATE))
+        let (expected, next) = (call.text_or_null(1, "expected")?, call.text_or_null(2, "next")?);
+        Ok(Swap { expected, next, expiry }.pack(kv, call.key(0)?, call.operation()))
     });
 }
 
@@ -134,7 +139,7 @@ fn swapped(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Int(done) => Ok(Outcome::Bool(done == 1)),
         Reply::Bulk(_) | Reply::Nil => Ok(Outcome::Bool(false)),
-        _ => Err(decode::strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 

@@ -10,12 +10,6 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// An answer that this store's commands never get from a Redis.
-pub(super) fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer is not one to the command that was sent")
-        .with_delivery(Delivery::MaybeExecuted)
-}
-
 fn json_text(bytes: Bytes) -> Result<Outcome> {
     if std::str::from_utf8(&bytes).is_err() {
         return Err(Error::new(
@@ -35,7 +29,7 @@ fn json_reply(reply: Reply) -> Result<Outcome> {
     match reply {
         Reply::Nil => Ok(Outcome::Null),
         Reply::Bulk(bytes) => json_text(bytes),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -51,7 +45,7 @@ pub(super) fn buffer(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Nil => Ok(Outcome::Null),
         Reply::Bulk(bytes) => Ok(Outcome::Bytes(bytes)),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -77,11 +71,11 @@ pub(super) fn peeked(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
 
 /// `{word, value?}`, as the scripts of the cache answer.
 pub(super) fn tagged(reply: Reply) -> Result<(Bytes, Reply)> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let mut parts = parts.into_iter();
     match parts.next() {
         Some(Reply::Bulk(word)) => Ok((word, parts.next().unwrap_or(Reply::Nil))),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -92,7 +86,7 @@ fn count(hit: bool, metrics: &Metrics) {
 pub(super) fn json_list(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Array(items) => items.into_iter().map(json_reply).collect::<Result<_>>().map(Outcome::List),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -113,14 +107,14 @@ pub(super) fn yes(reply: &Reply) -> Result<bool> {
     match reply {
         Reply::Int(n) => Ok(*n != 0),
         Reply::Bool(flag) => Ok(*flag),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
 pub(super) fn number(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Int(n) => Ok(Outcome::Number(n as f64)),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -133,7 +127,7 @@ pub(super) fn counter(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
             "counter: expected a number up to 2^53 - 1, which JavaScript holds exactly, got a larger one; it is stored",
         )
         .with_delivery(Delivery::MaybeExecuted)),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -143,7 +137,7 @@ pub(super) fn ttl(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
         Reply::Int(-1) => Ok(Outcome::Number(f64::INFINITY)),
         Reply::Int(n) if n < 0 => Ok(Outcome::Null),
         Reply::Int(ms) => Ok(Outcome::Number(ms as f64 / 1e3)),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -170,20 +164,20 @@ pub(super) fn last(reply: Reply) -> Result<Reply> {
     let results = match reply {
         Reply::Array(mut replies) if matches!(replies.last(), Some(Reply::Array(_))) => match replies.pop() {
             Some(Reply::Array(results)) => results,
-            _ => return Err(strange()),
+            _ => return Err(Error::unexpected_reply()),
         },
         refused => Manager::transaction_outcome(refused)?,
     };
     match results.into_iter().next_back() {
         Some(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
         Some(reply) => Ok(reply),
-        None => Err(strange()),
+        None => Err(Error::unexpected_reply()),
     }
 }
 
 /// The reply to the second of two commands; an error where the server refused one of them.
 pub(super) fn second(reply: Reply) -> Result<Reply> {
-    let Reply::Array(replies) = reply else { return Err(strange()) };
+    let Reply::Array(replies) = reply else { return Err(Error::unexpected_reply()) };
     let delivery = if replies.iter().all(|reply| matches!(reply, Reply::Error(_))) {
         Delivery::Rejected
     } else {
@@ -193,7 +187,7 @@ pub(super) fn second(reply: Reply) -> Result<Reply> {
         Reply::Error(line) => Some(Error::from_reply(&String::from_utf8_lossy(line)).with_delivery(delivery)),
         _ => None,
     });
-    refused.map_or_else(|| replies.into_iter().next_back().ok_or_else(strange), Err)
+    refused.map_or_else(|| replies.into_iter().next_back().ok_or_else(Error::unexpected_reply), Err)
 }
 
 /// A transaction of which only its success matters.

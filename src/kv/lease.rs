@@ -10,21 +10,23 @@
 //! held for takes too long.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::scripts::{self, operation};
-use super::{Kv, decode};
-use crate::arguments::Arguments;
+use super::{Kv, decode, scripts};
 use crate::connection::Packed;
 use crate::connection::{Command, Manager, Script, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::telemetry::Operation;
+use crate::verb::Call;
+
+static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("kv.renew"));
 
 /// Between a renewal that failed and the next.
 const RETRY: Duration = Duration::from_millis(250);
@@ -78,14 +80,14 @@ impl Held {
             Holding::Lock | Holding::Token => Packed::sized(self.key.len() + 128).script(script, 1, 2).word(&self.key),
         };
         let packed = packed.word(self.token.as_bytes()).number(millis(length));
-        decode::yes(&self.manager.call(packed.runs(*operation::LEASE, script)).await?)
+        decode::yes(&self.manager.call(packed.runs(*RENEW, script)).await?)
     }
 
     fn end_command(&self) -> Command {
         let script = self.holding.end();
         let packed =
             Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
-        packed.runs(*operation::LEASE, script)
+        packed.runs(*RENEW, script)
     }
 
     /// Gives it up. False: it was not held any more.
@@ -356,17 +358,17 @@ pub(super) fn millis(length: Duration) -> u64 {
 }
 
 /// Argument: id. Gives a lease up; false if it was not held any more.
-pub(super) fn release(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("Lock.release", args).id(0) {
-        Ok(id) => kv.leases.ask(id, Ask::Release(answer)),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn release(kv: &Kv, call: Call<'_>) {
+    match call.id(0) {
+        Ok(id) => kv.leases.ask(id, Ask::Release(call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// Argument: id. Answers when the lease ends.
-pub(super) fn watch(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("Lock.signal", args).id(0) {
-        Ok(id) => kv.leases.ask(id, Ask::Lost(answer)),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn watch(kv: &Kv, call: Call<'_>) {
+    match call.id(0) {
+        Ok(id) => kv.leases.ask(id, Ask::Lost(call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }

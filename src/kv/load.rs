@@ -18,14 +18,14 @@ use tokio::time::timeout;
 
 use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::lock::LEAST_PATIENCE;
-use super::scripts::{self, operation};
-use super::{Kv, decode};
-use crate::arguments::Arguments;
+use super::{Kv, decode, scripts};
 use crate::backoff::Backoff;
 use crate::connection::{Command, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::hash_tag;
+use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// For how long a loader that died is waited for; two renewals of one load are never further apart.
 const LEASE: Duration = Duration::from_secs(3);
@@ -49,33 +49,33 @@ impl Kv {
 
 /// Arguments: key, staleSec, the token of a load of this process or absent, waitMs. Gives `[whether it is fresh, value]`; where there is
 /// no value, true if what that load gives would still be stored, else null.
-pub(super) fn peek(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getOrSet", args);
-    let pack = || -> Result<Command> {
-        let (key, stale) = (args.key(0)?, args.seconds(1, "staleSec")?);
+pub(super) fn peek(kv: &Kv, call: Call<'_>) {
+    let pack = |call: &Call<'_>| -> Result<Command> {
+        let (key, stale) = (call.key(0)?, call.seconds(1, "staleSec")?);
         let packed = Packed::sized(2 * (kv.namespace.prefix().len() + key.len()) + 160);
-        let packed = match args.at(2) {
+        let packed = match call.at(2) {
             Arg::Absent => packed.script(&scripts::PEEK, 1, 1).key(&kv.namespace, key).number(stale),
             _ => packed
                 .script(&scripts::PEEK, 2, 2)
                 .key(&kv.namespace, key)
                 .word(&kv.namespace.loader(key))
                 .number(stale)
-                .word(args.text(2, "token")?),
+                .word(call.text(2, "token")?),
         };
-        Ok(packed.runs_reading(*operation::GET_OR_SET, &scripts::PEEK))
+        Ok(packed.runs_reading(call.operation(), &scripts::PEEK))
     };
-    let wait = match args.millis(3, "waitMs", 0.0) {
+    let wait = match call.millis(3, "waitMs", 0.0) {
         Ok(wait) => wait.unwrap_or(DEFAULT_WAIT),
-        Err(error) => return answer.give(Err(error)),
+        Err(error) => return call.give(Err(error)),
     };
     let patience = patience(wait, wait);
     if patience >= kv.manager.config().command_timeout {
         // It has an answer by then, of whatever kind.
-        return kv.send(answer, decode::peeked, pack);
+        return call.send(&kv.manager, decode::peeked, pack);
     }
-    kv.run(answer, |kv| {
-        let command = pack()?;
+    let kv = kv.clone();
+    call.run(|call| {
+        let command = pack(call)?;
         Ok(async move {
             let reply = timeout(patience, kv.manager.call(command)).await.unwrap_or_else(|_| Err(unanswered(wait)))?;
             decode::peeked(reply, kv.manager.metrics())
@@ -95,14 +95,14 @@ fn unanswered(wait: Duration) -> Error {
 
 /// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs, what is left of it. Gives `[true, token]` to who shall
 /// load, `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
-pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getOrSet", args);
-    kv.run(answer, |kv| {
-        let (id, key, stale) = (args.id(0)?, args.key(1)?, args.seconds(2, "staleSec")?);
-        let longest = args.millis(3, "loadTimeoutMs", 1.0)?.unwrap_or(DEFAULT_WAIT);
-        let waits = args.at(4) == Arg::Bool(true);
-        let wait = args.millis(5, "waitMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
-        let left = args.millis(6, "waitMs", 0.0)?.unwrap_or(wait);
+pub(super) fn load(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let (id, key, stale) = (call.id(0)?, call.key(1)?, call.seconds(2, "staleSec")?);
+        let longest = call.millis(3, "loadTimeoutMs", 1.0)?.unwrap_or(DEFAULT_WAIT);
+        let waits = call.at(4) == Arg::Bool(true);
+        let wait = call.millis(5, "waitMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let left = call.millis(6, "waitMs", 0.0)?.unwrap_or(wait);
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
@@ -110,13 +110,14 @@ pub(super) fn load(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             key: kv.namespace.loader(key),
             token: kv.leases.token(id),
         };
+        let operation = call.operation();
         Ok(async move {
             let gives_up = Instant::now() + left;
             let mut attempt = 0;
             loop {
                 let sent = Instant::now();
                 let patience = patience(wait, gives_up.saturating_duration_since(sent));
-                let turn = timeout(patience, ask(&held, &value_key, stale)).await;
+                let turn = timeout(patience, ask(operation, &held, &value_key, stale)).await;
                 match turn.unwrap_or_else(|_| Err(unanswered(wait))) {
                     Ok(Turn::Load) => {
                         let token = Bytes::from(held.token.clone());
@@ -157,7 +158,7 @@ enum Turn {
     Wait,
 }
 
-async fn ask(held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
+async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
     let packed = Packed::sized(held.key.len() + value_key.len() + 128)
         .script(&scripts::LOAD, 2, 3)
         .word(value_key)
@@ -165,7 +166,7 @@ async fn ask(held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
         .word(held.token.as_bytes())
         .number(millis(LEASE))
         .number(stale);
-    let reply = held.manager.call(packed.runs(*operation::GET_OR_SET, &scripts::LOAD)).await?;
+    let reply = held.manager.call(packed.runs(operation, &scripts::LOAD)).await?;
     let (word, value) = decode::tagged(reply)?;
     match &word[..] {
         b"load" => Ok(Turn::Load),
@@ -176,11 +177,10 @@ async fn ask(held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
 
 /// Arguments: id, key, JSON, ttlSec, staleSec. Stores what was loaded. False where the load was ended by a write or took
 /// too long: then nothing was stored.
-pub(super) fn loaded(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getOrSet", args);
+pub(super) fn loaded(kv: &Kv, call: Call<'_>) {
     let read = || -> Result<_> {
-        let (id, key, value) = (args.id(0)?, args.key(1)?, args.text(2, "value")?);
-        let ttl = args.required_ttl(3)?.saturating_add(args.seconds(4, "staleSec")?);
+        let (id, key, value) = (call.id(0)?, call.key(1)?, call.text(2, "value")?);
+        let ttl = call.required_ttl(3)?.saturating_add(call.seconds(4, "staleSec")?);
         let token = kv.leases.token(id);
         let packed = Packed::sized(2 * (kv.namespace.prefix().len() + key.len()) + value.len() + 160)
             .script(&scripts::STORE, 2, 3)
@@ -189,10 +189,10 @@ pub(super) fn loaded(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             .word(token.as_bytes())
             .word(value)
             .number(ttl);
-        Ok((id, packed.runs(*operation::GET_OR_SET, &scripts::STORE)))
+        Ok((id, packed.runs(call.operation(), &scripts::STORE)))
     };
     match read() {
-        Ok((id, command)) => kv.leases.ask(id, Ask::Finish(command, answer)),
-        Err(error) => answer.give(Err(error)),
+        Ok((id, command)) => kv.leases.ask(id, Ask::Finish(command, call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }

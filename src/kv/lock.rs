@@ -6,14 +6,14 @@ use tokio::time::timeout_at;
 
 use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::lines::Place;
-use super::scripts::{self, operation};
-use super::{Kv, decode};
-use crate::arguments::Arguments;
+use super::{Kv, scripts};
 use crate::backoff::Backoff;
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
+use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
@@ -26,18 +26,19 @@ const LOOK: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
 /// Arguments: id, key, leaseMs, waitMs. Gives the fencing token.
-pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.lock", args);
-    kv.run(answer, |kv| {
-        let (id, key) = (args.id(0)?, args.key(1)?);
-        let lease = args.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
-        let wait = args.millis(3, "waitMs", 0.0)?.unwrap_or_default();
+pub(super) fn lock(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let (id, key) = (call.id(0)?, call.key(1)?);
+        let lease = call.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
+        let wait = call.millis(3, "waitMs", 0.0)?.unwrap_or_default();
         let (lock_key, last_key) = kv.namespace.lock(key);
         let held =
             Held { manager: kv.manager.clone(), holding: Holding::Lock, key: lock_key, token: kv.leases.token(id) };
         let cancelled = kv.waits.start(id);
         // Here and now, so that callers are in the line in their order.
         let place = (!wait.is_zero()).then(|| kv.lines.join(&kv.manager, &held.key));
+        let operation = call.operation();
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
@@ -46,7 +47,7 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
-                outcome = obtain(&held, &last_key, lease, wait, place.as_ref()) => outcome,
+                outcome = obtain(operation, &held, &last_key, lease, wait, place.as_ref()) => outcome,
             };
             kv.waits.end(id);
             drop(place);
@@ -59,6 +60,7 @@ pub(super) fn lock(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 
 /// Tries until it has the lock or `wait` has passed, in its turn. Gives the fencing token and when it was asked for.
 async fn obtain(
+    operation: Operation,
     held: &Held,
     last_key: &[u8],
     lease: Duration,
@@ -75,7 +77,7 @@ async fn obtain(
         let sent = Instant::now();
         // Who tries once waits for the answer for as long as for any other.
         let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
-        let outcome = tokio::time::timeout(patience, take(held, last_key, lease, sent < gives_up)).await;
+        let outcome = tokio::time::timeout(patience, take(operation, held, last_key, lease, sent < gives_up)).await;
         let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
@@ -118,7 +120,7 @@ enum Attempt {
     HeldFor(Duration),
 }
 
-async fn take(held: &Held, last_key: &[u8], lease: Duration, waits: bool) -> Result<Attempt> {
+async fn take(operation: Operation, held: &Held, last_key: &[u8], lease: Duration, waits: bool) -> Result<Attempt> {
     let packed = Packed::sized(held.key.len() + 128)
         .script(&scripts::LOCK, 2, 3)
         .word(&held.key)
@@ -126,8 +128,8 @@ async fn take(held: &Held, last_key: &[u8], lease: Duration, waits: bool) -> Res
         .word(held.token.as_bytes())
         .number(millis(lease))
         .number(u64::from(waits));
-    let reply = held.manager.call(packed.runs(*operation::LOCK, &scripts::LOCK)).await?;
-    let Reply::Array(parts) = reply else { return Err(decode::strange()) };
+    let reply = held.manager.call(packed.runs(operation, &scripts::LOCK)).await?;
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     match parts[..] {
         [Reply::Int(1), Reply::Int(token)] => Ok(Attempt::Taken(token)),
         // Below 0 it has no end, or is over just now.
@@ -136,17 +138,16 @@ async fn take(held: &Held, last_key: &[u8], lease: Duration, waits: bool) -> Res
             Err(_) if ms == -1 => Duration::MAX,
             Err(_) => Duration::ZERO,
         })),
-        _ => Err(decode::strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
 /// Arguments: id, leaseMs.
-pub(super) fn extend(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Lock.extend", args);
+pub(super) fn extend(kv: &Kv, call: Call<'_>) {
     let read =
-        || -> Result<_> { Ok((args.id(0)?, args.millis(1, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE))) };
+        || -> Result<_> { Ok((call.id(0)?, call.millis(1, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE))) };
     match read() {
-        Ok((id, length)) => kv.leases.ask(id, Ask::Extend(length, answer)),
-        Err(error) => answer.give(Err(error)),
+        Ok((id, length)) => kv.leases.ask(id, Ask::Extend(length, call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }

@@ -35,16 +35,15 @@ mod scripts;
 mod values;
 mod waits;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use crate::connection::config::read_namespace;
-use crate::connection::{Command, Decode, Manager, Sink, Target};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::connection::{Manager, Target};
+use crate::crossing::Outlet;
 use crate::error::Result;
 use crate::keys::Namespace;
-use crate::lifecycle;
 use crate::options::Options;
+use crate::verb::{Class, Verb, verbs};
 
 use lease::Leases;
 
@@ -58,51 +57,55 @@ pub struct Kv {
     lines: Arc<lines::Lines>,
 }
 
-/// What a call of a verb does.
-pub type Call = fn(&Kv, &[Arg<'_>], Answer);
+impl Class for Kv {
+    const NAME: &'static str = "kv";
+    const VERBS: &'static [Verb<Self>] = verbs! { "kv" "KVStore" {
+        "get" => values::get;
+        "set" => values::set;
+        "setIfAbsent" => values::set_if_absent;
+        "getBuffer" => values::get_buffer;
+        "setBuffer" => values::set_buffer;
+        "del" => values::del;
+        "has" => values::has;
+        "mget" => values::mget;
+        "mset" => values::mset;
+        "incr" => values::incr;
+        "decr" in "kv.incr" => values::decr;
+        "getDel" => values::get_del;
+        "getSet" => values::get_set;
+        "ttl" => values::ttl;
+        "expire" => values::expire;
+        "persist" => values::persist;
+        "lpushRecent" => values::lpush_recent;
+        "getRecent" => values::get_recent;
+        "cacheGet" => values::cache_get;
+        "cacheSet" => values::cache_set;
+        "deduplicateEvent" as "deduplicateEvent" => values::deduplicate_event;
+        "cas" => cas::cas;
+        "read" as "KVStore.update" in "kv.update" => cas::read;
+        "casRaw" as "KVStore.update" in "kv.update" => cas::cas_raw;
+        "scan" => scan::scan;
+        "clear" => scan::clear;
+        "peek" as "KVStore.getOrSet" in "kv.getOrSet" => load::peek;
+        "load" as "KVStore.getOrSet" in "kv.getOrSet" => load::load;
+        "loaded" as "KVStore.getOrSet" in "kv.getOrSet" => load::loaded;
+        "loadFailed" as "KVStore.getOrSet" => lease::release;
+        "once" as "once" => once::once;
+        "onceDone" as "once" => once::done;
+        "onceFailed" as "once" => lease::release;
+        "lock" => lock::lock;
+        "lockLost" as "Lock.signal" => lease::watch;
+        "lockExtend" as "Lock.extend" => lock::extend;
+        "lockRelease" as "Lock.release" => lease::release;
+        "wait" => waits::wait;
+        "waitCancel" as "KVStore.wait" => waits::cancel;
+    } };
+    type Parent = Manager;
 
-/// The verbs of a KV store.
-pub const CALLS: &[(&str, Call)] = &[
-    ("kv.get", values::get),
-    ("kv.set", values::set),
-    ("kv.setIfAbsent", values::set_if_absent),
-    ("kv.getBuffer", values::get_buffer),
-    ("kv.setBuffer", values::set_buffer),
-    ("kv.del", values::del),
-    ("kv.has", values::has),
-    ("kv.mget", values::mget),
-    ("kv.mset", values::mset),
-    ("kv.incr", values::incr),
-    ("kv.decr", values::decr),
-    ("kv.getDel", values::get_del),
-    ("kv.getSet", values::get_set),
-    ("kv.ttl", values::ttl),
-    ("kv.expire", values::expire),
-    ("kv.persist", values::persist),
-    ("kv.lpushRecent", values::lpush_recent),
-    ("kv.getRecent", values::get_recent),
-    ("kv.cacheGet", values::cache_get),
-    ("kv.cacheSet", values::cache_set),
-    ("kv.deduplicateEvent", values::deduplicate_event),
-    ("kv.cas", cas::cas),
-    ("kv.read", cas::read),
-    ("kv.casRaw", cas::cas_raw),
-    ("kv.scan", scan::scan),
-    ("kv.clear", scan::clear),
-    ("kv.peek", load::peek),
-    ("kv.load", load::load),
-    ("kv.loaded", load::loaded),
-    ("kv.loadFailed", lease::release),
-    ("kv.once", once::once),
-    ("kv.onceDone", once::done),
-    ("kv.onceFailed", lease::release),
-    ("kv.lock", lock::lock),
-    ("kv.lockLost", lease::watch),
-    ("kv.lockExtend", lock::extend),
-    ("kv.lockRelease", lease::release),
-    ("kv.wait", waits::wait),
-    ("kv.waitCancel", waits::cancel),
-];
+    fn open(manager: &Manager, options: &str, _outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("KVStore", options)?)
+    }
+}
 
 impl Kv {
     /// A store on `manager`, in the namespace that the options name inside the manager's.
@@ -119,26 +122,5 @@ impl Kv {
 
     fn is_on_cluster(&self) -> bool {
         matches!(self.manager.config().target, Target::Cluster(_))
-    }
-
-    /// Sends what `pack` gives; its reply becomes the answer.
-    fn send(&self, answer: Answer, decode: Decode, pack: impl FnOnce() -> Result<Command>) {
-        match pack() {
-            Ok(command) => self.manager.submit(command, Sink::Answer(answer, decode)),
-            Err(error) => answer.give(Err(error)),
-        }
-    }
-
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
-    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Self) -> Result<F>)
-    where
-        F: Future<Output = Result<Outcome>> + Send + 'static,
-    {
-        match prepare(self.clone()) {
-            Ok(steps) => {
-                lifecycle::spawn(async move { answer.give(steps.await) });
-            }
-            Err(error) => answer.give(Err(error)),
-        }
     }
 }

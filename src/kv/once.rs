@@ -6,22 +6,22 @@
 use std::time::{Duration, Instant};
 
 use super::lease::{Ask, Held, Holding, Limit};
-use super::scripts::{self, operation};
-use super::{Kv, decode};
-use crate::arguments::Arguments;
+use super::{Kv, decode, scripts};
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
+use crate::error::Error;
+use crate::verb::Call;
 
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
 const LEAST: u64 = 1_000;
 
 /// Arguments: id, key, ttlSec, timeoutMs. Gives true to the one who runs its function.
-pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("once", args);
-    kv.run(answer, |kv| {
-        let (id, key, lease) = (args.id(0)?, args.key(1)?, args.required_ttl(2)?.max(LEAST));
+pub(super) fn once(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let (id, key, lease) = (call.id(0)?, call.key(1)?, call.required_ttl(2)?.max(LEAST));
         // A function that takes too long may still be at work: nobody else runs it before the token has run out.
-        let limit = args.millis(3, "timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
+        let limit = call.millis(3, "timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
         let held = Held {
             manager: kv.manager.clone(),
             holding: Holding::Token,
@@ -33,13 +33,13 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             .word(&held.key)
             .word(held.token.as_bytes())
             .number(lease);
-        let command = packed.runs(*operation::ONCE, &scripts::CLAIM);
+        let command = packed.runs(call.operation(), &scripts::CLAIM);
         let sent = Instant::now();
         // Accepted here and now, so that callers are served in their order.
         let (sink, reply) = tokio::sync::oneshot::channel();
         kv.manager.submit(command, crate::connection::Sink::Waiter(sink));
         Ok(async move {
-            let reply = reply.await.map_err(|_| decode::strange())?;
+            let reply = reply.await.map_err(|_| Error::unexpected_reply())?;
             let claimed = reply.and_then(|reply| decode::yes(&reply));
             match claimed {
                 Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
@@ -53,10 +53,9 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id, ttlSec. The function has succeeded: the token's time begins.
-pub(super) fn done(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("once", args);
-    match args.id(0).and_then(|id| Ok((id, args.required_ttl(1)?))) {
-        Ok((id, ttl)) => kv.leases.ask(id, Ask::Leave(Duration::from_millis(ttl), answer)),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn done(kv: &Kv, call: Call<'_>) {
+    match call.id(0).and_then(|id| Ok((id, call.required_ttl(1)?))) {
+        Ok((id, ttl)) => kv.leases.ask(id, Ask::Leave(Duration::from_millis(ttl), call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }

@@ -2,33 +2,32 @@
 
 use bytes::Bytes;
 
-use super::scripts::operation;
-use super::{Kv, decode};
-use crate::arguments::Arguments;
+use super::Kv;
 use crate::connection::{Look, Packed, Walk};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// How many keys the server looks at in one batch.
 const BATCH: u64 = 512;
 
 /// Arguments: where the walk stands, pattern. Gives where it stands then, and keys; an absent place is its beginning, null its end.
-pub(super) fn scan(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.scan", args);
-    kv.run(answer, |kv| {
-        let walk = match args.at(0) {
+pub(super) fn scan(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let walk = match call.at(0) {
             Arg::Absent => Walk::default(),
-            Arg::Text(written) => Walk::read(written.as_bytes()).ok_or_else(decode::strange)?,
-            other => return Err(args.wrong("cursor", "what the call before gave", other)),
+            Arg::Text(written) => Walk::read(written.as_bytes()).ok_or_else(Error::unexpected_reply)?,
+            other => return Err(call.wrong("cursor", "what the call before gave", other)),
         };
-        let pattern = match args.at(1) {
+        let pattern = match call.at(1) {
             Arg::Absent => &b"*"[..],
             Arg::Text(pattern) => pattern.as_bytes(),
-            other => return Err(args.wrong("match", "a string", other)),
+            other => return Err(call.wrong("match", "a string", other)),
         };
-        let look = look(kv.namespace.pattern(pattern), *operation::SCAN);
+        let look = look(kv.namespace.pattern(pattern), call.operation());
         Ok(async move {
             let page = kv.manager.walk(walk, &look).await?;
             let mut keys: Vec<Bytes> = page
@@ -51,25 +50,27 @@ pub(super) fn scan(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 
 /// Deletes what is in the namespace: the user's keys, which it counts, and what the store keeps there for itself. Where servers changed
 /// during a walk it walks once more: a promoted replica may have what was deleted at the master before it.
-pub(super) fn clear(kv: &Kv, _args: &[Arg<'_>], answer: Answer) {
-    kv.run(answer, |kv| {
+pub(super) fn clear(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
         if kv.namespace.is_none() {
             return Err(Error::config(
                 "KVStore.clear: namespace: expected one, of the manager or of the store, got none: everything would be deleted",
             ));
         }
+        let operation = call.operation();
         Ok(async move {
             // First: a load that is under way now stores nothing behind the cursor.
-            let first = clear_all(&kv, kv.namespace.loaders()).await?;
-            let rest = clear_all(&kv, kv.namespace.everything()).await?;
+            let first = clear_all(&kv, operation, kv.namespace.loaders()).await?;
+            let rest = clear_all(&kv, operation, kv.namespace.everything()).await?;
             Ok(Outcome::Number((first + rest) as f64))
         })
     });
 }
 
 /// Deletes what matches `pattern`. Gives how many keys of the user there were.
-async fn clear_all(kv: &Kv, pattern: Bytes) -> Result<i64> {
-    let look = look(pattern, *operation::CLEAR);
+async fn clear_all(kv: &Kv, operation: Operation, pattern: Bytes) -> Result<i64> {
+    let look = look(pattern, operation);
     let mut cleared = 0;
     let mut disturbed = false;
     let mut walk = Walk::default();
@@ -77,8 +78,8 @@ async fn clear_all(kv: &Kv, pattern: Bytes) -> Result<i64> {
         let page = kv.manager.walk(walk, &look).await?;
         let (theirs, others): (Vec<_>, Vec<_>) = page.keys.iter().partition(|full| kv.namespace.strip(full).is_some());
         let ours: Vec<_> = others.into_iter().filter(|full| kv.namespace.is_of_kv(full)).collect();
-        unlink(kv, &ours).await?;
-        cleared += unlink(kv, &theirs).await?;
+        unlink(kv, operation, &ours).await?;
+        cleared += unlink(kv, operation, &theirs).await?;
         disturbed |= page.disturbed;
         walk = match page.next {
             Some(walk) => walk,
@@ -88,16 +89,16 @@ async fn clear_all(kv: &Kv, pattern: Bytes) -> Result<i64> {
     }
 }
 
-async fn unlink(kv: &Kv, keys: &[&Bytes]) -> Result<i64> {
+async fn unlink(kv: &Kv, operation: Operation, keys: &[&Bytes]) -> Result<i64> {
     if keys.is_empty() {
         return Ok(0);
     }
     let size = keys.iter().map(|key| key.len() + 16).sum();
     let packed = keys.iter().fold(Packed::sized(size).begin(1 + keys.len(), b"UNLINK"), |packed, key| packed.word(key));
     // What was deleted by the first of two attempts is only not counted.
-    match kv.manager.call(packed.reads(*operation::CLEAR)).await? {
+    match kv.manager.call(packed.reads(operation)).await? {
         Reply::Int(count) => Ok(count),
-        _ => Err(decode::strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 

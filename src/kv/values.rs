@@ -6,14 +6,12 @@
 
 use bytes::Bytes;
 
-use super::scripts::{self, operation};
-use super::{Kv, decode, load};
-use crate::arguments::Arguments;
+use super::{Kv, decode, load, scripts};
 use crate::connection::{Command, Decode, Packed, Script, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::{Delivery, Result};
+use crate::crossing::{Arg, Outcome};
+use crate::error::{Delivery, Error, Result};
 use crate::resp::Reply;
-use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// How the reply to a write is read: sent alone, as the last command of a transaction, and as the second of two commands.
 #[derive(Clone, Copy)]
@@ -33,68 +31,55 @@ macro_rules! read {
     };
 }
 
-pub(super) fn get(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.get", args);
-    kv.send(answer, decode::json, || get_command(kv, args, *operation::GET));
+pub(super) fn get(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::json, |call| get_command(kv, call));
 }
 
-pub(super) fn cache_get(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.cacheGet", args);
-    kv.send(answer, decode::cached, || get_command(kv, args, *operation::CACHE_GET));
+pub(super) fn cache_get(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::cached, |call| get_command(kv, call));
 }
 
-pub(super) fn get_buffer(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getBuffer", args);
-    kv.send(answer, decode::buffer, || get_command(kv, args, *operation::GET_BUFFER));
+pub(super) fn get_buffer(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::buffer, |call| get_command(kv, call));
 }
 
-fn get_command(kv: &Kv, args: Arguments<'_>, operation: Operation) -> Result<Command> {
-    Ok(one_key(kv, b"GET", args.key(0)?).reads(operation))
+fn get_command(kv: &Kv, call: &Call<'_>) -> Result<Command> {
+    Ok(one_key(kv, b"GET", call.key(0)?).reads(call.operation()))
 }
 
 /// Arguments: key, JSON, ttlSec.
-pub(super) fn set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.set", args);
-    put(kv, answer, read!(nothing), || {
-        Ok(Put {
-            key: args.key(0)?,
-            value: args.text(1, "value")?,
-            ttl: args.ttl(2)?,
-            flag: b"",
-            operation: *operation::SET,
-        })
+pub(super) fn set(kv: &Kv, call: Call<'_>) {
+    put(kv, call, read!(nothing), |call| {
+        let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
-pub(super) fn cache_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.cacheSet", args);
-    put(kv, answer, read!(nothing), || {
-        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
-        Ok(Put { key, value, ttl, flag: b"", operation: *operation::CACHE_SET })
+pub(super) fn cache_set(kv: &Kv, call: Call<'_>) {
+    put(kv, call, read!(nothing), |call| {
+        let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
-pub(super) fn set_if_absent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.setIfAbsent", args);
-    put(kv, answer, read!(was_set), || {
-        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
-        Ok(Put { key, value, ttl, flag: b"NX", operation: *operation::SET_IF_ABSENT })
+pub(super) fn set_if_absent(kv: &Kv, call: Call<'_>) {
+    put(kv, call, read!(was_set), |call| {
+        let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"NX" })
     });
 }
 
-pub(super) fn set_buffer(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.setBuffer", args);
-    put(kv, answer, read!(nothing), || {
-        let (key, value, ttl) = (args.key(0)?, args.bytes(1, "value")?, args.ttl(2)?);
-        Ok(Put { key, value, ttl, flag: b"", operation: *operation::SET_BUFFER })
+pub(super) fn set_buffer(kv: &Kv, call: Call<'_>) {
+    put(kv, call, read!(nothing), |call| {
+        let (key, value, ttl) = (call.key(0)?, call.bytes(1, "value")?, call.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
-pub(super) fn get_set(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getSet", args);
-    put(kv, answer, read!(json), || {
-        let (key, value, ttl) = (args.key(0)?, args.text(1, "value")?, args.ttl(2)?);
-        Ok(Put { key, value, ttl, flag: b"GET", operation: *operation::GET_SET })
+pub(super) fn get_set(kv: &Kv, call: Call<'_>) {
+    put(kv, call, read!(json), |call| {
+        let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
+        Ok(Put { key, value, ttl, flag: b"GET" })
     });
 }
 
@@ -104,7 +89,6 @@ struct Put<'a> {
     value: &'a [u8],
     ttl: Option<u64>,
     flag: &'static [u8],
-    operation: Operation,
 }
 
 impl Put<'_> {
@@ -121,14 +105,14 @@ impl Put<'_> {
     }
 }
 
-fn put<'a>(kv: &Kv, answer: Answer, read: Read, put: impl FnOnce() -> Result<Put<'a>>) {
-    match put() {
+fn put<'a>(kv: &Kv, call: Call<'a>, read: Read, put: impl FnOnce(&Call<'a>) -> Result<Put<'a>>) {
+    match put(&call) {
         Ok(put) => {
             let mark = if load::is_brief(put.ttl) { kv.mark_of(put.key) } else { None };
             let room = sized(kv, put.key, put.value.len());
-            kv.write(answer, read, mark, room, put.operation, |packed| put.pack(kv, packed));
+            kv.write(call, read, mark, room, |packed| put.pack(kv, packed));
         }
-        Err(error) => answer.give(Err(error)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
@@ -136,11 +120,10 @@ impl Kv {
     /// Sends the command that `pack` packs; with it `mark`, if there is one, is taken away.
     fn write(
         &self,
-        answer: Answer,
+        call: Call<'_>,
         read: Read,
         mark: Option<Bytes>,
         room: Packed,
-        operation: Operation,
         pack: impl FnOnce(Packed) -> Packed,
     ) {
         let (packed, decode) = match mark {
@@ -150,69 +133,58 @@ impl Kv {
                 (pack(packed).begin(1, b"EXEC"), read.last)
             }
         };
-        self.manager.submit(packed.writes(operation), Sink::Answer(answer, decode));
+        self.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, decode));
     }
 }
 
 impl Kv {
     /// Sends the deletion of `key` that `pack` packs; before it the mark of a load of it, if there may be one, is taken away. In a
     /// cluster that is one transaction: while a slot moves, two commands may be executed by two nodes.
-    fn remove(
-        &self,
-        answer: Answer,
-        read: Read,
-        key: &[u8],
-        operation: Operation,
-        pack: impl FnOnce(Packed) -> Packed,
-    ) {
+    fn remove(&self, call: Call<'_>, read: Read, key: &[u8], pack: impl FnOnce(Packed) -> Packed) {
         let (mark, room) = (self.mark_of(key), sized(self, key, 128));
         match mark {
             Some(mark) if !self.is_on_cluster() => {
                 let packed = pack(room.begin(2, b"DEL").word(&mark));
-                self.manager.submit(packed.writes(operation), Sink::Answer(answer, read.second));
+                self.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, read.second));
             }
-            mark => self.write(answer, read, mark, room, operation, pack),
+            mark => self.write(call, read, mark, room, pack),
         }
     }
 }
 
 /// Arguments: event id, ttlSec.
-pub(super) fn deduplicate_event(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("deduplicateEvent", args);
-    kv.send(answer, decode::was_set, || {
+pub(super) fn deduplicate_event(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::was_set, |call| {
         // An id is not a key by itself: it may begin with anything.
-        let id = match args.at(0) {
+        let id = match call.at(0) {
             Arg::Text(id) if !id.is_empty() && id.len() <= crate::arguments::MAX_KEY => id.as_bytes(),
-            other => return Err(args.wrong("eventId", "a string of 1 to 1048576 bytes", other)),
+            other => return Err(call.wrong("eventId", "a string of 1 to 1048576 bytes", other)),
         };
-        let ttl = args.required_ttl(1)?;
+        let ttl = call.required_ttl(1)?;
         let key = kv.namespace.seen(id);
         let packed =
             Packed::sized(key.len()).begin(6, b"SET").word(&key).word(b"1").word(b"PX").number(ttl).word(b"NX");
-        Ok(packed.writes(*operation::DEDUPLICATE_EVENT))
+        Ok(packed.writes(call.operation()))
     });
 }
 
-pub(super) fn del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.del", args);
-    let keys = match args.from(0).iter().map(|key| args.as_key("key", *key)).collect::<Result<Vec<_>>>() {
+pub(super) fn del(kv: &Kv, call: Call<'_>) {
+    let keys = match call.from(0).iter().map(|key| call.as_key("key", *key)).collect::<Result<Vec<_>>>() {
         Ok(keys) => keys,
-        Err(error) => return answer.give(Err(error)),
+        Err(error) => return call.give(Err(error)),
     };
     match keys[..] {
-        [] => answer.give(Ok(Outcome::Number(0.0))),
-        [key] => kv.remove(answer, read!(number), key, *operation::DEL, |packed| {
-            packed.begin(2, b"DEL").key(&kv.namespace, key)
-        }),
+        [] => call.give(Ok(Outcome::Number(0.0))),
+        [key] => kv.remove(call, read!(number), key, |packed| packed.begin(2, b"DEL").key(&kv.namespace, key)),
         _ if kv.is_on_cluster() => {
             // The keys of a transaction are of one slot.
             let each = keys.iter().map(|key| ending_load(kv, key, sized(kv, key, 128).begin(1, b"MULTI")));
             let commands =
                 each.zip(&keys).map(|(packed, key)| packed.begin(2, b"DEL").key(&kv.namespace, key).begin(1, b"EXEC"));
-            send_each(kv, answer, *operation::DEL, commands, |replies| {
+            send_each(kv, call, commands, |replies| {
                 let counts = replies.into_iter().map(|reply| match decode::last(reply)? {
                     Reply::Int(count) => Ok(count as f64),
-                    _ => Err(decode::strange()),
+                    _ => Err(Error::unexpected_reply()),
                 });
                 counts.sum::<Result<f64>>().map(Outcome::Number)
             });
@@ -223,7 +195,7 @@ pub(super) fn del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
             let packed = keys.iter().fold(packed, |packed, key| packed.word(&kv.namespace.loader(key)));
             let packed = packed.begin(1 + keys.len(), b"DEL");
             let packed = keys.iter().fold(packed, |packed, key| packed.key(&kv.namespace, key));
-            kv.manager.submit(packed.writes(*operation::DEL), Sink::Answer(answer, read!(number).second));
+            kv.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, read!(number).second));
         }
     }
 }
@@ -237,26 +209,20 @@ fn ending_load(kv: &Kv, key: &[u8], packed: Packed) -> Packed {
 }
 
 /// Sends all of `commands` at once; `read` makes one outcome of their replies. What fails may leave the others done.
-fn send_each(
-    kv: &Kv,
-    answer: Answer,
-    operation: Operation,
-    commands: impl Iterator<Item = Packed>,
-    read: fn(Vec<Reply>) -> Result<Outcome>,
-) {
+fn send_each(kv: &Kv, call: Call<'_>, commands: impl Iterator<Item = Packed>, read: fn(Vec<Reply>) -> Result<Outcome>) {
     let waiting: Vec<_> = commands
         .map(|packed| {
             let (sink, reply) = tokio::sync::oneshot::channel();
-            kv.manager.submit(packed.writes(operation), Sink::Waiter(sink));
+            kv.manager.submit(packed.writes(call.operation()), Sink::Waiter(sink));
             reply
         })
         .collect();
-    kv.run(answer, |_| {
+    call.run(|_| {
         Ok(async move {
             let mut replies = Vec::with_capacity(waiting.len());
             let mut failed = None;
             for reply in waiting {
-                match reply.await.map_err(|_| decode::strange())? {
+                match reply.await.map_err(|_| Error::unexpected_reply())? {
                     Ok(reply) => replies.push(reply),
                     Err(error) => failed = Some(error.with_delivery(Delivery::MaybeExecuted)),
                 }
@@ -266,26 +232,24 @@ fn send_each(
     });
 }
 
-pub(super) fn has(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.has", args);
-    kv.send(answer, decode::flag, || Ok(one_key(kv, b"EXISTS", args.key(0)?).reads(*operation::HAS)));
+pub(super) fn has(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::flag, |call| Ok(one_key(kv, b"EXISTS", call.key(0)?).reads(call.operation())));
 }
 
-pub(super) fn mget(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.mget", args);
-    if args.from(0).is_empty() {
-        return answer.give(Ok(Outcome::List(Vec::new())));
+pub(super) fn mget(kv: &Kv, call: Call<'_>) {
+    if call.from(0).is_empty() {
+        return call.give(Ok(Outcome::List(Vec::new())));
     }
-    kv.send(answer, decode::json_list, || Ok(many_keys(kv, b"MGET", args)?.reads(*operation::MGET)));
+    call.send(&kv.manager, decode::json_list, |call| Ok(many_keys(kv, b"MGET", call)?.reads(call.operation())));
 }
 
 /// Arguments: ttlSec, then key and JSON by turns.
-pub(super) fn mset(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.mset", args);
+pub(super) fn mset(kv: &Kv, call: Call<'_>) {
+    let args = call.args;
     let entries = args.from(1);
     if entries.is_empty() {
         // Nothing to set, but a bad expiry is still one.
-        return answer.give(args.ttl(0).map(|_| Outcome::Nothing));
+        return call.give(args.ttl(0).map(|_| Outcome::Nothing));
     }
     let pairs = || {
         entries.chunks(2).map(|pair| -> Result<_> {
@@ -300,18 +264,18 @@ pub(super) fn mset(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
     for pair in pairs() {
         match pair {
             Ok((key, value)) => size += kv.namespace.prefix().len() + key.len() + value.len() + 64,
-            Err(error) => return answer.give(Err(error)),
+            Err(error) => return call.give(Err(error)),
         }
     }
     match args.ttl(0) {
-        Err(error) => answer.give(Err(error)),
-        Ok(None) => kv.send(answer, decode::nothing, || {
+        Err(error) => call.give(Err(error)),
+        Ok(None) => call.send(&kv.manager, decode::nothing, |call| {
             pairs()
                 .try_fold(Packed::sized(size).begin(1 + entries.len(), b"MSET"), |packed, pair| {
                     let (key, value) = pair?;
                     Ok(packed.key(&kv.namespace, key).word(value))
                 })
-                .map(|packed| packed.writes(*operation::MSET))
+                .map(|packed| packed.writes(call.operation()))
         }),
         Ok(Some(ttl)) => {
             let brief = load::is_brief(Some(ttl));
@@ -330,91 +294,84 @@ pub(super) fn mset(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
                 let each = pairs().flatten().map(|(key, value)| {
                     set(sized(kv, key, value.len() + 192).begin(1, b"MULTI"), key, value).begin(1, b"EXEC")
                 });
-                return send_each(kv, answer, *operation::MSET, each, |replies| {
+                return send_each(kv, call, each, |replies| {
                     replies.into_iter().try_for_each(|reply| decode::last(reply).map(drop)).map(|()| Outcome::Nothing)
                 });
             }
             if kv.is_on_cluster() {
-                return kv.send(answer, decode::statuses, || Ok(sets(Packed::sized(size))?.writes(*operation::MSET)));
+                return call.send(&kv.manager, decode::statuses, |call| {
+                    Ok(sets(Packed::sized(size))?.writes(call.operation()))
+                });
             }
-            kv.send(answer, decode::transaction, || {
+            call.send(&kv.manager, decode::transaction, |call| {
                 let packed = sets(Packed::sized(size).begin(1, b"MULTI"))?;
-                Ok(packed.begin(1, b"EXEC").writes(*operation::MSET))
+                Ok(packed.begin(1, b"EXEC").writes(call.operation()))
             });
         }
     }
 }
 
 /// Arguments: key, by, ttlSec.
-pub(super) fn incr(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.incr", args);
-    kv.send(answer, decode::counter, || {
-        let (key, by) = (args.key(0)?, args.step(1, "by", 1)?);
-        Ok(match args.ttl(2)? {
-            None => sized(kv, key, 0).begin(3, b"INCRBY").key(&kv.namespace, key).signed(by).writes(*operation::INCR),
+pub(super) fn incr(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::counter, |call| {
+        let (key, by) = (call.key(0)?, call.step(1, "by", 1)?);
+        Ok(match call.ttl(2)? {
+            None => sized(kv, key, 0).begin(3, b"INCRBY").key(&kv.namespace, key).signed(by).writes(call.operation()),
             Some(ttl) => brief_script(kv, &scripts::INCR, key, 64, Some(ttl), 2)
                 .signed(by)
                 .number(ttl)
-                .runs(*operation::INCR, &scripts::INCR),
+                .runs(call.operation(), &scripts::INCR),
         })
     });
 }
 
 /// Arguments: key, by.
-pub(super) fn decr(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.decr", args);
-    kv.send(answer, decode::counter, || {
-        let (key, by) = (args.key(0)?, args.step(1, "by", 1)?);
-        Ok(sized(kv, key, 0).begin(3, b"INCRBY").key(&kv.namespace, key).signed(-by).writes(*operation::INCR))
+pub(super) fn decr(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::counter, |call| {
+        let (key, by) = (call.key(0)?, call.step(1, "by", 1)?);
+        Ok(sized(kv, key, 0).begin(3, b"INCRBY").key(&kv.namespace, key).signed(-by).writes(call.operation()))
     });
 }
 
-pub(super) fn get_del(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getDel", args);
-    match args.key(0) {
-        Ok(key) => kv.remove(answer, read!(json), key, *operation::GET_DEL, |packed| {
-            packed.begin(2, b"GETDEL").key(&kv.namespace, key)
-        }),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn get_del(kv: &Kv, call: Call<'_>) {
+    match call.key(0) {
+        Ok(key) => kv.remove(call, read!(json), key, |packed| packed.begin(2, b"GETDEL").key(&kv.namespace, key)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
-pub(super) fn ttl(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.ttl", args);
-    kv.send(answer, decode::ttl, || Ok(one_key(kv, b"PTTL", args.key(0)?).reads(*operation::TTL)));
+pub(super) fn ttl(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::ttl, |call| Ok(one_key(kv, b"PTTL", call.key(0)?).reads(call.operation())));
 }
 
 /// Arguments: key, ttlSec.
-pub(super) fn expire(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.expire", args);
-    match args.key(0).and_then(|key| Ok((key, args.required_ttl(1)?))) {
+pub(super) fn expire(kv: &Kv, call: Call<'_>) {
+    match call.key(0).and_then(|key| Ok((key, call.required_ttl(1)?))) {
         Ok((key, ttl)) => {
             let mark = if load::is_brief(Some(ttl)) { kv.mark_of(key) } else { None };
-            kv.write(answer, read!(flag), mark, sized(kv, key, 32), *operation::EXPIRE, |packed| {
+            kv.write(call, read!(flag), mark, sized(kv, key, 32), |packed| {
                 packed.begin(3, b"PEXPIRE").key(&kv.namespace, key).number(ttl)
             });
         }
-        Err(error) => answer.give(Err(error)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
-pub(super) fn persist(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.persist", args);
-    kv.send(answer, decode::flag, || Ok(one_key(kv, b"PERSIST", args.key(0)?).writes(*operation::PERSIST)));
+pub(super) fn persist(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::flag, |call| Ok(one_key(kv, b"PERSIST", call.key(0)?).writes(call.operation())));
 }
 
 /// Arguments: key, JSON, limit, ttlSec.
-pub(super) fn lpush_recent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.lpushRecent", args);
-    kv.send(answer, decode::number, || {
-        let (key, value) = (args.key(0)?, args.text(1, "value")?);
-        let (limit, ttl) = (args.count(2, "limit")?, args.ttl(3)?);
+pub(super) fn lpush_recent(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::number, |call| {
+        let (key, value) = (call.key(0)?, call.text(1, "value")?);
+        let (limit, ttl) = (call.count(2, "limit")?, call.ttl(3)?);
         let packed = brief_script(kv, &scripts::LPUSH_RECENT, key, value.len() + 96, ttl, 3).word(value).number(limit);
         let packed = match ttl {
             Some(ttl) => packed.number(ttl),
             None => packed.word(b""),
         };
-        Ok(packed.runs(*operation::LPUSH_RECENT, &scripts::LPUSH_RECENT))
+        Ok(packed.runs(call.operation(), &scripts::LPUSH_RECENT))
     });
 }
 
@@ -428,12 +385,11 @@ fn brief_script(kv: &Kv, script: &Script, key: &[u8], more: usize, ttl: Option<u
 }
 
 /// Arguments: key, limit.
-pub(super) fn get_recent(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.getRecent", args);
-    kv.send(answer, decode::json_list, || {
-        let (key, limit) = (args.key(0)?, args.count(1, "limit")?);
+pub(super) fn get_recent(kv: &Kv, call: Call<'_>) {
+    call.send(&kv.manager, decode::json_list, |call| {
+        let (key, limit) = (call.key(0)?, call.count(1, "limit")?);
         let packed = sized(kv, key, 0).begin(4, b"LRANGE").key(&kv.namespace, key).number(0).number(limit - 1);
-        Ok(packed.reads(*operation::GET_RECENT))
+        Ok(packed.reads(call.operation()))
     });
 }
 
@@ -445,10 +401,10 @@ fn one_key(kv: &Kv, name: &[u8], key: &[u8]) -> Packed {
     sized(kv, key, 0).begin(2, name).key(&kv.namespace, key)
 }
 
-fn many_keys(kv: &Kv, name: &[u8], args: Arguments<'_>) -> Result<Packed> {
-    let keys = args.from(0);
+fn many_keys(kv: &Kv, name: &[u8], call: &Call<'_>) -> Result<Packed> {
+    let keys = call.from(0);
     let room = keys.len() * (kv.namespace.prefix().len() + 48);
     keys.iter().try_fold(Packed::sized(room).begin(1 + keys.len(), name), |packed, key| {
-        Ok(packed.key(&kv.namespace, args.as_key("key", *key)?))
+        Ok(packed.key(&kv.namespace, call.as_key("key", *key)?))
     })
 }

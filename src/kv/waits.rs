@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Kv;
-use crate::arguments::Arguments;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
+use crate::verb::Call;
 
 /// The waits of one store, by the number that the face gave them.
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl Waits {
 }
 
 /// Arguments: id, milliseconds. Answers after that time with true, or with false when the wait is cancelled.
-pub(super) fn wait(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("KVStore.wait", args);
-    kv.run(answer, |kv| {
-        let (id, time) = (args.id(0)?, args.millis(1, "time", 0.0)?.unwrap_or(Duration::MAX));
+pub(super) fn wait(kv: &Kv, call: Call<'_>) {
+    let kv = kv.clone();
+    call.run(|call| {
+        let (id, time) = (call.id(0)?, call.millis(1, "time", 0.0)?.unwrap_or(Duration::MAX));
         let cancelled = kv.waits.start(id);
         Ok(async move {
             let passed = tokio::time::timeout(time, cancelled.cancelled()).await.is_err();
@@ -53,9 +53,10 @@ pub(super) fn wait(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Argument: id. Ends a wait.
-pub(super) fn cancel(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
-    answer.give(Arguments::of("KVStore.wait", args).id(0).map(|id| {
+pub(super) fn cancel(kv: &Kv, call: Call<'_>) {
+    call.at_once(|call| {
+        let id = call.id(0)?;
         kv.waits.cancel(id);
-        Outcome::Nothing
-    }));
+        Ok(Outcome::Nothing)
+    });
 }

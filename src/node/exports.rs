@@ -11,24 +11,14 @@ use serde_json::{Value, json};
 
 use super::failure;
 use super::frame::{self, Calls};
-use super::manager;
+use super::manager::{self, ManagerTarget};
 use super::memory;
-use super::port::{self, Port, Target};
+use super::port::{self, Port};
 use super::raw::{self, Values};
-use super::verbs::{self, Verbs};
-use crate::bullmq::{self, Bridge};
-use crate::bus::Bus;
-use crate::connection::Manager;
+use super::verbs;
+use crate::bullmq;
 use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kv::Kv;
-use crate::options::Options;
-use crate::queue::{Queue, Worker};
-use crate::registry::Registry;
-
-thread_local! {
-    static VERBS: Verbs = Verbs::new();
-}
 
 /// The names of all verbs; a verb's number is its place.
 #[napi(catch_unwind)]
@@ -57,7 +47,7 @@ pub fn close_port(port: u32) {
 /// Has the port hold the process while something is pending.
 #[napi(catch_unwind)]
 pub fn hold_port(env: Env, port: u32, hold: bool) -> napi::Result<()> {
-    port::with(port, |port| raw::hold(env, port, hold)).unwrap_or(Ok(()))
+    port::with(port, |port| raw::hold(env, port.wake(), hold)).unwrap_or(Ok(()))
 }
 
 /// Opens a target. Gives `{"handle": …}`, of a manager with where it leads as `"server"`, or `{"error": …}` as JSON.
@@ -73,46 +63,15 @@ pub fn open(port: u32, kind: String, parent: u32, options: String) -> String {
 
 fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Result<(u32, Option<Value>)> {
     let outlet = Outlet::to(port.outbox.clone(), port.coming());
-    let target = match kind {
-        "manager" => Target::Manager(manager::open(outlet, options)?),
-        "kv" => Target::Kv(Kv::new(parent_of(port, parent)?, Options::parse("KVStore", options)?)?),
-        "bus" => Target::Bus(Bus::new(parent_of(port, parent)?, Options::parse("MessageBus", options)?, outlet)?),
-        "registry" => Target::Registry(Registry::new(
-            parent_of(port, parent)?,
-            Options::parse("WorkerRegistry", options)?,
-            outlet,
-        )?),
-        "queue" => Target::Queue(Queue::new(parent_of(port, parent)?, Options::parse("TaskQueue", options)?, outlet)?),
-        "bullmq" => {
-            Target::Bullmq(Bridge::new(parent_of(port, parent)?, Options::parse("bullmqConnection", options)?, outlet)?)
-        }
-        "worker" => match port.targets.get(&parent) {
-            Some(Target::Queue(queue)) => {
-                Target::Worker(Worker::new(queue, Options::parse("WorkerOptions", options)?, outlet)?)
-            }
-            _ => return Err(Error::new(ErrorKind::Closed, "the task queue has been released")),
-        },
-        other => return Err(Error::config(format!("open: expected a known kind, got {other}"))),
-    };
-    let server = match &target {
-        Target::Manager(opened) => Some(manager::server(&opened.manager)),
-        _ => None,
-    };
-    Ok((port.add(target), server))
-}
-
-/// The manager that a feature is opened on.
-fn parent_of(port: &Port, parent: u32) -> Result<Manager> {
-    match port.targets.get(&parent) {
-        Some(Target::Manager(parent)) => Ok(parent.manager.clone()),
-        _ => Err(Error::new(ErrorKind::Closed, "the connection manager has been released")),
-    }
+    let opened = verbs::open(port, kind, parent, options, outlet)?;
+    let handle = port.add(opened);
+    Ok((handle, port.target::<ManagerTarget>(handle).map(|opened| manager::server(&opened.manager))))
 }
 
 /// Lets a target go. What it has pending is settled with kind `closed`.
 #[napi(catch_unwind)]
 pub fn release(port: u32, handle: u32) {
-    let target = port::with(port, |port| port.targets.remove(&handle));
+    let target = port::with(port, |port| port.remove(handle));
     drop(target);
 }
 
@@ -123,18 +82,16 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
         return;
     };
     port::with(port, |port| {
-        VERBS.with(|verbs| {
-            batch(|| {
-                for call in Calls::new(words, bytes) {
-                    let answer = match call.number {
-                        frame::NOBODY => Answer::to_nobody(),
-                        number => Answer::to(port.outbox.clone(), number),
-                    };
-                    let target = port.targets.get(&call.target);
-                    // A call that panics costs no other one: its answer is dropped, and says so.
-                    let _ = catch_unwind(AssertUnwindSafe(|| verbs.call(call.verb, target, &call.args, answer)));
-                }
-            });
+        batch(|| {
+            for call in Calls::new(words, bytes) {
+                let answer = match call.number {
+                    frame::NOBODY => Answer::to_nobody(),
+                    number => Answer::to(port.outbox.clone(), number),
+                };
+                // A call that panics costs no other one: its answer is dropped, and says so.
+                let _ =
+                    catch_unwind(AssertUnwindSafe(|| verbs::call(port, call.target, call.verb, &call.args, answer)));
+            }
         });
     });
 }

@@ -1,5 +1,6 @@
 //! The verbs of a connection manager, its events, and its password callback.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,15 +11,16 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use super::port::{self, Target};
+use super::port;
+use crate::arguments::Arguments;
 use crate::connection::command::Way;
 use crate::connection::secret::{Password, PasswordSource, Secret};
 use crate::connection::{AskPassword, Command, Config, Event, Manager, Observer, Script, Sink};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lifecycle;
 use crate::resp::Reply;
-use crate::telemetry::{Metrics, Operation};
+use crate::telemetry::Metrics;
+use crate::verb::{Call, Class, Verb, verbs};
 
 /// A manager, as a port holds it.
 pub(super) struct ManagerTarget {
@@ -32,17 +34,6 @@ impl Drop for ManagerTarget {
     }
 }
 
-/// Opens a manager whose events go to `outlet`.
-pub(super) fn open(outlet: Outlet, options: &str) -> Result<ManagerTarget> {
-    let (mut config, ask) = Config::parse(options)?;
-    let passwords = Arc::new(Passwords { outlet: outlet.clone(), asked: Mutex::default(), last: AtomicU32::new(0) });
-    if ask == AskPassword::Yes {
-        config.password = Password::Asked(passwords.clone());
-    }
-    let manager = Manager::new(config, Arc::new(Events(outlet)))?;
-    Ok(ManagerTarget { manager, passwords })
-}
-
 /// Where a manager leads, as the face shows it.
 pub(super) fn server(manager: &Manager) -> Value {
     let config = manager.config();
@@ -52,11 +43,7 @@ pub(super) fn server(manager: &Manager) -> Value {
 
 /// Does `act` with a manager, if both it and its port are there.
 pub(super) fn with<T>(port: u32, handle: u32, act: impl FnOnce(&ManagerTarget) -> T) -> Option<T> {
-    port::with(port, |port| match port.targets.get(&handle) {
-        Some(Target::Manager(manager)) => Some(act(manager)),
-        _ => None,
-    })
-    .flatten()
+    port::with(port, |port| port.target::<ManagerTarget>(handle).map(act)).flatten()
 }
 
 struct Events(Outlet);
@@ -101,69 +88,88 @@ impl PasswordSource for Passwords {
     }
 }
 
-type Call = fn(&ManagerTarget, &[Arg<'_>], Answer);
+impl Class for ManagerTarget {
+    const NAME: &'static str = "manager";
+    const VERBS: &'static [Verb<Self>] = verbs! { "manager" "RedisConnectionManager" {
+        "connect" => connect;
+        "disconnect" => disconnect;
+        "ping" => ping;
+        "health" => health;
+        "password" => password;
+        "command" as "command" => command;
+        "transaction" as "transaction" => transaction;
+        "script" as "script" in "script" => script;
+    } };
+    type Parent = ();
 
-/// The verbs of a manager.
-pub(super) const CALLS: &[(&str, Call)] = &[
-    ("manager.connect", connect),
-    ("manager.disconnect", disconnect),
-    ("manager.ping", ping),
-    ("manager.health", health),
-    ("manager.password", password),
-    ("manager.command", command),
-    ("manager.transaction", transaction),
-    ("manager.script", script),
-];
+    /// A manager, whose events go to `outlet`.
+    fn open((): &(), options: &str, outlet: Outlet) -> Result<Self> {
+        let (mut config, ask) = Config::parse(options)?;
+        let passwords =
+            Arc::new(Passwords { outlet: outlet.clone(), asked: Mutex::default(), last: AtomicU32::new(0) });
+        if ask == AskPassword::Yes {
+            config.password = Password::Asked(passwords.clone());
+        }
+        let manager = Manager::new(config, Arc::new(Events(outlet)))?;
+        Ok(Self { manager, passwords })
+    }
 
-fn connect(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
+    fn parent(&self) -> &dyn Any {
+        &self.manager
+    }
+}
+
+fn connect(target: &ManagerTarget, call: Call<'_>) {
     // Called here and now, so that connects and disconnects keep the order of their calls.
     let connected = target.manager.connect();
-    lifecycle::spawn(async move { answer.give(connected.await.map(|()| Outcome::Nothing)) });
+    call.run(|_| Ok(async move { connected.await.map(|()| Outcome::Nothing) }));
 }
 
-fn disconnect(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
+fn disconnect(target: &ManagerTarget, call: Call<'_>) {
     let disconnected = target.manager.disconnect();
-    lifecycle::spawn(async move {
-        disconnected.await;
-        answer.give(Ok(Outcome::Nothing));
+    call.run(|_| {
+        Ok(async move {
+            disconnected.await;
+            Ok(Outcome::Nothing)
+        })
     });
 }
 
-fn ping(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
+fn ping(target: &ManagerTarget, call: Call<'_>) {
     let manager = target.manager.clone();
-    lifecycle::spawn(async move {
-        answer.give(manager.ping().await.map(|took| Outcome::Number(took.as_secs_f64() * 1e3)));
-    });
+    call.run(|_| Ok(async move { manager.ping().await.map(|took| Outcome::Number(took.as_secs_f64() * 1e3)) }));
 }
 
-fn health(target: &ManagerTarget, _args: &[Arg<'_>], answer: Answer) {
+fn health(target: &ManagerTarget, call: Call<'_>) {
     let manager = target.manager.clone();
-    lifecycle::spawn(async move {
-        let health = manager.health().await;
-        let mut report = json!({
-            "ok": health.outcome.is_ok(),
-            "writable": health.writable.is_ok(),
-            "state": health.state.name(),
-            "latencyMs": health.latency.map(|took| took.as_secs_f64() * 1e3),
-        });
-        if let Some(server) = health.server {
-            report["server"] = json!({ "kind": server.kind, "version": server.version, "role": server.role });
-        }
-        if let Some(cluster) = health.cluster {
-            let state = if cluster.is_ok { "ok" } else { "fail" };
-            report["cluster"] =
-                json!({ "state": state, "slotsServed": cluster.slots_served, "slotsTotal": cluster.slots_total });
-        }
-        if let Err(error) = health.outcome.and(health.writable) {
-            report["error"] = json!(error.message());
-        }
-        answer.give(Ok(Outcome::Json(report.to_string().into())));
+    call.run(|_| {
+        Ok(async move {
+            let health = manager.health().await;
+            let mut report = json!({
+                "ok": health.outcome.is_ok(),
+                "writable": health.writable.is_ok(),
+                "state": health.state.name(),
+                "latencyMs": health.latency.map(|took| took.as_secs_f64() * 1e3),
+            });
+            if let Some(server) = health.server {
+                report["server"] = json!({ "kind": server.kind, "version": server.version, "role": server.role });
+            }
+            if let Some(cluster) = health.cluster {
+                let state = if cluster.is_ok { "ok" } else { "fail" };
+                report["cluster"] =
+                    json!({ "state": state, "slotsServed": cluster.slots_served, "slotsTotal": cluster.slots_total });
+            }
+            if let Err(error) = health.outcome.and(health.writable) {
+                report["error"] = json!(error.message());
+            }
+            Ok(Outcome::Json(report.to_string().into()))
+        })
     });
 }
 
 /// Takes the answer of the user's function: its number, and a text or what went wrong.
-fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
-    if let [Arg::Number(number), given, ..] = args {
+fn password(target: &ManagerTarget, call: Call<'_>) {
+    if let [Arg::Number(number), given, ..] = call.from(0) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
         let number = *number as u32;
         let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
@@ -187,68 +193,63 @@ fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
             let _ = waiting.send(password);
         }
     }
-    answer.give(Ok(Outcome::Nothing));
+    call.give(Ok(Outcome::Nothing));
 }
 
-fn command(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
-    let words = match words("command", args) {
-        Ok(words) => words,
-        Err(error) => return answer.give(Err(error)),
-    };
-    match target.manager.prepare(&words) {
-        Ok((command, Way::Shared)) => target.manager.submit(command, Sink::Answer(answer, as_it_is)),
-        Ok((command, Way::Own(time))) => target.manager.submit_blocking(command, Sink::Answer(answer, as_it_is), time),
-        Err(error) => answer.give(Err(error)),
+fn command(target: &ManagerTarget, call: Call<'_>) {
+    match words(&call, 0).and_then(|words| target.manager.prepare(&words)) {
+        Ok((command, Way::Shared)) => target.manager.submit(command, Sink::Answer(call.answer, as_it_is)),
+        Ok((command, Way::Own(time))) => {
+            target.manager.submit_blocking(command, Sink::Answer(call.answer, as_it_is), time);
+        }
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// For each command the number of its words, then the words.
-fn transaction(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
-    let prepared = || -> Result<Command> {
+fn transaction(target: &ManagerTarget, call: Call<'_>) {
+    call.send(&target.manager, transaction_results, |call| {
         let mut commands = Vec::new();
-        let mut rest = args;
+        let mut rest = call.from(0);
         while let Some((Arg::Number(count), after)) = rest.split_first() {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
             let (own, others) = after.split_at_checked(*count as usize).unwrap_or((after, &[]));
-            commands.push(words("transaction", own)?);
+            commands.push(words(&Arguments::of(call.owner(), own), 0)?);
             rest = others;
         }
         target.manager.prepare_transaction(&commands)
-    };
-    match prepared() {
-        Ok(command) => target.manager.submit(command, Sink::Answer(answer, transaction_results)),
-        Err(error) => answer.give(Err(error)),
-    }
+    });
 }
 
 /// The text, how many of what follows are keys, the keys and the arguments.
-fn script(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
-    let prepared = || -> Result<Command> {
-        let [Arg::Text(text), Arg::Number(key_count), rest @ ..] = args else {
+fn script(target: &ManagerTarget, call: Call<'_>) {
+    call.send(&target.manager, as_it_is, |call| {
+        let (Arg::Text(text), Arg::Number(key_count)) = (call.at(0), call.at(1)) else {
             return Err(Error::config("script: expected the text of a Lua script, got something else"));
         };
-        let rest = words("script", rest)?;
+        let rest = words(call, 2)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an array's length")]
-        let (keys, rest) = rest.split_at_checked(*key_count as usize).unwrap_or((&rest, &[]));
+        let (keys, rest) = rest.split_at_checked(key_count as usize).unwrap_or((&rest, &[]));
         let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) })
-    };
-    match prepared() {
-        Ok(command) => target.manager.submit(command, Sink::Answer(answer, as_it_is)),
-        Err(error) => answer.give(Err(error)),
-    }
+        Ok(Command { payload, replies: 1, safe: false, operation: call.operation(), script: Some(script) })
+    });
 }
 
-fn words<'a>(what: &str, args: &[Arg<'a>]) -> Result<Vec<&'a [u8]>> {
-    args.iter()
+/// The words of a command, from one argument on.
+fn words<'a>(args: &Arguments<'a>, from: usize) -> Result<Vec<&'a [u8]>> {
+    args.from(from)
+        .iter()
         .enumerate()
         .map(|(at, arg)| match arg {
             Arg::Text(text) => Ok(text.as_bytes()),
             Arg::Bytes(bytes) => Ok(*bytes),
-            other => Err(Error::config(format!(
-                "{what}: argument {at}: expected a string, a finite number or a Buffer, got {other}"
-            ))),
+            other => {
+                let owner = args.owner();
+                Err(Error::config(format!(
+                    "{owner}: argument {at}: expected a string, a finite number or a Buffer, got {other}"
+                )))
+            }
         })
         .collect()
 }

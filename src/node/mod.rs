@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `exports` | what the TypeScript face calls: every one synchronous, short, and unable to panic outward |
 //! | `port` | where outcomes and events wait for one environment, and its wake-up |
+//! | `item` | an outcome or event that waits |
 //! | `frame` | calls as they come in: many in two typed arrays |
-//! | `verbs` | the table of what can be called |
+//! | `verbs` | the classes of what can be opened and called, one line each |
 //! | `raw` | outcomes as JavaScript values, a function held weakly; the one file with `unsafe` |
 //! | `manager` | the verbs of a connection manager, its events, its password callback |
 //! | `memory` | a test's control of an embedded engine |
@@ -17,6 +18,7 @@
 mod exports;
 mod failure;
 mod frame;
+mod item;
 mod manager;
 mod memory;
 mod port;

@@ -5,37 +5,21 @@
 //! while the face says so, which it does while something is pending. The face's function is held weakly: when the face is
 //! collected (a finished Jest test file), its port closes with all that it had open.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use napi::Env;
 use napi::bindgen_prelude::{Function, Unknown};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Status};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 
-use super::manager::ManagerTarget;
-use super::raw::WeakFunction;
-use crate::bullmq::Bridge;
-use crate::bus::Bus;
+use super::item::Item;
+use super::raw::{Wake, WeakFunction};
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
-use crate::kv::Kv;
-use crate::queue::{Queue, Worker};
-use crate::registry::Registry;
-
-/// The wake-up: weak, without arguments, and with room for one call.
-pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
-
-/// What waits to be taken out.
-#[derive(Debug)]
-pub(super) enum Item {
-    Outcome(u32, Result<Outcome>),
-    /// Something happened to the target of that handle; JSON.
-    Event(u32, String),
-    /// Values for the target of that handle.
-    Delivery(u32, Vec<Outcome>),
-}
+use crate::verb::Target;
 
 /// The part of a port that other threads reach.
 pub(super) struct Outbox {
@@ -86,29 +70,39 @@ impl Completions for Outbox {
     }
 }
 
-/// What a handle stands for.
-pub(super) enum Target {
-    Manager(ManagerTarget),
-    Kv(Kv),
-    Bus(Bus),
-    Registry(Registry),
-    Queue(Queue),
-    Bullmq(Bridge),
-    Worker(Worker),
+/// Something that is open, and the number of its class' first verb.
+pub(super) struct Opened {
+    pub(super) target: Box<dyn Target>,
+    pub(super) first: usize,
 }
 
 /// A port, as its own thread sees it.
 pub(super) struct Port {
     pub(super) outbox: Arc<Outbox>,
-    pub(super) targets: HashMap<u32, Target>,
+    targets: HashMap<u32, Opened>,
     next_handle: u32,
 }
 
 impl Port {
-    pub(super) fn add(&mut self, target: Target) -> u32 {
+    pub(super) fn add(&mut self, opened: Opened) -> u32 {
         self.next_handle += 1;
-        self.targets.insert(self.next_handle, target);
+        self.targets.insert(self.next_handle, opened);
         self.next_handle
+    }
+
+    /// What has that handle.
+    pub(super) fn opened(&self, handle: u32) -> Option<&Opened> {
+        self.targets.get(&handle)
+    }
+
+    /// The same, if it is a `T`.
+    pub(super) fn target<T: 'static>(&self, handle: u32) -> Option<&T> {
+        let target: &dyn Any = &*self.opened(handle)?.target;
+        target.downcast_ref()
+    }
+
+    pub(super) fn remove(&mut self, handle: u32) -> Option<Opened> {
+        self.targets.remove(&handle)
     }
 
     /// The handle that the next [`Port::add`] will give.
@@ -116,8 +110,8 @@ impl Port {
         self.next_handle + 1
     }
 
-    pub(super) fn wake_raw(&self) -> napi::sys::napi_threadsafe_function {
-        self.outbox.wake.raw()
+    pub(super) fn wake(&self) -> &Wake {
+        &self.outbox.wake
     }
 }
 

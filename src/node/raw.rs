@@ -11,10 +11,11 @@ use std::ptr;
 
 use napi::bindgen_prelude::{Function, JsValue, ToNapiValue, TypeName, Uint32ArraySlice, Unknown};
 use napi::sys::{self, napi_env, napi_value};
-use napi::{Env, Result, ValueType, check_status};
+use napi::threadsafe_function::ThreadsafeFunction;
+use napi::{Env, Result, Status, ValueType, check_status};
 
 use super::failure;
-use super::port::{Item, Port};
+use super::item::Item;
 use crate::crossing::Outcome;
 use crate::error::Error;
 use crate::resp::Reply;
@@ -409,10 +410,13 @@ unsafe extern "C" fn collected(_env: napi_env, data: *mut c_void, _hint: *mut c_
     let _ = std::panic::catch_unwind(|| gone(id));
 }
 
+/// The wake-up of a port: weak, without arguments, and with room for one call.
+pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
+
 /// Has the port's wake-up hold the process, or no longer.
-pub(super) fn hold(env: Env, port: &Port, hold: bool) -> Result<()> {
-    let wake = port.wake_raw();
-    // SAFETY: called on the environment's own thread, and the port that owns the thread-safe function is open.
+pub(super) fn hold(env: Env, wake: &Wake, hold: bool) -> Result<()> {
+    let wake = wake.raw();
+    // SAFETY: called on the environment's own thread, and what owns the thread-safe function is there.
     check_status!(unsafe {
         if hold {
             sys::napi_ref_threadsafe_function(env.raw(), wake)

@@ -1,64 +1,76 @@
-//! The table of what can be called, by name; a name's place is its number.
+//! The classes of what can be opened, and their verbs by number: the face calls by these alone.
 
-use super::manager::{self, ManagerTarget};
-use super::port::Target;
-use crate::crossing::{Answer, Arg};
-use crate::error::Error;
-use crate::{bullmq, bus, kv, queue, registry};
+use super::manager::ManagerTarget;
+use super::port::{Opened, Port};
+use crate::bullmq::Bridge;
+use crate::bus::Bus;
+use crate::crossing::{Answer, Arg, Outlet};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kv::Kv;
+use crate::queue::{Queue, Worker};
+use crate::registry::Registry;
+use crate::verb::{Class, Parent, Target};
 
-/// What a call of a verb does.
-#[derive(Clone, Copy)]
-enum Verb {
-    Manager(fn(&ManagerTarget, &[Arg<'_>], Answer)),
-    Kv(kv::Call),
-    Bus(bus::Call),
-    Registry(registry::Call),
-    Queue(queue::Call),
-    Bullmq(bullmq::Call),
-    Worker(queue::WorkerCall),
+/// Opens one on what has that handle.
+type Open = fn(&Port, u32, &str, Outlet) -> Result<Box<dyn Target>>;
+
+/// A class, as the face knows it.
+struct Known {
+    name: &'static str,
+    verbs: fn() -> Vec<&'static str>,
+    open: Open,
 }
 
-fn all() -> impl Iterator<Item = (&'static str, Verb)> {
-    let manager = manager::CALLS.iter().map(|(name, call)| (*name, Verb::Manager(*call)));
-    let kv = kv::CALLS.iter().map(|(name, call)| (*name, Verb::Kv(*call)));
-    let bus = bus::CALLS.iter().map(|(name, call)| (*name, Verb::Bus(*call)));
-    let registry = registry::CALLS.iter().map(|(name, call)| (*name, Verb::Registry(*call)));
-    let queue = queue::CALLS.iter().map(|(name, call)| (*name, Verb::Queue(*call)));
-    let bullmq = bullmq::CALLS.iter().map(|(name, call)| (*name, Verb::Bullmq(*call)));
-    let worker = queue::WORKER_CALLS.iter().map(|(name, call)| (*name, Verb::Worker(*call)));
-    manager.chain(kv).chain(bus).chain(registry).chain(queue).chain(worker).chain(bullmq)
+/// Every class. The numbers of its verbs follow those of the class before it.
+static CLASSES: &[Known] = &[
+    known::<ManagerTarget>(),
+    known::<Kv>(),
+    known::<Bus>(),
+    known::<Registry>(),
+    known::<Queue>(),
+    known::<Worker>(),
+    known::<Bridge>(),
+];
+
+const fn known<T: Class>() -> Known {
+    Known { name: T::NAME, verbs: || T::VERBS.iter().map(|verb| verb.name).collect(), open: open_one::<T> }
+}
+
+fn open_one<T: Class>(port: &Port, parent: u32, options: &str, outlet: Outlet) -> Result<Box<dyn Target>> {
+    let parent = T::Parent::of(port.opened(parent).map(|opened| opened.target.parent()));
+    let released = || Error::new(ErrorKind::Closed, format!("the {} has been released", T::Parent::CALLED));
+    Ok(Box::new(T::open(parent.ok_or_else(released)?, options, outlet)?))
 }
 
 /// The names of all verbs, in the order of their numbers.
 pub(super) fn names() -> Vec<&'static str> {
-    all().map(|(name, _)| name).collect()
+    CLASSES.iter().flat_map(|class| (class.verbs)()).collect()
 }
 
-/// The verbs by number.
-pub(super) struct Verbs(Vec<Verb>);
+/// Opens one of the class called `name` on what has the handle `parent`.
+pub(super) fn open(port: &Port, name: &str, parent: u32, options: &str, outlet: Outlet) -> Result<Opened> {
+    let Some(at) = CLASSES.iter().position(|class| class.name == name) else {
+        return Err(Error::config(format!("open: expected a known kind, got {name}")));
+    };
+    let first = CLASSES[..at].iter().map(|class| (class.verbs)().len()).sum();
+    Ok(Opened { target: (CLASSES[at].open)(port, parent, options, outlet)?, first })
+}
 
-impl Verbs {
-    pub(super) fn new() -> Self {
-        Self(all().map(|(_, verb)| verb).collect())
-    }
-
-    /// Calls verb number `verb` on `target`.
-    pub(super) fn call(&self, verb: u32, target: Option<&Target>, args: &[Arg<'_>], answer: Answer) {
-        match (self.0.get(verb as usize), target) {
-            (Some(Verb::Manager(call)), Some(Target::Manager(manager))) => call(manager, args, answer),
-            (Some(Verb::Kv(call)), Some(Target::Kv(kv))) => call(kv, args, answer),
-            (Some(Verb::Bus(call)), Some(Target::Bus(bus))) => call(bus, args, answer),
-            (Some(Verb::Registry(call)), Some(Target::Registry(registry))) => call(registry, args, answer),
-            (Some(Verb::Queue(call)), Some(Target::Queue(queue))) => call(queue, args, answer),
-            (Some(Verb::Bullmq(call)), Some(Target::Bullmq(bridge))) => call(bridge, args, answer),
-            (Some(Verb::Worker(call)), Some(Target::Worker(worker))) => call(worker, args, answer),
-            (None, _) => answer.give(Err(Error::config(format!("verb: expected a known one, got number {verb}")))),
-            (Some(_), Some(_)) => {
-                answer.give(Err(Error::config("target: expected one that has the verb, got another")));
-            }
-            (Some(_), None) => {
-                answer.give(Err(Error::new(crate::error::ErrorKind::Closed, "what was called has been released")));
-            }
-        }
-    }
+/// Calls verb number `verb` on what has that handle.
+pub(super) fn call(port: &Port, handle: u32, verb: u32, args: &[Arg<'_>], answer: Answer) {
+    let number = verb as usize;
+    let opened = port.opened(handle);
+    let called = match opened {
+        // One of a class before this has no place in it, however it is counted.
+        Some(opened) => opened.target.call(number.wrapping_sub(opened.first), args, answer),
+        None => Err(answer),
+    };
+    let Err(answer) = called else { return };
+    answer.give(Err(if number >= names().len() {
+        Error::config(format!("verb: expected a known one, got number {verb}"))
+    } else if opened.is_some() {
+        Error::config("target: expected one that has the verb, got another")
+    } else {
+        Error::new(ErrorKind::Closed, "what was called has been released")
+    }));
 }

@@ -6,14 +6,15 @@ use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
 use super::reading::Snapshot;
 use super::record::Progressed;
-use super::scripts::{self, Call, array, integer, operation};
-use super::{Core, Queue, outbox, strange};
+use super::scripts::{self, ScriptCall, array, integer, operation};
+use super::{Core, Queue, outbox};
 use crate::arguments::Arguments;
 use crate::connection::{Command, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
-use crate::error::Result;
-use crate::keys::QueueKeys;
+use crate::error::{Error, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// Jobs of single calls in one script, and their bytes.
 const MOST_JOBS: usize = 100;
@@ -108,10 +109,10 @@ fn pack(core: &Core, jobs: &[NewJob]) -> Command {
     if jobs.iter().all(NewJob::is_plain) {
         return append(core, jobs);
     }
-    with_options(Call::of(core, &scripts::ADD), jobs)
+    with_options(ScriptCall::of(core, &scripts::ADD), jobs)
 }
 
-fn with_options(call: Call<'_>, jobs: &[NewJob]) -> Command {
+fn with_options(call: ScriptCall<'_>, jobs: &[NewJob]) -> Command {
     let mut call = call.number(jobs.len() as u64);
     for job in jobs {
         call.add(job.id.clone());
@@ -122,9 +123,9 @@ fn with_options(call: Call<'_>, jobs: &[NewJob]) -> Command {
 }
 
 fn append(core: &Core, jobs: &[NewJob]) -> Command {
-    let words = || core.few.iter().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
+    let words = || core.keys.few().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
     let size = words().map(|word| word.len() + 16).sum();
-    let mut packed = Packed::sized(size).script(&scripts::APPEND, QueueKeys::APPENDING, 2 + jobs.len() * 2);
+    let mut packed = Packed::sized(size).script(&scripts::APPEND, Part::FEW.len(), Prefix::FEW.len() + jobs.len() * 2);
     for word in words() {
         packed = packed.word(word);
     }
@@ -145,26 +146,29 @@ struct Added {
 
 impl Added {
     fn read(core: &Core, reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
-        let [now, present, left, following] =
-            <[Reply; 4]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
+        let [now, present, left, following] = <[Reply; 4]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+            .map_err(|_| Error::unexpected_reply())?;
         let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
         let mut there = Vec::new();
-        let mut parts = array(present).ok_or_else(strange)?.into_iter();
+        let mut parts = array(present).ok_or_else(Error::unexpected_reply)?.into_iter();
         while let Some(place) = parts.next() {
-            let place = integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(strange)?;
+            let place =
+                integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(Error::unexpected_reply)?;
             let snapshot = Snapshot::read(&mut parts)?;
-            *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
+            *existing.get_mut(place).ok_or_else(Error::unexpected_reply)? = Some(snapshot.outcome_or_damaged());
             there.push((place, flows::text_of(&snapshot.id), Progressed::read(snapshot.record.as_ref())));
         }
         let added = existing.iter().filter(|there| there.is_none()).count();
         core.manager.metrics().queue_added.add(added as u64);
-        let mut parts = array(following).ok_or_else(strange)?.into_iter();
+        let mut parts = array(following).ok_or_else(Error::unexpected_reply)?.into_iter();
         while let Some(place) = parts.next() {
-            let place = integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(strange)?;
+            let place =
+                integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(Error::unexpected_reply)?;
             let snapshot = Snapshot::added(&mut parts)?;
-            *existing.get_mut(place).ok_or_else(strange)? = Some(snapshot.outcome_or_damaged());
+            *existing.get_mut(place).ok_or_else(Error::unexpected_reply)? = Some(snapshot.outcome_or_damaged());
         }
-        let (now, left) = (integer(&now).ok_or_else(strange)?, integer(&left).ok_or_else(strange)?);
+        let (now, left) =
+            (integer(&now).ok_or_else(Error::unexpected_reply)?, integer(&left).ok_or_else(Error::unexpected_reply)?);
         Ok(Self { now, jobs, existing, there, left })
     }
 
@@ -186,10 +190,10 @@ pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
 }
 
 /// Arguments: name, data, options.
-pub(super) fn add(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    match read(&queue.core, &Arguments::of("TaskQueue.add", args), 0) {
-        Ok(jobs) => queue.adding.add(&queue.core, jobs, answer),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn add(queue: &Queue, call: Call<'_>) {
+    match read(&queue.core, &call, 0) {
+        Ok(jobs) => queue.adding.add(&queue.core, jobs, call.answer),
+        Err(error) => call.give(Err(error)),
     }
 }
 
@@ -213,14 +217,14 @@ pub(super) fn read_name<'a>(args: &Arguments<'a>, place: usize, what: &str) -> R
 }
 
 /// Arguments: name, data and options of each job.
-pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.addBulk", args);
-    queue.run(answer, |core| {
-        let count = args.from(0).len() / 3;
+pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let count = call.from(0).len() / 3;
         let mut scripts: Vec<(Vec<NewJob>, Vec<usize>)> = Vec::new();
         let mut weight = 0;
         for at in 0..count {
-            let jobs = read(&core, &args, at * 3)?;
+            let jobs = read(&core, call, at * 3)?;
             let heavier = jobs.iter().map(weight_of).sum::<usize>();
             weight += heavier;
             if scripts.is_empty() || weight > BULK_JOBS {
@@ -247,7 +251,7 @@ pub(super) fn add_bulk(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             let mut outcomes = Vec::with_capacity(count * 2);
             let mut failed = None;
             for (get, jobs, places) in sent {
-                let reply = get.await.unwrap_or_else(|_| Err(strange()));
+                let reply = get.await.unwrap_or_else(|_| Err(Error::unexpected_reply()));
                 match reply.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
                         see_to_messages(&core, added.left);
@@ -282,7 +286,7 @@ pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Optio
 
 /// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
 pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
-    let command = with_options(Call::of(core, &scripts::ADD).key(core.keys.inbox()), jobs);
-    let parts = array(core.call(command).await?).ok_or_else(strange)?;
-    parts.get(2).and_then(integer).ok_or_else(strange)
+    let command = with_options(ScriptCall::of(core, &scripts::ADD).part(Part::Inbox), jobs);
+    let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
+    parts.get(2).and_then(integer).ok_or_else(Error::unexpected_reply)
 }

@@ -8,13 +8,15 @@ use super::adding::see_to_messages;
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
-use super::scripts::{self, Call, array, bytes, integer, operation, plain};
-use super::{Core, Queue, long_way, outbox, strange};
+use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
+use super::{Core, Queue, long_way, outbox};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// The longest line of a job's log, in bytes, and how many of the newest are kept.
 const MAX_LINE: usize = 64 * 1024;
@@ -22,29 +24,31 @@ const MAX_LINES: u64 = 1_000;
 /// Jobs that one script removes at most.
 const BATCH: u64 = 150;
 
-pub(super) fn pause(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    set_paused(queue, true, answer);
+pub(super) fn pause(queue: &Queue, call: Call<'_>) {
+    set_paused(queue, true, call);
 }
 
-pub(super) fn resume(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    set_paused(queue, false, answer);
+pub(super) fn resume(queue: &Queue, call: Call<'_>) {
+    set_paused(queue, false, call);
 }
 
-fn set_paused(queue: &Queue, paused: bool, answer: Answer) {
-    queue.run(answer, |core| Ok(async move { pausing(&core, paused).await.map(|()| Outcome::Nothing) }));
+fn set_paused(queue: &Queue, paused: bool, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|_| Ok(async move { pausing(&core, paused).await.map(|()| Outcome::Nothing) }));
 }
 
 async fn pausing(core: &Core, paused: bool) -> Result<()> {
     let channel = core.keys.wake_all();
     let args: [&[u8]; 2] = [if paused { b"1" } else { b"0" }, &channel];
-    let packed = plain(&scripts::PAUSE, &[core.base[11].clone()], &args);
+    let packed = plain(&scripts::PAUSE, &[core.key(Part::Meta)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::PAUSE)).await.map(drop)
 }
 
 /// Argument: whether delayed jobs go too.
-pub(super) fn drain(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let delayed = args.first() == Some(&Arg::Bool(true));
-    queue.run(answer, move |core| {
+pub(super) fn drain(queue: &Queue, call: Call<'_>) {
+    let delayed = call.at(0) == Arg::Bool(true);
+    let core = queue.flushed();
+    call.run(move |_| {
         Ok(async move {
             let mut removed = 0;
             for kind in ["wait", "ranked", "group", "delayed"].into_iter().take(if delayed { 4 } else { 3 }) {
@@ -56,25 +60,25 @@ pub(super) fn drain(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: state, olderThanMs, limit.
-pub(super) fn clean(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.clean", args);
-    queue.run(answer, |core| {
-        let kind = match args.at(0) {
+pub(super) fn clean(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let kind = match call.at(0) {
             Arg::Text("completed") => "completed",
             Arg::Text("failed") => "failed",
-            other => return Err(args.wrong("state", "'completed' or 'failed'", other)),
+            other => return Err(call.wrong("state", "'completed' or 'failed'", other)),
         };
-        let older = reading::count_or(&args, 1, "olderThanMs", 0)?;
-        let limit = reading::count_or(&args, 2, "limit", u64::MAX)?;
+        let older = reading::count_or(call, 1, "olderThanMs", 0)?;
+        let limit = reading::count_or(call, 2, "limit", u64::MAX)?;
         Ok(async move { sweep_out(&core, kind, limit, older).await.map(|n| Outcome::Number(n as f64)) })
     });
 }
 
 /// Argument: limit.
-pub(super) fn retry_failed(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.retryFailed", args);
-    queue.run(answer, |core| {
-        let limit = reading::count_or(&args, 0, "limit", u64::MAX)?;
+pub(super) fn retry_failed(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let limit = reading::count_or(call, 0, "limit", u64::MAX)?;
         Ok(async move {
             // Those that fail again meanwhile are not retried again.
             let limit = limit.min(reading::total(&core, State::Failed).await?);
@@ -87,15 +91,16 @@ pub(super) fn retry_failed(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 async fn sweep_out(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Result<u64> {
     let mut done = 0;
     while done < limit {
-        let call = Call::of(core, &scripts::SWEEP_OUT)
+        let call = ScriptCall::of(core, &scripts::SWEEP_OUT)
             .arg(kind.to_owned())
             .number(BATCH.min(limit - done))
             .number(older)
             .arg(core.keys.once(b""));
         let reply = core.call(call.writes(*operation::ADMIN)).await?;
-        let [looked, gone, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-        done += integer(&gone).ok_or_else(strange)?.unsigned_abs();
-        see_to_messages(core, integer(&left).ok_or_else(strange)?);
+        let [looked, gone, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+            .map_err(|_| Error::unexpected_reply())?;
+        done += integer(&gone).ok_or_else(Error::unexpected_reply)?.unsigned_abs();
+        see_to_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
         if integer(&looked).is_none_or(|looked| looked == 0) {
             break;
         }
@@ -104,9 +109,10 @@ async fn sweep_out(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Resu
 }
 
 /// Argument: whether active jobs do not matter.
-pub(super) fn obliterate(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let force = args.first() == Some(&Arg::Bool(true));
-    queue.run(answer, move |core| {
+pub(super) fn obliterate(queue: &Queue, call: Call<'_>) {
+    let force = call.at(0) == Arg::Bool(true);
+    let core = queue.flushed();
+    call.run(move |_| {
         Ok(async move {
             let was_paused = reading::paused(&core).await?;
             pausing(&core, true).await?;
@@ -128,9 +134,9 @@ async fn remove_everything(core: &Core) -> Result<()> {
     let mut cursor = Cursor::default();
     loop {
         let at = Bytes::copy_from_slice(cursor.word());
-        let call = Call::of(core, &scripts::OBLITERATE).arg(at).number(BATCH).arg(core.keys.once(b""));
+        let call = ScriptCall::of(core, &scripts::OBLITERATE).arg(at).number(BATCH).arg(core.keys.once(b""));
         let (reply, origin) = core.call_located(call.writes(*operation::ADMIN)).await?;
-        let next = bytes(reply).ok_or_else(strange)?;
+        let next = bytes(reply).ok_or_else(Error::unexpected_reply)?;
         // An empty page is not the last one.
         if !cursor.advance(origin, next) {
             break;
@@ -145,7 +151,7 @@ async fn remove_everything(core: &Core) -> Result<()> {
             _ => {}
         }
         // Delivering may leave more: where many waited for one job.
-        let key = &core.base[16];
+        let key = core.key(Part::Outbox);
         let length = Packed::sized(key.len()).begin(2, b"HLEN").word(key).reads(*operation::ADMIN);
         let left = integer(&core.call(length).await?).unwrap_or_default();
         if left == 0 || left >= before {
@@ -153,19 +159,17 @@ async fn remove_everything(core: &Core) -> Result<()> {
         }
         before = left;
     }
-    let owners = long_way::pairs(core, b"ZSCAN", &core.base[9]).await?;
+    let owners = long_way::pairs(core, b"ZSCAN", core.key(Part::Leases)).await?;
     let mut many: Vec<_> = owners.keys().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
-    many.extend(long_way::pairs(core, b"ZSCAN", &core.keys.holding()).await?.into_keys());
+    many.extend(long_way::pairs(core, b"ZSCAN", core.key(Part::Holding)).await?.into_keys());
     for page in many.chunks(1000) {
         several(core, b"UNLINK", None, page).await?;
     }
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
-    let mut left = core.base.clone();
-    left.extend([core.keys.owners(), core.keys.cancels(), core.keys.rate(), core.keys.schedules(), core.keys.ticks()]);
-    left.extend([core.keys.inbox(), core.keys.holding()]);
-    left.extend(core.keys.typed().iter().map(|(key, _)| core.keys.put_aside(key)));
+    let whole = || Part::ALL.iter().map(|part| core.key(*part));
+    let left: Vec<_> = whole().cloned().chain(whole().map(|key| core.keys.put_aside(key))).collect();
     several(core, b"UNLINK", None, &left).await?;
-    several(core, b"PUBLISH", Some(&core.keys.told()), &[Bytes::new()]).await?;
+    several(core, b"PUBLISH", Some(core.keys.prefix(Prefix::Told)), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
@@ -183,10 +187,10 @@ async fn several(core: &Core, name: &[u8], key: Option<&Bytes>, words: &[Bytes])
 }
 
 /// Arguments: id, data.
-pub(super) fn update_data(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.updateData", args);
-    queue.run(answer, |core| {
-        let (id, data) = (job_id(&args, 0)?.to_owned(), args.text(1, "data")?);
+pub(super) fn update_data(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let (id, data) = (job_id(call, 0)?.to_owned(), call.text(1, "data")?);
         check_data("Job.updateData: data", data)?;
         let data = Bytes::copy_from_slice(data);
         Ok(async move { note(&core, "Job.updateData", "data", &id, "", data).await.map(|_| Outcome::Nothing) })
@@ -194,10 +198,10 @@ pub(super) fn update_data(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id, progress.
-pub(super) fn update_progress(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.updateProgress", args);
-    queue.run(answer, |core| {
-        let (id, progress) = (job_id(&args, 0)?.to_owned(), args.text(1, "progress")?);
+pub(super) fn update_progress(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let (id, progress) = (job_id(call, 0)?.to_owned(), call.text(1, "progress")?);
         check_data("Job.updateProgress: progress", progress)?;
         let progress = Bytes::copy_from_slice(progress);
         Ok(async move { note(&core, "Job.updateProgress", "progress", &id, "", progress).await.map(|_| Outcome::Nothing) })
@@ -205,10 +209,10 @@ pub(super) fn update_progress(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id, line.
-pub(super) fn log(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.log", args);
-    queue.run(answer, |core| {
-        let (id, line) = (job_id(&args, 0)?.to_owned(), read_line(&args)?);
+pub(super) fn log(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let (id, line) = (job_id(call, 0)?.to_owned(), read_line(call)?);
         Ok(async move { note(&core, "Job.log", "log", &id, "", line).await.map(|lines| Outcome::Number(lines as f64)) })
     });
 }
@@ -227,7 +231,7 @@ pub(super) fn read_line(args: &Arguments<'_>) -> Result<Bytes> {
 ///
 /// `config` where there is no such job, `lease-lost` where the lease is not its own any more.
 pub(super) async fn note(core: &Core, said: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
-    let call = Call::of(core, &scripts::NOTE)
+    let call = ScriptCall::of(core, &scripts::NOTE)
         .arg(verb.to_owned())
         .arg(id.to_owned())
         .arg(fence.to_owned())
@@ -238,7 +242,7 @@ pub(super) async fn note(core: &Core, said: &str, verb: &str, id: &str, fence: &
         Some(-2) => Err(Error::new(ErrorKind::LeaseLost, format!("{said}: the job's lease was lost"))
             .with_delivery(Delivery::Rejected)),
         Some(count) => Ok(count),
-        None => Err(strange()),
+        None => Err(Error::unexpected_reply()),
     }
 }
 
@@ -251,10 +255,10 @@ fn damage(error: Error) -> Error {
 }
 
 /// Argument: id. False where there is no such job.
-pub(super) fn remove(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.remove", args);
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
+pub(super) fn remove(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = job_id(call, 0)?.to_owned();
         Ok(async move {
             match change(&core, "remove", &id, "").await? {
                 Changed::Done => Ok(Outcome::Bool(true)),
@@ -266,38 +270,30 @@ pub(super) fn remove(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Argument: id.
-pub(super) fn retry(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    must(queue, Arguments::of("Job.retry", args), ("Job.retry", "retry", "a failed job"), String::new(), answer);
+pub(super) fn retry(queue: &Queue, call: Call<'_>) {
+    must(queue, call, ("retry", "a failed job"), String::new());
 }
 
 /// Argument: id.
-pub(super) fn promote(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    must(queue, Arguments::of("Job.promote", args), ("Job.promote", "promote", "a delayed job"), String::new(), answer);
+pub(super) fn promote(queue: &Queue, call: Call<'_>) {
+    must(queue, call, ("promote", "a delayed job"), String::new());
 }
 
 /// Arguments: id, ms.
-pub(super) fn change_delay(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.changeDelay", args);
-    match whole(&args, 1, "ms", MAX_DELAY_MS) {
+pub(super) fn change_delay(queue: &Queue, call: Call<'_>) {
+    match whole(&call, 1, "ms", MAX_DELAY_MS) {
         Ok(ms) => {
-            must(queue, args, ("Job.changeDelay", "delay", "a delayed or waiting job"), ms.to_string(), answer);
+            must(queue, call, ("delay", "a delayed or waiting job"), ms.to_string());
         }
-        Err(error) => answer.give(Err(error)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// Arguments: id, priority.
-pub(super) fn change_priority(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.changePriority", args);
-    match whole(&args, 1, "priority", MAX_PRIORITY) {
-        Ok(priority) => must(
-            queue,
-            args,
-            ("Job.changePriority", "priority", "a job that waits or is delayed"),
-            priority.to_string(),
-            answer,
-        ),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn change_priority(queue: &Queue, call: Call<'_>) {
+    match whole(&call, 1, "priority", MAX_PRIORITY) {
+        Ok(priority) => must(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string()),
+        Err(error) => call.give(Err(error)),
     }
 }
 
@@ -310,35 +306,29 @@ fn whole(args: &Arguments<'_>, place: usize, name: &str, most: u64) -> Result<u6
 }
 
 /// Arguments: id, reason. False where there was nothing to cancel.
-pub(super) fn cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.cancel", args);
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
-        let reason = match args.at(1) {
+pub(super) fn cancel(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = job_id(call, 0)?.to_owned();
+        let reason = match call.at(1) {
             Arg::Absent => String::new(),
             Arg::Text(text) if text.len() <= MAX_LINE => text.to_owned(),
-            other => return Err(args.wrong("reason", "a string of at most 65536 bytes", other)),
+            other => return Err(call.wrong("reason", "a string of at most 65536 bytes", other)),
         };
         Ok(async move { Ok(Outcome::Bool(matches!(change(&core, "cancel", &id, &reason).await?, Changed::Done))) })
     });
 }
 
-/// A change that a job must be in the right state for: what is said, the script's verb, what is expected.
-fn must(
-    queue: &Queue,
-    args: Arguments<'_>,
-    about: (&'static str, &'static str, &'static str),
-    value: String,
-    answer: Answer,
-) {
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
+/// A change that a job must be in the right state for: the script's verb, what is expected.
+fn must(queue: &Queue, call: Call<'_>, (verb, expected): (&'static str, &'static str), value: String) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let (id, owner) = (job_id(call, 0)?.to_owned(), call.owner());
         Ok(async move {
-            let (said, verb, expected) = about;
             match change(&core, verb, &id, &value).await? {
                 Changed::Done => Ok(Outcome::Nothing),
-                Changed::Missing => Err(no_such_job(said)),
-                Changed::Not(state) => Err(wrong_state(said, expected, state)),
+                Changed::Missing => Err(no_such_job(owner)),
+                Changed::Not(state) => Err(wrong_state(owner, expected, state)),
             }
         })
     });
@@ -360,8 +350,8 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
     // What it was added with does not change, so it can be read before.
     let Some(found) = reading::find(core, id).await? else { return Ok(Changed::Missing) };
     let known = Known::of(core, &found.body);
-    let call = Call::of(core, &scripts::CHANGE)
-        .key(core.keys.cancels())
+    let call = ScriptCall::of(core, &scripts::CHANGE)
+        .part(Part::Cancels)
         .arg(verb.to_owned())
         .arg(id.to_owned())
         .arg(value.to_owned())
@@ -369,9 +359,10 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
         .arg(known.group)
         .arg(known.ending);
     let reply = core.call(call.writes(*operation::CHANGE)).await?;
-    let [letter, left] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-    see_to_messages(core, integer(&left).ok_or_else(strange)?);
-    let letter = bytes(letter).ok_or_else(strange)?;
+    let [letter, left] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+        .map_err(|_| Error::unexpected_reply())?;
+    see_to_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+    let letter = bytes(letter).ok_or_else(Error::unexpected_reply)?;
     Ok(match &letter[..] {
         b"" => Changed::Done,
         b"-" => Changed::Missing,
@@ -381,6 +372,6 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
         b"c" => Changed::Not(State::Completed),
         b"f" => Changed::Not(State::Failed),
         b"k" => Changed::Not(State::WaitingChildren),
-        _ => return Err(strange()),
+        _ => return Err(Error::unexpected_reply()),
     })
 }

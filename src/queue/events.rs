@@ -17,12 +17,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, Queue, failure, fresh_owner, strange};
+use super::{Core, Queue, failure, fresh_owner};
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Listener, Message};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::lifecycle;
+use crate::verb::Call;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
 const HEARD: Duration = Duration::from_mins(1);
@@ -176,7 +178,7 @@ impl Ears {
             self.stage.send_replace(Stage::Written);
         }
         let subscription = loop {
-            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.told() };
+            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::Told).clone() };
             match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
                 Ok(subscription) => break Some(subscription),
                 Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => break None,
@@ -254,15 +256,15 @@ impl Ears {
     async fn read(&self, place: &mut Place) -> Result<bool> {
         let (from, keep) = (place.last.to_string(), HEARD.as_millis().to_string());
         let (born, fresh) = (place.born.clone(), fresh_owner());
-        let keys = [self.core.base[12].clone(), self.core.base[11].clone()];
+        let keys = self.core.keys.keys([Part::Events, Part::Meta]);
         let command =
             plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES, &born, fresh.as_bytes()])
                 .runs(*operation::HEAR, &scripts::HEAR);
-        let mut parts = array(self.core.call(command).await?).ok_or_else(strange)?.into_iter();
-        let mut number = || parts.next().as_ref().and_then(integer).ok_or_else(strange);
+        let mut parts = array(self.core.call(command).await?).ok_or_else(Error::unexpected_reply)?.into_iter();
+        let mut number = || parts.next().as_ref().and_then(integer).ok_or_else(Error::unexpected_reply);
         let (now_at, missed) = (number()?, number()?);
         let begins = place.last < 0;
-        *place = Place { last: now_at, born: parts.next().and_then(bytes).ok_or_else(strange)? };
+        *place = Place { last: now_at, born: parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)? };
         if missed != 0 && !begins {
             self.missed(missed);
         }
@@ -270,8 +272,8 @@ impl Ears {
         let mut values = Vec::new();
         for entry in parts {
             more = true;
-            let mut fields = array(entry).ok_or_else(strange)?.into_iter();
-            let at = fields.next().as_ref().and_then(integer).ok_or_else(strange)?;
+            let mut fields = array(entry).ok_or_else(Error::unexpected_reply)?.into_iter();
+            let at = fields.next().as_ref().and_then(integer).ok_or_else(Error::unexpected_reply)?;
             let mut fields = fields.filter_map(bytes);
             while let (Some(field), Some(payload)) = (fields.next(), fields.next()) {
                 self.happened(at, &field, payload, &mut values);
@@ -362,20 +364,20 @@ impl Listener for Woken {
     }
 }
 
-pub(super) fn listen(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+pub(super) fn listen(queue: &Queue, call: Call<'_>) {
     queue.events.hearing().listening = true;
     let live = queue.events.live();
     queue.events.nudge.notify_one();
-    lifecycle::spawn(async move { answer.give(live.await.map(|()| Outcome::Nothing)) });
+    call.run(|_| Ok(async move { live.await.map(|()| Outcome::Nothing) }));
 }
 
-pub(super) fn unlisten(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+pub(super) fn unlisten(queue: &Queue, call: Call<'_>) {
     queue.events.hearing().listening = false;
     queue.events.nudge.notify_one();
-    answer.give(Ok(Outcome::Nothing));
+    call.give(Ok(Outcome::Nothing));
 }
 
-pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
+pub(super) fn close(queue: &Queue, call: Call<'_>) {
     queue.events.closed.cancel();
     {
         let mut hearing = queue.events.hearing();
@@ -384,7 +386,8 @@ pub(super) fn close(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
         hearing.waits.clear();
     }
     queue.events.nudge.notify_one();
-    queue.run(answer, |_| Ok(async { Ok(Outcome::Nothing) }));
+    queue.flushed();
+    call.run(|_| Ok(async { Ok(Outcome::Nothing) }));
 }
 
 impl Ears {

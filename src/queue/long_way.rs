@@ -6,12 +6,13 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::Core;
 use super::reading::{Snapshot, snapshots};
 use super::record::State;
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, strange};
 use crate::connection::{Cursor, Packed};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
 /// Jobs that one script gives at most.
@@ -83,8 +84,9 @@ fn part(place: &Place, first: u64, last: u64) -> [Bytes; 4] {
 }
 
 async fn pick(core: &Core, letter: &str, backwards: bool, words: &[Bytes]) -> Result<Vec<Snapshot>> {
-    let keys = [0, 1, 2, 4].map(|at: usize| core.base[at].clone());
-    let mut args: Vec<&[u8]> = vec![letter.as_bytes(), &core.prefixes[2], if backwards { b"1" } else { b"0" }];
+    let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More, Part::Ranked]);
+    let mut args: Vec<&[u8]> =
+        vec![letter.as_bytes(), core.keys.prefix(Prefix::Group), if backwards { b"1" } else { b"0" }];
     args.extend(words.iter().map(|word| &word[..]));
     let command = plain(&scripts::PICK, &keys, &args).runs_reading(*operation::READ, &scripts::PICK);
     snapshots(core.call(command).await?)
@@ -99,12 +101,12 @@ async fn waiting(core: &Core, enough: u64, backwards: bool) -> Result<Vec<Place>
     } else if places.len() as u64 >= enough {
         return Ok(places);
     }
-    let key = &core.base[4];
+    let key = core.key(Part::Ranked);
     let size = Packed::sized(key.len()).begin(2, b"ZCARD").word(key).reads(*operation::READ);
     let ranked = integer(&core.call(size).await?).and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
     let (mut groups, mut seen) = (Vec::new(), HashSet::new());
-    for (key, what) in [(&core.base[13], "ring"), (&core.base[14], "blocked")] {
-        for row in walk(core, key, what, &core.prefixes[2]).await? {
+    for (key, what) in [(core.key(Part::Ring), "ring"), (core.key(Part::Blocked), "blocked")] {
+        for row in walk(core, key, what, core.keys.prefix(Prefix::Group)).await? {
             if seen.insert(row.name.clone()) {
                 groups.push(Place::Group(row.name, row.number));
             }
@@ -126,7 +128,7 @@ async fn lined_up(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
     let mut passed: HashMap<Bytes, u64> = HashMap::new();
     let mut cursor = Bytes::from_static(b"0");
     loop {
-        let reply = core.call(names(core, &core.base[3], "wait", &cursor, &[])).await?;
+        let reply = core.call(names(core, core.key(Part::Wait), "wait", &cursor, &[])).await?;
         let (next, rows) = read(reply)?;
         for row in rows {
             if row.number > 0 {
@@ -151,7 +153,7 @@ async fn lined_up(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
 async fn active(core: &Core, backwards: bool) -> Result<Vec<Place>> {
     let prefix = core.keys.held_prefix();
     let mut started = HashMap::new();
-    for owner in walk(core, &core.base[9], "leases", &prefix).await? {
+    for owner in walk(core, core.key(Part::Leases), "leases", &prefix).await? {
         if owner.number > 0 {
             let held = core.keys.held(&String::from_utf8_lossy(&owner.name));
             started.extend(walk(core, &held, "held", &[]).await?.into_iter().map(|row| (row.name, row.number)));
@@ -180,19 +182,24 @@ async fn walk(core: &Core, key: &Bytes, what: &str, prefix: &[u8]) -> Result<Vec
 }
 
 fn names(core: &Core, key: &Bytes, what: &str, cursor: &[u8], prefix: &[u8]) -> crate::connection::Command {
-    let [jobs, run, more] = [0, 1, 2].map(|at: usize| core.base[at].clone());
-    let packed = plain(&scripts::NAMES, &[key.clone(), jobs, run, more], &[what.as_bytes(), cursor, prefix]);
+    let [jobs, run, more] = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
+    let packed = plain(&scripts::NAMES, &[key, jobs, run, more], &[what.as_bytes(), cursor, prefix]);
     packed.runs_reading(*operation::READ, &scripts::NAMES)
 }
 
 fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {
-    let [next, rows] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-    let next = bytes(next).ok_or_else(strange)?;
-    let mut parts = array(rows).ok_or_else(strange)?.into_iter();
+    let [next, rows] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+        .map_err(|_| Error::unexpected_reply())?;
+    let next = bytes(next).ok_or_else(Error::unexpected_reply)?;
+    let mut parts = array(rows).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut rows = Vec::new();
     while let (Some(name), Some(number), Some(flag)) = (parts.next(), parts.next(), parts.next()) {
         let number = integer(&number).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
-        rows.push(Row { name: bytes(name).ok_or_else(strange)?, number, waits: integer(&flag) == Some(1) });
+        rows.push(Row {
+            name: bytes(name).ok_or_else(Error::unexpected_reply)?,
+            number,
+            waits: integer(&flag) == Some(1),
+        });
     }
     Ok((next, rows))
 }
@@ -204,12 +211,13 @@ pub(super) async fn pairs(core: &Core, scan: &[u8], key: &Bytes) -> Result<HashM
         let page =
             Packed::sized(key.len() + 32).begin(5, scan).word(key).word(cursor.word()).word(b"COUNT").number(500);
         let (reply, origin) = core.call_located(page.reads(*operation::READ)).await?;
-        let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(strange)?).map_err(|_| strange())?;
-        let mut words = array(page).ok_or_else(strange)?.into_iter().filter_map(bytes);
+        let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+            .map_err(|_| Error::unexpected_reply())?;
+        let mut words = array(page).ok_or_else(Error::unexpected_reply)?.into_iter().filter_map(bytes);
         while let (Some(name), Some(beside)) = (words.next(), words.next()) {
             found.insert(name, beside);
         }
-        if !cursor.advance(origin, bytes(next).ok_or_else(strange)?) {
+        if !cursor.advance(origin, bytes(next).ok_or_else(Error::unexpected_reply)?) {
             return Ok(found);
         }
     }

@@ -6,11 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::Core;
 use super::scripts::{self, operation, plain};
 use crate::error::{Error, ErrorKind};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 
 impl Core {
@@ -22,10 +21,14 @@ impl Core {
         {
             return;
         }
-        let (keys, types): (Vec<Bytes>, Vec<&[u8]>) = self.keys.typed().into_iter().unzip();
+        // The script itself touches these two.
+        let mut parts = vec![Part::Meta, Part::Leases];
+        let others: Vec<_> = Part::ALL.iter().copied().filter(|part| !parts.contains(part)).collect();
+        parts.extend(others);
+        let keys: Vec<_> = parts.iter().map(|part| self.key(*part)).collect();
         let (aside, held, channel) = (self.keys.aside(), self.keys.held_prefix(), self.keys.wake_all());
         let mut args: Vec<&[u8]> = vec![&aside, &held, &channel];
-        args.extend(types);
+        args.extend(parts.iter().map(|part| part.kind().as_bytes()));
         let command = plain(&scripts::MEND, &keys, &args).runs(*operation::ADMIN, &scripts::MEND);
         let (manager, mending) = (self.manager.clone(), Arc::clone(&self.mending));
         lifecycle::spawn(async move {

@@ -42,7 +42,6 @@ mod scripts;
 mod waits;
 mod worker;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -51,16 +50,17 @@ use serde_json::json;
 
 use crate::connection::config::read_namespace;
 use crate::connection::{Command, Manager, Origin};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::crossing::Outlet;
+use crate::error::{Error, Result};
+use crate::keys::queue::Part;
 use crate::keys::{Namespace, QueueKeys};
-use crate::lifecycle;
 use crate::options::Options;
 use crate::resp::Reply;
+use crate::verb::{Class, Parent, Verb, verbs};
 
 pub use options::MAX_DATA;
 pub use record::State;
-pub use worker::{CALLS as WORKER_CALLS, Call as WorkerCall, Worker};
+pub use worker::Worker;
 
 /// What every part of one queue needs.
 #[derive(Debug)]
@@ -69,12 +69,8 @@ struct Core {
     namespace: Namespace,
     name: String,
     keys: QueueKeys,
-    /// The keys and prefixes that scripts begin with, and their size.
-    base: Vec<Bytes>,
-    prefixes: [Bytes; 5],
+    /// The size of the keys and prefixes that most scripts are given first.
     base_size: usize,
-    /// The keys and channels of `append.lua`.
-    few: [Bytes; 7],
     /// Makes the ids of this handle unlike those of any other.
     instance: String,
     last: AtomicU64,
@@ -85,23 +81,13 @@ struct Core {
 impl Core {
     fn new(manager: Manager, namespace: Namespace, name: String) -> Self {
         let keys = namespace.queue(&name);
-        let (base, prefixes) = (keys.base(), keys.prefixes());
-        let base_size = base.iter().chain(&prefixes).map(|key| key.len() + 16).sum();
-        let few = keys.for_appending();
+        let base_size = keys.base().iter().chain(keys.prefixes()).map(|key| key.len() + 16).sum();
         let instance = base36(fastrand::u64(..) >> 4);
-        Self {
-            manager,
-            namespace,
-            name,
-            keys,
-            base,
-            prefixes,
-            base_size,
-            few,
-            instance,
-            last: AtomicU64::new(0),
-            mending: Arc::default(),
-        }
+        Self { manager, namespace, name, keys, base_size, instance, last: AtomicU64::new(0), mending: Arc::default() }
+    }
+
+    fn key(&self, part: Part) -> &Bytes {
+        self.keys.key(part)
     }
 
     /// An id that nobody else makes.
@@ -153,43 +139,51 @@ pub struct Queue {
     events: Arc<events::Ears>,
 }
 
-/// What a call of a verb does.
-pub type Call = fn(&Queue, &[Arg<'_>], Answer);
+impl Class for Queue {
+    const NAME: &'static str = "queue";
+    const VERBS: &'static [Verb<Self>] = verbs! { "queue" "TaskQueue" {
+        "add" => adding::add;
+        "addBulk" => adding::add_bulk;
+        "get" as "TaskQueue.getJob" => reading::get;
+        "list" => reading::list;
+        "counts" => reading::counts;
+        "logs" as "Job.logs" => reading::logs;
+        "isPaused" => reading::is_paused;
+        "pause" => changes::pause;
+        "resume" => changes::resume;
+        "drain" => changes::drain;
+        "clean" => changes::clean;
+        "retryFailed" => changes::retry_failed;
+        "obliterate" => changes::obliterate;
+        "updateData" as "Job.updateData" => changes::update_data;
+        "updateProgress" as "Job.updateProgress" => changes::update_progress;
+        "log" as "Job.log" => changes::log;
+        "remove" as "Job.remove" => changes::remove;
+        "retry" as "Job.retry" => changes::retry;
+        "promote" as "Job.promote" => changes::promote;
+        "changeDelay" as "Job.changeDelay" => changes::change_delay;
+        "changePriority" as "Job.changePriority" => changes::change_priority;
+        "cancel" as "Job.cancel" => changes::cancel;
+        "schedule" => schedules::schedule;
+        "schedules" => schedules::schedules;
+        "unschedule" => schedules::unschedule;
+        "listen" => events::listen;
+        "unlisten" => events::unlisten;
+        "wait" as "Job.waitUntilFinished" => waits::wait;
+        "waitCancel" as "Job.waitUntilFinished" => waits::wait_cancel;
+        "addAndWait" => waits::add_and_wait;
+        "close" => events::close;
+    } };
+    type Parent = Manager;
 
-/// The verbs.
-pub const CALLS: &[(&str, Call)] = &[
-    ("queue.add", adding::add),
-    ("queue.addBulk", adding::add_bulk),
-    ("queue.get", reading::get),
-    ("queue.list", reading::list),
-    ("queue.counts", reading::counts),
-    ("queue.logs", reading::logs),
-    ("queue.isPaused", reading::is_paused),
-    ("queue.pause", changes::pause),
-    ("queue.resume", changes::resume),
-    ("queue.drain", changes::drain),
-    ("queue.clean", changes::clean),
-    ("queue.retryFailed", changes::retry_failed),
-    ("queue.obliterate", changes::obliterate),
-    ("queue.updateData", changes::update_data),
-    ("queue.updateProgress", changes::update_progress),
-    ("queue.log", changes::log),
-    ("queue.remove", changes::remove),
-    ("queue.retry", changes::retry),
-    ("queue.promote", changes::promote),
-    ("queue.changeDelay", changes::change_delay),
-    ("queue.changePriority", changes::change_priority),
-    ("queue.cancel", changes::cancel),
-    ("queue.schedule", schedules::schedule),
-    ("queue.schedules", schedules::schedules),
-    ("queue.unschedule", schedules::unschedule),
-    ("queue.listen", events::listen),
-    ("queue.unlisten", events::unlisten),
-    ("queue.wait", waits::wait),
-    ("queue.waitCancel", waits::wait_cancel),
-    ("queue.addAndWait", waits::add_and_wait),
-    ("queue.close", events::close),
-];
+    fn open(manager: &Manager, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("TaskQueue", options)?, outlet)
+    }
+}
+
+impl Parent for Queue {
+    const CALLED: &'static str = "task queue";
+}
 
 impl Queue {
     /// On `manager`, in the namespace that the options name inside the manager's.
@@ -211,25 +205,11 @@ impl Queue {
         Ok(Self { adding: Arc::default(), events: Arc::new(events::Ears::new(Arc::clone(&core), outlet)), core })
     }
 
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread, after what was added before.
-    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Arc<Core>) -> Result<F>)
-    where
-        F: Future<Output = Result<Outcome>> + Send + 'static,
-    {
+    /// What a call needs that comes after what was added before: that is on its way now.
+    fn flushed(&self) -> Arc<Core> {
         self.adding.flush(&self.core);
-        match prepare(Arc::clone(&self.core)) {
-            Ok(steps) => {
-                lifecycle::spawn(async move { answer.give(steps.await) });
-            }
-            Err(error) => answer.give(Err(error)),
-        }
+        Arc::clone(&self.core)
     }
-}
-
-/// An answer that no script of a queue gives.
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer is not one to the script that was sent")
-        .with_delivery(Delivery::MaybeExecuted)
 }
 
 /// An error as the face reads it.

@@ -17,10 +17,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::flows::NewJob;
-use super::scripts::{self, Call, array, bytes, integer, operation, plain};
-use super::{Core, adding, strange};
+use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
+use super::{Core, adding};
 use crate::connection::{Cursor, Packed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
 
@@ -51,7 +52,7 @@ pub(super) fn deliver_soon(core: Arc<Core>) {
 /// As [`deliver_soon`]; `refused` is told why a server did not take a message.
 pub(super) fn deliver_telling(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
     // While the task runs it has the manager, so that no other one has its address.
-    let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.base[16].clone());
+    let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.key(Part::Outbox).clone());
     match under_way().entry(which.clone()) {
         Entry::Occupied(mut again) => {
             again.insert(true);
@@ -100,15 +101,15 @@ impl Drop for Ends {
 ///
 /// What could not be delivered stays.
 pub(super) async fn deliver(core: &Core) -> Result<()> {
-    let key = &core.base[16];
+    let key = core.key(Part::Outbox);
     let mut cursor = Cursor::default();
     loop {
         let scan = Packed::sized(key.len() + 20).begin(5, b"HSCAN").word(key).word(cursor.word());
         let scan = scan.word(b"COUNT").number(PAGE).reads(*operation::ADMIN);
         let (page, origin) = core.call_located(scan).await?;
-        let mut parts = array(page).ok_or_else(strange)?.into_iter();
-        let next = parts.next().and_then(bytes).ok_or_else(strange)?;
-        let found = parts.next().and_then(array).ok_or_else(strange)?;
+        let mut parts = array(page).ok_or_else(Error::unexpected_reply)?.into_iter();
+        let next = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
+        let found = parts.next().and_then(array).ok_or_else(Error::unexpected_reply)?;
         let mut words = found.into_iter().filter_map(bytes);
         let mut page = Page::default();
         while let (Some(field), Some(message)) = (words.next(), words.next()) {
@@ -270,7 +271,7 @@ async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {
     if fields.is_empty() {
         return Ok(());
     }
-    let key = &core.base[16];
+    let key = core.key(Part::Outbox);
     let size = fields.iter().map(|field| field.len() + 16).sum::<usize>() + key.len();
     let mut packed = Packed::sized(size).begin(2 + fields.len(), b"HDEL").word(key);
     for field in fields {
@@ -286,16 +287,16 @@ async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
     }
     let kept = KEPT.as_millis().to_string();
     let args: Vec<&[u8]> = std::iter::once(kept.as_bytes()).chain(messages.iter().map(|field| &field[..])).collect();
-    let packed = plain(&scripts::DELIVERED, &[core.keys.inbox()], &args);
+    let packed = plain(&scripts::DELIVERED, &[core.key(Part::Inbox)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
 }
 
 /// Tells all that wait for a job the news of it, a page at a time.
 async fn tell_rest(core: &Core, field: &Bytes) -> Result<()> {
     loop {
-        let call = Call::of(core, &scripts::REST).arg(field.clone());
-        let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)?;
-        let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| strange())?;
+        let call = ScriptCall::of(core, &scripts::REST).arg(field.clone());
+        let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)?;
+        let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
         adding::see_to_messages(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
         if integer(&more) != Some(1) {
             return Ok(());
@@ -305,11 +306,11 @@ async fn tell_rest(core: &Core, field: &Bytes) -> Result<()> {
 
 /// Tells parents of this queue how children of other ones have ended. Gives how many messages that left in its outbox.
 async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
-    let mut call = Call::of(core, &scripts::CHILD).number(news.len() as u64);
+    let mut call = ScriptCall::of(core, &scripts::CHILD).number(news.len() as u64);
     for part in news.into_iter().flatten() {
         call.add(part);
     }
-    integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(strange)
+    integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
 use super::scripts::{self, array, bytes, integer, operation, plain};
-use super::{Core, Queue, long_way, strange};
+use super::{Core, Queue, long_way};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// Jobs that one script gives at most.
 const PAGE: u64 = 500;
@@ -31,15 +33,15 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn read(parts: &mut vec::IntoIter<Reply>) -> Result<Self> {
-        let mut next = || parts.next().ok_or_else(strange).map(bytes);
+        let mut next = || parts.next().ok_or_else(Error::unexpected_reply).map(bytes);
         let (id, body, record, progress, stacks) = (next()?, next()?, next()?, next()?, next()?);
-        let id = id.ok_or_else(strange)?;
+        let id = id.ok_or_else(Error::unexpected_reply)?;
         Ok(Self { id, body: body.unwrap_or_default(), record, progress, stacks })
     }
 
     /// Of a job that was just added: there is no more of it than its records.
     pub(super) fn added(parts: &mut vec::IntoIter<Reply>) -> Result<Self> {
-        let mut next = || parts.next().and_then(bytes).ok_or_else(strange);
+        let mut next = || parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply);
         Ok(Self { id: next()?, body: next()?, record: Some(next()?), progress: None, stacks: None })
     }
 
@@ -128,11 +130,11 @@ pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> 
 
 /// One job, if it is there.
 pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
-    let keys = [0, 1, 2].map(|at: usize| core.base[at].clone());
+    let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
     let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
-        reply => Snapshot::read(&mut array(reply).ok_or_else(strange)?.into_iter()).map(Some),
+        reply => Snapshot::read(&mut array(reply).ok_or_else(Error::unexpected_reply)?.into_iter()).map(Some),
     }
 }
 
@@ -147,12 +149,12 @@ pub(super) struct Standing {
 }
 
 pub(super) async fn stands(core: &Core, id: &str) -> Result<Standing> {
-    let [jobs, run, meta] = [0, 1, 11].map(|at: usize| core.base[at].clone());
-    let keys = [jobs, run, meta, core.keys.result(id.as_bytes())];
+    let [jobs, run, meta] = core.keys.keys([Part::Jobs, Part::Run, Part::Meta]);
+    let keys = [jobs, run, meta, &core.keys.result(id.as_bytes())];
     let command = plain(&scripts::STANDS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::STANDS);
-    let reply = array(core.call(command).await?).ok_or_else(strange)?;
-    let [told, there, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| strange())?;
-    let told = integer(&told).ok_or_else(strange)?;
+    let reply = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
+    let [told, there, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
+    let told = integer(&told).ok_or_else(Error::unexpected_reply)?;
     if integer(&there) == Some(1) {
         Ok(Standing { told, progressed: Some(Progressed::read(bytes(record).as_ref())?), left: None })
     } else {
@@ -161,22 +163,22 @@ pub(super) async fn stands(core: &Core, id: &str) -> Result<Standing> {
 }
 
 /// Argument: id.
-pub(super) fn get(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.getJob", args);
-    queue.run(answer, |core| {
-        let id = job_id(&args, 0)?.to_owned();
+pub(super) fn get(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = job_id(call, 0)?.to_owned();
         Ok(async move { find(&core, &id).await?.map_or(Ok(Outcome::Null), |job| job.outcome()) })
     });
 }
 
 /// Arguments: start, limit, newest first, states.
-pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.list", args);
-    queue.run(answer, |core| {
-        let start = count_or(&args, 0, "start", 0)?;
-        let limit = count_or(&args, 1, "limit", 100)?;
-        let backwards = args.at(2) == Arg::Bool(true);
-        let states = args
+pub(super) fn list(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let start = count_or(call, 0, "start", 0)?;
+        let limit = count_or(call, 1, "limit", 100)?;
+        let backwards = call.at(2) == Arg::Bool(true);
+        let states = call
             .from(3)
             .iter()
             .map(|arg| match arg {
@@ -185,7 +187,7 @@ pub(super) fn list(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
             })
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|other| {
-                args.wrong(
+                call.wrong(
                     "state",
                     "'waiting', 'active', 'delayed', 'completed', 'failed' or 'waiting-children'",
                     other,
@@ -248,7 +250,10 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         State::Failed => "f",
         State::WaitingChildren => "k",
     };
-    let keys = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 13, 14, 11].map(|at: usize| core.base[at].clone());
+    let keys = {
+        use Part::{Blocked, Completed, Delayed, Failed, Jobs, Leases, Meta, More, Parked, Ranked, Ring, Run, Wait};
+        core.keys.keys([Wait, Ranked, Delayed, Parked, Completed, Failed, Leases, Jobs, Run, More, Ring, Blocked, Meta])
+    };
     let (start, limit) = (start.to_string(), limit.to_string());
     let args: [&[u8]; 6] = [
         letter.as_bytes(),
@@ -256,7 +261,7 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         limit.as_bytes(),
         if backwards { b"1" } else { b"0" },
         &core.keys.held_prefix(),
-        &core.prefixes[2],
+        core.keys.prefix(Prefix::Group),
     ];
     let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
     match core.call(command).await? {
@@ -267,7 +272,7 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
 
 /// The jobs that a script gives.
 pub(super) fn snapshots(reply: Reply) -> Result<Vec<Snapshot>> {
-    let mut parts = array(reply).ok_or_else(strange)?.into_iter();
+    let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut jobs = Vec::new();
     while parts.len() > 0 {
         jobs.push(Snapshot::read(&mut parts)?);
@@ -276,19 +281,22 @@ pub(super) fn snapshots(reply: Reply) -> Result<Vec<Snapshot>> {
 }
 
 async fn count_all(core: &Core) -> Result<Vec<i64>> {
-    let keys = [3, 4, 5, 6, 7, 8, 9, 11].map(|at: usize| core.base[at].clone());
+    let keys = {
+        use Part::{Completed, Delayed, Failed, Leases, Meta, Parked, Ranked, Wait};
+        core.keys.keys([Wait, Ranked, Delayed, Parked, Completed, Failed, Leases, Meta])
+    };
     let prefix = core.keys.held_prefix();
     let mut by_worker: HashMap<Bytes, i64> = HashMap::new();
     let mut cursor = Cursor::default();
     loop {
         let command = plain(&scripts::COUNTS, &keys, &[&prefix, cursor.word()]);
         let (reply, origin) = core.call_located(command.runs_reading(*operation::READ, &scripts::COUNTS)).await?;
-        let mut parts = array(reply).ok_or_else(strange)?.into_iter();
-        let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(strange));
+        let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
+        let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(Error::unexpected_reply));
         let mut counts = counts.collect::<Result<Vec<_>>>()?;
-        let next = parts.next().and_then(bytes).ok_or_else(strange)?;
+        let next = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
         while let (Some(owner), Some(held)) = (parts.next().and_then(bytes), parts.next()) {
-            by_worker.insert(owner, integer(&held).ok_or_else(strange)?);
+            by_worker.insert(owner, integer(&held).ok_or_else(Error::unexpected_reply)?);
         }
         if !cursor.advance(origin, next) {
             counts[1] += by_worker.values().sum::<i64>();
@@ -304,8 +312,9 @@ pub(super) async fn total(core: &Core, state: State) -> Result<u64> {
     Ok(counts.get(place).copied().and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
 }
 
-pub(super) fn counts(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    queue.run(answer, |core| {
+pub(super) fn counts(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|_| {
         Ok(async move {
             let counts = count_all(&core).await?;
             Ok(Outcome::List(counts.into_iter().map(|count| Outcome::Number(count.max(0) as f64)).collect()))
@@ -314,13 +323,13 @@ pub(super) fn counts(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Argument: id.
-pub(super) fn logs(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("Job.logs", args);
-    queue.run(answer, |core| {
-        let key = core.keys.log(job_id(&args, 0)?.as_bytes());
+pub(super) fn logs(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let key = core.keys.log(job_id(call, 0)?.as_bytes());
         Ok(async move {
             let command = Packed::sized(key.len()).begin(4, b"LRANGE").word(&key).number(0).signed(-1);
-            let lines = array(core.call(command.reads(*operation::READ)).await?).ok_or_else(strange)?;
+            let lines = array(core.call(command.reads(*operation::READ)).await?).ok_or_else(Error::unexpected_reply)?;
             Ok(Outcome::List(lines.into_iter().filter_map(bytes).map(Outcome::Text).collect()))
         })
     });
@@ -336,11 +345,11 @@ pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
             let mut flat = flat.into_iter();
             std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
         }
-        _ => return Err(strange()),
+        _ => return Err(Error::unexpected_reply()),
     };
     let mut outcomes = Vec::new();
     for (name, value) in pairs {
-        let (Some(name), Some(value)) = (bytes(name), bytes(value)) else { return Err(strange()) };
+        let (Some(name), Some(value)) = (bytes(name), bytes(value)) else { return Err(Error::unexpected_reply()) };
         // Fields whose names are control characters are no children, see `part/base.lua`.
         if name.first().is_some_and(|first| *first >= b' ') && value.first() == Some(&b'c') {
             let result = value.slice(1..);
@@ -351,12 +360,13 @@ pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
     Ok(Outcome::List(outcomes))
 }
 
-pub(super) fn is_paused(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    queue.run(answer, |core| Ok(async move { paused(&core).await.map(Outcome::Bool) }));
+pub(super) fn is_paused(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|_| Ok(async move { paused(&core).await.map(Outcome::Bool) }));
 }
 
 pub(super) async fn paused(core: &Core) -> Result<bool> {
-    let command = Packed::sized(64).begin(3, b"HEXISTS").word(&core.base[11]).word(b"paused");
+    let command = Packed::sized(64).begin(3, b"HEXISTS").word(core.key(Part::Meta)).word(b"paused");
     let reply = core.call(command.reads(*operation::READ)).await?;
     Ok(matches!(reply, Reply::Int(1) | Reply::Bool(true)))
 }

@@ -5,30 +5,27 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 
 use super::Core;
-use crate::connection::{Command, Packed, Script};
+use crate::connection::{Command, Packed, Script, scripts};
+use crate::keys::queue::Part;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-macro_rules! scripts {
-    ($($name:ident = $($file:literal)+;)*) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!($(include_str!(concat!("lua/", $file))),+))
-        });)*
-    };
+scripts! {
+    before ["part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua"];
+    ADD = "part/depart.lua" "part/append.lua" "add.lua";
+    TURN = "part/settle.lua" "part/take.lua" "turn.lua";
+    RELEASE = "part/settle.lua" "release.lua";
+    CHILD = "child.lua";
+    CHANGE = "part/depart.lua" "change.lua";
+    SWEEP_OUT = "part/depart.lua" "sweep_out.lua";
+    OBLITERATE = "obliterate.lua";
+    LOOK = "look.lua";
+    ASK = "ask.lua";
+    REST = "rest.lua";
 }
 
 scripts! {
-    ADD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "part/append.lua" "add.lua";
     APPEND = "part/few.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/append.lua" "append.lua";
-    TURN = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "part/take.lua" "turn.lua";
-    RELEASE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/settle.lua" "release.lua";
-    CHILD = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "child.lua";
-    CHANGE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "change.lua";
-    SWEEP_OUT = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "part/depart.lua" "sweep_out.lua";
-    OBLITERATE = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "obliterate.lua";
-    LOOK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "look.lua";
-    ASK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "ask.lua";
-    REST = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua" "rest.lua";
     MEND = "mend.lua";
     DELIVERED = "delivered.lua";
     NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
@@ -49,7 +46,7 @@ scripts! {
 }
 
 /// A call of a script with the keys that every script of a queue begins with.
-pub(super) struct Call<'a> {
+pub(super) struct ScriptCall<'a> {
     core: &'a Core,
     script: &'static Script,
     keys: Vec<Bytes>,
@@ -57,10 +54,15 @@ pub(super) struct Call<'a> {
     size: usize,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ScriptCall<'a> {
     /// With the keys and prefixes of `part/base.lua`.
     pub(super) fn of(core: &'a Core, script: &'static Script) -> Self {
         Self { core, script, keys: Vec::new(), args: Vec::new(), size: core.base_size }
+    }
+
+    pub(super) fn part(self, part: Part) -> Self {
+        let key = self.core.key(part).clone();
+        self.key(key)
     }
 
     pub(super) fn key(mut self, key: Bytes) -> Self {
@@ -90,13 +92,13 @@ impl<'a> Call<'a> {
     }
 
     fn packed(self) -> Packed {
-        let core = self.core;
+        let (base, prefixes) = (self.core.keys.base(), self.core.keys.prefixes());
         let mut packed = Packed::sized(self.size).script(
             self.script,
-            core.base.len() + self.keys.len(),
-            core.prefixes.len() + self.args.len(),
+            base.len() + self.keys.len(),
+            prefixes.len() + self.args.len(),
         );
-        for word in core.base.iter().chain(&self.keys).chain(&core.prefixes).chain(&self.args) {
+        for word in base.iter().chain(&self.keys).chain(prefixes).chain(&self.args) {
             packed = packed.word(word);
         }
         packed
@@ -104,7 +106,7 @@ impl<'a> Call<'a> {
 }
 
 /// A call of a script with these keys and arguments only.
-pub(super) fn plain(script: &'static Script, keys: &[Bytes], args: &[&[u8]]) -> Packed {
+pub(super) fn plain(script: &'static Script, keys: &[&Bytes], args: &[&[u8]]) -> Packed {
     let size =
         keys.iter().map(|key| key.len() + 16).sum::<usize>() + args.iter().map(|arg| arg.len() + 16).sum::<usize>();
     let mut packed = Packed::sized(size).script(script, keys.len(), args.len());
@@ -146,24 +148,50 @@ pub(super) fn bytes(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// Interned names, one static each.
+/// What is measured: by what is done, whoever asks for it.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 
-    macro_rules! operations {
-        ($($name:ident = $text:literal,)*) => {
-            $(pub(in crate::queue) static $name: LazyLock<Operation> = LazyLock::new(|| Operation::named($text));)*
-        };
+    pub(in crate::queue) static ADD: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.add"));
+    pub(in crate::queue) static ADMIN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.admin"));
+    pub(in crate::queue) static CHANGE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.change"));
+    pub(in crate::queue) static HEAR: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.hear"));
+    pub(in crate::queue) static READ: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.read"));
+    pub(in crate::queue) static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.renew"));
+    pub(in crate::queue) static SCHEDULE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.schedule"));
+    pub(in crate::queue) static TURN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.turn"));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::parts::lua;
+    use crate::keys::queue::{Part, Prefix};
+
+    fn numbered<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, &'a str)> {
+        names.enumerate().map(|(at, name)| (at + 1, name)).collect()
     }
 
-    operations! {
-        ADD = "queue.add",
-        ADMIN = "queue.admin",
-        CHANGE = "queue.change",
-        HEAR = "queue.hear",
-        READ = "queue.read",
-        RENEW = "queue.renew",
-        SCHEDULE = "queue.schedule",
-        TURN = "queue.turn",
+    fn headed(parts: &[Part]) -> Vec<(&'static str, &'static str)> {
+        let kind = |part: &Part| if part.kind() == "zset" { "sorted set" } else { part.kind() };
+        parts.iter().map(|part| (kind(part), part.text())).collect()
+    }
+
+    /// `log:` is `log_of` in Lua, the channel `told` is `told_channel`.
+    fn in_lua(prefixes: &[Prefix]) -> Vec<String> {
+        let named = |text: &str| text.strip_suffix(':').map_or(format!("{text}_channel"), |text| format!("{text}_of"));
+        prefixes.iter().map(|prefix| named(prefix.text())).collect()
+    }
+
+    #[test]
+    fn scripts_take_the_keys_in_the_order_in_which_they_are_given() {
+        let base = include_str!("lua/part/base.lua");
+        assert_eq!(lua::names(base, "KEYS"), numbered(Part::BASE.iter().map(|part| part.text())));
+        assert_eq!(lua::header(base), headed(Part::BASE));
+        assert_eq!(lua::names(base, "ARGV"), numbered(in_lua(Prefix::ALL).iter().map(String::as_str)));
+        let few = include_str!("lua/part/few.lua");
+        assert_eq!(lua::names(few, "KEYS"), numbered(Part::FEW.iter().map(|part| part.text())));
+        assert_eq!(lua::names(few, "ARGV"), numbered(in_lua(&Prefix::FEW).iter().map(String::as_str)));
+        let renewed = lua::header(include_str!("lua/renew.lua"));
+        assert_eq!(renewed[..renewed.len() - 1], headed(&Part::RENEW));
     }
 }

@@ -15,22 +15,20 @@ use super::flows::text_of;
 use super::reading::{self, Standing, job_id, no_such_job};
 use super::record::{Progressed, State};
 use super::{Core, Queue};
-use crate::arguments::Arguments;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::verb::Call;
 
-const WAIT: &str = "Job.waitUntilFinished";
-const ADD_AND_WAIT: &str = "TaskQueue.addAndWait";
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// Arguments: number, id, timeoutMs. Gives how the job ended.
-pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of(WAIT, args);
+pub(super) fn wait(queue: &Queue, call: Call<'_>) {
     let ears = Arc::clone(&queue.events);
-    queue.run(answer, |core| {
-        let (number, id) = (args.id(0)?, job_id(&args, 1)?.to_owned());
-        let patience = args.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
-        let watch = Watch::begin(WAIT, ears, number, &id)?;
+    let core = queue.flushed();
+    call.run(|call| {
+        let (number, id) = (call.id(0)?, job_id(call, 1)?.to_owned());
+        let patience = call.millis(2, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let watch = Watch::begin(call.owner(), ears, number, &id)?;
         let written = watch.ears.written();
         Ok(async move {
             let ending = async {
@@ -45,15 +43,15 @@ pub(super) fn wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: number, timeoutMs, then as `queue.add`. Adds a job and gives how it ended, and its id.
-pub(super) fn add_and_wait(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of(ADD_AND_WAIT, args);
+pub(super) fn add_and_wait(queue: &Queue, call: Call<'_>) {
     let ears = Arc::clone(&queue.events);
-    queue.run(answer, |core| {
-        let number = args.id(0)?;
-        let patience = args.millis(1, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
-        let jobs = adding::read(&core, &args, 2)?;
+    let core = queue.flushed();
+    call.run(|call| {
+        let number = call.id(0)?;
+        let patience = call.millis(1, "timeoutMs", 0.0)?.unwrap_or(DEFAULT_WAIT);
+        let jobs = adding::read(&core, call, 2)?;
         let id = jobs.first().map(|job| text_of(&job.id)).unwrap_or_default();
-        let watch = Watch::begin(ADD_AND_WAIT, ears, number, &id)?;
+        let watch = Watch::begin(call.owner(), ears, number, &id)?;
         let written = watch.ears.written();
         Ok(async move {
             let added = AtomicBool::new(false);
@@ -218,9 +216,10 @@ fn end_of(progressed: &Progressed) -> Option<Ended> {
 }
 
 /// Argument: number. Ends the wait of that number.
-pub(super) fn wait_cancel(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    answer.give(Arguments::of("Job.waitUntilFinished", args).id(0).map(|number| {
+pub(super) fn wait_cancel(queue: &Queue, call: Call<'_>) {
+    call.at_once(|call| {
+        let number = call.id(0)?;
         queue.events.cancel(number);
-        Outcome::Nothing
-    }));
+        Ok(Outcome::Nothing)
+    });
 }

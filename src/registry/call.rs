@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Inner;
-use super::scripts::Verb;
+use super::scripts::Procedure;
 use super::sight::MASTERSHIP;
 use crate::connection::{Command, Origin, Packed, Sink};
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -24,10 +24,10 @@ pub(super) fn millis(time: Duration) -> u64 {
 
 impl Inner {
     /// Begins a call with `keys` behind the registry's own, and room for `args` arguments of `bytes` bytes.
-    pub(super) fn begin(&self, verb: &Verb, keys: &[Bytes], args: usize, bytes: usize) -> Packed {
+    pub(super) fn begin(&self, procedure: &Procedure, keys: &[Bytes], args: usize, bytes: usize) -> Packed {
         let fixed = self.keys.fixed();
         let size = fixed.iter().chain(keys).map(|key| key.len() + 8).sum::<usize>() + bytes + 128;
-        let mut packed = Packed::sized(size).script(&verb.script, fixed.len() + keys.len(), POLICY + args);
+        let mut packed = Packed::sized(size).script(&procedure.script, fixed.len() + keys.len(), POLICY + args);
         for key in fixed.iter().chain(keys) {
             packed = packed.word(key);
         }
@@ -44,20 +44,20 @@ impl Inner {
     /// Sends a call now; the future gives its reply.
     pub(super) fn ask(
         self: &Arc<Self>,
-        verb: &'static Verb,
+        procedure: &'static Procedure,
         packed: Packed,
     ) -> impl Future<Output = Result<Reply>> + Send + use<> {
-        let located = self.ask_located(verb, packed);
+        let located = self.ask_located(procedure, packed);
         async move { located.await.map(|(reply, _)| reply) }
     }
 
     /// The same; the future also says on which connection the reply came.
     pub(super) fn ask_located(
         self: &Arc<Self>,
-        verb: &'static Verb,
+        procedure: &'static Procedure,
         packed: Packed,
     ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
-        let command = command(verb, packed);
+        let command = command(procedure, packed);
         let added = self.manager.time_added();
         let first = self.attempt(command.clone());
         let inner = Arc::clone(self);
@@ -109,8 +109,8 @@ impl Inner {
     }
 
     /// Sends a call nobody waits for.
-    pub(super) fn tell(self: &Arc<Self>, verb: &'static Verb, packed: Packed) {
-        let told = self.ask(verb, packed);
+    pub(super) fn tell(self: &Arc<Self>, procedure: &'static Procedure, packed: Packed) {
+        let told = self.ask(procedure, packed);
         lifecycle::spawn(async move {
             // Nobody waits: what it was to end ends with its time.
             let _ = told.await;
@@ -118,11 +118,11 @@ impl Inner {
     }
 }
 
-pub(super) fn command(verb: &Verb, packed: Packed) -> Command {
-    if verb.repeatable {
-        packed.runs_reading(verb.operation, &verb.script)
+pub(super) fn command(procedure: &Procedure, packed: Packed) -> Command {
+    if procedure.repeatable {
+        packed.runs_reading(procedure.operation, &procedure.script)
     } else {
-        packed.runs(verb.operation, &verb.script)
+        packed.runs(procedure.operation, &procedure.script)
     }
 }
 

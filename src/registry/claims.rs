@@ -10,13 +10,14 @@ use serde_json::Value;
 use super::call::millis;
 use super::register::{capabilities, label};
 use super::scripts;
-use super::worker::{strange, yes};
+use super::worker::yes;
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// A shorter lease is one that a loaded machine cannot renew in time.
 const LEAST_LEASE_MS: f64 = 10.0;
@@ -33,14 +34,14 @@ fn lease(args: &Arguments<'_>, place: usize) -> Result<u64> {
 }
 
 /// Arguments: leaseMs, type, capabilities… Gives the claim, or null.
-pub(super) fn claim(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.claim", args);
-    registry.run(answer, |inner| {
-        let lease = lease(&args, 0)?;
-        let mut labels = capabilities(&args, 2)?;
-        match args.at(1) {
+pub(super) fn claim(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let lease = lease(call, 0)?;
+        let mut labels = capabilities(call, 2)?;
+        match call.at(1) {
             Arg::Absent => {}
-            given => labels.push(label(&args, "type", 't', given)?),
+            given => labels.push(label(call, "type", 't', given)?),
         }
         let claim = uuid::Uuid::new_v4().simple().to_string();
         let first = attempt(&inner, &claim, lease, &labels, b"");
@@ -99,7 +100,7 @@ fn attempt(
     let reply = inner.ask(&scripts::CLAIM, packed);
     let inner = Arc::clone(inner);
     async move {
-        let Reply::Array(parts) = reply.await? else { return Err(strange()) };
+        let Reply::Array(parts) = reply.await? else { return Err(Error::unexpected_reply()) };
         match &parts[..] {
             [Reply::Bulk(word), Reply::Bulk(token), Reply::Int(now), row] if &word[..] == b"claimed" => {
                 let token = String::from_utf8_lossy(token).into_owned();
@@ -109,9 +110,9 @@ fn attempt(
             }
             [Reply::Bulk(word)] if &word[..] == b"none" => Ok(Attempt::None),
             [Reply::Bulk(word), Reply::Int(smallest)] if &word[..] == b"search" => {
-                usize::try_from(*smallest - 1).map(Attempt::Search).map_err(|_| strange())
+                usize::try_from(*smallest - 1).map(Attempt::Search).map_err(|_| Error::unexpected_reply())
             }
-            _ => Err(strange()),
+            _ => Err(Error::unexpected_reply()),
         }
     }
 }
@@ -155,11 +156,11 @@ async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
     loop {
         let packed = inner.begin(&scripts::SEARCH, keys, 1, 32).word(cursor.word());
         let (Reply::Array(parts), origin) = inner.ask_located(&scripts::SEARCH, packed).await? else {
-            return Err(strange());
+            return Err(Error::unexpected_reply());
         };
-        let Some(Reply::Bulk(next)) = parts.first() else { return Err(strange()) };
+        let Some(Reply::Bulk(next)) = parts.first() else { return Err(Error::unexpected_reply()) };
         if let [_, Reply::Bulk(score), Reply::Bulk(id)] = &parts[..] {
-            let score: f64 = String::from_utf8_lossy(score).parse().map_err(|_| strange())?;
+            let score: f64 = String::from_utf8_lossy(score).parse().map_err(|_| Error::unexpected_reply())?;
             if best.as_ref().is_none_or(|(least, _)| score < *least) {
                 best = Some((score, id.clone()));
             }
@@ -171,20 +172,20 @@ async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
 }
 
 /// Arguments: claim, leaseMs. Gives false if it had lapsed, or its worker has gone.
-pub(super) fn renew(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerClaim.renew", args);
-    registry.run(answer, |inner| {
-        let packed = inner.begin(&scripts::RENEW, &[], 2, 64).word(claim_id(&args)?).number(lease(&args, 1)?);
+pub(super) fn renew(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let packed = inner.begin(&scripts::RENEW, &[], 2, 64).word(claim_id(call)?).number(lease(call, 1)?);
         let reply = inner.ask(&scripts::RENEW, packed);
         Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
     });
 }
 
 /// Argument: claim. Gives false if it was not held any more.
-pub(super) fn release(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerClaim.release", args);
-    registry.run(answer, |inner| {
-        let reply = inner.ask(&scripts::RELEASE, release_call(&inner, claim_id(&args)?));
+pub(super) fn release(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let reply = inner.ask(&scripts::RELEASE, release_call(&inner, claim_id(call)?));
         Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
     });
 }

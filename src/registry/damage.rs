@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::Inner;
 use super::scripts;
-use super::worker::{Row, strange};
-use crate::error::Result;
+use super::worker::Row;
+use crate::error::{Error, Result};
 use crate::resp::Reply;
 
 /// Part, and of what, in turn.
@@ -66,8 +66,8 @@ impl Inner {
 
     /// `{now, row}`, or `{now}` where there is none.
     pub(super) async fn one_row(self: &Arc<Self>, reply: &Reply) -> Result<(f64, Option<Row>)> {
-        let Reply::Array(parts) = reply else { return Err(strange()) };
-        let Some(Reply::Int(now)) = parts.first() else { return Err(strange()) };
+        let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
+        let Some(Reply::Int(now)) = parts.first() else { return Err(Error::unexpected_reply()) };
         let now = *now as f64;
         self.heard(now);
         let row = match parts.get(1) {
@@ -80,10 +80,10 @@ impl Inner {
 
 /// `{id, state, definition, metadata, alive, late, process}`.
 pub(super) fn texts(reply: &Reply) -> Result<[Bytes; 7]> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let texts: Vec<Bytes> =
         parts.iter().filter_map(|part| if let Reply::Bulk(text) = part { Some(text.clone()) } else { None }).collect();
-    texts.try_into().map_err(|_| strange())
+    texts.try_into().map_err(|_| Error::unexpected_reply())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
 use crate::error::Result;
 use crate::keys::Namespace;
+use crate::keys::registry::Part;
 
 /// A registration that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub fn deaths(
     namespace: &Namespace,
     mourner: Arc<dyn Mourner>,
 ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
-    let channel = Channel { kind: ChannelKind::Exact, name: namespace.registry().deaths_channel() };
+    let channel = Channel { kind: ChannelKind::Exact, name: namespace.registry().key(Part::Deaths).clone() };
     manager.subscribe(channel, Arc::new(Grave(mourner)))
 }
 

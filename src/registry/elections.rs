@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{command, millis};
 use super::scripts;
-use super::worker::{strange, yes};
+use super::worker::yes;
 use super::{Inner, Registry};
-use crate::arguments::Arguments;
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
@@ -123,14 +123,14 @@ impl Candidate {
             .word(self.owner.as_bytes())
             .number(millis(self.lease));
         let Reply::Array(parts) = self.inner.manager.call(command(&scripts::ELECT, packed)).await? else {
-            return Err(strange());
+            return Err(Error::unexpected_reply());
         };
         match parts[..] {
             [Reply::Int(1), Reply::Int(token)] => Ok(Vote::Elected(token)),
             [Reply::Int(0), Reply::Int(ms)] => {
                 Ok(Vote::LedFor(Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
             }
-            _ => Err(strange()),
+            _ => Err(Error::unexpected_reply()),
         }
     }
 
@@ -186,16 +186,16 @@ impl Listener for Vacancy {
 }
 
 /// Arguments: id, role, leaseMs, waitMs. Gives the fencing token when the caller leads.
-pub(super) fn elect(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.elect", args);
-    registry.run(answer, |inner| {
-        let id = args.id(0)?;
-        let role = match args.at(1) {
+pub(super) fn elect(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = call.id(0)?;
+        let role = match call.at(1) {
             Arg::Text(role) if (1..=MAX_ROLE).contains(&role.len()) => Bytes::copy_from_slice(role.as_bytes()),
-            other => return Err(args.wrong("role", &format!("a string of 1 to {MAX_ROLE} bytes"), other)),
+            other => return Err(call.wrong("role", &format!("a string of 1 to {MAX_ROLE} bytes"), other)),
         };
-        let lease = args.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
-        let wait = args.millis(3, "waitMs", 0.0)?;
+        let lease = call.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
+        let wait = call.millis(3, "waitMs", 0.0)?;
         let owner = format!("{}-{id}", inner.process);
         let candidate = Candidate { inner: Arc::clone(&inner), role, owner, lease };
         let withdrawn = CancellationToken::new();
@@ -279,28 +279,29 @@ async fn stand(candidate: &Candidate, only_once: bool) -> Result<(i64, Instant)>
 }
 
 /// Argument: id. Ends the wait for an election.
-pub(super) fn cancel(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    answer.give(Arguments::of("WorkerRegistry.elect", args).id(0).map(|id| {
+pub(super) fn cancel(registry: &Registry, call: Call<'_>) {
+    call.at_once(|call| {
+        let id = call.id(0)?;
         if let Some(standing) = registry.0.terms.open().standing.get(&id) {
             standing.cancel();
         }
-        Outcome::Nothing
-    }));
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Argument: id. Answers when the term ends.
-pub(super) fn watch(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("Leadership.signal", args).id(0) {
-        Ok(id) => registry.0.terms.ask(id, Ask::Ended(answer)),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn watch(registry: &Registry, call: Call<'_>) {
+    match call.id(0) {
+        Ok(id) => registry.0.terms.ask(id, Ask::Ended(call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// Argument: id. Gives false if it did not lead any more.
-pub(super) fn resign(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("Leadership.resign", args).id(0) {
-        Ok(id) => registry.0.terms.ask(id, Ask::Resign(answer)),
-        Err(error) => answer.give(Err(error)),
+pub(super) fn resign(registry: &Registry, call: Call<'_>) {
+    match call.id(0) {
+        Ok(id) => registry.0.terms.ask(id, Ask::Resign(call.answer)),
+        Err(error) => call.give(Err(error)),
     }
 }
 

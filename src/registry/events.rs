@@ -15,14 +15,15 @@ use tokio::time::sleep;
 
 use super::scripts;
 use super::watching::Watching;
-use super::worker::{Row, strange};
+use super::worker::Row;
 use super::{Inner, Registry, sweeper};
-use crate::arguments::Arguments;
 use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Sink, Subscription};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::registry::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// Events in one reply.
 const BATCH: usize = 256;
@@ -47,13 +48,13 @@ impl Listener for Bell {
 
 /// Begins to watch, if it is not done: what happens after this call is told. Settles when it is certain that nothing will be
 /// missed, or with why it is not yet; it is tried again by itself, and who calls again is told what comes of that.
-pub(super) fn watch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+pub(super) fn watch(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     let mut present = inner.watch.present();
     if let Some(watching) = &*present {
-        return watching.ask(answer);
+        return watching.ask(call.answer);
     }
-    let watching = Arc::new(Watching::new(answer));
+    let watching = Arc::new(Watching::new(call.answer));
     *present = Some(Arc::clone(&watching));
     drop(present);
     inner.watch.untaken.store(0, Ordering::Release);
@@ -89,7 +90,7 @@ async fn begin(
 ) -> (Place, Subscription) {
     let mut place = Some(place.await);
     loop {
-        let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.wake_channel() };
+        let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.key(Part::Wake).clone() };
         let listener: Arc<dyn Listener> = Arc::clone(bell) as _;
         let subscribed = inner.manager.subscribe(channel, listener).await;
         let known = match place.take() {
@@ -195,37 +196,37 @@ async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
 }
 
 /// Ends watching.
-pub(super) fn unwatch(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
+pub(super) fn unwatch(registry: &Registry, call: Call<'_>) {
     if let Some(watching) = registry.0.watch.present().take() {
         watching.stop.cancel();
     }
-    answer.give(Ok(Outcome::Nothing));
+    call.give(Ok(Outcome::Nothing));
 }
 
 /// Argument: how many events JavaScript has taken.
-pub(super) fn taken(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.on", args);
-    answer.give(args.id(0).map(|count| {
+pub(super) fn taken(registry: &Registry, call: Call<'_>) {
+    call.at_once(|call| {
+        let count = call.id(0)?;
         let watch = &registry.0.watch;
         let _ = watch
             .untaken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |untaken| Some(untaken.saturating_sub(count)));
         watch.taken.notify_one();
-        Outcome::Nothing
-    }));
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Arguments: position, limit. Gives events after that position, the position after them, and whether none is missing.
-pub(super) fn read(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.readEvents", args);
-    registry.run(answer, |inner| {
-        let position = match args.at(0) {
+pub(super) fn read(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let position = match call.at(0) {
             Arg::Text(text) if is_position(text) => Bytes::copy_from_slice(text.as_bytes()),
-            other => return Err(args.wrong("position", "a position such as 0-0", other)),
+            other => return Err(call.wrong("position", "a position such as 0-0", other)),
         };
-        let limit = args.count(1, "limit")?;
+        let limit = call.count(1, "limit")?;
         if limit > MAX_LIMIT {
-            return Err(args.wrong("limit", &format!("a whole number from 1 to {MAX_LIMIT}"), args.at(1)));
+            return Err(call.wrong("limit", &format!("a whole number from 1 to {MAX_LIMIT}"), call.at(1)));
         }
         Ok(async move {
             let first = inner.read_stream(b"XRANGE", b"-", b"+", 1).await?;
@@ -274,8 +275,8 @@ struct Event {
 
 impl Entry {
     fn parse(entry: &Reply) -> Result<Self> {
-        let Reply::Array(parts) = entry else { return Err(strange()) };
-        let [Reply::Bulk(id), Reply::Array(fields)] = &parts[..] else { return Err(strange()) };
+        let Reply::Array(parts) = entry else { return Err(Error::unexpected_reply()) };
+        let [Reply::Bulk(id), Reply::Array(fields)] = &parts[..] else { return Err(Error::unexpected_reply()) };
         Ok(Self { id: id.clone(), event: Event::parse(fields) })
     }
 }
@@ -365,7 +366,7 @@ impl Inner {
     ) -> impl Future<Output = Result<Vec<Entry>>> + Send + use<> {
         let command = Packed::sized(128)
             .begin(6, name)
-            .word(&self.keys.events())
+            .word(self.keys.key(Part::Events))
             .word(from)
             .word(to)
             .word(b"COUNT")
@@ -382,7 +383,7 @@ impl Inner {
                 sweeper::sweep(&inner).await?;
                 reply = inner.manager.call(command).await;
             }
-            let Reply::Array(entries) = reply? else { return Err(strange()) };
+            let Reply::Array(entries) = reply? else { return Err(Error::unexpected_reply()) };
             entries.iter().map(Entry::parse).collect()
         }
     }

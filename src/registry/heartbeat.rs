@@ -20,6 +20,7 @@ use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// Workers in one call.
 const CHUNK: usize = 128;
@@ -82,22 +83,20 @@ fn decimal(load: f64) -> String {
 }
 
 /// Arguments: id, load, degraded. What goes with the next heartbeat.
-pub(super) fn report(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.report", args);
-    let noted = worker_id(&args, 0)
-        .and_then(|id| registry.0.members.with(id, |member| apply(member, &args)).unwrap_or(Ok(())))
+pub(super) fn report(registry: &Registry, call: Call<'_>) {
+    let noted = worker_id(&call, 0)
+        .and_then(|id| registry.0.members.with(id, |member| apply(member, &call)).unwrap_or(Ok(())))
         .map(|()| Outcome::Nothing);
-    answer.give(noted);
+    call.give(noted);
 }
 
 /// Arguments: id, load, degraded, status, metadata. Gives false if this registry's registration of it is over.
-pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+pub(super) fn heartbeat(registry: &Registry, call: Call<'_>) {
     let inner = &registry.0;
-    let args = Arguments::of("WorkerRegistry.heartbeat", args);
-    let said = worker_id(&args, 0).and_then(|id| {
-        let (status, metadata) = (status(&args, 3)?, metadata(&args, 4)?);
+    let said = worker_id(&call, 0).and_then(|id| {
+        let (status, metadata) = (status(&call, 3)?, metadata(&call, 4)?);
         let applied = inner.members.with(id, |member| {
-            apply(member, &args)?;
+            apply(member, &call)?;
             if let Some(status) = &status {
                 member.status = status.clone();
             }
@@ -113,8 +112,8 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     });
     let (id, status, metadata) = match said {
         Ok((Some(id), status, metadata)) => (id, status, metadata),
-        Ok(_) => return answer.give(Ok(Outcome::Bool(false))),
-        Err(error) => return answer.give(Err(error)),
+        Ok(_) => return call.give(Ok(Outcome::Bool(false))),
+        Err(error) => return call.give(Err(error)),
     };
     let mut asked = inner.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
     if asked.is_empty() {
@@ -124,7 +123,7 @@ pub(super) fn heartbeat(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
     let beat = asked.entry(id.clone()).or_insert_with(|| Beat::plain(id));
     beat.status = status.or(beat.status.take());
     beat.metadata = metadata.or(beat.metadata.take());
-    beat.waiting.push(answer);
+    beat.waiting.push(call.answer);
 }
 
 /// Sends what was asked for.
@@ -245,12 +244,16 @@ enum Verdict {
 }
 
 fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Verdict>)> {
-    let Reply::Array(parts) = reply else { return Err(worker::strange()) };
-    let [Reply::Int(now), Reply::Int(more), exceptions @ ..] = &parts[..] else { return Err(worker::strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
+    let [Reply::Int(now), Reply::Int(more), exceptions @ ..] = &parts[..] else {
+        return Err(Error::unexpected_reply());
+    };
     let mut found = HashMap::with_capacity(exceptions.len());
     for exception in exceptions {
-        let Reply::Array(words) = exception else { return Err(worker::strange()) };
-        let [Reply::Int(place), Reply::Bulk(what), rest @ ..] = &words[..] else { return Err(worker::strange()) };
+        let Reply::Array(words) = exception else { return Err(Error::unexpected_reply()) };
+        let [Reply::Int(place), Reply::Bulk(what), rest @ ..] = &words[..] else {
+            return Err(Error::unexpected_reply());
+        };
         let verdict = match &what[..] {
             b"gone" | b"crashed" => Verdict::Gone,
             b"superseded" => Verdict::Superseded,
@@ -259,9 +262,10 @@ fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Ve
                     .filter_map(|word| if let Reply::Bulk(command) = word { Some(command.clone()) } else { None })
                     .collect(),
             ),
-            _ => return Err(worker::strange()),
+            _ => return Err(Error::unexpected_reply()),
         };
-        let place = usize::try_from(*place - 1).ok().filter(|place| *place < count).ok_or_else(worker::strange)?;
+        let place =
+            usize::try_from(*place - 1).ok().filter(|place| *place < count).ok_or_else(Error::unexpected_reply)?;
         found.insert(place, verdict);
     }
     Ok((*now as f64, *more == 1, found))
@@ -306,11 +310,11 @@ fn is_command(json: &str) -> bool {
 }
 
 /// Arguments: id, JSON. Gives false if no such worker is registered, or this registry's registration of it is over.
-pub(super) fn send(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.send", args);
-    registry.run(answer, |inner| {
-        let id = worker_id(&args, 0)?;
-        let command = args.text(1, "command")?;
+pub(super) fn send(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = worker_id(call, 0)?;
+        let command = call.text(1, "command")?;
         if command.len() > MAX_COMMAND {
             return Err(Error::config(format!(
                 "WorkerRegistry.send: command: expected at most {MAX_COMMAND} bytes of JSON, got {}",

@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::register::{tell_fenced, worker_id};
 use super::{Inner, Registry, scripts, worker};
-use crate::arguments::Arguments;
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
 use crate::error::{ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// `who` is as [`Member::who`] gives it, or empty for anyone.
 pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bool) -> Packed {
@@ -24,10 +24,10 @@ pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bo
 }
 
 /// Argument: id. Gives false if it was not registered any more.
-pub(super) fn unregister(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.unregister", args);
-    registry.run(answer, |inner| {
-        let id = worker_id(&args, 0)?;
+pub(super) fn unregister(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = worker_id(call, 0)?;
         // Before the members are looked at: what arrives in between is among them.
         let mut ending = inner.entering.withdraw(|other| other == id);
         let own = inner.members.remove(id);
@@ -60,8 +60,9 @@ fn end(
 }
 
 /// Unregisters every worker of this registry. Settles when each was; with the first error if one was not.
-pub(super) fn cleanup(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
-    registry.run(answer, |inner| {
+pub(super) fn cleanup(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|_| {
         let mut ending = inner.entering.withdraw(|_| true);
         let members = inner.members.remove_all();
         inner.manager.metrics().registry_workers.add(-count(members.len()));

@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::register::{capabilities, label, status, worker_id};
 use super::scripts;
-use super::worker::strange;
 use super::{Inner, Registry};
-use crate::arguments::Arguments;
 use crate::connection::Cursor;
-use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::Result;
+use crate::crossing::{Arg, Outcome};
+use crate::error::{Error, Result};
+use crate::keys::registry::Part;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// Workers that one call walks over.
 const PAGE: u64 = 200;
@@ -22,10 +22,10 @@ const PAGE: u64 = 200;
 const OVERDUE: u64 = 500;
 
 /// Argument: id. Gives the worker, or null.
-pub(super) fn get(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.get", args);
-    registry.run(answer, |inner| {
-        let id = worker_id(&args, 0)?;
+pub(super) fn get(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = worker_id(call, 0)?;
         let reply = inner.ask(&scripts::READ, inner.begin(&scripts::READ, &[], 1, id.len()).word(id));
         Ok(async move {
             let (now, row) = inner.one_row(&reply.await?).await?;
@@ -63,53 +63,54 @@ struct Wanted {
 }
 
 /// Arguments: type, status, health, limit, capabilities… Gives workers, and the place in the events for which that is true.
-pub(super) fn list(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.list", args);
-    registry.run(answer, |inner| {
+pub(super) fn list(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
         let sorted = |key| Index { key, sorted: true };
         let mut indices = Vec::new();
-        match args.at(0) {
+        match call.at(0) {
             Arg::Absent => {}
-            given => indices.push(sorted(inner.keys.having(&label(&args, "type", 't', given)?))),
+            given => indices.push(sorted(inner.keys.having(&label(call, "type", 't', given)?))),
         }
-        if let Some(status) = status(&args, 1)? {
+        if let Some(status) = status(call, 1)? {
             let key = inner.keys.status(&String::from_utf8_lossy(&status));
             indices.push(Index { key, sorted: false });
         }
-        let health = match args.at(2) {
+        let health = match call.at(2) {
             Arg::Absent => None,
             Arg::Text("healthy") => Some("healthy"),
             Arg::Text("degraded") => Some("degraded"),
             Arg::Text("crashed") => Some("crashed"),
             Arg::Text("unknown") => Some("unknown"),
-            other => return Err(args.wrong("health", "one of healthy, degraded, crashed, unknown", other)),
+            other => return Err(call.wrong("health", "one of healthy, degraded, crashed, unknown", other)),
         };
-        let limit = match args.at(3) {
+        let limit = match call.at(3) {
             Arg::Absent => usize::MAX,
-            _ => usize::try_from(args.count(3, "limit")?).unwrap_or(usize::MAX),
+            _ => usize::try_from(call.count(3, "limit")?).unwrap_or(usize::MAX),
         };
-        indices.extend(capabilities(&args, 4)?.iter().map(|label| sorted(inner.keys.having(label))));
+        indices.extend(capabilities(call, 4)?.iter().map(|label| sorted(inner.keys.having(label))));
         Ok(walk(inner, Wanted { indices, health, limit }))
     });
 }
 
 async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
-    let sorted = |key| Some(Index { key, sorted: true });
+    let index = |part| inner.keys.key(part).clone();
+    let sorted = |part| Some(Index { key: index(part), sorted: true });
     // Health is looked for where it can be; what is found is judged by its state.
     let passes = match wanted.health {
-        None if wanted.indices.is_empty() => vec![sorted(inner.keys.everyone())],
+        None if wanted.indices.is_empty() => vec![sorted(Part::Everyone)],
         None => vec![None],
-        Some("healthy") => vec![sorted(inner.keys.alive())],
+        Some("healthy") => vec![sorted(Part::Alive)],
         Some("degraded") => {
-            let mut passes = vec![sorted(inner.keys.late()), Some(Index { key: inner.keys.degraded(), sorted: false })];
+            let mut passes = vec![sorted(Part::Late), Some(Index { key: index(Part::Degraded), sorted: false })];
             // Late ones that nobody may call so.
             if counts(&inner).await?.overdue > 0 {
-                passes.push(sorted(inner.keys.alive()));
+                passes.push(sorted(Part::Alive));
             }
             passes
         }
-        Some("crashed") => vec![sorted(inner.keys.crashed())],
-        Some(_) => vec![sorted(inner.keys.late()), sorted(inner.keys.alive())],
+        Some("crashed") => vec![sorted(Part::Crashed)],
+        Some(_) => vec![sorted(Part::Late), sorted(Part::Alive)],
     };
     let mut found = Found { seen: HashSet::new(), workers: Vec::new(), position: None };
     for pass in passes {
@@ -139,10 +140,10 @@ async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, foun
             .word(cursor.word())
             .number(PAGE.min(u64::try_from(wanted.limit).unwrap_or(u64::MAX).max(10)));
         let (Reply::Array(parts), origin) = inner.ask_located(&scripts::PAGE, packed).await? else {
-            return Err(strange());
+            return Err(Error::unexpected_reply());
         };
         let [Reply::Int(now), Reply::Bulk(next), Reply::Bulk(position), Reply::Array(rows)] = &parts[..] else {
-            return Err(strange());
+            return Err(Error::unexpected_reply());
         };
         found.position.get_or_insert_with(|| position.clone());
         inner.heard(*now as f64);
@@ -165,7 +166,7 @@ async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<I
         return Ok(indices);
     }
     let packed = inner.begin(&scripts::SIZES, &keys(&indices), 1, indices.len()).word(letters(&indices).as_bytes());
-    let Reply::Array(sizes) = inner.ask(&scripts::SIZES, packed).await? else { return Err(strange()) };
+    let Reply::Array(sizes) = inner.ask(&scripts::SIZES, packed).await? else { return Err(Error::unexpected_reply()) };
     let mut by_size: Vec<_> =
         sizes.iter().map(|size| if let Reply::Int(size) = size { *size } else { i64::MAX }).zip(indices).collect();
     by_size.sort_by_key(|(size, _)| *size);
@@ -173,8 +174,9 @@ async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<I
 }
 
 /// Gives how many workers there are, by health.
-pub(super) fn count(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
-    registry.run(answer, |inner| {
+pub(super) fn count(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|_| {
         let counts = counts(&inner);
         Ok(async move { Ok(Outcome::Json(counts.await?.json().into())) })
     });
@@ -216,11 +218,11 @@ fn counts(inner: &Arc<Inner>) -> impl Future<Output = Result<Counts>> + Send + u
     async move {
         let (mut looked, mut overdue_flagged, mut overdue_unknown) = (0, 0, 0);
         loop {
-            let Reply::Array(parts) = reply.await? else { return Err(strange()) };
+            let Reply::Array(parts) = reply.await? else { return Err(Error::unexpected_reply()) };
             let [total, alive, overdue, flagged, late, unjudged, crashed, seen, seen_flagged, seen_unknown] =
                 numbers(&parts)?[..]
             else {
-                return Err(strange());
+                return Err(Error::unexpected_reply());
             };
             looked += seen;
             overdue_flagged += seen_flagged;
@@ -244,5 +246,8 @@ fn counts(inner: &Arc<Inner>) -> impl Future<Output = Result<Counts>> + Send + u
 }
 
 fn numbers(parts: &[Reply]) -> Result<Vec<i64>> {
-    parts.iter().map(|part| if let Reply::Int(number) = part { Ok(*number) } else { Err(strange()) }).collect()
+    parts
+        .iter()
+        .map(|part| if let Reply::Int(number) = part { Ok(*number) } else { Err(Error::unexpected_reply()) })
+        .collect()
 }

@@ -53,7 +53,6 @@ mod sweeper;
 mod watching;
 mod worker;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -61,11 +60,11 @@ use tokio_util::sync::CancellationToken;
 pub use deaths::{Death, How, Mourner, deaths};
 
 use crate::connection::Manager;
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::Outlet;
 use crate::error::Result;
 use crate::keys::{Namespace, RegistryKeys};
-use crate::lifecycle;
 use crate::options::Options;
+use crate::verb::{Class, Verb, verbs};
 use beats::Beats;
 use elections::Terms;
 use entering::Entering;
@@ -103,35 +102,39 @@ struct Inner {
     ended: CancellationToken,
 }
 
-/// What a call of a verb does.
-pub type Call = fn(&Registry, &[Arg<'_>], Answer);
+impl Class for Registry {
+    const NAME: &'static str = "registry";
+    const VERBS: &'static [Verb<Self>] = verbs! { "registry" "WorkerRegistry" {
+        "register" => register::register;
+        "heartbeat" => heartbeat::heartbeat;
+        "report" => heartbeat::report;
+        "setStatus" => register::set_status;
+        "unregister" => leaving::unregister;
+        "cleanup" => leaving::cleanup;
+        "get" => lists::get;
+        "list" => lists::list;
+        "count" => lists::count;
+        "reap" => sweeper::reap;
+        "claim" => claims::claim;
+        "claimRenew" as "WorkerClaim.renew" => claims::renew;
+        "claimRelease" as "WorkerClaim.release" => claims::release;
+        "send" => heartbeat::send;
+        "tick" => pulse::tick;
+        "watch" => events::watch;
+        "unwatch" => events::unwatch;
+        "taken" as "WorkerRegistry.on" => events::taken;
+        "events" as "WorkerRegistry.readEvents" => events::read;
+        "elect" => elections::elect;
+        "electCancel" as "WorkerRegistry.elect" => elections::cancel;
+        "led" as "Leadership.signal" => elections::watch;
+        "resign" as "Leadership.resign" => elections::resign;
+    } };
+    type Parent = Manager;
 
-/// The verbs.
-pub const CALLS: &[(&str, Call)] = &[
-    ("registry.register", register::register),
-    ("registry.heartbeat", heartbeat::heartbeat),
-    ("registry.report", heartbeat::report),
-    ("registry.setStatus", register::set_status),
-    ("registry.unregister", leaving::unregister),
-    ("registry.cleanup", leaving::cleanup),
-    ("registry.get", lists::get),
-    ("registry.list", lists::list),
-    ("registry.count", lists::count),
-    ("registry.reap", sweeper::reap),
-    ("registry.claim", claims::claim),
-    ("registry.claimRenew", claims::renew),
-    ("registry.claimRelease", claims::release),
-    ("registry.send", heartbeat::send),
-    ("registry.tick", pulse::tick),
-    ("registry.watch", events::watch),
-    ("registry.unwatch", events::unwatch),
-    ("registry.taken", events::taken),
-    ("registry.events", events::read),
-    ("registry.elect", elections::elect),
-    ("registry.electCancel", elections::cancel),
-    ("registry.led", elections::watch),
-    ("registry.resign", elections::resign),
-];
+    fn open(manager: &Manager, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("WorkerRegistry", options)?, outlet)
+    }
+}
 
 impl Registry {
     /// On `manager`, in the namespace that the options name inside the manager's.
@@ -159,19 +162,6 @@ impl Registry {
             settings,
             manager,
         })))
-    }
-
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
-    fn run<F>(&self, answer: Answer, prepare: impl FnOnce(Arc<Inner>) -> Result<F>)
-    where
-        F: Future<Output = Result<Outcome>> + Send + 'static,
-    {
-        match prepare(Arc::clone(&self.0)) {
-            Ok(steps) => {
-                lifecycle::spawn(async move { answer.give(steps.await) });
-            }
-            Err(error) => answer.give(Err(error)),
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{Inner, Registry};
-use crate::arguments::Arguments;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
+use crate::verb::Call;
 
 const LEAST_PERIOD: Duration = Duration::from_millis(10);
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);
@@ -118,11 +118,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 /// Arguments: number, bytes of memory. JavaScript's answer to a ping.
-pub(super) fn tick(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
+pub(super) fn tick(registry: &Registry, call: Call<'_>) {
     let inner = &registry.0;
-    let args = Arguments::of("WorkerRegistry.tick", args);
-    let memory = if let Arg::Number(memory) = args.at(1) { memory } else { 0.0 };
-    let ticked = args.id(0).map(|number| {
+    let memory = if let Arg::Number(memory) = call.at(1) { memory } else { 0.0 };
+    let ticked = call.id(0).map(|number| {
         if let Some((lag, was_stalled)) = inner.pulse.answered(number, memory) {
             inner.manager.metrics().registry_event_loop_lag.record(lag);
             if was_stalled {
@@ -131,7 +130,7 @@ pub(super) fn tick(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
         }
         Outcome::Nothing
     });
-    answer.give(ticked);
+    call.give(ticked);
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use super::scripts;
 use super::worker;
 use super::{Inner, Registry, entering, leaving};
 use crate::arguments::Arguments;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::verb::Call;
 
 pub(super) const MAX_ID: usize = 1_024;
 pub(super) const MAX_LABEL: usize = 512;
@@ -87,18 +88,18 @@ pub(super) fn metadata(args: &Arguments<'_>, place: usize) -> Result<Option<Byte
 }
 
 /// Arguments: id, type, capacity, metadata, hostname, capabilities… Gives the worker.
-pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.register", args);
-    registry.run(answer, |inner| {
-        let id = match args.at(0) {
+pub(super) fn register(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = match call.at(0) {
             Arg::Absent => Bytes::from(uuid::Uuid::new_v4().to_string()),
-            _ => Bytes::copy_from_slice(worker_id(&args, 0)?),
+            _ => Bytes::copy_from_slice(worker_id(call, 0)?),
         };
-        let kind = match args.at(1) {
+        let kind = match call.at(1) {
             Arg::Absent => "tworker".to_owned(),
-            given => label(&args, "type", 't', given)?,
+            given => label(call, "type", 't', given)?,
         };
-        let capacity = match args.at(2) {
+        let capacity = match call.at(2) {
             Arg::Absent => 1,
             Arg::Number(n) if n.fract() == 0.0 && (0.0..=MAX_CAPACITY as f64).contains(&n) => {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
@@ -106,12 +107,12 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
                 capacity
             }
             other => {
-                return Err(args.wrong("capacity", &format!("a whole number from 0 to {MAX_CAPACITY}"), other));
+                return Err(call.wrong("capacity", &format!("a whole number from 0 to {MAX_CAPACITY}"), other));
             }
         };
-        let metadata = metadata(&args, 3)?.unwrap_or(Bytes::from_static(b"{}"));
-        let hostname = args.text(4, "hostname")?;
-        let capabilities = capabilities(&args, 5)?;
+        let metadata = metadata(call, 3)?.unwrap_or(Bytes::from_static(b"{}"));
+        let hostname = call.text(4, "hostname")?;
+        let capabilities = capabilities(call, 5)?;
         let definition = format!(
             r#""type":{},"capabilities":{},"capacity":{capacity},"hostname":{},"pid":{}"#,
             Value::from(&kind[1..]),
@@ -135,7 +136,7 @@ pub(super) fn register(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
 fn conclude(inner: &Arc<Inner>, member: Member, nonce: &str, registered: Result<Entry>) -> Result<Outcome> {
     let registered = registered.and_then(|entry| match entry {
         Entry::Registered(epoch, info) => Ok((epoch, info)),
-        Entry::Refused => Err(worker::strange()),
+        Entry::Refused => Err(Error::unexpected_reply()),
     });
     let id = member.registration.id.clone();
     let mut is_kept = true;
@@ -275,12 +276,12 @@ pub(super) fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
 }
 
 /// Arguments: id, status. Gives false if it is not registered, or was by this registry and is not any more.
-pub(super) fn set_status(registry: &Registry, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("WorkerRegistry.setStatus", args);
-    registry.run(answer, |inner| {
-        let id = Bytes::copy_from_slice(worker_id(&args, 0)?);
-        let Some(status) = status(&args, 1)? else {
-            return Err(args.wrong("status", "one of idle, busy, paused, draining", Arg::Absent));
+pub(super) fn set_status(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|call| {
+        let id = Bytes::copy_from_slice(worker_id(call, 0)?);
+        let Some(status) = status(call, 1)? else {
+            return Err(call.wrong("status", "one of idle, busy, paused, draining", Arg::Absent));
         };
         let (epoch, only) = (inner.members.epoch(&id), inner.members.own_epoch(&id));
         let packed = inner.begin(&scripts::STATUS, &[], 3, id.len() + 64).word(&id).word(only.as_bytes()).word(&status);

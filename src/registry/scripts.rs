@@ -2,34 +2,27 @@
 
 use std::sync::LazyLock;
 
-use crate::connection::Script;
+use crate::connection::{Script, scripts};
 use crate::telemetry::Operation;
 
 /// A script and the name of what it does.
 #[derive(Debug)]
-pub(super) struct Verb {
+pub(super) struct Procedure {
     pub(super) script: Script,
     pub(super) operation: Operation,
     /// Does it do no more harm when it runs twice? Then it may be sent again when nobody knows whether it ran.
     pub(super) repeatable: bool,
 }
 
-macro_rules! verbs {
-    ($($name:ident = $($file:literal)+, $text:literal, $repeatable:literal;)*) => {
-        $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
-            script: Script::new(concat!(
-                include_str!("lua/part/base.lua"),
-                include_str!("lua/part/worker.lua"),
-                include_str!("lua/part/sweep.lua"),
-                $(include_str!(concat!("lua/", $file)),)+
-            )),
-            operation: Operation::named($text),
-            repeatable: $repeatable,
-        });)*
-    };
+impl Procedure {
+    fn new(text: &str, operation: &'static str, repeatable: bool) -> Self {
+        Self { script: Script::new(text), operation: Operation::named(operation), repeatable }
+    }
 }
 
-verbs! {
+scripts! {
+    as Procedure;
+    before ["part/base.lua" "part/worker.lua" "part/sweep.lua"];
     BEAT = "part/mend.lua" "beat.lua", "registry.heartbeat", true;
     CLAIM = "claim.lua", "registry.claim", true;
     COUNT = "count.lua", "registry.count", true;
@@ -48,18 +41,10 @@ verbs! {
     UNREGISTER = "unregister.lua", "registry.unregister", false;
 }
 
-/// Scripts of elections, which have a key of their own.
-macro_rules! elections {
-    ($($name:ident = $file:literal, $text:literal, $repeatable:literal;)*) => {
-        $(pub(super) static $name: LazyLock<Verb> = LazyLock::new(|| Verb {
-            script: Script::new(concat!(include_str!("lua/part/role.lua"), include_str!(concat!("lua/", $file)))),
-            operation: Operation::named($text),
-            repeatable: $repeatable,
-        });)*
-    };
-}
-
-elections! {
+// Elections have a key of their own.
+scripts! {
+    as Procedure;
+    before ["part/role.lua"];
     ELECT = "elect.lua", "registry.elect", true;
     REELECT = "reelect.lua", "registry.reelect", true;
     RESIGN = "resign.lua", "registry.resign", false;
@@ -67,3 +52,18 @@ elections! {
 
 /// Reading events.
 pub(super) static EVENTS: LazyLock<Operation> = LazyLock::new(|| Operation::named("registry.events"));
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::parts::lua;
+    use crate::keys::registry::Part;
+
+    #[test]
+    fn scripts_take_the_keys_in_the_order_in_which_they_are_given() {
+        let mut names = lua::names(include_str!("lua/part/base.lua"), "KEYS");
+        names.sort_unstable();
+        let names: Vec<_> = names.into_iter().map(|(place, name)| (place, name.to_lowercase())).collect();
+        let parts = Part::ALL.iter().map(|part| part.text().trim_end_matches(':').to_owned());
+        assert_eq!(names, parts.enumerate().map(|(at, name)| (at + 1, name)).collect::<Vec<_>>());
+    }
+}

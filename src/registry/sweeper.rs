@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Inner;
 use super::Registry;
 use super::scripts;
-use super::worker::strange;
 use crate::connection::{Packed, Sink};
-use crate::crossing::{Answer, Arg, Outcome};
-use crate::error::Result;
+use crate::crossing::Outcome;
+use crate::error::{Error, Result};
 use crate::resp::Reply;
+use crate::verb::Call;
 
 /// In one call, so that it holds the server up for a few milliseconds.
 const BATCH: u64 = 50;
@@ -39,8 +39,10 @@ impl Unread {
 pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
     loop {
         let packed = inner.begin(&scripts::SWEEP, &[], 1, 8).number(BATCH);
-        let Reply::Array(parts) = inner.ask(&scripts::SWEEP, packed).await? else { return Err(strange()) };
-        let [Reply::Int(now), Reply::Int(more)] = parts[..] else { return Err(strange()) };
+        let Reply::Array(parts) = inner.ask(&scripts::SWEEP, packed).await? else {
+            return Err(Error::unexpected_reply());
+        };
+        let [Reply::Int(now), Reply::Int(more)] = parts[..] else { return Err(Error::unexpected_reply()) };
         inner.heard(now as f64);
         if more == 0 {
             return Ok(());
@@ -49,8 +51,9 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<()> {
 }
 
 /// Gives the crashes that nobody was handed yet, and those of which an earlier call of this registry failed to tell.
-pub(super) fn reap(registry: &Registry, _args: &[Arg<'_>], answer: Answer) {
-    registry.run(answer, |inner| {
+pub(super) fn reap(registry: &Registry, call: Call<'_>) {
+    let inner = Arc::clone(&registry.0);
+    call.run(|_| {
         Ok(async move {
             let mut batches = std::mem::take(&mut *inner.unread.lock());
             let read = read_all(&inner, &mut batches).await;
@@ -76,8 +79,10 @@ async fn read_all(inner: &Arc<Inner>, batches: &mut Batches) -> Result<()> {
         let packed = inner.begin(&scripts::REAP, &[], 3, 64).word(token.as_bytes()).number(BATCH).number(HANDED_OUT_MS);
         let reply = inner.ask(&scripts::REAP, packed).await?;
         batches.tokens.pop();
-        let Reply::Array(parts) = reply else { return Err(strange()) };
-        let [Reply::Int(now), Reply::Int(more), Reply::Array(rows)] = &parts[..] else { return Err(strange()) };
+        let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
+        let [Reply::Int(now), Reply::Int(more), Reply::Array(rows)] = &parts[..] else {
+            return Err(Error::unexpected_reply());
+        };
         inner.heard(*now as f64);
         for row in rows {
             if let Some(row) = inner.row(row).await? {

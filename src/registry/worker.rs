@@ -19,19 +19,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::register::{MAX_CAPABILITIES, MAX_CAPACITY, MAX_ID, MAX_LABEL, STATUSES};
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::resp::Reply;
 
 /// Up to here every whole number is a `f64`.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
 /// Longer than any name of a host.
 const MAX_HOSTNAME: usize = 65_536;
-
-/// An answer that the registry's scripts never give.
-pub(super) fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer is not one of the registry's")
-        .with_delivery(Delivery::MaybeExecuted)
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -289,7 +283,7 @@ fn numbers(text: &[u8]) -> Option<[f64; 3]> {
 pub(super) fn yes(reply: &Reply) -> Result<bool> {
     match reply {
         Reply::Int(number) => Ok(*number == 1),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 

@@ -16,7 +16,8 @@ use redis_backplane::connection::Manager;
 use redis_backplane::crossing::{Answer, Arg, Completions, Outcome, Outlet, batch};
 use redis_backplane::error::{Error, Result};
 use redis_backplane::options::Options;
-use redis_backplane::queue::{CALLS, Queue, WORKER_CALLS, Worker};
+use redis_backplane::queue::{Queue, Worker};
+use redis_backplane::verb::{Class, Verb};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const QUEUE: u32 = 1;
@@ -162,6 +163,10 @@ fn seen(outcome: Outcome) -> Seen {
     }
 }
 
+fn verb_of<T: Class>(name: &str) -> &'static Verb<T> {
+    T::VERBS.iter().find(|verb| verb.name == name).unwrap_or_else(|| panic!("no verb {name}"))
+}
+
 impl Desk {
     pub fn open(manager: &Manager, name: &str) -> Self {
         let face = Arc::new(Face::default());
@@ -173,8 +178,7 @@ impl Desk {
     /// Calls a verb and gives the number of its outcome.
     pub fn send(&self, verb: &str, args: &[Arg<'_>]) -> u32 {
         let (number, answer) = self.face.answer();
-        let (_, call) = CALLS.iter().find(|(name, _)| *name == verb).unwrap_or_else(|| panic!("no verb {verb}"));
-        call(&self.queue, args, answer);
+        verb_of::<Queue>(verb).call(&self.queue, args, answer);
         number
     }
 
@@ -273,8 +277,7 @@ pub struct Got {
 impl Hand {
     pub fn try_call(&self, verb: &str, args: &[Arg<'_>]) -> Result<Outcome> {
         let (number, answer) = self.face.answer();
-        let (_, call) = WORKER_CALLS.iter().find(|(name, _)| *name == verb).unwrap_or_else(|| panic!("no verb {verb}"));
-        batch(|| call(&self.worker, args, answer));
+        batch(|| verb_of::<Worker>(verb).call(&self.worker, args, answer));
         self.face.outcome(verb, number)
     }
 
@@ -363,8 +366,7 @@ impl Hand {
         self.call("worker.run", &[]);
         let got = self.job();
         let (number, answer) = self.face.answer();
-        let (_, pause) = WORKER_CALLS.iter().find(|(name, _)| *name == "worker.pause").unwrap();
-        batch(|| pause(&self.worker, &[], answer));
+        batch(|| verb_of::<Worker>("worker.pause").call(&self.worker, &[], answer));
         let done = step(&got);
         self.face.outcome("worker.pause", number).unwrap();
         done

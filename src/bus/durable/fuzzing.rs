@@ -59,7 +59,7 @@ fn check(values: &[Outcome]) {
 /// As everywhere.
 pub fn settings(args: &[Arg<'_>]) -> Result<()> {
     let topic = Namespace::NONE.topic(b"t");
-    Settings::read(Arguments::of("MessageBus.subscribe", args), 0, topic, b"t").map(drop)
+    Settings::read(&Arguments::of("MessageBus.subscribe", args), 0, topic, b"t").map(drop)
 }
 
 /// Tried three times.

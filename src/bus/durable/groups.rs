@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
-use super::scripts::{self, bulk, operation};
-use crate::arguments::Arguments;
-use crate::bus::{Bus, strange, topic};
+use super::scripts::{self, bulk};
+use crate::bus::{Bus, topic};
 use crate::connection::{Manager, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::Outcome;
 use crate::error::{Error, Result};
 use crate::keys::TopicKeys;
 use crate::resp::Reply;
+use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// Groups of which one script tells.
 const AT_ONCE: usize = 50;
@@ -27,32 +28,32 @@ struct Said {
 
 /// Argument: topic. Gives of each group, flat: name, messages that it has not acknowledged, those of them that it has read, consumers,
 /// ms of server time when one was last active or nothing.
-pub(in crate::bus) fn groups(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.groups", args);
-    bus.run(answer, |bus| {
-        let keys = bus.durable.namespace.topic(topic(args, 0, "topic")?);
+pub(in crate::bus) fn groups(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let (keys, operation) = (bus.durable.namespace.topic(topic(call, 0, "topic")?), call.operation());
         Ok(async move {
-            let all = said(&bus.durable.manager, &keys).await?;
+            let all = said(operation, &bus.durable.manager, &keys).await?;
             let mut found = Vec::with_capacity(all.len() * 5);
             for some in all.chunks(AT_ONCE) {
-                found.extend(states(&bus.durable.manager, &keys, some).await?);
+                found.extend(states(operation, &bus.durable.manager, &keys, some).await?);
             }
             Ok(Outcome::List(found))
         })
     });
 }
 
-async fn said(manager: &Manager, keys: &TopicKeys) -> Result<Vec<Said>> {
+async fn said(operation: Operation, manager: &Manager, keys: &TopicKeys) -> Result<Vec<Said>> {
     let stream = keys.stream();
     let packed = Packed::sized(stream.len() + 32).begin(3, b"XINFO").word(b"GROUPS").word(&stream);
-    let groups = match manager.call(packed.reads(*operation::GROUPS)).await {
+    let groups = match manager.call(packed.reads(operation)).await {
         Ok(Reply::Array(groups)) => groups,
         // A topic to which nothing was ever appended.
         Err(error) if error.message().contains("no such key") => Vec::new(),
         Err(error) => return Err(error),
-        Ok(_) => return Err(strange()),
+        Ok(_) => return Err(Error::unexpected_reply()),
     };
-    groups.into_iter().map(|about| said_of(about).ok_or_else(strange)).collect()
+    groups.into_iter().map(|about| said_of(about).ok_or_else(Error::unexpected_reply)).collect()
 }
 
 fn said_of(about: Reply) -> Option<Said> {
@@ -75,15 +76,15 @@ fn said_of(about: Reply) -> Option<Said> {
     Some(Said { name: name?, pending: pending?, unread, read_to: read_to? })
 }
 
-async fn states(manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<Vec<Outcome>> {
+async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<Vec<Outcome>> {
     let stream = keys.stream();
     let mut packed = Packed::sized(512).script(&scripts::GROUPS, 1 + groups.len(), 2 * groups.len()).word(&stream);
     packed = groups.iter().fold(packed, |packed, said| packed.word(&keys.group(&said.name).consumers));
     packed = groups.iter().fold(packed, |packed, said| {
         packed.word(&said.name).word(if said.unread.is_some() { b"" } else { &said.read_to })
     });
-    let Reply::Array(values) = manager.call(packed.runs_reading(*operation::GROUPS, &scripts::GROUPS)).await? else {
-        return Err(strange());
+    let Reply::Array(values) = manager.call(packed.runs_reading(operation, &scripts::GROUPS)).await? else {
+        return Err(Error::unexpected_reply());
     };
     let mut found = Vec::with_capacity(groups.len() * 5);
     let mut values = values.into_iter();
@@ -91,7 +92,7 @@ async fn states(manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<
         let (Some(Reply::Int(counted)), Some(Reply::Int(alive)), Some(Reply::Int(active))) =
             (values.next(), values.next(), values.next())
         else {
-            return Err(strange());
+            return Err(Error::unexpected_reply());
         };
         if counted < 0 {
             continue;
@@ -106,11 +107,11 @@ async fn states(manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<
 }
 
 /// Arguments: topic, group. Gives whether there was one.
-pub(in crate::bus) fn remove(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.removeGroup", args);
-    bus.run(answer, |bus| {
-        let topic_keys = bus.durable.namespace.topic(topic(args, 0, "topic")?);
-        let group = topic(args, 1, "group")?.to_vec();
+pub(in crate::bus) fn remove(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let topic_keys = bus.durable.namespace.topic(topic(call, 0, "topic")?);
+        let (group, operation) = (topic(call, 1, "group")?.to_vec(), call.operation());
         Ok(async move {
             let keys = topic_keys.group(&group);
             let keys = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
@@ -119,16 +120,16 @@ pub(in crate::bus) fn remove(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
                 |packed, key| packed.word(key),
             );
             let packed = packed.word(&group).word(b"").number(0).word(&topic_keys.wake());
-            let reply = bus.durable.manager.call(packed.runs(*operation::GROUPS, &scripts::REMOVE)).await?;
+            let reply = bus.durable.manager.call(packed.runs(operation, &scripts::REMOVE)).await?;
             match &reply {
                 Reply::Array(parts) => match parts[..] {
                     [Reply::Int(2), Reply::Int(alive)] => Err(Error::config(format!(
                         "MessageBus.removeGroup: group: expected one that nobody consumes, got one with consumers: {alive}"
                     ))),
                     [Reply::Int(removed)] => Ok(Outcome::Bool(removed == 1)),
-                    _ => Err(strange()),
+                    _ => Err(Error::unexpected_reply()),
                 },
-                _ => Err(strange()),
+                _ => Err(Error::unexpected_reply()),
             }
         })
     });

@@ -3,15 +3,17 @@
 use bytes::Bytes;
 
 use super::consumer::as_text;
-use super::scripts::{self, bulk, operation, readable};
+use super::scripts::{self, bulk, readable};
 use super::turn::attempts_of;
 use crate::arguments::Arguments;
-use crate::bus::{Bus, strange};
+use crate::bus::Bus;
 use crate::connection::{Manager, Packed};
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::keys::{GroupKeys, TopicKeys};
 use crate::resp::Reply;
+use crate::telemetry::Operation;
+use crate::verb::Call;
 
 /// What one script or command deals with.
 const AT_ONCE: usize = 100;
@@ -22,14 +24,16 @@ struct Letters {
     topic: TopicKeys,
     group: Vec<u8>,
     keys: GroupKeys,
+    operation: Operation,
 }
 
 impl Letters {
     /// Arguments: topic, group.
-    fn of(bus: &Bus, args: Arguments<'_>) -> Result<Self> {
-        let topic = bus.durable.namespace.topic(crate::bus::topic(args, 0, "topic")?);
-        let group = crate::bus::topic(args, 1, "group")?.to_vec();
-        Ok(Self { manager: bus.durable.manager.clone(), keys: topic.group(&group), topic, group })
+    fn of(bus: &Bus, call: &Call<'_>) -> Result<Self> {
+        let topic = bus.durable.namespace.topic(crate::bus::topic(call, 0, "topic")?);
+        let group = crate::bus::topic(call, 1, "group")?.to_vec();
+        let keys = topic.group(&group);
+        Ok(Self { manager: bus.durable.manager.clone(), keys, topic, group, operation: call.operation() })
     }
 
     /// One page: of these ids, or where none are given of the letters after `after` up to `upto`.
@@ -47,8 +51,8 @@ impl Letters {
             .word(after)
             .word(upto);
         packed = ids.iter().fold(packed, |packed, id| packed.word(id));
-        let reply = self.manager.call(packed.runs(*operation::DEAD_LETTERS, &scripts::REDRIVE)).await?;
-        Redriven::of(reply).ok_or_else(strange)
+        let reply = self.manager.call(packed.runs(self.operation, &scripts::REDRIVE)).await?;
+        Redriven::of(reply).ok_or_else(Error::unexpected_reply)
     }
 }
 
@@ -78,13 +82,13 @@ impl Redriven {
 
 fn count_of(reply: &Reply) -> Result<u64> {
     match reply {
-        Reply::Int(count) => u64::try_from(*count).map_err(|_| strange()),
-        _ => Err(strange()),
+        Reply::Int(count) => u64::try_from(*count).map_err(|_| Error::unexpected_reply()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
 /// An id of a dead letter.
-fn id(args: Arguments<'_>, name: &str, arg: Arg<'_>) -> Result<Vec<u8>> {
+fn id(args: &Arguments<'_>, name: &str, arg: Arg<'_>) -> Result<Vec<u8>> {
     match arg {
         Arg::Text(text)
             if text
@@ -97,18 +101,18 @@ fn id(args: Arguments<'_>, name: &str, arg: Arg<'_>) -> Result<Vec<u8>> {
     }
 }
 
-fn ids(args: Arguments<'_>, from: usize) -> Result<Vec<Vec<u8>>> {
+fn ids(args: &Arguments<'_>, from: usize) -> Result<Vec<Vec<u8>>> {
     args.from(from).iter().map(|arg| id(args, "ids", *arg)).collect()
 }
 
 /// Arguments: topic, group. Gives how many there are.
-pub(in crate::bus) fn count(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("DeadLetters.count", args);
-    bus.run(answer, |bus| {
-        let letters = Letters::of(&bus, args)?;
+pub(in crate::bus) fn count(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let letters = Letters::of(&bus, call)?;
         Ok(async move {
             let packed = Packed::sized(letters.keys.dead.len()).begin(2, b"XLEN").word(&letters.keys.dead);
-            let reply = letters.manager.call(packed.reads(*operation::DEAD_LETTERS)).await?;
+            let reply = letters.manager.call(packed.reads(letters.operation)).await?;
             Ok(Outcome::Number(count_of(&reply)? as f64))
         })
     });
@@ -116,21 +120,21 @@ pub(in crate::bus) fn count(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 
 /// Arguments: topic, group, the id after which to begin or nothing, how many at most. Gives of each: id, the id it had in the
 /// stream, attempts, last error, key, message, is it no dead letter?
-pub(in crate::bus) fn list(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("DeadLetters.list", args);
-    bus.run(answer, |bus| {
-        let letters = Letters::of(&bus, args)?;
-        let begin = match args.at(2) {
+pub(in crate::bus) fn list(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let letters = Letters::of(&bus, call)?;
+        let begin = match call.at(2) {
             Arg::Absent => b"-".to_vec(),
-            arg => [b"(", &id(args, "after", arg)?[..]].concat(),
+            arg => [b"(", &id(call, "after", arg)?[..]].concat(),
         };
-        let limit = match args.at(3) {
+        let limit = match call.at(3) {
             Arg::Absent => AT_ONCE as u64,
-            arg => args
+            arg => call
                 .count(3, "limit")
                 .ok()
                 .filter(|limit| *limit <= MOST)
-                .ok_or_else(|| args.wrong("limit", &format!("a whole number from 1 to {MOST}"), arg))?,
+                .ok_or_else(|| call.wrong("limit", &format!("a whole number from 1 to {MOST}"), arg))?,
         };
         Ok(async move {
             let packed = Packed::sized(letters.keys.dead.len() + begin.len())
@@ -140,10 +144,14 @@ pub(in crate::bus) fn list(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
                 .word(b"+")
                 .word(b"COUNT")
                 .number(limit);
-            let Reply::Array(found) = letters.manager.call(packed.reads(*operation::DEAD_LETTERS)).await? else {
-                return Err(strange());
+            let Reply::Array(found) = letters.manager.call(packed.reads(letters.operation)).await? else {
+                return Err(Error::unexpected_reply());
             };
-            found.into_iter().map(|entry| letter(entry).ok_or_else(strange)).collect::<Result<_>>().map(Outcome::List)
+            found
+                .into_iter()
+                .map(|entry| letter(entry).ok_or_else(Error::unexpected_reply))
+                .collect::<Result<_>>()
+                .map(Outcome::List)
         })
     });
 }
@@ -178,12 +186,12 @@ fn stray(id: Outcome) -> Outcome {
 
 /// Arguments: topic, group, the most where no ids follow or nothing, ids. Gives how many were put back, then id and size of each entry
 /// that is no dead letter.
-pub(in crate::bus) fn redrive(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("DeadLetters.redrive", args);
-    bus.run(answer, |bus| {
-        let letters = Letters::of(&bus, args)?;
-        let limit = if args.at(2) == Arg::Absent { None } else { Some(args.count(2, "limit")?) };
-        let ids = ids(args, 3)?;
+pub(in crate::bus) fn redrive(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let letters = Letters::of(&bus, call)?;
+        let limit = if call.at(2) == Arg::Absent { None } else { Some(call.count(2, "limit")?) };
+        let ids = ids(call, 3)?;
         Ok(async move {
             let (mut done, mut strays) = (0, Vec::new());
             for some in ids.chunks(AT_ONCE) {
@@ -210,11 +218,11 @@ pub(in crate::bus) fn redrive(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: topic, group, ids; none: all. Gives how many were deleted.
-pub(in crate::bus) fn purge(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("DeadLetters.purge", args);
-    bus.run(answer, |bus| {
-        let letters = Letters::of(&bus, args)?;
-        let ids = ids(args, 2)?;
+pub(in crate::bus) fn purge(bus: &Bus, call: Call<'_>) {
+    let bus = bus.clone();
+    call.run(|call| {
+        let letters = Letters::of(&bus, call)?;
+        let ids = ids(call, 2)?;
         if ids.len() > usize::try_from(MOST).unwrap_or(usize::MAX) {
             return Err(Error::config(format!("DeadLetters.purge: ids: expected at most {MOST}, got {}", ids.len())));
         }
@@ -222,10 +230,10 @@ pub(in crate::bus) fn purge(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
             let dead = &letters.keys.dead;
             let packed = Packed::sized(dead.len() + 128 + 32 * ids.len());
             let command = if ids.is_empty() {
-                packed.script(&scripts::PURGE, 1, 0).word(dead).runs(*operation::DEAD_LETTERS, &scripts::PURGE)
+                packed.script(&scripts::PURGE, 1, 0).word(dead).runs(letters.operation, &scripts::PURGE)
             } else {
                 let packed = packed.begin(2 + ids.len(), b"XDEL").word(dead);
-                ids.iter().fold(packed, |packed, id| packed.word(id)).writes(*operation::DEAD_LETTERS)
+                ids.iter().fold(packed, |packed, id| packed.word(id)).writes(letters.operation)
             };
             Ok(Outcome::Number(count_of(&letters.manager.call(command).await?)? as f64))
         })

@@ -46,12 +46,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::Bus;
-use crate::arguments::Arguments;
 use crate::connection::Manager;
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::{Outcome, Outlet};
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::lifecycle;
+use crate::verb::Call;
 
 use consumer::{Ask, Consumer};
 use hands::Verdict;
@@ -95,16 +95,15 @@ impl Durable {
 }
 
 /// Begins a subscription. Arguments: id, topic, then those of [`Settings::read`]. Answers when it is one of the group.
-pub(super) fn consume(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.subscribe", args);
+pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     let durable = &bus.durable;
     let read = || -> Result<(u64, Settings)> {
-        let topic = super::topic(args, 1, "topic")?;
-        Ok((args.id(0)?, Settings::read(args, 2, durable.namespace.topic(topic), topic)?))
+        let topic = super::topic(&call, 1, "topic")?;
+        Ok((call.id(0)?, Settings::read(&call, 2, durable.namespace.topic(topic), topic)?))
     };
     let (id, settings) = match read() {
         Ok(read) => read,
-        Err(error) => return answer.give(Err(error)),
+        Err(error) => return call.give(Err(error)),
     };
     let (sender, asks) = mpsc::unbounded_channel();
     durable.consumers().insert(id, sender);
@@ -112,7 +111,7 @@ pub(super) fn consume(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     // The task must not keep the bus alive: when the bus goes, it is asked for nothing any more.
     let shared = Arc::downgrade(&durable.shared);
     lifecycle::spawn(async move {
-        consumer.run(asks, answer).await;
+        consumer.run(asks, call.answer).await;
         if let Some(shared) = shared.upgrade() {
             shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         }
@@ -120,61 +119,55 @@ pub(super) fn consume(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
 }
 
 /// Arguments: id, then the number of each message whose handler is done.
-pub(super) fn acknowledge(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    settle(bus, args, answer, |_| Ok(Verdict::Done));
+pub(super) fn acknowledge(bus: &Bus, call: Call<'_>) {
+    settle(bus, call, |_| Ok(Verdict::Done));
 }
 
 /// Arguments: id, number of the message, its error.
-pub(super) fn fail(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let error = |args: Arguments<'_>| args.text(2, "error").map(|text| Verdict::Failed(scripts::shortened(text)));
-    settle(bus, args.get(..3).unwrap_or(args), answer, error);
+pub(super) fn fail(bus: &Bus, call: Call<'_>) {
+    settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Failed(scripts::shortened(text))));
 }
 
 /// Arguments: id, number of the message, why no handler can be given it.
-pub(super) fn refuse(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let error = |args: Arguments<'_>| args.text(2, "error").map(|text| Verdict::Refused(scripts::shortened(text)));
-    settle(bus, args.get(..3).unwrap_or(args), answer, error);
+pub(super) fn refuse(bus: &Bus, call: Call<'_>) {
+    settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Refused(scripts::shortened(text))));
 }
 
 /// Arguments: id, then the number of each message that no handler was given.
-pub(super) fn give_back(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    settle(bus, args, answer, |_| Ok(Verdict::Untried));
+pub(super) fn give_back(bus: &Bus, call: Call<'_>) {
+    settle(bus, call, |_| Ok(Verdict::Untried));
 }
 
-fn settle(bus: &Bus, args: &[Arg<'_>], answer: Answer, verdict: impl FnOnce(Arguments<'_>) -> Result<Verdict>) {
-    let args = Arguments::of("MessageBus.settle", args);
-    let read = || -> Result<()> {
-        let verdict = verdict(args)?;
-        let last = if matches!(verdict, Verdict::Done | Verdict::Untried) { args.from(1).len() } else { 1 };
-        let numbers = (1..=last).map(|place| args.id(place)).collect::<Result<Vec<u64>>>()?;
-        bus.durable.ask(args.id(0)?, Ask::Settle(numbers, verdict));
-        Ok(())
-    };
-    answer.give(read().map(|()| Outcome::Nothing));
+fn settle(bus: &Bus, call: Call<'_>, verdict: impl FnOnce(&Call<'_>) -> Result<Verdict>) {
+    call.at_once(|call| {
+        let verdict = verdict(call)?;
+        let last = if matches!(verdict, Verdict::Done | Verdict::Untried) { call.from(1).len() } else { 1 };
+        let numbers = (1..=last).map(|place| call.id(place)).collect::<Result<Vec<u64>>>()?;
+        bus.durable.ask(call.id(0)?, Ask::Settle(numbers, verdict));
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Argument: id. Has it take nothing more.
-pub(super) fn pause(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let id = Arguments::of("MessageBus.unsubscribe", args).id(0);
-    answer.give(id.map(|id| {
-        bus.durable.ask(id, Ask::Pause);
-        Outcome::Nothing
-    }));
+pub(super) fn pause(bus: &Bus, call: Call<'_>) {
+    call.at_once(|call| {
+        bus.durable.ask(call.id(0)?, Ask::Pause);
+        Ok(Outcome::Nothing)
+    });
 }
 
 /// Arguments: id, then the number of each message that a handler has begun and not ended. Gives back everything that it still has,
 /// and ends. Answers when the group knows.
-pub(super) fn leave(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.unsubscribe", args);
-    let numbers = (1..=args.from(1).len()).map(|place| args.id(place)).collect::<Result<HashSet<u64>>>();
-    match args.id(0).and_then(|id| Ok((id, numbers?))) {
+pub(super) fn leave(bus: &Bus, call: Call<'_>) {
+    let numbers = (1..=call.from(1).len()).map(|place| call.id(place)).collect::<Result<HashSet<u64>>>();
+    match call.id(0).and_then(|id| Ok((id, numbers?))) {
         Ok((id, begun)) => {
             let consumer = bus.durable.consumers().get(&id).cloned();
-            let Some(consumer) = consumer else { return answer.give(Ok(Outcome::Nothing)) };
-            if let Err(mpsc::error::SendError(Ask::Leave(_, answer))) = consumer.send(Ask::Leave(begun, answer)) {
+            let Some(consumer) = consumer else { return call.give(Ok(Outcome::Nothing)) };
+            if let Err(mpsc::error::SendError(Ask::Leave(_, answer))) = consumer.send(Ask::Leave(begun, call.answer)) {
                 answer.give(Ok(Outcome::Nothing));
             }
         }
-        Err(error) => answer.give(Err(error)),
+        Err(error) => call.give(Err(error)),
     }
 }

@@ -10,15 +10,15 @@ use tokio::sync::oneshot;
 
 use super::Durable;
 use super::scripts::{self, operation};
-use crate::arguments::Arguments;
-use crate::bus::{Bus, strange};
+use crate::bus::Bus;
 use crate::connection::{Command, Manager, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch, batch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::TopicKeys;
 use crate::lifecycle;
 use crate::options::Options;
 use crate::resp::{self, Reply};
+use crate::verb::Call;
 
 /// What one script appends at most: others wait while it runs.
 const MOST: usize = 128;
@@ -117,22 +117,21 @@ struct Once {
 
 /// Arguments: topic, the message as it is on the wire, its key or nothing, its id and dedupeMs or nothing. Gives how many live
 /// subscribers it reached; 0 where the id was appended before.
-pub(in crate::bus) fn publish(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("MessageBus.publish", args);
+pub(in crate::bus) fn publish(bus: &Bus, call: Call<'_>) {
     let read = || -> Result<_> {
-        let key = match args.at(2) {
+        let key = match call.at(2) {
             Arg::Absent => &b""[..],
             Arg::Text(key) if (1..=MAX_KEY).contains(&key.len()) => key.as_bytes(),
-            other => return Err(args.wrong("key", "a string of 1 to 1024 characters", other)),
+            other => return Err(call.wrong("key", "a string of 1 to 1024 characters", other)),
         };
-        let once = args
+        let once = call
             .millis(4, "dedupeMs", 1.0)?
-            .map(|window| -> Result<Once> { Ok(Once { id: Bytes::copy_from_slice(args.text(3, "id")?), window }) });
-        Ok((crate::bus::topic(args, 0, "topic")?, args.text(1, "message")?, key, once.transpose()?))
+            .map(|window| -> Result<Once> { Ok(Once { id: Bytes::copy_from_slice(call.text(3, "id")?), window }) });
+        Ok((crate::bus::topic(&call, 0, "topic")?, call.text(1, "message")?, key, once.transpose()?))
     };
     match read() {
-        Ok((topic, message, key, once)) => bus.durable.append(bus.sharded, topic, (message, key), once, answer),
-        Err(error) => answer.give(Err(error)),
+        Ok((topic, message, key, once)) => bus.durable.append(bus.sharded, topic, (message, key), once, call.answer),
+        Err(error) => call.give(Err(error)),
     }
 }
 
@@ -264,11 +263,11 @@ fn tell(outcome: Result<Reply>, answers: Vec<Answer>) {
             for (answer, reached) in answers.into_iter().zip(reached) {
                 answer.give(match reached {
                     Reply::Int(reached) => Ok(Outcome::Number(reached as f64)),
-                    _ => Err(strange()),
+                    _ => Err(Error::unexpected_reply()),
                 });
             }
         }
-        Ok(_) => answers.into_iter().for_each(|answer| answer.give(Err(strange()))),
+        Ok(_) => answers.into_iter().for_each(|answer| answer.give(Err(Error::unexpected_reply()))),
         Err(error) => answers.into_iter().for_each(|answer| answer.give(Err(error.clone()))),
     }
 }

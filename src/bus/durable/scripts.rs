@@ -1,57 +1,41 @@
-//! The scripts of `lua/`, the names under which durations are recorded, and what replies are made of.
+//! The scripts of `lua/`, what is measured of them, and what replies are made of.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use crate::connection::Script;
+use crate::connection::{Script, scripts};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-macro_rules! scripts {
-    ($($name:ident = $($file:literal)+,)*) => {
-        $(pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!($(include_str!(concat!("lua/", $file))),+)));)*
-    };
-}
-
 scripts! {
-    AUDIT = "field.lua" "group.lua" "mend.lua" "audit.lua",
-    GROUPS = "field.lua" "groups.lua",
-    JOIN = "field.lua" "group.lua" "mend.lua" "join.lua",
-    LEAVE = "field.lua" "group.lua" "leave.lua",
-    PUBLISH = "grow.lua" "publish.lua",
-    PURGE = "purge.lua",
-    REDRIVE = "grow.lua" "redrive.lua",
-    REMOVE = "field.lua" "group.lua" "remove.lua",
-    STEP = "field.lua" "group.lua" "step.lua",
-    TEND = "field.lua" "group.lua" "mend.lua" "tend.lua",
-    TRIM = "field.lua" "trim.lua",
+    AUDIT = "field.lua" "group.lua" "mend.lua" "audit.lua";
+    GROUPS = "field.lua" "groups.lua";
+    JOIN = "field.lua" "group.lua" "mend.lua" "join.lua";
+    LEAVE = "field.lua" "group.lua" "leave.lua";
+    PUBLISH = "grow.lua" "publish.lua";
+    PURGE = "purge.lua";
+    REDRIVE = "grow.lua" "redrive.lua";
+    REMOVE = "field.lua" "group.lua" "remove.lua";
+    STEP = "field.lua" "group.lua" "step.lua";
+    TEND = "field.lua" "group.lua" "mend.lua" "tend.lua";
+    TRIM = "field.lua" "trim.lua";
 }
 
-/// Interned names, one static each.
+/// What is measured of what no verb does by itself.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 
-    macro_rules! operations {
-        ($($name:ident = $text:literal,)*) => {
-            $(pub(in crate::bus::durable) static $name: LazyLock<Operation> = LazyLock::new(|| Operation::named($text));)*
-        };
-    }
-
-    operations! {
-        AUDIT = "bus.audit",
-        DEAD_LETTERS = "bus.deadLetters",
-        GROUPS = "bus.groups",
-        JOIN = "bus.join",
-        LEAVE = "bus.leave",
-        LOAD = "bus.load",
-        PUBLISH = "bus.publishDurable",
-        STEP = "bus.step",
-        TEND = "bus.tend",
-        TRIM = "bus.trim",
-    }
+    pub(in crate::bus::durable) static AUDIT: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.audit"));
+    pub(in crate::bus::durable) static JOIN: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.join"));
+    pub(in crate::bus::durable) static LEAVE: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.leave"));
+    pub(in crate::bus::durable) static LOAD: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.load"));
+    pub(in crate::bus::durable) static PUBLISH: LazyLock<Operation> =
+        LazyLock::new(|| Operation::named("bus.publishDurable"));
+    pub(in crate::bus::durable) static STEP: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.step"));
+    pub(in crate::bus::durable) static TEND: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.tend"));
+    pub(in crate::bus::durable) static TRIM: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.trim"));
 }
 
 /// The most bytes of an error that are kept with a message.

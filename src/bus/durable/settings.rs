@@ -54,7 +54,7 @@ impl Retries for Retry {
 
 impl Settings {
     /// Arguments from `at` on: group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs.
-    pub(super) fn read(args: Arguments<'_>, at: usize, topic_keys: TopicKeys, topic: &[u8]) -> Result<Self> {
+    pub(super) fn read(args: &Arguments<'_>, at: usize, topic_keys: TopicKeys, topic: &[u8]) -> Result<Self> {
         let group = crate::bus::topic(args, at, "group")?;
         let whole = |place, name, default, most| match args.at(place) {
             Arg::Absent => Ok(default),
@@ -91,7 +91,7 @@ impl Settings {
 }
 
 /// The id after which a group begins whose first message has the id that is given, or a later one.
-fn begin(args: Arguments<'_>, place: usize) -> Result<Bytes> {
+fn begin(args: &Arguments<'_>, place: usize) -> Result<Bytes> {
     let wrong = |got| args.wrong("from", "\"new\", \"start\", the id of a stream entry or an ISO time", got);
     let text = match args.at(place) {
         Arg::Absent | Arg::Text("new") => return Ok(Bytes::from_static(b"$")),
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn begins(arg: Arg<'_>) -> Result<Bytes> {
-        begin(Arguments::of("MessageBus.subscribe", &[arg]), 0)
+        begin(&Arguments::of("MessageBus.subscribe", &[arg]), 0)
     }
 
     #[test]

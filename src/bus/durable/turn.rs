@@ -7,9 +7,8 @@ use bytes::Bytes;
 use super::hands::{Hands, Message, Settlement, What, last_of_key};
 use super::scripts::{self, bulk, number, operation, readable};
 use super::settings::Settings;
-use crate::bus::strange;
 use crate::connection::{Command, Packed, Script};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
@@ -241,7 +240,7 @@ pub(super) fn step(
 }
 
 pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(Reply::Int(0)), ..) => Ok(Turn::Lost),
@@ -254,25 +253,27 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
         ) => {
             let mut messages = Vec::with_capacity(again.len() + fresh.len() / 3);
             for given in again {
-                let Reply::Array(given) = given else { return Err(strange()) };
+                let Reply::Array(given) = given else { return Err(Error::unexpected_reply()) };
                 let Ok([Reply::Int(deliveries), error, id, fields]) = <[Reply; 4]>::try_from(given) else {
-                    return Err(strange());
+                    return Err(Error::unexpected_reply());
                 };
                 let deliveries = u64::try_from(deliveries).unwrap_or(1);
-                messages.push(message(id, fields, deliveries, bulk(error)).ok_or_else(strange)?);
+                messages.push(message(id, fields, deliveries, bulk(error)).ok_or_else(Error::unexpected_reply)?);
             }
             let mut fresh = fresh.into_iter();
             while let Some(id) = fresh.next() {
-                let (Some(about), Some(data)) = (fresh.next(), fresh.next()) else { return Err(strange()) };
-                messages.push(fresh_message(id, about, data).ok_or_else(strange)?);
+                let (Some(about), Some(data)) = (fresh.next(), fresh.next()) else {
+                    return Err(Error::unexpected_reply());
+                };
+                messages.push(fresh_message(id, about, data).ok_or_else(Error::unexpected_reply)?);
             }
             let news = match parts.next() {
-                Some(damaged) => news(damaged, parts.next(), parts.next()).ok_or_else(strange)?,
+                Some(damaged) => news(damaged, parts.next(), parts.next()).ok_or_else(Error::unexpected_reply)?,
                 None => News::default(),
             };
             Ok(Turn::Given { due_in: millis(due_in), more: more == 1, all_read: more == 0, messages, news })
         }
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
@@ -293,7 +294,7 @@ fn news(damaged: Reply, trouble: Option<Reply>, buried: Option<Reply>) -> Option
 }
 
 pub(super) fn tended_of(reply: Reply) -> Result<Tended> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     match &parts[..] {
         [Reply::Int(0)] => Ok(Tended::Lost),
         [
@@ -312,14 +313,14 @@ pub(super) fn tended_of(reply: Reply) -> Result<Tended> {
             amiss: *amiss == 1,
             damaged: u64::try_from(*damaged).unwrap_or_default(),
         })),
-        _ => Err(strange()),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
 pub(super) fn audited_of(reply: Reply) -> Result<Audited> {
-    let Reply::Array(parts) = reply else { return Err(strange()) };
+    let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let [Reply::Bulk(phase), Reply::Bulk(cursor), Reply::Int(damaged), Reply::Int(restored)] = &parts[..] else {
-        return Err(strange());
+        return Err(Error::unexpected_reply());
     };
     let count = |count: i64| u64::try_from(count).unwrap_or_default();
     Ok(Audited {

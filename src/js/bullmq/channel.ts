@@ -2,16 +2,13 @@
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import type { BullMQScript } from './interface.js';
 import { type Word, word } from './words.js';
 
-const COMMAND = verb('bullmq.command');
-const DEFINE = verb('bullmq.define');
-const RUN = verb('bullmq.run');
-const TRANSACTION = verb('bullmq.transaction');
+const V = verbs('bullmq', 'command', 'define', 'run', 'transaction');
 
 /** A script, by the number under which the native side has it. */
 export interface Defined {
@@ -73,7 +70,7 @@ export class Channel {
   }
 
   command(words: Word[]): Promise<unknown> {
-    return this.call(this.handle, COMMAND, words);
+    return this.call(this.handle, V.command, words);
   }
 
   define(name: string, { numberOfKeys, lua }: BullMQScript): void {
@@ -82,7 +79,7 @@ export class Channel {
     const defined = { number: known?.number ?? this.scripts.size, keys: numberOfKeys, lua };
     this.scripts.set(name, defined);
     // It is there before whatever is called after it.
-    this.port.callQuietly(this.handle, DEFINE, defined.number, lua).catch((error: Error) => process.emitWarning(error));
+    this.port.callQuietly(this.handle, V.define, defined.number, lua).catch((error: Error) => process.emitWarning(error));
   }
 
   script(name: string): Defined {
@@ -92,7 +89,7 @@ export class Channel {
   }
 
   run(script: Defined, args: readonly unknown[]): Promise<unknown> {
-    return this.call(this.handle, RUN, [script.number, script.keys, ...args.map(word)]);
+    return this.call(this.handle, V.run, [script.number, script.keys, ...args.map(word)]);
   }
 
   /** Gives for each step its error line or `null`, and its reply. */
@@ -102,6 +99,6 @@ export class Channel {
       if (script === undefined) flat.push(words.length + 1, null, ...words);
       else flat.push(words.length + 2, script.number, script.keys, ...words);
     }
-    return this.call(this.handle, TRANSACTION, flat);
+    return this.call(this.handle, V.transaction, flat);
   }
 }

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers';
 import { configError, RedisError, warnOfListener } from '../errors.js';
 import { hide, internals } from '../internals.js';
 import type { ConnectionState } from '../manager.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { EventHandler } from '../port.js';
 import { type Channel, ended } from './channel.js';
 import { addCommands } from './commands.js';
@@ -14,11 +14,7 @@ import type { BullMQClient, BullMQDuplicateOptions, BullMQFields, BullMQScript, 
 import { Transaction } from './transaction.js';
 import { toRecord, toStreams, type Word, withScores, word, wordsOf } from './words.js';
 
-const CONNECT = verb('bullmq.connect');
-const OPEN = verb('bullmq.open');
-const BLOCK = verb('bullmq.block');
-const NAME = verb('bullmq.name');
-const CLOSE = verb('bullmq.close');
+const V = verbs('bullmq', 'connect', 'open', 'block', 'name', 'close');
 
 /** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
 const later = setImmediate;
@@ -52,7 +48,7 @@ class Core {
     const connected = (): void => {
       if (this.client.status === 'wait') this.follow('ready');
     };
-    this.channel.connect(handle, CONNECT, []).then(connected, (error: Error) => {
+    this.channel.connect(handle, V.connect, []).then(connected, (error: Error) => {
       if (this.client.status !== 'end') this.fail(error);
     });
   }
@@ -67,7 +63,7 @@ class Core {
     if (this.blocking === undefined) return this.command(...words);
     this.checkOpen();
     if (this.client.status === 'wait') await this.client.connect();
-    return this.channel.call(this.blocking, BLOCK, words);
+    return this.channel.call(this.blocking, V.block, words);
   }
 
   checkOpen(): void {
@@ -95,7 +91,7 @@ class Core {
     this.client.status = 'end';
     const { manager } = this.channel;
     manager.off('state', this.stateChanged).off('error', this.failed);
-    const closed = this.blocking === undefined ? Promise.resolve() : this.channel.call(this.blocking, CLOSE, []);
+    const closed = this.blocking === undefined ? Promise.resolve() : this.channel.call(this.blocking, V.close, []);
     // The native side has nothing to refuse; were it gone, that is an end too.
     const over = (): void => {};
     this.ending = closed.then(over, over);
@@ -106,12 +102,12 @@ class Core {
     this.client.status = 'reconnecting';
     this.restarting = true;
     try {
-      await this.channel.call(blocking, CLOSE, []);
+      await this.channel.call(blocking, V.close, []);
       this.restarting = false;
       this.tell('close');
       if ((this.client.status as string) !== 'reconnecting') return;
       this.tell('reconnecting');
-      await this.channel.connect(blocking, OPEN, [false]);
+      await this.channel.connect(blocking, V.open, [false]);
     } catch (error) {
       this.restarting = false;
       this.fail(error as Error);
@@ -228,11 +224,11 @@ export class Client extends EventEmitter implements BullMQClient {
       // A worker that closes may still ask for what it has just closed, and waits for the answer.
       const once = this.status === 'end';
       this.status = 'connecting';
-      await this[internals].channel.connect(this[internals].blocking, OPEN, [once]);
+      await this[internals].channel.connect(this[internals].blocking, V.open, [once]);
       return;
     }
     if (this.status === 'end') this[internals].attach();
-    await this[internals].channel.connect(this[internals].channel.handle, CONNECT, []);
+    await this[internals].channel.connect(this[internals].channel.handle, V.connect, []);
     // Where the manager was connected before, it has nothing to tell.
     if ((this.status as string) !== 'ready') this[internals].follow('ready');
   }
@@ -399,7 +395,7 @@ export class Client extends EventEmitter implements BullMQClient {
 
   async clientSetName(name: string): Promise<string> {
     this[internals].checkOpen();
-    if (this[internals].blocking !== undefined) await this[internals].channel.call(this[internals].blocking, NAME, [name]);
+    if (this[internals].blocking !== undefined) await this[internals].channel.call(this[internals].blocking, V.name, [name]);
     return 'OK';
   }
 

@@ -7,7 +7,7 @@ import { checkEnvelope, type Envelope, isEnvelope } from '../envelope.js';
 import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import type { RedisConnectionManager } from '../manager.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { IRedisConnection } from '../ports.js';
 import { type DeadLetters, deadLetters, publishDurable, subscribeDurable } from './durable.js';
 import type { BusEvents } from './events.js';
@@ -33,8 +33,7 @@ import { request, responding } from './requests.js';
 import { type LiveOptions, LiveSubscription } from './subscription.js';
 import { encode, encodeBare } from './wire.js';
 
-const PUBLISH = verb('bus.publish');
-const CLOSE = verb('bus.close');
+const V = verbs('bus', 'publish', 'close');
 
 const NOTHING: PublishOptions = {};
 const DEDUPE_MS = 120_000;
@@ -136,7 +135,7 @@ export class MessageBus {
       }
       if (durable)
         return publishDurable(inside, topic, text, key, once === undefined ? undefined : { id: once, dedupeMs: dedupeMs ?? DEDUPE_MS });
-      return inside.port.call(inside.out, PUBLISH, topic, text) as Promise<number>;
+      return inside.port.call(inside.out, V.publish, topic, text) as Promise<number>;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -280,7 +279,7 @@ export class MessageBus {
     inside.closing = true;
     // Each call waits for the members itself: a handler that closes its own bus is not waited for by that call, nor by the others.
     const ended = Promise.all([...inside.members].map((member) => member.end()));
-    if (first) await inside.port.call(inside.handle, CLOSE).catch(unheard);
+    if (first) await inside.port.call(inside.handle, V.close).catch(unheard);
     await ended;
     await inside.feeds.ended(inside.closeTimeoutMs);
     if (first) await inside.release();

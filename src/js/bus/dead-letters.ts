@@ -3,16 +3,13 @@
 import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
 import { configError } from '../errors.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import { tried } from './durable-subscription.js';
 import type { Inside } from './inside.js';
 import { checkTopic } from './options.js';
 import { decode } from './wire.js';
 
-const COUNT = verb('bus.countDeadLetters');
-const LIST = verb('bus.deadLetters');
-const REDRIVE = verb('bus.redrive');
-const PURGE = verb('bus.purge');
+const V = verbs('bus', 'countDeadLetters', 'deadLetters', 'redrive', 'purge');
 
 /** A message that failed as often as it may, or that no handler could be given. */
 export interface DeadLetter<T = unknown> {
@@ -78,7 +75,7 @@ export function deadLetters(inside: Inside, topic: string, group: string): DeadL
     return inside.port.callWith(inside.out, verb, [topic, group, ...args]);
   };
   const redriven = async (limit: number | undefined, ids: readonly string[]): Promise<number> => {
-    const [count, ...strays] = (await call(REDRIVE, limit, ...ids)) as [number, ...(string | number)[]];
+    const [count, ...strays] = (await call(V.redrive, limit, ...ids)) as [number, ...(string | number)[]];
     for (let at = 0; at < strays.length; at += 2) {
       inside.counts.malformed++;
       inside.counted();
@@ -89,13 +86,13 @@ export function deadLetters(inside: Inside, topic: string, group: string): DeadL
   };
   return {
     async count() {
-      return (await call(COUNT)) as number;
+      return (await call(V.countDeadLetters)) as number;
     },
 
     async list<T>(options?: DeadLetterListOptions) {
       const { after, limit, ...rest } = optionsOf('DeadLetters.list: options', options) as DeadLetterListOptions;
       refuseUnknown('DeadLetters.list', rest, ['after', 'limit']);
-      const letters = (await call(LIST, after, limit)) as Listed[];
+      const letters = (await call(V.deadLetters, after, limit)) as Listed[];
       return letters.map((letter) => letterOf<T>(topic, letter));
     },
 
@@ -110,7 +107,7 @@ export function deadLetters(inside: Inside, topic: string, group: string): DeadL
     async purge(ids) {
       if (ids !== undefined && !Array.isArray(ids)) throw configError('DeadLetters.purge: ids', 'an array of ids', ids);
       if (ids?.length === 0) return 0;
-      return (await call(PURGE, ...(ids ?? []))) as number;
+      return (await call(V.purge, ...(ids ?? []))) as number;
     },
   };
 }

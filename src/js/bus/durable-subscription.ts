@@ -5,7 +5,7 @@ import { cancelled } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
 import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
 import { DurableContext, type Waiting } from './durable-context.js';
@@ -16,13 +16,7 @@ import { left, unsubscribeBy } from './leaving.js';
 import type { Unsubscribe } from './options.js';
 import { decode } from './wire.js';
 
-const CONSUME = verb('bus.consume');
-const ACKNOWLEDGE = verb('bus.acknowledge');
-const FAIL = verb('bus.fail');
-const REFUSE = verb('bus.refuse');
-const GIVE_BACK = verb('bus.giveBack');
-const PAUSE = verb('bus.pause');
-const LEAVE = verb('bus.leave');
+const V = verbs('bus', 'consume', 'acknowledge', 'fail', 'refuse', 'giveBack', 'pause', 'leave');
 
 /** How long a handler may run, unless it is said. */
 const TIMEOUT_MS = 600_000;
@@ -86,7 +80,7 @@ export class DurableSubscription implements Receiver, Member {
     });
     this.#forget = onAbort(signal, abort);
     const given = [group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs];
-    const joined = port.callWith(handle, CONSUME, [this.#id, this.#topic, ...given]);
+    const joined = port.callWith(handle, V.consume, [this.#id, this.#topic, ...given]);
     try {
       await Promise.race([joined, aborted]);
     } catch (error) {
@@ -154,7 +148,7 @@ export class DurableSubscription implements Receiver, Member {
     if (!this.#over) {
       this.#over = true;
       this.#forget();
-      this.#inside.port.callQuietly(this.#inside.handle, PAUSE, this.#id).catch(unheard);
+      this.#inside.port.callQuietly(this.#inside.handle, V.pause, this.#id).catch(unheard);
       this.#giveBackWaiting();
       this.#abortRunning(new RedisError('closed', 'the subscription has ended: its handlers are waited for, for at most closeTimeoutMs'));
     }
@@ -175,7 +169,7 @@ export class DurableSubscription implements Receiver, Member {
     const begun = [...this.#running.keys(), ...this.#interrupted];
     this.#running.clear();
     this.#tellDone();
-    this.#left = this.#inside.port.callWith(this.#inside.handle, LEAVE, [this.#id, ...begun]).then(unheard, unheard);
+    this.#left = this.#inside.port.callWith(this.#inside.handle, V.leave, [this.#id, ...begun]).then(unheard, unheard);
     void this.#left.then(() => this.#release());
   }
 
@@ -268,14 +262,14 @@ export class DurableSubscription implements Receiver, Member {
     this.#done = [];
     for (let at = 0; at < done.length; at += TOLD_AT_ONCE) {
       const some = done.length <= TOLD_AT_ONCE ? done : done.slice(at, at + TOLD_AT_ONCE);
-      this.#inside.port.callQuietly(this.#inside.handle, ACKNOWLEDGE, this.#id, ...some).catch(unheard);
+      this.#inside.port.callQuietly(this.#inside.handle, V.acknowledge, this.#id, ...some).catch(unheard);
     }
   }
 
   #fail(number: number, error: unknown): void {
     // What ended before is told before.
     this.#tellDone();
-    this.#inside.port.callQuietly(this.#inside.handle, FAIL, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
+    this.#inside.port.callQuietly(this.#inside.handle, V.fail, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
   }
 
   #refuse(waiting: Waiting): void {
@@ -283,7 +277,7 @@ export class DurableSubscription implements Receiver, Member {
     const bytes = typeof waiting.raw === 'string' ? Buffer.byteLength(waiting.raw) : ((waiting.raw as Buffer | null)?.length ?? 0);
     inside.counts.malformed++;
     inside.counted();
-    inside.port.callQuietly(inside.handle, REFUSE, this.#id, waiting.number, 'not JSON').catch(unheard);
+    inside.port.callQuietly(inside.handle, V.refuse, this.#id, waiting.number, 'not JSON').catch(unheard);
     inside.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
   }
 
@@ -297,7 +291,7 @@ export class DurableSubscription implements Receiver, Member {
   #giveBack(numbers: number[]): void {
     for (let at = 0; at < numbers.length; at += TOLD_AT_ONCE) {
       const some = numbers.slice(at, at + TOLD_AT_ONCE);
-      this.#inside.port.callQuietly(this.#inside.handle, GIVE_BACK, this.#id, ...some).catch(unheard);
+      this.#inside.port.callQuietly(this.#inside.handle, V.giveBack, this.#id, ...some).catch(unheard);
     }
   }
 

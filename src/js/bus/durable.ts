@@ -2,7 +2,7 @@
 
 import { cancelled, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import { DurableSubscription } from './durable-subscription.js';
 import type { Handling } from './handling.js';
 import type { Inside } from './inside.js';
@@ -10,7 +10,7 @@ import type { SubscribeOptions, Unsubscribe } from './options.js';
 
 export { type DeadLetter, type DeadLetterListOptions, type DeadLetters, deadLetters, type RedriveOptions } from './dead-letters.js';
 
-const PUBLISH = verb('bus.publishDurable');
+const V = verbs('bus', 'publishDurable');
 
 /** Options of a durable subscription. */
 export interface DurableOptions extends Pick<SubscribeOptions, 'concurrency' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs' | 'signal'> {
@@ -28,8 +28,8 @@ export function publishDurable(
   key: string | undefined,
   once: { id: string; dedupeMs: number } | undefined,
 ): Promise<number> {
-  if (once === undefined) return inside.port.call(inside.out, PUBLISH, topic, text, key) as Promise<number>;
-  return inside.port.callWith(inside.out, PUBLISH, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
+  if (once === undefined) return inside.port.call(inside.out, V.publishDurable, topic, text, key) as Promise<number>;
+  return inside.port.callWith(inside.out, V.publishDurable, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
 }
 
 /** Makes `handling` one of the consumers of a group; resolves when the group knows. */

@@ -1,15 +1,12 @@
 /** One topic or pattern that is subscribed once on the server, for any number of subscribers here. */
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import { type Inside, type Receiver, unheard } from './inside.js';
 import type { Bounds } from './options.js';
 import { Arrival } from './wire.js';
 
-const SUBSCRIBE = verb('bus.subscribe');
-const UNSUBSCRIBE = verb('bus.unsubscribe');
-const BOUND = verb('bus.bound');
-const TOOK = verb('bus.took');
+const V = verbs('bus', 'subscribe', 'unsubscribe', 'bound', 'took');
 
 /** Rust sends on when it hears that so much was taken; its windows are four times as large and more. */
 const TELL_MESSAGES = 256;
@@ -92,7 +89,7 @@ export class Feed implements Receiver {
     this.#setBounds(first.bounds);
     inside.register(this.#id, this);
     const { maxPending, maxPendingBytes } = first.bounds;
-    this.confirmed = inside.port.call(inside.handle, SUBSCRIBE, this.#id, topic, isPattern, maxPending, maxPendingBytes);
+    this.confirmed = inside.port.call(inside.handle, V.subscribe, this.#id, topic, isPattern, maxPending, maxPendingBytes);
     this.confirmed.then(
       () => {
         if (this.#ended !== undefined) return;
@@ -112,7 +109,7 @@ export class Feed implements Receiver {
       maxPendingBytes: Math.max(maxPendingBytes, this.#bounds.maxPendingBytes),
     });
     const { port, handle } = this.#inside;
-    port.callQuietly(handle, BOUND, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
+    port.callQuietly(handle, V.bound, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
   }
 
   /**
@@ -187,7 +184,7 @@ export class Feed implements Receiver {
   #tell(count: number): void {
     this.#taken += count;
     if (this.#taken < this.#tellMessages && this.#takenBytes < TELL_BYTES) return;
-    this.#inside.port.callQuietly(this.#inside.handle, TOOK, this.#id, this.#taken).catch(unheard);
+    this.#inside.port.callQuietly(this.#inside.handle, V.took, this.#id, this.#taken).catch(unheard);
     this.#taken = 0;
     this.#takenBytes = 0;
   }
@@ -200,7 +197,7 @@ export class Feed implements Receiver {
   #end(): void {
     if (this.#ended !== undefined) return;
     const { port, handle } = this.#inside;
-    this.#ended = endOf(port.call(handle, UNSUBSCRIBE, this.#id));
+    this.#ended = endOf(port.call(handle, V.unsubscribe, this.#id));
     // Who waits for it is told; the others need not know.
     this.#ended.catch(unheard);
     this.#gone(this.#ended);

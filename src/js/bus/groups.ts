@@ -1,10 +1,9 @@
 /** The consumer groups of a topic. */
 
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { Inside } from './inside.js';
 
-const GROUPS = verb('bus.groups');
-const REMOVE = verb('bus.removeGroup');
+const V = verbs('bus', 'groups', 'removeGroup');
 /** The values of one group. */
 const WIDTH = 5;
 
@@ -22,7 +21,7 @@ export interface TopicGroup {
 }
 
 export async function groupsOf(inside: Inside, topic: string): Promise<TopicGroup[]> {
-  const values = (await inside.port.call(inside.out, GROUPS, topic)) as (string | number | undefined)[];
+  const values = (await inside.port.call(inside.out, V.groups, topic)) as (string | number | undefined)[];
   const groups: TopicGroup[] = [];
   for (let at = 0; at < values.length; at += WIDTH) {
     const [name, lag, pending, consumers, lastActiveAt] = values.slice(at, at + WIDTH) as [string, number, number, number, number?];
@@ -32,5 +31,5 @@ export async function groupsOf(inside: Inside, topic: string): Promise<TopicGrou
 }
 
 export async function removeGroup(inside: Inside, topic: string, group: string): Promise<boolean> {
-  return (await inside.port.call(inside.out, REMOVE, topic, group)) as boolean;
+  return (await inside.port.call(inside.out, V.removeGroup, topic, group)) as boolean;
 }

@@ -3,16 +3,14 @@
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { DeliveryHandler, EventHandler, Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import { scopeNow } from '../scope.js';
 import { BUS_EVENTS, type BusEventArguments, type BusEvents } from './events.js';
 import type { Bounds, MessageBusOptions } from './options.js';
 
-const COUNT = verb('bus.count');
-const WAIT = verb('bus.wait');
-const READY = verb('bus.ready');
+const V = verbs('bus', 'count', 'wait', 'ready');
 
 /** Takes what is delivered to one id. Must not throw. */
 export interface Receiver {
@@ -129,12 +127,12 @@ export class Inside {
    * something else besides may have gone long before, and no `async` function is to stand here till then.
    */
   wait(ms: number): Promise<unknown> {
-    return this.port.callQuietly(this.out, WAIT, ms).catch(unheard);
+    return this.port.callQuietly(this.out, V.wait, ms).catch(unheard);
   }
 
   async ready(): Promise<void> {
     const handles = this.out === this.handle ? [this.out] : [this.out, this.handle];
-    await Promise.all(handles.map((handle) => this.port.call(handle, READY)));
+    await Promise.all(handles.map((handle) => this.port.call(handle, V.ready)));
   }
 
   /** Lets the native side go; nothing is counted any more. */
@@ -165,6 +163,6 @@ export class Inside {
     counts.dropped = 0;
     counts.malformed = 0;
     counts.failed = 0;
-    return this.port.callQuietly(this.handle, COUNT, delivered, dropped, malformed, failed).catch(unheard);
+    return this.port.callQuietly(this.handle, V.count, delivered, dropped, malformed, failed).catch(unheard);
   }
 }

@@ -4,15 +4,13 @@ import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { createEnvelope, type Envelope, envelopeOf } from '../envelope.js';
 import { configError, messageOf, RedisError } from '../errors.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { Inside } from './inside.js';
 import type { MessageContext, RequestOptions } from './options.js';
 import { replyOf } from './subscription.js';
 import { encode } from './wire.js';
 
-const REQUEST = verb('bus.request');
-const CANCEL = verb('bus.requestCancel');
-const REPLY = verb('bus.reply');
+const V = verbs('bus', 'request', 'requestCancel', 'reply');
 
 const brand = Symbol.for('redis-backplane.ResponderError');
 
@@ -58,11 +56,11 @@ export async function request<R>(inside: Inside, topic: string, payload: unknown
   const text = encode('MessageBus.request', envelope);
   const cancel = (): void => {
     // A request that has just been answered has nothing to cancel.
-    port.callQuietly(handle, CANCEL, envelope.id).catch(() => {});
+    port.callQuietly(handle, V.requestCancel, envelope.id).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
   try {
-    return payloadOf<R>(await port.call(handle, REQUEST, topic, envelope.id, text, timeoutMs));
+    return payloadOf<R>(await port.call(handle, V.request, topic, envelope.id, text, timeoutMs));
   } catch (error) {
     if (error instanceof RedisError && error.redisErrorKind === 'cancelled') {
       throw new RedisError('cancelled', error.message, { cause: signal?.reason, delivery: 'maybe-executed' });
@@ -95,7 +93,7 @@ function payloadOf<R>(raw: unknown): R {
 export function responding(inside: Inside, handler: (payload: never, envelope: Envelope<never>) => unknown) {
   return async (envelope: Envelope<never>, context: MessageContext): Promise<void> => {
     const to = replyOf(context);
-    const send = (text: string): Promise<unknown> => inside.port.call(inside.out, REPLY, to, text);
+    const send = (text: string): Promise<unknown> => inside.port.call(inside.out, V.reply, to, text);
     let text: string;
     try {
       const result = await handler(envelope.payload, envelope);

@@ -1,15 +1,12 @@
 /** One attempt at a job, in a worker's hand. */
 
 import { internals } from '../internals.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { Port } from '../port.js';
 import { type Job, type JobHome, StoredJob, type Writing, wellFormed } from './job.js';
 import { parseStored } from './outcome.js';
 
-const UPDATE_DATA = verb('worker.updateData');
-const UPDATE_PROGRESS = verb('worker.updateProgress');
-const LOG = verb('worker.log');
-const CHILDREN = verb('worker.children');
+const V = verbs('worker', 'updateData', 'updateProgress', 'log', 'children');
 
 /** What a {@link Processor} is given beside the job. */
 export interface JobContext {
@@ -65,21 +62,21 @@ class HeldWriting implements Writing {
   }
 
   data(text: string): Promise<unknown> {
-    return this.port.call(this.worker, UPDATE_DATA, this.slot, text);
+    return this.port.call(this.worker, V.updateData, this.slot, text);
   }
 
   progress(text: string): Promise<unknown> {
-    return this.port.call(this.worker, UPDATE_PROGRESS, this.slot, text);
+    return this.port.call(this.worker, V.updateProgress, this.slot, text);
   }
 
   log(line: string): Promise<unknown> {
-    return this.port.call(this.worker, LOG, this.slot, wellFormed(line));
+    return this.port.call(this.worker, V.log, this.slot, wellFormed(line));
   }
 }
 
 /** The results of the children of the job in `slot`. */
 async function childrenOf(port: Port, worker: number, slot: number): Promise<Record<string, unknown>> {
-  const flat = (await port.call(worker, CHILDREN, slot)) as (string | null)[];
+  const flat = (await port.call(worker, V.children, slot)) as (string | null)[];
   const entries: [string, unknown][] = [];
   for (let at = 0; at < flat.length; at += 2) {
     const text = flat[at + 1];

@@ -7,7 +7,7 @@ import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
 import { RedisConnectionManager } from '../manager.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { DeliveryHandler, EventHandler, Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import { OptionsPacker } from './adding.js';
@@ -16,9 +16,7 @@ import { type Job, type Snapshot, StoredJob } from './job.js';
 import type { CloseOptions, JobState, TaskQueueOptions } from './options.js';
 import type { WorkerHome } from './serving.js';
 
-const LISTEN = verb('queue.listen');
-const UNLISTEN = verb('queue.unlisten');
-const CLOSE = verb('queue.close');
+const V = verbs('queue', 'listen', 'unlisten', 'close');
 
 /** Those that listen: what listens is not collected. */
 const listening = new Set<object>();
@@ -103,12 +101,12 @@ export class Home<R> implements WorkerHome {
     } else if (!wanted && this.#live !== undefined) {
       this.#silence();
       // Whether the server hears of it or not, nobody listens any more.
-      this.port.callQuietly(this.handle, UNLISTEN).catch(() => {});
+      this.port.callQuietly(this.handle, V.unlisten).catch(() => {});
     }
   }
 
   #listen(): void {
-    const live = this.port.call(this.handle, LISTEN) as Promise<void>;
+    const live = this.port.call(this.handle, V.listen) as Promise<void>;
     this.#live = live;
     this.#isUnconfirmed = false;
     live.catch((error: RedisError) => {
@@ -146,7 +144,7 @@ export class Home<R> implements WorkerHome {
     this.#isClosed = true;
     this.#silence();
     try {
-      await this.port.call(this.handle, CLOSE);
+      await this.port.call(this.handle, V.close);
     } finally {
       if (this.#ownsManager) await this.manager.disconnect();
     }

@@ -5,7 +5,7 @@ import { onAbort } from '../aborts.js';
 import { cancelled, checkSignal, jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { Port } from '../port.js';
 import { JobFailedError } from './errors.js';
 import type { JobOptions, JobState, WaitOptions } from './options.js';
@@ -96,19 +96,22 @@ export interface JobHome {
 /** How Rust gives a job: see the places in {@link take}. */
 export type Snapshot = readonly unknown[];
 
-const GET = verb('queue.get');
-const WAIT = verb('queue.wait');
-const WAIT_CANCEL = verb('queue.waitCancel');
-const UPDATE_DATA = verb('queue.updateData');
-const UPDATE_PROGRESS = verb('queue.updateProgress');
-const LOG = verb('queue.log');
-const LOGS = verb('queue.logs');
-const REMOVE = verb('queue.remove');
-const RETRY = verb('queue.retry');
-const PROMOTE = verb('queue.promote');
-const CHANGE_DELAY = verb('queue.changeDelay');
-const CHANGE_PRIORITY = verb('queue.changePriority');
-const CANCEL = verb('queue.cancel');
+const V = verbs(
+  'queue',
+  'get',
+  'wait',
+  'waitCancel',
+  'updateData',
+  'updateProgress',
+  'log',
+  'logs',
+  'remove',
+  'retry',
+  'promote',
+  'changeDelay',
+  'changePriority',
+  'cancel',
+);
 
 /** JSON text that becomes a value at the first look. */
 class Lazy {
@@ -239,34 +242,34 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 
   logs(): Promise<string[]> {
-    return this[internals].home.call('Job.logs', LOGS, this.id) as Promise<string[]>;
+    return this[internals].home.call('Job.logs', V.logs, this.id) as Promise<string[]>;
   }
 
   async refresh(): Promise<Job<T, R> | null> {
-    const snapshot = (await this[internals].home.call('Job.refresh', GET, this.id)) as Snapshot | null;
+    const snapshot = (await this[internals].home.call('Job.refresh', V.get, this.id)) as Snapshot | null;
     if (snapshot === null) return null;
     take(this, snapshot);
     return this;
   }
 
   remove(): Promise<boolean> {
-    return this[internals].home.call('Job.remove', REMOVE, this.id) as Promise<boolean>;
+    return this[internals].home.call('Job.remove', V.remove, this.id) as Promise<boolean>;
   }
 
   retry(): Promise<void> {
-    return this[internals].home.call('Job.retry', RETRY, this.id) as Promise<void>;
+    return this[internals].home.call('Job.retry', V.retry, this.id) as Promise<void>;
   }
 
   promote(): Promise<void> {
-    return this[internals].home.call('Job.promote', PROMOTE, this.id) as Promise<void>;
+    return this[internals].home.call('Job.promote', V.promote, this.id) as Promise<void>;
   }
 
   changeDelay(ms: number): Promise<void> {
-    return this[internals].home.call('Job.changeDelay', CHANGE_DELAY, this.id, ms) as Promise<void>;
+    return this[internals].home.call('Job.changeDelay', V.changeDelay, this.id, ms) as Promise<void>;
   }
 
   changePriority(priority: number): Promise<void> {
-    return this[internals].home.call('Job.changePriority', CHANGE_PRIORITY, this.id, priority) as Promise<void>;
+    return this[internals].home.call('Job.changePriority', V.changePriority, this.id, priority) as Promise<void>;
   }
 
   async waitUntilFinished(options?: WaitOptions): Promise<R> {
@@ -274,11 +277,11 @@ export class StoredJob<T, R> implements Job<T, R> {
     const { timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
     refuseUnknown(what, rest, ['timeoutMs', 'signal']);
     const { home } = this[internals];
-    return (await endOf(home, what, signal, (number) => home.call(what, WAIT, number, this.id, timeoutMs), this.id)) as R;
+    return (await endOf(home, what, signal, (number) => home.call(what, V.wait, number, this.id, timeoutMs), this.id)) as R;
   }
 
   cancel(reason?: string): Promise<boolean> {
-    return this[internals].home.call('Job.cancel', CANCEL, this.id, wellFormed(reason)) as Promise<boolean>;
+    return this[internals].home.call('Job.cancel', V.cancel, this.id, wellFormed(reason)) as Promise<boolean>;
   }
 
   /** For `JSON.stringify`: what the job shows. */
@@ -306,15 +309,15 @@ class FreeWriting implements Writing {
   }
 
   data(text: string): Promise<unknown> {
-    return this.home.call('Job.updateData', UPDATE_DATA, this.id, text);
+    return this.home.call('Job.updateData', V.updateData, this.id, text);
   }
 
   progress(text: string): Promise<unknown> {
-    return this.home.call('Job.updateProgress', UPDATE_PROGRESS, this.id, text);
+    return this.home.call('Job.updateProgress', V.updateProgress, this.id, text);
   }
 
   log(line: string): Promise<unknown> {
-    return this.home.call('Job.log', LOG, this.id, wellFormed(line));
+    return this.home.call('Job.log', V.log, this.id, wellFormed(line));
   }
 }
 
@@ -355,7 +358,7 @@ export async function endOf(
   const number = home.nextWait();
   const cancel = (): void => {
     // A wait that has just ended has nothing to cancel.
-    home.port.callQuietly(home.handle, WAIT_CANCEL, number).catch(() => {});
+    home.port.callQuietly(home.handle, V.waitCancel, number).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
   try {

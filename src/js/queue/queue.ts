@@ -4,7 +4,7 @@ import { checkFlag, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../
 import type { RedisConfig } from '../config.js';
 import { configError } from '../errors.js';
 import { internals } from '../internals.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import { optionsJson } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import { inheritedCorrId } from './adding.js';
@@ -27,22 +27,25 @@ import type {
 import { parseStored } from './outcome.js';
 import { TaskWorker } from './worker.js';
 
-const ADD = verb('queue.add');
-const ADD_AND_WAIT = verb('queue.addAndWait');
-const ADD_BULK = verb('queue.addBulk');
-const GET = verb('queue.get');
-const LIST = verb('queue.list');
-const COUNTS = verb('queue.counts');
-const PAUSE = verb('queue.pause');
-const RESUME = verb('queue.resume');
-const IS_PAUSED = verb('queue.isPaused');
-const DRAIN = verb('queue.drain');
-const CLEAN = verb('queue.clean');
-const RETRY_FAILED = verb('queue.retryFailed');
-const OBLITERATE = verb('queue.obliterate');
-const SCHEDULE = verb('queue.schedule');
-const SCHEDULES = verb('queue.schedules');
-const UNSCHEDULE = verb('queue.unschedule');
+const V = verbs(
+  'queue',
+  'add',
+  'addAndWait',
+  'addBulk',
+  'get',
+  'list',
+  'counts',
+  'pause',
+  'resume',
+  'isPaused',
+  'drain',
+  'clean',
+  'retryFailed',
+  'obliterate',
+  'schedule',
+  'schedules',
+  'unschedule',
+);
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'failed', 'waiting-children'] as const;
 /** Jobs of one atomic step. */
@@ -98,7 +101,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const text = jsonArgument('TaskQueue.add: data', data);
     const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options, inheritedCorrId());
     const kept = wellFormed(name);
-    const added = (await inside.call('TaskQueue.add', ADD, kept, text, chosen)) as unknown[];
+    const added = (await inside.call('TaskQueue.add', V.add, kept, text, chosen)) as unknown[];
     return inside.job<T>(added, 0, kept, text, chosen, state);
   }
 
@@ -117,7 +120,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const inside = this[internals];
     const text = jsonArgument(`${what}: data`, data);
     const { text: chosen } = inside.packer.pack(what, job, inheritedCorrId());
-    const wait = (number: number) => inside.call(what, ADD_AND_WAIT, number, timeoutMs, wellFormed(name), text, chosen);
+    const wait = (number: number) => inside.call(what, V.addAndWait, number, timeoutMs, wellFormed(name), text, chosen);
     return (await endOf(inside, what, signal, wait)) as R;
   }
 
@@ -150,7 +153,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   /** The job of that id, or `null`. */
   async getJob(id: string): Promise<Job<T, R> | null> {
     const inside = this[internals];
-    const snapshot = (await inside.call('TaskQueue.getJob', GET, wellFormed(id))) as Snapshot | null;
+    const snapshot = (await inside.call('TaskQueue.getJob', V.get, wellFormed(id))) as Snapshot | null;
     return snapshot === null ? null : StoredJob.of<T, R>(inside, snapshot);
   }
 
@@ -164,29 +167,29 @@ export class TaskQueue<T = unknown, R = unknown> {
     checkFlag('TaskQueue.list: newestFirst', newestFirst);
     const inside = this[internals];
     const states = Array.isArray(state) ? state : [state];
-    const snapshots = (await inside.call('TaskQueue.list', LIST, start, limit, newestFirst, ...states)) as Snapshot[];
+    const snapshots = (await inside.call('TaskQueue.list', V.list, start, limit, newestFirst, ...states)) as Snapshot[];
     return snapshots.map((snapshot) => StoredJob.of<T, R>(inside, snapshot));
   }
 
   /** How many jobs are in each state, all of one moment. */
   async counts(): Promise<Record<JobState, number>> {
-    const counts = (await this[internals].call('TaskQueue.counts', COUNTS)) as number[];
+    const counts = (await this[internals].call('TaskQueue.counts', V.counts)) as number[];
     return Object.fromEntries(STATES.map((state, at) => [state, counts[at]])) as Record<JobState, number>;
   }
 
   /** No worker of the fleet takes a job from now on; those in hand go on. */
   pause(): Promise<void> {
-    return this[internals].call('TaskQueue.pause', PAUSE) as Promise<void>;
+    return this[internals].call('TaskQueue.pause', V.pause) as Promise<void>;
   }
 
   /** Ends {@link pause}. */
   resume(): Promise<void> {
-    return this[internals].call('TaskQueue.resume', RESUME) as Promise<void>;
+    return this[internals].call('TaskQueue.resume', V.resume) as Promise<void>;
   }
 
   /** Is the queue paused? */
   isPaused(): Promise<boolean> {
-    return this[internals].call('TaskQueue.isPaused', IS_PAUSED) as Promise<boolean>;
+    return this[internals].call('TaskQueue.isPaused', V.isPaused) as Promise<boolean>;
   }
 
   /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
@@ -194,7 +197,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const { delayed = false, ...rest } = optionsOf('TaskQueue.drain: options', options);
     refuseUnknown('TaskQueue.drain', rest, ['delayed']);
     checkFlag('TaskQueue.drain: delayed', delayed);
-    return (await this[internals].call('TaskQueue.drain', DRAIN, delayed)) as number;
+    return (await this[internals].call('TaskQueue.drain', V.drain, delayed)) as number;
   }
 
   /**
@@ -205,7 +208,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number | undefined; limit?: number | undefined }): Promise<number> {
     const { olderThanMs, limit, ...rest } = optionsOf('TaskQueue.clean: options', options);
     refuseUnknown('TaskQueue.clean', rest, ['olderThanMs', 'limit']);
-    return (await this[internals].call('TaskQueue.clean', CLEAN, state, olderThanMs, limit)) as number;
+    return (await this[internals].call('TaskQueue.clean', V.clean, state, olderThanMs, limit)) as number;
   }
 
   /**
@@ -215,7 +218,7 @@ export class TaskQueue<T = unknown, R = unknown> {
   async retryFailed(options?: { limit?: number | undefined }): Promise<number> {
     const { limit, ...rest } = optionsOf('TaskQueue.retryFailed: options', options);
     refuseUnknown('TaskQueue.retryFailed', rest, ['limit']);
-    return (await this[internals].call('TaskQueue.retryFailed', RETRY_FAILED, limit)) as number;
+    return (await this[internals].call('TaskQueue.retryFailed', V.retryFailed, limit)) as number;
   }
 
   /**
@@ -227,7 +230,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     const { force = false, ...rest } = optionsOf('TaskQueue.obliterate: options', options);
     refuseUnknown('TaskQueue.obliterate', rest, ['force']);
     checkFlag('TaskQueue.obliterate: force', force);
-    await this[internals].call('TaskQueue.obliterate', OBLITERATE, force);
+    await this[internals].call('TaskQueue.obliterate', V.obliterate, force);
   }
 
   /**
@@ -248,12 +251,12 @@ export class TaskQueue<T = unknown, R = unknown> {
     const text = jsonArgument(`${what}: job.data`, data);
     const inside = this[internals];
     const packed = inside.packer.pack(what, options);
-    await inside.call(what, SCHEDULE, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
+    await inside.call(what, V.schedule, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
   }
 
   /** All schedules, by their next tick. */
   async schedules(): Promise<Schedule<T>[]> {
-    const found = (await this[internals].call('TaskQueue.schedules', SCHEDULES)) as unknown[][];
+    const found = (await this[internals].call('TaskQueue.schedules', V.schedules)) as unknown[][];
     return found.map((values) => {
       const [id, when, name, data, options] = values as [string, string, string, string, string | null];
       const [nextAt, lastAt, ticks] = values.slice(5) as [number, number | null, number];
@@ -266,7 +269,7 @@ export class TaskQueue<T = unknown, R = unknown> {
 
   /** Ends a schedule; the jobs it has added stay. `false`: there was none. */
   unschedule(id: string): Promise<boolean> {
-    return this[internals].call('TaskQueue.unschedule', UNSCHEDULE, wellFormed(id)) as Promise<boolean>;
+    return this[internals].call('TaskQueue.unschedule', V.unschedule, wellFormed(id)) as Promise<boolean>;
   }
 
   /**
@@ -344,7 +347,7 @@ async function addStep<T, R>(inside: Home<R>, jobs: JobToAdd<T>[], from: number,
     args.push(wellFormed(name), text, packed.text);
     states.push(packed.state);
   }
-  const added = (await inside.call('TaskQueue.addBulk', ADD_BULK, ...args)) as unknown[];
+  const added = (await inside.call('TaskQueue.addBulk', V.addBulk, ...args)) as unknown[];
   for (let at = from; at < to; at++) {
     const place = at - from;
     const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];

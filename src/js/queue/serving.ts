@@ -5,7 +5,7 @@ import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseU
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
-import { verb } from '../native.js';
+import { verbs } from '../native.js';
 import type { DeliveryHandler, EventHandler, Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
@@ -38,11 +38,7 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
 
 const EVENTS = ['active', 'completed', 'failed', 'idle', 'error', 'closed'] as const;
 
-const RUN = verb('worker.run');
-const PAUSE = verb('worker.pause');
-const CLOSE = verb('worker.close');
-const SETTLE = verb('worker.settle');
-const OWNER = verb('worker.owner');
+const V = verbs('worker', 'run', 'pause', 'close', 'settle', 'owner');
 
 /** Outcomes that are worth a call of their own, however many more are to come. */
 const MANY = 16;
@@ -115,7 +111,7 @@ export class Serving<T, R> implements Registrant {
     this.#refuseClosed('run');
     this.#isPaused = false;
     if (this.#isRunning) {
-      this.#tellOf(this.port.call(this.handle, RUN));
+      this.#tellOf(this.port.call(this.handle, V.run));
       this.#tell();
       return;
     }
@@ -129,13 +125,13 @@ export class Serving<T, R> implements Registrant {
   async #begin(): Promise<void> {
     // Before the first claim, so that its lease already says whose it is.
     await this.#registration?.begin();
-    if (this.#closing === undefined && !this.#isPaused) await this.port.call(this.handle, RUN);
+    if (this.#closing === undefined && !this.#isPaused) await this.port.call(this.handle, V.run);
   }
 
   async pause(): Promise<void> {
     this.#refuseClosed('pause');
     this.#isPaused = true;
-    const paused = this.port.call(this.handle, PAUSE);
+    const paused = this.port.call(this.handle, V.pause);
     this.#tell();
     await paused;
   }
@@ -155,7 +151,7 @@ export class Serving<T, R> implements Registrant {
 
   async #close(graceMs: number | undefined): Promise<boolean> {
     try {
-      return (await this.port.call(this.handle, CLOSE, graceMs)) as boolean;
+      return (await this.port.call(this.handle, V.close, graceMs)) as boolean;
     } finally {
       await this.#registration?.end();
       this.#end();
@@ -291,7 +287,7 @@ export class Serving<T, R> implements Registrant {
     if (outcomes.length === 0) return;
     this.#outcomes = [];
     try {
-      this.port.post(this.handle, SETTLE, outcomes);
+      this.port.post(this.handle, V.settle, outcomes);
     } catch (error) {
       this.failed(error);
     }
@@ -329,7 +325,7 @@ export class Serving<T, R> implements Registrant {
     const inside = (registry as { [internals]?: { namespace: string; manager: IRedisConnection } | undefined })[internals];
     // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
     if (inside !== undefined && inside.manager[internals] === this.home.manager[internals])
-      await this.port.call(this.handle, OWNER, id, epoch, inside.namespace);
+      await this.port.call(this.handle, V.owner, id, epoch, inside.namespace);
   }
 
   obey(command: WorkerCommand): void {

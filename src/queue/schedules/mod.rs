@@ -18,14 +18,15 @@ use serde_json::{Value, json};
 use super::adding::read_name;
 use super::flows::of_schedule;
 use super::options::{JobOptions, MAX_NAME, check_data, is_name};
-use super::scripts::{self, Call, array, bytes, integer, operation, plain};
+use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
 use super::worker::after;
-use super::{Core, Queue, strange};
-use crate::arguments::Arguments;
+use super::{Core, Queue};
 use crate::connection::Packed;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
+use crate::keys::queue::Part;
 use crate::resp::Reply;
+use crate::verb::Call;
 
 use when::When;
 
@@ -33,24 +34,24 @@ use when::When;
 const MAX_ID: usize = MAX_NAME - 17;
 
 /// Arguments: id, when, name, data, options.
-pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.schedule", args);
-    queue.run(answer, |core| {
-        let id = match args.at(0) {
+pub(super) fn schedule(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = match call.at(0) {
             Arg::Text(id) if is_name(id) && id.len() <= MAX_ID => id.to_owned(),
             other => {
                 let expected = format!("a string of 1 to {MAX_ID} bytes without control characters");
-                return Err(args.wrong("id", &expected, other));
+                return Err(call.wrong("id", &expected, other));
             }
         };
-        let when = When::parse(std::str::from_utf8(args.text(1, "when")?).unwrap_or_default())?;
-        let name = read_name(&args, 2, "job.name")?.to_owned();
-        let data = args.text(3, "job.data")?;
+        let when = When::parse(std::str::from_utf8(call.text(1, "when")?).unwrap_or_default())?;
+        let name = read_name(call, 2, "job.name")?.to_owned();
+        let data = call.text(3, "job.data")?;
         check_data("TaskQueue.schedule: job.data", data)?;
-        let options = match args.at(4) {
+        let options = match call.at(4) {
             Arg::Absent | Arg::Null => "",
             Arg::Text(text) => text,
-            other => return Err(args.wrong("job.options", "an object", other)),
+            other => return Err(call.wrong("job.options", "an object", other)),
         };
         let parsed = JobOptions::parse(options)?;
         for (name, given) in [
@@ -76,7 +77,7 @@ pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
                 When::Every(every) => format!("-{every}"),
                 When::Cron { .. } => when.after(server_time(&core).await?, None)?.to_string(),
             };
-            let keys = [core.keys.schedules(), core.keys.ticks()];
+            let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
             let same = format!("\"when\":{}", when.to_json());
             let channel = core.keys.wake_all();
             let args: [&[u8]; 5] = [id.as_bytes(), text.as_bytes(), same.as_bytes(), next.as_bytes(), &channel];
@@ -89,24 +90,26 @@ pub(super) fn schedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
 /// Milliseconds of server time.
 async fn server_time(core: &Core) -> Result<u64> {
     let command = Packed::sized(0).begin(1, b"TIME").reads(*operation::SCHEDULE);
-    let parts = array(core.call(command).await?).ok_or_else(strange)?;
-    let part = |at: usize| parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(strange);
-    part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(strange)
+    let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
+    let part = |at: usize| {
+        parts.get(at).and_then(integer).and_then(|n| u64::try_from(n).ok()).ok_or_else(Error::unexpected_reply)
+    };
+    part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(Error::unexpected_reply)
 }
 
 /// Argument: id. False where there is no such schedule.
-pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskQueue.unschedule", args);
-    queue.run(answer, |core| {
-        let id = read_name(&args, 0, "id")?.to_owned();
+pub(super) fn unschedule(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|call| {
+        let id = read_name(call, 0, "id")?.to_owned();
         Ok(async move {
-            let (schedules, ticks) = (core.keys.schedules(), core.keys.ticks());
+            let (schedules, ticks) = (core.key(Part::Schedules), core.key(Part::Ticks));
             let counted = format!("\u{1}{id}");
-            let known = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id.as_bytes());
+            let known = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(ticks).word(id.as_bytes());
             let removed = core.call(known.writes(*operation::SCHEDULE)).await?;
             let text = Packed::sized(schedules.len() + id.len() * 2)
                 .begin(4, b"HDEL")
-                .word(&schedules)
+                .word(schedules)
                 .word(id.as_bytes())
                 .word(counted.as_bytes());
             // One that is damaged may be in one of the two only.
@@ -116,22 +119,24 @@ pub(super) fn unschedule(queue: &Queue, args: &[Arg<'_>], answer: Answer) {
     });
 }
 
-pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
-    queue.run(answer, |core| {
+pub(super) fn schedules(queue: &Queue, call: Call<'_>) {
+    let core = queue.flushed();
+    call.run(|_| {
         Ok(async move {
-            let ticks = core.keys.ticks();
+            let ticks = core.key(Part::Ticks);
             let packed =
-                Packed::sized(ticks.len()).begin(5, b"ZRANGE").word(&ticks).number(0).signed(-1).word(b"WITHSCORES");
+                Packed::sized(ticks.len()).begin(5, b"ZRANGE").word(ticks).number(0).signed(-1).word(b"WITHSCORES");
             let mut outcomes = Vec::new();
             for (id, next) in with_scores(core.call(packed.reads(*operation::SCHEDULE)).await?)? {
                 let counted = [&[1u8][..], &id].concat();
                 let packed = Packed::sized(id.len() * 2 + 64)
                     .begin(4, b"HMGET")
-                    .word(&core.keys.schedules())
+                    .word(core.key(Part::Schedules))
                     .word(&id)
                     .word(&counted);
-                let mut found =
-                    array(core.call(packed.reads(*operation::SCHEDULE)).await?).ok_or_else(strange)?.into_iter();
+                let mut found = array(core.call(packed.reads(*operation::SCHEDULE)).await?)
+                    .ok_or_else(Error::unexpected_reply)?
+                    .into_iter();
                 // One that was removed meanwhile is none.
                 let Some(text) = found.next().and_then(bytes) else { continue };
                 let counted = found.next().and_then(bytes).unwrap_or_default();
@@ -145,7 +150,7 @@ pub(super) fn schedules(queue: &Queue, _args: &[Arg<'_>], answer: Answer) {
 /// Members and scores, in either protocol.
 fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
     let mut flat = Vec::new();
-    for item in array(reply).ok_or_else(strange)? {
+    for item in array(reply).ok_or_else(Error::unexpected_reply)? {
         match item {
             Reply::Array(pair) => flat.extend(pair),
             one => flat.push(one),
@@ -157,9 +162,9 @@ fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
         #[expect(clippy::cast_possible_truncation, reason = "a score is a whole number of milliseconds")]
         let score = match score {
             Reply::Double(score) => score as i64,
-            other => integer(&other).ok_or_else(strange)?,
+            other => integer(&other).ok_or_else(Error::unexpected_reply)?,
         };
-        pairs.push((bytes(member).ok_or_else(strange)?, score));
+        pairs.push((bytes(member).ok_or_else(Error::unexpected_reply)?, score));
     }
     Ok(pairs)
 }
@@ -194,12 +199,13 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
 /// Has every schedule tick that is due. Gives when the next one is, if there is one.
 pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
     loop {
-        let keys = [core.keys.schedules(), core.keys.ticks()];
+        let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
         let command = plain(&scripts::DUE, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE);
         let [now, first, due] =
-            <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(strange)?).map_err(|_| strange())?;
-        let now = integer(&now).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(strange)?;
-        let mut due = array(due).ok_or_else(strange)?.into_iter();
+            <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?)
+                .map_err(|_| Error::unexpected_reply())?;
+        let now = integer(&now).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(Error::unexpected_reply)?;
+        let mut due = array(due).ok_or_else(Error::unexpected_reply)?.into_iter();
         if due.len() == 0 {
             let first = integer(&first).and_then(|ms| u64::try_from(ms).ok());
             return Ok(first.map(|first| after(Instant::now(), first.saturating_sub(now))));
@@ -217,16 +223,16 @@ async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -
     let made = at.filter(|_| std::str::from_utf8(id).is_ok()).map(|at| (at, make(core, &name, at, text, now)));
     let Some((at, Ok(Made { body, extra, following, every }))) = made else {
         // A damaged schedule would hold up the others for ever.
-        let ticks = core.keys.ticks();
-        let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(&ticks).word(id);
+        let ticks = core.key(Part::Ticks);
+        let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(ticks).word(id);
         core.call(packed.writes(*operation::SCHEDULE)).await?;
-        let meta = &core.base[11];
+        let meta = core.key(Part::Meta);
         let packed = Packed::sized(meta.len()).begin(4, b"HINCRBY").word(meta).word(b"mended").number(1);
         return core.call(packed.writes(*operation::SCHEDULE)).await.map(drop);
     };
-    let call = Call::of(core, &scripts::TICK)
-        .key(core.keys.schedules())
-        .key(core.keys.ticks())
+    let call = ScriptCall::of(core, &scripts::TICK)
+        .part(Part::Schedules)
+        .part(Part::Ticks)
         .arg(id.clone())
         .arg(text.clone())
         .number(at)
@@ -248,9 +254,9 @@ struct Made {
 }
 
 fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
-    let schedule: Value = serde_json::from_slice(text).map_err(|_| strange())?;
+    let schedule: Value = serde_json::from_slice(text).map_err(|_| Error::unexpected_reply())?;
     let data = schedule["data"].as_str().unwrap_or_default();
-    serde_json::from_str::<Value>(data).map_err(|_| strange())?;
+    serde_json::from_str::<Value>(data).map_err(|_| Error::unexpected_reply())?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };

@@ -10,6 +10,7 @@ use super::Inner;
 use super::shift::Mode;
 use super::slot::Ending;
 use crate::crossing::Answer;
+use crate::keys::queue::Part;
 use crate::queue::scripts::{self, operation, plain};
 
 /// For telling the server what has become of the jobs, after the time that they are given: who asks for an end is not held up by a server that is away.
@@ -82,8 +83,9 @@ impl Inner {
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {
-            let [leases, idle, meta] = [9, 10, 11].map(|at: usize| self.core.base[at].clone());
-            let keys = [leases, idle, self.core.keys.held(&owner), self.core.keys.owners(), meta];
+            let [leases, idle, owners, meta] =
+                self.core.keys.keys([Part::Leases, Part::Idle, Part::Owners, Part::Meta]);
+            let keys = [leases, idle, &self.core.keys.held(&owner), owners, meta];
             let command = plain(&scripts::LEAVE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::LEAVE);
             // A lease that cannot be given up now runs out by itself.
             let _ = timeout_at(end.into(), self.core.call(command)).await;

@@ -17,10 +17,11 @@ use super::turn::milliseconds;
 use super::{Inner, watch};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
+use crate::queue::fresh_owner;
 use crate::queue::outbox;
 use crate::queue::scripts::{self, array, bytes, integer, operation, plain};
-use crate::queue::{fresh_owner, strange};
 use crate::resp::Reply;
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -60,21 +61,21 @@ struct Sent {
 
 impl Renewed {
     fn read(reply: Reply) -> Result<Self> {
-        let mut parts = array(reply).ok_or_else(strange)?.into_iter();
-        let mut next = || parts.next().ok_or_else(strange);
-        let now = milliseconds(&next()?).ok_or_else(strange)?;
+        let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
+        let mut next = || parts.next().ok_or_else(Error::unexpected_reply);
+        let now = milliseconds(&next()?).ok_or_else(Error::unexpected_reply)?;
         let state = integer(&next()?);
         let (held, quiet) = (matches!(state, Some(1 | 2)), state == Some(2));
-        let mut flat = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes);
+        let mut flat = array(next()?).ok_or_else(Error::unexpected_reply)?.into_iter().filter_map(bytes);
         let cancelled = std::iter::from_fn(|| Some([flat.next()?, flat.next()?, flat.next()?])).collect();
-        let overdue = array(next()?).ok_or_else(strange)?.into_iter().filter_map(bytes).collect();
+        let overdue = array(next()?).ok_or_else(Error::unexpected_reply)?.into_iter().filter_map(bytes).collect();
         let (tick, due) = (milliseconds(&next()?), milliseconds(&next()?));
         let messages = integer(&next()?).is_some_and(|count| count > 0);
         let waits = integer(&next()?) == Some(1);
         let looks = integer(&next()?) == Some(1);
         let damaged = milliseconds(&next()?).unwrap_or_default();
-        let holds = milliseconds(&next()?).ok_or_else(strange)?;
-        let cancels_at = bytes(next()?).ok_or_else(strange)?;
+        let holds = milliseconds(&next()?).ok_or_else(Error::unexpected_reply)?;
+        let cancels_at = bytes(next()?).ok_or_else(Error::unexpected_reply)?;
         Ok(Self { now, held, quiet, cancelled, overdue, tick, due, messages, waits, looks, damaged, holds, cancels_at })
     }
 }
@@ -132,11 +133,9 @@ impl Inner {
                     *known = false;
                 }
             }
-            let keys = [9, 10, 5, 16, 3, 4, 13, 6, 11].map(|at: usize| self.core.base[at].clone());
-            let [leases, idle, delayed, outbox, wait, ranked, ring, parked, meta] = keys;
-            let (cancels, ticks) = (self.core.keys.cancels(), self.core.keys.ticks());
-            let (owners, held) = (self.core.keys.owners(), self.core.keys.held(&shift.owner));
-            let keys = [leases, cancels, idle, ticks, delayed, outbox, wait, ranked, ring, owners, parked, meta, held];
+            let held = self.core.keys.held(&shift.owner);
+            let mut keys = self.core.keys.keys(Part::RENEW).to_vec();
+            keys.push(&held);
             let registration = shift.registration.as_ref().filter(|(_, known)| (begins || !known) && !rests);
             let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();

@@ -42,7 +42,7 @@ use tokio::sync::Notify;
 
 use super::options::WorkerOptions;
 use super::{Core, Queue, failure, fresh_owner};
-use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::options::Options;
@@ -51,10 +51,6 @@ use shift::{Mode, Shift};
 pub(super) use serving::after;
 #[cfg(fuzzing)]
 pub(super) use slot::end_in_every_way;
-pub use verbs::CALLS;
-
-/// What a call of a verb does.
-pub type Call = fn(&Worker, &[Arg<'_>], Answer);
 
 /// The longest time between renewals: they also look whether a wake-up was missed.
 const LOOK: Duration = Duration::from_secs(5);

@@ -13,11 +13,10 @@ use serde_json::json;
 
 use super::Inner;
 use super::slot::id_text;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
-use crate::queue::scripts::{self, Call, array, bytes, integer, operation};
-use crate::queue::strange;
+use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 
 /// From one page to the next.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -40,12 +39,12 @@ impl Inner {
 
     async fn ask_for_children(&self) -> Result<()> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or_default();
-        let call = Call::of(&self.core, &scripts::LOOK)
+        let call = ScriptCall::of(&self.core, &scripts::LOOK)
             .number(millis(PAUSE))
             .number(millis(SETTLED))
             .number(PARENTS)
             .number(CHILDREN);
-        let found = array(self.core.call(call.writes(*operation::ADMIN)).await?).ok_or_else(strange)?;
+        let found = array(self.core.call(call.writes(*operation::ADMIN)).await?).ok_or_else(Error::unexpected_reply)?;
         let mut words = found.into_iter().filter_map(bytes);
         let mut next =
             || Some([words.next()?, words.next()?, words.next()?, words.next()?, words.next()?, words.next()?]);
@@ -58,7 +57,7 @@ impl Inner {
         let mut outcome = Ok(());
         for (queue, children) in by_queue {
             let there = Arc::new(self.core.beside(&queue));
-            let mut call = Call::of(&there, &scripts::ASK).number(children.len() as u64);
+            let mut call = ScriptCall::of(&there, &scripts::ASK).number(children.len() as u64);
             for part in children.into_iter().flatten() {
                 call.add(part);
             }

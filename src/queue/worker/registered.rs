@@ -12,6 +12,7 @@ use super::Inner;
 use super::slot::id_text;
 use crate::error::Result;
 use crate::keys::Namespace;
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::long_way;
 use crate::registry::{Death, How, Mourner, deaths};
@@ -44,8 +45,8 @@ impl Inner {
 
     /// Gives away what the registration held that is over.
     async fn bury(&self, death: &Death) -> Result<()> {
-        let key = self.core.keys.owners();
-        for (owner, text) in long_way::pairs(&self.core, b"HSCAN", &key).await? {
+        let key = self.core.key(Part::Owners);
+        for (owner, text) in long_way::pairs(&self.core, b"HSCAN", key).await? {
             if belongs(&text, death) {
                 self.give_away(&id_text(&owner), true).await?;
             }

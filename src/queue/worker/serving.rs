@@ -14,12 +14,12 @@ use crate::backoff::Backoff;
 use crate::connection::{Cursor, Sink};
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
 use crate::queue::reading::options_of;
 use crate::queue::record::{Progressed, State, Stored};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
-use crate::queue::strange;
 use crate::resp::Reply;
 
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
@@ -212,8 +212,9 @@ impl Inner {
 
     /// The jobs that `owner` holds.
     pub(super) async fn held_by(&self, owner: &str) -> Result<Vec<Held>> {
-        let [jobs, run, more] = [0, 1, 2].map(|at: usize| self.core.base[at].clone());
-        let keys = [self.core.keys.held(owner), jobs, run, more];
+        let [jobs, run, more] = self.core.keys.keys([Part::Jobs, Part::Run, Part::More]);
+        let held_key = self.core.keys.held(owner);
+        let keys = [&held_key, jobs, run, more];
         let mut held = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor = Cursor::default();
@@ -221,8 +222,8 @@ impl Inner {
             let command = plain(&scripts::HELD, &keys, &[cursor.word()]);
             let (reply, origin) =
                 self.core.call_located(command.runs_reading(*operation::TURN, &scripts::HELD)).await?;
-            let mut parts = array(reply).ok_or_else(strange)?.into_iter();
-            let next_page = parts.next().and_then(bytes).ok_or_else(strange)?;
+            let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
+            let next_page = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
             let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
             while let Some((Reply::Bulk(id), body, record, noted)) = next() {
                 if seen.insert(id.clone()) {

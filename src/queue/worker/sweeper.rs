@@ -13,12 +13,12 @@ use super::Inner;
 use super::serving::Held;
 use super::slot::{Ending, Outgoing, Slot, id_text};
 use super::turn::add_outcomes;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::adding::see_to_messages;
 use crate::queue::record::State;
-use crate::queue::scripts::{self, Call, array, integer, operation};
-use crate::queue::strange;
+use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
 
 /// Jobs given away by one script.
@@ -45,15 +45,16 @@ impl Inner {
         loop {
             let rest = held.split_off(held.len().min(BATCH));
             let outgoing: Vec<_> = held.into_iter().map(|job| self.stalled(job)).collect();
-            let mut call = Call::of(&self.core, &scripts::RELEASE)
+            let mut call = ScriptCall::of(&self.core, &scripts::RELEASE)
                 .key(self.core.keys.held(owner))
-                .key(self.core.keys.owners())
+                .part(Part::Owners)
                 .arg(owner.to_owned())
                 .number(u64::from(crashed));
             add_outcomes(&mut call, &outgoing);
             let given = self.core.call(call.writes(*operation::RENEW)).await?;
-            let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(strange)?).map_err(|_| strange())?;
-            see_to_messages(&self.core, integer(&left).ok_or_else(strange)?);
+            let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(Error::unexpected_reply)?)
+                .map_err(|_| Error::unexpected_reply())?;
+            see_to_messages(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
             if given == Reply::Int(1) {
                 self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
             }

@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::slot::Outgoing;
 use crate::connection::Command;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::keys::queue::Part;
+use crate::queue::Core;
 use crate::queue::options::{Keep, WorkerOptions};
 use crate::queue::record::{Progressed, Stored};
-use crate::queue::scripts::{self, Call, array, bytes, integer, operation};
-use crate::queue::{Core, strange};
+use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 use crate::resp::Reply;
 
 /// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`, which begins for so many ms where `begins_ms` is not 0.
@@ -24,9 +25,9 @@ pub(super) fn pack(
     outgoing: &[Outgoing],
 ) -> Command {
     let (most, window) = options.rate.unwrap_or((0, 0));
-    let mut call = Call::of(core, &scripts::TURN)
+    let mut call = ScriptCall::of(core, &scripts::TURN)
         .key(core.keys.held(owner))
-        .key(core.keys.rate())
+        .part(Part::Rate)
         .arg(owner.to_owned())
         .arg(lease.to_owned())
         .number(wanted as u64)
@@ -40,7 +41,7 @@ pub(super) fn pack(
 }
 
 /// The rules and the outcomes, as `turn.lua` and `release.lua` read them.
-pub(super) fn add_outcomes(call: &mut Call<'_>, outgoing: &[Outgoing]) {
+pub(super) fn add_outcomes(call: &mut ScriptCall<'_>, outgoing: &[Outgoing]) {
     let mut rules: Vec<(&'static str, Keep)> = Vec::new();
     for rule in outgoing.iter().filter_map(|outcome| outcome.keep) {
         if !rules.contains(&rule) {
@@ -96,27 +97,27 @@ pub(super) struct Turned {
 
 /// Reads the answer; `None` where the worker's lease had ended.
 pub(super) fn read(reply: Reply) -> Result<Option<Turned>> {
-    let mut parts = array(reply).ok_or_else(strange)?.into_iter();
-    let mut next = || parts.next().ok_or_else(strange);
-    let now = milliseconds(&next()?).ok_or_else(strange)?;
+    let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
+    let mut next = || parts.next().ok_or_else(Error::unexpected_reply);
+    let now = milliseconds(&next()?).ok_or_else(Error::unexpected_reply)?;
     if integer(&next()?) != Some(1) {
         return Ok(None);
     }
-    let refused = array(next()?).ok_or_else(strange)?;
+    let refused = array(next()?).ok_or_else(Error::unexpected_reply)?;
     let refused = refused.iter().filter_map(integer).filter_map(|at| usize::try_from(at).ok()).collect();
-    let mut flat = array(next()?).ok_or_else(strange)?.into_iter();
+    let mut flat = array(next()?).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut claimed = Vec::with_capacity(flat.len() / 4);
     while flat.len() > 0 {
-        let mut next = || flat.next().and_then(bytes).ok_or_else(strange);
+        let mut next = || flat.next().and_then(bytes).ok_or_else(Error::unexpected_reply);
         let (id, body, how_far, noted) = (next()?, next()?, next()?, next()?);
-        let progressed = how_far_it_is(&how_far, now).ok_or_else(strange)?;
+        let progressed = how_far_it_is(&how_far, now).ok_or_else(Error::unexpected_reply)?;
         claimed.push(Claimed { id, stored: Stored::read(&body), progressed, noted });
     }
     let due = milliseconds(&next()?);
     let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);
-    let messages = integer(&next()?).ok_or_else(strange)?;
+    let messages = integer(&next()?).ok_or_else(Error::unexpected_reply)?;
     let more = integer(&next()?) == Some(1);
-    let held = milliseconds(&next()?).ok_or_else(strange)?;
+    let held = milliseconds(&next()?).ok_or_else(Error::unexpected_reply)?;
     let due_in = due.map(|due| due.saturating_sub(now));
     Ok(Some(Turned { now, refused, claimed, due_in, limited_for, messages, more, held }))
 }

@@ -4,34 +4,43 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Worker;
 use super::shift::Mode;
 use super::slot::{Ending, id_text};
-use super::{Call, Worker};
 use crate::arguments::Arguments;
-use crate::crossing::{Answer, Arg, Outcome};
+use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lifecycle;
+use crate::options::Options;
+use crate::queue::Queue;
 use crate::queue::changes::{note, read_line};
 use crate::queue::options::{MAX_DELAY_MS, check_data};
 use crate::queue::reading::children_of;
+use crate::verb::{Call, Class, Verb, verbs};
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
-/// The verbs of a worker.
-pub const CALLS: &[(&str, Call)] = &[
-    ("worker.run", run),
-    ("worker.pause", pause),
-    ("worker.resume", run),
-    ("worker.close", close),
-    ("worker.settle", settle),
-    ("worker.updateData", update_data),
-    ("worker.updateProgress", update_progress),
-    ("worker.log", log),
-    ("worker.children", children),
-    ("worker.owner", owner),
-];
+impl Class for Worker {
+    const NAME: &'static str = "worker";
+    const VERBS: &'static [Verb<Self>] = verbs! { "worker" "TaskWorker" {
+        "run" => run;
+        "pause" => pause;
+        "resume" as "TaskWorker.run" => run;
+        "close" => close;
+        "settle" => settle;
+        "updateData" as "Job.updateData" => update_data;
+        "updateProgress" as "Job.updateProgress" => update_progress;
+        "log" as "Job.log" => log;
+        "children" as "context.children" => children;
+        "owner" as "TaskWorker.run" => owner;
+    } };
+    type Parent = Queue;
 
-fn run(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
+    fn open(queue: &Queue, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(queue, Options::parse("WorkerOptions", options)?, outlet)
+    }
+}
+
+fn run(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     let (starts, refused) = {
         let mut shift = inner.shift();
@@ -44,7 +53,7 @@ fn run(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
         (starts, refused)
     };
     if refused {
-        return answer.give(Err(Error::new(ErrorKind::Closed, "TaskWorker.run: the worker is closed")));
+        return call.give(Err(Error::new(ErrorKind::Closed, "TaskWorker.run: the worker is closed")));
     }
     if starts {
         inner.start_clock();
@@ -52,33 +61,31 @@ fn run(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
     } else {
         inner.pump();
     }
-    answer.give(Ok(Outcome::Nothing));
+    call.give(Ok(Outcome::Nothing));
 }
 
-fn pause(worker: &Worker, _args: &[Arg<'_>], answer: Answer) {
-    worker.0.pause(answer);
+fn pause(worker: &Worker, call: Call<'_>) {
+    worker.0.pause(call.answer);
 }
 
 /// Argument: graceMs.
-fn close(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    match Arguments::of("TaskWorker.close", args).millis(0, "graceMs", 0.0) {
+fn close(worker: &Worker, call: Call<'_>) {
+    match call.millis(0, "graceMs", 0.0) {
         Ok(grace) => {
             let inner = worker.0.clone();
             inner.stop_claiming();
-            lifecycle::spawn(async move {
-                answer.give(Ok(Outcome::Bool(inner.close(grace.unwrap_or(DEFAULT_GRACE)).await)));
-            });
+            call.run(|_| Ok(async move { Ok(Outcome::Bool(inner.close(grace.unwrap_or(DEFAULT_GRACE)).await)) }));
         }
-        Err(error) => answer.give(Err(error)),
+        Err(error) => call.give(Err(error)),
     }
 }
 
 /// Arguments: slot, kind and two values of each outcome.
-fn settle(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
+fn settle(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     {
         let mut shift = inner.shift();
-        for outcome in args.chunks(4) {
+        for outcome in call.from(0).chunks(4) {
             let [Arg::Number(slot), Arg::Number(kind), ..] = outcome else { continue };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
             let Some(slot) = shift.take(*slot as u64) else { continue };
@@ -89,7 +96,7 @@ fn settle(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
         }
     }
     inner.pump();
-    answer.give(Ok(Outcome::Nothing));
+    call.give(Ok(Outcome::Nothing));
 }
 
 fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> Ending {
@@ -118,51 +125,40 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
 }
 
 /// The job in a slot: its id and how its record begins as long as it is held.
-fn in_hand(worker: &Worker, args: &Arguments<'_>, said: &str) -> Result<(String, String)> {
+fn in_hand(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     let number = args.id(0)?;
     let shift = worker.0.shift();
     match shift.slots.get(&number) {
         Some(slot) => Ok((id_text(&slot.id), slot.fence())),
-        None => Err(Error::new(ErrorKind::LeaseLost, format!("{said}: the job is not in hand any more"))),
+        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is not in hand any more", args.owner()))),
     }
 }
 
-/// Notes something of a job in hand, under its lease: what is said, the script's verb, its arguments and their value.
+/// Notes something of a job in hand, under its lease: the script's verb, and what is noted.
 fn note_in_hand(
     worker: &Worker,
-    (said, verb): (&'static str, &'static str),
-    args: &[Arg<'_>],
-    answer: Answer,
+    call: Call<'_>,
+    verb: &'static str,
     value: impl FnOnce(&Arguments<'_>) -> Result<Bytes>,
 ) {
-    let args = Arguments::of(said, args);
-    let read = || -> Result<_> { Ok((in_hand(worker, &args, said)?, value(&args)?)) };
-    match read() {
-        Ok(((id, fence), value)) => {
-            let core = worker.0.core.clone();
-            lifecycle::spawn(async move {
-                let noted = note(&core, said, verb, &id, &fence, value).await;
-                answer.give(noted.map(|lines| match verb {
-                    "log" => Outcome::Number(lines as f64),
-                    _ => Outcome::Nothing,
-                }));
-            });
-        }
-        Err(error) => answer.give(Err(error)),
-    }
-}
-
-/// Arguments: slot, data.
-fn update_data(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    note_in_hand(worker, ("Job.updateData", "data"), args, answer, |args| {
-        json_of(args, "data", "Job.updateData: data")
+    let core = worker.0.core.clone();
+    call.run(|call| {
+        let ((id, fence), value, owner) = (in_hand(worker, call)?, value(call)?, call.owner());
+        Ok(async move {
+            let lines = note(&core, owner, verb, &id, &fence, value).await?;
+            Ok(if verb == "log" { Outcome::Number(lines as f64) } else { Outcome::Nothing })
+        })
     });
 }
 
+/// Arguments: slot, data.
+fn update_data(worker: &Worker, call: Call<'_>) {
+    note_in_hand(worker, call, "data", |args| json_of(args, "data", "Job.updateData: data"));
+}
+
 /// Arguments: slot, progress.
-fn update_progress(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    let said = ("Job.updateProgress", "progress");
-    note_in_hand(worker, said, args, answer, |args| json_of(args, "progress", "Job.updateProgress: progress"));
+fn update_progress(worker: &Worker, call: Call<'_>) {
+    note_in_hand(worker, call, "progress", |args| json_of(args, "progress", "Job.updateProgress: progress"));
 }
 
 fn json_of(args: &Arguments<'_>, name: &str, said: &str) -> Result<Bytes> {
@@ -172,36 +168,27 @@ fn json_of(args: &Arguments<'_>, name: &str, said: &str) -> Result<Bytes> {
 }
 
 /// Arguments: slot, line.
-fn log(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    note_in_hand(worker, ("Job.log", "log"), args, answer, read_line);
+fn log(worker: &Worker, call: Call<'_>) {
+    note_in_hand(worker, call, "log", read_line);
 }
 
 /// Argument: slot.
-fn children(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    match in_hand(worker, &Arguments::of("context.children", args), "context.children") {
-        Ok((id, _)) => {
-            let core = worker.0.core.clone();
-            lifecycle::spawn(async move { answer.give(children_of(&core, &id).await) });
-        }
-        Err(error) => answer.give(Err(error)),
-    }
+fn children(worker: &Worker, call: Call<'_>) {
+    let core = worker.0.core.clone();
+    call.run(|call| {
+        let (id, _) = in_hand(worker, call)?;
+        Ok(async move { children_of(&core, &id).await })
+    });
 }
 
 /// Arguments: id and epoch of the worker's registration, namespace of the registry inside the manager's.
-fn owner(worker: &Worker, args: &[Arg<'_>], answer: Answer) {
-    let args = Arguments::of("TaskWorker.run", args);
-    let read = || -> Result<_> {
-        let (id, epoch) = (args.text(0, "registry: id")?, args.count(1, "registry: epoch")?);
-        let namespace = args.text_or_null(2, "registry: namespace")?.unwrap_or_default();
-        Ok((String::from_utf8_lossy(id).into_owned(), epoch, String::from_utf8_lossy(namespace).into_owned()))
-    };
-    match read() {
-        Ok((id, epoch, namespace)) => {
-            let inner = worker.0.clone();
-            lifecycle::spawn(async move {
-                answer.give(inner.register(&id, epoch, &namespace).await.map(|()| Outcome::Nothing));
-            });
-        }
-        Err(error) => answer.give(Err(error)),
-    }
+fn owner(worker: &Worker, call: Call<'_>) {
+    let inner = worker.0.clone();
+    call.run(|call| {
+        let (id, epoch) = (call.text(0, "registry: id")?, call.count(1, "registry: epoch")?);
+        let namespace = call.text_or_null(2, "registry: namespace")?.unwrap_or_default();
+        let (id, namespace) =
+            (String::from_utf8_lossy(id).into_owned(), String::from_utf8_lossy(namespace).into_owned());
+        Ok(async move { inner.register(&id, epoch, &namespace).await.map(|()| Outcome::Nothing) })
+    });
 }

@@ -11,14 +11,15 @@ use super::shift::Mode;
 use super::{Inner, LOOK};
 use crate::connection::{Packed, Sink, Target};
 use crate::error::Result;
+use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::scripts::{integer, operation};
 use crate::resp::Reply;
 
 /// Queues in one command.
 const CHUNK: usize = 64;
-/// The keys of a queue that are there only while something is under way: wait, ranked, parked, leases, ring, outbox.
-const SIGNS: [usize; 6] = [3, 4, 6, 9, 13, 16];
+/// The keys of a queue that are there only while something is under way.
+const SIGNS: [Part; 6] = [Part::Wait, Part::Ranked, Part::Parked, Part::Leases, Part::Ring, Part::Outbox];
 
 /// By the address of a manager its workers, by theirs.
 type Watched = HashMap<usize, HashMap<usize, Weak<Inner>>>;
@@ -116,7 +117,7 @@ type Asked<'a> = Vec<(&'a [Arc<Inner>], oneshot::Receiver<Result<Reply>>)>;
 /// Asks, `size` queues at once, how many signs of something under way there are.
 fn ask(workers: &[Arc<Inner>], size: usize) -> Asked<'_> {
     let ask = |chunk: &[Arc<Inner>]| {
-        let keys = || chunk.iter().flat_map(|worker| SIGNS.map(|at| &worker.core.base[at]));
+        let keys = || chunk.iter().flat_map(|worker| worker.core.keys.keys(SIGNS));
         let size = keys().map(|key| key.len() + 16).sum();
         let packed = Packed::sized(size).begin(1 + chunk.len() * SIGNS.len(), b"EXISTS");
         let packed = keys().fold(packed, |packed, key| packed.word(key));

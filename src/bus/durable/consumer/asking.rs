@@ -12,7 +12,6 @@ use super::super::scripts::bulk;
 use super::super::turn::{self, Audited, Buried, Doubt, News, Place, Room, State, Tended, Turn};
 use super::{Consumer, Intake, Standing, TRIM_EVERY, new_name, put};
 use crate::backoff::Backoff;
-use crate::bus::strange;
 use crate::connection::Command;
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -59,9 +58,9 @@ impl Consumer {
         if self.standing == Standing::Lost {
             self.name = new_name();
             let command = turn::join(&self.settings, &self.name, &self.start, true);
-            return Some(
-                self.flight(command, |reply| Answered::Join(reply.and_then(|reply| bulk(reply).ok_or_else(strange)))),
-            );
+            return Some(self.flight(command, |reply| {
+                Answered::Join(reply.and_then(|reply| bulk(reply).ok_or_else(Error::unexpected_reply)))
+            }));
         }
         // What it may have been given and knows nothing of was not tried: the group is told before it would count it.
         if self.settlements.is_empty() && self.doubt == Doubt::None && self.leaving.is_some() {

@@ -26,7 +26,6 @@ use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
 use super::turn::{self, Doubt, Place};
-use crate::bus::strange;
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
 use crate::crossing::{Answer, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -190,7 +189,7 @@ impl Consumer {
         let channel = Channel { kind: ChannelKind::Exact, name: self.settings.topic_keys.wake() };
         let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
         let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
-        self.start = bulk(self.manager.call(join).await?).ok_or_else(strange)?;
+        self.start = bulk(self.manager.call(join).await?).ok_or_else(Error::unexpected_reply)?;
         self.manager.keeps();
         Ok(subscription)
     }

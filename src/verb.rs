@@ -1,0 +1,223 @@
+//! What can be called, declared once: a row of [`verbs!`] gives a verb its name, who is named in its errors, the operation that is
+//! measured, and the function that does it. A class of targets is [`Class`]; bindings know [`Target`]s only.
+
+use std::any::Any;
+use std::future::Future;
+use std::ops::Deref;
+
+use crate::arguments::Arguments;
+use crate::connection::{Command, Decode, Manager, Sink};
+use crate::crossing::{Answer, Arg, Outcome, Outlet};
+use crate::error::Result;
+use crate::lifecycle;
+use crate::telemetry::Operation;
+
+/// A verb of the targets `T`.
+#[derive(Debug)]
+pub struct Verb<T: 'static> {
+    /// What it is called across the boundary, such as `kv.getSet`.
+    pub name: &'static str,
+    /// Who is named in its errors, such as `KVStore.getSet`: the public method.
+    pub owner: &'static str,
+    /// What is measured, interned at its first use.
+    pub operation: fn() -> Operation,
+    pub run: fn(&T, Call<'_>),
+}
+
+impl<T> Verb<T> {
+    pub fn call(&self, target: &T, args: &[Arg<'_>], answer: Answer) {
+        (self.run)(target, Call { args: Arguments::of(self.owner, args), answer, operation: self.operation });
+    }
+}
+
+/// One call of a verb. Its arguments are read as those of [`Arguments`].
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub args: Arguments<'a>,
+    pub answer: Answer,
+    operation: fn() -> Operation,
+}
+
+impl<'a> Deref for Call<'a> {
+    type Target = Arguments<'a>;
+
+    fn deref(&self) -> &Arguments<'a> {
+        &self.args
+    }
+}
+
+impl Call<'_> {
+    /// The operation under which its commands are measured.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        (self.operation)()
+    }
+
+    /// Gives the outcome.
+    pub fn give(self, outcome: Result<Outcome>) {
+        self.answer.give(outcome);
+    }
+
+    /// Does something here and now; what it gives is the answer.
+    pub fn at_once(self, act: impl FnOnce(&Self) -> Result<Outcome>) {
+        let outcome = act(&self);
+        self.answer.give(outcome);
+    }
+
+    /// Sends what `pack` gives; its reply becomes the answer.
+    pub fn send(self, manager: &Manager, decode: Decode, pack: impl FnOnce(&Self) -> Result<Command>) {
+        match pack(&self) {
+            Ok(command) => manager.submit(command, Sink::Answer(self.answer, decode)),
+            Err(error) => self.answer.give(Err(error)),
+        }
+    }
+
+    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
+    pub fn run<F>(self, prepare: impl FnOnce(&Self) -> Result<F>)
+    where
+        F: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        match prepare(&self) {
+            Ok(steps) => {
+                let answer = self.answer;
+                lifecycle::spawn(async move { answer.give(steps.await) });
+            }
+            Err(error) => self.answer.give(Err(error)),
+        }
+    }
+}
+
+/// The rows of a class: `"name" => function`. Its errors name the class and `name` unless the row says `as "Owner.method"`; its
+/// operation is the space and `name` unless the row says `in "operation"`.
+macro_rules! verbs {
+    ($space:literal $class:literal { $($name:literal $(as $owner:literal)? $(in $operation:literal)? => $run:expr;)* }) => {
+        &[$($crate::verb::Verb {
+            name: concat!($space, ".", $name),
+            owner: $crate::verb::verbs!(@or concat!($class, ".", $name) $(, $owner)?),
+            operation: || {
+                static OPERATION: std::sync::LazyLock<$crate::telemetry::Operation> = std::sync::LazyLock::new(|| {
+                    let name = $crate::verb::verbs!(@or concat!($space, ".", $name) $(, $operation)?);
+                    $crate::telemetry::Operation::named(name)
+                });
+                *OPERATION
+            },
+            run: $run,
+        },)*]
+    };
+    (@or $default:expr) => { $default };
+    (@or $default:expr, $given:literal) => { $given };
+}
+
+pub(crate) use verbs;
+
+/// Something that can be opened, and has verbs.
+pub trait Class: Sized + 'static {
+    /// The name by which it is opened, before those of its verbs.
+    const NAME: &'static str;
+    const VERBS: &'static [Verb<Self>];
+    /// What it is opened on.
+    type Parent: Parent;
+
+    /// With options as JSON; what nobody called for goes to `outlet`.
+    ///
+    /// # Errors
+    ///
+    /// `config`, naming the option.
+    fn open(parent: &Self::Parent, options: &str, outlet: Outlet) -> Result<Self>;
+
+    /// What others are opened on when they are opened on this.
+    fn parent(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// What something is opened on.
+pub trait Parent: Sized + 'static {
+    /// What it is called in errors.
+    const CALLED: &'static str;
+
+    /// It, if it is that.
+    #[must_use]
+    fn of(target: Option<&dyn Any>) -> Option<&Self> {
+        target?.downcast_ref()
+    }
+}
+
+impl Parent for Manager {
+    const CALLED: &'static str = "connection manager";
+}
+
+/// Nothing at all.
+impl Parent for () {
+    const CALLED: &'static str = "process";
+
+    fn of(_target: Option<&dyn Any>) -> Option<&Self> {
+        Some(&())
+    }
+}
+
+/// Something that was opened, of whatever class.
+pub trait Target: Any {
+    /// Calls the verb of that place in the class' table; gives the answer back where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The answer, unanswered.
+    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
+
+    /// What others are opened on when they are opened on this.
+    fn parent(&self) -> &dyn Any;
+}
+
+impl<T: Class> Target for T {
+    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer> {
+        let Some(verb) = T::VERBS.get(place) else { return Err(answer) };
+        verb.call(self, args, answer);
+        Ok(())
+    }
+
+    fn parent(&self) -> &dyn Any {
+        Class::parent(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Toy;
+
+    impl Class for Toy {
+        const NAME: &'static str = "toy";
+        const VERBS: &'static [Verb<Self>] = verbs! { "toy" "ToyBox" {
+            "wind" => |_, call| call.at_once(|call| call.id(0).map(|_| Outcome::Nothing));
+            "wound" as "ToyBox.wind" in "toy.wind" => |_, call| call.give(Ok(Outcome::Nothing));
+        } };
+        type Parent = ();
+
+        fn open((): &(), _options: &str, _outlet: Outlet) -> Result<Self> {
+            Ok(Self)
+        }
+    }
+
+    #[test]
+    fn a_row_says_who_is_named_and_what_is_measured() {
+        let rows: Vec<_> = Toy::VERBS.iter().map(|verb| (verb.name, verb.owner, (verb.operation)().name())).collect();
+        assert_eq!(rows, [("toy.wind", "ToyBox.wind", "toy.wind"), ("toy.wound", "ToyBox.wind", "toy.wind")]);
+    }
+
+    #[test]
+    fn a_verb_that_a_class_has_not_is_not_called() {
+        let target: Box<dyn Target> = Box::new(Toy);
+        for (place, is_there) in [(0, true), (1, true), (2, false), (0_usize.wrapping_sub(1), false)] {
+            assert_eq!(target.call(place, &[], Answer::to_nobody()).is_ok(), is_there, "{place}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_opened_on_what_it_does_not_stand_on() {
+        let target: Box<dyn Target> = Box::new(Toy);
+        assert!(Manager::of(Some(target.parent())).is_none() && Manager::of(None).is_none());
+        assert!(<()>::of(None).is_some());
+    }
+}
