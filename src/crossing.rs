@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::error::{Delivery, Error, ErrorKind, Result, describe_text};
 use crate::resp::Reply;
@@ -57,6 +58,12 @@ pub enum Outcome {
     List(Vec<Outcome>),
     /// A reply as the server gave it: bulk strings are strings where they are UTF-8 and `Buffer`s where not.
     Reply(Reply),
+}
+
+/// Is it what `JSON.parse` takes? However deep, with numbers of any size, and with halves of surrogate pairs.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// Takes outcomes by number; implemented by the binding.
@@ -238,5 +245,16 @@ mod tests {
         let outcome = given.0.lock().unwrap().pop().unwrap();
         let error = outcome.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Closed, Delivery::MaybeExecuted));
+    }
+
+    #[test]
+    fn json_is_what_javascript_reads() {
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+        for text in [&deep, " null\n", "-1e3081", r#""\ud800""#, r#"{"\ud800":[1E-999]}"#] {
+            assert!(is_json(text), "{}", &text[..20.min(text.len())]);
+        }
+        for text in ["", "[", "{} {}", "01", "1.", "NaN", "'a'", "\"a\n\"", r#""\x""#, "[1,]", "\u{feff}1"] {
+            assert!(!is_json(text), "{text:?}");
+        }
     }
 }

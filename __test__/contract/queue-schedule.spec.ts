@@ -42,6 +42,19 @@ describeBackends('schedules', (backend) => {
     expect((await queue.schedules()).map(({ id }) => id)).toEqual(['noon']);
   });
 
+  test.each([
+    ['nested deep', Array.from({ length: 1_000 }).reduce<unknown>((inner) => [inner], 'inside')],
+    ['half a character', '👍'.slice(0, 1)],
+  ])('tick with all data that JSON has: %s', async (_, data) => {
+    const queue = queues.queue();
+    const seen: unknown[] = [];
+    queue.process((job) => void seen.push(job.data));
+    await queue.schedule('s', { everyMs: 50 }, { name: 'tick', data });
+    expect((await queue.schedules()).map(({ job }) => job.data)).toEqual([data]);
+    await until(() => seen.length > 0, { what: 'a tick' });
+    expect(seen[0]).toEqual(data);
+  });
+
   test('one that is given again unchanged keeps its next tick', async () => {
     const queue = queues.queue();
     await queue.schedule('s', { cron: '0 0 1 1 *' }, { name: 'x', data: 1 });

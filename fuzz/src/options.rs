@@ -5,41 +5,22 @@
 
 mod common;
 
-use std::sync::Arc;
-
-use common::{MANAGER, check_refusal};
+use common::{MANAGER, check_refusal, outlet};
 use libfuzzer_sys::fuzz_target;
 use redis_backplane::bullmq::ioredis_options;
 use redis_backplane::bus::Bus;
 use redis_backplane::connection::Config;
-use redis_backplane::crossing::{Completions, Outcome, Outlet};
 use redis_backplane::error::Result;
 use redis_backplane::kv::Kv;
 use redis_backplane::options::Options;
 use redis_backplane::queue::{Queue, fuzzing as queue};
 use redis_backplane::registry::Registry;
 
-struct Nobody;
-
-impl Completions for Nobody {
-    fn complete(&self, _: u32, _: Result<Outcome>) -> bool {
-        false
-    }
-    fn deliver(&self, _: u32, _: Vec<Outcome>) -> bool {
-        false
-    }
-    fn tell(&self, _: u32, _: String) -> bool {
-        false
-    }
-    fn wake(&self) {}
-}
-
 fuzz_target!(|input: &[u8]| {
     let Some((choice, json)) = input.split_first() else {
         return;
     };
     let json = &*String::from_utf8_lossy(json);
-    let outlet = || Outlet::to(Arc::new(Nobody), 0);
     let of = |owner: &str| Options::parse(owner, json);
     let (owner, read) = match choice % 8 {
         0 => ("RedisConfig", config(json)),

@@ -1,4 +1,4 @@
-//! Records and events of a registry, whoever wrote them: what is told of a worker is JSON, and says what its record says.
+//! Records and events of a registry, whoever wrote them: what is told of a worker has each name once, and says what its record says.
 //!
 //! The first byte of an input chooses: rows and entries as a server's replies, or the seven parts of a row.
 #![no_main]

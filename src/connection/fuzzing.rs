@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cluster::{self, Redirect, SLOTS, SlotMap};
 use super::config::Config;
-use super::handshake::{Wire, greet};
+use super::handshake::{Greeted, Wire, greet};
 use super::link::Stream;
 use super::sentinel::{Sentinels, must_be_master};
 use super::server_info::ServerInfo;
@@ -71,33 +71,50 @@ fn shown(error: &Error) -> String {
     shown
 }
 
-/// What a handshake with a server that says `bytes` comes to, as text, and with what it says behind the handshake.
-#[must_use]
-pub fn greeted(config: &Config, bytes: &[u8], piece: usize) -> String {
-    let steps = async {
-        let (mut wire, server, _) = Wire::of(greet(config, said(bytes, piece)).await?);
-        loop {
-            match wire.pushed().await {
-                Ok(()) => {}
-                Err(error) if error.message().contains("nobody asked") => return Err(error),
-                Err(_) => return Ok(server),
-            }
-        }
-    };
-    let outcome: Result<ServerInfo> = run(steps);
-    outcome.map_or_else(|error| shown(&error), |server| format!("{server:?}"))
+/// What a server is that says `bytes` in a handshake, as text, when all of it was read.
+///
+/// # Errors
+///
+/// All that the error says that comes of it.
+pub fn greeted(config: &Config, bytes: &[u8], piece: usize) -> Result<String, String> {
+    told(async { to_the_end(greet(config, said(bytes, piece)).await?).await })
 }
 
-/// What a server is that says `bytes` when it is asked for its role, as text.
-#[must_use]
-pub fn role(bytes: &[u8], piece: usize) -> String {
+/// What a server is that says `bytes` when it is asked for its role, as text, when all of it was read.
+///
+/// # Errors
+///
+/// As [`greeted`].
+pub fn role(config: &Config, bytes: &[u8], piece: usize) -> Result<String, String> {
     let server = ServerInfo { kind: String::new(), version: String::new(), role: "master".into(), protocol: 2 };
     let address = Address { host: "h".into(), port: 1 };
-    let steps = async {
-        let greeted = Wire::new(said(bytes, piece), Reader::new(1 << 16)).into_greeted(server, None)?;
-        must_be_master(greeted, &address).await
-    };
-    run(steps).map_or_else(|error| shown(&error), |greeted| format!("{:?}", greeted.server))
+    told(async {
+        let hidden = config.password.get().await?.map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()));
+        let reader = Reader::new(config.max_reply_bytes).hiding(hidden);
+        let greeted = Wire::new(said(bytes, piece), reader).into_greeted(server, None)?;
+        to_the_end(must_be_master(greeted, &address).await?).await
+    })
+}
+
+/// Reads what a server says until it hangs up. What stands behind its last answer is read with that or later, as it comes.
+async fn to_the_end(greeted: Greeted) -> Result<ServerInfo> {
+    let (mut wire, server, _) = Wire::of(greeted);
+    loop {
+        match wire.pushed().await {
+            Ok(()) => {}
+            Err(error) if has_hung_up(&error) => return Ok(server),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What `steps` come to, as text.
+fn told(steps: impl Future<Output = Result<ServerInfo>>) -> Result<String, String> {
+    run(steps).map(|server| format!("{server:?}")).map_err(|error| shown(&error))
+}
+
+fn has_hung_up(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
 /// What is learnt from a sentinel that says `bytes`, as text; and the addresses among that.

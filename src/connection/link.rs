@@ -136,7 +136,7 @@ async fn open_unix(path: &str) -> Result<Box<dyn Stream>> {
         Ok(Box::new(stream))
     }
     #[cfg(not(unix))]
-    Err(Error::config(format!("RedisConfig.path: expected no Unix socket on this platform, got {path}")))
+    Err(Error::config(format!("RedisConfig: expected no Unix socket, as path or in url, on this platform, got {path}")))
 }
 
 fn cannot_connect(address: &impl std::fmt::Display, e: io::Error) -> Error {

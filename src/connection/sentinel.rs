@@ -330,22 +330,23 @@ pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Res
     must_be_master(greet(config, open_tcp(config, address).await?).await?, address).await
 }
 
-pub(super) async fn must_be_master(mut greeted: Greeted, address: &Address) -> Result<Greeted> {
-    if greeted.server.protocol < 3 {
+pub(super) async fn must_be_master(greeted: Greeted, address: &Address) -> Result<Greeted> {
+    let (mut wire, mut server, known) = Wire::of(greeted);
+    if server.protocol < 3 {
         // Without HELLO nothing was said about the role yet.
-        let (mut wire, mut server, known) = Wire::of(greeted);
-        if let Ok(Reply::Array(parts)) = wire.ask(&["ROLE"]).await {
-            server.role = parts.first().and_then(text).unwrap_or(server.role);
+        match wire.ask(&["ROLE"]).await {
+            Ok(Reply::Array(parts)) => server.role = parts.first().and_then(text).unwrap_or(server.role),
+            Err(error) if !error.is_reply() => return Err(error),
+            Ok(_) | Err(_) => {}
         }
-        greeted = wire.into_greeted(server, known)?;
     }
-    if greeted.server.role == "master" {
-        return Ok(greeted);
-    }
-    Err(Error::new(
-        ErrorKind::Connection,
-        format!("{address} was named as the master, but says that it is a {}", greeted.server.role),
-    ))
+    let other = match &*server.role {
+        "master" => return wire.into_greeted(server, known),
+        "replica" | "slave" => "replica",
+        "sentinel" => "sentinel",
+        _ => "server of another role",
+    };
+    Err(Error::new(ErrorKind::Connection, format!("{address} was named as the master, but says that it is a {other}")))
 }
 
 fn address_of(parts: &[Reply]) -> Option<Address> {
@@ -382,6 +383,9 @@ fn text(reply: &Reply) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::server_info::describe;
     use super::*;
 
     fn at(port: u16) -> Address {
@@ -422,6 +426,33 @@ mod tests {
         assert!(may_name(2, named(9, 6)));
         assert!(may_name(2, named(9, 0)), "it does not say how old that is");
         assert!(may_name(2, named(7, 1)), "two of three have been set up anew");
+    }
+
+    /// What comes of a server that says `answer` when it is asked for its role, and hangs up.
+    async fn judged(answer: &str) -> Result<String> {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        theirs.write_all(answer.as_bytes()).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let wire = Wire::new(Box::new(ours), Reader::new(1 << 16));
+        let greeted = wire.into_greeted(describe(&Reply::Nil), None)?;
+        must_be_master(greeted, &at(1)).await.map(|greeted| greeted.server.role)
+    }
+
+    #[tokio::test]
+    async fn a_server_is_no_master_only_where_it_says_so_and_its_words_are_not_repeated() {
+        assert_eq!(judged("*1\r\n$6\r\nmaster\r\n").await.unwrap(), "master");
+        assert_eq!(judged("-NOPERM no permissions\r\n").await.unwrap(), "master");
+        for (answer, said) in [
+            ("*1\r\n$5\r\nslave\r\n", "says that it is a replica"),
+            ("*1\r\n$5\r\nslave\r\n+OK\r\n", "says that it is a replica"),
+            ("*1\r\n$7\r\nhunter2\r\n", "says that it is a server of another role"),
+            ("*1\r\n$6\r\nmaster\r\n+OK\r\n", "answered a question nobody asked"),
+            ("", "the connection broke"),
+            ("?\r\n", "not the Redis protocol"),
+        ] {
+            let error = judged(answer).await.unwrap_err();
+            assert!(error.message().contains(said), "{answer:?}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::config::read_path;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 
@@ -83,6 +82,8 @@ pub(super) struct Parsed {
 
 /// The longest name of a host that DNS has.
 const MAX_HOST: usize = 253;
+/// The longest path of a Unix socket, in bytes: what the kernel takes, without the zero behind it.
+pub(super) const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 const FORMS: &str = "a URL such as redis://host:6379/0, rediss://host, redis+unix:///path?db=0, redis+sentinel://host:26379,host:26379/master, redis+cluster://host:6379,host:6379 or memory://name";
 
@@ -137,7 +138,10 @@ fn target_of(form: Form, hosts: &str, path: &str) -> Result<(Target, Option<u64>
         Form::Unix if !hosts.is_empty() || path.is_empty() || path == "/" => {
             return Err(bad("no path (write three slashes)"));
         }
-        Form::Unix => return Ok((Target::Unix(read_path(path.to_owned())?), None)),
+        Form::Unix if !is_socket_path(path) => {
+            return Err(bad(&format!("a path that is not 1 to {MAX_SOCKET_PATH} bytes that are not zero")));
+        }
+        Form::Unix => return Ok((Target::Unix(path.to_owned()), None)),
         Form::Sentinel => {
             let master = parts.next().map_or_else(|| "mymaster".to_owned(), str::to_owned);
             Target::Sentinel { sentinels: addresses(26379)?, master }
@@ -240,6 +244,11 @@ pub(super) fn is_name(host: &str) -> bool {
         && !host.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '[' | ']'))
 }
 
+/// Can it be the path of a Unix socket?
+pub(super) fn is_socket_path(path: &str) -> bool {
+    (1..=MAX_SOCKET_PATH).contains(&path.len()) && !path.contains('\0')
+}
+
 fn percent_decode(text: &str) -> Option<String> {
     percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
@@ -294,7 +303,10 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_refused_without_repeating_it() {
+        let long_path = format!("redis+unix:///{}hunter2", "x".repeat(MAX_SOCKET_PATH));
         for text in [
+            &long_path,
+            "redis+unix:///hunter2%00",
             "redis://",
             "redis:///1",
             "redis://:6379",

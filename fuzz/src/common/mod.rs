@@ -1,11 +1,13 @@
 //! What several targets need.
 #![allow(dead_code, reason = "each target takes its part")]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::BytesMut;
 use redis_backplane::connection::{Address, Config, Manager, Unobserved};
-use redis_backplane::error::{Error, ErrorKind};
+use redis_backplane::crossing::{Answer, Completions, Outcome, Outlet};
+use redis_backplane::error::{Error, ErrorKind, Result};
 use redis_backplane::resp::{Read, Reader, Reply};
 
 /// What no text of this package holds by itself. The dictionaries have it too.
@@ -16,6 +18,40 @@ pub static MANAGER: LazyLock<Manager> = LazyLock::new(|| {
     let (config, _) = Config::parse(r#"{"url":"memory://"}"#).expect("a URL");
     Manager::new(config, Arc::new(Unobserved)).expect("a thread for input and output")
 });
+
+/// Passes on what a call is answered. What nobody called for goes nowhere.
+struct Asker(Mutex<Sender<Result<Outcome>>>);
+
+impl Completions for Asker {
+    fn complete(&self, _: u32, outcome: Result<Outcome>) -> bool {
+        // Nobody waits for what was not answered in time any more.
+        let _ = self.0.lock().expect("no panic").send(outcome);
+        false
+    }
+    fn deliver(&self, _: u32, _: Vec<Outcome>) -> bool {
+        false
+    }
+    fn tell(&self, _: u32, _: String) -> bool {
+        false
+    }
+    fn wake(&self) {}
+}
+
+fn asker() -> (Arc<Asker>, Receiver<Result<Outcome>>) {
+    let (sender, answers) = channel();
+    (Arc::new(Asker(Mutex::new(sender))), answers)
+}
+
+/// What a call gives its answer to, and where that comes out.
+pub fn answer() -> (Answer, Receiver<Result<Outcome>>) {
+    let (asker, answers) = asker();
+    (Answer::to(asker, 0), answers)
+}
+
+/// The way to nobody.
+pub fn outlet() -> Outlet {
+    Outlet::to(asker().0, 0)
+}
 
 /// The replies that `bytes` begin with.
 pub fn replies(bytes: &[u8]) -> Vec<Reply> {
@@ -45,7 +81,8 @@ pub fn check(addresses: &[Address]) {
 pub fn check_refusal(error: &Error, owners: &[&str], input: &str) {
     let message = error.message();
     assert_eq!(error.kind(), ErrorKind::Config, "{message}");
-    assert!(owners.iter().any(|owner| message.starts_with(owner)), "an error names what is wrong: {message}");
+    let named = |owner: &&str| message.strip_prefix(owner).is_some_and(|rest| rest.starts_with(['.', ':']));
+    assert!(owners.iter().any(named), "an error names what is wrong: {message}");
     assert!(message.contains("expected "), "an error says what was expected: {message}");
     assert!(!names(input) || !message.contains(SECRET), "an error repeats no value: {message}");
 }

@@ -22,7 +22,7 @@ use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
 use super::worker::after;
 use super::{Core, Queue};
 use crate::connection::Packed;
-use crate::crossing::{Arg, Outcome};
+use crate::crossing::{Arg, Outcome, is_json};
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::resp::Reply;
@@ -174,7 +174,7 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
     std::str::from_utf8(&id).ok()?;
     let schedule: Value = serde_json::from_slice(text).ok()?;
     When::parse(&schedule["when"].to_string()).ok()?;
-    serde_json::from_str::<Value>(schedule["data"].as_str()?).ok()?;
+    schedule["data"].as_str().filter(|data| is_json(data))?;
     JobOptions::parse(schedule["options"].as_str()?).ok()?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default().to_owned();
     let mut counted = std::str::from_utf8(counted)
@@ -255,8 +255,7 @@ struct Made {
 
 fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
     let schedule: Value = serde_json::from_slice(text).map_err(|_| Error::unexpected_reply())?;
-    let data = schedule["data"].as_str().unwrap_or_default();
-    serde_json::from_str::<Value>(data).map_err(|_| Error::unexpected_reply())?;
+    let data = schedule["data"].as_str().filter(|data| is_json(data)).ok_or_else(Error::unexpected_reply)?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };
