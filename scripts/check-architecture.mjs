@@ -27,6 +27,7 @@ const below = {
   keys: ['error'],
   lifecycle: ['error'],
   options: ['error'],
+  redis_commands: [],
   resp: ['error'],
   telemetry: ['error'],
   crossing: ['error', 'resp'],

@@ -322,7 +322,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
         }
         return;
     }
-    let operation = command::spec(b"CLIENT").operation;
+    let operation = command::spec(&[b"CLIENT"]).operation;
     loop {
         let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
         let (sink, answer) = oneshot::channel();

@@ -51,7 +51,7 @@ pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Rec
 async fn publish(shared: &Arc<Shared>, channel: &[u8]) -> Option<Reply> {
     let mut payload = BytesMut::new();
     resp::pack(&mut payload, &[b"PUBLISH", channel, b""]);
-    let operation = command::spec(b"PUBLISH").operation;
+    let operation = command::spec(&[b"PUBLISH"]).operation;
     let command = Command { payload: payload.freeze(), replies: 1, safe: true, operation, script: None };
     let (sink, answer) = oneshot::channel();
     shared.submit_inside(command, Sink::Waiter(sink));

@@ -277,7 +277,7 @@ impl Manager {
         let Some((name, args)) = words.split_first().filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::config("command: expected the name of a Redis command, got an empty one"));
         };
-        let spec = command::spec(name);
+        let spec = command::spec(words);
         let way = spec.way(name, args, self.shared.config.command_timeout)?;
         let mut payload = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
         resp::pack(&mut payload, words);

@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use super::blocking::Blocked;
 use super::client::{Client, ReplyMode};
-use super::commands::{Cx, Mode, lookup, table};
+use super::commands::{Cx, Mode, lookup};
 use super::keyspace::Key;
 use super::protocol::Parsed;
 use super::reply::{Fault, Reply};
 use super::state::Core;
 use super::{commands, memory};
+use crate::redis_commands::flag;
 
 /// Unread bytes at which a subscriber is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
 const SUBSCRIBER_LIMIT: usize = 32 * 1024 * 1024;
@@ -134,8 +135,8 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
         return true;
     }
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
-    lookup::find(args).is_ok_and(|spec| {
-        spec.may_write() && (!in_multi || spec.name == "exec")
+    lookup::find(args).is_ok_and(|lookup::Command { spec, .. }| {
+        spec.has(flag::WRITE | flag::MAY_REPLICATE) && (!in_multi || spec.name == "exec")
             || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
     })
 }
@@ -158,8 +159,8 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
 /// The checks before a command, and the command.
 fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let now = core.now;
-    let spec = match lookup::find(args) {
-        Ok(spec) => spec,
+    let lookup::Command { spec, handler } = match lookup::find(args) {
+        Ok(command) => command,
         Err(fault) => return reject(core, slot, args, fault),
     };
     if spec.name == "debug"
@@ -167,7 +168,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     {
         return reject(core, slot, args, fault);
     }
-    if commands::auth::is_owed(core, slot) && !spec.has(table::NO_AUTH) {
+    if commands::auth::is_owed(core, slot) && !spec.has(flag::NO_AUTH) {
         return reject(core, slot, args, Fault::of("NOAUTH Authentication required."));
     }
     let used = memory::exceeded(core);
@@ -179,32 +180,32 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     if client.last_command != spec.name {
         spec.name.clone_into(&mut client.last_command);
     }
-    if client.transaction.is_some() && spec.has(table::NO_MULTI) {
+    if client.transaction.is_some() && spec.has(flag::NO_MULTI) {
         return reject(core, slot, args, Fault::NESTED);
     }
     let exec_grows = spec.name == "exec" && commands::transaction::grows(client);
-    if used && (spec.has(table::DENY_OOM) || exec_grows) {
+    if used && (spec.has(flag::DENY_OOM) || exec_grows) {
         return reject(core, slot, args, memory::OOM);
     }
     let exec_writes = spec.name == "exec" && commands::transaction::writes(client);
-    if readonly && (spec.has(table::WRITE) || exec_writes) {
+    if readonly && (spec.has(flag::WRITE) || exec_writes) {
         return reject(core, slot, args, memory::READONLY);
     }
     let Some(client) = core.client(slot) else {
         return Reply::Silent;
     };
-    if client.is_subscriber() && !client.resp3 && !spec.has(table::WHILE_SUBSCRIBED) {
+    if client.is_subscriber() && !client.resp3 && !spec.has(flag::WHILE_SUBSCRIBED) {
         let text = format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             spec.name
         );
         return reject(core, slot, args, Fault::new(text));
     }
-    if busy && !spec.has(table::WHILE_BUSY) {
+    if busy && !spec.has(flag::WHILE_BUSY) {
         return reject(core, slot, args, Fault::of(BUSY));
     }
     if let Some(transaction) = &mut client.transaction
-        && !spec.has(table::NOT_QUEUED)
+        && !spec.has(flag::NOT_QUEUED)
     {
         transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
@@ -212,7 +213,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let (id, db, resp3) = (client.id, client.db, client.resp3);
     commands::monitor::tell(core, spec, Some(id), db, args);
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
-    (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
+    handler(&mut cx, args).unwrap_or_else(Reply::from)
 }
 
 /// Refuses a command before it runs, which also spoils the transaction it was meant for.
@@ -273,10 +274,10 @@ fn retry(core: &mut Core, slot: usize) {
     let args = blocked.wait.args.clone();
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let Ok(spec) = lookup::find(&args) else { return };
+    let Ok(command) = lookup::find(&args) else { return };
     let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
-    let reply = Reply::unkept(|| Reply::bounded(|| (spec.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
+    let reply = Reply::unkept(|| Reply::bounded(|| (command.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
     match reply {
         // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
         Reply::Block(_) => core.waiting.forget_ready(ready),

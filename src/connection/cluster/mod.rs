@@ -5,7 +5,7 @@
 //! | `nodes`, `node` | the connections, in place of the one of a single server |
 //! | `discovery` | the slot map, from whichever node gives it |
 //! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
-//! | `route`, `keys` | where a request goes |
+//! | `route`, `scan` | where a request goes |
 //! | `gather` | the answers of a request that went in parts |
 //! | `blocking` | where a blocking command goes |
 //! | `course`, `view`, `slot_set` | a walk over all keys, whatever moves meanwhile |
@@ -14,10 +14,10 @@ mod blocking;
 mod course;
 mod discovery;
 mod gather;
-mod keys;
 mod node;
 mod nodes;
 mod route;
+mod scan;
 mod slot_set;
 mod slots;
 mod view;

@@ -30,7 +30,7 @@ mod stream;
 mod stream_groups;
 mod stream_info;
 mod string;
-pub(super) mod table;
+mod table;
 pub(super) mod transaction;
 mod zset;
 mod zset_range;
