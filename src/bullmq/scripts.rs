@@ -37,7 +37,7 @@ pub(super) fn run(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
     let prepared = || -> Result<Command> {
         let call = Run::read(bridge, args)?;
         let payload = call.script.call(call.keys(), call.arguments().iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: *SCRIPT, script: Some(call.script) })
+        Ok(Command::raw(payload, *SCRIPT).calling(call.script))
     };
     let sink = Sink::Answer(answer, shape::resp2);
     match prepared() {
@@ -82,7 +82,7 @@ fn pack(bridge: &Bridge, mut args: &[Arg<'_>]) -> Result<Command> {
         args = others;
     }
     resp::pack(&mut payload, &[b"EXEC"]);
-    Ok(Command { payload: payload.freeze(), replies, safe: false, operation: *TRANSACTION, script: None })
+    Ok(Command { replies, ..Command::raw(payload.freeze(), *TRANSACTION) })
 }
 
 /// A call of a script.

@@ -1,4 +1,4 @@
-//! What a user's command may do, and how it travels: whether it may be sent a second time, whether it blocks, and which ones a shared
+//! A command: what is written of it. And what a user's may do, and how it travels: whether it may be sent a second time, whether it blocks, and which ones a shared
 //! connection cannot carry.
 
 use std::sync::LazyLock;
@@ -6,11 +6,45 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::cluster::unpack;
+use super::script::Script;
 use crate::error::{Error, Result};
 use crate::redis_commands::{self, Sharing, TABLE, Timeout, flag};
 use crate::resp;
 use crate::telemetry::Operation;
+
+/// Bytes to write and what is known of them.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// One or more packed commands.
+    pub payload: Bytes,
+    /// How many replies they get. More than one are answered together, as an array.
+    pub replies: u32,
+    /// Only reads: may be sent again when nobody knows whether it was executed.
+    pub safe: bool,
+    pub operation: Operation,
+    /// The script of an `EVALSHA`, to be loaded where the server does not know it.
+    pub script: Option<Script>,
+}
+
+impl Command {
+    /// One packed command that may write.
+    #[must_use]
+    pub fn raw(payload: Bytes, operation: Operation) -> Self {
+        Self { payload, replies: 1, safe: false, operation, script: None }
+    }
+
+    /// The same, which only reads.
+    #[must_use]
+    pub fn reading(self) -> Self {
+        Self { safe: true, ..self }
+    }
+
+    /// The same, which calls `script` by its digest.
+    #[must_use]
+    pub fn calling(self, script: Script) -> Self {
+        Self { script: Some(script), ..self }
+    }
+}
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +167,7 @@ fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Resu
 /// where it does not block.
 #[must_use]
 pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
-    let (mut words, _) = unpack(packed)?;
+    let (mut words, _) = resp::unpack(packed)?;
     let args = words.get(1..)?;
     let Sharing::Alone(place) = spec(&words).sharing() else { return None };
     let at = match place {
@@ -207,7 +241,7 @@ mod tests {
             let mut packed = BytesMut::new();
             resp::pack(&mut packed, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
             let rest = with_timeout(&packed, Duration::from_micros(left))?;
-            let (words, _) = unpack(&rest)?;
+            let (words, _) = resp::unpack(&rest)?;
             Some(words.into_iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(rest(&["BLPOP", "k", "5"], 1_250_000).unwrap(), "BLPOP k 1.250");

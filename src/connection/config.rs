@@ -193,7 +193,7 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
                 "RedisConfig.path: expected nothing beside RedisConfig.host or port, got a value",
             ));
         }
-        return Ok(Target::Unix(read_path(path)?));
+        return Ok(Target::Unix(target::read_path(path)?));
     }
     let host = host.map_or_else(|| Ok("127.0.0.1".into()), |host| read_host(options, &host))?;
     let port = u16::try_from(port.unwrap_or(6379)).unwrap_or(6379);
@@ -222,20 +222,6 @@ fn read_host(options: &Options, host: &str) -> Result<String> {
         return Err(options.wrong("host", "a host name or an address", &Value::String(host.to_owned())));
     }
     Ok(host.to_owned())
-}
-
-/// What the kernel takes for the path of a Unix socket, with the zero behind it.
-const MAX_PATH: usize = if cfg!(target_os = "linux") { 108 } else { 104 };
-
-pub(super) fn read_path(path: String) -> Result<String> {
-    if path.is_empty() || path.contains('\0') || path.len() >= MAX_PATH {
-        let got = describe(&Value::String(path));
-        let most = MAX_PATH - 1;
-        return Err(Error::config(format!(
-            "RedisConfig.path: expected the path of a Unix socket, 1 to {most} bytes, got {got}"
-        )));
-    }
-    Ok(path)
 }
 
 fn read_password(options: &mut Options, by_url: Option<Secret>) -> Result<(Password, AskPassword)> {

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::command;
-use super::request::{Command, Sink};
+use super::command::{self, Command};
 use super::shared::Shared;
 use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind};
@@ -21,9 +20,9 @@ use crate::resp::{self, Reply};
 /// Ends with an error when the connection that listens to `channel` is lost; never otherwise. `heard` is when anything
 /// came on it last.
 pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Receiver<Instant>) -> Error {
-    let keep_alive = shared.config.keep_alive;
+    let keep_alive = shared.core.config.keep_alive;
     // A cluster's node counts its own subscribers only; the message itself reaches those of all nodes.
-    let counts = !matches!(shared.config.target, Target::Cluster(_));
+    let counts = !matches!(shared.core.config.target, Target::Cluster(_));
     loop {
         let last = *heard.borrow();
         sleep_until((last + keep_alive).into()).await;
@@ -52,13 +51,10 @@ async fn publish(shared: &Arc<Shared>, channel: &[u8]) -> Option<Reply> {
     let mut payload = BytesMut::new();
     resp::pack(&mut payload, &[b"PUBLISH", channel, b""]);
     let operation = command::spec(&[b"PUBLISH"]).operation;
-    let command = Command { payload: payload.freeze(), replies: 1, safe: true, operation, script: None };
-    let (sink, answer) = oneshot::channel();
-    shared.submit_inside(command, Sink::Waiter(sink));
-    match answer.await {
-        Ok(Ok(reply)) => Some(reply),
-        Ok(Err(error)) if matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout) => Some(Reply::Nil),
-        Ok(Err(_)) | Err(_) => None,
+    match shared.ask(Command::raw(payload.freeze(), operation).reading()).await {
+        Ok(reply) => Some(reply),
+        Err(error) if matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout) => Some(Reply::Nil),
+        Err(_) => None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where a server is, as a URL says it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
-use super::config::read_path;
 use super::secret::Secret;
 use crate::error::{Error, Result};
+use crate::options::describe;
 
 /// What to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,6 +250,20 @@ pub(super) fn is_name(host: &str) -> bool {
 
 fn percent_decode(text: &str) -> Option<String> {
     percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// What the kernel takes for the path of a Unix socket, with the zero behind it.
+const MAX_PATH: usize = if cfg!(target_os = "linux") { 108 } else { 104 };
+
+pub(super) fn read_path(path: String) -> Result<String> {
+    if path.is_empty() || path.contains('\0') || path.len() >= MAX_PATH {
+        let got = describe(&Value::String(path));
+        let most = MAX_PATH - 1;
+        return Err(Error::config(format!(
+            "RedisConfig.path: expected the path of a Unix socket, 1 to {most} bytes, got {got}"
+        )));
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -232,7 +232,7 @@ fn script(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
         let (keys, rest) = rest.split_at_checked(*key_count as usize).unwrap_or((&rest, &[]));
         let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) })
+        Ok(Command::raw(payload, Operation::named("script")).calling(script))
     };
     match prepared() {
         Ok(command) => target.manager.submit(command, Sink::Answer(answer, as_it_is)),

@@ -15,24 +15,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::scan;
 use super::slots::{SlotMap, slot_of};
-use crate::connection::request::Command;
-use crate::connection::target::Address;
+use crate::connection::command::Command;
+use crate::connection::request::Place;
 use crate::error::{Error, Result};
 use crate::redis_commands::{self, Keys, Merge, Reach, keys_of};
 use crate::resp;
-
-/// The place in a cluster where a request is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::connection) enum Place {
-    /// The master of the slot.
-    Slot(u16),
-    /// Any master.
-    Anywhere,
-    /// This master, as long as it is one.
-    Master(Box<Address>),
-    /// This node, whatever it is.
-    Node(Box<Address>),
-}
 
 /// A part of a request that goes its own way.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +54,7 @@ pub(super) enum Assembly {
 pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
     let mut rest = &command.payload[..];
     let mut commands = Vec::with_capacity(1);
-    while let Some((words, after)) = unpack(rest) {
+    while let Some((words, after)) = resp::unpack(rest) {
         commands.push((words, &rest[..rest.len() - after.len()]));
         rest = after;
     }
@@ -175,29 +162,11 @@ fn pack(words: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
-/// The words of the first packed command, and what follows it. `None` at the end.
-pub(in crate::connection) fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
-    let (count, mut rest) = head(packed, b'*')?;
-    let mut words = Vec::with_capacity(count.min(1024));
-    for _ in 0..count {
-        let (length, after) = head(rest, b'$')?;
-        words.push(after.get(..length)?);
-        rest = after.get(length.checked_add(2)?..)?;
-    }
-    (!words.is_empty()).then_some((words, rest))
-}
-
-fn head(bytes: &[u8], sigil: u8) -> Option<(usize, &[u8])> {
-    let rest = bytes.strip_prefix(&[sigil])?;
-    let end = rest.iter().position(|byte| *byte == b'\r')?;
-    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    Some((number, rest.get(end + 2..)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::script::Script;
+    use crate::connection::target::Address;
     use crate::error::ErrorKind;
     use crate::resp::Reply;
     use crate::telemetry::Operation;
@@ -218,7 +187,7 @@ mod tests {
             resp::pack(&mut payload, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         }
         let replies = u32::try_from(commands.len()).unwrap();
-        Command { payload: payload.freeze(), replies, safe: false, operation: Operation::named("test"), script: None }
+        Command { replies, ..Command::raw(payload.freeze(), Operation::named("test")) }
     }
 
     fn whole(commands: &[&[&str]]) -> Place {
@@ -301,15 +270,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn packed_commands_are_read_back(words in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6)) {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let packed = pack(&words);
-            let (read, rest) = unpack(&packed).unwrap();
-            prop_assert_eq!(read, words);
-            prop_assert!(rest.is_empty());
-        }
-
         #[test]
         fn any_bytes_at_all_are_routed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut any = command(&[]);

@@ -1,6 +1,6 @@
 //! A `SCAN` over a cluster: one master after the other, with a cursor that says which.
 
-use super::slots::SLOTS;
+use super::slot_set::SLOTS;
 use crate::resp::Reply;
 
 /// The bits of a cluster's cursor that say at which master it stands: the master's lowest slot. Above them is that master's own cursor.
