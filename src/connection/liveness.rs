@@ -1,6 +1,6 @@
-//! Whether a blocked connection lives. It cannot be asked: a server reads nothing from a client that it blocks. But it may be
-//! written to. So the connection subscribes to a channel of its own first (RESP3 lets it do other things besides), and
-//! when it has been silent for `keep_alive` the shared connection publishes there: what arrives is the sign of life.
+//! Whether a blocked connection lives, by the rule of `silence`. It cannot be asked: a server reads nothing from a client that it
+//! blocks. But it may be written to. So the connection subscribes to a channel of its own first (RESP3 lets it do other things besides),
+//! and when it has been silent for long the shared connection publishes there: what arrives is the sign of life.
 //!
 //! Where the server speaks no RESP3, or the user may not use the channel, nothing is watched; TCP keep-alive remains.
 
@@ -13,6 +13,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::command::{self, Command};
 use super::shared::Shared;
+use super::silence::{Due, Silence};
 use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::resp::{self, Reply};
@@ -29,10 +30,8 @@ pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Rec
         if *heard.borrow() > last {
             continue;
         }
-        // This process may have been stopped for long: the server gets its time to answer from now on.
         let asked = Instant::now();
-        let from = last.max(asked.checked_sub(keep_alive).unwrap_or(asked));
-        let deadline = from + keep_alive.mul_f64(1.9);
+        let Due::Ask(deadline) = Silence::since(last).due(keep_alive, asked) else { continue };
         match timeout_at(deadline.into(), publish(shared, channel)).await {
             Ok(Some(Reply::Int(0))) if counts && *heard.borrow() < asked => return silent(asked.duration_since(last)),
             Ok(Some(_)) | Err(_) => {}

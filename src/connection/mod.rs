@@ -13,7 +13,7 @@
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and what is left of their time |
-//! | `liveness` | whether a connection lives |
+//! | `silence`, `liveness` | whether a connection lives; whether one that blocks does |
 //! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
@@ -61,6 +61,7 @@ pub mod secret;
 mod sentinel;
 mod server_info;
 mod shared;
+mod silence;
 mod state;
 mod subscriber;
 mod target;

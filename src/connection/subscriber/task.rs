@@ -21,6 +21,7 @@ use crate::connection::event::Event;
 use crate::connection::handshake::Greeted;
 use crate::connection::link::Stream;
 use crate::connection::passing::Patience;
+use crate::connection::silence::{Due, Silence};
 use crate::connection::target::{Address, Target};
 use crate::connection::topology::Seat;
 use crate::crossing::batch;
@@ -183,11 +184,9 @@ struct Connection<'a> {
     input: BytesMut,
     output: BytesMut,
     opened: Instant,
-    heard: Instant,
+    silence: Silence,
     /// When something came last, whatever this process did since.
-    came: Instant,
-    /// Was a sign of life asked for since?
-    asked: bool,
+    heard: Instant,
     /// Since when nothing has been wanted.
     idle: Option<Instant>,
     /// When what was refused is asked for again.
@@ -210,9 +209,8 @@ impl<'a> Connection<'a> {
             input: greeted.input,
             output: BytesMut::new(),
             opened: Instant::now(),
+            silence: Silence::since(Instant::now()),
             heard: Instant::now(),
-            came: Instant::now(),
-            asked: false,
             idle: None,
             again: None,
         }
@@ -265,7 +263,7 @@ impl<'a> Connection<'a> {
 
     /// The end of a connection that may have been dead since something came last.
     fn lost(&self, error: Error) -> Ended {
-        Ended::Lost(error, self.came)
+        Ended::Lost(error, self.heard)
     }
 
     /// The end of a connection to a server that others have turned away from since it was known to be right.
@@ -299,19 +297,17 @@ impl<'a> Connection<'a> {
 
     /// All that time brings about. Gives when to look again.
     fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
-        let keep_alive = self.core.config.keep_alive;
-        let lost_at = self.heard + keep_alive.mul_f64(1.9);
-        if self.asked && now >= lost_at {
-            let silence = now.saturating_duration_since(self.heard).as_millis();
-            return Err(self.lost(gone(&format!("the server has been silent for {silence} ms"))));
-        }
-        if !self.asked && now >= self.heard + keep_alive {
-            self.asked = true;
-            // This process may have been stopped for long: the server gets its time to answer from now on.
-            self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
-            self.line.inner().book.pinged();
-            resp::pack(&mut self.output, &[b"PING"]);
-        }
+        let silence = match self.silence.due(self.core.config.keep_alive, now) {
+            Due::Wait(until) => until,
+            Due::Ask(until) => {
+                self.line.inner().book.pinged();
+                resp::pack(&mut self.output, &[b"PING"]);
+                until
+            }
+            Due::Lost(silence) => {
+                return Err(self.lost(gone(&format!("the server has been silent for {} ms", silence.as_millis()))));
+            }
+        };
         if self.idle.is_some_and(|since| now >= since + LINGER) {
             return Err(Ended::Idle);
         }
@@ -320,7 +316,6 @@ impl<'a> Connection<'a> {
             self.line.inner().book.retry();
             self.repair();
         }
-        let silence = self.heard + if self.asked { keep_alive.mul_f64(1.9) } else { keep_alive };
         let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
         Ok(next.into_iter().flatten().min().unwrap_or(silence))
     }
@@ -328,8 +323,7 @@ impl<'a> Connection<'a> {
     fn took(&mut self, count: usize) -> Result<()> {
         self.core.metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
-        self.came = self.heard;
-        self.asked = false;
+        self.silence.end(self.heard);
         batch(|| {
             while let Some(read) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
                 match read {
