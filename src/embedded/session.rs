@@ -7,11 +7,11 @@
 use std::time::Instant;
 
 use super::blocking::Blocked;
-use super::client::{Client, ReplyMode};
+use super::bytes::Key;
 use super::commands::{Cx, Mode, lookup};
-use super::keyspace::Key;
+use super::delivery::{deliver, receive, resume_all, unblock};
 use super::protocol::Parsed;
-use super::reply::{Fault, Reply};
+use super::reply::{Fault, Reply, Wait};
 use super::state::Core;
 use super::{commands, memory};
 use crate::redis_commands::flag;
@@ -34,14 +34,6 @@ pub(super) fn ready(core: &mut Core, slot: usize) {
         return;
     }
     process(core, slot);
-}
-
-/// Takes what has arrived; `false` if the client is gone.
-fn receive(client: &mut Client) -> bool {
-    let open = client.pipe.take(&mut client.input);
-    client.hung_up = !open;
-    // A client that hung up while it waits will never be served.
-    open || (!client.input.is_empty() && client.blocked.is_none())
 }
 
 /// Runs the whole commands a client has sent, until it blocks, closes or has no more.
@@ -229,22 +221,12 @@ fn reject(core: &mut Core, slot: usize, args: &[&[u8]], fault: Fault) -> Reply {
     fault.into()
 }
 
-fn block(core: &mut Core, slot: usize, wait: super::blocking::Wait) {
+fn block(core: &mut Core, slot: usize, wait: Wait) {
     let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
         return;
     };
     core.waiting.add(slot, client.db, &wait);
     client.blocked = Some(Blocked { wait, db: client.db });
-}
-
-/// Ends a client's waiting; its further commands run when the current one is through.
-pub(super) fn unblock(core: &mut Core, slot: usize) {
-    if let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut)
-        && let Some(blocked) = client.blocked.take()
-    {
-        core.waiting.remove(slot, &blocked);
-        core.resumed.push_back(slot);
-    }
 }
 
 /// Gives waiting clients what has become available, in the order in which they came.
@@ -286,39 +268,6 @@ fn retry(core: &mut Core, slot: usize) {
             deliver(core, slot, &reply);
         }
     }
-}
-
-/// Queues a reply for a client.
-pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
-    if matches!(reply, Reply::Silent | Reply::Block(_)) {
-        return;
-    }
-    let dropped = core.faults.drop_replies > 0;
-    if dropped {
-        core.faults.drop_replies -= 1;
-    }
-    let last = core.faults.drop_replies == 0;
-    let Some(client) = core.client(slot) else {
-        return;
-    };
-    if dropped {
-        client.lossy = true;
-        client.closing = last;
-    }
-    if client.lossy {
-        core.mark(slot);
-        return;
-    }
-    let mode = client.reply_mode;
-    if mode == ReplyMode::Skip {
-        client.reply_mode = ReplyMode::On;
-    }
-    // What is pushed comes through: also the confirmations of SUBSCRIBE and its like.
-    if mode != ReplyMode::On && !matches!(reply, Reply::Push(_) | Reply::Many(_)) {
-        return;
-    }
-    reply.encode(client.resp3, &mut client.output);
-    core.mark(slot);
 }
 
 /// Runs what has become runnable and hands over what was answered.
@@ -397,18 +346,4 @@ pub(super) fn tick(core: &mut Core) {
         deliver(core, slot, &empty);
     }
     serve(core);
-}
-
-/// Lets every client go on after a pause.
-pub(super) fn resume_all(core: &mut Core) {
-    for slot in 0..core.clients.len() {
-        let Some(client) = core.client(slot) else {
-            continue;
-        };
-        if receive(client) {
-            core.resumed.push_back(slot);
-        } else {
-            core.detach(slot);
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! MONITOR: every command of the engine, told to whoever asked.
 
 use super::{Args, Cx, Mode};
+use crate::embedded::delivery;
 use crate::embedded::reply::{Outcome, Reply};
-use crate::embedded::session;
 use crate::embedded::state::Core;
 use crate::redis_commands::{Spec, flag};
 
@@ -45,6 +45,6 @@ pub(in crate::embedded) fn tell(core: &mut Core, spec: &Spec, client: Option<u64
     args.iter().for_each(|word| quoted(word, &mut line));
     let line = Reply::Status(line.into());
     for slot in core.monitors.clone() {
-        session::deliver(core, slot, &line);
+        delivery::deliver(core, slot, &line);
     }
 }

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use super::client::VERSION;
 use super::generic::db_index;
-use super::{Args, Cx, Mode, is, lookup};
-use crate::embedded::blocking::Wait;
+use super::{Args, Cx, Mode, int_arg, is, lookup};
 use crate::embedded::keyspace::DATABASES;
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, Wait};
 use crate::embedded::state::Pause;
 use crate::redis_commands::{Keys, Spec, flag};
 
@@ -107,7 +106,7 @@ pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let replicas = number::int_arg(args[1])?;
+    let replicas = int_arg(args[1])?;
     let ms = number::integer(args[2]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(Fault::of("ERR timeout is negative"));
@@ -180,7 +179,7 @@ pub(super) fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     match &args[3..] {
         [] => {}
         [word, n] if is(word, "samples") => {
-            if number::int_arg(n)? < 0 {
+            if int_arg(n)? < 0 {
                 return Err(Fault::SYNTAX);
             }
         }

@@ -1,8 +1,8 @@
 //! MULTI, EXEC and WATCH.
 
 use super::{Args, Cx, Mode, lookup};
+use crate::embedded::bytes::Key;
 use crate::embedded::client::{Client, Transaction};
-use crate::embedded::keyspace::Key;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::state::Core;
 use crate::redis_commands::flag;
