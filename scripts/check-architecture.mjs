@@ -5,6 +5,7 @@
  * - Only src/node names napi.
  * - An `async fn` exported through napi makes a thread-safe function of its own at every call: only those listed here may.
  * - Modules use only what stands below them.
+ * - Files make no circles, but for those named here with the reason.
  * - Only src/keys spells Redis keys. Heuristic: elsewhere no string in code, Rust or Lua, looks like a key, that is,
  *   words joined by colons without a space (`seen:{id}`, `~lock:`). The embedded engine is left out: it owns no keys.
  * - index.d.ts imports from node: only and names nothing of the native side.
@@ -12,6 +13,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { circles } from './circles.mjs';
 import { root } from './root.mjs';
 
 /** `#[napi] async fn` that may exist: administration, never on a path that is taken per command. @type {string[]} */
@@ -27,6 +29,7 @@ const below = {
   keys: ['error'],
   lifecycle: ['error'],
   options: ['error'],
+  redis_commands: [],
   resp: ['error'],
   telemetry: ['error'],
   crossing: ['error', 'resp'],
@@ -39,6 +42,53 @@ below.verb = [...leaves, 'connection'];
 for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection', 'verb'];
 below.queue = [...leaves, 'connection', 'verb', 'registry'];
 below.node = [...leaves, 'connection', 'verb', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
+
+/** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
+const closing = [
+  {
+    from: 'src/connection/subscriber/task.rs',
+    to: 'src/connection/subscriber/lines.rs',
+    why: 'the list of connections starts a task for each, and the task reports to the list',
+  },
+  {
+    from: 'src/embedded/state.rs',
+    to: 'src/embedded/scripting/mod.rs',
+    why: 'an engine owns its scripts, and a running script owns the engine meanwhile',
+  },
+  {
+    from: 'src/embedded/commands/lookup.rs',
+    to: 'src/embedded/commands/table.rs',
+    why: 'every command is found by the table of handlers, and handlers find commands: COMMAND, EXEC, scripts',
+  },
+  {
+    from: 'src/embedded/state.rs',
+    to: 'src/embedded/commands/pubsub.rs',
+    why: 'to be dissolved: a client that leaves is taken out of the lists of subscribers, which only that file reads',
+  },
+  { from: 'src/resp/element.rs', to: 'src/resp/passing.rs', why: 'to be dissolved: an element names the rest of itself that is read past' },
+  {
+    from: 'src/node/port.rs',
+    to: 'src/node/manager.rs',
+    why: 'to be dissolved: a port lists the kinds of targets, and a target is opened on a port',
+  },
+  { from: 'src/node/raw.rs', to: 'src/node/port.rs', why: 'to be dissolved: the items that cross stand in the port' },
+  {
+    from: 'src/queue/long_way.rs',
+    to: 'src/queue/reading.rs',
+    why: 'to be dissolved: a page that is read the long way is read as any other',
+  },
+  { from: 'src/queue/outbox.rs', to: 'src/queue/adding.rs', why: 'to be dissolved: adding sends messages, and the outbox adds jobs' },
+  {
+    from: 'src/registry/leaving.rs',
+    to: 'src/registry/register.rs',
+    why: 'to be dissolved: the readers of arguments stand where workers register',
+  },
+  {
+    from: 'src/registry/worker.rs',
+    to: 'src/registry/register.rs',
+    why: 'to be dissolved: so do the bounds of what a worker says of itself',
+  },
+];
 
 /** @type {string[]} */
 const failures = [];
@@ -67,6 +117,18 @@ for (const path of files('src')) {
     checkKeys(path, text.replace(/--.*$/gm, ''), /(?:"|')((?:[^"'\\\n]|\\.)*)(?:"|')/g);
   }
 }
+
+const { found, unused } = circles(
+  root,
+  files('src').filter((path) => /\.(rs|ts)$/.test(path)),
+  closing,
+);
+for (const way of found) {
+  failures.push(
+    `files make a circle, each using the next: ${[...way, way[0]].join(' → ')}; move what one of them needs to a file of its own below both`,
+  );
+}
+for (const { from, to } of unused) failures.push(`${from} → ${to} closes no circle any more: take it off the list`);
 
 const declarations = join(root, 'index.d.ts');
 if (existsSync(declarations)) {

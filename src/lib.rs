@@ -14,7 +14,7 @@
 //!    │
 //!  arguments     reads what crosses
 //!    │
-//!  keys  backoff  lifecycle  telemetry  options  resp  crossing   leaves: know nothing of each other
+//!  keys  backoff  lifecycle  telemetry  options  resp  crossing  redis_commands   leaves: know nothing of each other
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
 //! ```
 //!
@@ -45,6 +45,7 @@ pub mod lifecycle;
 mod node;
 pub mod options;
 pub mod queue;
+pub mod redis_commands;
 pub mod registry;
 pub mod resp;
 pub mod telemetry;

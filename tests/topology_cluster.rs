@@ -18,7 +18,7 @@ fn script(text: &str, keys: &[&str]) -> Command {
     let script = Script::new(text);
     let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
     let payload = script.call(&keys, std::iter::empty());
-    Command { payload, replies: 1, safe: false, operation: Operation::named("script"), script: Some(script) }
+    Command::raw(payload, Operation::named("script")).calling(script)
 }
 
 async fn transaction(manager: &Manager, commands: &[&[&str]]) -> Result<Vec<Reply>> {
@@ -114,13 +114,7 @@ async fn several_commands_in_one_request_go_each_their_own_way() {
     for key in &keys {
         payload.extend(redis::cmd("INCR").arg(key).get_packed_command());
     }
-    let several = Command {
-        payload: payload.into(),
-        replies: 3,
-        safe: false,
-        operation: Operation::named("several"),
-        script: None,
-    };
+    let several = Command { replies: 3, ..Command::raw(payload.into(), Operation::named("several")) };
     let Reply::Array(replies) = manager.call(several).await.unwrap() else { panic!() };
     assert_eq!((&replies[0], &replies[2]), (&Reply::Int(1), &Reply::Int(1)));
     assert!(matches!(&replies[1], Reply::Error(line) if line.starts_with(b"WRONGTYPE ")), "{replies:?}");

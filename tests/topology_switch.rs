@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis_backplane::connection::command::Way;
-use redis_backplane::connection::{Channel, ChannelKind, Manager, Sink, Tries};
+use redis_backplane::connection::{Channel, ChannelKind, Manager, Reserved, Sink, Tries};
 use redis_backplane::error::Result;
 use redis_backplane::resp::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,7 +108,7 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_go_on_at_the_ne
     let subscription = listens.subscribe(news, ear.clone()).await.unwrap();
     let answer = blpop(&waits, "list", "30");
     until("it waits", || blocked(&watched.master));
-    let own = reserves.reserve(None, |_| {});
+    let own = Reserved::on(&reserves, None, |_| {});
     own.open(Tries::Endless).await.unwrap();
     let (command, _) = reserves.prepare(&[b"BLPOP", b"other", b"30"]).unwrap();
     let (send, other) = oneshot::channel();

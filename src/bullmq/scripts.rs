@@ -33,7 +33,7 @@ pub(super) fn run(bridge: &Bridge, call: Call<'_>) {
     call.send(&bridge.manager, shape::resp2, |call| {
         let run = Run::read(bridge, &call.args)?;
         let payload = run.script.call(run.keys(), run.arguments().iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: call.operation(), script: Some(run.script) })
+        Ok(Command::raw(payload, call.operation()).calling(run.script))
     });
 }
 
@@ -70,7 +70,7 @@ fn pack(bridge: &Bridge, call: &Call<'_>) -> Result<Command> {
         args = others;
     }
     resp::pack(&mut payload, &[b"EXEC"]);
-    Ok(Command { payload: payload.freeze(), replies, safe: false, operation: call.operation(), script: None })
+    Ok(Command { replies, ..Command::raw(payload.freeze(), call.operation()) })
 }
 
 /// A call of a script.

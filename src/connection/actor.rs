@@ -13,16 +13,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, timeout};
 
+use super::connect::is_final;
 use super::event::Event;
-use super::handshake::Greeted;
 use super::line::{self, Line};
 use super::pipeline::{Demand, Leftovers, timed_out};
 use super::request::Request;
 use super::server_info::ServerInfo;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
-use super::target::Target;
-use super::{cluster, handshake, link, probe, topology};
+use super::{link, topology};
 use crate::crossing::batch;
 use crate::embedded::Hold;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -91,7 +90,7 @@ impl Actor {
         while lifecycle::caught(self.lives()).await.is_none() {
             self.recover();
         }
-        self.shared.interrupt_exclusive();
+        self.shared.core.interrupt_exclusive();
         let left = std::mem::take(&mut *self.shared.lane());
         batch(|| drop((left, self)));
     }
@@ -125,9 +124,9 @@ impl Actor {
         }
         self.connecting.append(&mut self.reopening);
         self.shared.step(state::Event::Lost);
-        self.shared.failed(&error);
+        self.shared.core.failed(&error);
         let closing = self.give_up(&error).is_some() || !self.closing.is_empty();
-        if closing || self.shared.state() == State::Closing {
+        if closing || self.shared.core.state() == State::Closing {
             self.close();
         }
     }
@@ -150,13 +149,13 @@ impl Actor {
                         self.close();
                     }
                 },
-                () = self.shared.arrived.notified() => {
+                () = self.shared.core.arrived.notified() => {
                     self.intake();
                     if self.shared.lane().queue.is_empty() {
                         continue;
                     }
-                    if self.shared.state() == State::Closed {
-                        let error = self.shared.closed();
+                    if self.shared.core.state() == State::Closed {
+                        let error = self.shared.core.closed();
                         self.refuse_queue(&error);
                         continue;
                     }
@@ -192,30 +191,30 @@ impl Actor {
                         Served::Lost(error) => (error, false),
                     };
                     self.shared.step(state::Event::Lost);
-                    self.shared.failed(&error);
+                    self.shared.core.failed(&error);
                     if left {
                         // Whoever is the master now is there.
                         continue;
                     }
                     // A connection that never lasts is no reason to start over with short delays.
-                    if since.elapsed() > self.shared.config.reconnect.max {
+                    if since.elapsed() > self.shared.core.config.reconnect.max {
                         attempt = 0;
                     }
                 }
                 Err(error) => {
-                    self.shared.failed(&error);
+                    self.shared.core.failed(&error);
                     failures = failures.saturating_add(1);
                     let limit = if was_up {
-                        self.shared.config.reconnect_attempts
+                        self.shared.core.config.reconnect_attempts
                     } else {
-                        Some(self.shared.config.connect_retries.saturating_add(1))
+                        Some(self.shared.core.config.connect_retries.saturating_add(1))
                     };
                     if is_final(&error, was_up) || limit.is_some_and(|limit| failures >= limit) {
                         return self.give_up(&error);
                     }
                 }
             }
-            missing.get_or_insert_with(|| self.shared.topology.missing());
+            missing.get_or_insert_with(|| self.shared.core.topology.missing());
             if let Err(stop) = self.pause(attempt).await {
                 return Some(stop);
             }
@@ -225,10 +224,10 @@ impl Actor {
 
     /// Waits before the attempt after number `attempt`; no longer than until the topology changes.
     async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
-        let delay = self.shared.config.reconnect.delay(attempt);
-        self.shared.metrics.reconnection_attempts.add(1);
-        self.shared.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
-        let news = self.shared.topology.changed();
+        let delay = self.shared.core.config.reconnect.delay(attempt);
+        self.shared.core.metrics.reconnection_attempts.add(1);
+        self.shared.core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+        let news = self.shared.core.topology.changed();
         let over = async {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
@@ -243,18 +242,18 @@ impl Actor {
     async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Line)>, Stop> {
         let shared = Arc::clone(&self.shared);
         if data.is_none() {
-            match link::hold(&shared.config) {
+            match link::hold(&shared.core.config) {
                 Ok(held) => *data = held,
                 Err(error) => return Ok(Err(error)),
             }
         }
         let begin = Instant::now();
         let outcome = loop {
-            let news = shared.topology.changed();
+            let news = shared.core.topology.changed();
             let opened = async {
                 tokio::select! {
                     biased;
-                    opened = line::open(&shared) => Some(opened),
+                    opened = line::open(&shared.core) => Some(opened),
                     () = news => None,
                 }
             };
@@ -262,7 +261,7 @@ impl Actor {
                 break outcome;
             }
         };
-        self.shared.metrics.initialization.record(begin.elapsed());
+        self.shared.core.metrics.initialization.record(begin.elapsed());
         Ok(outcome)
     }
 
@@ -285,7 +284,7 @@ impl Actor {
                     }
                     None => return Err(Stop::Dropped),
                 },
-                () = self.shared.arrived.notified() => {}
+                () = self.shared.core.arrived.notified() => {}
                 () = &mut self.timer => {}
             }
         }
@@ -294,14 +293,14 @@ impl Actor {
     fn share_attempt(&mut self, done: oneshot::Sender<Result<()>>) {
         self.connecting.push(done);
         let sharing = i64::try_from(self.connecting.len()).unwrap_or(i64::MAX);
-        self.shared.metrics.concurrent_initialization_attempts.at_least(sharing);
+        self.shared.core.metrics.concurrent_initialization_attempts.at_least(sharing);
     }
 
     fn up(&mut self, server: ServerInfo) {
-        self.shared.met(server);
-        self.shared.metrics.concurrent_initialization_attempts.at_least(1);
+        self.shared.core.met(server);
+        self.shared.core.metrics.concurrent_initialization_attempts.at_least(1);
         self.shared.step(state::Event::Up);
-        self.shared.tell(Event::Ready);
+        self.shared.core.tell(Event::Ready);
         self.answer_connecting(&Ok(()));
     }
 
@@ -322,7 +321,7 @@ impl Actor {
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(error);
-        self.shared.tell(Event::End);
+        self.shared.core.tell(Event::End);
         stop
     }
 
@@ -363,20 +362,20 @@ impl Actor {
                     Some(Control::Close(done)) => {
                         self.closing.push(done);
                         for done in self.reopening.drain(..) {
-                            drop(done.send(Err(self.shared.closed())));
+                            drop(done.send(Err(self.shared.core.closed())));
                         }
                         if close_at.is_none() {
                             self.shared.step(state::Event::Close);
-                            self.shared.interrupt_exclusive();
+                            self.shared.core.interrupt_exclusive();
                             // Only a closed tracker says when it is empty; `disconnect()` opens it again.
-                            self.shared.exclusive.close();
-                            close_at = Some(Instant::now() + self.shared.config.close_timeout);
+                            self.shared.core.exclusive.close();
+                            close_at = Some(Instant::now() + self.shared.core.config.close_timeout);
                         }
                     }
                     None => return Served::Stopped(Stop::Dropped),
                 },
-                () = self.shared.arrived.notified() => {}
-                () = self.shared.exclusive.wait(), if close_at.is_some() && !self.shared.exclusive.is_empty() => {}
+                () = self.shared.core.arrived.notified() => {}
+                () = self.shared.core.exclusive.wait(), if close_at.is_some() && !self.shared.core.exclusive.is_empty() => {}
                 () = &mut self.timer => {}
             }
         }
@@ -384,7 +383,8 @@ impl Actor {
 
     /// All that is due now, between two waits.
     fn turn(&mut self, now: Instant, close_at: Option<Instant>) -> Turn {
-        let (command_timeout, keep_alive) = (self.shared.config.command_timeout, self.shared.config.keep_alive);
+        let (command_timeout, keep_alive) =
+            (self.shared.core.config.command_timeout, self.shared.core.config.keep_alive);
         self.intake();
         let shared = Arc::clone(&self.shared);
         // Before the queue expires: what comes too late to be repeated was not sent again.
@@ -394,7 +394,7 @@ impl Actor {
         let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
             return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
         };
-        if let Some(error) = pipeline.left(&shared.topology) {
+        if let Some(error) = pipeline.left(&shared.core.topology) {
             return Turn::Left(error);
         }
         *renewing |= self.take_demands(pipeline, now);
@@ -413,7 +413,7 @@ impl Actor {
         batch(|| pipeline.expire(command_timeout, now));
         if let Some(close_at) = close_at {
             let idle = pipeline.is_idle() && queue.is_empty() && self.later.is_empty();
-            if now >= close_at || (idle && shared.exclusive.is_empty()) {
+            if now >= close_at || (idle && shared.core.exclusive.is_empty()) {
                 return Turn::Done;
             }
         }
@@ -446,7 +446,7 @@ impl Actor {
         let Some(left) = lane.pipeline.take().map(Line::end) else {
             return error;
         };
-        let mut again = left.repeatable(&error, &self.shared.metrics, Instant::now());
+        let mut again = left.repeatable(&error, &self.shared.core.metrics, Instant::now());
         again.extend(self.later.drain(..).map(|(_, request)| request));
         again.sort_by_key(|request| request.accepted);
         again.extend(lane.queue.drain(..));
@@ -460,19 +460,19 @@ impl Actor {
     }
 
     fn first_deadline(&self) -> Option<Instant> {
-        self.shared.lane().queue.front().map(|request| request.deadline(self.shared.config.command_timeout))
+        self.shared.lane().queue.front().map(|request| request.deadline(self.shared.core.config.command_timeout))
     }
 
     /// Takes what the server wants to see again. True when it must be on another connection.
     fn take_demands(&mut self, pipeline: &mut Line, now: Instant) -> bool {
         let mut renew = false;
         for demand in pipeline.take_demands() {
-            self.shared.metrics.resent_commands.add(1);
+            self.shared.core.metrics.resent_commands.add(1);
             match demand {
                 Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
                 Demand::Renew(request) => {
                     renew = true;
-                    self.shared.topology.doubt();
+                    self.shared.core.topology.doubt();
                     self.later.push((now, request));
                 }
             }
@@ -491,12 +491,12 @@ impl Actor {
 
     /// Settles what waited in the queue for too long.
     fn expire_queue(&mut self, now: Instant) {
-        let limit = self.shared.config.command_timeout;
+        let limit = self.shared.core.config.command_timeout;
         let mut lane = self.shared.lane();
         if lane.queue.front().is_none_or(|request| request.deadline(limit) > now) {
             return;
         }
-        let why = self.shared.last_error().filter(|_| self.shared.state() != State::Ready);
+        let why = self.shared.core.last_error().filter(|_| self.shared.core.state() != State::Ready);
         batch(|| {
             while let Some(request) = lane.queue.pop_front_if(|request| request.deadline(limit) <= now) {
                 let error = timed_out(limit, request.delivery_while_waiting());
@@ -535,13 +535,13 @@ impl Actor {
     /// The end of `disconnect()`, from whatever state.
     fn close(&mut self) {
         self.shared.step(state::Event::Close);
-        self.shared.interrupt_exclusive();
-        let error = self.shared.closed();
+        self.shared.core.interrupt_exclusive();
+        let error = self.shared.core.closed();
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(&error);
         if self.shared.step(state::Event::Ended) {
-            self.shared.tell(Event::End);
+            self.shared.core.tell(Event::End);
         }
         self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {
@@ -584,43 +584,5 @@ fn poll(shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<()>> {
     match &mut shared.lane().pipeline {
         Some(pipeline) => batch(|| pipeline.poll(cx)),
         None => Poll::Ready(Ok(())),
-    }
-}
-
-/// One attempt: a stream and the first words on it, within `connectTimeoutMs`.
-pub(super) async fn connect(shared: &Shared) -> Result<Greeted> {
-    let config = &shared.config;
-    let limit = config.connect_timeout;
-    let attempt = async {
-        match (&shared.sentinels, &config.target) {
-            (Some(sentinels), _) => sentinels.connect(shared).await,
-            (None, Target::Cluster(seeds)) => cluster::connect(shared, seeds).await,
-            (None, _) => handshake::greet(config, link::open(config).await?).await,
-        }
-    };
-    let attempt = async {
-        if shared.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
-    };
-    // It is large, and whoever connects would be.
-    timeout(limit, Box::pin(attempt)).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
-    })
-}
-
-/// Would the next attempt fail the same way, whatever time passes?
-fn is_final(error: &Error, was_up: bool) -> bool {
-    match error.kind() {
-        // Without a word of the server it was the password function that failed: it has worked before, and is asked again.
-        ErrorKind::Auth if was_up && error.server_code().is_none() => false,
-        ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => true,
-        ErrorKind::Connection
-        | ErrorKind::Timeout
-        | ErrorKind::Server
-        | ErrorKind::Disabled
-        | ErrorKind::Closed
-        | ErrorKind::Overloaded
-        | ErrorKind::Serialization
-        | ErrorKind::LeaseLost
-        | ErrorKind::Cancelled => false,
     }
 }

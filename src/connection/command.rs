@@ -1,42 +1,56 @@
-//! What a command by its name may do: whether it only reads, whether it blocks, and which ones a shared connection
-//! cannot carry.
+//! A command: what is written of it. And what a user's may do, and how it travels: whether it may be sent a second time, whether it blocks, and which ones a shared
+//! connection cannot carry.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::cluster::unpack;
+use super::script::Script;
 use crate::error::{Error, Result};
+use crate::redis_commands::{self, Sharing, TABLE, Timeout, flag};
 use crate::resp;
 use crate::telemetry::Operation;
 
-/// Where a blocking command has its timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timeout {
-    LastSeconds,
-    FirstSeconds,
-    /// After the word `BLOCK`, in milliseconds; without it the command does not block.
-    BlockOption,
+/// Bytes to write and what is known of them.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// One or more packed commands.
+    pub payload: Bytes,
+    /// How many replies they get. More than one are answered together, as an array.
+    pub replies: u32,
+    /// Only reads: may be sent again when nobody knows whether it was executed.
+    pub safe: bool,
+    pub operation: Operation,
+    /// The script of an `EVALSHA`, to be loaded where the server does not know it.
+    pub script: Option<Script>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nature {
-    Reads,
-    Writes,
-    Blocks(Timeout),
-    /// `XREAD`: after the word `BLOCK` it blocks, and it never writes.
-    BlocksReading,
-    Waits,
-    Refused(&'static str),
+impl Command {
+    /// One packed command that may write.
+    #[must_use]
+    pub fn raw(payload: Bytes, operation: Operation) -> Self {
+        Self { payload, replies: 1, safe: false, operation, script: None }
+    }
+
+    /// The same, which only reads.
+    #[must_use]
+    pub fn reading(self) -> Self {
+        Self { safe: true, ..self }
+    }
+
+    /// The same, which calls `script` by its digest.
+    #[must_use]
+    pub fn calling(self, script: Script) -> Self {
+        Self { script: Some(script), ..self }
+    }
 }
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     pub operation: Operation,
-    nature: Nature,
+    row: Option<&'static redis_commands::Spec>,
 }
 
 /// How a command travels.
@@ -48,99 +62,51 @@ pub enum Way {
     Own(Option<Duration>),
 }
 
-const READS: &str = "BITCOUNT BITFIELD_RO BITPOS DBSIZE DUMP ECHO EXISTS EXPIRETIME GEODIST GEOHASH GEOPOS GEORADIUSBYMEMBER_RO \
-GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO KEYS LCS \
-LINDEX LLEN LOLWUT LPOS LRANGE MGET PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY ROLE SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER \
-SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XINFO XLEN XPENDING XRANGE XREVRANGE ZCARD ZCOUNT \
-ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX \
-ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION EVAL_RO EVALSHA_RO FCALL_RO";
-
-const WRITES: &str = "ACL APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP CLIENT CLUSTER COMMAND CONFIG COPY DEBUG DECR DECRBY DEL EVAL \
-EVALSHA EXPIRE EXPIREAT FAILOVER FCALL FLUSHALL FLUSHDB FUNCTION GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX \
-GETSET HDEL HEXPIRE HINCRBY HINCRBYFLOAT HMSET HPERSIST HPEXPIRE HPTTL HSET HSETNX HTTL INCR INCRBY INCRBYFLOAT LASTSAVE LATENCY \
-LINSERT LMOVE LMPOP LPOP LPUSH LPUSHX LREM LSET LTRIM MEMORY MIGRATE MODULE MOVE MSET MSETNX OBJECT PERSIST PEXPIRE PEXPIREAT PFADD \
-PFMERGE PSETEX PUBLISH PUBSUB RENAME RENAMENX REPLICAOF RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SAVE SCRIPT \
-SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SHUTDOWN SINTERSTORE SLAVEOF SLOWLOG SMOVE SORT SPOP SPUBLISH SREM SUNIONSTORE SWAPDB \
-TOUCH UNLINK XACK XACKDEL XADD XAUTOCLAIM XCLAIM XDEL XDELEX XGROUP XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZMPOP ZPOPMAX \
-ZPOPMIN ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE";
-
-const SUBSCRIPTION: &str = "use MessageBus.subscribe(): a subscription changes the whole connection";
-const SHARED: &str = "it would change the connection for everyone who shares it";
-
-static TABLE: LazyLock<HashMap<&'static str, Spec>> = LazyLock::new(|| {
-    let mut table = HashMap::new();
-    let mut put = |names: &'static str, nature| {
-        for name in names.split_ascii_whitespace() {
-            table.insert(name, Spec { operation: Operation::named(name), nature });
-        }
-    };
-    put(READS, Nature::Reads);
-    put(WRITES, Nature::Writes);
-    put("BLPOP BRPOP BRPOPLPUSH BLMOVE BZPOPMIN BZPOPMAX", Nature::Blocks(Timeout::LastSeconds));
-    put("BLMPOP BZMPOP", Nature::Blocks(Timeout::FirstSeconds));
-    put("XREAD", Nature::BlocksReading);
-    put("XREADGROUP", Nature::Blocks(Timeout::BlockOption));
-    put("WAIT WAITAOF", Nature::Waits);
-    put("SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE", Nature::Refused(SUBSCRIPTION));
-    put(
-        "MULTI EXEC DISCARD WATCH UNWATCH",
-        Nature::Refused("use transaction(), or KVStore.update() for a compare-and-set"),
-    );
-    put("SELECT", Nature::Refused("set RedisConfig.db: it would change the connection for everyone who shares it"));
-    put(
-        "AUTH HELLO",
-        Nature::Refused(
-            "set RedisConfig.username and password: it would change the connection for everyone who shares it",
-        ),
-    );
-    put("QUIT RESET", Nature::Refused("use disconnect(): it would end the connection for everyone who shares it"));
-    put(
-        "READONLY READWRITE",
-        Nature::Refused(
-            "every command goes to a master: it would have a replica answer everyone who shares the connection",
-        ),
-    );
-    put("MONITOR SYNC PSYNC REPLCONF ASKING", Nature::Refused(SHARED));
-    table
+/// The operation of each row of the table: that of a subcommand is its command's.
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    let mut operations: Vec<Operation> = Vec::with_capacity(TABLE.len());
+    for spec in &TABLE {
+        let of_command = spec.name.split_once('|').and_then(|(command, _)| redis_commands::named(command.as_bytes()));
+        let operation = match of_command.and_then(|command| operations.get(usize::from(command.number))) {
+            Some(operation) => *operation,
+            // For the life of the process, as the names of all operations.
+            None => Operation::named(spec.name.to_ascii_uppercase().leak()),
+        };
+        operations.push(operation);
+    }
+    operations
 });
-
-/// The names of all commands that a shared connection takes, in capitals, in no order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().filter(|(_, spec)| !matches!(spec.nature, Nature::Refused(_))).map(|(name, _)| *name)
-}
 
 static OTHER: LazyLock<Operation> = LazyLock::new(|| Operation::named("other"));
 
-/// What is known of the command called `name`, in any case of letters.
+/// The names of all commands that a shared connection takes, in capitals, in no order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let taken = TABLE.iter().filter(|spec| !spec.is_subcommand() && !matches!(spec.sharing, Sharing::Refused(_)));
+    taken.map(|spec| OPERATIONS[usize::from(spec.number)].name())
+}
+
+/// What is known of the command that these words are, in any case of letters.
 #[must_use]
-pub fn spec(name: &[u8]) -> Spec {
-    let mut upper = [0u8; 24];
-    let known = upper.get_mut(..name.len()).and_then(|upper| {
-        upper.copy_from_slice(name);
-        upper.make_ascii_uppercase();
-        TABLE.get(std::str::from_utf8(upper).ok()?).copied()
-    });
-    known.unwrap_or(Spec { operation: *OTHER, nature: Nature::Writes })
+pub fn spec(words: &[&[u8]]) -> Spec {
+    let row = redis_commands::find(words);
+    let operation = row.map_or_else(|| *OTHER, |row| OPERATIONS[usize::from(row.number)]);
+    Spec { operation, row }
 }
 
 impl Spec {
+    fn sharing(&self) -> Sharing {
+        self.row.map_or(Sharing::Shared, |row| row.sharing)
+    }
+
     /// Does it, with `args`, only read, so that sending it twice does no harm? An `XREAD` from "now" on would miss what came
     /// in between.
     #[must_use]
     pub fn is_safe(&self, args: &[&[u8]]) -> bool {
-        match self.nature {
-            Nature::Reads => true,
-            Nature::BlocksReading => !args.iter().any(|arg| matches!(arg, [b'$' | b'+'])),
-            Nature::Writes | Nature::Blocks(_) | Nature::Waits | Nature::Refused(_) => false,
-        }
-    }
-
-    /// Where it has its timeout, if it blocks.
-    fn timeout(&self) -> Option<Timeout> {
-        match self.nature {
-            Nature::Blocks(place) => Some(place),
-            Nature::BlocksReading => Some(Timeout::BlockOption),
-            Nature::Reads | Nature::Writes | Nature::Waits | Nature::Refused(_) => None,
+        match self.row {
+            Some(row) if row.has(flag::READ | flag::REPEATABLE) => {
+                !row.has(flag::BLOCKING) || !args.iter().any(|arg| matches!(arg, [b'$' | b'+']))
+            }
+            _ => false,
         }
     }
 
@@ -151,13 +117,10 @@ impl Spec {
     /// `config` for a command that would change or end a shared connection, and for a timeout that is no number.
     pub fn way(&self, name: &[u8], args: &[&[u8]], longest: Duration) -> Result<Way> {
         let name = || String::from_utf8_lossy(name).to_uppercase();
-        match self.nature {
-            Nature::Refused(why) => Err(Error::config(format!(
-                "{}: expected another command, got one that is not for a shared connection: {why}",
-                name()
-            ))),
-            Nature::Reads | Nature::Writes => refuse_modes(&name(), args).map(|()| Way::Shared),
-            Nature::Waits => {
+        match self.sharing() {
+            Sharing::Shared => Ok(Way::Shared),
+            Sharing::Refused(why) => Err(self.refusal(why)),
+            Sharing::Waits => {
                 // It is about the writes of the connection it comes on, so it cannot go elsewhere.
                 let timeout = args.last().and_then(|arg| number(arg)).map(|ms| ms / 1e3);
                 match timeout {
@@ -169,25 +132,19 @@ impl Spec {
                     ))),
                 }
             }
-            Nature::Blocks(place) => blocks_for(name, args, place),
-            Nature::BlocksReading => blocks_for(name, args, Timeout::BlockOption),
+            Sharing::Alone(place) => blocks_for(name, args, place),
         }
     }
-}
 
-/// Subcommands that change the connection for every later caller: what is answered, how it counts, what it is called.
-const MODES: &[(&str, &str, &str)] = &[
-    ("CLIENT", "REPLY", SHARED),
-    ("CLIENT", "TRACKING", SHARED),
-    ("CLIENT", "CACHING", SHARED),
-    ("CLIENT", "CAPA", SHARED),
-    ("CLIENT", "NO-EVICT", SHARED),
-    ("CLIENT", "NO-TOUCH", SHARED),
-    ("CLIENT", "IMPORT-SOURCE", SHARED),
-    ("CLIENT", "SETNAME", "set RedisConfig.clientName: it would rename the connection for everyone who shares it"),
-    ("CLIENT", "SETINFO", SHARED),
-    ("SCRIPT", "DEBUG", SHARED),
-];
+    fn refusal(&self, why: &str) -> Error {
+        let name = self.row.map_or("", |row| row.name).to_uppercase();
+        let (name, what) = match name.split_once('|') {
+            Some((command, subcommand)) => (format!("{command} {subcommand}"), "subcommand"),
+            None => (name, "command"),
+        };
+        Error::config(format!("{name}: expected another {what}, got one that is not for a shared connection: {why}"))
+    }
+}
 
 fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Result<Way> {
     let (timeout, unit) = match place {
@@ -210,9 +167,9 @@ fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Resu
 /// where it does not block.
 #[must_use]
 pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
-    let (mut words, _) = unpack(packed)?;
-    let (name, args) = words.split_first()?;
-    let place = spec(name).timeout()?;
+    let (mut words, _) = resp::unpack(packed)?;
+    let args = words.get(1..)?;
+    let Sharing::Alone(place) = spec(&words).sharing() else { return None };
     let at = match place {
         Timeout::LastSeconds => args.len(),
         Timeout::FirstSeconds => 1,
@@ -227,18 +184,6 @@ pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
     let mut out = BytesMut::with_capacity(packed.len() + text.len());
     resp::pack(&mut out, &words);
     Some(out.freeze())
-}
-
-fn refuse_modes(name: &str, args: &[&[u8]]) -> Result<()> {
-    let Some(sub) = args.first() else { return Ok(()) };
-    let refused =
-        |(command, mode, _): &&(&str, &str, &str)| name == *command && sub.eq_ignore_ascii_case(mode.as_bytes());
-    match MODES.iter().find(refused) {
-        None => Ok(()),
-        Some((_, mode, why)) => Err(Error::config(format!(
-            "{name} {mode}: expected another subcommand, got one that is not for a shared connection: {why}"
-        ))),
-    }
 }
 
 /// Where the option `BLOCK` of `XREAD` or `XREADGROUP` stands. A group, a consumer and a stream may be called so too.
@@ -267,7 +212,8 @@ mod tests {
 
     fn way(words: &[&str]) -> Result<Way> {
         let args: Vec<&[u8]> = words[1..].iter().map(|word| word.as_bytes()).collect();
-        spec(words[0].as_bytes()).way(words[0].as_bytes(), &args, Duration::from_secs(5))
+        let all: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        spec(&all).way(all[0], &args, Duration::from_secs(5))
     }
 
     #[test]
@@ -295,7 +241,7 @@ mod tests {
             let mut packed = BytesMut::new();
             resp::pack(&mut packed, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
             let rest = with_timeout(&packed, Duration::from_micros(left))?;
-            let (words, _) = unpack(&rest)?;
+            let (words, _) = resp::unpack(&rest)?;
             Some(words.into_iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(rest(&["BLPOP", "k", "5"], 1_250_000).unwrap(), "BLPOP k 1.250");
@@ -332,14 +278,47 @@ mod tests {
         }
     }
 
+    fn is_safe(line: &str) -> bool {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        spec(&words).is_safe(&words[1..])
+    }
+
     #[test]
     fn only_reads_are_safe_to_send_again() {
-        assert!(spec(b"get").is_safe(&[b"k"]));
-        assert!(spec(b"XREAD").is_safe(&[b"BLOCK", b"0", b"STREAMS", b"s", b"1-1"]));
-        assert!(!spec(b"XREAD").is_safe(&[b"BLOCK", b"0", b"STREAMS", b"s", b"$"]));
-        for name in ["SET", "INCR", "EVAL", "XREADGROUP", "BLPOP", "NO-SUCH-COMMAND", "A-NAME-LONGER-THAN-ANY-COMMAND"]
-        {
-            assert!(!spec(name.as_bytes()).is_safe(&[]), "{name}");
+        for line in [
+            "get k",
+            "XREAD BLOCK 0 STREAMS s 1-1",
+            "PING $",
+            "TOUCH k",
+            "HTTL k FIELDS 1 f",
+            "HPTTL k FIELDS 1 f",
+            "HEXPIRETIME k FIELDS 1 f",
+            "OBJECT ENCODING k",
+            "XINFO STREAM k",
+        ] {
+            assert!(is_safe(line), "{line}");
         }
+        for line in [
+            "XREAD BLOCK 0 STREAMS s $",
+            "SET k v",
+            "INCR k",
+            "EVAL text 0",
+            "XREADGROUP GROUP g c STREAMS s 0",
+            "BLPOP k 0",
+            "HGETEX k PERSIST FIELDS 1 f",
+            "CONFIG GET k",
+            "NO-SUCH-COMMAND",
+            "A-NAME-THAT-IS-LONGER-THAN-THAT-OF-ANY-COMMAND",
+        ] {
+            assert!(!is_safe(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_subcommand_counts_as_its_command_and_an_unknown_command_as_other() {
+        let operation = |line: &str| spec(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>()).operation.name();
+        assert_eq!(operation("client list"), "CLIENT");
+        assert_eq!(operation("HGETEX k"), "HGETEX");
+        assert_eq!(operation("NO-SUCH-COMMAND"), "other");
     }
 }

@@ -2,7 +2,7 @@
 //! told, once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::event::Event;
 use super::manager::Manager;
@@ -14,35 +14,31 @@ use crate::error::{ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// Has the server been asked?
-#[derive(Debug, Default)]
-pub(super) struct Eviction(AtomicBool);
-
 impl Manager {
     /// Something that must last is kept on this manager's server. Asks, the first time, whether the server deletes keys when its memory is
     /// full; nothing waits for the answer, and a server that refuses it is not asked again.
     pub fn keeps(&self) {
-        let Eviction(asked) = &self.shared().eviction;
+        let asked = &self.core().asked_for_eviction;
         if asked.load(Ordering::Relaxed) || matches!(self.config().target, Target::Memory(_)) {
             return;
         }
         if asked.swap(true, Ordering::Relaxed) {
             return;
         }
-        let shared = Arc::downgrade(self.shared());
+        let core = Arc::downgrade(self.core());
         let command = Packed::sized(32).begin(2, b"INFO").word(b"memory").reads(Operation::named("INFO"));
         self.submit(
             command,
             Sink::then(move |reply| {
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(core) = core.upgrade() else { return };
                 match &reply {
                     // There was no server to ask.
                     Err(error) if !matches!(error.kind(), ErrorKind::Server | ErrorKind::Auth) => {
-                        shared.eviction.0.store(false, Ordering::Relaxed);
+                        core.asked_for_eviction.store(false, Ordering::Relaxed);
                     }
                     reply => {
                         if let Some(policy) = policy_of(reply) {
-                            shared.tell(Event::Evicts { policy });
+                            core.tell(Event::Evicts { policy });
                         }
                     }
                 }

@@ -1,100 +1,84 @@
 //! Blocking commands: each on a connection of its own for as long as it blocks, so that nobody else waits for it.
 //!
 //! A command with a timeout is bounded by that plus a grace, and one that blocks for longer than the keep-alive is watched
-//! (see [`liveness`]). `disconnect()` has the server unblock it first, so that an
+//! (see [`liveness`](super::liveness)). `disconnect()` has the server unblock it first, so that an
 //! element is never popped for a caller that is gone.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
-use super::actor;
-use super::cluster::{self, Redirect};
-use super::command;
-use super::config::Config;
-use super::handshake::Greeted;
-use super::link::Stream;
-use super::liveness;
-use super::passing::{Patience, unread};
-use super::request::{Command, Request, Sink};
+use super::command::Command;
+use super::core::Core;
+use super::opened::{Opened, open};
+use super::request::{Request, Sink};
 use super::shared::Shared;
 use super::state::State;
-use super::target::{Address, Target};
-use super::topology::{self, Seat};
+use super::topology;
 use super::wait::{self, Next, Wait};
-use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::keys;
-use crate::resp::{self, Read, Reader, Reply};
-use crate::telemetry::Metrics;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::Reply;
 
-/// What a server may take beyond the timeout it was given.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// The time between two attempts to unblock a command that the server has not seen yet.
-const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a server that another one has taken the place of may take for its last words. What it says later is of no worth.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long an attempt to connect may take before the server is looked for elsewhere too.
 const SLOW: Duration = Duration::from_millis(100);
 
 /// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
     if shared.is_shut() {
-        return sink.settle(Err(shared.closed()), &shared.metrics);
+        return sink.settle(Err(shared.core.closed()), &shared.core.metrics);
     }
-    if let Err(error) = shared.room() {
-        return sink.settle(Err(error), &shared.metrics);
+    if let Err(error) = shared.core.room() {
+        return sink.settle(Err(error), &shared.core.metrics);
     }
-    let request = Request::new(command, sink, Instant::now(), Arc::clone(&shared.metrics));
+    let request = Request::new(command, sink, Instant::now(), Arc::clone(&shared.core.metrics));
     let owner = Arc::clone(shared);
     let task = async move {
         let outcome = run(&owner, &request, blocks_for).await;
         request.settle(outcome, Instant::now());
     };
-    shared.exclusive.spawn_on(task, crate::lifecycle::io());
+    shared.core.exclusive.spawn_on(task, crate::lifecycle::io());
     topology::watch(shared);
 }
 
 /// On whichever server is the right one until the command's own time is over: what a server refuses it has not executed.
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
     let mut wait = Wait::new(request, blocks_for);
-    let watched = is_watched(shared, blocks_for);
+    let watched = is_watched(&shared.core, blocks_for);
     let mut kept: Option<Opened> = None;
     loop {
-        let interruption = shared.interruption();
+        let interruption = shared.core.interruption();
         let interrupted = || async {
             tokio::select! {
                 () = interruption.cancelled() => {}
-                () = shared.forsaken.cancelled() => {}
+                () = shared.core.forsaken.cancelled() => {}
             }
         };
         let mut opened = match kept.take() {
             Some(opened) => opened,
-            None => open_in_time(shared, request, watched, &wait).await.inspect_err(|error| shared.failed(error))?,
+            None => {
+                open_in_time(shared, request, watched, &wait).await.inspect_err(|error| shared.core.failed(error))?
+            }
         };
         let (payload, blocks_for) = wait.rest(&request.command)?;
         let outcome = opened.ask(shared, &payload, blocks_for, interrupted()).await;
         let answered = outcome.is_ok();
-        if let Next::Done(outcome) = wait.judge(shared, request, &opened, outcome) {
+        if let Next::Done(outcome) = wait.judge(&shared.core, request, &opened, outcome) {
             return outcome;
         }
-        kept = Some(opened).filter(|opened| answered && wait.keeps(shared, opened));
+        kept = Some(opened).filter(|opened| answered && wait.keeps(&shared.core, opened));
         tokio::select! {
-            () = wait.pause(shared) => {}
-            () = interrupted() => return Err(shared.closed()),
+            () = wait.pause(&shared.core) => {}
+            () = interrupted() => return Err(shared.core.closed()),
         }
-        kept = kept.filter(|opened| wait.keeps(shared, opened));
+        kept = kept.filter(|opened| wait.keeps(&shared.core, opened));
     }
 }
 
 /// Is a connection that is blocked for so long to be watched?
-fn is_watched(shared: &Shared, blocks_for: Option<Duration>) -> bool {
-    blocks_for.is_none_or(|time| time > shared.config.keep_alive)
+fn is_watched(core: &Core, blocks_for: Option<Duration>) -> bool {
+    blocks_for.is_none_or(|time| time > core.config.keep_alive)
 }
 
 /// As [`open`], for a command that is on its way. While the shared connection is being restored, and while a server that
@@ -105,27 +89,27 @@ pub(super) async fn open_in_time(
     watched: bool,
     wait: &Wait,
 ) -> Result<Opened> {
-    let interruption = shared.interruption();
+    let interruption = shared.core.interruption();
     tokio::select! {
         opened = try_in_time(shared, request, watched, wait) => opened,
-        () = interruption.cancelled() => Err(shared.closed()),
-        () = shared.forsaken.cancelled() => Err(shared.closed()),
+        () = interruption.cancelled() => Err(shared.core.closed()),
+        () = shared.core.forsaken.cancelled() => Err(shared.core.closed()),
     }
 }
 
 async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wait: &Wait) -> Result<Opened> {
-    let config = &shared.config;
+    let config = &shared.core.config;
     let deadline = wait.connected_by(request, config.command_timeout);
     let mut attempt = 0;
     let mut missing = None;
     loop {
-        let news = shared.topology.changed();
+        let news = shared.core.topology.changed();
         let opening = async {
-            let mut opening = pin!(open(shared, Some(&request.command), watched, wait.redirect.as_ref()));
+            let mut opening = pin!(open(&shared.core, Some(&request.command), watched, wait.redirect.as_ref()));
             if let Ok(opened) = timeout(SLOW, &mut opening).await {
                 return opened;
             }
-            missing.get_or_insert_with(|| shared.topology.missing());
+            missing.get_or_insert_with(|| shared.core.topology.missing());
             opening.await
         };
         let opened = match deadline {
@@ -133,10 +117,10 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
             None => opening.await,
         };
         let error = match opened {
-            Err(error) if is_passing(shared, wait, &error) => error,
+            Err(error) if is_passing(&shared.core, wait, &error) => error,
             outcome => return outcome,
         };
-        missing.get_or_insert_with(|| shared.topology.missing());
+        missing.get_or_insert_with(|| shared.core.topology.missing());
         let again = Instant::now() + config.reconnect.delay(attempt);
         let again = deadline.map_or(again, |deadline| again.min(deadline));
         tokio::select! {
@@ -151,262 +135,12 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
 }
 
 /// May it be another matter the next time? A manager that is ready may not know yet that its connection is lost.
-fn is_passing(shared: &Shared, wait: &Wait, error: &Error) -> bool {
-    let restores = matches!(shared.state(), State::Ready | State::Reconnecting)
-        || shared.topology.is_known()
-        || wait.why.is_some();
+fn is_passing(core: &Core, wait: &Wait, error: &Error) -> bool {
+    let restores =
+        matches!(core.state(), State::Ready | State::Reconnecting) || core.topology.is_known() || wait.why.is_some();
     restores && matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
-}
-
-/// A connection that is ready to be blocked.
-pub(super) struct Opened {
-    pub(super) wire: Wire,
-    /// What the server calls it, if it says so.
-    id: Option<i64>,
-    /// What it listens to for signs of life, if it is watched.
-    channel: Option<Bytes>,
-    /// Where it leads, if that may be another server one day.
-    pub(super) address: Option<Address>,
-    /// What it is for there.
-    pub(super) seat: Option<Seat>,
-    /// Was the server made to end the wait, because another one is right now?
-    pub(super) is_left: bool,
-    _counted: Counted,
-}
-
-impl Opened {
-    /// Has the server execute a command that may block for `blocks_for`, or for ever. After an `Err` the connection is of no
-    /// further use.
-    ///
-    /// # Errors
-    ///
-    /// `timeout` where the server takes longer than that and a grace; `connection` if the connection is lost; `closed` if
-    /// `interrupted` ends first: then the server is made to answer, and an answer that is more than "nothing" is given.
-    pub(super) async fn ask(
-        &mut self,
-        shared: &Arc<Shared>,
-        payload: &[u8],
-        blocks_for: Option<Duration>,
-        interrupted: impl Future<Output = ()>,
-    ) -> Result<Reply> {
-        let Self { wire, id, channel, address, seat, is_left, .. } = self;
-        let heard = wire.heard.subscribe();
-        let ends = blocks_for.map(|time| time + GRACE.max(shared.config.command_timeout));
-        let answer = async {
-            match ends {
-                Some(ends) => timeout(ends, wire.ask(payload)).await.unwrap_or_else(|_| Err(too_late(ends))),
-                None => wire.ask(payload).await,
-            }
-        };
-        let mut answer = pin!(answer);
-        let silent = async {
-            match channel {
-                Some(channel) => liveness::lost(shared, channel, heard).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            outcome = &mut answer => outcome,
-            error = silent => {
-                shared.failed(&error);
-                Err(error)
-            }
-            () = shared.topology.left(seat.as_ref()) => {
-                *is_left = true;
-                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"ERROR"));
-                let last_words = timeout(LAST_WORDS, unblocked).await;
-                last_words.unwrap_or_else(|_| Err(lost("another server has taken its place")))
-            }
-            () = interrupted => {
-                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"TIMEOUT"));
-                match timeout(GRACE.min(shared.config.close_timeout), unblocked).await {
-                    Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
-                    _ => Err(shared.closed().with_delivery(Delivery::MaybeExecuted)),
-                }
-            }
-        }
-    }
-
-    /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
-    pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
-        self.wire.ask(&pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])).await
-    }
-}
-
-/// The answer, while the server is being made to give it.
-async fn answered_or<T>(mut answer: Pin<&mut impl Future<Output = T>>, unblocking: impl Future<Output = ()>) -> T {
-    tokio::select! {
-        answer = &mut answer => return answer,
-        () = unblocking => {}
-    }
-    answer.await
-}
-
-/// Counts a connection in the metrics for as long as it lives.
-pub(super) struct Counted(Arc<Metrics>);
-
-impl Counted {
-    pub(super) fn new(metrics: &Arc<Metrics>) -> Self {
-        metrics.connections.add(1);
-        Self(Arc::clone(metrics))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.add(-1);
-    }
-}
-
-/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half. In a cluster it leads to the
-/// master of `command`'s key, or to any.
-pub(super) async fn open(
-    shared: &Arc<Shared>,
-    command: Option<&Command>,
-    watched: bool,
-    redirect: Option<&Redirect>,
-) -> Result<Opened> {
-    let (seat, greeted) = if let (Target::Cluster(seeds), Some(command)) = (&shared.config.target, command) {
-        let led = cluster::connect_for(shared, seeds, command, redirect).await?;
-        (led.seat, Greeted { address: Some(led.address), ..led.greeted })
-    } else {
-        let greeted = actor::connect(shared).await?;
-        (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
-    };
-    let address = greeted.address.clone();
-    let watched = watched && greeted.server.protocol >= 3 && !matches!(shared.config.target, Target::Memory(_));
-    let mut wire = Wire::new(greeted, &shared.config);
-    let introduced = async {
-        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
-            Reply::Int(id) => Some(id),
-            _ => None,
-        };
-        let mut channel = id.filter(|_| watched).map(|id| keys::liveness_channel(id, fastrand::u64(..)));
-        if let Some(name) = &channel {
-            // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
-            let mut words = pack(&[b"SUBSCRIBE", name]);
-            resp::pack(&mut words, &[b"PING"]);
-            if let Reply::Error(_) = wire.ask(&words).await? {
-                wire.next().await?;
-                channel = None;
-            }
-        }
-        if redirect.is_some_and(|redirect| redirect.ask) {
-            wire.ask(&pack(&[b"ASKING"])).await?;
-        }
-        Ok((id, channel))
-    };
-    let limit = shared.config.connect_timeout;
-    let (id, channel) = timeout(limit, introduced)
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("no connection within connectTimeoutMs, {} ms", limit.as_millis());
-            Err(Error::new(ErrorKind::Timeout, message))
-        })
-        .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address, seat, is_left: false, _counted: Counted::new(&shared.metrics) })
-}
-
-/// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
-/// of a connection means something at its own server only: where there are several, over a new one to that.
-async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>, how: &[u8]) {
-    let Some(id) = id else { return };
-    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
-    if let Some(address) = address {
-        if let Ok(greeted) = cluster::connect_to(&shared.config, address).await {
-            let mut wire = Wire::new(greeted, &shared.config);
-            // It is not blocked yet: what blocks it is still on its way there.
-            while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
-                sleep(UNBLOCK_AGAIN).await;
-            }
-        }
-        return;
-    }
-    let operation = command::spec(b"CLIENT").operation;
-    loop {
-        let command = Command { payload: payload.clone(), replies: 1, safe: false, operation, script: None };
-        let (sink, answer) = oneshot::channel();
-        shared.submit_inside(command, Sink::Waiter(sink));
-        match answer.await {
-            Ok(Ok(Reply::Int(0))) => sleep(UNBLOCK_AGAIN).await,
-            Ok(Ok(_)) => return,
-            Ok(Err(_)) | Err(_) => break,
-        }
-    }
-    if let Ok(greeted) = actor::connect(shared).await {
-        // Where this fails too, the connection is ended all the same.
-        let _ = Wire::new(greeted, &shared.config).ask(&payload).await;
-    }
-}
-
-fn pack(words: &[&[u8]]) -> BytesMut {
-    let mut out = BytesMut::new();
-    resp::pack(&mut out, words);
-    out
 }
 
 fn too_slow() -> Error {
     Error::new(ErrorKind::Timeout, "the connection of a blocking command was not there in time")
-}
-
-fn too_late(limit: Duration) -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        format!("no answer within {} ms, the command's own timeout and a grace", limit.as_millis()),
-    )
-    .with_delivery(Delivery::MaybeExecuted)
-}
-
-pub(super) struct Wire {
-    stream: Box<dyn Stream>,
-    buffer: BytesMut,
-    reader: Reader,
-    patience: Patience,
-    max_reply_bytes: usize,
-    /// When something came last.
-    heard: watch::Sender<Instant>,
-}
-
-impl Wire {
-    fn new(greeted: Greeted, config: &Config) -> Self {
-        Self {
-            stream: greeted.stream,
-            buffer: greeted.input,
-            reader: greeted.reader,
-            patience: Patience::new(config.command_timeout),
-            max_reply_bytes: config.max_reply_bytes,
-            heard: watch::Sender::new(Instant::now()),
-        }
-    }
-
-    async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
-        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
-        self.stream.flush().await.map_err(|e| lost(&e.to_string()))?;
-        self.next().await
-    }
-
-    /// The next reply that is no push.
-    pub(super) async fn next(&mut self) -> Result<Reply> {
-        loop {
-            match self.reader.next(&mut self.buffer) {
-                Ok(Some(Read::Reply(reply))) => return Ok(reply),
-                Ok(Some(Read::Passed(passed))) if passed.is_push => {}
-                Ok(Some(Read::Passed(passed))) => return Err(unread(passed.why, self.max_reply_bytes)),
-                Ok(None) => {
-                    self.patience.check(&self.reader, Instant::now()).map_err(|why| lost(&why))?;
-                    match self.stream.read_buf(&mut self.buffer).await {
-                        Ok(0) => return Err(lost("closed by the server")),
-                        Ok(_) => drop(self.heard.send_replace(Instant::now())),
-                        Err(e) => return Err(lost(&e.to_string())),
-                    }
-                }
-                Err(e) => return Err(lost(&e.to_string())),
-            }
-        }
-    }
-}
-
-fn lost(why: &str) -> Error {
-    Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
-        .with_delivery(Delivery::MaybeExecuted)
 }

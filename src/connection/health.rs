@@ -9,13 +9,14 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::cluster::{Place, SLOTS, SlotSet, slot_of};
+use super::cluster::{SLOTS, SlotSet, slot_of};
 use super::manager::Manager;
 use super::packed::Packed;
+use super::pages::is_gone;
+use super::request::Place;
 use super::server_info::{self, ServerInfo};
 use super::state::State;
 use super::target::{Address, Target};
-use super::walk::is_gone;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Namespace;
 use crate::resp::Reply;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::actor;
-use super::cluster::{self, Nodes};
+use super::cluster::Nodes;
+use super::connect::connect;
+use super::core::Core;
 use super::pipeline::{Demand, Leftovers, Pipeline};
 use super::request::Request;
 use super::server_info::ServerInfo;
-use super::shared::Shared;
 use super::target::Target;
 use super::topology::{Seat, Topology};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,14 +26,14 @@ pub(super) enum Line {
 }
 
 /// One attempt to reach what the configuration says, within `connectTimeoutMs`.
-pub(super) async fn open(shared: &Arc<Shared>) -> Result<(ServerInfo, Line)> {
-    if let Target::Cluster(seeds) = &shared.config.target {
-        let (server, nodes) = cluster::open(shared, seeds).await?;
+pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Line)> {
+    if let Target::Cluster(seeds) = &core.config.target {
+        let (server, nodes) = Nodes::open(core, seeds).await?;
         return Ok((server, Line::Cluster(Box::new(nodes))));
     }
-    let greeted = actor::connect(shared).await?;
+    let greeted = connect(core).await?;
     let (server, address) = (greeted.server.clone(), greeted.address.clone());
-    let pipeline = Pipeline::new(greeted, &shared.config, Arc::clone(&shared.metrics), Instant::now());
+    let pipeline = Pipeline::new(greeted, &core.config, Arc::clone(&core.metrics), Instant::now());
     let seat = address.map(|address| Seat { address, slot: None });
     Ok((server, Line::One { pipeline, seat }))
 }

@@ -11,18 +11,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
-use super::cluster::{Place, SlotMap};
-use super::command::{self, Way};
+use super::cluster::SlotMap;
+use super::command::{self, Command, Way};
 use super::config::Config;
+use super::core::Core;
 use super::cursor::Origin;
 use super::event::Observer;
 use super::exclusive;
-use super::request::{Command, Sink};
-use super::reserved::{Notice, Reserved};
+use super::request::Place;
+use super::request::Sink;
 use super::server_info::ServerInfo;
 use super::shared::Shared;
 use super::state::State;
-use super::subscriber::{self, Channel, Listener, Subscription};
+use super::subscriber::{Channel, Listener, Subscriber, Subscription};
 use super::target::Target;
 use crate::embedded;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -35,13 +36,14 @@ use crate::telemetry::{Metrics, Operation};
 #[derive(Clone)]
 pub struct Manager {
     shared: Arc<Shared>,
+    subscriber: Arc<Subscriber>,
     control: mpsc::UnboundedSender<Control>,
 }
 
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager")
-            .field("target", &self.shared.config.target)
+            .field("target", &self.shared.core.config.target)
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
@@ -59,7 +61,7 @@ impl Manager {
                 .caused_by(e)
         })?;
         let lazy = config.lazy_connect;
-        let shared = Arc::new(Shared::new(config, observer));
+        let shared = Arc::new(Shared::new(Core::new(config, observer)));
         let (control, commands) = mpsc::unbounded_channel();
         let actor = {
             // The actor's timer belongs to the runtime of the I/O thread.
@@ -67,7 +69,8 @@ impl Manager {
             Actor::new(Arc::clone(&shared), commands)
         };
         lifecycle::spawn(actor.run());
-        let manager = Self { shared, control };
+        let subscriber = Arc::new(Subscriber::new(Arc::clone(&shared)));
+        let manager = Self { shared, subscriber, control };
         if !lazy {
             let (done, _) = oneshot::channel();
             // The actor lives as long as this handle.
@@ -78,6 +81,10 @@ impl Manager {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.shared.core
     }
 
     /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.
@@ -96,15 +103,15 @@ impl Manager {
     }
 
     async fn connected(&self, outcome: oneshot::Receiver<Result<()>>) -> Result<()> {
-        let config = &self.shared.config;
+        let config = &self.shared.core.config;
         let attempts = config.connect_retries.saturating_add(1);
         let limit = (config.connect_timeout + config.reconnect.max).saturating_mul(attempts);
         match timeout(limit, outcome).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(self.shared.closed()),
+            Ok(Err(_)) => Err(self.shared.core.closed()),
             Err(_) => {
                 let error = Error::new(ErrorKind::Timeout, format!("not connected within {} ms", limit.as_millis()));
-                Err(match self.shared.last_error() {
+                Err(match self.shared.core.last_error() {
                     Some(cause) => error.caused_by(cause),
                     None => error,
                 })
@@ -126,27 +133,27 @@ impl Manager {
     async fn disconnected(&self, ended: oneshot::Receiver<()>) {
         // Answered when everything has ended; the actor's own end is just as good.
         let _ = ended.await;
-        self.shared.exclusive.close();
-        let grace = self.shared.config.close_timeout + Duration::from_secs(1);
-        let _ = timeout(grace, self.shared.exclusive.wait()).await;
-        self.shared.exclusive.reopen();
-        let _ = timeout(grace, self.shared.topology.unwatched()).await;
+        self.shared.core.exclusive.close();
+        let grace = self.shared.core.config.close_timeout + Duration::from_secs(1);
+        let _ = timeout(grace, self.shared.core.exclusive.wait()).await;
+        self.shared.core.exclusive.reopen();
+        let _ = timeout(grace, self.shared.core.topology.unwatched()).await;
     }
 
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.state()
+        self.shared.core.state()
     }
 
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.shared.config
+        &self.shared.core.config
     }
 
     /// What a test has added to the clock of an embedded server: time that has passed for who goes by it. Nothing elsewhere.
     #[must_use]
     pub fn time_added(&self) -> Duration {
-        match &self.shared.config.target {
+        match &self.shared.core.config.target {
             Target::Memory(Some(name)) => embedded::time_added(name),
             _ => Duration::ZERO,
         }
@@ -154,24 +161,24 @@ impl Manager {
 
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
-        &self.shared.config.namespace
+        &self.shared.core.config.namespace
     }
 
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.shared.metrics
+        &self.shared.core.metrics
     }
 
     /// Cancelled when `disconnect()` begins. What renews something by itself ends then.
     #[must_use]
     pub fn closing(&self) -> CancellationToken {
-        self.shared.interruption()
+        self.shared.core.interruption()
     }
 
     /// Nobody is left who could wait for an answer: commands that block are ended, so that none takes something for nobody.
     /// Everything else goes on until it has nothing to do.
     pub fn forsake(&self) {
-        self.shared.forsaken.cancel();
+        self.shared.core.forsaken.cancel();
     }
 
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
@@ -183,12 +190,6 @@ impl Manager {
     /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
     pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
         exclusive::submit(&self.shared, command, sink, blocks_for);
-    }
-
-    /// A connection of its holder's own for blocking commands, called `name` or as all others are. It is not opened yet.
-    #[must_use]
-    pub fn reserve(&self, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Reserved {
-        Reserved::new(self.clone(), Arc::clone(&self.shared), name, Box::new(notify))
     }
 
     /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is
@@ -207,7 +208,7 @@ impl Manager {
         channel: Channel,
         listener: Arc<dyn Listener>,
     ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
-        let confirmed = subscriber::subscribe(&self.shared, channel, listener);
+        let confirmed = self.subscriber.subscribe(channel, listener);
         let must_connect = matches!(self.state(), State::Idle | State::Connecting | State::Failed);
         let connected = must_connect.then(|| self.connect());
         async move {
@@ -224,48 +225,65 @@ impl Manager {
     ///
     /// `timeout` after `commandTimeoutMs`; `closed`.
     pub fn subscribed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        subscriber::subscribed(&self.shared)
+        self.subscriber.subscribed()
     }
 
-    /// Sends one command and waits for its answer; an error reply is an `Err`.
-    pub async fn call(&self, command: Command) -> Result<Reply> {
+    /// Accepts one command now; the future gives its answer. An error reply is an `Err`.
+    pub fn call(&self, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.submit(command, Sink::Waiter(sink));
-        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+        self.answered(answer)
     }
 
     /// The same, and on which connection the answer came: see [`Cursor`](super::Cursor).
-    pub async fn call_located(&self, command: Command) -> Result<(Reply, Origin)> {
-        self.call_at(command, None).await
+    pub fn call_located(&self, command: Command) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
+        self.call_at(command, None)
     }
 
     /// The same, at a place in a cluster.
-    pub(super) async fn call_at(&self, command: Command, place: Option<Place>) -> Result<(Reply, Origin)> {
+    pub(super) fn call_at(
+        &self,
+        command: Command,
+        place: Option<Place>,
+    ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.shared.submit_at(command, Sink::Located(sink), place, false);
-        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+        self.answered(answer)
     }
 
     /// What the server at `place` says to `command`, whatever that is: nothing is repeated because it said "not here" or "not now".
-    pub(super) async fn call_plainly(&self, command: Command, place: Option<Place>) -> Result<Reply> {
+    pub(super) fn call_plainly(
+        &self,
+        command: Command,
+        place: Option<Place>,
+    ) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.shared.submit_at(command, Sink::Waiter(sink), place, true);
-        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+        self.answered(answer)
+    }
+
+    /// What comes of a request. It is settled whatever happens, so the error of a closed manager stands for what cannot be.
+    fn answered<T: Send>(
+        &self,
+        answer: oneshot::Receiver<Result<T>>,
+    ) -> impl Future<Output = Result<T>> + Send + use<T> {
+        let core = Arc::clone(&self.shared.core);
+        async move { answer.await.unwrap_or_else(|_| Err(core.closed())) }
     }
 
     /// Who answered, or who answered last.
     pub(super) fn server(&self) -> Option<ServerInfo> {
-        self.shared.server()
+        self.shared.core.server()
     }
 
     /// Where there is a cluster: which node has which slot, as is known at present.
     pub(super) fn map(&self) -> Option<Arc<SlotMap>> {
-        self.shared.topology.map()
+        self.shared.core.topology.map()
     }
 
     /// What a server says contradicts what is known of the topology: it is asked for anew.
     pub(super) fn doubt(&self) {
-        self.shared.topology.doubt();
+        self.shared.core.topology.doubt();
     }
 
     /// Packs one command given by its words, and says how it travels.
@@ -277,17 +295,11 @@ impl Manager {
         let Some((name, args)) = words.split_first().filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::config("command: expected the name of a Redis command, got an empty one"));
         };
-        let spec = command::spec(name);
-        let way = spec.way(name, args, self.shared.config.command_timeout)?;
+        let spec = command::spec(words);
+        let way = spec.way(name, args, self.shared.core.config.command_timeout)?;
         let mut payload = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
         resp::pack(&mut payload, words);
-        let command = Command {
-            payload: payload.freeze(),
-            replies: 1,
-            safe: spec.is_safe(args),
-            operation: spec.operation,
-            script: None,
-        };
+        let command = Command { safe: spec.is_safe(args), ..Command::raw(payload.freeze(), spec.operation) };
         Ok((command, way))
     }
 
@@ -306,13 +318,7 @@ impl Manager {
         resp::pack(&mut payload, &[b"EXEC"]);
         let replies =
             u32::try_from(commands.len() + 2).map_err(|_| Error::config("transaction: expected fewer commands"))?;
-        Ok(Command {
-            payload: payload.freeze(),
-            replies,
-            safe: false,
-            operation: Operation::named("transaction"),
-            script: None,
-        })
+        Ok(Command { replies, ..Command::raw(payload.freeze(), Operation::named("transaction")) })
     }
 
     /// What a transaction's replies mean: its results, or the error that stopped or spoilt it.

@@ -5,30 +5,36 @@
 //! | `manager` | the handle that everyone else holds |
 //! | `health` | whether it is reached, served whole, and writable |
 //! | `state` | the life of a manager, a pure state machine |
+//! | `core` | what every connection uses: configuration, metrics, state, what is known of the servers |
+//! | `shared` | what is to be sent, and what it is sent on |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: what was written, what is awaited, liveness |
 //! | `passing` | replies that are read past: what is said of them, and how long one may go on |
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
-//! | `exclusive`, `wait`, `liveness` | blocking commands, what is left of their time, and whether their connections live |
+//! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and what is left of their time |
+//! | `silence`, `liveness` | whether a connection lives; whether one that blocks does |
 //! | `reserved` | a connection kept for one holder's blocking commands |
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
+//! | `connect` | one attempt to connect |
 //! | `link`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
 //! | `line` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
-//! | `cursor`, `walk` | which connection a cursor came from; a walk over all keys |
+//! | `cursor`, `pages`, `walk` | which connection a cursor came from; the pages of one server's keys; a walk over all keys |
 //! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
 //! | `candidates` | servers that are tried side by side |
 //! | `eviction` | whether a server deletes keys by itself |
-//! | `event`, `shared` | what is told, and what is shared with the actor |
+//! | `event` | what is told |
 
 mod actor;
 mod candidates;
 mod cluster;
 pub mod command;
 pub mod config;
+mod connect;
+mod core;
 mod cursor;
 pub mod event;
 mod eviction;
@@ -41,7 +47,9 @@ mod line;
 mod link;
 mod liveness;
 mod manager;
+mod opened;
 mod packed;
+mod pages;
 mod passing;
 mod pipeline;
 mod probe;
@@ -53,6 +61,7 @@ pub mod secret;
 mod sentinel;
 mod server_info;
 mod shared;
+mod silence;
 mod state;
 mod subscriber;
 mod target;
@@ -62,13 +71,15 @@ mod wait;
 mod walk;
 
 pub use crate::embedded::{Control as MemoryControl, Silent};
+pub use command::Command;
 pub use config::{AskPassword, Config};
 pub use cursor::{Cursor, Origin};
 pub use event::{Event, Observer, Unobserved};
 pub use health::{ClusterHealth, Health};
 pub use manager::Manager;
 pub use packed::Packed;
-pub use request::{Command, Decode, Sink};
+pub use pages::Look;
+pub use request::{Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;
 pub(crate) use script::scripts;
@@ -76,4 +87,4 @@ pub use server_info::ServerInfo;
 pub use state::State;
 pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
 pub use target::{Address, Target};
-pub use walk::{Look, Page, Walk};
+pub use walk::{Page, Walk};

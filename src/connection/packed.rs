@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::request::Command;
+use super::command::Command;
 use super::script::Script;
 use crate::keys::Namespace;
 use crate::resp;

@@ -4,8 +4,8 @@
 //! blocks both ends. Answers are matched by order alone; a request whose deadline passes is settled
 //! but keeps its place, so no answer is ever given to the wrong caller.
 //!
-//! Liveness: a peer silent for `keep_alive` is asked with a `PING`; silent for almost as long again, it is lost. A peer that
-//! still takes in what is written is not silent: our `PING` waits behind that.
+//! Liveness: a silent peer is asked with a `PING`, see `silence`. A peer that still takes in what is written is not silent: our `PING`
+//! waits behind that.
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
@@ -22,8 +22,9 @@ use super::cursor::Origin;
 use super::handshake::Greeted;
 use super::link::Stream;
 use super::passing::{Patience, unread};
-use super::refusal::{Refusal, Refused, confirms, question, refusal};
-use super::request::Request;
+use super::refusal::{confirms, question, refusal};
+use super::request::{Refusal, Refused, Request};
+use super::silence::{Due, Silence};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::{Read, Reader, Reply, Why};
@@ -115,8 +116,7 @@ pub(super) struct Pipeline {
     newest: Option<Instant>,
     appended: u64,
     written: u64,
-    heard: Instant,
-    asked: bool,
+    silence: Silence,
     demands: Vec<Demand>,
     /// To a node of a cluster: what it refuses may be for another.
     in_cluster: bool,
@@ -150,8 +150,7 @@ impl Pipeline {
             newest: None,
             appended: 0,
             written: 0,
-            heard: now,
-            asked: false,
+            silence: Silence::since(now),
             demands: Vec::new(),
             in_cluster: false,
             not_loaded: None,
@@ -258,8 +257,7 @@ impl Pipeline {
                 Poll::Ready(Ok(count)) => {
                     let now = Instant::now();
                     self.metrics.received_bytes.add(count as u64);
-                    self.heard = now;
-                    self.asked = false;
+                    self.silence.end(now);
                     if let Err(error) = self.take_replies(now) {
                         return Poll::Ready(Err(error));
                     }
@@ -307,7 +305,7 @@ impl Pipeline {
             self.wrote(count);
             self.unflushed = true;
             if std::mem::take(&mut self.stuck) {
-                self.heard = Instant::now();
+                self.silence.interrupt(Instant::now());
             }
         }
         if self.unflushed {
@@ -440,7 +438,7 @@ impl Pipeline {
             Expected::Request(request) => Some(request.accepted),
             Expected::Ours | Expected::Load => None,
         })?;
-        Some(self.heard.max(oldest))
+        Some(self.silence.began().max(oldest))
     }
 
     /// When the next deadline of a request passes.
@@ -475,24 +473,14 @@ impl Pipeline {
 
     /// Asks a silent peer, and gives up on one that stays silent. Says when to look again.
     pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
-        let ask_at = self.heard + keep_alive;
-        // A little less than twice, so that the loss is known within twice.
-        let dead_at = self.heard + keep_alive.mul_f64(1.9);
-        if self.asked {
-            if now >= dead_at {
-                let silence = now.saturating_duration_since(self.heard).as_millis();
-                return Err(lost(&format!("the server has been silent for {silence} ms")));
+        match self.silence.due(keep_alive, now) {
+            Due::Wait(until) => Ok(until),
+            Due::Ask(until) => {
+                self.append_ours(&PING, Expected::Ours);
+                Ok(until)
             }
-            return Ok(dead_at);
+            Due::Lost(silence) => Err(lost(&format!("the server has been silent for {} ms", silence.as_millis()))),
         }
-        if now < ask_at {
-            return Ok(ask_at);
-        }
-        // This process may have been stopped for long: the peer gets its time to answer from now on.
-        self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
-        self.asked = true;
-        self.append_ours(&PING, Expected::Ours);
-        Ok(self.heard + keep_alive.mul_f64(1.9))
     }
 
     /// Ends the connection and gives back what was not answered.

@@ -7,34 +7,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::cluster::{self, Place, unpack};
-use super::request::{Command, Request};
+use super::command::Command;
+use super::request::{Place, Refusal, Refused, Request};
 use super::script::Script;
 use crate::error::said_in_script;
 use crate::resp::{self, Reply};
-
-/// What is to be done with a request that was not executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The server does not know the script: load it.
-    Unloaded,
-    /// The server cannot serve it now: try again later.
-    Later,
-    /// The server became a replica: try again on a new connection.
-    Renew,
-    /// It is for another node of the cluster, or not now.
-    Elsewhere,
-}
-
-/// What a reply says by which a request was not executed.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) refusal: Refusal,
-    /// What the server said.
-    pub(super) line: Bytes,
-    /// May a user's script have said it, after it was executed?
-    pub(super) is_doubtful: bool,
-}
 
 /// Does the reply say that nothing was executed?
 pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Option<Refused> {
@@ -43,7 +20,7 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
     let said = std::str::from_utf8(&line).map_or(&line[..], |line| said_in_script(line).as_bytes());
     let refusal = match code_of(said) {
         b"NOSCRIPT" if command.script.is_some() => Refusal::Unloaded,
-        code if in_cluster && cluster::is_elsewhere(code) => Refusal::Elsewhere,
+        code if in_cluster && is_elsewhere(code) => Refusal::Elsewhere,
         b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" => Refusal::Later,
         b"READONLY" => Refusal::Renew,
         // A server that becomes a replica says so to all that it blocks; other words are about a key, or somebody's wish.
@@ -56,6 +33,11 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
     }
     let is_doubtful = runs_script && !command.script.as_ref().is_some_and(Script::is_ours);
     Some(Refused { refusal, line, is_doubtful })
+}
+
+/// Is it the code by which a node of a cluster says "not here" or "not now"?
+fn is_elsewhere(code: &[u8]) -> bool {
+    matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY")
 }
 
 /// The first word of an error line.
@@ -71,7 +53,7 @@ pub(super) fn question(command: &Command, refusal: Refusal) -> Bytes {
         resp::pack(&mut out, &[b"SCRIPT", b"EXISTS", script.digest().as_bytes()]);
         return out.freeze();
     }
-    let words = unpack(&command.payload).map(|(words, _)| words).unwrap_or_default();
+    let words = resp::unpack(&command.payload).map(|(words, _)| words).unwrap_or_default();
     let count = words.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse().ok()).unwrap_or(0);
     let keys = words.get(3..).unwrap_or_default();
     let keys = &keys[..keys.len().min(count)];
@@ -178,11 +160,9 @@ mod tests {
         let mut payload = BytesMut::new();
         commands.iter().for_each(|words| resp::pack(&mut payload, words));
         let command = Command {
-            payload: payload.freeze(),
             replies: u32::try_from(commands.len()).unwrap(),
-            safe: false,
-            operation: Operation::named("test"),
             script,
+            ..Command::raw(payload.freeze(), Operation::named("test"))
         };
         Request::new(command, Sink::Ignored, Instant::now(), Arc::<Metrics>::default())
     }

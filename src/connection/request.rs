@@ -1,4 +1,4 @@
-//! A command on its way: what is written, what it may do, and who waits for the answer.
+//! A command on its way: where it is executed, what became of it, and who waits for the answer.
 //!
 //! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
 //! with kind `closed`. That is what makes "every promise settles" a property of a type.
@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::cluster::Place;
+use super::command::Command;
 use super::cursor::Origin;
-use super::refusal::Refused;
-use super::script::Script;
+use super::target::Address;
 use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
-use crate::telemetry::{Metrics, Operation};
+use crate::telemetry::Metrics;
 
 /// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
@@ -68,18 +67,40 @@ impl Sink {
     }
 }
 
-/// Bytes to write and what is known of them.
-#[derive(Clone, Debug)]
-pub struct Command {
-    /// One or more packed commands.
-    pub payload: Bytes,
-    /// How many replies they get. More than one are answered together, as an array.
-    pub replies: u32,
-    /// Only reads: may be sent again when nobody knows whether it was executed.
-    pub safe: bool,
-    pub operation: Operation,
-    /// The script of an `EVALSHA`, to be loaded where the server does not know it.
-    pub script: Option<Script>,
+/// What is to be done with a request that was not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server does not know the script: load it.
+    Unloaded,
+    /// The server cannot serve it now: try again later.
+    Later,
+    /// The server became a replica: try again on a new connection.
+    Renew,
+    /// It is for another node of the cluster, or not now.
+    Elsewhere,
+}
+
+/// What a reply says by which a request was not executed.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// What the server said.
+    pub(super) line: Bytes,
+    /// May a user's script have said it, after it was executed?
+    pub(super) is_doubtful: bool,
+}
+
+/// The place in a cluster where a request is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The master of the slot.
+    Slot(u16),
+    /// Any master.
+    Anywhere,
+    /// This master, as long as it is one.
+    Master(Box<Address>),
+    /// This node, whatever it is.
+    Node(Box<Address>),
 }
 
 /// A [`Command`] with who waits for it.

@@ -14,7 +14,6 @@ use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
 use super::handshake::{Greeted, Wire, greet};
 use super::link::open_tcp;
-use super::shared::Shared;
 use super::target::{Address, Target};
 use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,15 +75,15 @@ impl Sentinels {
     ///
     /// `connection` if no sentinel answers, or none names a master that can be used; `auth` or `tls` if that is why.
     /// The causes are one chain: the last failure first.
-    pub(super) async fn connect(&self, shared: &Shared) -> Result<Greeted> {
+    pub(super) async fn connect(&self, config: &Config, topology: &Topology) -> Result<(Greeted, Settled)> {
         let order = self.known().order.clone();
-        let deadline = Instant::now() + shared.config.connect_timeout;
+        let deadline = Instant::now() + config.connect_timeout;
         let pass = Mutex::new(Pass::default());
         let mut failures = Failures::default();
         let pass = &pass;
         let attempt = |sentinel| async move {
             let limit = deadline.saturating_duration_since(Instant::now());
-            within(limit, self.try_with(shared, sentinel, pass)).await
+            within(limit, self.try_with(config, topology, sentinel, pass)).await
         };
         let attempts: Vec<_> = order.iter().map(attempt).collect();
         let found = race(attempts, HEAD_START, |outcome| outcome.map_err(|error| failures.add(error)).ok()).await;
@@ -92,8 +91,13 @@ impl Sentinels {
     }
 
     /// Asks `sentinel` and connects to the master it names.
-    async fn try_with(&self, shared: &Shared, sentinel: &Address, pass: &Mutex<Pass>) -> Result<Greeted> {
-        let config = &shared.config;
+    async fn try_with(
+        &self,
+        config: &Config,
+        topology: &Topology,
+        sentinel: &Address,
+        pass: &Mutex<Pass>,
+    ) -> Result<(Greeted, Settled)> {
         let of_sentinel = |error: Error| error.with_message(|message| format!("sentinel {sentinel}: {message}"));
         let asked_at = Instant::now();
         let asked = async { self.ask(&mut self.open(config, sentinel).await?).await };
@@ -108,7 +112,7 @@ impl Sentinels {
         {
             let mut pass = lock(pass);
             pass.answered += 1;
-            if !self.may_name(sentinel, &named, asked_at, shared.topology.master().as_ref()) {
+            if !self.may_name(sentinel, &named, asked_at, topology.master().as_ref()) {
                 return Err(is_older());
             }
             if pass.tried.contains(&named.address) {
@@ -119,11 +123,12 @@ impl Sentinels {
         }
         let mut greeted = connect_to_master(config, &named.address).await?;
         greeted.address = Some(named.address.clone());
-        if self.settle(shared, sentinel, &named, asked_at) == Settled::Refused {
+        let settled = self.settle(topology, sentinel, &named, asked_at);
+        if settled == Settled::Refused {
             return Err(is_older());
         }
         self.prefer(sentinel);
-        Ok(greeted)
+        Ok((greeted, settled))
     }
 
     /// Remembers what `sentinel` has named, asked at that time. True unless that is older than what is `known` and most others do
@@ -134,15 +139,7 @@ impl Sentinels {
 
     /// Has every connection go to the master that `sentinel` named when it was asked at that time, and that says itself that it is
     /// one. Connecting takes time: what is known by now may be newer.
-    pub(super) fn settle(&self, shared: &Shared, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
-        let settled = self.settle_in(&shared.topology, sentinel, named, asked);
-        if settled == Settled::Moved {
-            shared.arrived.notify_one();
-        }
-        settled
-    }
-
-    fn settle_in(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
+    pub(super) fn settle(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
         let mut all = self.known();
         let settled = topology.settle_on(named, |known| all.may_name(sentinel, named, asked, known));
         if settled == Settled::Moved {
@@ -463,15 +460,15 @@ mod tests {
         for sentinel in [1, 2, 3] {
             assert!(sentinels.may_name(&at(sentinel), &old, before, topology.master().as_ref()));
         }
-        assert_eq!(sentinels.settle_in(&topology, &at(1), &new, Instant::now()), Settled::Moved);
-        assert_eq!(sentinels.settle_in(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
+        assert_eq!(sentinels.settle(&topology, &at(1), &new, Instant::now()), Settled::Moved);
+        assert_eq!(sentinels.settle(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
         assert_eq!(topology.master(), Some(new));
         let later = Instant::now();
         for sentinel in [2, 3] {
-            let settled = sentinels.settle_in(&topology, &at(sentinel), &old, later);
+            let settled = sentinels.settle(&topology, &at(sentinel), &old, later);
             assert_eq!(settled, Settled::Refused, "they have not heard of it yet, and one of them has");
         }
-        let settled = sentinels.settle_in(&topology, &at(1), &old, later);
+        let settled = sentinels.settle(&topology, &at(1), &old, later);
         assert_eq!(settled, Settled::Moved, "all of them say so now: they were set up anew");
     }
 

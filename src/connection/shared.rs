@@ -1,55 +1,28 @@
-//! What a manager's handle and its actor both hold.
+//! What a manager's handle and its actor both hold: what is to be sent, and what it is sent on.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::sync::oneshot;
 
-use super::cluster::{Answer, Place};
-use super::config::Config;
-use super::event::{Event, Observer};
-use super::eviction::Eviction;
+use super::cluster::Answer;
+use super::command::Command;
+use super::core::Core;
 use super::line::Line;
-use super::request::{Command, Request, Sink};
-use super::sentinel::Sentinels;
-use super::server_info::ServerInfo;
-use super::state::{self, State};
-use super::subscriber::Subscriber;
-use super::topology::Topology;
+use super::request::{Place, Request, Sink};
+use super::state::{Event, State};
 use crate::crossing::at_end_of_batch;
-use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::Metrics;
+use crate::error::Result;
+use crate::resp::Reply;
 
 pub(super) struct Shared {
-    pub(super) config: Config,
-    pub(super) metrics: Arc<Metrics>,
-    observer: Arc<dyn Observer>,
-    state: AtomicU8,
+    pub(super) core: Arc<Core>,
     inbox: Mutex<Inbox>,
     lane: Mutex<Lane>,
-    /// Wakes the actor when the inbox has something.
-    pub(super) arrived: Notify,
     /// Is a wake-up on its way? One is enough for many requests.
     announced: AtomicBool,
-    server: Mutex<Option<ServerInfo>>,
-    last_error: Mutex<Option<Error>>,
-    /// The tasks that have a connection of their own: blocking commands, and the subscriber.
-    pub(super) exclusive: TaskTracker,
-    /// What is subscribed.
-    pub(super) subscriber: Subscriber,
-    interrupt: Mutex<CancellationToken>,
-    /// Cancelled when nobody is left who could wait for an answer.
-    pub(super) forsaken: CancellationToken,
-    /// Where there are sentinels: what is known of them.
-    pub(super) sentinels: Option<Sentinels>,
-    /// Whether keys may vanish.
-    pub(super) eviction: Eviction,
-    /// Where there are sentinels or a cluster: where the master is, or the masters are.
-    pub(super) topology: Topology,
 }
 
 /// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
@@ -71,86 +44,27 @@ struct Inbox {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
-        let metrics = Arc::<Metrics>::default();
+    pub(super) fn new(core: Core) -> Self {
         Self {
-            sentinels: Sentinels::of(&config.target),
-            config,
-            topology: Topology::new(Arc::clone(&metrics)),
-            metrics,
-            observer,
-            state: AtomicU8::new(State::Idle as u8),
+            core: Arc::new(core),
             inbox: Mutex::new(Inbox { requests: Vec::new(), open: true, closing: 0 }),
             lane: Mutex::default(),
-            arrived: Notify::new(),
             announced: AtomicBool::new(false),
-            server: Mutex::new(None),
-            last_error: Mutex::new(None),
-            exclusive: TaskTracker::new(),
-            eviction: Eviction::default(),
-            subscriber: Subscriber::default(),
-            interrupt: Mutex::new(CancellationToken::new()),
-            forsaken: CancellationToken::new(),
         }
     }
 
-    pub(super) fn state(&self) -> State {
-        State::from_u8(self.state.load(Ordering::Acquire))
-    }
-
     /// Moves to the state after `event` and tells the observer. False where the event changes nothing.
-    pub(super) fn step(&self, event: state::Event) -> bool {
-        let from = self.state();
-        let Some(to) = from.after(event) else {
+    pub(super) fn step(&self, event: Event) -> bool {
+        let Some(to) = self.core.state().after(event) else {
             return false;
         };
         match to {
             State::Closing => lock(&self.inbox).open = false,
-            State::Connecting => {
-                lock(&self.inbox).open = true;
-                let mut interrupt = lock(&self.interrupt);
-                if interrupt.is_cancelled() {
-                    *interrupt = CancellationToken::new();
-                }
-            }
+            State::Connecting => lock(&self.inbox).open = true,
             _ => {}
         }
-        self.state.store(to as u8, Ordering::Release);
-        self.tell(Event::State { from, to });
+        self.core.enter(to);
         true
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        self.observer.event(event);
-    }
-
-    /// Counts and tells a failure of a connection.
-    pub(super) fn failed(&self, error: &Error) {
-        self.metrics.connection_errors.add(1);
-        *lock(&self.last_error) = Some(error.clone());
-        self.tell(Event::Error(error.clone()));
-    }
-
-    pub(super) fn last_error(&self) -> Option<Error> {
-        lock(&self.last_error).clone()
-    }
-
-    pub(super) fn server(&self) -> Option<ServerInfo> {
-        lock(&self.server).clone()
-    }
-
-    pub(super) fn met(&self, server: ServerInfo) {
-        *lock(&self.server) = Some(server);
-    }
-
-    /// Ends every blocking command.
-    pub(super) fn interrupt_exclusive(&self) {
-        lock(&self.interrupt).cancel();
-    }
-
-    /// Cancelled when blocking commands must end.
-    pub(super) fn interruption(&self) -> CancellationToken {
-        lock(&self.interrupt).clone()
     }
 
     /// Takes a request in. One that cannot be taken is settled at once.
@@ -163,11 +77,11 @@ impl Shared {
         let refused = {
             let mut inbox = lock(&self.inbox);
             if !inbox.open || inbox.closing > 0 {
-                Err((sink, self.closed()))
-            } else if let Err(error) = self.room() {
+                Err((sink, self.core.closed()))
+            } else if let Err(error) = self.core.room() {
                 Err((sink, error))
             } else {
-                let mut request = Request::new(command, sink, Instant::now(), Arc::clone(&self.metrics));
+                let mut request = Request::new(command, sink, Instant::now(), Arc::clone(&self.core.metrics));
                 (request.place, request.plain) = (place, plain);
                 inbox.requests.push(request);
                 Ok(())
@@ -175,13 +89,20 @@ impl Shared {
         };
         match refused {
             Ok(()) => self.announce(),
-            Err((sink, error)) => sink.settle(Err(error), &self.metrics),
+            Err((sink, error)) => sink.settle(Err(error), &self.core.metrics),
         }
     }
 
-    /// Takes in a request of the manager's own, even while it is closing.
-    pub(super) fn submit_inside(self: &Arc<Self>, command: Command, sink: Sink) {
-        let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.metrics));
+    /// Takes in a command of the manager's own, even while it is closing. The future gives its answer; the error where there is none.
+    pub(super) fn ask(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
+        let (sink, answer) = oneshot::channel();
+        self.submit_inside(command, Sink::Waiter(sink));
+        let core = Arc::clone(&self.core);
+        async move { answer.await.unwrap_or_else(|_| Err(core.closed())) }
+    }
+
+    fn submit_inside(self: &Arc<Self>, command: Command, sink: Sink) {
+        let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.core.metrics));
         lock(&self.inbox).requests.push(request);
         self.announce();
     }
@@ -203,38 +124,13 @@ impl Shared {
         !inbox.open || inbox.closing > 0
     }
 
-    /// The error of whatever is used after its end.
-    pub(super) fn closed(&self) -> Error {
-        let state = if self.state().is_over() { self.state() } else { State::Closing };
-        Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
-    }
-
-    /// Is there room for one more request?
-    pub(super) fn room(&self) -> Result<()> {
-        let over = |name: &str, limit: u64| {
-            self.metrics.rejected_commands.add(1);
-            Err(Error::new(
-                ErrorKind::Overloaded,
-                format!("{name}, {limit}, is reached: too much is waiting for the server"),
-            ))
-        };
-        let reached = |gauge: i64, limit: u64| u64::try_from(gauge).unwrap_or(0) >= limit;
-        if reached(self.metrics.pending_commands.get(), self.config.max_pending_commands) {
-            return over("maxPendingCommands", self.config.max_pending_commands);
-        }
-        if reached(self.metrics.pending_bytes.get(), self.config.max_pending_bytes) {
-            return over("maxPendingBytes", self.config.max_pending_bytes);
-        }
-        Ok(())
-    }
-
     /// Sees to all that comes in one batch, once, at its end.
     fn announce(self: &Arc<Self>) {
         if !self.announced.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(self);
             at_end_of_batch(move || {
                 if !shared.write_through() {
-                    shared.arrived.notify_one();
+                    shared.core.arrived.notify_one();
                 }
             });
         }
@@ -271,7 +167,7 @@ impl Shared {
             Some(Line::One { .. }) | None => Vec::new(),
         };
         if !asked.is_empty() {
-            self.arrived.notify_one();
+            self.core.arrived.notify_one();
         }
         asked
     }

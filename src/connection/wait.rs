@@ -9,11 +9,11 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::cluster::Redirect;
-use super::command;
-use super::exclusive::Opened;
-use super::refusal::{Refusal, refusal};
-use super::request::{Command, Request};
-use super::shared::Shared;
+use super::command::{self, Command};
+use super::core::Core;
+use super::opened::Opened;
+use super::refusal::refusal;
+use super::request::{Refusal, Request};
 use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -78,31 +78,25 @@ impl Wait {
     }
 
     /// Goes by what came from the server at the end of `opened`.
-    pub(super) fn judge(
-        &mut self,
-        shared: &Shared,
-        request: &Request,
-        opened: &Opened,
-        outcome: Result<Reply>,
-    ) -> Next {
+    pub(super) fn judge(&mut self, core: &Core, request: &Request, opened: &Opened, outcome: Result<Reply>) -> Next {
         self.redirect = None;
         let error = match outcome {
-            Ok(Reply::Error(line)) if is_refused(shared, request, opened, &line) => {
+            Ok(Reply::Error(line)) if is_refused(core, request, opened, &line) => {
                 self.redirect = opened.address.as_ref().and_then(|address| Redirect::read(&line, address));
                 Error::from_reply(&String::from_utf8_lossy(&line))
             }
             // Nobody minds whether it was read twice.
-            Err(error) if error.kind() == ErrorKind::Connection && request.command.safe && has_peers(shared) => error,
+            Err(error) if error.kind() == ErrorKind::Connection && request.command.safe && has_peers(core) => error,
             outcome => return Next::Done(outcome),
         };
-        shared.metrics.resent_commands.add(1);
+        core.metrics.resent_commands.add(1);
         match &self.redirect {
-            Some(redirect) if !redirect.ask => shared.topology.moved(redirect.slot, &redirect.address),
+            Some(redirect) if !redirect.ask => core.topology.moved(redirect.slot, &redirect.address),
             Some(_) => {}
             None => {
-                shared.topology.doubt();
+                core.topology.doubt();
                 if self.why.as_ref().is_none_or(|before| before.message() != error.message()) {
-                    shared.failed(&error);
+                    core.failed(&error);
                 }
             }
         }
@@ -112,9 +106,9 @@ impl Wait {
     }
 
     /// Is a server that has refused over `opened` to be asked again over the same connection?
-    pub(super) fn keeps(&self, shared: &Shared, opened: &Opened) -> bool {
+    pub(super) fn keeps(&self, core: &Core, opened: &Opened) -> bool {
         let is_right = match &opened.seat {
-            Some(seat) => shared.topology.is_right(seat),
+            Some(seat) => core.topology.is_right(seat),
             // After `ASKING`, which is for one command.
             None => opened.address.is_none(),
         };
@@ -124,19 +118,19 @@ impl Wait {
     }
 
     /// The wait before the next server is asked: none where the last one has named it; at most until another one is known.
-    pub(super) async fn pause(&self, shared: &Shared) {
+    pub(super) async fn pause(&self, core: &Core) {
         if self.redirect.is_none() || self.hops > HOPS {
             tokio::select! {
                 () = sleep(AGAIN * self.hops.clamp(1, MOST_AGAIN)) => {}
-                () = shared.topology.changed() => {}
+                () = core.topology.changed() => {}
             }
         }
     }
 }
 
 /// Has the server executed nothing, and is another one, or the same one later, to be asked?
-fn is_refused(shared: &Shared, request: &Request, opened: &Opened, line: &Bytes) -> bool {
-    let in_cluster = matches!(shared.config.target, Target::Cluster(_));
+fn is_refused(core: &Core, request: &Request, opened: &Opened, line: &Bytes) -> bool {
+    let in_cluster = matches!(core.config.target, Target::Cluster(_));
     if opened.is_left && line.starts_with(b"UNBLOCKED ") {
         return true;
     }
@@ -145,13 +139,13 @@ fn is_refused(shared: &Shared, request: &Request, opened: &Opened, line: &Bytes)
         None | Some(Refusal::Unloaded) => false,
         Some(Refusal::Later | Refusal::Elsewhere) => true,
         // A single server that is a replica has nobody who would take its place.
-        Some(Refusal::Renew) => has_peers(shared),
+        Some(Refusal::Renew) => has_peers(core),
     }
 }
 
 /// Is there more than one server that may be the right one?
-fn has_peers(shared: &Shared) -> bool {
-    matches!(shared.config.target, Target::Sentinel { .. } | Target::Cluster(_))
+fn has_peers(core: &Core) -> bool {
+    matches!(core.config.target, Target::Sentinel { .. } | Target::Cluster(_))
 }
 
 /// The answer of a caller whose connection was not there in time.

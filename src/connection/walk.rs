@@ -8,31 +8,14 @@
 //! How: a cursor is used only with the process that gave it, known by its connection, or by its `run_id` where the connection is
 //! another one. With another process its part of the walk begins anew. What a cluster adds is in `cluster/course.rs`.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{self, Course, Place};
-use super::cursor::Origin;
+use super::cluster::{self, Course};
 use super::manager::Manager;
-use super::packed::Packed;
-use super::request::Command;
-use super::server_info::field;
+use super::pages::{Look, Patience, Thread};
 use super::target::Target;
-use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::resp::Reply;
-use crate::telemetry::Operation;
-
-/// What is looked for, and how.
-#[derive(Debug)]
-pub struct Look {
-    /// A glob pattern.
-    pub pattern: Bytes,
-    /// About how many keys the server looks at for one page.
-    pub count: u64,
-    pub operation: Operation,
-}
+use crate::error::Result;
 
 /// The place of a walk. It can be written down and read again.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -54,8 +37,9 @@ pub struct Page {
 }
 
 impl Walk {
-    pub(super) fn on(course: Course) -> Self {
-        Self { thread: None, course: Some(course) }
+    /// Further on the server of `thread`, unless it is over there.
+    fn on_server(thread: Thread) -> Option<Self> {
+        (!thread.is_over()).then_some(Self { thread: Some(thread), course: None })
     }
 
     /// Reads what [`Walk::write`] wrote.
@@ -79,211 +63,18 @@ impl Manager {
     pub async fn walk(&self, walk: Walk, look: &Look) -> Result<Page> {
         if matches!(self.config().target, Target::Cluster(_)) {
             let course = walk.course.unwrap_or_default();
-            return cluster::walk_on(self, course, look).await;
+            let step = cluster::walk_on(self, course, look).await?;
+            let next = step.course.map(|course| Walk { thread: None, course: Some(course) });
+            return Ok(Page { keys: step.keys, next, disturbed: step.disturbed });
         }
         let patience = Patience::new(self.config().command_timeout);
         let begun = walk.thread.is_some();
         if let Some(thread) = walk.thread
             && let Some((thread, keys)) = thread.next(self, None, look, &patience).await?
         {
-            return Ok(Page { keys, next: thread.on_server(), disturbed: false });
+            return Ok(Page { keys, next: Walk::on_server(thread), disturbed: false });
         }
         let (_, thread, keys) = Thread::first(self, None, look, false, &patience).await?;
-        Ok(Page { keys, next: thread.on_server(), disturbed: begun })
+        Ok(Page { keys, next: Walk::on_server(thread), disturbed: begun })
     }
-}
-
-/// How long a step goes on trying.
-#[derive(Debug)]
-pub(super) struct Patience(Instant);
-
-/// What is waited before a server, or the slot map, is asked once more.
-const PAUSE: Duration = Duration::from_millis(50);
-
-impl Patience {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self(Instant::now() + limit)
-    }
-
-    /// Waits a moment, or gives `error` where it has lasted long enough.
-    pub(super) async fn pause(&self, error: Error) -> Result<()> {
-        if Instant::now() + PAUSE >= self.0 {
-            return Err(error);
-        }
-        tokio::time::sleep(PAUSE).await;
-        Ok(())
-    }
-}
-
-/// A cursor, and whose it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Thread {
-    origin: Origin,
-    /// The process; `None` where it does not say.
-    run: Option<String>,
-    cursor: String,
-}
-
-impl Thread {
-    /// The first page of a server: the one of `place` in a cluster, which is then also asked for `CLUSTER NODES`, before `SCAN`.
-    pub(super) async fn first(
-        manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
-        nodes: bool,
-        patience: &Patience,
-    ) -> Result<(Option<String>, Self, Vec<Bytes>)> {
-        let mut packed = Packed::sized(look.pattern.len() + 128);
-        if nodes {
-            packed = cluster_nodes(packed);
-        }
-        let command = scan(info(packed), "0", look).reads(look.operation);
-        loop {
-            let (replies, origin) = ask(manager, command.clone(), place).await?;
-            let mut replies = replies.into_iter();
-            let view = if nodes { replies.next().map(text).transpose()? } else { None };
-            let run = replies.next().and_then(run_id);
-            match replies.next().ok_or_else(strange).and_then(page) {
-                Ok((cursor, keys)) => return Ok((view, Self { origin, run, cursor }, keys)),
-                Err(error) if is_not_yet(&error) => patience.pause(error).await?,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The page at the cursor; `None` where the server is another process now.
-    pub(super) async fn next(
-        self,
-        manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
-        patience: &Patience,
-    ) -> Result<Option<(Self, Vec<Bytes>)>> {
-        let pack = |packed| scan(packed, &self.cursor, look);
-        let Some((reply, origin)) = self.ask(manager, place, look.operation, &pack, patience).await? else {
-            return Ok(None);
-        };
-        let (cursor, keys) = page(reply)?;
-        Ok(Some((Self { origin, cursor, run: self.run }, keys)))
-    }
-
-    /// `CLUSTER NODES`, from the process of the cursor; `None` where it is another one now.
-    pub(super) async fn view(
-        &self,
-        manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
-        patience: &Patience,
-    ) -> Result<Option<String>> {
-        match self.ask(manager, place, look.operation, &cluster_nodes, patience).await? {
-            Some((reply, _)) => text(reply).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn at(cursor: &str, origin: Origin) -> Self {
-        Self { origin, run: None, cursor: cursor.to_owned() }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.cursor == "0"
-    }
-
-    fn on_server(self) -> Option<Walk> {
-        (!self.is_over()).then_some(Walk { thread: Some(self), course: None })
-    }
-
-    /// Asks the process of the cursor; `None` where another one answers.
-    async fn ask(
-        &self,
-        manager: &Manager,
-        place: Option<&Place>,
-        operation: Operation,
-        pack: &(impl Fn(Packed) -> Packed + Sync),
-        patience: &Patience,
-    ) -> Result<Option<(Reply, Origin)>> {
-        let (mut replies, origin) = ask(manager, pack(Packed::sized(128)).reads(operation), place).await?;
-        if origin == self.origin {
-            return Ok(replies.pop().map(|reply| (reply, origin)));
-        }
-        let Some(run) = &self.run else { return Ok(None) };
-        let command = pack(info(Packed::sized(128))).reads(operation);
-        loop {
-            let (replies, origin) = ask(manager, command.clone(), place).await?;
-            let [said, reply] = <[Reply; 2]>::try_from(replies).map_err(|_| strange())?;
-            if run_id(said).as_ref() != Some(run) {
-                return Ok(None);
-            }
-            match error_of(&reply) {
-                Some(error) if is_not_yet(&error) => patience.pause(error).await?,
-                Some(error) => return Err(error),
-                None => return Ok(Some((reply, origin))),
-            }
-        }
-    }
-}
-
-/// Is it that the place is no master of the cluster any more?
-pub(super) fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::Connection && error.delivery() == Delivery::NotSent
-}
-
-/// Does a server say that it will answer later?
-fn is_not_yet(error: &Error) -> bool {
-    matches!(error.server_code(), Some("LOADING" | "MASTERDOWN"))
-}
-
-async fn ask(manager: &Manager, command: Command, place: Option<&Place>) -> Result<(Vec<Reply>, Origin)> {
-    let several = command.replies > 1;
-    match manager.call_at(command, place.cloned()).await? {
-        (Reply::Array(replies), origin) if several => Ok((replies, origin)),
-        (reply, origin) => Ok((vec![reply], origin)),
-    }
-}
-
-fn scan(packed: Packed, cursor: &str, look: &Look) -> Packed {
-    let packed = packed.begin(6, b"SCAN").word(cursor.as_bytes()).word(b"MATCH").word(&look.pattern);
-    packed.word(b"COUNT").number(look.count)
-}
-
-fn info(packed: Packed) -> Packed {
-    packed.begin(2, b"INFO").word(b"server")
-}
-
-fn cluster_nodes(packed: Packed) -> Packed {
-    packed.begin(2, b"CLUSTER").word(b"NODES")
-}
-
-/// Who may not ask for it is told no process.
-fn run_id(reply: Reply) -> Option<String> {
-    field(&text(reply).ok()?, "run_id").map(str::to_owned)
-}
-
-fn error_of(reply: &Reply) -> Option<Error> {
-    match reply {
-        Reply::Error(line) => Some(Error::from_reply(&String::from_utf8_lossy(line))),
-        _ => None,
-    }
-}
-
-fn text(reply: Reply) -> Result<String> {
-    match reply {
-        Reply::Bulk(text) | Reply::Simple(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        other => Err(error_of(&other).unwrap_or_else(strange)),
-    }
-}
-
-fn page(reply: Reply) -> Result<(String, Vec<Bytes>)> {
-    if let Some(error) = error_of(&reply) {
-        return Err(error);
-    }
-    let Reply::Array(parts) = reply else { return Err(strange()) };
-    let Ok([cursor, Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else { return Err(strange()) };
-    let keys = keys.into_iter().map(|key| if let Reply::Bulk(key) = key { Ok(key) } else { Err(strange()) });
-    Ok((text(cursor)?, keys.collect::<Result<_>>()?))
-}
-
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer to SCAN is not one").with_delivery(Delivery::Rejected)
 }

@@ -5,20 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::keyspace::Key;
-use super::reply::Reply;
-
-/// What a blocking command asks for when there is nothing yet.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Wait {
-    pub(super) keys: Vec<Vec<u8>>,
-    /// Engine time in milliseconds; `None`: for ever.
-    pub(super) deadline: Option<i64>,
-    /// The reply when the deadline comes.
-    pub(super) empty: Reply,
-    /// The command to run again.
-    pub(super) args: Vec<Vec<u8>>,
-}
+use super::bytes::Key;
+use super::reply::Wait;
 
 /// A client's part of waiting.
 #[derive(Debug)]

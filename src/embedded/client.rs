@@ -5,8 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 
 use super::blocking::Blocked;
-use super::duplex::Pipe;
-use super::keyspace::Key;
+use super::bytes::Key;
+use super::pipe::Pipe;
 use super::protocol::Parser;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

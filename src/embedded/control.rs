@@ -8,11 +8,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::engine::{EngineName, Hub, Message};
+use super::engine::hub_of;
+use super::hub::Message;
 use super::keyspace::Entry;
-use super::session;
+use super::name::EngineName;
 use super::state::Core;
 use super::value::Value;
+use super::{delivery, session};
 
 /// A script is stopped long before.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ impl Control {
         };
         let engine = EngineName::Shared(self.name.clone());
         // Without a thread there is no engine.
-        Hub::of(&engine).map_err(|_| Silent::Gone)?.send(Message::Control(engine, Box::new(act)));
+        hub_of(&engine).map_err(|_| Silent::Gone)?.send(Message::Control(engine, Box::new(act)));
         match wait.recv_timeout(PATIENCE) {
             Ok(done) => done.ok_or(Silent::Gone),
             Err(RecvTimeoutError::Timeout) => Err(Silent::Busy),
@@ -103,7 +105,7 @@ impl Control {
         self.on_engine(|core| {
             core.faults.paused = false;
             session::tick(core);
-            session::resume_all(core);
+            delivery::resume_all(core);
         })
     }
 

@@ -1,113 +1,24 @@
-//! The in-memory connection between a client and the engine thread.
+//! The client's end of a connection to an engine.
 //!
-//! [`ClientStream`] is the client's end. Bytes are handed over in whole buffers: the engine swaps the client's buffer
-//! for an empty one, and appends its replies of a whole batch with one wake-up. A client that writes faster than the
-//! engine reads is held back at [`WRITE_LIMIT`]; a client that does not read its replies costs memory, as with Redis.
+//! A client that writes faster than the engine reads is held back at [`WRITE_LIMIT`]; a client that does not read its replies costs
+//! memory, as with Redis.
 //!
 //! Who ends it: dropping or shutting down a `ClientStream` disconnects; the engine ends it by `Pipe::close`, after
 //! which the client reads what was left and then end-of-file.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::engine::{Hub, Message};
+use super::hub::{Hub, Message};
+use super::pipe::{Pipe, lock};
 
 /// Bytes waiting for the engine beyond which a write waits.
 const WRITE_LIMIT: usize = 4 * 1024 * 1024;
-
-/// One direction.
-#[derive(Debug, Default)]
-struct Half {
-    bytes: Vec<u8>,
-    /// How much of `bytes` the client has already read.
-    read: usize,
-    /// Buffers behind `bytes`, so that a batch of replies is moved, not copied.
-    more: VecDeque<Vec<u8>>,
-    closed: bool,
-    waker: Option<Waker>,
-}
-
-/// What both ends share.
-#[derive(Debug)]
-pub(super) struct Pipe {
-    pub(super) id: u64,
-    to_engine: Mutex<Half>,
-    to_client: Mutex<Half>,
-    /// Whether the engine already has this pipe on its list.
-    announced: AtomicBool,
-}
-
-fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
-    half.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Pipe {
-    pub(super) fn new(id: u64) -> Self {
-        Pipe { id, to_engine: Mutex::default(), to_client: Mutex::default(), announced: AtomicBool::new(false) }
-    }
-
-    /// Takes what the client has written; `false` when the client is gone and nothing is left.
-    pub(super) fn take(&self, into: &mut Vec<u8>) -> bool {
-        self.announced.store(false, Ordering::SeqCst);
-        let mut half = lock(&self.to_engine);
-        if into.is_empty() {
-            std::mem::swap(into, &mut half.bytes);
-        } else {
-            into.append(&mut half.bytes);
-        }
-        let open = !half.closed;
-        let waker = half.waker.take();
-        drop(half);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        open
-    }
-
-    /// Gives the client a batch of replies, leaving `from` empty. Returns how many bytes the client has not read yet.
-    pub(super) fn give(&self, from: &mut Vec<u8>) -> usize {
-        let mut half = lock(&self.to_client);
-        if half.closed {
-            from.clear();
-            return 0;
-        }
-        if half.read == half.bytes.len() && half.more.is_empty() {
-            half.bytes.clear();
-            half.read = 0;
-            std::mem::swap(&mut half.bytes, from);
-        } else if from.len() < 16 * 1024 && half.more.is_empty() {
-            half.bytes.append(from);
-        } else {
-            half.more.push_back(std::mem::take(from));
-        }
-        let unread = half.bytes.len() - half.read + half.more.iter().map(Vec::len).sum::<usize>();
-        let waker = half.waker.take();
-        drop(half);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        unread
-    }
-
-    /// Ends the connection from the engine's side, in both directions.
-    pub(super) fn close(&self) {
-        for half in [&self.to_engine, &self.to_client] {
-            let mut half = lock(half);
-            half.closed = true;
-            let waker = half.waker.take();
-            drop(half);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
-    }
-}
 
 /// The client's end of a connection to an engine: `AsyncRead + AsyncWrite`, usable from any runtime.
 #[derive(Debug)]

@@ -4,14 +4,12 @@
 //! (`expired_keys`), so memory does not grow with keys nobody asks for.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
+use super::bytes::Key;
 use super::value::Value;
-
-pub(super) type Key = Rc<[u8]>;
 
 pub(super) const DATABASES: usize = 16;
 /// What a key costs besides its name and value.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 
-use super::value::Bytes;
+use super::bytes::Bytes;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct List {

@@ -17,31 +17,37 @@
 //! # The map
 //!
 //! ```text
-//! duplex ── engine ── session ── commands/ ── keyspace ── value, list, zset, stream
-//!  (bytes)  (thread)  (a client's  (what each     (databases, expiry, memory)
-//!                      turn)        command does)
+//! duplex ── hub ── engine ── session ── commands/ ── keyspace ── value, list, zset, stream
+//!  (bytes)  (the way  (thread)  (a client's  (what each     (databases, expiry, memory)
+//!            there)              turn)        command does)
 //! protocol, reply: bytes ↔ arguments and replies      scripting/: Lua
 //! state: everything one engine owns                   control: a test's hold on it
 //! ```
 //!
-//! It knows nothing of the rest of the crate.
+//! Of the rest of the crate it knows the table of commands only.
 
 mod blocking;
+mod bytes;
 mod client;
 mod clock;
 mod commands;
+mod config;
 mod control;
+mod delivery;
 mod duplex;
 mod engine;
 mod geohash;
 mod glob;
+mod hub;
 mod hyperloglog;
 mod keyspace;
 mod list;
 mod long_double;
 mod memory;
+mod name;
 mod number;
 mod payload;
+mod pipe;
 mod protocol;
 mod reply;
 mod scripting;

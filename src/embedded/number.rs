@@ -1,8 +1,6 @@
 //! Numbers as Redis reads and writes them: strict decimal integers, `strtod` floats, `%.17g` output, and the
 //! 80-bit arithmetic of INCRBYFLOAT (in `long_double`).
 
-use super::reply::Fault;
-
 /// A canonical decimal integer: no sign `+`, no leading zero, no blanks.
 pub(super) fn integer(bytes: &[u8]) -> Option<i64> {
     if bytes.len() == 1 && bytes[0].is_ascii_digit() {
@@ -23,10 +21,6 @@ pub(super) fn integer(bytes: &[u8]) -> Option<i64> {
         value = if negative { value.checked_sub(digit)? } else { value.checked_add(digit)? };
     }
     Some(value)
-}
-
-pub(super) fn int_arg(bytes: &[u8]) -> Result<i64, Fault> {
-    integer(bytes).ok_or(Fault::NOT_INTEGER)
 }
 
 /// A canonical unsigned decimal integer.

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use super::blocking::Wait;
 use super::number;
 
 /// What one command may copy into its reply, in bytes: a value asked for a thousand times over in one command would
@@ -45,6 +44,18 @@ pub(super) enum Reply {
     Silent,
     /// The client waits; the reply comes later.
     Block(Box<Wait>),
+}
+
+/// What a blocking command asks for when there is nothing yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wait {
+    pub(super) keys: Vec<Vec<u8>>,
+    /// Engine time in milliseconds; `None`: for ever.
+    pub(super) deadline: Option<i64>,
+    /// The reply when the deadline comes.
+    pub(super) empty: Reply,
+    /// The command to run again.
+    pub(super) args: Vec<Vec<u8>>,
 }
 
 /// An error reply on its way out of a handler.

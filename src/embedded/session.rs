@@ -7,13 +7,14 @@
 use std::time::Instant;
 
 use super::blocking::Blocked;
-use super::client::{Client, ReplyMode};
-use super::commands::{Cx, Mode, lookup, table};
-use super::keyspace::Key;
+use super::bytes::Key;
+use super::commands::{Cx, Mode, lookup};
+use super::delivery::{deliver, receive, resume_all, unblock};
 use super::protocol::Parsed;
-use super::reply::{Fault, Reply};
+use super::reply::{Fault, Reply, Wait};
 use super::state::Core;
 use super::{commands, memory};
+use crate::redis_commands::flag;
 
 /// Unread bytes at which a subscriber is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
 const SUBSCRIBER_LIMIT: usize = 32 * 1024 * 1024;
@@ -33,14 +34,6 @@ pub(super) fn ready(core: &mut Core, slot: usize) {
         return;
     }
     process(core, slot);
-}
-
-/// Takes what has arrived; `false` if the client is gone.
-fn receive(client: &mut Client) -> bool {
-    let open = client.pipe.take(&mut client.input);
-    client.hung_up = !open;
-    // A client that hung up while it waits will never be served.
-    open || (!client.input.is_empty() && client.blocked.is_none())
 }
 
 /// Runs the whole commands a client has sent, until it blocks, closes or has no more.
@@ -134,8 +127,8 @@ fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
         return true;
     }
     let in_multi = core.client(slot).is_some_and(|c| c.transaction.is_some());
-    lookup::find(args).is_ok_and(|spec| {
-        spec.may_write() && (!in_multi || spec.name == "exec")
+    lookup::find(args).is_ok_and(|lookup::Command { spec, .. }| {
+        spec.has(flag::WRITE | flag::MAY_REPLICATE) && (!in_multi || spec.name == "exec")
             || spec.name == "exec" && core.client(slot).is_some_and(|c| commands::transaction::writes(c))
     })
 }
@@ -158,8 +151,8 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
 /// The checks before a command, and the command.
 fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let now = core.now;
-    let spec = match lookup::find(args) {
-        Ok(spec) => spec,
+    let lookup::Command { spec, handler } = match lookup::find(args) {
+        Ok(command) => command,
         Err(fault) => return reject(core, slot, args, fault),
     };
     if spec.name == "debug"
@@ -167,7 +160,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     {
         return reject(core, slot, args, fault);
     }
-    if commands::auth::is_owed(core, slot) && !spec.has(table::NO_AUTH) {
+    if commands::auth::is_owed(core, slot) && !spec.has(flag::NO_AUTH) {
         return reject(core, slot, args, Fault::of("NOAUTH Authentication required."));
     }
     let used = memory::exceeded(core);
@@ -179,32 +172,32 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     if client.last_command != spec.name {
         spec.name.clone_into(&mut client.last_command);
     }
-    if client.transaction.is_some() && spec.has(table::NO_MULTI) {
+    if client.transaction.is_some() && spec.has(flag::NO_MULTI) {
         return reject(core, slot, args, Fault::NESTED);
     }
     let exec_grows = spec.name == "exec" && commands::transaction::grows(client);
-    if used && (spec.has(table::DENY_OOM) || exec_grows) {
+    if used && (spec.has(flag::DENY_OOM) || exec_grows) {
         return reject(core, slot, args, memory::OOM);
     }
     let exec_writes = spec.name == "exec" && commands::transaction::writes(client);
-    if readonly && (spec.has(table::WRITE) || exec_writes) {
+    if readonly && (spec.has(flag::WRITE) || exec_writes) {
         return reject(core, slot, args, memory::READONLY);
     }
     let Some(client) = core.client(slot) else {
         return Reply::Silent;
     };
-    if client.is_subscriber() && !client.resp3 && !spec.has(table::WHILE_SUBSCRIBED) {
+    if client.is_subscriber() && !client.resp3 && !spec.has(flag::WHILE_SUBSCRIBED) {
         let text = format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             spec.name
         );
         return reject(core, slot, args, Fault::new(text));
     }
-    if busy && !spec.has(table::WHILE_BUSY) {
+    if busy && !spec.has(flag::WHILE_BUSY) {
         return reject(core, slot, args, Fault::of(BUSY));
     }
     if let Some(transaction) = &mut client.transaction
-        && !spec.has(table::NOT_QUEUED)
+        && !spec.has(flag::NOT_QUEUED)
     {
         transaction.commands.push(args.iter().map(|a| a.to_vec()).collect());
         return Reply::QUEUED;
@@ -212,7 +205,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let (id, db, resp3) = (client.id, client.db, client.resp3);
     commands::monitor::tell(core, spec, Some(id), db, args);
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
-    (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
+    handler(&mut cx, args).unwrap_or_else(Reply::from)
 }
 
 /// Refuses a command before it runs, which also spoils the transaction it was meant for.
@@ -228,22 +221,12 @@ fn reject(core: &mut Core, slot: usize, args: &[&[u8]], fault: Fault) -> Reply {
     fault.into()
 }
 
-fn block(core: &mut Core, slot: usize, wait: super::blocking::Wait) {
+fn block(core: &mut Core, slot: usize, wait: Wait) {
     let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut) else {
         return;
     };
     core.waiting.add(slot, client.db, &wait);
     client.blocked = Some(Blocked { wait, db: client.db });
-}
-
-/// Ends a client's waiting; its further commands run when the current one is through.
-pub(super) fn unblock(core: &mut Core, slot: usize) {
-    if let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut)
-        && let Some(blocked) = client.blocked.take()
-    {
-        core.waiting.remove(slot, &blocked);
-        core.resumed.push_back(slot);
-    }
 }
 
 /// Gives waiting clients what has become available, in the order in which they came.
@@ -273,10 +256,10 @@ fn retry(core: &mut Core, slot: usize) {
     let args = blocked.wait.args.clone();
     let (db, resp3) = (blocked.db, client.resp3);
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let Ok(spec) = lookup::find(&args) else { return };
+    let Ok(command) = lookup::find(&args) else { return };
     let ready = core.waiting.ready_keys();
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
-    let reply = Reply::unkept(|| Reply::bounded(|| (spec.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
+    let reply = Reply::unkept(|| Reply::bounded(|| (command.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
     match reply {
         // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
         Reply::Block(_) => core.waiting.forget_ready(ready),
@@ -285,39 +268,6 @@ fn retry(core: &mut Core, slot: usize) {
             deliver(core, slot, &reply);
         }
     }
-}
-
-/// Queues a reply for a client.
-pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
-    if matches!(reply, Reply::Silent | Reply::Block(_)) {
-        return;
-    }
-    let dropped = core.faults.drop_replies > 0;
-    if dropped {
-        core.faults.drop_replies -= 1;
-    }
-    let last = core.faults.drop_replies == 0;
-    let Some(client) = core.client(slot) else {
-        return;
-    };
-    if dropped {
-        client.lossy = true;
-        client.closing = last;
-    }
-    if client.lossy {
-        core.mark(slot);
-        return;
-    }
-    let mode = client.reply_mode;
-    if mode == ReplyMode::Skip {
-        client.reply_mode = ReplyMode::On;
-    }
-    // What is pushed comes through: also the confirmations of SUBSCRIBE and its like.
-    if mode != ReplyMode::On && !matches!(reply, Reply::Push(_) | Reply::Many(_)) {
-        return;
-    }
-    reply.encode(client.resp3, &mut client.output);
-    core.mark(slot);
 }
 
 /// Runs what has become runnable and hands over what was answered.
@@ -396,18 +346,4 @@ pub(super) fn tick(core: &mut Core) {
         deliver(core, slot, &empty);
     }
     serve(core);
-}
-
-/// Lets every client go on after a pause.
-pub(super) fn resume_all(core: &mut Core) {
-    for slot in 0..core.clients.len() {
-        let Some(client) = core.client(slot) else {
-            continue;
-        };
-        if receive(client) {
-            core.resumed.push_back(slot);
-        } else {
-            core.detach(slot);
-        }
-    }
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 
 use super::blocking::Waiting;
+use super::bytes::Key;
 use super::client::Client;
 use super::clock::Clock;
-use super::commands::config::Config;
-use super::duplex::Pipe;
-use super::engine::{EngineName, Hub};
-use super::keyspace::{DATABASES, Db, Key};
+use super::config::Config;
+use super::keyspace::{DATABASES, Db};
+use super::name::EngineName;
+use super::pipe::Pipe;
 use super::scripting::Scripts;
 
 /// How often the sweep of expired keys runs while there are keys that expire.
@@ -49,9 +50,13 @@ pub(super) struct Pause {
     pub(super) writes_only: bool,
 }
 
+/// Takes out the connections to an engine that nobody has opened yet.
+type Opens = fn(&EngineName) -> Vec<Arc<Pipe>>;
+
 #[derive(Debug, Default)]
 pub(super) struct Core {
     name: EngineName,
+    opens: Option<Opens>,
     pub(super) dbs: Vec<Db>,
     pub(super) clock: Clock,
     /// Engine time of the command being run.
@@ -100,8 +105,8 @@ pub(super) struct Busy {
 }
 
 impl Core {
-    pub(super) fn start(name: EngineName) -> Self {
-        let mut core = Core { name, ..Core::default() };
+    pub(super) fn start(name: EngineName, opens: Opens) -> Self {
+        let mut core = Core { name, opens: Some(opens), ..Core::default() };
         core.dbs.resize_with(DATABASES, Db::default);
         core.now = core.clock.millis();
         core.started = core.now;
@@ -123,7 +128,7 @@ impl Core {
 
     /// Lets in the clients that have connected while a script runs.
     pub(super) fn admit_waiting(&mut self) {
-        for pipe in Hub::at(&self.name).take_opens(&self.name) {
+        for pipe in self.opens.map(|opens| opens(&self.name)).unwrap_or_default() {
             let id = pipe.id;
             let slot = self.attach(pipe);
             self.arrived.push((id, slot));

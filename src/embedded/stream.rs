@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bytes::Bytes;
 use super::number;
-use super::value::Bytes;
 
 const NODE_ENTRIES: usize = 100;
 const NODE_BYTES: usize = 4096;

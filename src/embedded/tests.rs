@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use super::engine::EngineName;
+use super::name::EngineName;
 use super::{ClientStream, Control, connect};
 
 struct Client {

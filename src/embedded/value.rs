@@ -6,16 +6,14 @@
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
 
+use super::bytes::{Bytes, LISTPACK_VALUE};
 use super::list::List;
 use super::number;
 use super::stream::Stream;
 use super::zset::Zset;
 
 pub(super) const LISTPACK_ENTRIES: usize = 512;
-pub(super) const LISTPACK_VALUE: usize = 64;
 pub(super) const INTSET_ENTRIES: usize = 512;
-
-pub(super) type Bytes = Box<[u8]>;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
-use super::value::LISTPACK_VALUE;
+use super::bytes::LISTPACK_VALUE;
 
 const CHUNK: usize = 512;
 const LISTPACK_ENTRIES: usize = 128;

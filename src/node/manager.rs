@@ -232,7 +232,7 @@ fn script(target: &ManagerTarget, call: Call<'_>) {
         let (keys, rest) = rest.split_at_checked(key_count as usize).unwrap_or((&rest, &[]));
         let script = Script::of_user(text);
         let payload = script.call(keys, rest.iter().copied());
-        Ok(Command { payload, replies: 1, safe: false, operation: call.operation(), script: Some(script) })
+        Ok(Command::raw(payload, call.operation()).calling(script))
     });
 }
 

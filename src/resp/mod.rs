@@ -16,7 +16,7 @@ mod reader;
 
 use bytes::Bytes;
 
-pub use pack::{begin, pack, push, push_joined};
+pub use pack::{begin, pack, push, push_joined, unpack};
 pub use reader::Reader;
 
 /// One reply.

@@ -49,6 +49,26 @@ fn head(out: &mut BytesMut, sigil: u8, mut number: usize) {
     out.put_slice(&digits[at..]);
 }
 
+/// The words of the first packed command, and what follows it. `None` at the end.
+#[must_use]
+pub fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+    let (count, mut rest) = counted(packed, b'*')?;
+    let mut words = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        let (length, after) = counted(rest, b'$')?;
+        words.push(after.get(..length)?);
+        rest = after.get(length.checked_add(2)?..)?;
+    }
+    (!words.is_empty()).then_some((words, rest))
+}
+
+fn counted(bytes: &[u8], sigil: u8) -> Option<(usize, &[u8])> {
+    let rest = bytes.strip_prefix(&[sigil])?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((number, rest.get(end + 2..)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +82,16 @@ mod tests {
             let mut cmd = redis::Cmd::new();
             args.iter().for_each(|arg| { cmd.arg(&arg[..]); });
             prop_assert_eq!(&out[..], &cmd.get_packed_command()[..]);
+        }
+
+        #[test]
+        fn packed_commands_are_read_back(words in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6)) {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let mut packed = BytesMut::new();
+            pack(&mut packed, &words);
+            let (read, rest) = unpack(&packed).unwrap();
+            prop_assert_eq!(read, words);
+            prop_assert!(rest.is_empty());
         }
     }
 }

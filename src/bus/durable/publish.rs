@@ -222,7 +222,7 @@ impl Durable {
 }
 
 fn load_command() -> Command {
-    Command { payload: scripts::PUBLISH.load(), replies: 1, safe: true, operation: *operation::LOAD, script: None }
+    Command::raw(scripts::PUBLISH.load(), *operation::LOAD).reading()
 }
 
 fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], once: Option<Once>) -> Command {
@@ -248,13 +248,7 @@ fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], o
         }
     }
     payload.extend_from_slice(words);
-    Command {
-        payload: payload.freeze(),
-        replies: 1,
-        safe: false,
-        operation: *operation::PUBLISH,
-        script: Some(script.clone()),
-    }
+    Command::raw(payload.freeze(), *operation::PUBLISH).calling(script.clone())
 }
 
 fn tell(outcome: Result<Reply>, answers: Vec<Answer>) {

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 
 use super::discovery::{connect_to, find};
-use super::route::{Place, Route, route};
+use super::route::{Route, route};
 use super::slots::{Redirect, SlotMap};
 use crate::connection::candidates::within;
+use crate::connection::command::Command;
+use crate::connection::core::Core;
 use crate::connection::handshake::Greeted;
-use crate::connection::request::Command;
-use crate::connection::shared::Shared;
+use crate::connection::request::Place;
 use crate::connection::target::Address;
 use crate::connection::topology::Seat;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A connection to some master.
-pub(in crate::connection) async fn connect(shared: &Shared, seeds: &[Address]) -> Result<Greeted> {
-    connect_any(shared, seeds).await.map(|(_, greeted)| greeted)
+pub(in crate::connection) async fn connect(core: &Core, seeds: &[Address]) -> Result<Greeted> {
+    connect_any(core, seeds).await.map(|(_, greeted)| greeted)
 }
 
 /// A connection to some master, and its address.
-pub(in crate::connection) async fn connect_any(shared: &Shared, seeds: &[Address]) -> Result<(Address, Greeted)> {
-    let found = find(shared, seeds).await?;
-    shared.topology.learn(&Arc::new(found.map));
+pub(in crate::connection) async fn connect_any(core: &Core, seeds: &[Address]) -> Result<(Address, Greeted)> {
+    let found = find(core, seeds).await?;
+    core.topology.learn(&Arc::new(found.map));
     Ok((found.address, found.greeted))
 }
 
@@ -35,33 +36,33 @@ pub(in crate::connection) struct Led {
 /// A connection to the master of `command`'s key, or to where `redirect` says. Given up at once when the key's slot turns out
 /// to be another one's.
 pub(in crate::connection) async fn connect_for(
-    shared: &Shared,
+    core: &Core,
     seeds: &[Address],
     command: &Command,
     redirect: Option<&Redirect>,
 ) -> Result<Led> {
     if let Some(Redirect { address, ask: true, .. }) = redirect {
-        let greeted = within(shared.config.connect_timeout, connect_to(&shared.config, address)).await?;
+        let greeted = within(core.config.connect_timeout, connect_to(&core.config, address)).await?;
         return Ok(Led { address: address.clone(), seat: None, greeted });
     }
-    let map = if let Some(map) = shared.topology.map() {
+    let map = if let Some(map) = core.topology.map() {
         map
     } else {
-        let map = Arc::new(find(shared, seeds).await?.map);
-        shared.topology.learn(&map);
+        let map = Arc::new(find(core, seeds).await?.map);
+        core.topology.learn(&map);
         map
     };
     let slot = slot(command, &map)?;
     let address = redirect.map(|redirect| &redirect.address).or_else(|| map.owner(slot?)).cloned();
     let Some(address) = address else {
         // Its slot is nobody's: any node will say so.
-        let (address, greeted) = connect_any(shared, seeds).await?;
+        let (address, greeted) = connect_any(core, seeds).await?;
         return Ok(Led { seat: Some(Seat { address: address.clone(), slot }), address, greeted });
     };
     let seat = Seat { address: address.clone(), slot };
     let greeted = tokio::select! {
-        greeted = within(shared.config.connect_timeout, connect_to(&shared.config, &address)) => greeted?,
-        () = shared.topology.left(Some(&seat)) => {
+        greeted = within(core.config.connect_timeout, connect_to(&core.config, &address)) => greeted?,
+        () = core.topology.left(Some(&seat)) => {
             let message = format!("{address} has not been connected to, and is no longer the right node");
             return Err(Error::new(ErrorKind::Connection, message));
         }

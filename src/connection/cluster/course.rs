@@ -8,13 +8,13 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::route::Place;
 use super::slot_set::SlotSet;
 use super::slots::{SlotMap, slot_of};
 use super::view::View;
 use crate::connection::manager::Manager;
+use crate::connection::pages::{Look, Patience, Thread, is_gone};
+use crate::connection::request::Place;
 use crate::connection::target::Address;
-use crate::connection::walk::{Look, Page, Patience, Thread, Walk, is_gone};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is left of a walk.
@@ -56,8 +56,17 @@ impl Default for Course {
     }
 }
 
+/// What one step of the walk gives.
+pub(in crate::connection) struct Step {
+    pub(in crate::connection) keys: Vec<Bytes>,
+    /// What is left; `None` where nothing is.
+    pub(in crate::connection) course: Option<Course>,
+    /// Was a part of the walk begun anew, or is it to be walked over again?
+    pub(in crate::connection) disturbed: bool,
+}
+
 /// One step of the walk.
-pub(in crate::connection) async fn walk_on(manager: &Manager, mut course: Course, look: &Look) -> Result<Page> {
+pub(in crate::connection) async fn walk_on(manager: &Manager, mut course: Course, look: &Look) -> Result<Step> {
     let patience = Patience::new(manager.config().command_timeout);
     let mut disturbed = false;
     loop {
@@ -67,8 +76,8 @@ pub(in crate::connection) async fn walk_on(manager: &Manager, mut course: Course
         };
         match turn {
             Turn::Page { keys, all_done } => {
-                let next = (!course.is_over()).then(|| Walk::on(course));
-                return Ok(Page { keys, next, disturbed: disturbed || !all_done });
+                let left = (!course.is_over()).then_some(course);
+                return Ok(Step { keys, course: left, disturbed: disturbed || !all_done });
             }
             Turn::Again => disturbed = true,
         }

@@ -1,33 +1,22 @@
 //! The slot map of a cluster, from whichever of its nodes gives it first.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use super::nodes::Nodes;
 use super::slots::SlotMap;
 use crate::connection::candidates::{Failures, HEAD_START, race, within};
+use crate::connection::command::Command;
 use crate::connection::config::Config;
+use crate::connection::core::Core;
 use crate::connection::handshake::{Greeted, Wire, greet};
 use crate::connection::link::open_tcp;
-use crate::connection::request::Command;
-use crate::connection::server_info::ServerInfo;
-use crate::connection::shared::Shared;
 use crate::connection::target::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
-
-/// How long a node that is asked for the slot map is waited for alone, where the topology is watched.
-const ASK_NEXT: Duration = Duration::from_millis(100);
-/// How long all that are asked at once may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How many nodes are asked over connections that are in use, and how many over new ones.
-const ASKED_IN_USE: usize = 2;
-const ASKED_ANEW: usize = 8;
 
 /// A cluster that was found.
 pub(super) struct Found {
@@ -35,16 +24,6 @@ pub(super) struct Found {
     /// A master of it, with a connection.
     pub(super) address: Address,
     pub(super) greeted: Greeted,
-}
-
-/// A connection on which a node was asked for the slot map, kept for the next question.
-pub(in crate::connection) type Spare = Option<(Address, Wire)>;
-
-/// The connections to the cluster of `seeds`: for now, one to a master.
-pub(in crate::connection) async fn open(shared: &Arc<Shared>, seeds: &[Address]) -> Result<(ServerInfo, Nodes)> {
-    let found = find(shared, seeds).await?;
-    let server = found.greeted.server.clone();
-    Ok((server, Nodes::new(shared, found)))
 }
 
 /// The masters that were known last, then the seeds; each group in random order, so that a thousand clients of one
@@ -62,13 +41,17 @@ pub(super) fn candidates(masters: &[Address], seeds: &[Address]) -> Vec<Address>
 
 /// The best of the maps that were given: the first one that is not older than what is known. An older one, which a node
 /// gives that was cut off, counts only when nobody gives a better one.
-struct Best<T> {
+pub(super) struct Best<T> {
     known: Option<Arc<SlotMap>>,
-    fallback: Option<T>,
+    pub(super) fallback: Option<T>,
 }
 
 impl<T: AsRef<SlotMap>> Best<T> {
-    fn judge(&mut self, given: T) -> Option<T> {
+    pub(super) fn than(known: Option<Arc<SlotMap>>) -> Self {
+        Self { known, fallback: None }
+    }
+
+    pub(super) fn judge(&mut self, given: T) -> Option<T> {
         if self.known.as_ref().is_none_or(|known| !given.as_ref().is_older_than(known)) {
             return Some(given);
         }
@@ -85,13 +68,13 @@ impl<T: AsRef<SlotMap>> Best<T> {
 /// # Errors
 ///
 /// `connection` naming how many were asked, with every cause; `config` where there is no cluster; `auth` or `tls`.
-pub(super) async fn find(shared: &Shared, seeds: &[Address]) -> Result<Found> {
-    let config = &shared.config;
+pub(super) async fn find(core: &Core, seeds: &[Address]) -> Result<Found> {
+    let config = &core.config;
     let deadline = Instant::now() + config.connect_timeout;
-    let known = shared.topology.map();
+    let known = core.topology.map();
     let candidates = candidates(known.as_ref().map_or(&[][..], |map| map.masters()), seeds);
     let mut failures = Failures::default();
-    let mut best = Best { known, fallback: None };
+    let mut best = Best::than(known);
     let attempt = |candidate| async move {
         let limit = deadline.saturating_duration_since(Instant::now());
         let found = within(limit, find_with(config, candidate)).await;
@@ -162,84 +145,6 @@ pub(in crate::connection) async fn connect_to(config: &Config, address: &Address
     greet(config, open_tcp(config, address).await?).await
 }
 
-/// The slot map anew, from whichever node gives it first: two over connections that are in use, then others over new ones.
-/// The one that answered over a new one is kept in `spare`, and asked before any new one the next time.
-///
-/// # Errors
-///
-/// As [`find`], within two seconds.
-pub(in crate::connection) async fn ask_around(
-    shared: &Shared,
-    seeds: &[Address],
-    spare: &mut Spare,
-) -> Result<SlotMap> {
-    let known = shared.topology.map();
-    let mut asked: Vec<Asked> = shared.ask_nodes(ASKED_IN_USE).into_iter().map(Asked::InUse).collect();
-    asked.extend(spare.take().map(|(address, wire)| Asked::Spare(address, Box::new(wire))));
-    let (masters, replicas) = known.as_ref().map_or((&[][..], &[][..]), |map| (map.masters(), map.replicas()));
-    let mut others = candidates(masters, &candidates(replicas, seeds));
-    others.retain(|other| !asked.iter().any(|asked| asked.address() == other));
-    asked.extend(others.into_iter().take(ASKED_ANEW).map(Asked::Anew));
-    let mut failures = Failures::default();
-    let mut best = Best { known, fallback: None };
-    let attempts: Vec<_> = asked.into_iter().map(|asked| within(PATIENCE, asked.answer(&shared.config))).collect();
-    let given = race(attempts, ASK_NEXT, |outcome| match outcome {
-        Ok(given) => best.judge(given),
-        Err(error) => {
-            failures.add(error);
-            None
-        }
-    });
-    let given = timeout(PATIENCE, given).await.ok().flatten().or(best.fallback);
-    match given {
-        Some(given) => {
-            *spare = given.spare;
-            Ok(given.map)
-        }
-        None => Err(failures.summary("no node of the cluster that was asked gave a slot map".into())),
-    }
-}
-
-/// A node that is asked for the slot map.
-enum Asked {
-    InUse(Answer),
-    Spare(Address, Box<Wire>),
-    Anew(Address),
-}
-
-/// A slot map, and the connection on which it came if that is nobody else's.
-struct Given {
-    map: SlotMap,
-    spare: Spare,
-}
-
-impl Asked {
-    fn address(&self) -> &Address {
-        match self {
-            Self::InUse(Answer { address, .. }) | Self::Spare(address, _) | Self::Anew(address) => address,
-        }
-    }
-
-    async fn answer(self, config: &Config) -> Result<Given> {
-        let (address, mut wire) = match self {
-            Self::InUse(answer) => return Ok(Given { map: answer.map().await?, spare: None }),
-            Self::Spare(address, wire) => (address, *wire),
-            Self::Anew(address) => {
-                let greeted = connect_to(config, &address).await?;
-                (address, Wire::of(greeted).0)
-            }
-        };
-        let map = ask(&mut wire, &address).await?;
-        Ok(Given { map, spare: Some((address, wire)) })
-    }
-}
-
-impl AsRef<SlotMap> for Given {
-    fn as_ref(&self) -> &SlotMap {
-        &self.map
-    }
-}
-
 impl AsRef<SlotMap> for Found {
     fn as_ref(&self) -> &SlotMap {
         &self.map
@@ -253,7 +158,7 @@ pub(in crate::connection) struct Answer {
 }
 
 impl Answer {
-    async fn map(self) -> Result<SlotMap> {
+    pub(super) async fn map(self) -> Result<SlotMap> {
         let lost = || Error::new(ErrorKind::Connection, "the connection was lost");
         let Ok(Reply::Array(replies)) = self.answer.await.unwrap_or_else(|_| Err(lost())) else { return Err(lost()) };
         let [slots, info] = &replies[..] else { return Err(lost()) };
@@ -263,13 +168,8 @@ impl Answer {
 
 /// `CLUSTER SLOTS` and `CLUSTER INFO`, for a connection that is in use.
 pub(super) fn slots_command() -> Command {
-    Command {
-        payload: Bytes::from_static(b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n*2\r\n$7\r\nCLUSTER\r\n$4\r\nINFO\r\n"),
-        replies: 2,
-        safe: true,
-        operation: Operation::named("cluster"),
-        script: None,
-    }
+    let payload = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n*2\r\n$7\r\nCLUSTER\r\n$4\r\nINFO\r\n";
+    Command { replies: 2, ..Command::raw(Bytes::from_static(payload), Operation::named("cluster")).reading() }
 }
 
 #[cfg(test)]

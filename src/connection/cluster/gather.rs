@@ -2,34 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use super::route::scan_cursor;
+use super::route::Assembly;
 use crate::connection::request::Request;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::redis_commands::Merge;
 use crate::resp::Reply;
-
-/// What the answers of the parts become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Merge {
-    /// The elements of arrays, each at its place.
-    Array,
-    /// The answers themselves, each at its place; an error reply is one of them.
-    Each,
-    /// All elements of all arrays.
-    Concat,
-    /// All texts, one behind the other.
-    Text,
-    Sum,
-    Least,
-    /// Of each element of arrays the least.
-    LeastOfEach,
-    /// The first answer.
-    AllOk,
-    /// The one answer, with the cursor of the cluster.
-    Scan {
-        slot: u16,
-        next: Option<u16>,
-    },
-}
 
 /// A part that was sent.
 pub(super) struct Sent {
@@ -38,7 +15,7 @@ pub(super) struct Sent {
 }
 
 /// Waits for every part, then settles `request`. Each part is settled by its own deadline, so this ends.
-pub(super) async fn gather(request: Request, parts: Vec<Sent>, merge: Merge) {
+pub(super) async fn gather(request: Request, parts: Vec<Sent>, assembly: Assembly) {
     let mut answers = Vec::with_capacity(parts.len());
     for part in parts {
         let answer = part.answer.await.unwrap_or_else(|_| {
@@ -48,11 +25,11 @@ pub(super) async fn gather(request: Request, parts: Vec<Sent>, merge: Merge) {
         answers.push((part.elements, answer));
     }
     let safe = request.command.safe;
-    crate::crossing::batch(|| request.settle(put_together(answers, merge, safe), std::time::Instant::now()));
+    crate::crossing::batch(|| request.settle(put_together(answers, assembly, safe), std::time::Instant::now()));
 }
 
-fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, merge: Merge, safe: bool) -> Result<Reply> {
-    if merge == Merge::Each {
+fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, assembly: Assembly, safe: bool) -> Result<Reply> {
+    if assembly == Assembly::Each {
         return each(answers);
     }
     let whole = answers.len() == 1;
@@ -72,7 +49,7 @@ fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, merge: Merge, safe: b
         }
     }
     match failure {
-        None => merged(replies, merge).ok_or_else(strange),
+        None => assembled(replies, assembly).ok_or_else(strange),
         Some(error) if whole || safe => Err(error),
         Some(error) => {
             let agree = deliveries.iter().all(|delivery| *delivery == deliveries[0]);
@@ -98,6 +75,14 @@ fn each(answers: Vec<(Vec<usize>, Result<Reply>)>) -> Result<Reply> {
         });
     }
     Ok(Reply::Array(replies))
+}
+
+fn assembled(replies: Vec<(Vec<usize>, Reply)>, assembly: Assembly) -> Option<Reply> {
+    match assembly {
+        Assembly::Each => None,
+        Assembly::Merged(merge) => merged(replies, merge),
+        Assembly::Scanned(step) => step.answer(replies.into_iter().next()?.1),
+    }
 }
 
 fn merged(replies: Vec<(Vec<usize>, Reply)>, merge: Merge) -> Option<Reply> {
@@ -149,20 +134,7 @@ fn merged(replies: Vec<(Vec<usize>, Reply)>, merge: Merge) -> Option<Reply> {
             least.map(|least| Reply::Array(least.into_iter().map(Reply::Int).collect()))
         }
         Merge::AllOk => replies.into_iter().next().map(|(_, reply)| reply),
-        Merge::Scan { slot, next } => scanned(replies.into_iter().next()?.1, slot, next),
-        Merge::Each => None,
     }
-}
-
-fn scanned(reply: Reply, slot: u16, next: Option<u16>) -> Option<Reply> {
-    let Reply::Array(parts) = reply else { return None };
-    let [Reply::Bulk(cursor), found] = <[Reply; 2]>::try_from(parts).ok()? else { return None };
-    let cursor = match (std::str::from_utf8(&cursor).ok()?.parse().ok()?, next) {
-        (0, None) => 0,
-        (0, Some(next)) => u64::from(next),
-        (own, _) => scan_cursor(slot, own)?,
-    };
-    Some(Reply::Array(vec![Reply::Bulk(cursor.to_string().into()), found]))
 }
 
 fn int(reply: &Reply) -> Option<i64> {
@@ -188,36 +160,27 @@ mod tests {
     #[test]
     fn elements_come_back_to_their_places() {
         let answers = vec![(vec![0, 2], Ok(ints(&[10, 12]))), (vec![1], Ok(ints(&[11])))];
-        assert_eq!(put_together(answers, Merge::Array, true).unwrap(), ints(&[10, 11, 12]));
+        assert_eq!(put_together(answers, Assembly::Merged(Merge::Array), true).unwrap(), ints(&[10, 11, 12]));
     }
 
     #[test]
     fn numbers_are_added_or_the_least_counts() {
         let answers = || vec![(Vec::new(), Ok(Reply::Int(3))), (Vec::new(), Ok(Reply::Int(2)))];
-        assert_eq!(put_together(answers(), Merge::Sum, true).unwrap(), Reply::Int(5));
-        assert_eq!(put_together(answers(), Merge::Least, true).unwrap(), Reply::Int(2));
+        assert_eq!(put_together(answers(), Assembly::Merged(Merge::Sum), true).unwrap(), Reply::Int(5));
+        assert_eq!(put_together(answers(), Assembly::Merged(Merge::Least), true).unwrap(), Reply::Int(2));
         let arrays = vec![(Vec::new(), Ok(ints(&[1, 0]))), (Vec::new(), Ok(ints(&[0, 1])))];
-        assert_eq!(put_together(arrays, Merge::LeastOfEach, true).unwrap(), ints(&[0, 0]));
+        assert_eq!(put_together(arrays, Assembly::Merged(Merge::LeastOfEach), true).unwrap(), ints(&[0, 0]));
     }
 
     #[test]
     fn a_write_that_failed_in_part_may_have_been_executed_in_part() {
         let not_sent = || Err(Error::new(ErrorKind::Timeout, "late"));
         let mixed = vec![(vec![0], Ok(Reply::Int(1))), (vec![1], not_sent())];
-        assert_eq!(put_together(mixed, Merge::Sum, false).unwrap_err().delivery(), Delivery::MaybeExecuted);
+        assert_eq!(
+            put_together(mixed, Assembly::Merged(Merge::Sum), false).unwrap_err().delivery(),
+            Delivery::MaybeExecuted
+        );
         let none = vec![(vec![0], not_sent()), (vec![1], not_sent())];
-        assert_eq!(put_together(none, Merge::Sum, false).unwrap_err().delivery(), Delivery::NotSent);
-    }
-
-    #[test]
-    fn a_scan_ends_only_behind_the_last_master() {
-        let answer = |cursor: &'static str| Reply::Array(vec![Reply::Bulk(cursor.into()), ints(&[])]);
-        let cursor = |reply, slot, next| match scanned(reply, slot, next) {
-            Some(Reply::Array(parts)) => parts[0].clone(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(cursor(answer("5"), 7, Some(9)), Reply::Bulk((5 * 16_384 + 7).to_string().into()));
-        assert_eq!(cursor(answer("0"), 7, Some(9)), Reply::Bulk("9".into()));
-        assert_eq!(cursor(answer("0"), 9, None), Reply::Bulk("0".into()));
+        assert_eq!(put_together(none, Assembly::Merged(Merge::Sum), false).unwrap_err().delivery(), Delivery::NotSent);
     }
 }

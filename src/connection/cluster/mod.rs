@@ -3,36 +3,32 @@
 //! | file | what |
 //! |---|---|
 //! | `nodes`, `node` | the connections, in place of the one of a single server |
-//! | `discovery` | the slot map, from whichever node gives it |
+//! | `discovery`, `around` | the slot map, from whichever node gives it: to begin with, and anew |
 //! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
-//! | `route`, `keys` | where a request goes |
+//! | `route`, `scan` | where a request goes |
 //! | `gather` | the answers of a request that went in parts |
 //! | `blocking` | where a blocking command goes |
 //! | `course`, `view`, `slot_set` | a walk over all keys, whatever moves meanwhile |
 
+mod around;
 mod blocking;
 mod course;
 mod discovery;
 mod gather;
-mod keys;
 mod node;
 mod nodes;
 mod route;
+mod scan;
 mod slot_set;
 mod slots;
 mod view;
 
+pub(super) use around::ask_around;
 pub(super) use blocking::{connect, connect_any, connect_for};
 pub(super) use course::{Course, walk_on};
 #[cfg(fuzzing)]
 pub(super) use discovery::ask;
-pub(super) use discovery::{Answer, ask_around, connect_to, open};
+pub(super) use discovery::{Answer, connect_to};
 pub(super) use nodes::Nodes;
-pub(super) use route::{Place, unpack};
-pub(super) use slot_set::SlotSet;
-pub(super) use slots::{Redirect, SLOTS, SlotMap, slot_of};
-
-/// Is `code` that of an error reply which says "not here" or "not now", so that nothing was executed?
-pub(super) fn is_elsewhere(code: &[u8]) -> bool {
-    matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY")
-}
+pub(super) use slot_set::{SLOTS, SlotSet};
+pub(super) use slots::{Redirect, SlotMap, slot_of};

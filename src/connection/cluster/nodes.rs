@@ -15,17 +15,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::discovery::{Answer, Found, connect_to, slots_command};
+use super::discovery::{Answer, Found, connect_to, find, slots_command};
 use super::gather::{Sent, gather};
 use super::node::{Link, Node};
-use super::route::{Part, Place, Route, route};
+use super::route::{Part, Route, route};
 use super::slots::{Redirect, SlotMap};
 use crate::connection::candidates::within;
+use crate::connection::command::Command;
 use crate::connection::config::Config;
+use crate::connection::core::Core;
 use crate::connection::handshake::Greeted;
 use crate::connection::pipeline::{Demand, Leftovers, Pipeline, timed_out};
-use crate::connection::request::{Command, Request, Sink};
-use crate::connection::shared::Shared;
+use crate::connection::request::Place;
+use crate::connection::request::{Request, Sink};
+use crate::connection::server_info::ServerInfo;
 use crate::connection::target::Address;
 use crate::connection::topology::News;
 use crate::crossing::batch;
@@ -48,7 +51,7 @@ const LATER: Duration = Duration::from_millis(50);
 
 pub(in crate::connection) struct Nodes {
     /// Weak: what is shared owns this.
-    shared: Weak<Shared>,
+    core: Weak<Core>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     /// Counts the parts of requests, which are counted as wholes, and what nobody asked for.
@@ -64,18 +67,25 @@ pub(in crate::connection) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(shared: &Arc<Shared>, found: Found) -> Self {
+    /// The connections to the cluster of `seeds`: for now, one to a master.
+    pub(in crate::connection) async fn open(core: &Arc<Core>, seeds: &[Address]) -> Result<(ServerInfo, Self)> {
+        let found = find(core, seeds).await?;
+        let server = found.greeted.server.clone();
+        Ok((server, Self::new(core, found)))
+    }
+
+    fn new(core: &Arc<Core>, found: Found) -> Self {
         let now = Instant::now();
-        let metrics = Arc::clone(&shared.metrics);
-        let pipeline = Pipeline::new(found.greeted, &shared.config, Arc::clone(&metrics), now).in_cluster();
+        let metrics = Arc::clone(&core.metrics);
+        let pipeline = Pipeline::new(found.greeted, &core.config, Arc::clone(&metrics), now).in_cluster();
         let map = Arc::new(found.map);
-        let news = shared.topology.news();
-        shared.topology.learn(&map);
+        let news = core.topology.news();
+        core.topology.learn(&map);
         let mut node = Node::new(found.address.clone(), now);
         node.link = Link::Up(Box::new(pipeline));
         Self {
-            shared: Arc::downgrade(shared),
-            config: Arc::new(shared.config.clone()),
+            core: Arc::downgrade(core),
+            config: Arc::new(core.config.clone()),
             metrics,
             uncounted: Arc::default(),
             map,
@@ -106,9 +116,8 @@ impl Nodes {
 
     fn send_part(&mut self, whole: &Request, part: Part) -> Sent {
         let (sink, answer) = oneshot::channel();
-        let Command { safe, operation, ref script, .. } = whole.command;
         // Only a call of a script can be answered with NOSCRIPT, so it does no harm at the other parts.
-        let command = Command { payload: part.payload, replies: 1, safe, operation, script: script.clone() };
+        let command = Command { payload: part.payload, replies: 1, ..whole.command.clone() };
         let mut request = Request::new(command, Sink::Waiter(sink), whole.accepted, Arc::clone(&self.uncounted));
         request.place = Some(part.place);
         self.place(request);
@@ -253,7 +262,7 @@ impl Nodes {
         let until = now + self.config.reconnect.delay(node.attempt);
         node.leaves_at = None;
         if let Link::Up(pipeline) = std::mem::replace(&mut node.link, Link::Down(until)) {
-            node.missing = self.shared.upgrade().map(|shared| shared.topology.missing());
+            node.missing = self.core.upgrade().map(|core| core.topology.missing());
             let again = pipeline.end().repeatable(&error, &self.metrics, now);
             self.failed(error);
             for request in again {
@@ -263,8 +272,8 @@ impl Nodes {
     }
 
     fn failed(&mut self, error: Error) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.failed(&error);
+        if let Some(core) = self.core.upgrade() {
+            core.failed(&error);
         }
         self.last_failure = Some(error);
     }
@@ -317,8 +326,8 @@ impl Nodes {
                 return self.give(&address, request);
             }
             Some(Redirect { slot, address, ask: false }) => {
-                if let Some(shared) = self.shared.upgrade() {
-                    shared.topology.moved(slot, &address);
+                if let Some(core) = self.core.upgrade() {
+                    core.topology.moved(slot, &address);
                     self.take_in(now);
                 }
                 request.hops = request.hops.saturating_add(1);
@@ -327,8 +336,8 @@ impl Nodes {
                 }
             }
             None => {
-                if let Some(shared) = self.shared.upgrade() {
-                    shared.topology.doubt();
+                if let Some(core) = self.core.upgrade() {
+                    core.topology.doubt();
                 }
             }
         }
@@ -387,7 +396,7 @@ impl Nodes {
     ///
     /// `connection` when its connection is lost, or is to be given up.
     fn tend_node(&mut self, at: usize, keep_alive: Duration, now: Instant) -> Result<Option<Instant>> {
-        let missing = || self.shared.upgrade().map(|shared| shared.topology.missing());
+        let missing = || self.core.upgrade().map(|core| core.topology.missing());
         let node = &mut self.members[at];
         match &mut node.link {
             Link::Up(pipeline) => {

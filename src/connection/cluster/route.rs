@@ -13,26 +13,13 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::gather::Merge;
-use super::keys::{keys_of, upper};
-use super::slots::{SLOTS, SlotMap, slot_of};
-use crate::connection::request::Command;
-use crate::connection::target::Address;
+use super::scan;
+use super::slots::{SlotMap, slot_of};
+use crate::connection::command::Command;
+use crate::connection::request::Place;
 use crate::error::{Error, Result};
+use crate::redis_commands::{self, Keys, Merge, Reach, keys_of};
 use crate::resp;
-
-/// The place in a cluster where a request is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::connection) enum Place {
-    /// The master of the slot.
-    Slot(u16),
-    /// Any master.
-    Anywhere,
-    /// This master, as long as it is one.
-    Master(Box<Address>),
-    /// This node, whatever it is.
-    Node(Box<Address>),
-}
 
 /// A part of a request that goes its own way.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,12 +33,18 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) enum Route {
     Whole(Place),
-    Parts(Vec<Part>, Merge),
+    Parts(Vec<Part>, Assembly),
 }
 
-/// The bits of a cluster's `SCAN` cursor that say at which master it stands: the master's lowest slot. Above them is that
-/// master's own cursor.
-const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+/// How the answers of the parts become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Assembly {
+    /// The answers themselves, each at its place; an error reply is one of them.
+    Each,
+    Merged(Merge),
+    /// The one answer, with the cursor of the cluster.
+    Scanned(scan::Step),
+}
 
 /// Where `command` goes.
 ///
@@ -61,7 +54,7 @@ const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
     let mut rest = &command.payload[..];
     let mut commands = Vec::with_capacity(1);
-    while let Some((words, after)) = unpack(rest) {
+    while let Some((words, after)) = resp::unpack(rest) {
         commands.push((words, &rest[..rest.len() - after.len()]));
         rest = after;
     }
@@ -79,7 +72,7 @@ pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
                 payload: command.payload.slice_ref(packed),
                 elements: vec![at],
             });
-            Ok(Route::Parts(parts.collect(), Merge::Each))
+            Ok(Route::Parts(parts.collect(), Assembly::Each))
         }
     }
 }
@@ -101,34 +94,27 @@ fn one_slot(what: &str, keys: Vec<&[u8]>) -> Result<Place> {
 }
 
 fn route_one(words: &[&[u8]], map: &SlotMap) -> Route {
-    let mut capitals = [0; 24];
-    let name = upper(words[0], &mut capitals).unwrap_or_default();
-    let sub = words.get(1).copied().unwrap_or_default();
-    let is = |names: &[&str]| names.iter().any(|name| sub.eq_ignore_ascii_case(name.as_bytes()));
-    let merge = match name {
-        "MGET" => return by_slot(words, 1, Merge::Array),
-        "MSET" if words.len() % 2 == 1 => return by_slot(words, 2, Merge::AllOk),
-        "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => return by_slot(words, 1, Merge::Sum),
-        "SCAN" => return scan(words, map),
-        "FLUSHALL" | "FLUSHDB" => Merge::AllOk,
-        "SCRIPT" if is(&["FLUSH", "LOAD"]) => Merge::AllOk,
-        "SCRIPT" if is(&["EXISTS"]) => Merge::LeastOfEach,
-        "FUNCTION" if is(&["LOAD", "DELETE", "FLUSH", "RESTORE"]) => Merge::AllOk,
-        "CONFIG" if is(&["SET", "RESETSTAT", "REWRITE"]) => Merge::AllOk,
-        "CLIENT" if is(&["LIST"]) => Merge::Text,
-        "DBSIZE" => Merge::Sum,
-        "KEYS" => Merge::Concat,
-        "WAIT" => Merge::Least,
-        "WAITAOF" => Merge::LeastOfEach,
-        _ => return Route::Whole(first_key(words)),
-    };
+    let spec = redis_commands::find(words);
+    match (spec.map_or(Reach::OneMaster, |spec| spec.reach), spec.map(|spec| spec.keys)) {
+        (Reach::BySlot(merge), Some(Keys::Range(_, _, step)))
+            if (words.len() - 1).is_multiple_of(usize::from(step)) =>
+        {
+            by_slot(words, usize::from(step), merge)
+        }
+        (Reach::OneMaster | Reach::BySlot(_), _) => Route::Whole(first_key(words)),
+        (Reach::EveryMaster(merge), _) => every_master(words, map, merge),
+        (Reach::InTurn, _) => scan(words, map),
+    }
+}
+
+fn every_master(words: &[&[u8]], map: &SlotMap, merge: Merge) -> Route {
     let payload = pack(words);
     let everywhere = map.masters().iter().map(|master| Part {
         place: Place::Master(Box::new(master.clone())),
         payload: payload.clone(),
         elements: Vec::new(),
     });
-    Route::Parts(everywhere.collect(), merge)
+    Route::Parts(everywhere.collect(), Assembly::Merged(merge))
 }
 
 /// Splits a command of keys, each with `step - 1` words behind it, by slot.
@@ -155,28 +141,19 @@ fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
         }
         Part { place: Place::Slot(slot), payload: pack(&part), elements }
     });
-    Route::Parts(parts.collect(), merge)
+    Route::Parts(parts.collect(), Assembly::Merged(merge))
 }
 
 fn scan(words: &[&[u8]], map: &SlotMap) -> Route {
-    let cursor = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
-    let masters = map.lowest_slots();
-    let (Some(cursor), Some(first)) = (cursor, masters.first()) else {
+    let cursor = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+    let Some((step, own)) = cursor.and_then(|cursor| scan::Step::at(cursor, &map.lowest_slots())) else {
         return Route::Whole(Place::Anywhere);
     };
-    #[expect(clippy::cast_possible_truncation, reason = "so many bits are a slot")]
-    let slot = if cursor == 0 { *first } else { (cursor % u64::from(SLOTS)) as u16 };
-    let own = (cursor >> SLOT_BITS).to_string();
+    let own = own.to_string();
     let mut part = words.to_vec();
     part[1] = own.as_bytes();
-    let next = masters.into_iter().find(|lowest| *lowest > slot);
-    let parts = vec![Part { place: Place::Slot(slot), payload: pack(&part), elements: Vec::new() }];
-    Route::Parts(parts, Merge::Scan { slot, next })
-}
-
-/// The cursor that goes on at the master of `slot`, at its own `cursor`; `None` where that does not fit.
-pub(super) fn scan_cursor(slot: u16, cursor: u64) -> Option<u64> {
-    cursor.checked_mul(u64::from(SLOTS))?.checked_add(u64::from(slot))
+    let parts = vec![Part { place: Place::Slot(step.slot), payload: pack(&part), elements: Vec::new() }];
+    Route::Parts(parts, Assembly::Scanned(step))
 }
 
 fn pack(words: &[&[u8]]) -> Bytes {
@@ -185,29 +162,11 @@ fn pack(words: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
-/// The words of the first packed command, and what follows it. `None` at the end.
-pub(in crate::connection) fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
-    let (count, mut rest) = head(packed, b'*')?;
-    let mut words = Vec::with_capacity(count.min(1024));
-    for _ in 0..count {
-        let (length, after) = head(rest, b'$')?;
-        words.push(after.get(..length)?);
-        rest = after.get(length.checked_add(2)?..)?;
-    }
-    (!words.is_empty()).then_some((words, rest))
-}
-
-fn head(bytes: &[u8], sigil: u8) -> Option<(usize, &[u8])> {
-    let rest = bytes.strip_prefix(&[sigil])?;
-    let end = rest.iter().position(|byte| *byte == b'\r')?;
-    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    Some((number, rest.get(end + 2..)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::script::Script;
+    use crate::connection::target::Address;
     use crate::error::ErrorKind;
     use crate::resp::Reply;
     use crate::telemetry::Operation;
@@ -228,7 +187,7 @@ mod tests {
             resp::pack(&mut payload, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         }
         let replies = u32::try_from(commands.len()).unwrap();
-        Command { payload: payload.freeze(), replies, safe: false, operation: Operation::named("test"), script: None }
+        Command { replies, ..Command::raw(payload.freeze(), Operation::named("test")) }
     }
 
     fn whole(commands: &[&[&str]]) -> Place {
@@ -238,9 +197,9 @@ mod tests {
         }
     }
 
-    fn parts(words: &[&str]) -> (Vec<Part>, Merge) {
+    fn parts(words: &[&str]) -> (Vec<Part>, Assembly) {
         match route(&command(&[words]), &map()).unwrap() {
-            Route::Parts(parts, merge) => (parts, merge),
+            Route::Parts(parts, assembly) => (parts, assembly),
             Route::Whole(place) => panic!("{place:?}"),
         }
     }
@@ -250,13 +209,14 @@ mod tests {
         assert_eq!(whole(&[&["GET", "foo"]]), Place::Slot(12_182));
         assert_eq!(whole(&[&["MGET", "{foo}a", "{foo}b"]]), Place::Slot(12_182));
         assert_eq!(whole(&[&["MSETNX", "foo", "1", "bar", "2"]]), Place::Slot(12_182));
+        assert_eq!(whole(&[&["MSET", "foo", "1", "bar"]]), Place::Slot(12_182));
         assert_eq!(whole(&[&["PING"]]), Place::Anywhere);
     }
 
     #[test]
     fn keys_of_several_slots_are_grouped_and_their_places_remembered() {
-        let (parts, merge) = parts(&["mget", "foo", "bar", "{foo}2"]);
-        assert_eq!(merge, Merge::Array);
+        let (parts, assembly) = parts(&["mget", "foo", "bar", "{foo}2"]);
+        assert_eq!(assembly, Assembly::Merged(Merge::Array));
         assert_eq!(parts[0].place, Place::Slot(12_182));
         assert_eq!(parts[0].elements, [0, 2]);
         assert_eq!(parts[0].payload, command(&[&["mget", "foo", "{foo}2"]]).payload);
@@ -278,7 +238,8 @@ mod tests {
 
     #[test]
     fn several_commands_go_each_their_own_way() {
-        let Route::Parts(parts, Merge::Each) = route(&command(&[&["GET", "foo"], &["PING"]]), &map()).unwrap() else {
+        let Route::Parts(parts, Assembly::Each) = route(&command(&[&["GET", "foo"], &["PING"]]), &map()).unwrap()
+        else {
             panic!("not in parts");
         };
         assert_eq!(parts[0].place, Place::Slot(12_182));
@@ -287,15 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_walks_from_master_to_master() {
-        let (parts, merge) = parts(&["SCAN", "0", "COUNT", "5"]);
-        assert_eq!(parts[0].place, Place::Slot(0));
-        assert_eq!(merge, Merge::Scan { slot: 0, next: Some(8192) });
-        let there = scan_cursor(8192, 77).unwrap().to_string();
-        let (parts, merge) = self::parts(&["SCAN", &there]);
-        assert_eq!(parts[0].place, Place::Slot(8192));
-        assert_eq!(parts[0].payload, command(&[&["SCAN", "77"]]).payload);
-        assert_eq!(merge, Merge::Scan { slot: 8192, next: None });
+    fn a_scan_asks_one_master_with_its_own_cursor() {
+        let there = (77 * 16_384 + 8192).to_string();
+        for (cursor, slot, own) in [("0", 0, "0"), (there.as_str(), 8192, "77")] {
+            let (parts, assembly) = parts(&["SCAN", cursor, "COUNT", "5"]);
+            assert_eq!(parts[0].place, Place::Slot(slot));
+            assert_eq!(parts[0].payload, command(&[&["SCAN", own, "COUNT", "5"]]).payload);
+            assert!(matches!(assembly, Assembly::Scanned(step) if step.slot == slot));
+        }
         assert_eq!(whole(&[&["SCAN", "soon"]]), Place::Anywhere);
     }
 
@@ -310,15 +270,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn packed_commands_are_read_back(words in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..6)) {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let packed = pack(&words);
-            let (read, rest) = unpack(&packed).unwrap();
-            prop_assert_eq!(read, words);
-            prop_assert!(rest.is_empty());
-        }
-
         #[test]
         fn any_bytes_at_all_are_routed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut any = command(&[]);

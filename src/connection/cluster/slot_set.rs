@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::slots::SLOTS;
+/// How many hash slots a cluster has.
+pub(in crate::connection) const SLOTS: u16 = 16_384;
 
 const WORDS: usize = SLOTS as usize / 64;
 

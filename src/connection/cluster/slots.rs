@@ -2,14 +2,11 @@
 
 use crc::{CRC_16_XMODEM, Crc, Table};
 
-use super::slot_set::SlotSet;
+use super::slot_set::{SLOTS, SlotSet};
 use crate::connection::server_info::field;
 use crate::connection::target::Address;
 use crate::keys::hash_tag;
 use crate::resp::Reply;
-
-/// How many hash slots a cluster has.
-pub(in crate::connection) const SLOTS: u16 = 16_384;
 
 const CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_XMODEM);
 const NOBODY: u16 = u16::MAX;

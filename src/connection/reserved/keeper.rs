@@ -9,10 +9,12 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Notice, Notify, Order, Tries, Waiting, closed};
-use crate::connection::exclusive::{self, Opened};
+use crate::connection::core::Core;
+use crate::connection::exclusive;
 use crate::connection::manager::Manager;
-use crate::connection::refusal::{Refusal, Refused, refusal};
-use crate::connection::request::Request;
+use crate::connection::opened::{self, Opened};
+use crate::connection::refusal::refusal;
+use crate::connection::request::{Refusal, Refused, Request};
 use crate::connection::shared::Shared;
 use crate::connection::state::State;
 use crate::connection::target::Target;
@@ -84,14 +86,14 @@ impl Keeper {
                 Err(error) => return error,
             };
             // `disconnect()` of the manager waits for it.
-            let _open = self.shared.exclusive.token();
+            let _open = self.shared.core.exclusive.token();
             topology::watch(&self.shared);
             tries = Tries::Endless;
             (self.notify)(Notice::Ready);
             self.opened();
             match Box::pin(self.serve(&mut line, session)).await {
                 Served::Lost => (self.notify)(Notice::Lost),
-                Served::Ended if line.interrupted.is_cancelled() => return self.shared.closed(),
+                Served::Ended if line.interrupted.is_cancelled() => return self.shared.core.closed(),
                 Served::Ended => return closed(),
             }
         }
@@ -137,7 +139,7 @@ impl Keeper {
             return Err(Error::new(ErrorKind::Connection, "the connection manager is not connected"));
         }
         let (manager, shared, name) = (self.manager.clone(), Arc::clone(&self.shared), Arc::clone(&self.name));
-        let interrupted = shared.interruption();
+        let interrupted = shared.core.interruption();
         let begin = |delay| attempt(delay, manager.clone(), Arc::clone(&shared), Arc::clone(&name));
         let mut attempts = std::pin::pin!(begin(Duration::ZERO));
         let mut failures = 0;
@@ -146,9 +148,9 @@ impl Keeper {
             tokio::select! {
                 reached = attempts.as_mut() => match reached {
                     Err(error) if error.retryable() && tries == Tries::Endless => {
-                        self.shared.metrics.connection_errors.add(1);
+                        self.shared.core.metrics.connection_errors.add(1);
                         (self.notify)(Notice::Failed(error));
-                        attempts.set(begin(shared.config.reconnect.delay(failures)));
+                        attempts.set(begin(shared.core.config.reconnect.delay(failures)));
                         failures = failures.saturating_add(1);
                     }
                     reached => return reached,
@@ -158,14 +160,14 @@ impl Keeper {
                 },
                 () = until(expiry) => {}
                 () = session.cancelled() => return Err(closed()),
-                () = interrupted.cancelled() => return Err(self.shared.closed()),
+                () = interrupted.cancelled() => return Err(self.shared.core.closed()),
             }
         }
     }
 
     /// Answers the commands that have waited for a connection for too long. Says when to look again.
     fn expire(&mut self) -> Option<Instant> {
-        let (now, command_timeout) = (Instant::now(), self.shared.config.command_timeout);
+        let (now, command_timeout) = (Instant::now(), self.shared.core.config.command_timeout);
         let is_late = |one: &Waiting| one.deadline(command_timeout).is_some_and(|deadline| deadline <= now);
         while let Some(at) = self.waiting.iter().position(is_late) {
             if let Some(late) = self.waiting.remove(at) {
@@ -191,7 +193,7 @@ impl Keeper {
             tokio::select! {
                 () = session.cancelled() => {}
                 () = line.interrupted.cancelled() => {}
-                () = self.shared.topology.left(seat.as_ref()) => {
+                () = self.shared.core.topology.left(seat.as_ref()) => {
                     if !line.in_cluster {
                         return Served::Lost;
                     }
@@ -200,7 +202,7 @@ impl Keeper {
                 () = hung_up(&mut line.opened) => return Served::Lost,
                 order = self.orders.recv() => match order {
                     Some(Order::Rename(name, done)) => {
-                        let renamed = line.rename(&name, self.shared.config.connect_timeout).await;
+                        let renamed = line.rename(&name, self.shared.core.config.connect_timeout).await;
                         let lost = renamed.as_ref().is_err_and(|error| error.kind() != ErrorKind::Server);
                         drop(done.send(renamed));
                         if lost {
@@ -254,7 +256,7 @@ impl Keeper {
             }
         };
         let kept = line.opened.take();
-        let is_right = |opened: &Opened| opened.seat.as_ref().is_none_or(|seat| shared.topology.is_right(seat));
+        let is_right = |opened: &Opened| opened.seat.as_ref().is_none_or(|seat| shared.core.topology.is_right(seat));
         let mut opened = if let Some(opened) = kept.filter(is_right) {
             opened
         } else {
@@ -272,13 +274,13 @@ impl Keeper {
         };
         let outcome = opened.ask(shared, &payload, blocks_for, stopped()).await;
         let answered = outcome.is_ok();
-        let next = wait.judge(shared, request, &opened, outcome);
-        if answered && wait.keeps(shared, &opened) {
+        let next = wait.judge(&shared.core, request, &opened, outcome);
+        if answered && wait.keeps(&shared.core, &opened) {
             line.opened = Some(opened);
         }
         if matches!(next, Next::Again) {
             tokio::select! {
-                () = wait.pause(shared) => {}
+                () = wait.pause(&shared.core) => {}
                 () = stopped() => return Err(closed()),
             }
         }
@@ -302,13 +304,13 @@ impl Keeper {
         {
             // The server became a replica: the next connection leads to the master, where there is one.
             waiting.request.renewed = true;
-            self.shared.metrics.resent_commands.add(1);
+            self.shared.core.metrics.resent_commands.add(1);
             self.waiting.push_front(waiting);
             return false;
         }
         match outcome {
             Err(error) if lost && waiting.request.command.safe && error.kind() == ErrorKind::Connection => {
-                self.shared.metrics.resent_commands.add(1);
+                self.shared.core.metrics.resent_commands.add(1);
                 self.waiting.push_front(waiting);
             }
             outcome => waiting.request.settle(outcome, Instant::now()),
@@ -342,15 +344,15 @@ async fn attempt(
     sleep(delay).await;
     // Only the user opens again what the user has closed.
     if shared.is_shut() {
-        return Err(shared.closed());
+        return Err(shared.core.closed());
     }
     manager.connect().await?;
-    let interrupted = shared.interruption();
-    let in_cluster = matches!(shared.config.target, Target::Cluster(_));
+    let interrupted = shared.core.interruption();
+    let in_cluster = matches!(shared.core.config.target, Target::Cluster(_));
     let opened = if in_cluster {
         None
     } else {
-        Some(named(&shared, exclusive::open(&shared, None, true, None).await?, &name).await?)
+        Some(named(&shared.core, opened::open(&shared.core, None, true, None).await?, &name).await?)
     };
     Ok(Line { opened, in_cluster, interrupted })
 }
@@ -362,14 +364,14 @@ async fn open_in_time(
     wait: &Wait,
     name: &Mutex<Option<String>>,
 ) -> Result<Opened> {
-    named(shared, exclusive::open_in_time(shared, request, true, wait).await?, name).await
+    named(&shared.core, exclusive::open_in_time(shared, request, true, wait).await?, name).await
 }
 
 /// Calls a connection by the reservation's name.
-async fn named(shared: &Shared, mut opened: Opened, name: &Mutex<Option<String>>) -> Result<Opened> {
+async fn named(core: &Core, mut opened: Opened, name: &Mutex<Option<String>>) -> Result<Opened> {
     let name = name.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(name) = name {
-        let limit = shared.config.connect_timeout;
+        let limit = core.config.connect_timeout;
         // A name that the server refuses is no reason to do without the connection.
         timeout(limit, opened.rename(&name)).await.unwrap_or_else(|_| Err(no_connection()))?;
     }

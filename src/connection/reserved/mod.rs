@@ -21,9 +21,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::exclusive::GRACE;
+use super::command::Command;
 use super::manager::Manager;
-use super::request::{Command, Request, Sink};
+use super::opened::GRACE;
+use super::request::{Request, Sink};
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -88,10 +89,13 @@ impl Waiting {
 }
 
 impl Reserved {
-    pub(super) fn new(manager: Manager, shared: Arc<Shared>, name: Option<String>, notify: Notify) -> Self {
+    /// A connection of `manager`'s server for the caller alone, called `name` or as all others are. It is not opened yet.
+    #[must_use]
+    pub fn on(manager: &Manager, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let name = Arc::new(Mutex::new(name));
-        let keeper = Keeper::new(manager, Arc::clone(&shared), received, Arc::clone(&name), notify);
+        let shared = Arc::clone(manager.shared());
+        let keeper = Keeper::new(manager.clone(), Arc::clone(&shared), received, Arc::clone(&name), Box::new(notify));
         lifecycle::spawn(keeper.run());
         Self { shared, orders, name, session: Mutex::default() }
     }
@@ -117,10 +121,10 @@ impl Reserved {
 
     /// Accepts a command that blocks for `blocks_for` or until it ends. Commands are executed one after another.
     pub fn submit(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
-        if let Err(error) = self.shared.room() {
-            return sink.settle(Err(error), &self.shared.metrics);
+        if let Err(error) = self.shared.core.room() {
+            return sink.settle(Err(error), &self.shared.core.metrics);
         }
-        let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.shared.metrics));
+        let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.shared.core.metrics));
         self.order(Order::Run(Waiting { request, blocks_for }));
     }
 

@@ -11,8 +11,10 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::book::{Book, Channel, Moved};
 use super::{Listener, task};
+use crate::connection::core::Core;
 use crate::connection::shared::Shared;
 use crate::connection::target::Address;
+use crate::connection::topology;
 use crate::error::Result;
 
 /// Where a connection leads: to a certain node of a cluster, or (`None`) to the server, or any node.
@@ -20,16 +22,11 @@ pub(super) type Route = Option<Address>;
 
 /// All of a manager's subscriptions.
 pub(in crate::connection) struct Subscriber {
+    shared: Arc<Shared>,
     lines: Mutex<HashMap<Route, Arc<Line>>>,
     last: AtomicU64,
     /// Is all that is wanted confirmed?
     settled: watch::Sender<bool>,
-}
-
-impl Default for Subscriber {
-    fn default() -> Self {
-        Self { lines: Mutex::default(), last: AtomicU64::new(0), settled: watch::Sender::new(true) }
-    }
 }
 
 /// What handles and the task of one connection share.
@@ -67,10 +64,27 @@ impl Line {
 }
 
 impl Subscriber {
+    pub(in crate::connection) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, lines: Mutex::default(), last: AtomicU64::new(0), settled: watch::Sender::new(true) }
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.shared.core
+    }
+
+    /// Are subscriptions refused?
+    pub(super) fn is_shut(&self) -> bool {
+        self.shared.is_shut()
+    }
+
+    /// Has the topology watched from now on: a connection is needed.
+    pub(super) fn watch_topology(&self) {
+        topology::watch(&self.shared);
+    }
+
     /// Registers `listener`. Gives its number and, unless the channel is confirmed, what will say when it is.
     pub(super) fn want(
-        &self,
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         channel: &Channel,
         listener: Arc<dyn Listener>,
     ) -> (u64, Option<oneshot::Receiver<Result<()>>>) {
@@ -81,7 +95,7 @@ impl Subscriber {
             let line = there.unwrap_or_else(|| Arc::clone(lines.entry(None).or_default()));
             let route = lines.iter().find(|(_, other)| Arc::ptr_eq(other, &line)).and_then(|(route, _)| route.clone());
             let confirmed = line.inner().book.want(channel, number, listener);
-            wake(shared, route, &line);
+            self.wake(route, &line);
             confirmed
         };
         self.publish();
@@ -105,22 +119,22 @@ impl Subscriber {
     }
 
     /// Has a channel that the node of `from` refused wanted at the node of `to`. False where it was no sharded channel.
-    pub(super) fn moves(&self, shared: &Arc<Shared>, from: &Line, to: Address) -> bool {
+    pub(super) fn moves(self: &Arc<Self>, from: &Line, to: Address) -> bool {
         let mut lines = self.lines();
         let Some(moved) = from.inner().book.take_refused() else {
             return false;
         };
-        give(shared, &mut lines, Some(to), vec![moved]);
+        self.give(&mut lines, Some(to), vec![moved]);
         true
     }
 
     /// The node of `route` cannot be reached: any other one will know who has its channels now. Its task ends with this call.
-    pub(super) fn abandon(&self, shared: &Arc<Shared>, route: &Route) {
+    pub(super) fn abandon(self: &Arc<Self>, route: &Route) {
         let mut lines = self.lines();
         if let Some(line) = lines.remove(route) {
             let moved = line.inner().book.take_all();
             line.stop();
-            give(shared, &mut lines, None, moved);
+            self.give(&mut lines, None, moved);
         }
     }
 
@@ -138,21 +152,22 @@ impl Subscriber {
     fn lines(&self) -> MutexGuard<'_, HashMap<Route, Arc<Line>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn give(shared: &Arc<Shared>, lines: &mut HashMap<Route, Arc<Line>>, to: Route, moved: Vec<Moved>) {
-    if moved.is_empty() {
-        return;
+    fn give(self: &Arc<Self>, lines: &mut HashMap<Route, Arc<Line>>, to: Route, moved: Vec<Moved>) {
+        if moved.is_empty() {
+            return;
+        }
+        let line = lines.entry(to.clone()).or_default();
+        moved.into_iter().for_each(|moved| line.inner().book.put(moved));
+        self.wake(to, line);
     }
-    let line = lines.entry(to.clone()).or_default();
-    moved.into_iter().for_each(|moved| line.inner().book.put(moved));
-    wake(shared, to, line);
-}
 
-/// Has the task of `line` look, and starts it if there is none.
-fn wake(shared: &Arc<Shared>, route: Route, line: &Arc<Line>) {
-    if !std::mem::replace(&mut line.inner().running, true) {
-        shared.exclusive.spawn_on(task::run(Arc::clone(shared), route, Arc::clone(line)), crate::lifecycle::io());
+    /// Has the task of `line` look, and starts it if there is none.
+    fn wake(self: &Arc<Self>, route: Route, line: &Arc<Line>) {
+        if !std::mem::replace(&mut line.inner().running, true) {
+            let task = task::run(Arc::clone(self), route, Arc::clone(line));
+            self.core().exclusive.spawn_on(task, crate::lifecycle::io());
+        }
+        line.changed.notify_one();
     }
-    line.changed.notify_one();
 }

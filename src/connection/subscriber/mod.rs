@@ -32,7 +32,7 @@ pub use book::{Channel, ChannelKind};
 pub(super) use hearing::Heard;
 pub(super) use lines::Subscriber;
 
-use super::shared::Shared;
+use super::core::Core;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
 /// A message on a channel.
@@ -63,7 +63,7 @@ pub trait Listener: Send + Sync {
 
 /// A confirmed subscription. Dropped, its listener hears nothing more; the last one of a channel ends that on the server.
 pub struct Subscription {
-    shared: Weak<Shared>,
+    subscriber: Weak<Subscriber>,
     channel: Channel,
     number: u64,
 }
@@ -82,11 +82,11 @@ impl Subscription {
     ///
     /// `timeout` when the server does not confirm within `commandTimeoutMs`.
     pub fn end(self) -> impl Future<Output = Result<()>> + Send + use<> {
-        let shared = self.shared.upgrade();
-        let ended = shared.as_ref().and_then(|shared| shared.subscriber.unwant(&self.channel, self.number));
+        let subscriber = self.subscriber.upgrade();
+        let ended = subscriber.as_ref().and_then(|subscriber| subscriber.unwant(&self.channel, self.number));
         async move {
-            let (Some(shared), Some(ended)) = (shared, ended) else { return Ok(()) };
-            let limit = shared.config.command_timeout;
+            let (Some(subscriber), Some(ended)) = (subscriber, ended) else { return Ok(()) };
+            let limit = subscriber.core().config.command_timeout;
             // It is closed and never sent to.
             match timeout(limit, ended).await {
                 Ok(_) => Ok(()),
@@ -105,67 +105,69 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            drop(shared.subscriber.unwant(&self.channel, self.number));
+        if let Some(subscriber) = self.subscriber.upgrade() {
+            drop(subscriber.unwant(&self.channel, self.number));
         }
     }
 }
 
-/// Registers `listener` now; see [`super::Manager::subscribe`].
-pub(super) fn subscribe(
-    shared: &Arc<Shared>,
-    channel: Channel,
-    listener: Arc<dyn Listener>,
-) -> impl Future<Output = Result<Subscription>> + Send + use<> {
-    let registered = register(shared, channel, listener);
-    let limit = shared.config.command_timeout;
-    let shared = Arc::clone(shared);
-    async move {
-        let (subscription, confirmed) = registered?;
-        if let Some(confirmed) = confirmed {
-            match timeout(limit, confirmed).await {
-                Ok(Ok(outcome)) => outcome?,
-                Ok(Err(_)) => return Err(shared.closed()),
-                Err(_) => return Err(too_late(&shared, limit)),
+impl Subscriber {
+    /// Registers `listener` now; see [`super::Manager::subscribe`].
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        channel: Channel,
+        listener: Arc<dyn Listener>,
+    ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+        let registered = self.register(channel, listener);
+        let core = Arc::clone(self.core());
+        async move {
+            let (subscription, confirmed) = registered?;
+            if let Some(confirmed) = confirmed {
+                match timeout(core.config.command_timeout, confirmed).await {
+                    Ok(Ok(outcome)) => outcome?,
+                    Ok(Err(_)) => return Err(core.closed()),
+                    Err(_) => return Err(too_late(&core)),
+                }
+            }
+            Ok(subscription)
+        }
+    }
+
+    /// Gives the subscription and, unless it is confirmed, what will say when it is.
+    fn register(
+        self: &Arc<Self>,
+        channel: Channel,
+        listener: Arc<dyn Listener>,
+    ) -> Result<(Subscription, Option<oneshot::Receiver<Result<()>>>)> {
+        if self.is_shut() {
+            return Err(self.core().closed());
+        }
+        let (number, confirmed) = self.want(&channel, listener);
+        Ok((Subscription { subscriber: Arc::downgrade(self), channel, number }, confirmed))
+    }
+
+    /// Waits until everything is confirmed; see [`super::Manager::subscribed`].
+    pub(super) fn subscribed(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let subscriber = Arc::clone(self);
+        async move {
+            let mut settled = subscriber.settled();
+            let limit = subscriber.core().config.command_timeout;
+            match timeout(limit, settled.wait_for(|settled| *settled)).await {
+                Ok(_) if subscriber.is_shut() => Err(subscriber.core().closed()),
+                Ok(_) => Ok(()),
+                Err(_) => Err(too_late(subscriber.core())),
             }
         }
-        Ok(subscription)
     }
 }
 
-/// Gives the subscription and, unless it is confirmed, what will say when it is.
-fn register(
-    shared: &Arc<Shared>,
-    channel: Channel,
-    listener: Arc<dyn Listener>,
-) -> Result<(Subscription, Option<oneshot::Receiver<Result<()>>>)> {
-    if shared.is_shut() {
-        return Err(shared.closed());
-    }
-    let (number, confirmed) = shared.subscriber.want(shared, &channel, listener);
-    Ok((Subscription { shared: Arc::downgrade(shared), channel, number }, confirmed))
-}
-
-/// Waits until everything is confirmed; see [`super::Manager::subscribed`].
-pub(super) fn subscribed(shared: &Arc<Shared>) -> impl Future<Output = Result<()>> + Send + use<> {
-    let shared = Arc::clone(shared);
-    async move {
-        let mut settled = shared.subscriber.settled();
-        let limit = shared.config.command_timeout;
-        match timeout(limit, settled.wait_for(|settled| *settled)).await {
-            Ok(_) if shared.is_shut() => Err(shared.closed()),
-            Ok(_) => Ok(()),
-            Err(_) => Err(too_late(&shared, limit)),
-        }
-    }
-}
-
-fn too_late(shared: &Shared, limit: Duration) -> Error {
+fn too_late(core: &Core) -> Error {
+    let limit = core.config.command_timeout.as_millis();
     let error = Error::new(
         ErrorKind::Timeout,
-        format!("the subscription was not confirmed within commandTimeoutMs, {} ms", limit.as_millis()),
+        format!("the subscription was not confirmed within commandTimeoutMs, {limit} ms"),
     );
-    match shared.last_error() {
+    match core.last_error() {
         Some(cause) => error.caused_by(cause),
         None => error,
     }

@@ -12,18 +12,18 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::Message;
 use super::book::{Asked, Channel, ChannelKind, Told};
 use super::hearing::Heard;
-use super::lines::{Line, Route};
-use crate::connection::actor;
+use super::lines::{Line, Route, Subscriber};
 use crate::connection::candidates::within;
 use crate::connection::cluster::{self, Redirect};
+use crate::connection::connect::connect;
+use crate::connection::core::Core;
 use crate::connection::event::Event;
-use crate::connection::exclusive::Counted;
 use crate::connection::handshake::Greeted;
 use crate::connection::link::Stream;
 use crate::connection::passing::Patience;
-use crate::connection::shared::Shared;
+use crate::connection::silence::{Due, Silence};
 use crate::connection::target::{Address, Target};
-use crate::connection::topology::{self, Seat};
+use crate::connection::topology::Seat;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{self, Read, Reader, Reply};
@@ -48,23 +48,24 @@ enum Ended {
 }
 
 /// Lives while something is subscribed on `line`.
-pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
-    let interrupted = shared.interruption();
+pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Line>) {
+    let core = Arc::clone(subscriber.core());
+    let interrupted = core.interruption();
     let mut attempt = 0;
     let mut missing = None;
-    topology::watch(&shared);
+    subscriber.watch_topology();
     loop {
         let connected = tokio::select! {
-            connected = connect(&shared, route.as_ref()) => connected,
-            () = interrupted.cancelled() => return end(&shared, &line),
+            connected = connect_to(&core, route.as_ref()) => connected,
+            () = interrupted.cancelled() => return end(&subscriber, &line),
         };
         match connected {
             Ok(greeted) => {
                 missing = None;
                 let since = Instant::now();
                 let ended = tokio::select! {
-                    ended = serve(&shared, &line, greeted) => ended,
-                    () = interrupted.cancelled() => return end(&shared, &line),
+                    ended = serve(&subscriber, &line, greeted) => ended,
+                    () = interrupted.cancelled() => return end(&subscriber, &line),
                 };
                 let (error, missed, left) = match ended {
                     Ended::Idle if line.rest() => return,
@@ -72,20 +73,20 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
                     Ended::Lost(error, missed) => (error, missed, false),
                     Ended::Left(error, missed) => (error, missed, true),
                 };
-                lost(&shared, &line, &error, missed);
+                lost(&subscriber, &line, &error, missed);
                 if left && route.is_none() {
                     // Whoever is right now is there.
                     continue;
                 }
                 if left {
-                    return shared.subscriber.abandon(&shared, &route);
+                    return subscriber.abandon(&route);
                 }
-                if since.elapsed() > shared.config.reconnect.max {
+                if since.elapsed() > core.config.reconnect.max {
                     attempt = 0;
                 }
             }
             Err(error) => {
-                shared.failed(&error);
+                core.failed(&error);
                 if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
                     // It would fail the same way next time: nobody is to wait for that.
                     batch(|| line.inner().book.refuse_waiting(&error));
@@ -93,85 +94,86 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, line: Arc<Line>) {
                 if route.is_some() {
                     // Until the cluster has seen it too, it sends back here whoever asks.
                     if interrupted.run_until_cancelled(sleep(UNREACHABLE_PAUSE)).await.is_none() {
-                        return end(&shared, &line);
+                        return end(&subscriber, &line);
                     }
-                    return shared.subscriber.abandon(&shared, &route);
+                    return subscriber.abandon(&route);
                 }
             }
         }
         if line.rest() {
             return;
         }
-        missing.get_or_insert_with(|| shared.topology.missing());
-        if interrupted.run_until_cancelled(pause(&shared, attempt)).await.is_none() {
-            return end(&shared, &line);
+        missing.get_or_insert_with(|| core.topology.missing());
+        if interrupted.run_until_cancelled(pause(&core, attempt)).await.is_none() {
+            return end(&subscriber, &line);
         }
         attempt = attempt.saturating_add(1);
     }
 }
 
 /// The wait before the attempt after number `attempt`; no longer than until the topology changes.
-async fn pause(shared: &Shared, attempt: u32) {
-    let delay = shared.config.reconnect.delay(attempt);
-    shared.metrics.reconnection_attempts.add(1);
-    shared.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+async fn pause(core: &Core, attempt: u32) {
+    let delay = core.config.reconnect.delay(attempt);
+    core.metrics.reconnection_attempts.add(1);
+    core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
     tokio::select! {
         () = sleep(delay) => {}
-        () = shared.topology.changed() => {}
+        () = core.topology.changed() => {}
     }
 }
 
 /// Uses a connection until it is lost, or not needed.
-async fn serve(shared: &Arc<Shared>, line: &Line, greeted: Greeted) -> Ended {
-    let _counted = Counted::new(&shared.metrics);
-    Connection::new(shared, line, greeted).serve().await
+async fn serve(subscriber: &Arc<Subscriber>, line: &Line, greeted: Greeted) -> Ended {
+    let _counted = subscriber.core().counted();
+    Connection::new(subscriber, line, greeted).serve().await
 }
 
 /// A connection, and where it leads if that may be elsewhere one day. One that takes long has the server looked for elsewhere too.
-async fn connect(shared: &Shared, to: Option<&Address>) -> Result<Greeted> {
-    let limit = shared.config.connect_timeout;
+async fn connect_to(core: &Core, to: Option<&Address>) -> Result<Greeted> {
+    let limit = core.config.connect_timeout;
     let mut connected = pin!(async {
-        let (address, greeted) = match (to, &shared.config.target) {
+        let (address, greeted) = match (to, &core.config.target) {
             (Some(address), _) => {
                 let seat = Seat { address: address.clone(), slot: None };
                 tokio::select! {
-                    greeted = within(limit, cluster::connect_to(&shared.config, address)) => (address.clone(), greeted?),
-                    () = shared.topology.left(Some(&seat)) => return Err(not_right(address)),
+                    greeted = within(limit, cluster::connect_to(&core.config, address)) => (address.clone(), greeted?),
+                    () = core.topology.left(Some(&seat)) => return Err(not_right(address)),
                 }
             }
-            (None, Target::Cluster(seeds)) => within(limit, cluster::connect_any(shared, seeds)).await?,
-            (None, _) => return actor::connect(shared).await,
+            (None, Target::Cluster(seeds)) => within(limit, cluster::connect_any(core, seeds)).await?,
+            (None, _) => return connect(core).await,
         };
         Ok(Greeted { address: Some(address), ..greeted })
     });
     if let Ok(connected) = timeout(SLOW, &mut connected).await {
         return connected;
     }
-    let _missing = shared.topology.missing();
+    let _missing = core.topology.missing();
     tokio::select! {
         connected = connected => connected,
         // Whoever is right now is there.
-        () = shared.topology.changed(), if to.is_none() => Err(gone("another server was found")),
+        () = core.topology.changed(), if to.is_none() => Err(gone("another server was found")),
     }
 }
 
-fn end(shared: &Arc<Shared>, line: &Line) {
-    let error = shared.closed();
+fn end(subscriber: &Subscriber, line: &Line) {
+    let error = subscriber.core().closed();
     line.stop();
     let listeners = line.inner().book.end(&error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.ended(&error)));
-    shared.subscriber.publish();
+    subscriber.publish();
 }
 
-fn lost(shared: &Arc<Shared>, line: &Line, error: &Error, missing: Instant) {
+fn lost(subscriber: &Subscriber, line: &Line, error: &Error, missing: Instant) {
     let listeners = line.inner().book.lost(missing);
-    shared.subscriber.publish();
-    shared.failed(error);
+    subscriber.publish();
+    subscriber.core().failed(error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.lost(error)));
 }
 
 struct Connection<'a> {
-    shared: &'a Arc<Shared>,
+    subscriber: &'a Arc<Subscriber>,
+    core: &'a Core,
     line: &'a Line,
     /// Where it leads, if that may be elsewhere one day.
     seat: Option<Seat>,
@@ -182,11 +184,9 @@ struct Connection<'a> {
     input: BytesMut,
     output: BytesMut,
     opened: Instant,
-    heard: Instant,
+    silence: Silence,
     /// When something came last, whatever this process did since.
-    came: Instant,
-    /// Was a sign of life asked for since?
-    asked: bool,
+    heard: Instant,
     /// Since when nothing has been wanted.
     idle: Option<Instant>,
     /// When what was refused is asked for again.
@@ -194,22 +194,23 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(shared: &'a Arc<Shared>, line: &'a Line, greeted: Greeted) -> Self {
+    fn new(subscriber: &'a Arc<Subscriber>, line: &'a Line, greeted: Greeted) -> Self {
         let (read, write) = split(greeted.stream);
+        let core = subscriber.core();
         Self {
-            shared,
+            subscriber,
+            core,
             line,
             seat: greeted.address.map(|address| Seat { address, slot: None }),
             read,
             write,
             reader: greeted.reader.keeping_pushes(),
-            patience: Patience::new(shared.config.command_timeout),
+            patience: Patience::new(core.config.command_timeout),
             input: greeted.input,
             output: BytesMut::new(),
             opened: Instant::now(),
+            silence: Silence::since(Instant::now()),
             heard: Instant::now(),
-            came: Instant::now(),
-            asked: false,
             idle: None,
             again: None,
         }
@@ -217,8 +218,8 @@ impl<'a> Connection<'a> {
 
     /// Uses the connection until it is lost, or not needed.
     async fn serve(&mut self) -> Ended {
-        let (shared, seat) = (self.shared, self.seat.clone());
-        let mut left = pin!(shared.topology.left(seat.as_ref()));
+        let (core, seat) = (self.core, self.seat.clone());
+        let mut left = pin!(core.topology.left(seat.as_ref()));
         loop {
             self.repair();
             let wake = match self.due(Instant::now()) {
@@ -262,14 +263,14 @@ impl<'a> Connection<'a> {
 
     /// The end of a connection that may have been dead since something came last.
     fn lost(&self, error: Error) -> Ended {
-        Ended::Lost(error, self.came)
+        Ended::Lost(error, self.heard)
     }
 
     /// The end of a connection to a server that others have turned away from since it was known to be right.
     fn left(&self) -> Ended {
         let error =
             self.seat.as_ref().map_or_else(|| gone("another server was found"), |seat| not_right(&seat.address));
-        Ended::Left(error, self.shared.topology.before_change().max(self.opened))
+        Ended::Left(error, self.core.topology.before_change().max(self.opened))
     }
 
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
@@ -296,19 +297,17 @@ impl<'a> Connection<'a> {
 
     /// All that time brings about. Gives when to look again.
     fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
-        let keep_alive = self.shared.config.keep_alive;
-        let lost_at = self.heard + keep_alive.mul_f64(1.9);
-        if self.asked && now >= lost_at {
-            let silence = now.saturating_duration_since(self.heard).as_millis();
-            return Err(self.lost(gone(&format!("the server has been silent for {silence} ms"))));
-        }
-        if !self.asked && now >= self.heard + keep_alive {
-            self.asked = true;
-            // This process may have been stopped for long: the server gets its time to answer from now on.
-            self.heard = self.heard.max(now.checked_sub(keep_alive).unwrap_or(now));
-            self.line.inner().book.pinged();
-            resp::pack(&mut self.output, &[b"PING"]);
-        }
+        let silence = match self.silence.due(self.core.config.keep_alive, now) {
+            Due::Wait(until) => until,
+            Due::Ask(until) => {
+                self.line.inner().book.pinged();
+                resp::pack(&mut self.output, &[b"PING"]);
+                until
+            }
+            Due::Lost(silence) => {
+                return Err(self.lost(gone(&format!("the server has been silent for {} ms", silence.as_millis()))));
+            }
+        };
         if self.idle.is_some_and(|since| now >= since + LINGER) {
             return Err(Ended::Idle);
         }
@@ -317,16 +316,14 @@ impl<'a> Connection<'a> {
             self.line.inner().book.retry();
             self.repair();
         }
-        let silence = self.heard + if self.asked { keep_alive.mul_f64(1.9) } else { keep_alive };
         let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
         Ok(next.into_iter().flatten().min().unwrap_or(silence))
     }
 
     fn took(&mut self, count: usize) -> Result<()> {
-        self.shared.metrics.received_bytes.add(count as u64);
+        self.core.metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
-        self.came = self.heard;
-        self.asked = false;
+        self.silence.end(self.heard);
         batch(|| {
             while let Some(read) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
                 match read {
@@ -370,19 +367,19 @@ impl<'a> Connection<'a> {
                 listeners.iter().for_each(|(_, listener)| listener.restored(gap));
             }
             Some(Told::Refused(error)) => {
-                self.shared.failed(&error);
+                self.core.failed(&error);
                 self.again = Some(self.heard + REFUSED_PAUSE);
             }
             None => return Err(gone("the server answered what was not asked")),
         }
-        self.shared.subscriber.publish();
+        self.subscriber.publish();
         Ok(())
     }
 
     /// Where a node says that a channel is for another one, it goes there.
     fn moves(&self, refusal: &[u8]) -> bool {
         let redirect = self.seat.as_ref().and_then(|seat| Redirect::read(refusal, &seat.address));
-        redirect.is_some_and(|redirect| self.shared.subscriber.moves(self.shared, self.line, redirect.address))
+        redirect.is_some_and(|redirect| self.subscriber.moves(self.line, redirect.address))
     }
 
     fn give(&self, kind: ChannelKind, message: &Message) {

@@ -17,10 +17,10 @@ const CALM: Duration = Duration::from_secs(5);
 const UNKNOWN: Duration = Duration::from_millis(100);
 
 pub(super) async fn watch(shared: &Arc<Shared>, seeds: &[Address]) {
-    let topology = &shared.topology;
+    let topology = &shared.core.topology;
     let mut pace = Pace::new(topology, CALM, 1);
     let mut spare = None;
-    while super::is_needed(shared) {
+    while super::is_needed(&shared.core) {
         if topology.map().is_none() {
             // Whoever connects first asks by itself.
             sleep(UNKNOWN).await;
@@ -31,7 +31,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, seeds: &[Address]) {
         if let Ok(map) = cluster::ask_around(shared, seeds, &mut spare).await {
             topology.refreshed();
             if topology.learn(&Arc::new(map)) {
-                shared.arrived.notify_one();
+                shared.core.arrived.notify_one();
             }
         }
         if topology.trouble().borrow().missing == 0 {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub(super) use known::{Missing, Named, News, Seat, Settled, Topology};
 
+use super::core::Core;
 use super::shared::Shared;
 use super::state::State;
 use super::target::Target;
@@ -29,18 +30,19 @@ use super::target::Target;
 /// Has the topology watched from now on, where there is one and it is not watched yet. To be called after what needs it
 /// has begun: see [`is_needed`].
 pub(super) fn watch(shared: &Arc<Shared>) {
-    if matches!(shared.config.target, Target::Sentinel { .. } | Target::Cluster(_)) && shared.topology.start() {
-        shared.topology.watchers.spawn_on(run(Arc::clone(shared)), crate::lifecycle::io());
+    if matches!(shared.core.config.target, Target::Sentinel { .. } | Target::Cluster(_)) && shared.core.topology.start()
+    {
+        shared.core.topology.watchers.spawn_on(run(Arc::clone(shared)), crate::lifecycle::io());
     }
 }
 
 async fn run(shared: Arc<Shared>) {
     loop {
-        let interrupted = shared.interruption();
+        let interrupted = shared.core.interruption();
         let work = async {
-            match &shared.config.target {
+            match &shared.core.config.target {
                 Target::Cluster(seeds) => cluster::watch(&shared, seeds).await,
-                _ => sentinel::watch(&shared).await,
+                _ => sentinel::watch(&shared.core).await,
             }
         };
         tokio::select! {
@@ -48,14 +50,14 @@ async fn run(shared: Arc<Shared>) {
             () = interrupted.cancelled() => {}
         }
         // `connect()` after `disconnect()` may have come before this task could end.
-        if shared.topology.end_unless(|| is_needed(&shared)) {
+        if shared.core.topology.end_unless(|| is_needed(&shared.core)) {
             return;
         }
     }
 }
 
 /// Is there a connection, or an attempt to have one?
-fn is_needed(shared: &Shared) -> bool {
-    let live = matches!(shared.state(), State::Connecting | State::Ready | State::Reconnecting);
-    !shared.interruption().is_cancelled() && (live || !shared.exclusive.is_empty())
+fn is_needed(core: &Core) -> bool {
+    let live = matches!(core.state(), State::Connecting | State::Ready | State::Reconnecting);
+    !core.interruption().is_cancelled() && (live || !core.exclusive.is_empty())
 }

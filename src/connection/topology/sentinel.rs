@@ -3,7 +3,6 @@
 //! Up to three of them at once: so one that is gone, swallows packets or was cut off keeps no switch from being heard.
 //! Whoever is lost is followed by the next one. What they name is believed when it says itself that it is a master.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -11,10 +10,9 @@ use tokio::time::sleep;
 use super::known::{Missing, Named, Settled};
 use super::pace::Pace;
 use crate::connection::candidates::within;
-use crate::connection::exclusive::Counted;
+use crate::connection::core::Core;
 use crate::connection::handshake::Wire;
 use crate::connection::sentinel::{Sentinels, Taken, connect_to_master};
-use crate::connection::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many sentinels are listened to at once.
@@ -29,23 +27,23 @@ const CALM_UNHEARD: Duration = Duration::from_secs(1);
 /// How long a sentinel, or the master that it names, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn watch(shared: &Arc<Shared>) {
-    let Some(sentinels) = &shared.sentinels else { return };
-    let listener = || listener(shared, sentinels);
+pub(super) async fn watch(core: &Core) {
+    let Some(sentinels) = &core.sentinels else { return };
+    let listener = || listener(core, sentinels);
     tokio::join!(listener(), listener(), listener());
 }
 
 /// Listens to one sentinel after the other.
-async fn listener(shared: &Shared, sentinels: &Sentinels) {
+async fn listener(core: &Core, sentinels: &Sentinels) {
     let mut failures = 0;
-    while super::is_needed(shared) {
+    while super::is_needed(core) {
         let Some(taken) = sentinels.take() else {
             // All are listened to; another one may become known.
             sleep(CALM.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             continue;
         };
         let begin = Instant::now();
-        let ended = listen(shared, sentinels, &taken).await;
+        let ended = listen(core, sentinels, &taken).await;
         drop(taken);
         if ended.is_ok() {
             return;
@@ -53,7 +51,7 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
         if begin.elapsed() > CALM {
             failures = 0;
         }
-        sleep(shared.config.reconnect.delay(failures)).await;
+        sleep(core.config.reconnect.delay(failures)).await;
         failures = failures.saturating_add(1);
     }
 }
@@ -63,22 +61,22 @@ async fn listener(shared: &Shared, sentinels: &Sentinels) {
 /// # Errors
 ///
 /// Whatever ends the connection to the sentinel, or why it is of no use.
-async fn listen(shared: &Shared, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
+async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
-        let (mut wire, tells) = sentinels.listen(&shared.config, &taken.address, &CHANNELS).await?;
-        sentinels.discover(&shared.config, &mut wire).await?;
+        let (mut wire, tells) = sentinels.listen(&core.config, &taken.address, &CHANNELS).await?;
+        sentinels.discover(&core.config, &mut wire).await?;
         Ok((wire, tells))
     };
-    let (mut wire, tells) = within(PATIENCE.min(shared.config.connect_timeout), opened).await?;
-    let _counted = Counted::new(&shared.metrics);
-    let mut pace = Pace::new(&shared.topology, if tells { CALM } else { CALM_UNHEARD }, LISTENERS);
+    let (mut wire, tells) = within(PATIENCE.min(core.config.connect_timeout), opened).await?;
+    let _counted = core.counted();
+    let mut pace = Pace::new(&core.topology, if tells { CALM } else { CALM_UNHEARD }, LISTENERS);
     let mut heard = Heard::default();
-    while super::is_needed(shared) {
-        ask(shared, sentinels, taken, &mut wire, &mut heard).await?;
+    while super::is_needed(core) {
+        ask(core, sentinels, taken, &mut wire, &mut heard).await?;
         pace.asked();
         tokio::select! {
             () = pace.next() => {}
-            pushed = wire.pushed() => pushed.inspect_err(|error| shared.failed(error))?,
+            pushed = wire.pushed() => pushed.inspect_err(|error| core.failed(error))?,
         }
     }
     Ok(())
@@ -93,16 +91,10 @@ struct Heard {
 }
 
 /// Asks a sentinel, and goes by what it names.
-async fn ask(
-    shared: &Shared,
-    sentinels: &Sentinels,
-    taken: &Taken<'_>,
-    wire: &mut Wire,
-    heard: &mut Heard,
-) -> Result<()> {
-    let topology = &shared.topology;
+async fn ask(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>, wire: &mut Wire, heard: &mut Heard) -> Result<()> {
+    let topology = &core.topology;
     let asked_at = Instant::now();
-    let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| shared.failed(error))?;
+    let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| core.failed(error))?;
     topology.refreshed();
     let known = topology.master();
     let is_older = || Error::new(ErrorKind::Connection, "the sentinel names a master from an older epoch");
@@ -116,18 +108,22 @@ async fn ask(
         None if !switched && heard.unsettled.is_none() => return Ok(()),
         None => false,
     };
-    if !is_known && !is_master(shared, &named).await {
+    if !is_known && !is_master(core, &named).await {
         // Named while it is being promoted, or by a sentinel that is wrong.
         heard.unsettled.get_or_insert_with(|| topology.missing());
         return Ok(());
     }
     heard.unsettled = None;
-    match sentinels.settle(shared, &taken.address, &named, asked_at) {
-        Settled::Known | Settled::Moved => Ok(()),
+    match sentinels.settle(topology, &taken.address, &named, asked_at) {
+        Settled::Known => Ok(()),
+        Settled::Moved => {
+            core.arrived.notify_one();
+            Ok(())
+        }
         Settled::Refused => Err(is_older()),
     }
 }
 
-async fn is_master(shared: &Shared, named: &Named) -> bool {
-    within(PATIENCE, connect_to_master(&shared.config, &named.address)).await.is_ok()
+async fn is_master(core: &Core, named: &Named) -> bool {
+    within(PATIENCE, connect_to_master(&core.config, &named.address)).await.is_ok()
 }

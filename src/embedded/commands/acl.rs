@@ -1,7 +1,6 @@
 //! ACL as far as it can be told of one user, who may do everything.
 
-use super::{Args, Cx};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
 const CATEGORIES: &str = "keyspace read write set sortedset list hash string bitmap hyperloglog geo stream pubsub \
@@ -59,7 +58,7 @@ pub(super) fn genpass(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let bits = match &args[2..] {
         [] => 256,
         [bits] => {
-            let bits = number::int_arg(bits)?;
+            let bits = int_arg(bits)?;
             usize::try_from(bits).ok().filter(|n| (1..=4096).contains(n)).ok_or(BAD)?
         }
         _ => return Err(super::bad_subcommand(args)),
@@ -72,7 +71,7 @@ pub(super) fn genpass(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn log(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     match args.get(2) {
         Some(word) if super::is(word, "reset") => Ok(Reply::OK),
-        Some(count) => number::int_arg(count).map(|_| Reply::Array(Vec::new())),
+        Some(count) => int_arg(count).map(|_| Reply::Array(Vec::new())),
         None => Ok(Reply::Array(Vec::new())),
     }
 }

@@ -1,7 +1,7 @@
 //! BITFIELD: integers of any width inside a string.
 
 use super::bits::bit_offset_of;
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::Made;
@@ -99,7 +99,7 @@ fn parse(args: Args<'_>) -> Result<Vec<Operation>, Fault> {
         };
         let width = Width::parse(args[i + 1])?;
         let offset = bit_offset_of(args[i + 2], i64::from(width.bits))?;
-        let value = if act == Act::Get { 0 } else { number::int_arg(args[i + 3])? };
+        let value = if act == Act::Get { 0 } else { int_arg(args[i + 3])? };
         operations.push(Operation { act, width, offset, value, overflow });
         i += if act == Act::Get { 3 } else { 4 };
     }

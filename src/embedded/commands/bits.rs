@@ -1,7 +1,7 @@
 //! The bits of strings.
 
 use super::string::MAX_STRING;
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::{Made, Str, Value};
@@ -57,14 +57,14 @@ fn bit_range(
     unit: Option<&&[u8]>,
     len: usize,
 ) -> Result<Option<(usize, usize)>, Fault> {
-    let start = number::int_arg(start)?;
+    let start = int_arg(start)?;
     let in_bits = match unit {
         None => false,
         Some(word) if is(word, "bit") => true,
         Some(word) if is(word, "byte") => false,
         Some(_) => return Err(Fault::SYNTAX),
     };
-    let end = end.map_or(Ok(-1), |e| number::int_arg(e))?;
+    let end = end.map_or(Ok(-1), |e| int_arg(e))?;
     let units = if in_bits { len * 8 } else { len };
     let units_i = i64::try_from(units).unwrap_or(i64::MAX);
     let from = if start < 0 { start.saturating_add(units_i).max(0) } else { start };
@@ -84,7 +84,7 @@ pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let range = match args.len() {
         2 => Some((0, bytes.len() * 8)),
         4 | 5 => {
-            let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+            let (start, end) = (int_arg(args[2])?, int_arg(args[3])?);
             // Redis sees this before it looks at the unit.
             if start < 0 && end < 0 && start > end {
                 return Ok(Reply::Int(0));
@@ -107,7 +107,7 @@ fn count_bits(bytes: &[u8], from: usize, to: usize) -> usize {
 }
 
 pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let wanted = match number::int_arg(args[2])? {
+    let wanted = match int_arg(args[2])? {
         0 => false,
         1 => true,
         _ => return Err(Fault::of("ERR The bit argument must be 1 or 0.")),

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::generic::db_index;
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::client::{Client, ReplyMode};
+use crate::embedded::delivery;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
-use crate::embedded::session;
 use crate::embedded::state::Pause;
 
 /// The version whose behaviour is reproduced.
@@ -303,7 +303,7 @@ pub(super) fn pause(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn unpause(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     if cx.core.pause.take().is_some() {
-        session::resume_all(cx.core);
+        delivery::resume_all(cx.core);
     }
     Ok(Reply::OK)
 }
@@ -338,7 +338,7 @@ pub(super) fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             return Err(Fault::of("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     };
-    let id = number::int_arg(args[2])?;
+    let id = int_arg(args[2])?;
     let found = cx.core.each_client().find(|(_, c)| i64::try_from(c.id) == Ok(id) && c.blocked.is_some());
     let Some((slot, client)) = found else {
         return Ok(Reply::Int(0));
@@ -348,8 +348,8 @@ pub(super) fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     } else {
         client.blocked.as_ref().map_or(Reply::Null, |b| b.wait.empty.clone())
     };
-    session::unblock(cx.core, slot);
-    session::deliver(cx.core, slot, &reply);
+    delivery::unblock(cx.core, slot);
+    delivery::deliver(cx.core, slot, &reply);
     Ok(Reply::Int(1))
 }
 

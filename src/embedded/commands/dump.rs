@@ -1,7 +1,6 @@
 //! DUMP and RESTORE.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::payload;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 
@@ -27,14 +26,14 @@ fn options(args: Args<'_>) -> Result<Options, Fault> {
             (w, _) if is(w, "replace") => options.replace = true,
             (w, _) if is(w, "absttl") => options.absolute = true,
             (w, Some(seconds)) if is(w, "idletime") && !frequency => {
-                if number::int_arg(seconds)? < 0 {
+                if int_arg(seconds)? < 0 {
                     return Err(Fault::of("ERR Invalid IDLETIME value, must be >= 0"));
                 }
                 idle = true;
                 i += 1;
             }
             (w, Some(value)) if is(w, "freq") && !idle => {
-                if !(0..=255).contains(&number::int_arg(value)?) {
+                if !(0..=255).contains(&int_arg(value)?) {
                     return Err(Fault::of("ERR Invalid FREQ value, must be >= 0 and <= 255"));
                 }
                 frequency = true;
@@ -52,7 +51,7 @@ pub(super) fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if !options.replace && cx.exists(args[1]) {
         return Err(Fault::of("BUSYKEY Target key name already exists."));
     }
-    let ttl = number::int_arg(args[2])?;
+    let ttl = int_arg(args[2])?;
     if ttl < 0 {
         return Err(Fault::of("ERR Invalid TTL value, must be >= 0"));
     }

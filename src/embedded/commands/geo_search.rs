@@ -4,7 +4,7 @@
 //! nobody may rely on; here it is the order of the scores.
 
 use super::geo::{coordinates, meters, place, unit};
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::geohash::{self, Place, Shape};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -91,7 +91,7 @@ impl<'a> Query<'a> {
             w if is(w, "asc") => self.order = Some(Order::Nearest),
             w if is(w, "desc") => self.order = Some(Order::Farthest),
             w if is(w, "count") && more >= 1 => {
-                let count = number::int_arg(rest[1])?;
+                let count = int_arg(rest[1])?;
                 self.count =
                     usize::try_from(count).ok().filter(|&n| n > 0).ok_or(Fault::of("ERR COUNT must be > 0"))?;
                 return Ok(2);

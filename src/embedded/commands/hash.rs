@@ -1,7 +1,6 @@
 //! Hashes.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::Hash;
 
@@ -123,7 +122,7 @@ pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -
 
 /// The count of a random pick, which may not be so large that its reply could not be built.
 pub(super) fn random_count(arg: &[u8], doubled: bool) -> Result<i64, Fault> {
-    let count = number::int_arg(arg)?;
+    let count = int_arg(arg)?;
     if count == i64::MIN {
         return Err(Fault::of(
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
@@ -143,7 +142,7 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         };
         return Ok(Reply::bulk_or_null(hash.fields.get_index(fastrand::usize(..hash.fields.len())).map(|f| f.0)));
     };
-    number::int_arg(count)?;
+    int_arg(count)?;
     let with_values = match args.get(3) {
         None => false,
         Some(word) if args.len() == 4 && is(word, "withvalues") => true,

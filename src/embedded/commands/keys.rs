@@ -1,7 +1,6 @@
 //! Expiry of keys.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
 /// Sets the time of an existing key; one in the past deletes it.
@@ -34,7 +33,7 @@ fn expire_generic(cx: &mut Cx<'_>, args: Args<'_>, command: &str, seconds: bool,
         return Err(Fault::of("ERR GT and LT options at the same time are not compatible"));
     }
     let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
-    let mut at = number::int_arg(args[2])?;
+    let mut at = int_arg(args[2])?;
     if seconds {
         at = at.checked_mul(1000).ok_or_else(invalid)?;
     }

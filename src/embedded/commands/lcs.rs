@@ -1,7 +1,6 @@
 //! LCS: the longest common subsequence of two strings.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply};
 
 /// Bytes of the table of lengths beyond which Redis refuses: `proto-max-bulk-len`.
@@ -24,7 +23,7 @@ fn parse(args: Args<'_>) -> Result<Query, Fault> {
             w if is(w, "len") => query.length = true,
             w if is(w, "withmatchlen") => query.with_lengths = true,
             w if is(w, "minmatchlen") && i + 1 < args.len() => {
-                query.shortest = number::int_arg(args[i + 1])?.max(0);
+                query.shortest = int_arg(args[i + 1])?.max(0);
                 i += 1;
             }
             _ => return Err(Fault::SYNTAX),

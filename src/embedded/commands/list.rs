@@ -1,10 +1,10 @@
 //! Lists, and the pops that wait.
 
-use super::{Args, Cx, Mode, clamp, is, positive, timeout};
+use super::{Args, Cx, Mode, clamp, int_arg, is, positive, timeout};
+use crate::embedded::bytes::Bytes;
 use crate::embedded::list::List;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
-use crate::embedded::value::Bytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -115,13 +115,13 @@ pub(super) fn lindex(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::Null);
     };
-    let index = number::int_arg(args[2])?;
+    let index = int_arg(args[2])?;
     Ok(Reply::bulk_or_null(position(index, list.len()).and_then(|i| list.get(i))))
 }
 
 pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let list = cx.list(args[1])?.ok_or(Fault::NO_KEY)?;
-    let index = number::int_arg(args[2])?;
+    let index = int_arg(args[2])?;
     let at = position(index, list.len()).ok_or(Fault::INDEX)?;
     list.set(at, args[3].into());
     cx.changed(args[1]);
@@ -129,7 +129,7 @@ pub(super) fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn lrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (start, stop) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+    let (start, stop) = (int_arg(args[2])?, int_arg(args[3])?);
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
@@ -138,7 +138,7 @@ pub(super) fn lrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (start, stop) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+    let (start, stop) = (int_arg(args[2])?, int_arg(args[3])?);
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::OK);
     };
@@ -148,7 +148,7 @@ pub(super) fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let count = number::int_arg(args[2])?;
+    let count = int_arg(args[2])?;
     let Some(list) = cx.list(args[1])? else {
         return Ok(Reply::Int(0));
     };
@@ -192,7 +192,7 @@ pub(super) fn lpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         };
         let not_negative = |text| number::integer(value).and_then(|n| usize::try_from(n).ok()).ok_or(Fault::of(text));
         if is(args[i], "rank") {
-            rank = number::int_arg(value)?;
+            rank = int_arg(value)?;
             if rank == 0 {
                 return Err(Fault::of(
                     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list",

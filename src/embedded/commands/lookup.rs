@@ -1,66 +1,58 @@
-//! Finding a command, and the keys among its arguments.
+//! Finding a command.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
-use rustc_hash::FxHashMap;
-
-use super::table::{CONTAINER, Spec, TABLE};
-use super::{Args, is};
+use super::table::HANDLERS;
+use super::{Args, Handler};
 use crate::embedded::reply::Fault;
+use crate::redis_commands::{self, Spec, TABLE, flag};
 
-fn index() -> &'static FxHashMap<&'static [u8], &'static Spec> {
-    static INDEX: OnceLock<FxHashMap<&'static [u8], &'static Spec>> = OnceLock::new();
-    INDEX.get_or_init(|| TABLE.iter().map(|spec| (spec.name.as_bytes(), spec)).collect())
+/// A command that the engine has.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::embedded) struct Command {
+    pub(in crate::embedded) spec: &'static Spec,
+    pub(in crate::embedded) handler: Handler,
 }
 
-/// The longest name with its subcommand fits well within this.
-const LONGEST: usize = 40;
-
-fn lookup(parts: [&[u8]; 2]) -> Option<&'static Spec> {
-    let mut name = [0u8; LONGEST];
-    let mut len = 0;
-    for (i, part) in parts.into_iter().enumerate() {
-        if i == 1 {
-            if part.is_empty() {
-                break;
-            }
-            *name.get_mut(len)? = b'|';
-            len += 1;
+/// By their numbers in the table of commands.
+static COMMANDS: LazyLock<Vec<Option<Command>>> = LazyLock::new(|| {
+    let mut commands = vec![None; TABLE.len()];
+    for (name, handler) in HANDLERS {
+        if let Some(spec) = redis_commands::named(name.as_bytes()) {
+            commands[usize::from(spec.number)] = Some(Command { spec, handler: *handler });
         }
-        let room = name.get_mut(len..len + part.len())?;
-        room.copy_from_slice(part);
-        room.make_ascii_lowercase();
-        len += part.len();
     }
-    index().get(&name[..len]).copied()
+    commands
+});
+
+fn command(spec: &Spec) -> Option<Command> {
+    COMMANDS[usize::from(spec.number)]
 }
 
 /// By name alone, for COMMAND INFO and its like: `get`, or `client|id`.
 pub(in crate::embedded) fn by_name(name: &[u8]) -> Option<&'static Spec> {
-    lookup([name, b""])
+    redis_commands::named(name).filter(|spec| command(spec).is_some())
 }
 
 pub(in crate::embedded) fn all() -> impl Iterator<Item = &'static Spec> {
-    TABLE.iter().filter(|spec| !spec.name.contains('|'))
+    COMMANDS.iter().flatten().map(|command| command.spec).filter(|spec| !spec.is_subcommand())
 }
 
 /// The command these arguments name, if it exists and takes so many of them.
-pub(in crate::embedded) fn find(args: Args<'_>) -> Result<&'static Spec, Fault> {
-    let name = args[0];
-    if name.contains(&b'|') {
-        return Err(unknown(args));
+pub(in crate::embedded) fn find(args: Args<'_>) -> Result<Command, Fault> {
+    let spec = redis_commands::find(args).ok_or_else(|| unknown(args))?;
+    match command(spec) {
+        Some(_) if spec.has(flag::CONTAINER) && args.len() > 1 => Err(unknown_subcommand(args)),
+        Some(command) if spec.fits(args.len()) => Ok(command),
+        Some(_) => Err(Fault::arity(spec.name)),
+        None if spec.is_subcommand() && by_name(args[0]).is_some() => Err(unknown_subcommand(args)),
+        None => Err(unknown(args)),
     }
-    let Some(mut spec) = lookup([name, b""]) else {
-        return Err(unknown(args));
-    };
-    if spec.has(CONTAINER) && args.len() > 1 {
-        let sub = if args[1].is_empty() { &b"|"[..] } else { args[1] };
-        spec = lookup([name, sub]).ok_or_else(|| {
-            let text = [b"ERR unknown subcommand '", visible(args[1], 128), b"'. Try "].concat();
-            Fault::new([&text[..], name.to_ascii_uppercase().as_slice(), b" HELP."].concat())
-        })?;
-    }
-    if spec.fits(args.len()) { Ok(spec) } else { Err(Fault::arity(spec.name)) }
+}
+
+fn unknown_subcommand(args: Args<'_>) -> Fault {
+    let text = [b"ERR unknown subcommand '", visible(args[1], 128), b"'. Try "].concat();
+    Fault::new([&text[..], args[0].to_ascii_uppercase().as_slice(), b" HELP."].concat())
 }
 
 /// What C's `%.<limit>s` shows of these bytes.
@@ -81,74 +73,25 @@ fn unknown(args: Args<'_>) -> Fault {
     Fault::new([b"ERR unknown command '", visible(args[0], 128), b"', with args beginning with: ", &shown].concat())
 }
 
-/// Where commands say themselves how many keys follow: the command, keys before that number, the number's place.
-const COUNTED: &[(&str, usize, usize)] = &[
-    ("blmpop", 0, 2),
-    ("bzmpop", 0, 2),
-    ("eval", 0, 2),
-    ("eval_ro", 0, 2),
-    ("evalsha", 0, 2),
-    ("evalsha_ro", 0, 2),
-    ("lmpop", 0, 1),
-    ("sintercard", 0, 1),
-    ("zdiff", 0, 1),
-    ("zdiffstore", 1, 2),
-    ("zinter", 0, 1),
-    ("zintercard", 0, 1),
-    ("zinterstore", 1, 2),
-    ("zmpop", 0, 1),
-    ("zunion", 0, 1),
-    ("zunionstore", 1, 2),
-];
-
-/// The keys among the arguments; `None` where these make no sense.
-pub(in crate::embedded) fn keys<'a>(spec: &Spec, args: Args<'a>) -> Option<Vec<&'a [u8]>> {
-    if let Some(&(_, before, at)) = COUNTED.iter().find(|counted| counted.0 == spec.name) {
-        // As C's `atoi` reads it; less than none is none.
-        let number = args.get(at)?.trim_ascii_start();
-        let digits = number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit());
-        let count = digits.fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
-        return match args.get(at + 1..at + 1 + count.min(args.len())).filter(|keys| !keys.is_empty()) {
-            Some(keys) => Some([&args[1..=before], keys].concat()),
-            // Only a script may have none.
-            None => spec.name.starts_with("eval").then(Vec::new),
-        };
-    }
-    match spec.name {
-        "xread" | "xreadgroup" => {
-            let from = args.iter().position(|word| is(word, "streams"))? + 1;
-            let pairs = args[from..].len();
-            return (pairs > 1).then(|| args[from..from + pairs / 2].to_vec());
-        }
-        "sort" | "georadius" | "georadiusbymember" => {
-            let named = |pair: &&[&'a [u8]]| is(pair[0], "store") || is(pair[0], "storedist");
-            let stores = args.windows(2).rfind(named).map(|pair| pair[1]);
-            return Some([args[1]].into_iter().chain(stores).collect());
-        }
-        _ => {}
-    }
-    let (first, last, step) = spec.keys;
-    let (Ok(first), Ok(step)) = (usize::try_from(first), usize::try_from(step)) else {
-        return Some(Vec::new());
-    };
-    if first == 0 {
-        return Some(Vec::new());
-    }
-    let last = match usize::try_from(last) {
-        Ok(last) => last + 1,
-        Err(_) => args.len() + 1 - usize::from(last.unsigned_abs()),
-    };
-    Some(args.iter().take(last).skip(first).step_by(step).copied().collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_lower_case() {
-        assert_eq!(index().len(), TABLE.len());
-        assert!(TABLE.iter().all(|s| s.name == s.name.to_lowercase() && s.name.len() < LONGEST));
+    fn every_handler_has_a_row_of_its_own_in_the_table_of_commands() {
+        for (name, handler) in HANDLERS {
+            let spec = by_name(name.as_bytes()).unwrap_or_else(|| panic!("{name} is not in the table"));
+            assert!(std::ptr::fn_addr_eq(command(spec).unwrap().handler, *handler), "{name} has two handlers");
+        }
+    }
+
+    #[test]
+    fn what_only_a_server_has_is_unknown_to_the_engine() {
+        let fault = |words: &[&[u8]]| String::from_utf8(find(words).unwrap_err().0.to_vec()).unwrap();
+        assert_eq!(fault(&[b"client", b"no-touch", b"on"]), "ERR unknown subcommand 'no-touch'. Try CLIENT HELP.");
+        assert_eq!(fault(&[b"CLIENT", b"", b"on"]), "ERR unknown subcommand ''. Try CLIENT HELP.");
+        assert_eq!(fault(&[b"cluster", b"info"]), "ERR unknown command 'cluster', with args beginning with: 'info' ");
+        assert_eq!(fault(&[b"client|id"]), "ERR unknown command 'client|id', with args beginning with: ");
     }
 
     #[test]

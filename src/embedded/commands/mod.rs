@@ -30,17 +30,16 @@ mod stream;
 mod stream_groups;
 mod stream_info;
 mod string;
-pub(super) mod table;
+mod table;
 pub(super) mod transaction;
 mod zset;
 mod zset_range;
 mod zset_store;
 
-use super::blocking::Wait;
 use super::keyspace::{Db, Entry};
 use super::list::List;
 use super::number;
-use super::reply::{Fault, Outcome, Reply};
+use super::reply::{Fault, Outcome, Reply, Wait};
 use super::state::Core;
 use super::stream::Stream;
 use super::value::{Hash, Set, Str, Value};
@@ -185,6 +184,11 @@ pub(super) fn bad_subcommand(args: Args<'_>) -> Fault {
 /// Whether an option word is this one.
 pub(super) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// An argument that must be an integer.
+pub(super) fn int_arg(arg: &[u8]) -> Result<i64, Fault> {
+    number::integer(arg).ok_or(Fault::NOT_INTEGER)
 }
 
 /// A timeout in seconds, as a deadline in engine time; 0 is for ever.

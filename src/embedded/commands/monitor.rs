@@ -1,9 +1,10 @@
 //! MONITOR: every command of the engine, told to whoever asked.
 
-use super::{Args, Cx, Mode, table};
+use super::{Args, Cx, Mode};
+use crate::embedded::delivery;
 use crate::embedded::reply::{Outcome, Reply};
-use crate::embedded::session;
 use crate::embedded::state::Core;
+use crate::redis_commands::{Spec, flag};
 
 pub(super) fn monitor(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     if cx.mode != Mode::Direct {
@@ -34,8 +35,8 @@ fn quoted(word: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Tells the monitors of a command that is about to run, before it is answered. `client` is empty for a script.
-pub(in crate::embedded) fn tell(core: &mut Core, spec: &table::Spec, client: Option<u64>, db: usize, args: Args<'_>) {
-    if core.monitors.is_empty() || spec.has(table::UNSEEN) {
+pub(in crate::embedded) fn tell(core: &mut Core, spec: &Spec, client: Option<u64>, db: usize, args: Args<'_>) {
+    if core.monitors.is_empty() || spec.has(flag::UNSEEN) {
         return;
     }
     let who = client.map_or_else(|| "lua".to_owned(), |id| format!("memory:{id}"));
@@ -44,6 +45,6 @@ pub(in crate::embedded) fn tell(core: &mut Core, spec: &table::Spec, client: Opt
     args.iter().for_each(|word| quoted(word, &mut line));
     let line = Reply::Status(line.into());
     for slot in core.monitors.clone() {
-        session::deliver(core, slot, &line);
+        delivery::deliver(core, slot, &line);
     }
 }

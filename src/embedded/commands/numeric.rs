@@ -1,6 +1,6 @@
 //! Counters: in strings and in hash fields.
 
-use super::{Args, Cx};
+use super::{Args, Cx, int_arg};
 use crate::embedded::long_double::LongDouble;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -11,7 +11,7 @@ const NOT_FINITE: Fault = Fault::of("ERR increment would produce NaN or Infinity
 
 fn add(cx: &mut Cx<'_>, key: &[u8], by: i64) -> Outcome {
     let old = match cx.string(key)? {
-        Some(found) => number::int_arg(&found.bytes)?,
+        Some(found) => int_arg(&found.bytes)?,
         None => 0,
     };
     let new = old.checked_add(by).ok_or(OVERFLOW)?;
@@ -39,11 +39,11 @@ pub(super) fn decr(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn incrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    add(cx, args[1], number::int_arg(args[2])?)
+    add(cx, args[1], int_arg(args[2])?)
 }
 
 pub(super) fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let by = number::int_arg(args[2])?;
+    let by = int_arg(args[2])?;
     let by = by.checked_neg().ok_or(Fault::of("ERR decrement would overflow"))?;
     add(cx, args[1], by)
 }
@@ -69,7 +69,7 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let by = number::int_arg(args[3])?;
+    let by = int_arg(args[3])?;
     let old = match cx.hash(args[1])?.and_then(|h| h.fields.get(args[2])) {
         Some(value) => number::integer(value).ok_or(Fault::of("ERR hash value is not an integer"))?,
         None => 0,

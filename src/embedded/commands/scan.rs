@@ -4,7 +4,7 @@
 //! that one was either visited already, or stays among those still to come. So whatever is there for the whole scan is
 //! returned, and a scan ends however much is added meanwhile. The cursor is the number of indexes still to visit.
 
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::glob;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -31,7 +31,7 @@ fn options(args: Args<'_>, keys: bool) -> Result<Options<'_>, Fault> {
             return Err(Fault::SYNTAX);
         };
         if is(args[i], "count") {
-            let count = number::int_arg(value)?;
+            let count = int_arg(value)?;
             if count < 1 {
                 return Err(Fault::SYNTAX);
             }

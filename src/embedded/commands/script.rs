@@ -1,7 +1,6 @@
 //! EVAL and SCRIPT.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::scripting::{self, Scripts};
 
@@ -9,7 +8,7 @@ const NO_SCRIPT: Fault = Fault::of("NOSCRIPT No matching script. Please use EVAL
 
 /// Keys and arguments after `numkeys`.
 fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
-    let n = number::int_arg(args[2])?;
+    let n = int_arg(args[2])?;
     let rest = &args[3..];
     match usize::try_from(n) {
         Err(_) => Err(Fault::of("ERR Number of keys can't be negative")),

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 
 use super::client::VERSION;
 use super::generic::db_index;
-use super::table::{self, Spec};
-use super::{Args, Cx, Mode, is, lookup};
-use crate::embedded::blocking::Wait;
+use super::{Args, Cx, Mode, int_arg, is, lookup};
 use crate::embedded::keyspace::DATABASES;
 use crate::embedded::number;
-use crate::embedded::reply::{Fault, Outcome, Reply};
+use crate::embedded::reply::{Fault, Outcome, Reply, Wait};
 use crate::embedded::state::Pause;
+use crate::redis_commands::{Keys, Spec, flag};
 
 /// Stands for containers, which are never run themselves.
 pub(super) fn unreachable(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
@@ -107,7 +106,7 @@ pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let replicas = number::int_arg(args[1])?;
+    let replicas = int_arg(args[1])?;
     let ms = number::integer(args[2]).ok_or(Fault::of("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(Fault::of("ERR timeout is negative"));
@@ -180,7 +179,7 @@ pub(super) fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     match &args[3..] {
         [] => {}
         [word, n] if is(word, "samples") => {
-            if number::int_arg(n)? < 0 {
+            if int_arg(n)? < 0 {
                 return Err(Fault::SYNTAX);
             }
         }
@@ -194,17 +193,17 @@ pub(super) fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 fn flags(spec: &Spec) -> Reply {
     let named = [
-        (table::WRITE, "write"),
-        (table::READ, "readonly"),
-        (table::DENY_OOM, "denyoom"),
-        (table::NO_SCRIPT, "noscript"),
-        (table::BLOCKING, "blocking"),
+        (flag::WRITE, "write"),
+        (flag::READ, "readonly"),
+        (flag::DENY_OOM, "denyoom"),
+        (flag::NO_SCRIPT, "noscript"),
+        (flag::BLOCKING, "blocking"),
     ];
     Reply::Set(named.iter().filter(|(flag, _)| spec.has(*flag)).map(|(_, name)| Reply::status(name)).collect())
 }
 
 fn describe(spec: &Spec) -> Reply {
-    let (first, last, step) = spec.keys;
+    let (first, last, step) = spec.keys.fixed();
     Reply::Array(vec![
         Reply::bulk(spec.name),
         Reply::Int(i64::from(spec.arity)),
@@ -247,7 +246,7 @@ pub(super) fn command_docs(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let inner = &args[2..];
-    let spec = lookup::find(inner).map_err(|fault| {
+    let lookup::Command { spec, .. } = lookup::find(inner).map_err(|fault| {
         let unknown = fault.0.starts_with(b"ERR unknown");
         Fault::of(if unknown {
             "ERR Invalid command specified"
@@ -255,9 +254,9 @@ pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             "ERR Invalid number of arguments specified for command"
         })
     })?;
-    let keys = lookup::keys(spec, inner).ok_or(Fault::of("ERR Invalid arguments specified for command"))?;
+    let keys = spec.keys.among(inner).ok_or(Fault::of("ERR Invalid arguments specified for command"))?;
     // A script may have none just now.
-    if keys.is_empty() && !spec.name.starts_with("eval") {
+    if keys.is_empty() && spec.keys != Keys::Script {
         return Err(Fault::of("ERR The command has no key arguments"));
     }
     Ok(Reply::bulks(keys))

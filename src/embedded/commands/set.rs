@@ -1,7 +1,7 @@
 //! Sets.
 
 use super::hash::random_indexes;
-use super::{Args, Cx, is, positive};
+use super::{Args, Cx, int_arg, is, positive};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::{Set, Value};
@@ -105,7 +105,7 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         };
         return Ok(Reply::bulk_or_null(set.at(fastrand::usize(..set.len()))));
     };
-    let count = number::int_arg(count)?;
+    let count = int_arg(count)?;
     if count == i64::MIN {
         return Err(Fault::of(
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",

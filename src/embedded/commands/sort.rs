@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::list::List;
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
@@ -29,7 +29,7 @@ fn parse(args: Args<'_>, read_only: bool) -> Result<Query<'_>, Fault> {
             w if is(w, "desc") => query.descending = true,
             w if is(w, "alpha") => query.alphabetical = true,
             w if is(w, "limit") && more >= 2 => {
-                query.limit = Some((number::int_arg(args[i + 1])?, number::int_arg(args[i + 2])?));
+                query.limit = Some((int_arg(args[i + 1])?, int_arg(args[i + 2])?));
                 i += 2;
             }
             w if is(w, "store") && more >= 1 && !read_only => {

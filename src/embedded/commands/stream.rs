@@ -1,6 +1,6 @@
 //! Streams: adding, trimming, reading.
 
-use super::{Args, Cx, Mode, is};
+use super::{Args, Cx, Mode, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Fields, Group, Id, Stream, Trim, TrimTo};
@@ -79,7 +79,7 @@ fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
             parsed.trim = Some(trim);
             i += words;
         } else if more > 0 && is(word, "limit") {
-            let n = number::int_arg(args[i + 1])?;
+            let n = int_arg(args[i + 1])?;
             limit = Some(usize::try_from(n).map_err(|_| Fault::of("ERR The LIMIT argument must be >= 0."))?);
             i += 1;
         } else if xadd && is(word, "nomkstream") {
@@ -109,7 +109,7 @@ fn trim_of(is_min_id: bool, rest: &[&[u8]]) -> Result<(Trim, usize), Fault> {
     let to = if is_min_id {
         TrimTo::From(strict_id(bound, 0)?)
     } else {
-        let n = number::int_arg(bound)?;
+        let n = int_arg(bound)?;
         TrimTo::Length(usize::try_from(n).map_err(|_| Fault::of("ERR The MAXLEN argument must be >= 0."))?)
     };
     Ok((Trim { to, approximate, limit: 0 }, words))
@@ -212,7 +212,7 @@ pub(super) fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             return Err(Fault::SYNTAX);
         };
         if is(args[i], "entriesadded") {
-            let n = number::int_arg(value)?;
+            let n = int_arg(value)?;
             added = Some(u64::try_from(n).map_err(|_| Fault::of("ERR entries_added must be positive"))?);
         } else if is(args[i], "maxdeletedid") {
             let deleted = strict_id(value, 0)?;
@@ -254,7 +254,7 @@ fn range(cx: &mut Cx<'_>, args: Args<'_>, reverse: bool) -> Outcome {
         if !is(args[i], "count") || i + 1 >= args.len() {
             return Err(Fault::SYNTAX);
         }
-        count = Some(usize::try_from(number::int_arg(args[i + 1])?).unwrap_or(0));
+        count = Some(usize::try_from(int_arg(args[i + 1])?).unwrap_or(0));
         i += 2;
     }
     let Some(stream) = cx.stream(args[1])? else {
@@ -310,7 +310,7 @@ fn parse_read<'a>(cx: &Cx<'_>, args: Args<'a>, grouped: bool) -> Result<Read<'a>
             read.block = Some((ms > 0).then_some(at));
         } else if is(word, "count") && more > 0 {
             i += 1;
-            read.count = usize::try_from(number::int_arg(args[i])?).ok().filter(|&n| n > 0);
+            read.count = usize::try_from(int_arg(args[i])?).ok().filter(|&n| n > 0);
         } else if is(word, "streams") && more > 0 {
             read.first = i + 1;
             let rest = args.len() - read.first;

@@ -1,7 +1,7 @@
 //! Consumer groups: making them, and what is pending in them.
 
 use super::stream::{entry, interval, strict_id};
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Consumer, Group, Id, Stream};
@@ -37,7 +37,7 @@ fn create_options(args: Args<'_>, create: bool) -> Result<(bool, Option<i64>), F
             make = true;
             i += 1;
         } else if is(args[i], "entriesread") && i + 1 < args.len() {
-            let n = number::int_arg(args[i + 1])?;
+            let n = int_arg(args[i + 1])?;
             if n < -1 {
                 return Err(Fault::of("ERR value for ENTRIESREAD must be positive or -1"));
             }
@@ -145,10 +145,10 @@ pub(super) fn xpending(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         if args.len() < 8 {
             return Err(Fault::SYNTAX);
         }
-        min_idle = number::int_arg(args[4])?;
+        min_idle = int_arg(args[4])?;
         at = 5;
     }
-    let count = usize::try_from(number::int_arg(args[at + 2])?).unwrap_or(0);
+    let count = usize::try_from(int_arg(args[at + 2])?).unwrap_or(0);
     let (from, to) = interval(args[at], args[at + 1])?;
     let group = group(cx, args[1], args[2])?;
     let consumer = args.get(at + 3);

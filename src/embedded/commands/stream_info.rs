@@ -1,8 +1,7 @@
 //! XINFO.
 
 use super::stream::entry;
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Group, Id, Stream};
 
@@ -50,7 +49,7 @@ pub(super) fn xinfo_stream(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         None => None,
         Some(word) if is(word, "full") => match &args[4..] {
             [] => Some(10),
-            [word, n] if is(word, "count") => Some(usize::try_from(number::int_arg(n)?).unwrap_or(10)),
+            [word, n] if is(word, "count") => Some(usize::try_from(int_arg(n)?).unwrap_or(10)),
             _ => return Err(super::bad_subcommand(args)),
         },
         Some(_) => return Err(super::bad_subcommand(args)),

@@ -1,7 +1,6 @@
 //! Strings.
 
-use super::{Args, Cx, is};
-use crate::embedded::number;
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::{Made, Value};
 
@@ -43,7 +42,7 @@ impl Expiry<'_> {
             return Ok(None);
         };
         let invalid = || Fault::new(format!("ERR invalid expire time in '{command}' command"));
-        let mut at = number::int_arg(value)?;
+        let mut at = int_arg(value)?;
         if at <= 0 {
             return Err(invalid());
         }
@@ -208,7 +207,7 @@ pub(super) fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (start, end) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+    let (start, end) = (int_arg(args[2])?, int_arg(args[3])?);
     let Some(found) = cx.string(args[1])? else {
         return Ok(Reply::bulk(b""));
     };
@@ -226,7 +225,7 @@ pub(super) fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let offset = number::int_arg(args[2])?;
+    let offset = int_arg(args[2])?;
     let offset = usize::try_from(offset).map_err(|_| Fault::of("ERR offset is out of range"))?;
     let (key, value) = (args[1], args[3]);
     let known = cx.string(key)?.map(|s| s.bytes.len());

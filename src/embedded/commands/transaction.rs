@@ -1,26 +1,27 @@
 //! MULTI, EXEC and WATCH.
 
-use super::{Args, Cx, Mode, lookup, table};
+use super::{Args, Cx, Mode, lookup};
+use crate::embedded::bytes::Key;
 use crate::embedded::client::{Client, Transaction};
-use crate::embedded::keyspace::Key;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::state::Core;
+use crate::redis_commands::flag;
 
-fn any_queued(client: &Client, flag: u16) -> bool {
+fn any_queued(client: &Client, flags: u16) -> bool {
     client.transaction.iter().flat_map(|t| &t.commands).any(|command| {
         let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-        lookup::find(&args).is_ok_and(|spec| spec.has(flag))
+        lookup::find(&args).is_ok_and(|command| command.spec.has(flags))
     })
 }
 
 /// Whether EXEC would write.
 pub(in crate::embedded) fn writes(client: &Client) -> bool {
-    any_queued(client, table::WRITE)
+    any_queued(client, flag::WRITE)
 }
 
 /// Whether EXEC would need memory.
 pub(in crate::embedded) fn grows(client: &Client) -> bool {
-    any_queued(client, table::DENY_OOM)
+    any_queued(client, flag::DENY_OOM)
 }
 
 /// Ends a transaction without running it.
@@ -87,10 +88,10 @@ fn run_queued(core: &mut Core, slot: usize, args: Args<'_>) -> Reply {
         return Reply::Silent;
     };
     match lookup::find(args) {
-        Ok(spec) => {
+        Ok(lookup::Command { spec, handler }) => {
             super::monitor::tell(core, spec, Some(id), db, args);
             let mut cx = Cx { core, slot, db, resp3, mode: Mode::Exec };
-            (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from)
+            handler(&mut cx, args).unwrap_or_else(Reply::from)
         }
         Err(fault) => fault.into(),
     }

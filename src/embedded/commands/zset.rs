@@ -2,7 +2,7 @@
 
 use super::hash::{paired, random_count, random_indexes};
 use super::zset_range::{lex_range, score_range};
-use super::{Args, Cx, clamp, is};
+use super::{Args, Cx, clamp, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::zset::Zset;
@@ -152,7 +152,7 @@ fn remove_range(cx: &mut Cx<'_>, key: &[u8], range: impl FnOnce(&Zset) -> std::o
 }
 
 pub(super) fn zremrangebyrank(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let (start, stop) = (number::int_arg(args[2])?, number::int_arg(args[3])?);
+    let (start, stop) = (int_arg(args[2])?, int_arg(args[3])?);
     remove_range(cx, args[1], |z| clamp(start, stop, z.len()).unwrap_or(0..0))
 }
 
@@ -208,7 +208,7 @@ pub(super) fn zrandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         let len = zset.len();
         return Ok(Reply::bulk_or_null(zset.hashed(fastrand::usize(..len)).map(|m| m.0)));
     };
-    number::int_arg(count)?;
+    int_arg(count)?;
     let with_scores = match args.get(3) {
         None => false,
         Some(word) if args.len() == 4 && is(word, "withscores") => true,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::hash::paired;
 use super::list::multi_pop;
-use super::{Args, Cx, Mode, clamp, is, timeout};
+use super::{Args, Cx, Mode, clamp, int_arg, is, timeout};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::value::Value;
@@ -74,8 +74,8 @@ fn run(cx: &mut Cx<'_>, key: &[u8], mut query: Query<'_>) -> Result<Parsed, Faul
         if !query.store && is(word, "withscores") {
             with_scores = true;
         } else if is(word, "limit") && i + 2 < options.len() {
-            offset = number::int_arg(options[i + 1])?;
-            limit = number::int_arg(options[i + 2])?;
+            offset = int_arg(options[i + 1])?;
+            limit = int_arg(options[i + 2])?;
             limited = true;
             i += 2;
         } else if query.full && is(word, "rev") {
@@ -99,7 +99,7 @@ fn run(cx: &mut Cx<'_>, key: &[u8], mut query: Query<'_>) -> Result<Parsed, Faul
         if query.reverse && query.by != By::Rank { (query.stop, query.start) } else { (query.start, query.stop) };
     let items = match query.by {
         By::Rank => {
-            let (start, stop) = (number::int_arg(low)?, number::int_arg(high)?);
+            let (start, stop) = (int_arg(low)?, int_arg(high)?);
             let range = |z: &Zset| {
                 let range = clamp(start, stop, z.len()).unwrap_or(0..0);
                 if query.reverse { z.len() - range.end..z.len() - range.start } else { range }

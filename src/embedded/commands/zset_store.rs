@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::zset_range::members;
-use super::{Args, Cx, is};
+use super::{Args, Cx, int_arg, is};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::value::Value;
@@ -77,7 +77,7 @@ fn source(cx: &mut Cx<'_>, key: &[u8]) -> Result<Scores, Fault> {
 
 /// `numkeys key… [WEIGHTS …] [AGGREGATE …] [WITHSCORES]`, starting at `at`.
 fn combine(cx: &mut Cx<'_>, args: Args<'_>, at: usize, algebra: Algebra, usage: Usage) -> Result<Combined, Fault> {
-    let n = number::int_arg(args[at])?;
+    let n = int_arg(args[at])?;
     let Some(n) = usize::try_from(n).ok().filter(|&n| n > 0) else {
         let command = String::from_utf8_lossy(args[0]).to_lowercase();
         return Err(Fault::new(format!("ERR at least 1 input key is needed for '{command}' command")));

@@ -6,10 +6,11 @@ use mlua::{BorrowedBytes, Lua, MultiValue, Table, Value};
 
 use super::watchdog::{self, spend};
 use super::{Running, Slot, convert, raise, sha1_hex};
-use crate::embedded::commands::{Cx, Mode, lookup, monitor, table as commands};
+use crate::embedded::commands::{Cx, Mode, lookup, monitor};
 use crate::embedded::memory;
 use crate::embedded::number;
 use crate::embedded::reply::Reply;
+use crate::redis_commands::flag;
 
 pub(super) fn table(lua: &Lua, running: &Slot) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
@@ -103,18 +104,18 @@ fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> m
 /// Runs one command of a script, after the checks Redis makes.
 fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     let refuse = |text: &str| Reply::Error(text.as_bytes().to_vec());
-    let spec = match lookup::find(args) {
-        Ok(spec) => spec,
+    let lookup::Command { spec, handler } = match lookup::find(args) {
+        Ok(command) => command,
         Err(fault) if fault.0.starts_with(b"ERR wrong number") => {
             return refuse("ERR Wrong number of args calling Redis command from script");
         }
         Err(_) => return refuse("ERR Unknown Redis command called from script"),
     };
-    if spec.has(commands::NO_SCRIPT) {
+    if spec.has(flag::NO_SCRIPT) {
         return refuse("ERR This Redis command is not allowed from script");
     }
-    let write = spec.has(commands::WRITE);
-    if spec.may_write() && running.readonly {
+    let write = spec.has(flag::WRITE);
+    if spec.has(flag::WRITE | flag::MAY_REPLICATE) && running.readonly {
         return refuse("ERR Write commands are not allowed from read-only scripts.");
     }
     if write && running.core.faults.readonly {
@@ -123,17 +124,17 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     if args.iter().map(|arg| arg.len()).sum::<usize>() > MOST_ARGUMENTS {
         return refuse("ERR the arguments are larger than the engine allows");
     }
-    if spec.has(commands::DENY_OOM) && running.core.used_memory() > running.used.saturating_add(MOST_ADDED) {
+    if spec.has(flag::DENY_OOM) && running.core.used_memory() > running.used.saturating_add(MOST_ADDED) {
         return refuse("OOM the script has added more than the engine allows");
     }
-    if running.oom && !running.allow_oom && !running.wrote && spec.has(commands::DENY_OOM) {
+    if running.oom && !running.allow_oom && !running.wrote && spec.has(flag::DENY_OOM) {
         return memory::OOM.into();
     }
     running.wrote |= write;
     let (slot, db, resp3) = (running.slot, running.db, running.resp3);
     monitor::tell(&mut running.core, spec, None, db, args);
     let mut cx = Cx { core: &mut running.core, slot, db, resp3, mode: Mode::Script };
-    let reply = (spec.handler)(&mut cx, args).unwrap_or_else(Reply::from);
+    let reply = handler(&mut cx, args).unwrap_or_else(Reply::from);
     if spec.name == "select" {
         running.db = cx.db;
     }

@@ -1,0 +1,103 @@
+//! The slot map of a cluster in use, anew: from whichever of its nodes gives it first.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::discovery::{Answer, Best, ask, candidates, connect_to};
+use super::slots::SlotMap;
+use crate::connection::candidates::{Failures, race, within};
+use crate::connection::config::Config;
+use crate::connection::handshake::Wire;
+use crate::connection::shared::Shared;
+use crate::connection::target::Address;
+use crate::error::Result;
+
+/// A connection on which a node was asked for the slot map, kept for the next question.
+pub(in crate::connection) type Spare = Option<(Address, Wire)>;
+
+/// How long a node that is asked for the slot map is waited for alone, where the topology is watched.
+const ASK_NEXT: Duration = Duration::from_millis(100);
+/// How long all that are asked at once may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many nodes are asked over connections that are in use, and how many over new ones.
+const ASKED_IN_USE: usize = 2;
+const ASKED_ANEW: usize = 8;
+
+/// The slot map anew, from whichever node gives it first: two over connections that are in use, then others over new ones.
+/// The one that answered over a new one is kept in `spare`, and asked before any new one the next time.
+///
+/// # Errors
+///
+/// As [`find`](super::discovery::find), within two seconds.
+pub(in crate::connection) async fn ask_around(
+    shared: &Shared,
+    seeds: &[Address],
+    spare: &mut Spare,
+) -> Result<SlotMap> {
+    let known = shared.core.topology.map();
+    let mut asked: Vec<Asked> = shared.ask_nodes(ASKED_IN_USE).into_iter().map(Asked::InUse).collect();
+    asked.extend(spare.take().map(|(address, wire)| Asked::Spare(address, Box::new(wire))));
+    let (masters, replicas) = known.as_ref().map_or((&[][..], &[][..]), |map| (map.masters(), map.replicas()));
+    let mut others = candidates(masters, &candidates(replicas, seeds));
+    others.retain(|other| !asked.iter().any(|asked| asked.address() == other));
+    asked.extend(others.into_iter().take(ASKED_ANEW).map(Asked::Anew));
+    let mut failures = Failures::default();
+    let mut best = Best::than(known);
+    let attempts: Vec<_> = asked.into_iter().map(|asked| within(PATIENCE, asked.answer(&shared.core.config))).collect();
+    let given = race(attempts, ASK_NEXT, |outcome| match outcome {
+        Ok(given) => best.judge(given),
+        Err(error) => {
+            failures.add(error);
+            None
+        }
+    });
+    let given = timeout(PATIENCE, given).await.ok().flatten().or(best.fallback);
+    match given {
+        Some(given) => {
+            *spare = given.spare;
+            Ok(given.map)
+        }
+        None => Err(failures.summary("no node of the cluster that was asked gave a slot map".into())),
+    }
+}
+
+/// A node that is asked for the slot map.
+enum Asked {
+    InUse(Answer),
+    Spare(Address, Box<Wire>),
+    Anew(Address),
+}
+
+/// A slot map, and the connection on which it came if that is nobody else's.
+struct Given {
+    map: SlotMap,
+    spare: Spare,
+}
+
+impl Asked {
+    fn address(&self) -> &Address {
+        match self {
+            Self::InUse(Answer { address, .. }) | Self::Spare(address, _) | Self::Anew(address) => address,
+        }
+    }
+
+    async fn answer(self, config: &Config) -> Result<Given> {
+        let (address, mut wire) = match self {
+            Self::InUse(answer) => return Ok(Given { map: answer.map().await?, spare: None }),
+            Self::Spare(address, wire) => (address, *wire),
+            Self::Anew(address) => {
+                let greeted = connect_to(config, &address).await?;
+                (address, Wire::of(greeted).0)
+            }
+        };
+        let map = ask(&mut wire, &address).await?;
+        Ok(Given { map, spare: Some((address, wire)) })
+    }
+}
+
+impl AsRef<SlotMap> for Given {
+    fn as_ref(&self) -> &SlotMap {
+        &self.map
+    }
+}

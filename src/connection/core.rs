@@ -1,0 +1,155 @@
+//! What every connection of a manager uses: its configuration and its metrics, the state it is in, and what is known of its servers.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::Config;
+use super::event::{Event, Observer};
+use super::sentinel::Sentinels;
+use super::server_info::ServerInfo;
+use super::state::State;
+use super::topology::Topology;
+use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Metrics;
+
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) metrics: Arc<Metrics>,
+    observer: Arc<dyn Observer>,
+    state: AtomicU8,
+    /// Wakes the actor: the inbox has something, or the topology has changed.
+    pub(super) arrived: Notify,
+    server: Mutex<Option<ServerInfo>>,
+    last_error: Mutex<Option<Error>>,
+    /// The tasks that have a connection of their own: blocking commands, and the subscriber.
+    pub(super) exclusive: TaskTracker,
+    interrupt: Mutex<CancellationToken>,
+    /// Cancelled when nobody is left who could wait for an answer.
+    pub(super) forsaken: CancellationToken,
+    /// Where there are sentinels: what is known of them.
+    pub(super) sentinels: Option<Sentinels>,
+    /// Has the server been asked whether it deletes keys by itself?
+    pub(super) asked_for_eviction: AtomicBool,
+    /// Where there are sentinels or a cluster: where the master is, or the masters are.
+    pub(super) topology: Topology,
+}
+
+impl Core {
+    pub(super) fn new(config: Config, observer: Arc<dyn Observer>) -> Self {
+        let metrics = Arc::<Metrics>::default();
+        Self {
+            sentinels: Sentinels::of(&config.target),
+            config,
+            topology: Topology::new(Arc::clone(&metrics)),
+            metrics,
+            observer,
+            state: AtomicU8::new(State::Idle as u8),
+            arrived: Notify::new(),
+            server: Mutex::new(None),
+            last_error: Mutex::new(None),
+            exclusive: TaskTracker::new(),
+            interrupt: Mutex::new(CancellationToken::new()),
+            forsaken: CancellationToken::new(),
+            asked_for_eviction: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::from_u8(self.state.load(Ordering::Acquire))
+    }
+
+    /// Is in the state `to` from now on, and tells the observer.
+    pub(super) fn enter(&self, to: State) {
+        if to == State::Connecting {
+            let mut interrupt = lock(&self.interrupt);
+            if interrupt.is_cancelled() {
+                *interrupt = CancellationToken::new();
+            }
+        }
+        let from = self.state();
+        self.state.store(to as u8, Ordering::Release);
+        self.tell(Event::State { from, to });
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        self.observer.event(event);
+    }
+
+    /// Counts and tells a failure of a connection.
+    pub(super) fn failed(&self, error: &Error) {
+        self.metrics.connection_errors.add(1);
+        *lock(&self.last_error) = Some(error.clone());
+        self.tell(Event::Error(error.clone()));
+    }
+
+    pub(super) fn last_error(&self) -> Option<Error> {
+        lock(&self.last_error).clone()
+    }
+
+    pub(super) fn server(&self) -> Option<ServerInfo> {
+        lock(&self.server).clone()
+    }
+
+    pub(super) fn met(&self, server: ServerInfo) {
+        *lock(&self.server) = Some(server);
+    }
+
+    /// Ends every blocking command.
+    pub(super) fn interrupt_exclusive(&self) {
+        lock(&self.interrupt).cancel();
+    }
+
+    /// Cancelled when blocking commands must end.
+    pub(super) fn interruption(&self) -> CancellationToken {
+        lock(&self.interrupt).clone()
+    }
+
+    /// The error of whatever is used after its end.
+    pub(super) fn closed(&self) -> Error {
+        let state = if self.state().is_over() { self.state() } else { State::Closing };
+        Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
+    }
+
+    /// Is there room for one more request?
+    pub(super) fn room(&self) -> Result<()> {
+        let over = |name: &str, limit: u64| {
+            self.metrics.rejected_commands.add(1);
+            Err(Error::new(
+                ErrorKind::Overloaded,
+                format!("{name}, {limit}, is reached: too much is waiting for the server"),
+            ))
+        };
+        let reached = |gauge: i64, limit: u64| u64::try_from(gauge).unwrap_or(0) >= limit;
+        if reached(self.metrics.pending_commands.get(), self.config.max_pending_commands) {
+            return over("maxPendingCommands", self.config.max_pending_commands);
+        }
+        if reached(self.metrics.pending_bytes.get(), self.config.max_pending_bytes) {
+            return over("maxPendingBytes", self.config.max_pending_bytes);
+        }
+        Ok(())
+    }
+
+    /// Counts a connection in the metrics, until what this gives is dropped.
+    pub(super) fn counted(&self) -> Counted {
+        self.metrics.connections.add(1);
+        Counted(Arc::clone(&self.metrics))
+    }
+}
+
+/// A connection that is counted.
+pub(super) struct Counted(Arc<Metrics>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.add(-1);
+    }
+}
+
+/// A lock whose holders never panic while they hold it; a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,265 @@
+//! A connection that blocks: it is opened for a blocking command, asked once or several times, and made to answer where the wait must
+//! end.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::cluster::{self, Redirect};
+use super::command::{self, Command};
+use super::config::Config;
+use super::connect::connect;
+use super::core::{Core, Counted};
+use super::handshake::Greeted;
+use super::link::Stream;
+use super::liveness;
+use super::passing::{Patience, unread};
+use super::shared::Shared;
+use super::target::{Address, Target};
+use super::topology::Seat;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::keys;
+use crate::resp::{self, Read, Reader, Reply};
+
+/// What a server may take beyond the timeout it was given.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// The time between two attempts to unblock a command that the server has not seen yet.
+const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a server that another one has taken the place of may take for its last words. What it says later is of no worth.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A connection that is ready to be blocked.
+pub(super) struct Opened {
+    pub(super) wire: Wire,
+    /// What the server calls it, if it says so.
+    id: Option<i64>,
+    /// What it listens to for signs of life, if it is watched.
+    channel: Option<Bytes>,
+    /// Where it leads, if that may be another server one day.
+    pub(super) address: Option<Address>,
+    /// What it is for there.
+    pub(super) seat: Option<Seat>,
+    /// Was the server made to end the wait, because another one is right now?
+    pub(super) is_left: bool,
+    _counted: Counted,
+}
+
+impl Opened {
+    /// Has the server execute a command that may block for `blocks_for`, or for ever. After an `Err` the connection is of no
+    /// further use.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` where the server takes longer than that and a grace; `connection` if the connection is lost; `closed` if
+    /// `interrupted` ends first: then the server is made to answer, and an answer that is more than "nothing" is given.
+    pub(super) async fn ask(
+        &mut self,
+        shared: &Arc<Shared>,
+        payload: &[u8],
+        blocks_for: Option<Duration>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Reply> {
+        let Self { wire, id, channel, address, seat, is_left, .. } = self;
+        let heard = wire.heard.subscribe();
+        let ends = blocks_for.map(|time| time + GRACE.max(shared.core.config.command_timeout));
+        let answer = async {
+            match ends {
+                Some(ends) => timeout(ends, wire.ask(payload)).await.unwrap_or_else(|_| Err(too_late(ends))),
+                None => wire.ask(payload).await,
+            }
+        };
+        let mut answer = pin!(answer);
+        let silent = async {
+            match channel {
+                Some(channel) => liveness::lost(shared, channel, heard).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            outcome = &mut answer => outcome,
+            error = silent => {
+                shared.core.failed(&error);
+                Err(error)
+            }
+            () = shared.core.topology.left(seat.as_ref()) => {
+                *is_left = true;
+                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"ERROR"));
+                let last_words = timeout(LAST_WORDS, unblocked).await;
+                last_words.unwrap_or_else(|_| Err(lost("another server has taken its place")))
+            }
+            () = interrupted => {
+                let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"TIMEOUT"));
+                match timeout(GRACE.min(shared.core.config.close_timeout), unblocked).await {
+                    Ok(Ok(reply)) if reply != Reply::Nil => Ok(reply),
+                    _ => Err(shared.core.closed().with_delivery(Delivery::MaybeExecuted)),
+                }
+            }
+        }
+    }
+
+    /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
+    pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
+        self.wire.ask(&pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])).await
+    }
+}
+
+/// The answer, while the server is being made to give it.
+async fn answered_or<T>(mut answer: Pin<&mut impl Future<Output = T>>, unblocking: impl Future<Output = ()>) -> T {
+    tokio::select! {
+        answer = &mut answer => return answer,
+        () = unblocking => {}
+    }
+    answer.await
+}
+
+/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half. In a cluster it leads to the
+/// master of `command`'s key, or to any.
+pub(super) async fn open(
+    core: &Core,
+    command: Option<&Command>,
+    watched: bool,
+    redirect: Option<&Redirect>,
+) -> Result<Opened> {
+    let (seat, greeted) = if let (Target::Cluster(seeds), Some(command)) = (&core.config.target, command) {
+        let led = cluster::connect_for(core, seeds, command, redirect).await?;
+        (led.seat, Greeted { address: Some(led.address), ..led.greeted })
+    } else {
+        let greeted = connect(core).await?;
+        (greeted.address.clone().map(|address| Seat { address, slot: None }), greeted)
+    };
+    let address = greeted.address.clone();
+    let watched = watched && greeted.server.protocol >= 3 && !matches!(core.config.target, Target::Memory(_));
+    let mut wire = Wire::new(greeted, &core.config);
+    let introduced = async {
+        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
+            Reply::Int(id) => Some(id),
+            _ => None,
+        };
+        let mut channel = id.filter(|_| watched).map(|id| keys::liveness_channel(id, fastrand::u64(..)));
+        if let Some(name) = &channel {
+            // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
+            let mut words = pack(&[b"SUBSCRIBE", name]);
+            resp::pack(&mut words, &[b"PING"]);
+            if let Reply::Error(_) = wire.ask(&words).await? {
+                wire.next().await?;
+                channel = None;
+            }
+        }
+        if redirect.is_some_and(|redirect| redirect.ask) {
+            wire.ask(&pack(&[b"ASKING"])).await?;
+        }
+        Ok((id, channel))
+    };
+    let limit = core.config.connect_timeout;
+    let (id, channel) = timeout(limit, introduced)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no connection within connectTimeoutMs, {} ms", limit.as_millis());
+            Err(Error::new(ErrorKind::Timeout, message))
+        })
+        .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
+    Ok(Opened { wire, id, channel, address, seat, is_left: false, _counted: core.counted() })
+}
+
+/// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
+/// of a connection means something at its own server only: where there are several, over a new one to that.
+async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>, how: &[u8]) {
+    let Some(id) = id else { return };
+    let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
+    if let Some(address) = address {
+        if let Ok(greeted) = cluster::connect_to(&shared.core.config, address).await {
+            let mut wire = Wire::new(greeted, &shared.core.config);
+            // It is not blocked yet: what blocks it is still on its way there.
+            while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
+                sleep(UNBLOCK_AGAIN).await;
+            }
+        }
+        return;
+    }
+    let operation = command::spec(&[b"CLIENT"]).operation;
+    loop {
+        match shared.ask(Command::raw(payload.clone(), operation)).await {
+            Ok(Reply::Int(0)) => sleep(UNBLOCK_AGAIN).await,
+            Ok(_) => return,
+            Err(_) => break,
+        }
+    }
+    if let Ok(greeted) = connect(&shared.core).await {
+        // Where this fails too, the connection is ended all the same.
+        let _ = Wire::new(greeted, &shared.core.config).ask(&payload).await;
+    }
+}
+
+fn pack(words: &[&[u8]]) -> BytesMut {
+    let mut out = BytesMut::new();
+    resp::pack(&mut out, words);
+    out
+}
+
+fn too_late(limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("no answer within {} ms, the command's own timeout and a grace", limit.as_millis()),
+    )
+    .with_delivery(Delivery::MaybeExecuted)
+}
+
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
+    reader: Reader,
+    patience: Patience,
+    max_reply_bytes: usize,
+    /// When something came last.
+    heard: watch::Sender<Instant>,
+}
+
+impl Wire {
+    fn new(greeted: Greeted, config: &Config) -> Self {
+        Self {
+            stream: greeted.stream,
+            buffer: greeted.input,
+            reader: greeted.reader,
+            patience: Patience::new(config.command_timeout),
+            max_reply_bytes: config.max_reply_bytes,
+            heard: watch::Sender::new(Instant::now()),
+        }
+    }
+
+    async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
+        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
+        self.stream.flush().await.map_err(|e| lost(&e.to_string()))?;
+        self.next().await
+    }
+
+    /// The next reply that is no push.
+    pub(super) async fn next(&mut self) -> Result<Reply> {
+        loop {
+            match self.reader.next(&mut self.buffer) {
+                Ok(Some(Read::Reply(reply))) => return Ok(reply),
+                Ok(Some(Read::Passed(passed))) if passed.is_push => {}
+                Ok(Some(Read::Passed(passed))) => return Err(unread(passed.why, self.max_reply_bytes)),
+                Ok(None) => {
+                    self.patience.check(&self.reader, Instant::now()).map_err(|why| lost(&why))?;
+                    match self.stream.read_buf(&mut self.buffer).await {
+                        Ok(0) => return Err(lost("closed by the server")),
+                        Ok(_) => drop(self.heard.send_replace(Instant::now())),
+                        Err(e) => return Err(lost(&e.to_string())),
+                    }
+                }
+                Err(e) => return Err(lost(&e.to_string())),
+            }
+        }
+    }
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("the connection of a blocking command was lost: {why}"))
+        .with_delivery(Delivery::MaybeExecuted)
+}

@@ -1,0 +1,12 @@
+//! Byte strings as keys and values hold them.
+
+use std::rc::Rc;
+
+/// A member, a field or an element.
+pub(super) type Bytes = Box<[u8]>;
+
+/// The name of a key, shared by all that mention it.
+pub(super) type Key = Rc<[u8]>;
+
+/// Up to so many bytes a member, field or value keeps its collection small.
+pub(super) const LISTPACK_VALUE: usize = 64;
