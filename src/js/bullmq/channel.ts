@@ -12,6 +12,7 @@ const COMMAND = verb('bullmq.command');
 const DEFINE = verb('bullmq.define');
 const RUN = verb('bullmq.run');
 const TRANSACTION = verb('bullmq.transaction');
+const NAME = verb('bullmq.name');
 
 /** A script, by the number under which the native side has it. */
 export interface Defined {
@@ -55,6 +56,7 @@ export class Channel {
   /** Of the native object that has the scripts. */
   readonly handle: number;
   readonly scripts = new Map<string, Defined>();
+  #named: Promise<unknown> = Promise.resolve();
 
   constructor(readonly manager: IRedisConnection) {
     const inside = manager[internals];
@@ -74,6 +76,18 @@ export class Channel {
 
   command(words: Word[]): Promise<unknown> {
     return this.call(this.handle, COMMAND, words);
+  }
+
+  /** Names the connection of `handle`, ahead of what is called on it afterwards. */
+  name(handle: number, name: string): Promise<unknown> {
+    const named = this.call(handle, NAME, [name]);
+    this.#named = Promise.allSettled([this.#named, named]);
+    return named;
+  }
+
+  /** Settles when what was named so far has its name. */
+  get named(): Promise<unknown> {
+    return this.#named;
   }
 
   define(name: string, { numberOfKeys, lua }: BullMQScript): void {

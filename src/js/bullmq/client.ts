@@ -17,8 +17,10 @@ import { toRecord, toStreams, type Word, withScores, word, wordsOf } from './wor
 const CONNECT = verb('bullmq.connect');
 const OPEN = verb('bullmq.open');
 const BLOCK = verb('bullmq.block');
-const NAME = verb('bullmq.name');
 const CLOSE = verb('bullmq.close');
+
+/** What a server calls a connection without a word against it. */
+const PLAIN_NAME = /^[!-~]*$/;
 
 /** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
 const later = setImmediate;
@@ -398,12 +400,18 @@ export class Client extends EventEmitter implements BullMQClient {
   }
 
   async clientSetName(name: string): Promise<string> {
+    const { blocking, channel } = this[internals];
     this[internals].checkOpen();
-    if (this[internals].blocking !== undefined) await this[internals].channel.call(this[internals].blocking, NAME, [name]);
+    if (blocking === undefined) return 'OK';
+    const named = channel.name(blocking, name);
+    // `QueueEvents` waits for this before its first XREAD, and hears nothing of what happens until the server has that: `waitUntilFinished()`
+    // would wait in vain.
+    if (!PLAIN_NAME.test(name)) await named;
     return 'OK';
   }
 
-  clientList(): Promise<string> {
+  async clientList(): Promise<string> {
+    await this[internals].channel.named;
     return this[internals].command('CLIENT', 'LIST');
   }
 
