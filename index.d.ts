@@ -1727,8 +1727,8 @@ export declare class TaskWorker<T = unknown, R = unknown> {
   isRunning(): boolean;
   /**
    * Takes no more jobs and waits for those in hand, at most `graceMs`; what is left then has its signal aborted and goes back to the head of the
-   * queue at once, its attempt not counted. Idempotent: later calls share the first one's outcome. Not to be awaited in a processor, which
-   * would wait for itself.
+   * queue at once, its attempt not counted. Later calls share the first one's outcome, and may shorten its `graceMs`. Not to be awaited in a
+   * processor, which would wait for itself.
    *
    * @returns `true`: every job in hand finished.
    */
@@ -1865,7 +1865,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   ready(): Promise<void>;
   /**
    * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
-   * queue's own. Idempotent. What is in Redis stays.
+   * queue's own. Later calls share the first one's outcome, and may shorten its `graceMs`. What is in Redis stays.
    */
   close(options?: CloseOptions): Promise<void>;
   /** The same as {@link close}. */
@@ -2462,7 +2462,7 @@ export interface ContainerOptions {
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
    * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
-   * From 0. Default 10 000.
+   * Jobs in hand have the second time but for its last fifth, at most 2 s; those left then are handed back in it. From 0. Default 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
@@ -2491,8 +2491,8 @@ export interface Container {
   health(): Promise<ContainerHealth>;
   /**
    * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
-   * connections. Idempotent and bounded. Rejects, when all of that is done, with what went wrong: the error, or an `AggregateError` of
-   * several.
+   * connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects, when all of that is done, with what went wrong: the error, or an
+   * `AggregateError` of several. Jobs that were handed back are nothing that went wrong.
    */
   shutdown(): Promise<void>;
   /** The same as {@link shutdown}. */

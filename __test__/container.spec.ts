@@ -7,11 +7,13 @@ import {
   type RedisConfig,
   RedisConnectionManager,
   RedisError,
+  TaskQueue,
   WorkerRegistry,
 } from 'redis-backplane';
 import { afterEach, describe, expect, test } from 'vitest';
 import { failureOf } from './support/failure.ts';
 import { type ChildContext, type Ended, runProcess, startProcess } from './support/process.ts';
+import { gate } from './support/queues.ts';
 import { useRig } from './support/rig.ts';
 import { stretched } from './support/starvation.ts';
 import { until } from './support/until.ts';
@@ -181,6 +183,59 @@ describe('shutdown', () => {
     expect(await registry.health('w')).toBe('healthy');
     await container.shutdown();
     expect(await registry.get('w')).toBeNull();
+  });
+
+  test('lets jobs in hand of every queue end in its time, and hands back at once what is left', async () => {
+    const server = await rig.server();
+    const container = await createContainer({ redisUrl: server.url, shutdownTimeoutMs: stretched(2_000) });
+    const aborted: unknown[] = [];
+    const processing = { leaseMs: 600_000 };
+    for (const name of ['stuck', 'stuck as well']) {
+      container.getQueue(name).process((_, { signal }) => {
+        signal.addEventListener('abort', () => aborted.push(signal.reason));
+        return new Promise(() => {});
+      }, processing);
+    }
+    const { opened, open } = gate();
+    container.getQueue('slow').process(() => opened, processing);
+    const queues = ['stuck', 'stuck as well', 'slow'].map((name) => new TaskQueue(name, rig.manager(server.url)));
+    for (const queue of queues) {
+      await queue.add('job', null, { attempts: 1 });
+      await until(async () => (await queue.counts()).active === 1, { what: 'the job to be in hand' });
+    }
+    const begin = performance.now();
+    const shutdown = container.shutdown();
+    // None of the others is waited for before.
+    open();
+    await until(async () => (await queues[2]?.counts())?.completed === 1, { what: 'the slow job to be completed' });
+    await shutdown;
+    expect(performance.now() - begin).toBeLessThan(stretched(2_000 + 5_000));
+    expect(aborted).toEqual([1, 2].map(() => expect.objectContaining({ redisErrorKind: 'closed' })));
+    for (const queue of queues.slice(0, 2)) {
+      expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0 });
+      expect(await queue.list('waiting')).toMatchObject([{ attemptsMade: 0, stalledCount: 0 }]);
+    }
+  });
+
+  test('cuts short the time that a coordinator gives the jobs of its queue', async () => {
+    const server = await rig.server();
+    const container = await createContainer({
+      redisUrl: server.url,
+      shutdownTimeoutMs: stretched(500),
+      coordinators: {
+        // For 30 s.
+        jobs: ({ getQueue }) => {
+          const queue = getQueue('stuck');
+          queue.process(() => new Promise(() => {}), { leaseMs: 600_000 });
+          return () => queue.close();
+        },
+      },
+    });
+    const queue = new TaskQueue('stuck', rig.manager(server.url));
+    await queue.add('job', null);
+    await until(async () => (await queue.counts()).active === 1, { what: 'the job to be in hand' });
+    await expect(container.shutdown()).rejects.toThrow(/a coordinator did not end within shutdownTimeoutMs/);
+    expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0 });
   });
 
   test('is bounded, and says at its end what did not end well', async () => {

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { elf } from './support/elf.ts';
 import { PACKAGE_ROOT, runProcess } from './support/process.ts';
 import { watchedFolder } from './support/watched.ts';
 
@@ -72,6 +73,26 @@ describe('the binary is taken from', () => {
     symlinkSync(join(dist, file), elsewhere);
     expect(await load({ env: { REDIS_BACKPLANE_BINARY: elsewhere } })).toBe('loaded');
     expect(await load({ env: { REDIS_BACKPLANE_BINARY: elsewhere }, process: { arch: 'riscv64' } })).toBe('loaded');
+    expect(await load({ env: { REDIS_BACKPLANE_BINARY: elsewhere }, process: { platform: 'freebsd' } })).toBe('loaded');
+  });
+
+  it.each([
+    ['darwin', 'arm64', 'darwin-arm64'],
+    ['darwin', 'x64', 'darwin-x64'],
+    ['linux', 'arm64', 'linux-arm64-gnu', '/lib/ld-linux-aarch64.so.1'],
+    ['linux', 'arm64', 'linux-arm64-musl', '/lib/ld-musl-aarch64.so.1'],
+    ['linux', 'x64', 'linux-x64-gnu', '/lib64/ld-linux-x86-64.so.2'],
+    ['linux', 'x64', 'linux-x64-musl', '/lib/ld-musl-x86_64.so.1'],
+    ['win32', 'arm64', 'win32-arm64-msvc'],
+    ['win32', 'x64', 'win32-x64-msvc'],
+  ])('the package of %s on %s: %s, and no other', async (system, arch, name, interpreter?: string) => {
+    rmSync(binary, { recursive: true });
+    const installed = join(project, `node_modules/redis-backplane-${name}`);
+    mkdirSync(installed);
+    writeFileSync(join(installed, 'index.js'), `module.exports = require(${JSON.stringify(join(dist, file))});`);
+    const program = join(project, 'node');
+    writeFileSync(program, elf(interpreter));
+    expect(await load({ process: { platform: system, arch, execPath: program } })).toBe('loaded');
   });
 });
 
@@ -109,6 +130,18 @@ describe('a message of its own for', () => {
   it.runIf(process.platform === 'linux')('a file that was cut', async () => {
     replaceBinary(readFileSync(join(dist, file)).subarray(0, 1_000_000));
     expect(await load()).toMatch(/is damaged: it has 1000000 of at least \d+ bytes/);
+  });
+
+  it('a file that is whole, and that the system does not load: what it says', async () => {
+    const other = join(project, 'other.node');
+    writeFileSync(other, Buffer.from('cffaedfe0c000001', 'hex'));
+    const message = await load({ env: { REDIS_BACKPLANE_BINARY: other }, process: { platform: 'darwin' } });
+    expect(message).toMatch(/^the native binary of redis-backplane, \/\S+\/other\.node, could not be loaded: .+/);
+  });
+
+  it('something in the place of the file that cannot be read', async () => {
+    const message = await load({ env: { REDIS_BACKPLANE_BINARY: project } });
+    expect(message).toContain(`the native binary of redis-backplane, ${project}, could not be loaded: `);
   });
 
   it.runIf(platform.endsWith('-gnu'))('a glibc that is too old: which one is needed, and which there is', async () => {

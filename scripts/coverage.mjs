@@ -241,12 +241,12 @@ async function typescriptLines() {
 function executedCode() {
   /** @type {Map<string, Uint8Array>} */
   const scripts = new Map();
-  const ours = pathToFileURL(join(root, 'dist/')).href;
   for (const name of existsSync(node) ? readdirSync(node) : []) {
     /** @type {{ result: { url: string, functions: { ranges: Range[] }[] }[] }} */
     const { result } = JSON.parse(readFileSync(join(node, name), 'utf8'));
-    for (const { url, functions } of result.filter(({ url }) => url.startsWith(ours))) {
-      const path = fileURLToPath(url);
+    for (const { url, functions } of result) {
+      const path = scriptOfOurs(url);
+      if (path === undefined) continue;
       const executed = scripts.get(path) ?? new Uint8Array(readFileSync(path, 'utf8').length);
       scripts.set(path, executed);
       const counted = new Uint8Array(executed.length);
@@ -257,6 +257,13 @@ function executedCode() {
     }
   }
   return scripts;
+}
+
+/** The script in dist/ that a process has loaded, from there or from a project in which a test has installed a copy. @param {string} url */
+function scriptOfOurs(url) {
+  if (url.startsWith(pathToFileURL(join(root, 'dist/')).href)) return fileURLToPath(url);
+  const [, inPackage] = /\/node_modules\/redis-backplane\/(dist\/[^/]+\.js)$/.exec(url) ?? [];
+  return inPackage && join(root, inPackage);
 }
 
 /** @param {Uint8Array} executed @returns {Range[]} */

@@ -509,6 +509,26 @@ describeBackends('task worker', (backend) => {
       for (const [, attempts, stalls] of seen) expect([attempts, stalls]).toEqual([0, 0]);
     });
 
+    test('takes the shortest of the times that are said while it lasts, of the worker and of the queue', async () => {
+      for (const whose of ['worker', 'queue'] as const) {
+        const queue = queues.queue<number>(whose);
+        const worker = queue.process(() => new Promise(() => {}), { leaseMs: 60_000 });
+        await queue.add('x', 1);
+        await reaches(queue as TaskQueue, { active: 1 });
+        const closing = worker.close();
+        const later = { worker, queue }[whose];
+        void later.close({ graceMs: 3_600_000 });
+        expect((await failureOf(later.close({ graceMs: -1 }))).message).toMatch(/graceMs/);
+        const hurried = later.close({ graceMs: 10 });
+        expect(await closing).toBe(false);
+        await hurried;
+        // It has nothing in hand any more.
+        await later.close({ graceMs: 0 });
+        const looking = queues.queue(whose);
+        expect(await looking.counts()).toMatchObject({ waiting: 1, active: 0 });
+      }
+    });
+
     test('of a worker without a job, or that never ran, is immediate', async () => {
       const queue = queues.queue();
       const never = queue.process(() => {}, { autorun: false });

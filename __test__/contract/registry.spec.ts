@@ -4,10 +4,16 @@ import { type RedisConnectionManager, type WorkerCommand, type WorkerEvent, type
 import { beforeEach, expect, test } from 'vitest';
 import { describeBackends } from '../support/backends.ts';
 import { failureOf } from '../support/failure.ts';
+import { starvation } from '../support/starvation.ts';
 import { until } from '../support/until.ts';
 
 /** Short enough to be seen to pass, long enough for a machine that is busy with something else. */
-const FAST = { heartbeatIntervalMs: 60, degradedAfterMs: 300, crashedAfterMs: 500 };
+const slower = starvation();
+const FAST = {
+  heartbeatIntervalMs: Math.round(60 * slower),
+  degradedAfterMs: Math.round(300 * slower),
+  crashedAfterMs: Math.round(500 * slower),
+};
 const ids = (workers: WorkerInfo[]): string[] => workers.map(({ id }) => id).sort();
 
 describeBackends('registry', (backend) => {

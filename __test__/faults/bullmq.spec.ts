@@ -2,6 +2,7 @@
 import { FlowProducer, Queue, QueueEvents, Worker, type WorkerOptions } from 'bullmq';
 import { type BullMQClient, bullmqConnection, type RedisConfig, type RedisConnectionManager, type RedisError } from 'redis-backplane';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { FakeServer } from '../support/fake-server.ts';
 import { runProcess } from '../support/process.ts';
 import { PATIENCE_MS, reaches, useRig } from '../support/rig.ts';
 import { until, within } from '../support/until.ts';
@@ -253,6 +254,25 @@ it('a wrong password is told at once, and no worker runs in circles over it', as
   await within(5_000, Promise.all([worker.close(), queue.close()]), 'close()');
   // BullMQ gives what its connection began with.
   await expect(within(5_000, events.close(), 'events.close()')).rejects.toThrow('Connection is closed.');
+});
+
+it('what a duplicate asks does not wait for the answer to its name: meanwhile a listener would hear nothing', async () => {
+  // A server that answers to the name only when it has been asked what comes next.
+  for (const answer of ['+OK\r\n', '-NOPERM this user has no permissions\r\n']) {
+    await using server = await FakeServer.start(([name, what, value]) => {
+      if (name === 'CLIENT' && what === 'SETNAME' && value?.startsWith('listener')) return '';
+      return name === 'XREAD' ? `${answer}_\r\n` : undefined;
+    });
+    const manager = manage({ url: server.url, connectTimeoutMs: 300 });
+    const client = bullmqConnection(manager).duplicate();
+    await client.connect();
+    expect(await client.clientSetName('listener')).toBe('OK');
+    expect(await within(PATIENCE_MS, client.xread([{ key: 'events', id: '$' }], { BLOCK: 60_000 }))).toBeNull();
+    // What a server would refuse is waited for, but not for ever.
+    await expect(client.clientSetName('listener of mine')).rejects.toMatchObject({ redisErrorKind: 'timeout' });
+    await client.quit();
+    await manager.disconnect();
+  }
 });
 
 it('everything closes while the server is gone', async () => {

@@ -4,6 +4,10 @@ import { type RedisConfig, RedisConnectionManager } from 'redis-backplane';
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest';
 import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
+import { stretched } from './starvation.ts';
+
+/** What a manager waits for an answer, on a machine at rest: its default. */
+const COMMAND_TIMEOUT_MS = 5_000;
 
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
@@ -13,7 +17,7 @@ export interface Backend {
   readonly server: RedisServer | undefined;
   /** New for each test. */
   readonly namespace: string;
-  /** A manager in the test's namespace; it is disconnected after the test. */
+  /** A manager in the test's namespace, whose deadline of a command follows the machine; it is disconnected after the test. */
   manager(overrides?: RedisConfig): RedisConnectionManager;
 }
 
@@ -30,10 +34,12 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
     describe(`${name} on ${kind}`, () => {
       let server: RedisServer | undefined;
       let namespace = '';
+      let commandTimeoutMs = COMMAND_TIMEOUT_MS;
       const managers: RedisConnectionManager[] = [];
       const memoryUrl = `memory://${randomUUID()}`;
 
       beforeAll(async () => {
+        commandTimeoutMs = Math.ceil(stretched(COMMAND_TIMEOUT_MS));
         if (kind === 'redis-server') server = await RedisServer.start();
       });
       afterAll(() => server?.[Symbol.asyncDispose]());
@@ -60,7 +66,7 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
           return namespace;
         },
         manager(overrides = {}) {
-          const manager = new RedisConnectionManager({ url: this.url, namespace, ...overrides });
+          const manager = new RedisConnectionManager({ url: this.url, namespace, commandTimeoutMs, ...overrides });
           managers.push(manager);
           return manager;
         },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::cluster::{self, Redirect};
@@ -47,6 +47,8 @@ pub(super) struct Opened {
     pub(super) seat: Option<Seat>,
     /// Was the server made to end the wait, because another one is right now?
     pub(super) is_left: bool,
+    /// Who is to hear what the server says to the names it was told. It says that before anything else.
+    naming: Vec<oneshot::Sender<Result<()>>>,
     _counted: Counted,
 }
 
@@ -65,13 +67,18 @@ impl Opened {
         blocks_for: Option<Duration>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Reply> {
-        let Self { wire, id, channel, address, seat, is_left, .. } = self;
+        let Self { wire, id, channel, address, seat, is_left, naming, .. } = self;
         let heard = wire.heard.subscribe();
         let ends = blocks_for.map(|time| time + GRACE.max(shared.core.config.command_timeout));
         let answer = async {
+            let answer = async {
+                wire.tell(payload).await?;
+                wire.named(naming).await?;
+                wire.next().await
+            };
             match ends {
-                Some(ends) => timeout(ends, wire.ask(payload)).await.unwrap_or_else(|_| Err(too_late(ends))),
-                None => wire.ask(payload).await,
+                Some(ends) => timeout(ends, answer).await.unwrap_or_else(|_| Err(too_late(ends))),
+                None => answer.await,
             }
         };
         let mut answer = pin!(answer);
@@ -105,8 +112,27 @@ impl Opened {
 
     /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
     pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
-        self.wire.ask(&pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])).await
+        self.wire.ask(&naming(name)).await
     }
+
+    /// As [`Opened::rename`], but what is asked next does not wait for the answer, which goes to `done`.
+    pub(super) async fn rename_ahead(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> Result<()> {
+        self.wire.tell(&naming(name)).await?;
+        self.naming.push(done);
+        Ok(())
+    }
+
+    /// Ends when the connection, of which nothing is asked, is lost.
+    pub(super) async fn hung_up(&mut self) {
+        if self.wire.named(&mut self.naming).await.is_ok() {
+            // Nobody has asked anything: an answer means as little good as an end.
+            drop(self.wire.next().await);
+        }
+    }
+}
+
+fn naming(name: &str) -> BytesMut {
+    pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])
 }
 
 /// The answer, while the server is being made to give it.
@@ -164,7 +190,7 @@ pub(super) async fn open(
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address, seat, is_left: false, _counted: core.counted() })
+    Ok(Opened { wire, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
 }
 
 /// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
@@ -233,9 +259,25 @@ impl Wire {
     }
 
     async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
-        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
-        self.stream.flush().await.map_err(|e| lost(&e.to_string()))?;
+        self.tell(payload).await?;
         self.next().await
+    }
+
+    async fn tell(&mut self, payload: &[u8]) -> Result<()> {
+        self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
+        self.stream.flush().await.map_err(|e| lost(&e.to_string()))
+    }
+
+    /// Gives the next replies to those who have named the connection.
+    async fn named(&mut self, naming: &mut Vec<oneshot::Sender<Result<()>>>) -> Result<()> {
+        while !naming.is_empty() {
+            let named = match self.next().await? {
+                Reply::Error(line) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
+                _ => Ok(()),
+            };
+            drop(naming.remove(0).send(named));
+        }
+        Ok(())
     }
 
     /// The next reply that is no push.

@@ -1,12 +1,10 @@
 //! Where a server is, as a URL says it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use url::Url;
 
 use super::secret::Secret;
 use crate::error::{Error, Result};
-use crate::options::describe;
 
 /// What to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]

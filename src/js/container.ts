@@ -35,7 +35,7 @@ export interface ContainerOptions {
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
    * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
-   * From 0. Default 10 000.
+   * Jobs in hand have the second time but for its last fifth, at most 2 s; those left then are handed back in it. From 0. Default 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
@@ -66,20 +66,12 @@ export interface Container {
   health(): Promise<ContainerHealth>;
   /**
    * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
-   * connections. Idempotent and bounded. Rejects, when all of that is done, with what went wrong: the error, or an `AggregateError` of
-   * several.
+   * connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects, when all of that is done, with what went wrong: the error, or an
+   * `AggregateError` of several. Jobs that were handed back are nothing that went wrong.
    */
   shutdown(): Promise<void>;
   /** The same as {@link shutdown}. */
   [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** A part of a container. */
-interface ContainerPart {
-  /** Resolves if it answers. */
-  ask(): Promise<unknown>;
-  /** Ends it; bounded by itself or by the container. */
-  close(): Promise<unknown>;
 }
 
 // Taken before anyone can replace it by one that stands still.
@@ -87,6 +79,9 @@ const { setTimeout, clearTimeout } = globalThis;
 
 const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'bus', 'registry', 'queue', 'coordinators', 'shutdownTimeoutMs'];
 const DEFAULT_TIMEOUT_MS = 10_000;
+/** For handing back the jobs that are left, and for the bus and the registry after that: a part of the time of all parts, and milliseconds. */
+const LAST_PART = 0.2;
+const MOST_OF_LAST_PART_MS = 2_000;
 
 const builtIn: Record<string, Coordinator> = {
   async sweeper(container) {
@@ -109,8 +104,8 @@ class Parts {
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
   readonly #timeoutMs: number;
-  /** In the order in which they are closed. */
-  readonly #parts = new Map<string, ContainerPart>();
+  /** What resolves if a part answers. */
+  readonly #asked = new Map<string, () => Promise<unknown>>();
   readonly #running: (() => unknown)[] = [];
   #ended: Promise<void> | undefined;
 
@@ -121,10 +116,10 @@ class Parts {
     this.registry = new WorkerRegistry(manager, options.registry);
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
-    this.#parts.set('redis', { ask: () => askRedis(manager), close: async () => {} });
-    this.#parts.set('kv', { ask: () => this.kv.has('health'), close: async () => {} });
-    this.#parts.set('registry', { ask: () => this.registry.count(), close: () => this.registry.cleanup() });
-    this.#parts.set('bus', { ask: () => Promise.all([this.bus.ready(), manager.ping()]), close: () => this.bus.close() });
+    this.#asked.set('redis', () => askRedis(manager));
+    this.#asked.set('kv', () => this.kv.has('health'));
+    this.#asked.set('registry', () => this.registry.count());
+    this.#asked.set('bus', () => Promise.all([this.bus.ready(), manager.ping()]));
   }
 
   queue<T, R>(name: string): TaskQueue<T, R> {
@@ -132,7 +127,7 @@ class Parts {
     if (queue === undefined) {
       const made = new TaskQueue(name, this.manager, this.#queueOptions);
       this.#queues.set(name, made);
-      this.#parts.set(`queue:${name}`, { ask: () => made.counts(), close: () => made.close() });
+      this.#asked.set(`queue:${name}`, () => made.counts());
       queue = made;
     }
     // What is in a queue of that name is the caller's word, as with `new TaskQueue<T, R>(name)`.
@@ -148,8 +143,8 @@ class Parts {
   }
 
   async health(): Promise<ContainerHealth> {
-    const names = [...this.#parts.keys()];
-    const answers = await Promise.allSettled([...this.#parts.values()].map((part) => part.ask()));
+    const names = [...this.#asked.keys()];
+    const answers = await Promise.allSettled([...this.#asked.values()].map((ask) => ask()));
     const parts = Object.fromEntries(names.map((name, at) => [name, answers[at]?.status === 'fulfilled']));
     return { ...parts, ok: Object.values(parts).every(Boolean) } as ContainerHealth;
   }
@@ -171,7 +166,11 @@ class Parts {
     };
     for (const stop of this.#running.reverse()) await step('a coordinator', stop);
     until = performance.now() + this.#timeoutMs;
-    for (const [name, part] of [...this.#parts].reverse()) await step(name, () => part.close());
+    const graceMs = this.#timeoutMs - Math.min(this.#timeoutMs * LAST_PART, MOST_OF_LAST_PART_MS);
+    // At once: the jobs of one queue take no time from those of another.
+    await Promise.all([...this.#queues].map(([name, queue]) => step(`queue:${name}`, () => queue.close({ graceMs }))));
+    await step('bus', () => this.bus.close());
+    await step('registry', () => this.registry.cleanup());
     // Bounded by itself, by `closeTimeoutMs`.
     await this.manager.disconnect();
     if (failures.length === 1) throw failures[0];

@@ -115,14 +115,9 @@ export function checkWhole(file: string): void {
 function damageOf(file: string): string | undefined {
   const [format, start] = MAGIC[process.platform] ?? [];
   if (format === undefined || start === undefined) return undefined;
-  let fd: number;
+  let fd: number | undefined;
   try {
     fd = openSync(file, 'r');
-  } catch {
-    // The system says why when it is loaded.
-    return undefined;
-  }
-  try {
     const { size } = fstatSync(fd);
     const head = Buffer.alloc(64);
     readSync(fd, head, 0, head.length, 0);
@@ -131,7 +126,10 @@ function damageOf(file: string): string | undefined {
     // The table of sections stands last.
     const length = Number(head.readBigUInt64LE(40)) + head.readUInt16LE(58) * head.readUInt16LE(60);
     return size < length ? `it has ${size} of at least ${length} bytes` : undefined;
+  } catch {
+    // The system says why when it is loaded.
+    return undefined;
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }

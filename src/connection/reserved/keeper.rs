@@ -201,14 +201,9 @@ impl Keeper {
                 }
                 () = hung_up(&mut line.opened) => return Served::Lost,
                 order = self.orders.recv() => match order {
-                    Some(Order::Rename(name, done)) => {
-                        let renamed = line.rename(&name, self.shared.core.config.connect_timeout).await;
-                        let lost = renamed.as_ref().is_err_and(|error| error.kind() != ErrorKind::Server);
-                        drop(done.send(renamed));
-                        if lost {
-                            return Served::Lost;
-                        }
-                    }
+                    Some(Order::Rename(name, done)) => if !line.rename(&name, done).await {
+                        return Served::Lost;
+                    },
                     order => if !self.take(order) {
                         return Served::Ended;
                     },
@@ -320,17 +315,14 @@ impl Keeper {
 }
 
 impl Line {
-    async fn rename(&mut self, name: &str, limit: Duration) -> Result<()> {
-        // In a cluster it is told when the next connection opens.
-        let Some(opened) = &mut self.opened else { return Ok(()) };
-        match timeout(limit, opened.rename(name)).await {
-            Ok(Ok(Reply::Error(line))) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
-            Ok(renamed) => renamed.map(drop),
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("no answer within connectTimeoutMs, {} ms", limit.as_millis()),
-            )),
-        }
+    /// False when the connection was lost over it.
+    async fn rename(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> bool {
+        let Some(opened) = &mut self.opened else {
+            // In a cluster it is told when the next connection opens.
+            drop(done.send(Ok(())));
+            return true;
+        };
+        opened.rename_ahead(name, done).await.is_ok()
     }
 }
 
@@ -381,8 +373,7 @@ async fn named(core: &Core, mut opened: Opened, name: &Mutex<Option<String>>) ->
 /// Ends when an idle connection is lost.
 async fn hung_up(opened: &mut Option<Opened>) {
     match opened {
-        // Nobody has asked anything: an answer means as little good as an end.
-        Some(opened) => drop(opened.wire.next().await),
+        Some(opened) => opened.hung_up().await,
         None => std::future::pending().await,
     }
 }

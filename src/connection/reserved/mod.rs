@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::command::Command;
@@ -128,16 +129,26 @@ impl Reserved {
         self.order(Order::Run(Waiting { request, blocks_for }));
     }
 
-    /// Has the server call the connection `name`, and every later one of this reservation.
+    /// Has the server call the connection `name`, and every later one of this reservation. Commands that come after it do not wait for
+    /// the answer.
     ///
     /// # Errors
     ///
-    /// `server` or `auth` if the server refuses.
+    /// `server` or `auth` if the server refuses; `timeout` after `connectTimeoutMs`; `closed` if the connection ends before.
     pub fn rename(&self, name: String) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, renamed) = oneshot::channel();
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
         self.order(Order::Rename(name, done));
-        async move { renamed.await.unwrap_or_else(|_| Err(closed())) }
+        let limit = self.shared.core.config.connect_timeout;
+        async move {
+            match timeout(limit, renamed).await {
+                Ok(answered) => answered.unwrap_or_else(|_| Err(closed())),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("no answer within connectTimeoutMs, {} ms", limit.as_millis()),
+                )),
+            }
+        }
     }
 
     /// Closes the connection. A command that blocks is answered first: with what it got meanwhile, else with kind `closed`. From

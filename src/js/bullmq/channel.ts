@@ -8,7 +8,7 @@ import type { IRedisConnection } from '../ports.js';
 import type { BullMQScript } from './interface.js';
 import { type Word, word } from './words.js';
 
-const V = verbs('bullmq', 'command', 'define', 'run', 'transaction');
+const V = verbs('bullmq', 'command', 'define', 'run', 'transaction', 'name');
 
 /** A script, by the number under which the native side has it. */
 export interface Defined {
@@ -52,6 +52,7 @@ export class Channel {
   /** Of the native object that has the scripts. */
   readonly handle: number;
   readonly scripts = new Map<string, Defined>();
+  #named: Promise<unknown> = Promise.resolve();
 
   constructor(readonly manager: IRedisConnection) {
     const inside = manager[internals];
@@ -71,6 +72,18 @@ export class Channel {
 
   command(words: Word[]): Promise<unknown> {
     return this.call(this.handle, V.command, words);
+  }
+
+  /** Names the connection of `handle`, ahead of what is called on it afterwards. */
+  name(handle: number, name: string): Promise<unknown> {
+    const named = this.call(handle, V.name, [name]);
+    this.#named = Promise.allSettled([this.#named, named]);
+    return named;
+  }
+
+  /** Settles when what was named so far has its name. */
+  get named(): Promise<unknown> {
+    return this.#named;
   }
 
   define(name: string, { numberOfKeys, lua }: BullMQScript): void {

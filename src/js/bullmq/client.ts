@@ -14,7 +14,10 @@ import type { BullMQClient, BullMQDuplicateOptions, BullMQFields, BullMQScript, 
 import { Transaction } from './transaction.js';
 import { toRecord, toStreams, type Word, withScores, word, wordsOf } from './words.js';
 
-const V = verbs('bullmq', 'connect', 'open', 'block', 'name', 'close');
+const V = verbs('bullmq', 'connect', 'open', 'block', 'close');
+
+/** What a server calls a connection without a word against it. */
+const PLAIN_NAME = /^[!-~]*$/;
 
 /** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
 const later = setImmediate;
@@ -394,12 +397,18 @@ export class Client extends EventEmitter implements BullMQClient {
   }
 
   async clientSetName(name: string): Promise<string> {
+    const { blocking, channel } = this[internals];
     this[internals].checkOpen();
-    if (this[internals].blocking !== undefined) await this[internals].channel.call(this[internals].blocking, V.name, [name]);
+    if (blocking === undefined) return 'OK';
+    const named = channel.name(blocking, name);
+    // `QueueEvents` waits for this before its first XREAD, and hears nothing of what happens until the server has that: `waitUntilFinished()`
+    // would wait in vain.
+    if (!PLAIN_NAME.test(name)) await named;
     return 'OK';
   }
 
-  clientList(): Promise<string> {
+  async clientList(): Promise<string> {
+    await this[internals].channel.named;
     return this[internals].command('CLIENT', 'LIST');
   }
 

@@ -130,17 +130,19 @@ export class Home<R> implements WorkerHome {
       const { graceMs, ...rest } = optionsOf('TaskQueue.close: options', options);
       refuseUnknown('TaskQueue.close', rest, ['graceMs']);
       if (graceMs !== undefined) checkNumber('TaskQueue.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
-      this.#closing ??= this.#close(graceMs);
+      // Those that are being closed already are told of a shorter time.
+      const workers = [...this.workers].map((worker) => worker.close({ graceMs }));
+      this.#closing ??= this.#close(workers);
       return this.#closing;
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  async #close(graceMs: number | undefined): Promise<void> {
+  async #close(workers: Promise<boolean>[]): Promise<void> {
     // Until they have ended, processors in hand may still add jobs and look at them.
-    this.#isClosed = this.workers.size === 0;
-    const closed = await Promise.allSettled([...this.workers].map((worker) => worker.close({ graceMs })));
+    this.#isClosed = workers.length === 0;
+    const closed = await Promise.allSettled(workers);
     this.#isClosed = true;
     this.#silence();
     try {

@@ -310,7 +310,7 @@ export class TaskQueue<T = unknown, R = unknown> {
 
   /**
    * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
-   * queue's own. Idempotent. What is in Redis stays.
+   * queue's own. Later calls share the first one's outcome, and may shorten its `graceMs`. What is in Redis stays.
    */
   close(options?: CloseOptions): Promise<void> {
     return this[internals].close(options);

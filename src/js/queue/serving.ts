@@ -141,8 +141,13 @@ export class Serving<T, R> implements Registrant {
       const { graceMs, ...rest } = optionsOf('TaskWorker.close: options', options);
       refuseUnknown('TaskWorker.close', rest, ['graceMs']);
       if (graceMs !== undefined) checkNumber('TaskWorker.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
-      this.#closing ??= this.#close(graceMs);
-      this.#tell();
+      if (this.#closing === undefined) {
+        this.#closing = this.#close(graceMs);
+        this.#tell();
+      } else if (graceMs !== undefined) {
+        // What is in hand has no longer than the shortest of all calls says. The outcome is the first one's to hear.
+        this.port.post(this.handle, CLOSE, [graceMs]);
+      }
       return this.#closing;
     } catch (error) {
       return Promise.reject(error);

@@ -51,8 +51,8 @@ export class TaskWorker<T = unknown, R = unknown> {
 
   /**
    * Takes no more jobs and waits for those in hand, at most `graceMs`; what is left then has its signal aborted and goes back to the head of the
-   * queue at once, its attempt not counted. Idempotent: later calls share the first one's outcome. Not to be awaited in a processor, which
-   * would wait for itself.
+   * queue at once, its attempt not counted. Later calls share the first one's outcome, and may shorten its `graceMs`. Not to be awaited in a
+   * processor, which would wait for itself.
    *
    * @returns `true`: every job in hand finished.
    */

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio::time::timeout_at;
+use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::shift::Mode;
@@ -16,9 +17,14 @@ use crate::queue::scripts::{self, operation, plain};
 /// For telling the server what has become of the jobs, after the time that they are given: who asks for an end is not held up by a server that is away.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What closing came to, once it has: all calls share one.
+/// One closing, which all calls share.
 #[derive(Debug, Default)]
-pub(super) struct Closing(Mutex<Option<bool>>);
+pub(super) struct Closing {
+    /// What it came to, once it has.
+    outcome: Mutex<Option<bool>>,
+    /// Cancelled when the time of what is in hand is over.
+    over: CancellationToken,
+}
 
 impl Inner {
     /// Claims nothing any more; the answer is given when nothing is in hand.
@@ -43,19 +49,28 @@ impl Inner {
         }
     }
 
-    /// Claims nothing any more and waits until nothing is in hand, for at most `grace`; what is left then is handed back.
-    /// False where something was.
+    /// Claims nothing any more and waits until nothing is in hand, for at most the `grace` of whichever call is over first; what is left
+    /// then is handed back. False where something was.
     pub(super) async fn close(self: &Arc<Self>, grace: Duration) -> bool {
-        let mut outcome = self.closing.0.lock().await;
-        if let Some(finished) = *outcome {
-            return finished;
+        let closed = async {
+            let mut outcome = self.closing.outcome.lock().await;
+            if let Some(finished) = *outcome {
+                return finished;
+            }
+            let finished = self.shut_down().await;
+            *outcome = Some(finished);
+            finished
+        };
+        tokio::pin!(closed);
+        tokio::select! {
+            biased;
+            finished = &mut closed => return finished,
+            () = sleep(grace) => self.closing.over.cancel(),
         }
-        let finished = self.shut_down(grace).await;
-        *outcome = Some(finished);
-        finished
+        closed.await
     }
 
-    async fn shut_down(self: &Arc<Self>, grace: Duration) -> bool {
+    async fn shut_down(self: &Arc<Self>) -> bool {
         {
             let mut shift = self.shift();
             if shift.mode == Mode::Off {
@@ -66,12 +81,12 @@ impl Inner {
             }
             shift.mode = Mode::Closing;
         }
-        let finished = self.until_quiet(Instant::now() + grace).await;
+        let finished = self.until_quiet(self.closing.over.cancelled()).await;
         let left = self.hand_back();
         let end = Instant::now() + LAST_WORDS.min(self.core.manager.config().command_timeout);
         if left || !finished {
             self.pump();
-            self.until_quiet(end).await;
+            self.until_quiet(sleep_until(end.into())).await;
         }
         let owner = {
             let mut shift = self.shift();
@@ -93,8 +108,9 @@ impl Inner {
         !left
     }
 
-    /// Waits until nothing is in hand or on its way. False when `until` comes first.
-    async fn until_quiet(&self, until: Instant) -> bool {
+    /// Waits until nothing is in hand or on its way. False when `over` comes first.
+    async fn until_quiet(&self, over: impl Future<Output = ()>) -> bool {
+        tokio::pin!(over);
         loop {
             let quiet = self.quiet.notified();
             tokio::pin!(quiet);
@@ -105,8 +121,9 @@ impl Inner {
                     return true;
                 }
             }
-            if timeout_at(until.into(), quiet).await.is_err() {
-                return false;
+            tokio::select! {
+                () = quiet => {}
+                () = &mut over => return false,
             }
         }
     }
