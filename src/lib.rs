@@ -46,4 +46,5 @@ pub mod queue;
 pub mod redis_commands;
 pub mod registry;
 pub mod resp;
+pub mod sync;
 pub mod telemetry;

@@ -19,8 +19,6 @@ mod options;
 mod scripts;
 mod shape;
 
-use std::sync::RwLock;
-
 use serde_json::json;
 
 use crate::arguments::Arguments;
@@ -30,6 +28,7 @@ use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::options::Options;
+use crate::sync::RwLock;
 
 pub use options::ioredis_options;
 

@@ -1,7 +1,7 @@
 //! Scripts by number, and transactions in which they run.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, PoisonError};
+use std::sync::LazyLock;
 
 use bytes::BytesMut;
 
@@ -22,7 +22,7 @@ pub(super) fn define(bridge: &Bridge, args: &[Arg<'_>], answer: Answer) {
     let taken = || -> Result<Outcome> {
         let at = index(given.id(0)?);
         let script = Script::of_user(&String::from_utf8_lossy(given.text(1, "lua")?));
-        let mut scripts = bridge.scripts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut scripts = bridge.scripts.write();
         if scripts.len() <= at {
             scripts.resize(at + 1, None);
         }
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
     fn read(bridge: &Bridge, args: &[Arg<'a>]) -> Result<Self> {
         let given = Arguments::of("runCommand", args);
         let at = index(given.id(0)?);
-        let script = bridge.scripts.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned().flatten();
+        let script = bridge.scripts.read().get(at).cloned().flatten();
         let script = script.ok_or_else(|| Error::config("runCommand: name: expected that of a defined command"))?;
         let words = words("runCommand", args.get(2..).unwrap_or_default())?;
         let key_count = index(given.id(1)?);

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscr
 use crate::crossing::{Answer, Arg, Outcome, Outlet, at_end_of_batch};
 use crate::error::{Error, Result};
 use crate::keys::Namespace;
+use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 
 /// Messages on their way to JavaScript at once, per feed.
@@ -33,7 +34,7 @@ pub(super) struct Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("feeds", &lock(&self.feeds).len()).finish_non_exhaustive()
+        f.debug_struct("Live").field("feeds", &self.feeds.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -70,13 +71,13 @@ impl Live {
     }
 
     fn feed(&self, id: u64) -> Option<Arc<Feed>> {
-        lock(&self.feeds).get(&id).map(|entry| Arc::clone(&entry.feed))
+        self.feeds.lock().get(&id).map(|entry| Arc::clone(&entry.feed))
     }
 
     /// Keeps `subscription`, unless the feed has ended meanwhile.
     fn confirmed(&self, id: u64, subscription: Subscription) {
         let confirmed = Confirmed { subscription, _counted: Counted::new(&self.metrics) };
-        if let Some(entry) = lock(&self.feeds).get_mut(&id) {
+        if let Some(entry) = self.feeds.lock().get_mut(&id) {
             entry.confirmed = Some(confirmed);
         }
     }
@@ -84,7 +85,7 @@ impl Live {
     /// Gives the subscription that is to be ended, if it was confirmed.
     fn remove(&self, id: u64) -> Option<Subscription> {
         // Taken out first: the end of a subscription reaches into the connection, where nothing may be locked.
-        let entry = lock(&self.feeds).remove(&id)?;
+        let entry = self.feeds.lock().remove(&id)?;
         entry.feed.end();
         entry.confirmed.map(|confirmed| confirmed.subscription)
     }
@@ -109,7 +110,7 @@ pub(super) fn subscribe(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
             (bus.kind(), bus.namespace.key(name))
         };
         let feed = Feed::new(id, is_pattern.then(|| bus.namespace.clone()), &bus.live, bounds);
-        lock(&bus.live.feeds).insert(id, Entry { feed: Arc::clone(&feed), confirmed: None });
+        bus.live.feeds.lock().insert(id, Entry { feed: Arc::clone(&feed), confirmed: None });
         let confirmed = bus.manager.subscribe(Channel { kind, name }, feed);
         let live = Arc::clone(&bus.live);
         Ok(async move {
@@ -146,7 +147,7 @@ pub(super) fn bound(bus: &Bus, args: &[Arg<'_>], answer: Answer) {
     let set = || -> Result<Outcome> {
         let bounds = read_bounds(args, 1)?;
         if let Some(feed) = bus.live.feed(args.id(0)?) {
-            let mut state = lock(&feed.state);
+            let mut state = feed.state.lock();
             state.bounds = bounds;
             // There may be room now for what waits.
             feed.send(&mut state);
@@ -252,7 +253,7 @@ impl Feed {
     }
 
     fn took(&self, count: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         for _ in 0..count {
             let Some(size) = state.flying.pop_front() else { break };
             state.flying_bytes -= size;
@@ -279,7 +280,7 @@ impl Feed {
     }
 
     fn end(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.ended = true;
         state.waiting = VecDeque::new();
         state.waiting_bytes = 0;
@@ -338,7 +339,7 @@ impl Listener for Feed {
                 None => return,
             },
         };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.ended {
             return;
         }
@@ -350,7 +351,7 @@ impl Listener for Feed {
             let this = self.this.clone();
             at_end_of_batch(move || {
                 if let Some(feed) = this.upgrade() {
-                    let mut state = lock(&feed.state);
+                    let mut state = feed.state.lock();
                     state.announced = false;
                     feed.send(&mut state);
                 }
@@ -378,10 +379,6 @@ impl Listener for Feed {
 #[expect(clippy::cast_precision_loss, reason = "a number that JavaScript gave, or a count")]
 fn number(number: u64) -> Outcome {
     Outcome::Number(number as f64)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

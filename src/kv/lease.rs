@@ -10,7 +10,7 @@
 //! held for takes too long.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::connection::{Command, Manager, Script, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Between a renewal that failed and the next.
 const RETRY: Duration = Duration::from_millis(250);
@@ -161,7 +162,7 @@ impl Leases {
     }
 
     fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asking.lock()
     }
 
     /// Asks the task of lease `id`.

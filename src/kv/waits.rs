@@ -3,7 +3,6 @@
 //! Time is counted here and not by a timer of JavaScript, so that neither a blocked event loop nor fake timers stop it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Kv;
 use crate::arguments::Arguments;
 use crate::crossing::{Answer, Arg, Outcome};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The waits of one store, by the number that the face gave them.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Waits {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use crate::crossing::{Answer, Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::sync::Mutex;
 use crate::telemetry::{Metrics, Operation};
 
 /// A manager, as a port holds it.
@@ -89,7 +90,7 @@ impl PasswordSource for Passwords {
         let (give, get) = oneshot::channel();
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked.lock();
             // Whoever asked before and gave up waits no more.
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
@@ -166,7 +167,7 @@ fn password(target: &ManagerTarget, args: &[Arg<'_>], answer: Answer) {
     if let [Arg::Number(number), given, ..] = args {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
         let number = *number as u32;
-        let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        let waiting = target.passwords.asked.lock().remove(&number);
         let password = match given {
             Arg::Text(text) => Ok(Secret::new((*text).to_owned())),
             Arg::Bytes(bytes) => std::str::from_utf8(bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| {

@@ -15,7 +15,7 @@ mod keeper;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +28,7 @@ use super::request::{Request, Sink};
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::sync::Mutex;
 use keeper::Keeper;
 
 /// What happens to a reservation by itself.
@@ -109,7 +110,7 @@ impl Reserved {
     pub fn open(&self, tries: Tries) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, opened) = oneshot::channel();
         let session = {
-            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut session = self.session.lock();
             if session.is_cancelled() {
                 *session = CancellationToken::new();
             }
@@ -135,7 +136,7 @@ impl Reserved {
     /// `server` or `auth` if the server refuses.
     pub fn rename(&self, name: String) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, renamed) = oneshot::channel();
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        *self.name.lock() = Some(name.clone());
         self.order(Order::Rename(name, done));
         async move { renamed.await.unwrap_or_else(|_| Err(closed())) }
     }
@@ -151,7 +152,7 @@ impl Reserved {
     }
 
     fn end(&self) {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        self.session.lock().cancel();
     }
 
     fn order(&self, order: Order) {
