@@ -25,13 +25,14 @@ const notKeys = ['redis_version:', '{}:{}'];
 /** What each module may use besides itself. Leaves know `error`, and what is listed here. @type {Record<string, string[]>} */
 const below = {
   error: [],
+  sync: [],
   backoff: ['error'],
   keys: ['error'],
-  lifecycle: ['error'],
+  lifecycle: ['error', 'sync'],
   options: ['error'],
   redis_commands: [],
   resp: ['error'],
-  telemetry: ['error'],
+  telemetry: ['error', 'sync'],
   crossing: ['error', 'resp'],
 };
 below.arguments = ['error', 'crossing', 'keys', 'options'];

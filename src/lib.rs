@@ -48,5 +48,6 @@ pub mod queue;
 pub mod redis_commands;
 pub mod registry;
 pub mod resp;
+pub mod sync;
 pub mod telemetry;
 pub mod verb;

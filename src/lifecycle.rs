@@ -11,12 +11,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::sync::Mutex;
 
 static IO: OnceLock<Handle> = OnceLock::new();
 /// Held by whoever starts the thread.
@@ -31,7 +33,7 @@ pub fn start() -> io::Result<&'static Handle> {
     if let Some(handle) = IO.get() {
         return Ok(handle);
     }
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _starting = STARTING.lock();
     if let Some(handle) = IO.get() {
         return Ok(handle);
     }

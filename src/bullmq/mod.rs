@@ -19,8 +19,6 @@ mod options;
 mod scripts;
 mod shape;
 
-use std::sync::RwLock;
-
 use serde_json::json;
 
 use crate::arguments::Arguments;
@@ -29,6 +27,7 @@ use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State,
 use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
+use crate::sync::RwLock;
 use crate::verb::{Call, Class, Verb, verbs};
 
 pub use options::ioredis_options;

@@ -1,7 +1,6 @@
 //! Scripts by number, and transactions in which they run.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 
 use bytes::BytesMut;
 
@@ -19,7 +18,7 @@ pub(super) fn define(bridge: &Bridge, call: Call<'_>) {
     call.at_once(|call| {
         let at = index(call.id(0)?);
         let script = Script::of_user(&String::from_utf8_lossy(call.text(1, "lua")?));
-        let mut scripts = bridge.scripts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut scripts = bridge.scripts.write();
         if scripts.len() <= at {
             scripts.resize(at + 1, None);
         }
@@ -83,7 +82,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn read(bridge: &Bridge, args: &Arguments<'a>) -> Result<Self> {
         let at = index(args.id(0)?);
-        let script = bridge.scripts.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned().flatten();
+        let script = bridge.scripts.read().get(at).cloned().flatten();
         let script = script.ok_or_else(|| Error::config("runCommand: name: expected that of a defined command"))?;
         let words = words(args, 2)?;
         let key_count = index(args.id(1)?);

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscr
 use crate::crossing::{Arg, Outcome, Outlet, at_end_of_batch};
 use crate::error::{Error, Result};
 use crate::keys::Namespace;
+use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 use crate::verb::Call;
 
@@ -34,7 +35,7 @@ pub(super) struct Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("feeds", &lock(&self.feeds).len()).finish_non_exhaustive()
+        f.debug_struct("Live").field("feeds", &self.feeds.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -71,13 +72,13 @@ impl Live {
     }
 
     fn feed(&self, id: u64) -> Option<Arc<Feed>> {
-        lock(&self.feeds).get(&id).map(|entry| Arc::clone(&entry.feed))
+        self.feeds.lock().get(&id).map(|entry| Arc::clone(&entry.feed))
     }
 
     /// Keeps `subscription`, unless the feed has ended meanwhile.
     fn confirmed(&self, id: u64, subscription: Subscription) {
         let confirmed = Confirmed { subscription, _counted: Counted::new(&self.metrics) };
-        if let Some(entry) = lock(&self.feeds).get_mut(&id) {
+        if let Some(entry) = self.feeds.lock().get_mut(&id) {
             entry.confirmed = Some(confirmed);
         }
     }
@@ -85,7 +86,7 @@ impl Live {
     /// Gives the subscription that is to be ended, if it was confirmed.
     fn remove(&self, id: u64) -> Option<Subscription> {
         // Taken out first: the end of a subscription reaches into the connection, where nothing may be locked.
-        let entry = lock(&self.feeds).remove(&id)?;
+        let entry = self.feeds.lock().remove(&id)?;
         entry.feed.end();
         entry.confirmed.map(|confirmed| confirmed.subscription)
     }
@@ -110,7 +111,7 @@ pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
             (bus.kind(), bus.namespace.key(name))
         };
         let feed = Feed::new(id, is_pattern.then(|| bus.namespace.clone()), &bus.live, bounds);
-        lock(&bus.live.feeds).insert(id, Entry { feed: Arc::clone(&feed), confirmed: None });
+        bus.live.feeds.lock().insert(id, Entry { feed: Arc::clone(&feed), confirmed: None });
         let confirmed = bus.manager.subscribe(Channel { kind, name }, feed);
         let live = Arc::clone(&bus.live);
         Ok(async move {
@@ -146,7 +147,7 @@ pub(super) fn bound(bus: &Bus, call: Call<'_>) {
     call.at_once(|call| {
         let bounds = read_bounds(call, 1)?;
         if let Some(feed) = bus.live.feed(call.id(0)?) {
-            let mut state = lock(&feed.state);
+            let mut state = feed.state.lock();
             state.bounds = bounds;
             // There may be room now for what waits.
             feed.send(&mut state);
@@ -249,7 +250,7 @@ impl Feed {
     }
 
     fn took(&self, count: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         for _ in 0..count {
             let Some(size) = state.flying.pop_front() else { break };
             state.flying_bytes -= size;
@@ -276,7 +277,7 @@ impl Feed {
     }
 
     fn end(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.ended = true;
         state.waiting = VecDeque::new();
         state.waiting_bytes = 0;
@@ -335,7 +336,7 @@ impl Listener for Feed {
                 None => return,
             },
         };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.ended {
             return;
         }
@@ -347,7 +348,7 @@ impl Listener for Feed {
             let this = self.this.clone();
             at_end_of_batch(move || {
                 if let Some(feed) = this.upgrade() {
-                    let mut state = lock(&feed.state);
+                    let mut state = feed.state.lock();
                     state.announced = false;
                     feed.send(&mut state);
                 }
@@ -375,10 +376,6 @@ impl Listener for Feed {
 #[expect(clippy::cast_precision_loss, reason = "a number that JavaScript gave, or a count")]
 fn number(number: u64) -> Outcome {
     Outcome::Number(number as f64)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::{Bus, publish, topic};
 use crate::connection::{Channel, Listener, Message, Subscription, Target};
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{Metrics, Operation};
 use crate::verb::Call;
 
@@ -48,7 +49,7 @@ struct Open(Mutex<HashMap<Bytes, oneshot::Sender<Result<Bytes>>>>);
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, oneshot::Sender<Result<Bytes>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Settles one request. Nobody waits any more for one that is not known.

@@ -1,7 +1,7 @@
 //! What every connection of a manager uses: its configuration and its metrics, the state it is in, and what is known of its servers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::server_info::ServerInfo;
 use super::state::State;
 use super::topology::Topology;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 
 pub(super) struct Core {
@@ -65,7 +66,7 @@ impl Core {
     /// Is in the state `to` from now on, and tells the observer.
     pub(super) fn enter(&self, to: State) {
         if to == State::Connecting {
-            let mut interrupt = lock(&self.interrupt);
+            let mut interrupt = self.interrupt.lock();
             if interrupt.is_cancelled() {
                 *interrupt = CancellationToken::new();
             }
@@ -82,30 +83,30 @@ impl Core {
     /// Counts and tells a failure of a connection.
     pub(super) fn failed(&self, error: &Error) {
         self.metrics.connection_errors.add(1);
-        *lock(&self.last_error) = Some(error.clone());
+        *self.last_error.lock() = Some(error.clone());
         self.tell(Event::Error(error.clone()));
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {
-        lock(&self.last_error).clone()
+        self.last_error.lock().clone()
     }
 
     pub(super) fn server(&self) -> Option<ServerInfo> {
-        lock(&self.server).clone()
+        self.server.lock().clone()
     }
 
     pub(super) fn met(&self, server: ServerInfo) {
-        *lock(&self.server) = Some(server);
+        *self.server.lock() = Some(server);
     }
 
     /// Ends every blocking command.
     pub(super) fn interrupt_exclusive(&self) {
-        lock(&self.interrupt).cancel();
+        self.interrupt.lock().cancel();
     }
 
     /// Cancelled when blocking commands must end.
     pub(super) fn interruption(&self) -> CancellationToken {
-        lock(&self.interrupt).clone()
+        self.interrupt.lock().clone()
     }
 
     /// The error of whatever is used after its end.
@@ -147,9 +148,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.add(-1);
     }
-}
-
-/// A lock whose holders never panic while they hold it; a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

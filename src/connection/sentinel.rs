@@ -7,7 +7,6 @@
 //! the next time. Sentinels that are not in the configuration are learnt from those that are.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::candidates::{Failures, HEAD_START, race, within};
@@ -18,6 +17,7 @@ use super::target::{Address, Target};
 use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many sentinels are remembered at most.
 const MOST: usize = 32;
@@ -87,7 +87,7 @@ impl Sentinels {
         };
         let attempts: Vec<_> = order.iter().map(attempt).collect();
         let found = race(attempts, HEAD_START, |outcome| outcome.map_err(|error| failures.add(error)).ok()).await;
-        found.ok_or_else(|| self.failure(order.len(), &lock(pass), failures))
+        found.ok_or_else(|| self.failure(order.len(), &pass.lock(), failures))
     }
 
     /// Asks `sentinel` and connects to the master it names.
@@ -102,7 +102,7 @@ impl Sentinels {
         let asked_at = Instant::now();
         let asked = async { self.ask(&mut self.open(config, sentinel).await?).await };
         let named = asked.await.inspect_err(|error| {
-            lock(pass).answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
+            pass.lock().answered += usize::from(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Server));
         });
         let named = named.map_err(of_sentinel)?;
         let is_older = || {
@@ -110,7 +110,7 @@ impl Sentinels {
             of_sentinel(Error::new(ErrorKind::Connection, message))
         };
         {
-            let mut pass = lock(pass);
+            let mut pass = pass.lock();
             pass.answered += 1;
             if !self.may_name(sentinel, &named, asked_at, topology.master().as_ref()) {
                 return Err(is_older());
@@ -271,7 +271,7 @@ impl Sentinels {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
+        self.known.lock()
     }
 
     fn failure(&self, asked: usize, pass: &Pass, failures: Failures) -> Error {
@@ -365,10 +365,6 @@ fn field(reply: &Reply, name: &str) -> Option<String> {
         Reply::Array(items) => items.chunks_exact(2).find(|pair| is(&pair[0])).and_then(|pair| text(&pair[1])),
         _ => None,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(reply: &Reply) -> Option<String> {

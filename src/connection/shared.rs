@@ -1,8 +1,8 @@
 //! What a manager's handle and its actor both hold: what is to be sent, and what it is sent on.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use super::state::{Event, State};
 use crate::crossing::at_end_of_batch;
 use crate::error::Result;
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 
 pub(super) struct Shared {
     pub(super) core: Arc<Core>,
@@ -59,8 +60,8 @@ impl Shared {
             return false;
         };
         match to {
-            State::Closing => lock(&self.inbox).open = false,
-            State::Connecting => lock(&self.inbox).open = true,
+            State::Closing => self.inbox.lock().open = false,
+            State::Connecting => self.inbox.lock().open = true,
             _ => {}
         }
         self.core.enter(to);
@@ -75,7 +76,7 @@ impl Shared {
     /// The same, for a place in a cluster, and perhaps with the first answer whatever it is: see [`Request::plain`].
     pub(super) fn submit_at(self: &Arc<Self>, command: Command, sink: Sink, place: Option<Place>, plain: bool) {
         let refused = {
-            let mut inbox = lock(&self.inbox);
+            let mut inbox = self.inbox.lock();
             if !inbox.open || inbox.closing > 0 {
                 Err((sink, self.core.closed()))
             } else if let Err(error) = self.core.room() {
@@ -103,24 +104,24 @@ impl Shared {
 
     fn submit_inside(self: &Arc<Self>, command: Command, sink: Sink) {
         let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.core.metrics));
-        lock(&self.inbox).requests.push(request);
+        self.inbox.lock().requests.push(request);
         self.announce();
     }
 
     /// Refuses requests from now on, for one call of `disconnect()`.
     pub(super) fn shut(&self) {
-        lock(&self.inbox).closing += 1;
+        self.inbox.lock().closing += 1;
     }
 
     /// So many calls of `disconnect()` are answered; from here on the state alone says whether requests are accepted.
     pub(super) fn has_closed(&self, calls: usize) {
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.lock();
         inbox.closing = inbox.closing.saturating_sub(calls);
     }
 
     /// Are requests refused?
     pub(super) fn is_shut(&self) -> bool {
-        let inbox = lock(&self.inbox);
+        let inbox = self.inbox.lock();
         !inbox.open || inbox.closing > 0
     }
 
@@ -140,7 +141,7 @@ impl Shared {
     /// something left for the actor to do. (The actor's timer never rings later than `commandTimeoutMs` from when it was
     /// set, so it need not know of a request to meet its deadline.)
     fn write_through(&self) -> bool {
-        let Ok(mut lane) = self.lane.try_lock() else {
+        let Some(mut lane) = self.lane.try_lock() else {
             return false;
         };
         let Lane { queue, pipeline: Some(pipeline), renewing: false } = &mut *lane else {
@@ -157,7 +158,7 @@ impl Shared {
 
     /// The connection and its queue. Not to be held across an await.
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
-        lock(&self.lane)
+        self.lane.lock()
     }
 
     /// Asks up to `most` nodes of the cluster for the slot map, over connections that are in use.
@@ -175,11 +176,6 @@ impl Shared {
     /// All that was taken in since the last call.
     pub(super) fn take_inbox(&self) -> Vec<Request> {
         self.announced.store(false, Ordering::Release);
-        std::mem::take(&mut lock(&self.inbox).requests)
+        std::mem::take(&mut self.inbox.lock().requests)
     }
-}
-
-/// A lock whose holders never panic while they hold it; a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

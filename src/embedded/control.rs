@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::engine::hub_of;
@@ -15,6 +14,7 @@ use super::name::EngineName;
 use super::state::Core;
 use super::value::Value;
 use super::{delivery, session};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A script is stopped long before.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 static ADDED: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
 
 fn added() -> MutexGuard<'static, BTreeMap<String, Duration>> {
-    ADDED.lock().unwrap_or_else(PoisonError::into_inner)
+    ADDED.lock()
 }
 
 /// How far the clock of the engine called `name` was moved by [`Control::advance`], ever.

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::hub::{Hub, Message};
-use super::pipe::{Pipe, lock};
+use super::pipe::Pipe;
 
 /// Bytes waiting for the engine beyond which a write waits.
 const WRITE_LIMIT: usize = 4 * 1024 * 1024;
@@ -38,7 +38,7 @@ impl ClientStream {
     ///
     /// `WouldBlock` without room, `BrokenPipe` after the end.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut half = lock(&self.pipe.to_engine);
+        let mut half = self.pipe.to_engine.lock();
         if half.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -59,14 +59,14 @@ impl ClientStream {
     }
 
     fn disconnect(&self) {
-        lock(&self.pipe.to_engine).closed = true;
+        self.pipe.to_engine.lock().closed = true;
         self.announce();
     }
 }
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut half = lock(&self.pipe.to_client);
+        let mut half = self.pipe.to_client.lock();
         let mut filled = false;
         while buf.remaining() > 0 {
             let rest = &half.bytes[half.read..];
@@ -103,7 +103,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut half = lock(&self.pipe.to_engine);
+        let mut half = self.pipe.to_engine.lock();
         if half.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -142,7 +142,7 @@ impl AsyncWrite for ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let mut half = lock(&self.pipe.to_client);
+        let mut half = self.pipe.to_client.lock();
         half.closed = true;
         half.bytes = Vec::new();
         half.more.clear();

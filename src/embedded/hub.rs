@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::name::{EngineName, THREADS};
 use super::pipe::Pipe;
 use super::state::Core;
+use crate::sync::{Mutex, MutexGuard};
 
 type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
 
@@ -65,7 +66,7 @@ impl Hub {
         if hub.thread.get().is_some() {
             return Ok(hub);
         }
-        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _starting = STARTING.lock();
         if hub.thread.get().is_none() {
             let builder = thread::Builder::new().name("redis-backplane-memory".to_owned()).stack_size(STACK);
             let started = builder.spawn(move || run(hub))?;
@@ -84,7 +85,7 @@ impl Hub {
     }
 
     fn inbox(&self) -> MutexGuard<'_, VecDeque<Message>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.lock()
     }
 
     /// How much waits.

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use crate::sync::Mutex;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -30,10 +31,6 @@ pub(super) struct Pipe {
     pub(super) announced: AtomicBool,
 }
 
-pub(super) fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
-    half.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Pipe {
     pub(super) fn new(id: u64) -> Self {
         Pipe { id, to_engine: Mutex::default(), to_client: Mutex::default(), announced: AtomicBool::new(false) }
@@ -42,7 +39,7 @@ impl Pipe {
     /// Takes what the client has written; `false` when the client is gone and nothing is left.
     pub(super) fn take(&self, into: &mut Vec<u8>) -> bool {
         self.announced.store(false, Ordering::SeqCst);
-        let mut half = lock(&self.to_engine);
+        let mut half = self.to_engine.lock();
         if into.is_empty() {
             std::mem::swap(into, &mut half.bytes);
         } else {
@@ -59,7 +56,7 @@ impl Pipe {
 
     /// Gives the client a batch of replies, leaving `from` empty. Returns how many bytes the client has not read yet.
     pub(super) fn give(&self, from: &mut Vec<u8>) -> usize {
-        let mut half = lock(&self.to_client);
+        let mut half = self.to_client.lock();
         if half.closed {
             from.clear();
             return 0;
@@ -85,7 +82,7 @@ impl Pipe {
     /// Ends the connection from the engine's side, in both directions.
     pub(super) fn close(&self) {
         for half in [&self.to_engine, &self.to_client] {
-            let mut half = lock(half);
+            let mut half = half.lock();
             half.closed = true;
             let waker = half.waker.take();
             drop(half);

@@ -10,7 +10,7 @@
 //! held for takes too long.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::telemetry::Operation;
 use crate::verb::Call;
 
 static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("kv.renew"));
+use crate::sync::{Mutex, MutexGuard};
 
 /// Between a renewal that failed and the next.
 const RETRY: Duration = Duration::from_millis(250);
@@ -163,7 +164,7 @@ impl Leases {
     }
 
     fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asking.lock()
     }
 
     /// Asks the task of lease `id`.

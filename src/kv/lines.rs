@@ -4,7 +4,7 @@
 //! subscribes to while anyone waits; when the lease of whoever holds the lock ends; and from time to time, since a message may be lost.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
 use crate::error::Error;
 use crate::lifecycle;
+use crate::sync::{Mutex, MutexGuard};
 
 /// For how long a line stays that nobody stands in, so that waits one after another share a subscription.
 const LINGER: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ impl Line {
 
 impl Lines {
     fn lines(&self) -> MutexGuard<'_, HashMap<Bytes, Line>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Puts the caller at the end of the line for the lock at `key`.

@@ -3,13 +3,13 @@
 //! Time is counted here and not by a timer of JavaScript, so that neither a blocked event loop nor fake timers stop it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Kv;
 use crate::crossing::Outcome;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// The waits of one store, by the number that the face gave them.
@@ -34,7 +34,7 @@ impl Waits {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use crate::connection::{AskPassword, Command, Config, Event, Manager, Observer, 
 use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
+use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 use crate::verb::{Call, Class, Verb, verbs};
 
@@ -76,7 +77,7 @@ impl PasswordSource for Passwords {
         let (give, get) = oneshot::channel();
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked.lock();
             // Whoever asked before and gave up waits no more.
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
@@ -172,7 +173,7 @@ fn password(target: &ManagerTarget, call: Call<'_>) {
     if let [Arg::Number(number), given, ..] = call.from(0) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
         let number = *number as u32;
-        let waiting = target.passwords.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        let waiting = target.passwords.asked.lock().remove(&number);
         let password = match given {
             Arg::Text(text) => Ok(Secret::new((*text).to_owned())),
             Arg::Bytes(bytes) => std::str::from_utf8(bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| {

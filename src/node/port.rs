@@ -8,8 +8,8 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use napi::Env;
 use napi::bindgen_prelude::{Function, Unknown};
@@ -19,6 +19,7 @@ use super::item::Item;
 use super::raw::{Wake, WeakFunction};
 use crate::crossing::{Completions, Outcome};
 use crate::error::Result;
+use crate::sync::Mutex;
 use crate::verb::Target;
 
 /// The part of a port that other threads reach.
@@ -31,7 +32,7 @@ pub(super) struct Outbox {
 impl Outbox {
     fn push(&self, item: Item) -> bool {
         // A closed port has nobody who takes anything out.
-        let Some(items) = &mut *lock(&self.items) else {
+        let Some(items) = &mut *self.items.lock() else {
             return false;
         };
         items.push_back(item);
@@ -41,7 +42,7 @@ impl Outbox {
     /// Takes up to `most` items.
     pub(super) fn take(&self, most: usize) -> Vec<Item> {
         self.waking.store(false, Ordering::Release);
-        match &mut *lock(&self.items) {
+        match &mut *self.items.lock() {
             Some(items) => {
                 let count = items.len().min(most);
                 items.drain(..count).collect()
@@ -117,7 +118,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        let left = lock(&self.outbox.items).take();
+        let left = self.outbox.items.lock().take();
         drop(left);
     }
 }
@@ -167,8 +168,4 @@ pub(super) fn close(id: u32) {
 /// Does `act` with the port, if it is open.
 pub(super) fn with<T>(id: u32, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
     PORTS.with(|ports| ports.borrow_mut().open.get_mut(&id).map(act))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! Adding jobs: the calls of one turn become one script for up to 100 of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
@@ -14,6 +14,7 @@ use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::{Error, Result};
 use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// Jobs of single calls in one script, and their bytes.
@@ -44,7 +45,7 @@ struct Batch {
 
 impl Collector {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn add(self: &Arc<Self>, core: &Arc<Core>, jobs: Vec<NewJob>, answer: Answer) {

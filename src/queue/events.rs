@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::{Part, Prefix};
 use crate::lifecycle;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// For how long events are written after a listener was last heard of, and how often it is.
@@ -130,7 +131,7 @@ impl Ears {
     }
 
     fn hearing(&self) -> MutexGuard<'_, Hearing> {
-        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hearing.lock()
     }
 
     /// Starts the task unless it runs; the future resolves when what happens from now on will be heard.

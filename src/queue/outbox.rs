@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Messages read at once, about.
 const PAGE: u64 = 100;
@@ -41,7 +42,7 @@ type Which = (usize, Bytes);
 static UNDER_WAY: LazyLock<Mutex<HashMap<Which, bool>>> = LazyLock::new(Mutex::default);
 
 fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
-    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+    UNDER_WAY.lock()
 }
 
 /// Delivers what is there, in a task of its own.

@@ -4,7 +4,7 @@
 //! monotonic clock, while the server counts from when it executed it: so a term is over here before it is over there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// A shorter lease would be renewed more often than a loaded machine can promise.
@@ -72,7 +73,7 @@ fn lost(why: &str) -> Error {
 
 impl Terms {
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn ask(&self, id: u64, ask: Ask) {

@@ -2,9 +2,10 @@
 //! it has ended another one of its id.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// By nonce.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub(super) fn who(nonce: &str) -> String {
 
 impl Entering {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arrival>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn begin(&self, nonce: String, id: Bytes) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
+use crate::sync::Mutex;
 use crate::verb::Call;
 
 /// Workers in one call.
@@ -115,7 +116,7 @@ pub(super) fn heartbeat(registry: &Registry, call: Call<'_>) {
         Ok(_) => return call.give(Ok(Outcome::Bool(false))),
         Err(error) => return call.give(Err(error)),
     };
-    let mut asked = inner.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut asked = inner.asked.0.lock();
     if asked.is_empty() {
         let inner = Arc::clone(inner);
         at_end_of_batch(move || flush(&inner));
@@ -128,7 +129,7 @@ pub(super) fn heartbeat(registry: &Registry, call: Call<'_>) {
 
 /// Sends what was asked for.
 fn flush(inner: &Arc<Inner>) {
-    let asked = std::mem::take(&mut *inner.asked.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let asked = std::mem::take(&mut *inner.asked.0.lock());
     let mut beats: Vec<Beat> = asked.into_values().collect();
     while !beats.is_empty() {
         let rest = beats.split_off(beats.len().min(CHUNK));

@@ -1,9 +1,11 @@
 //! The workers that this registry has registered, and what is to be said of them with the next heartbeat.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a worker was registered with.
 #[derive(Debug)]
@@ -124,11 +126,11 @@ impl Former {
 
 impl Members {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, Member>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+        self.present.lock()
     }
 
     fn former(&self) -> MutexGuard<'_, Former> {
-        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+        self.former.lock()
     }
 
     /// Does `act` with a worker, if it is of this registry.

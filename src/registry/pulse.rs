@@ -1,13 +1,14 @@
 //! Does the event loop answer? A ping goes to JavaScript the way every answer does, and JavaScript calls back. While one is
 //! unanswered for `stalledAfterMs` the workers are degraded, and their heartbeats, which are not JavaScript's, go on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::{Inner, Registry};
 use crate::crossing::{Arg, Outcome};
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 const LEAST_PERIOD: Duration = Duration::from_millis(10);
@@ -30,7 +31,7 @@ struct State {
 
 impl Pulse {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn is_stalled(&self) -> bool {

@@ -7,8 +7,9 @@
 //! Nor does one judge that was at another server before (`ELSEWHERE`): for a full lease from when it comes to a new master, also where
 //! that was master before and was not demoted since, so that it notices nothing itself.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(super) struct Sight {
@@ -45,7 +46,7 @@ impl Sight {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     pub(super) fn judges(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Doing what is due: with the heartbeats of a process that has workers, by itself in one that only watches, and for who asks.
 //! Any process may; each crash is declared by one of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::Inner;
 use super::Registry;
@@ -10,6 +10,7 @@ use crate::connection::{Packed, Sink};
 use crate::crossing::Outcome;
 use crate::error::{Error, Result};
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// In one call, so that it holds the server up for a few milliseconds.
@@ -31,7 +32,7 @@ struct Batches {
 
 impl Unread {
     fn lock(&self) -> MutexGuard<'_, Batches> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

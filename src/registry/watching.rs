@@ -1,13 +1,14 @@
 //! Whether this registry reads events, who wants to know, and how much of what it was told is taken.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::crossing::{Answer, Outcome};
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Whether this registry watches, and how much of what it was told is taken.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub(super) struct Watching {
 
 impl Watch {
     pub(super) fn present(&self) -> MutexGuard<'_, Option<Arc<Watching>>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+        self.present.lock()
     }
 }
 
@@ -38,7 +39,7 @@ impl Watching {
     }
 
     fn asking(&self) -> MutexGuard<'_, Option<Vec<Answer>>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asking.lock()
     }
 
     /// Tells `answer` when it is certain that nothing will be missed, or why the next attempt at that failed.

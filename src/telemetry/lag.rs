@@ -1,9 +1,10 @@
 //! How far the groups of durable topics are behind.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// By topic and by group.
 pub type LagSnapshot = BTreeMap<String, BTreeMap<String, u64>>;
@@ -32,6 +33,6 @@ impl Lags {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Bytes, Bytes), u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -3,9 +3,10 @@
 //! A name is interned once, by the table of commands or by a feature; the first [`CAPACITY`] are kept apart, later
 //! ones are counted together as `other`.
 
-use std::sync::{OnceLock, RwLock};
+use std::sync::OnceLock;
 
 use super::Histogram;
+use crate::sync::RwLock;
 
 const CAPACITY: usize = 512;
 
@@ -18,7 +19,7 @@ static NAMES: RwLock<Vec<&'static str>> = RwLock::new(Vec::new());
 impl Operation {
     /// Interns `name`. Meant for statics and tables, not for each call.
     pub fn named(name: &'static str) -> Self {
-        let mut names = NAMES.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names = NAMES.write();
         if names.is_empty() {
             names.push("other");
         }
@@ -35,7 +36,7 @@ impl Operation {
     /// The name it was interned by.
     #[must_use]
     pub fn name(self) -> &'static str {
-        let names = NAMES.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let names = NAMES.read();
         names.get(usize::from(self.0)).copied().unwrap_or("other")
     }
 }

@@ -41,7 +41,7 @@ mod settings;
 mod turn;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -51,6 +51,7 @@ use crate::crossing::{Outcome, Outlet};
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::lifecycle;
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 use consumer::{Ask, Consumer};
@@ -83,7 +84,7 @@ impl Durable {
     }
 
     fn consumers(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
-        self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.consumers.lock()
     }
 
     /// Asks consumer `id`. What is said to one that has ended is of no use any more.
@@ -113,7 +114,7 @@ pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     lifecycle::spawn(async move {
         consumer.run(asks, call.answer).await;
         if let Some(shared) = shared.upgrade() {
-            shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            shared.consumers.lock().remove(&id);
         }
     });
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +17,7 @@ use crate::keys::TopicKeys;
 use crate::lifecycle;
 use crate::options::Options;
 use crate::resp::{self, Reply};
+use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 /// What one script appends at most: others wait while it runs.
@@ -91,7 +91,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     fn topics(&self) -> MutexGuard<'_, HashMap<Bytes, Topic>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        self.topics.lock()
     }
 }
 

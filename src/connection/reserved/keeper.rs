@@ -1,7 +1,7 @@
 //! The task of a reservation: opens its connection, executes commands on it, restores it, ends it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use crate::connection::topology;
 use crate::connection::wait::{Next, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
+use crate::sync::Mutex;
 
 /// The task of a reservation.
 pub(super) struct Keeper {
@@ -361,7 +362,7 @@ async fn open_in_time(
 
 /// Calls a connection by the reservation's name.
 async fn named(core: &Core, mut opened: Opened, name: &Mutex<Option<String>>) -> Result<Opened> {
-    let name = name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let name = name.lock().clone();
     if let Some(name) = name {
         let limit = core.config.connect_timeout;
         // A name that the server refuses is no reason to do without the connection.

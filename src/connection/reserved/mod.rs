@@ -15,7 +15,7 @@ mod keeper;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +29,7 @@ use super::request::{Request, Sink};
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
+use crate::sync::Mutex;
 use keeper::Keeper;
 
 /// What happens to a reservation by itself.
@@ -110,7 +111,7 @@ impl Reserved {
     pub fn open(&self, tries: Tries) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, opened) = oneshot::channel();
         let session = {
-            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut session = self.session.lock();
             if session.is_cancelled() {
                 *session = CancellationToken::new();
             }
@@ -137,7 +138,7 @@ impl Reserved {
     /// `server` or `auth` if the server refuses; `timeout` after `connectTimeoutMs`; `closed` if the connection ends before.
     pub fn rename(&self, name: String) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, renamed) = oneshot::channel();
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        *self.name.lock() = Some(name.clone());
         self.order(Order::Rename(name, done));
         let limit = self.shared.core.config.connect_timeout;
         async move {
@@ -162,7 +163,7 @@ impl Reserved {
     }
 
     fn end(&self) {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        self.session.lock().cancel();
     }
 
     fn order(&self, order: Order) {

@@ -4,8 +4,8 @@
 //! is for another one: it goes there then, and comes back when that one cannot be reached.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -16,6 +16,7 @@ use crate::connection::shared::Shared;
 use crate::connection::target::Address;
 use crate::connection::topology;
 use crate::error::Result;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Where a connection leads: to a certain node of a cluster, or (`None`) to the server, or any node.
 pub(super) type Route = Option<Address>;
@@ -47,7 +48,7 @@ pub(super) struct Inner {
 impl Line {
     /// Not to be held across an await, nor while a listener is called or dropped.
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Does nothing of it remain to be done? Then its task has ended with this call.
@@ -150,7 +151,7 @@ impl Subscriber {
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Route, Arc<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock()
     }
 
     fn give(self: &Arc<Self>, lines: &mut HashMap<Route, Arc<Line>>, to: Route, moved: Vec<Moved>) {

@@ -1,6 +1,6 @@
 //! What is known of the topology. Connections compare themselves with it, and are woken when it changes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::cluster::SlotMap;
 use crate::connection::target::Address;
+use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 
 /// A master as a sentinel names it.
@@ -180,7 +181,7 @@ impl Topology {
 
     /// Applies `change`, which says whether it is news, and counts.
     fn take_in(&self, change: impl FnOnce(&mut Known) -> bool) -> bool {
-        let mut heard = lock(&self.heard);
+        let mut heard = self.heard.lock();
         let mut is_first = false;
         let news = self.known.send_if_modified(|known| {
             is_first = known.map.is_none() && known.master.is_none();
@@ -196,7 +197,7 @@ impl Topology {
 
     /// When what was known before it changed last was still true.
     pub(in crate::connection) fn before_change(&self) -> Instant {
-        lock(&self.heard).before_change
+        self.heard.lock().before_change
     }
 
     /// May a connection for `seat` stay where it is?
@@ -247,12 +248,12 @@ impl Topology {
 
     /// False where there is a task.
     pub(super) fn start(&self) -> bool {
-        !std::mem::replace(&mut *lock(&self.watched), true)
+        !std::mem::replace(&mut *self.watched.lock(), true)
     }
 
     /// Has the task end, with this call, unless it is `needed`.
     pub(super) fn end_unless(&self, needed: impl FnOnce() -> bool) -> bool {
-        let mut watched = lock(&self.watched);
+        let mut watched = self.watched.lock();
         *watched = needed();
         !*watched
     }
@@ -275,10 +276,6 @@ impl Known {
         });
         master && map
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

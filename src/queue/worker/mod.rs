@@ -33,7 +33,7 @@ mod turn;
 mod verbs;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,6 +46,7 @@ use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::options::Options;
+use crate::sync::{Mutex, MutexGuard};
 use shift::{Mode, Shift};
 
 pub(super) use serving::after;
@@ -117,7 +118,7 @@ impl Drop for Worker {
 
 impl Inner {
     fn shift(&self) -> MutexGuard<'_, Shift> {
-        self.shift.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shift.lock()
     }
 
     /// How long from one renewal to the next; not the same for all, so that a fleet does not renew at once.

@@ -2,7 +2,7 @@
 //! queue ended without a word, is found by one command for many queues, and not by each of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::scripts::{integer, operation};
 use crate::resp::Reply;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Queues in one command.
 const CHUNK: usize = 64;
@@ -28,7 +29,7 @@ static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(Mutex::default);
 
 /// No shift is locked while this is asked for; the reverse may be.
 fn watched() -> MutexGuard<'static, Watched> {
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+    WATCHED.lock()
 }
 
 /// Has the queue of `worker` looked at, as long as the worker says that it is.
