@@ -36,11 +36,9 @@ pub(super) fn once(kv: &Kv, args: &[Arg<'_>], answer: Answer) {
         let command = packed.runs(*operation::ONCE, &scripts::CLAIM);
         let sent = Instant::now();
         // Accepted here and now, so that callers are served in their order.
-        let (sink, reply) = tokio::sync::oneshot::channel();
-        kv.manager.submit(command, crate::connection::Sink::Waiter(sink));
+        let reply = kv.manager.call(command);
         Ok(async move {
-            let reply = reply.await.map_err(|_| decode::strange())?;
-            let claimed = reply.and_then(|reply| decode::yes(&reply));
+            let claimed = reply.await.and_then(|reply| decode::yes(&reply));
             match claimed {
                 Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
                 Ok(false) => {}

@@ -244,19 +244,13 @@ fn send_each(
     commands: impl Iterator<Item = Packed>,
     read: fn(Vec<Reply>) -> Result<Outcome>,
 ) {
-    let waiting: Vec<_> = commands
-        .map(|packed| {
-            let (sink, reply) = tokio::sync::oneshot::channel();
-            kv.manager.submit(packed.writes(operation), Sink::Waiter(sink));
-            reply
-        })
-        .collect();
+    let waiting: Vec<_> = commands.map(|packed| kv.manager.call(packed.writes(operation))).collect();
     kv.run(answer, |_| {
         Ok(async move {
             let mut replies = Vec::with_capacity(waiting.len());
             let mut failed = None;
             for reply in waiting {
-                match reply.await.map_err(|_| decode::strange())? {
+                match reply.await {
                     Ok(reply) => replies.push(reply),
                     Err(error) => failed = Some(error.with_delivery(Delivery::MaybeExecuted)),
                 }
