@@ -9,7 +9,6 @@ use super::lease::{Ask, Held, Holding, Limit};
 use super::{Kv, decode, scripts};
 use crate::connection::Packed;
 use crate::crossing::Outcome;
-use crate::error::Error;
 use crate::verb::Call;
 
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
@@ -36,11 +35,9 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
         let command = packed.runs(call.operation(), &scripts::CLAIM);
         let sent = Instant::now();
         // Accepted here and now, so that callers are served in their order.
-        let (sink, reply) = tokio::sync::oneshot::channel();
-        kv.manager.submit(command, crate::connection::Sink::Waiter(sink));
+        let reply = kv.manager.call(command);
         Ok(async move {
-            let reply = reply.await.map_err(|_| Error::unexpected_reply())?;
-            let claimed = reply.and_then(|reply| decode::yes(&reply));
+            let claimed = reply.await.and_then(|reply| decode::yes(&reply));
             match claimed {
                 Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
                 Ok(false) => {}

@@ -210,19 +210,13 @@ fn ending_load(kv: &Kv, key: &[u8], packed: Packed) -> Packed {
 
 /// Sends all of `commands` at once; `read` makes one outcome of their replies. What fails may leave the others done.
 fn send_each(kv: &Kv, call: Call<'_>, commands: impl Iterator<Item = Packed>, read: fn(Vec<Reply>) -> Result<Outcome>) {
-    let waiting: Vec<_> = commands
-        .map(|packed| {
-            let (sink, reply) = tokio::sync::oneshot::channel();
-            kv.manager.submit(packed.writes(call.operation()), Sink::Waiter(sink));
-            reply
-        })
-        .collect();
+    let waiting: Vec<_> = commands.map(|packed| kv.manager.call(packed.writes(call.operation()))).collect();
     call.run(|_| {
         Ok(async move {
             let mut replies = Vec::with_capacity(waiting.len());
             let mut failed = None;
             for reply in waiting {
-                match reply.await.map_err(|_| Error::unexpected_reply())? {
+                match reply.await {
                     Ok(reply) => replies.push(reply),
                     Err(error) => failed = Some(error.with_delivery(Delivery::MaybeExecuted)),
                 }

@@ -242,18 +242,16 @@ pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
         let sent: Vec<_> = scripts
             .into_iter()
             .map(|(jobs, places)| {
-                let (give, get) = tokio::sync::oneshot::channel();
-                core.manager.submit(pack(&core, &jobs), Sink::Waiter(give));
-                (get, jobs, places)
+                let answer = core.manager.call(pack(&core, &jobs));
+                (answer, jobs, places)
             })
             .collect();
         core.manager.keeps();
         Ok(async move {
             let mut outcomes = Vec::with_capacity(count * 2);
             let mut failed = None;
-            for (get, jobs, places) in sent {
-                let reply = get.await.unwrap_or_else(|_| Err(Error::unexpected_reply()));
-                match reply.and_then(|reply| Added::read(&core, reply, jobs)) {
+            for (answer, jobs, places) in sent {
+                match answer.await.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
                         see_to_messages(&core, added.left);
                         for place in places {

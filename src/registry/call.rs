@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::Inner;
 use super::scripts::Procedure;
 use super::sight::MASTERSHIP;
-use crate::connection::{Command, Origin, Packed, Sink};
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::connection::{Command, Origin, Packed};
+use crate::error::{Delivery, Error, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 
@@ -88,14 +87,12 @@ impl Inner {
     }
 
     fn attempt(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
-        let (sink, answer) = oneshot::channel();
         self.sight.asks();
-        self.manager.submit(command, Sink::Located(sink));
+        let answer = self.manager.call_located(command);
         self.manager.keeps();
         let inner = Arc::clone(self);
         async move {
-            let reply =
-                answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the connection manager has ended")));
+            let reply = answer.await;
             if !reply.as_ref().is_err_and(|error| error.delivery() != Delivery::Rejected) {
                 inner.sight.answered();
             }

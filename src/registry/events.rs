@@ -17,9 +17,9 @@ use super::scripts;
 use super::watching::Watching;
 use super::worker::Row;
 use super::{Inner, Registry, sweeper};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Sink, Subscription};
+use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
 use crate::crossing::{Arg, Outcome};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::keys::registry::Part;
 use crate::lifecycle;
 use crate::resp::Reply;
@@ -372,12 +372,10 @@ impl Inner {
             .word(b"COUNT")
             .number(count)
             .reads(*scripts::EVENTS);
-        let (sink, answer) = tokio::sync::oneshot::channel();
-        self.manager.submit(command.clone(), Sink::Waiter(sink));
+        let answer = self.manager.call(command.clone());
         let inner = Arc::clone(self);
         async move {
-            let ended = || Err(Error::new(ErrorKind::Closed, "the connection manager has ended"));
-            let mut reply = answer.await.unwrap_or_else(|_| ended());
+            let mut reply = answer.await;
             if reply.as_ref().is_err_and(|error| error.message().starts_with("WRONGTYPE")) {
                 // The sweep takes away what is no stream.
                 sweeper::sweep(&inner).await?;

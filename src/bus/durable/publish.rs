@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::oneshot;
 
 use super::Durable;
 use super::scripts::{self, operation};
@@ -200,8 +199,7 @@ impl Durable {
         topic.untrimmed += answers.len();
         topic.untrimmed_bytes += topic.words.len();
         topic.words.clear();
-        let (sink, outcome) = oneshot::channel();
-        self.manager.submit(command, Sink::Waiter(sink));
+        let outcome = self.manager.call(command);
         self.manager.keeps();
         let is_much = topic.untrimmed >= TRIM_AFTER || topic.untrimmed_bytes >= TRIM_AFTER_BYTES;
         if is_much && topic.trimmed.elapsed() >= TRIM_EVERY {
@@ -211,8 +209,7 @@ impl Durable {
         }
         let metrics = std::sync::Arc::clone(self.manager.metrics());
         lifecycle::spawn(async move {
-            // Dropped with its answers, which then say that the manager has ended.
-            let Ok(outcome) = outcome.await else { return };
+            let outcome = outcome.await;
             if outcome.is_ok() {
                 metrics.bus_published.add(answers.len() as u64);
             }

@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::shift::Mode;
 use super::{Inner, LOOK};
-use crate::connection::{Packed, Sink, Target};
+use crate::connection::{Packed, Target};
 use crate::error::Result;
 use crate::keys::queue::Part;
 use crate::lifecycle;
@@ -104,7 +103,7 @@ async fn look(workers: &[Arc<Inner>]) {
     let mut asked = ask(workers, if is_cluster { 1 } else { CHUNK });
     while let Some((chunk, reply)) = asked.pop() {
         // A server that cannot be asked is asked again with the next look.
-        let Ok(Ok(reply)) = reply.await else { continue };
+        let Ok(reply) = reply.await else { continue };
         match chunk {
             _ if integer(&reply) == Some(0) => {}
             [worker] => worker.stirred(),
@@ -113,18 +112,14 @@ async fn look(workers: &[Arc<Inner>]) {
     }
 }
 
-type Asked<'a> = Vec<(&'a [Arc<Inner>], oneshot::Receiver<Result<Reply>>)>;
-
 /// Asks, `size` queues at once, how many signs of something under way there are.
-fn ask(workers: &[Arc<Inner>], size: usize) -> Asked<'_> {
+fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<Output = Result<Reply>> + Send)> {
     let ask = |chunk: &[Arc<Inner>]| {
         let keys = || chunk.iter().flat_map(|worker| worker.core.keys.keys(SIGNS));
         let size = keys().map(|key| key.len() + 16).sum();
         let packed = Packed::sized(size).begin(1 + chunk.len() * SIGNS.len(), b"EXISTS");
         let packed = keys().fold(packed, |packed, key| packed.word(key));
-        let (give, get) = oneshot::channel();
-        chunk[0].core.manager.submit(packed.reads(*operation::RENEW), Sink::Waiter(give));
-        get
+        chunk[0].core.manager.call(packed.reads(*operation::RENEW))
     };
     workers.chunks(size).map(|chunk| (chunk, ask(chunk))).collect()
 }
