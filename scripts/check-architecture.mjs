@@ -68,12 +68,6 @@ const closing = [
   },
   { from: 'src/resp/element.rs', to: 'src/resp/passing.rs', why: 'to be dissolved: an element names the rest of itself that is read past' },
   {
-    from: 'src/node/port.rs',
-    to: 'src/node/manager.rs',
-    why: 'to be dissolved: a port lists the kinds of targets, and a target is opened on a port',
-  },
-  { from: 'src/node/raw.rs', to: 'src/node/port.rs', why: 'to be dissolved: the items that cross stand in the port' },
-  {
     from: 'src/queue/long_way.rs',
     to: 'src/queue/reading.rs',
     why: 'to be dissolved: a page that is read the long way is read as any other',
