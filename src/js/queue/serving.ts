@@ -146,7 +146,7 @@ export class Serving<T, R> implements Registrant {
         this.#tell();
       } else if (graceMs !== undefined) {
         // What is in hand has no longer than the shortest of all calls says. The outcome is the first one's to hear.
-        this.port.post(this.handle, CLOSE, [graceMs]);
+        this.port.post(this.handle, V.close, [graceMs]);
       }
       return this.#closing;
     } catch (error) {
