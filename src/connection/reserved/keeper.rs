@@ -315,14 +315,12 @@ impl Keeper {
 impl Line {
     /// False when the connection was lost over it.
     async fn rename(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> bool {
-        match &mut self.opened {
-            Some(opened) => opened.rename_ahead(name, done).await.is_ok(),
+        let Some(opened) = &mut self.opened else {
             // In a cluster it is told when the next connection opens.
-            None => {
-                drop(done.send(Ok(())));
-                true
-            }
-        }
+            drop(done.send(Ok(())));
+            return true;
+        };
+        opened.rename_ahead(name, done).await.is_ok()
     }
 }
 
