@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::serving::{after, earlier};
-use super::shift::Mode;
-use super::shift::START;
+use super::shift::{Mode, START, Shift};
 use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
 use super::{Inner, watch};
@@ -171,9 +170,8 @@ impl Inner {
         );
     }
 
-    fn renewed(self: &Arc<Self>, sent: &Sent, renewed: Renewed) {
-        let mut cancelled = Vec::new();
-        let begins_watch = {
+    fn renewed(self: &Arc<Self>, sent: &Sent, mut renewed: Renewed) {
+        let (cancelled, starts_watch) = {
             let mut shift = self.shift();
             if shift.term != sent.term {
                 return;
@@ -183,41 +181,47 @@ impl Inner {
                 drop(shift);
                 return self.lease_is_gone(sent.term, Vec::new());
             }
-            let now = Instant::now();
-            shift.confirmed = sent.at;
-            let watched = renewed.quiet && shift.resting;
-            let begins_watch = watched && !std::mem::replace(&mut shift.watched, watched);
-            shift.watched = watched;
-            shift.cancels_at = renewed.cancels_at;
-            let again = std::mem::take(&mut shift.renew_again) || shift.cancels_at != START;
-            shift.renew_at = if again { now } else { now + self.next_renewal(&shift) };
-            shift.begun = true;
-            let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
-            shift.due_at = earlier(shift.due_at, renewed.due.map(at));
-            if !shift.ticking {
-                shift.tick_at = renewed.tick.map(at);
-            }
-            if sent.claims == Some(shift.claims) && !shift.in_flight {
-                shift.compare_with(renewed.holds);
-            }
-            if sent.begins || renewed.waits && shift.limited_until.is_none() {
-                shift.hungry = true;
-            }
-            for [id, lease, reason] in renewed.cancelled {
-                let slot = shift.slots.iter_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
-                if let Some((number, slot)) = slot {
-                    let reason = Some(reason).filter(|reason| !reason.is_empty());
-                    slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
-                    cancelled.push((*number, "cancelled", reason));
-                }
-            }
+            let starts_watch = self.note_renewal(&mut shift, sent, &renewed);
+            let cancelled = note_cancelled(&mut shift, std::mem::take(&mut renewed.cancelled));
             self.rearm(&shift);
-            begins_watch
+            (cancelled, starts_watch)
         };
-        if begins_watch {
+        if starts_watch {
             watch::begin(self);
         }
         self.tell_ended(cancelled);
+        self.see_to_the_queue(&renewed);
+        self.pump();
+    }
+
+    /// Notes what a renewal tells of the lease and of what there is to claim. True where the look at all quiet queues is for this one
+    /// too from now on.
+    fn note_renewal(&self, shift: &mut Shift, sent: &Sent, renewed: &Renewed) -> bool {
+        let now = Instant::now();
+        shift.confirmed = sent.at;
+        let watched = renewed.quiet && shift.resting;
+        let starts_watch = watched && !shift.watched;
+        shift.watched = watched;
+        shift.cancels_at = renewed.cancels_at.clone();
+        let again = std::mem::take(&mut shift.renew_again) || shift.cancels_at != START;
+        shift.renew_at = if again { now } else { now + self.next_renewal(shift) };
+        shift.begun = true;
+        let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
+        shift.due_at = earlier(shift.due_at, renewed.due.map(at));
+        if !shift.ticking {
+            shift.tick_at = renewed.tick.map(at);
+        }
+        if sent.claims == Some(shift.claims) && !shift.in_flight {
+            shift.compare_with(renewed.holds);
+        }
+        if sent.begins || renewed.waits && shift.limited_until.is_none() {
+            shift.hungry = true;
+        }
+        starts_watch
+    }
+
+    /// Sees to what a renewal found that any worker of the queue may see to.
+    fn see_to_the_queue(self: &Arc<Self>, renewed: &Renewed) {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             let worker = Arc::downgrade(self);
@@ -235,7 +239,6 @@ impl Inner {
         if renewed.looks {
             self.look_after_parents();
         }
-        self.pump();
     }
 
     fn renewal_failed(self: &Arc<Self>, term: u64, begins: bool, error: &Error) {
@@ -306,6 +309,20 @@ impl Inner {
             }
         }
     }
+}
+
+/// Notes which jobs in hand are cancelled, each by its id, its lease and a reason, and gives what JavaScript is told of them.
+fn note_cancelled(shift: &mut Shift, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'static str, Option<Bytes>)> {
+    let mut ended = Vec::new();
+    for [id, lease, reason] in cancelled {
+        let slot = shift.slots.iter_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
+        if let Some((number, slot)) = slot {
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
+            ended.push((*number, "cancelled", reason));
+        }
+    }
+    ended
 }
 
 struct Ears(Weak<Inner>);
