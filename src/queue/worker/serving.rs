@@ -16,10 +16,10 @@ use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::adding::see_to_messages;
-use crate::queue::reading::options_of;
+use crate::queue::outbox::see_to_messages;
 use crate::queue::record::{Progressed, State, Stored};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
+use crate::queue::snapshot::options_of;
 use crate::resp::Reply;
 
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };

@@ -16,7 +16,7 @@ use super::turn::add_outcomes;
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::adding::see_to_messages;
+use crate::queue::outbox::see_to_messages;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
