@@ -27,7 +27,7 @@ const BATCH: usize = 125;
 impl Inner {
     /// Gives away what `owners` hold, in a task of its own.
     pub(super) fn sweep(self: &Arc<Self>, owners: &[Bytes]) {
-        let own = self.shift().owner.clone();
+        let own = self.shift().lease.owner().to_owned();
         for owner in owners.iter().map(id_text).filter(|owner| *owner != own) {
             let worker = Arc::clone(self);
             lifecycle::spawn(async move {
