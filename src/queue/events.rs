@@ -109,14 +109,14 @@ impl Default for Place {
 }
 
 /// News, and the number of the event that they are of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) number: i64,
     pub(super) news: News,
 }
 
 /// What one who waits for a job is told.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
     Completed(Bytes),
     Failed(Bytes),
