@@ -40,9 +40,11 @@ const leaves = Object.keys(below);
 below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];
 below.verb = [...leaves, 'connection'];
-for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection', 'verb'];
-below.queue = [...leaves, 'connection', 'verb', 'registry'];
-below.node = [...leaves, 'connection', 'verb', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
+below.lease = [...leaves, 'connection'];
+const shared = [...leaves, 'connection', 'verb', 'lease'];
+for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = shared;
+below.queue = [...shared, 'registry'];
+below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 
 /** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
 const closing = [
