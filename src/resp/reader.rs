@@ -7,7 +7,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::element::{Element, Elements, Kind};
-use super::passing::{Passing, Past, Tail};
+use super::passing::{Passing, Past};
+use super::tail::Tail;
 use super::{MAX_DEPTH, Passed, ProtocolError, Read, Reply, Why};
 
 /// What an element takes beyond its bytes.
