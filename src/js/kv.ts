@@ -381,8 +381,9 @@ export class KVStore {
    * disconnected: then `lock.signal` is aborted. The server uses its own clock. This process uses its monotonic clock and counts from before each
    * renewal was sent, so it never believes in its lease longer than the server does.
    *
-   * A lock is not reentrant, and processes get it in no order: a waiting process tries again after random delays of up to 200 ms. A held lock does
-   * not keep the process alive. Release it with `await using` or `release()` before `disconnect()`; otherwise it runs out.
+   * A lock is not reentrant. Between processes there is no order: the first to ask after a release gets it. A waiting process is woken by a message;
+   * without the right to channels it tries again after random delays of up to 200 ms. A held lock does not keep the process alive. Release it with
+   * `await using` or `release()` before `disconnect()`; otherwise it runs out.
    *
    * @param key The name of the lock; a value under the same key is independent of it.
    * @throws RedisError of kind `timeout`, delivery `rejected`, if the lock is held for longer than `waitMs`; `cancelled` when `options.signal` was

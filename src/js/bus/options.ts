@@ -60,8 +60,8 @@ export interface SubscribeOptions {
   /** Durable: where a new group starts to read: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
   from?: 'new' | 'start' | (string & {}) | undefined;
   /**
-   * Durable: `maxAttempts` before a message becomes a dead letter (default 5), and the bounds of the delay between attempts (default 1 000 and 60
-   * 000). The bound doubles with each failure, from `minDelayMs` up to `maxDelayMs`; the delay is random below it.
+   * Durable: `maxAttempts` before a message becomes a dead letter (default 5), and the delay between attempts: random between `minDelayMs` (default 1
+   * 000) and a bound that doubles with each failure, up to `maxDelayMs` (default 60 000).
    */
   retry?: { maxAttempts?: number | undefined; minDelayMs?: number | undefined; maxDelayMs?: number | undefined } | undefined;
   /**
