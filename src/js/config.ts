@@ -114,7 +114,7 @@ export function readConfig(name: string, given: RedisConfig | string | URL): Rea
   return Object.defineProperty(all, 'url', { value: url.href, enumerable: true }) as ReadConfig;
 }
 
-/** Of whatever context: Jest's have a class of their own. */
+/** A URL of any context: Jest's contexts have a class of their own. */
 function isUrl(value: unknown): value is URL {
   return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
