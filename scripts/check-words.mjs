@@ -58,9 +58,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { stdout, status, stderr } = spawnSync('git', ['ls-files', '--', ...places], { cwd: root, encoding: 'utf8' });
   if (status !== 0) throw new Error(`git ls-files: ${stderr}`);
   const files = stdout.split('\n').filter((file) => checked.test(file) && file !== itself);
-  const found = files.flatMap((file) =>
-    refusals(readFileSync(join(root, file), 'utf8')).map((refusal) => ({ file, ...refusal })),
-  );
+  const found = files.flatMap((file) => refusals(readFileSync(join(root, file), 'utf8')).map((refusal) => ({ file, ...refusal })));
   for (const { file, line, found: word, instead } of found) console.error(`${file}:${line}: "${word}": write ${instead}`);
   if (found.length > 0) process.exitCode = 1;
   else console.log(`${files.length} files, ${words.length} refused words, none found`);
