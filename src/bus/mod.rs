@@ -129,7 +129,7 @@ fn topic<'a>(args: &Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]>
         }
         other => Err(args.wrong(
             name,
-            "a string of 1 to 1024 bytes without control characters, with no ~ at its begin or after a colon",
+            "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon",
             other,
         )),
     }

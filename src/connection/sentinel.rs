@@ -221,7 +221,7 @@ impl Sentinels {
             Reply::Nil => {
                 Err(Error::new(ErrorKind::Server, format!("it knows no master with the name {:?}", self.master)))
             }
-            _ => Err(Error::new(ErrorKind::Server, "its answer is not that of a sentinel")),
+            _ => Err(Error::new(ErrorKind::Server, "its answer is not a sentinel's")),
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     };
     let patience = patience(wait, wait);
     if patience >= kv.manager.config().command_timeout {
-        // It has an answer by then, of whatever kind.
+        // It has an answer by then, of any kind.
         return call.send(&kv.manager, decode::peeked, pack);
     }
     let kv = kv.clone();

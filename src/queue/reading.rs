@@ -286,6 +286,6 @@ impl Known {
 
 /// The error of a verb on a job that is not there.
 pub(super) fn no_such_job(verb: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of a job that is there, got one of none"))
+    Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of an existing job, got an unknown one"))
         .with_delivery(Delivery::Rejected)
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `reader` | whole replies out of whatever bytes have arrived |
+//! | `reader` | whole replies out of the bytes that have arrived |
 //! | `element` | one element: a value, or the head of an aggregate |
 //! | `passing` | what is read past and kept nowhere |
 //! | `tail` | the rest of a string that is read past |

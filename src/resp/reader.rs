@@ -1,4 +1,4 @@
-//! Whole replies out of whatever bytes have arrived.
+//! Whole replies out of the bytes that have arrived.
 //!
 //! It keeps the aggregates it is inside of, so a reply of a million elements that arrives in a thousand reads is looked at once. It
 //! allocates for bytes that have arrived, never for a length somebody announced. Bulk strings are slices of the read buffer: a
@@ -18,7 +18,7 @@ const HEAD: usize = 3;
 /// What stands in an error for a text that it must not repeat.
 const HIDDEN: &[u8] = b"[redacted]";
 
-/// Reads replies out of whatever bytes have arrived.
+/// Reads replies out of the bytes that have arrived.
 #[derive(Debug)]
 pub struct Reader {
     /// What one reply may take.

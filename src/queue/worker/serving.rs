@@ -183,7 +183,7 @@ impl Inner {
         self.tell_error(error);
     }
 
-    /// After a turn of which nobody knows whether it was executed: what the server says this worker holds is what counts.
+    /// After a turn whose outcome is unknown: the server is asked which jobs this worker holds.
     fn ask_what_is_held(self: &Arc<Self>) {
         let (worker, (term, owner)) = (Arc::clone(self), {
             let shift = self.shift();

@@ -129,7 +129,7 @@ fn in_hand(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     let shift = worker.0.shift();
     match shift.hand.slot(number) {
         Some(slot) => Ok((id_text(&slot.id), slot.fence())),
-        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is not in hand any more", args.owner()))),
+        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is no longer in hand", args.owner()))),
     }
 }
 
