@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::crossing::Arg;
 use crate::error::{Error, Result};
 use crate::keys::is_ours;
-use crate::options::MAX_MS;
+use crate::options::{MAX_MS, Options};
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 1 << 20;
@@ -46,6 +46,14 @@ impl<'a> Arguments<'a> {
     #[must_use]
     pub fn wrong(&self, name: &str, expected: &str, got: Arg<'_>) -> Error {
         Error::config(format!("{}: {name}: expected {expected}, got {got}", self.owner))
+    }
+
+    /// The options of the call, as JSON.
+    pub fn options(&self, place: usize) -> Result<Options> {
+        match self.at(place) {
+            Arg::Text(json) => Options::parse(self.owner, json),
+            other => Err(self.wrong("options", "an object", other)),
+        }
     }
 
     /// A key.

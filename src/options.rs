@@ -64,6 +64,33 @@ impl Options {
         }
     }
 
+    /// A text of 1 to `most` bytes.
+    pub fn text_to(&mut self, name: &'static str, most: usize) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if (1..=most).contains(&text.len()) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(name, &text_of(most), &other)),
+        }
+    }
+
+    /// Texts of 1 to `longest` bytes, at most `most`; none where they are not given.
+    pub fn texts(&mut self, name: &'static str, most: usize, longest: usize) -> Result<Vec<String>> {
+        let given = match self.take(name) {
+            None => Vec::new(),
+            Some(Value::Array(given)) => given,
+            Some(other) => return Err(self.wrong(name, "an array of strings", &other)),
+        };
+        if given.len() > most {
+            let (owner, count) = (&self.owner, given.len());
+            return Err(Error::config(format!("{owner}.{name}: expected at most {most}, got {count}")));
+        }
+        let text = |(at, value)| match value {
+            Value::String(text) if (1..=longest).contains(&text.len()) => Ok(text),
+            other => Err(self.wrong(&format!("{name}[{at}]"), &text_of(longest), &other)),
+        };
+        given.into_iter().enumerate().map(text).collect()
+    }
+
     /// A text that is a secret, or its bytes: its value is never part of the error.
     pub fn secret(&mut self, name: &'static str) -> Result<Option<String>> {
         let Some(value) = self.take(name) else {
@@ -116,6 +143,22 @@ impl Options {
         }
     }
 
+    /// A duration in milliseconds, which need not be whole, at least `least`.
+    pub fn time(&mut self, name: &'static str, least: f64) -> Result<Option<Duration>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(ms) if (least..=MAX_MS).contains(&ms) => Ok(Some(Duration::from_secs_f64(ms / 1e3))),
+            _ => Err(self.wrong(name, &format!("a number of milliseconds from {least} to {MAX_MS}"), &value)),
+        }
+    }
+
+    /// Says that there is an option `name` that does not cross: a function, or an `AbortSignal`.
+    pub fn stays(&mut self, name: &'static str) {
+        self.asked.insert(name);
+    }
+
     /// A nested object of options.
     pub fn nested(&mut self, name: &'static str) -> Result<Option<Options>> {
         match self.take(name) {
@@ -138,6 +181,10 @@ impl Options {
             known.join(", ")
         )))
     }
+}
+
+fn text_of(most: usize) -> String {
+    format!("a string of 1 to {most} bytes")
 }
 
 /// The text of a secret that was given as one, or as its bytes in UTF-8; else what was given.
@@ -206,6 +253,47 @@ mod tests {
             let error = options(json!({ "size": value })).whole("size", 0..=10).unwrap_err();
             assert!(error.message().starts_with("Thing.size: expected a whole number from 0 to 10"), "{error}");
             assert!(error.message().ends_with(came), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_text_among_others_is_named_by_its_place() {
+        let read = |value| options(json!({ "tags": value })).texts("tags", 2, 3);
+        assert_eq!(read(json!(["a", "bcd"])).unwrap(), ["a", "bcd"]);
+        for (value, refusal) in [
+            (json!("a"), "tags: expected an array of strings, got a string of 1 characters"),
+            (json!(["a", "b", "c"]), "tags: expected at most 2, got 3"),
+            (json!(["a", ""]), "tags[1]: expected a string of 1 to 3 bytes, got a string of 0 characters"),
+            (json!([7]), "tags[0]: expected a string of 1 to 3 bytes, got 7"),
+        ] {
+            assert_eq!(read(value).unwrap_err().message(), format!("Thing.{refusal}"));
+        }
+    }
+
+    #[test]
+    fn an_option_that_does_not_cross_is_known() {
+        let mut some = options(json!({ "siez": 1 }));
+        some.stays("signal");
+        assert_eq!(some.time("size", 0.5).unwrap(), None);
+        let error = some.finish().unwrap_err();
+        assert!(error.message().contains("one of the options signal, size, got"), "{error}");
+    }
+
+    #[test]
+    fn a_time_need_not_be_whole() {
+        let time = |value| options(json!({ "afterMs": value })).time("afterMs", 0.5);
+        assert_eq!(time(json!(0.5)).unwrap(), Some(Duration::from_micros(500)));
+        assert_eq!(time(json!(2_147_483_647)).unwrap(), Some(Duration::from_millis(2_147_483_647)));
+        for (value, came) in [
+            (json!(0.4), "0.4"),
+            (json!(2_147_483_648u32), "2147483648"),
+            (json!(null), "null"),
+            (json!({ "$": "Infinity" }), "Infinity"),
+            (json!({ "$": "a BigInt" }), "a BigInt"),
+        ] {
+            let refusal =
+                format!("Thing.afterMs: expected a number of milliseconds from 0.5 to 2147483647, got {came}");
+            assert_eq!(time(value).unwrap_err().message(), refusal);
         }
     }
 

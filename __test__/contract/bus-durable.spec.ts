@@ -727,11 +727,14 @@ describeBackends('a durable topic', (backend) => {
       [{ group: 'g', retry: { minDelayMs: -1 } }, 'retry.minDelayMs'],
       [{ group: 'g', retry: { minDelayMs: 10, maxDelayMs: 5 } }, 'retry.maxDelayMs'],
       [{ group: 'g', claimAfterMs: 10 }, 'claimAfterMs'],
+      [{ group: 'g', claimAfterMs: Number.POSITIVE_INFINITY }, 'claimAfterMs'],
       [{ group: 'g', timeoutMs: Number.NaN }, 'timeoutMs'],
+      [{ group: 'g', timeoutMs: new Date() }, 'timeoutMs'],
+      [{ group: 'g', timeOutMs: 5 }, 'timeOutMs'],
     ];
     for (const [options, name] of refused) {
       const error = await failureOf(one.subscribe('t', () => {}, options as never));
-      expect([error.redisErrorKind, error.message]).toEqual(['config', expect.stringContaining(name)]);
+      expect([error.redisErrorKind, error.message]).toEqual(['config', expect.stringContaining(`MessageBus.subscribe.${name}: expected`)]);
     }
     expect(await failureOf(one.deadLetters('t', 'g').list({ limit: 0 }))).toMatchObject({ redisErrorKind: 'config' });
     expect(await failureOf(one.deadLetters('t', 'g').redrive(['x']))).toMatchObject({ redisErrorKind: 'config' });

@@ -213,11 +213,11 @@ describeBackends('lock', (backend) => {
   test('bad options are refused by name', async () => {
     for (const leaseMs of [0, 99, -5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, '100' as never, null as never]) {
       expect((await failureOf(kv.lock('k', { leaseMs }))).message).toMatch(
-        /^KVStore\.lock: leaseMs: expected a number of milliseconds from 100/,
+        /^KVStore\.lock\.leaseMs: expected a number of milliseconds from 100/,
       );
     }
     for (const waitMs of [-1, Number.NaN, 2 ** 31, '1' as never]) {
-      expect((await failureOf(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock: waitMs: /);
+      expect((await failureOf(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock\.waitMs: expected a number of milliseconds from 0/);
     }
     expect((await failureOf(kv.lock('k', { signal: {} as never }))).message).toMatch(/^KVStore\.lock: signal: expected an AbortSignal/);
     expect((await failureOf(kv.lock('k', { lease: 5 } as never))).message).toMatch(/^KVStore\.lock\.lease: .*unknown option/);

@@ -448,13 +448,16 @@ describeBackends('registry', (backend) => {
     const circular: Record<string, unknown> = {};
     circular.self = circular;
     const refusals: [() => Promise<unknown>, RegExp][] = [
-      [() => registry.register({ id: '' }), /^WorkerRegistry\.register: id: expected a string of 1 to 1024 bytes, got a string of 0/],
+      [() => registry.register({ id: '' }), /^WorkerRegistry\.register\.id: expected a string of 1 to 1024 bytes, got a string of 0/],
       [() => registry.register({ id: 'x'.repeat(1_025) }), /id: /],
       [() => registry.register({ id: bad(7) }), /id: expected .* got 7/],
       [() => registry.register({ type: bad(null) }), /type: .*got null/],
       [() => registry.register({ capabilities: bad('gpu') }), /capabilities: expected an array of strings, got a string of 3/],
-      [() => registry.register({ capabilities: ['gpu', ''] }), /capability: /],
-      [() => registry.register({ capabilities: ['gpu', bad(3)] }), /capability: .*got 3/],
+      [
+        () => registry.register({ capabilities: ['gpu', ''] }),
+        /register\.capabilities\[1\]: expected a string of 1 to 512 bytes, got a string of 0/,
+      ],
+      [() => registry.register({ capabilities: ['gpu', bad(3)] }), /capabilities\[1\]: .*got 3/],
       [
         () => registry.register({ capabilities: Array.from({ length: 257 }, (_, n) => `${n}`) }),
         /capabilities: expected at most 256, got 257/,
@@ -462,6 +465,8 @@ describeBackends('registry', (backend) => {
       [() => registry.register({ capacity: -1 }), /capacity: expected a whole number from 0 to 1000000, got -1/],
       [() => registry.register({ capacity: 1.5 }), /capacity: /],
       [() => registry.register({ capacity: Number.NaN }), /capacity: .*got NaN/],
+      [() => registry.register({ capacity: bad(1n) }), /capacity: .*got a BigInt/],
+      [() => registry.register({ id: '\ud800' }), /register\.id: .*got a string with a lone surrogate/],
       [() => registry.register({ metadata: bad('text') }), /metadata: expected an object, got a string of 4/],
       [() => registry.register({ metadata: bad([1]) }), /metadata: expected an object, got an array/],
       [() => registry.register({ metadata: bad(null) }), /metadata: /],

@@ -117,21 +117,21 @@ impl Bus {
     }
 }
 
+/// What [`is_topic`] is true of.
+const A_TOPIC: &str = "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon";
+
+/// May it name a topic, a pattern of topics or a group?
+fn is_topic(text: &str) -> bool {
+    (1..=MAX_TOPIC).contains(&text.len())
+        && !text.bytes().any(|byte| byte.is_ascii_control())
+        && !is_ours(text.as_bytes())
+}
+
 /// A topic, or a pattern of topics.
 fn topic<'a>(args: &Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]> {
     match args.at(place) {
-        Arg::Text(text)
-            if (1..=MAX_TOPIC).contains(&text.len())
-                && !text.bytes().any(|byte| byte.is_ascii_control())
-                && !is_ours(text.as_bytes()) =>
-        {
-            Ok(text.as_bytes())
-        }
-        other => Err(args.wrong(
-            name,
-            "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon",
-            other,
-        )),
+        Arg::Text(text) if is_topic(text) => Ok(text.as_bytes()),
+        other => Err(args.wrong(name, A_TOPIC, other)),
     }
 }
 

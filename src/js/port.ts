@@ -502,8 +502,12 @@ function parse(text: string): unknown {
   }
 }
 
-/** Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1. */
-export function optionsJson(options: unknown): string {
+/**
+ * Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1.
+ *
+ * @param instead What members of `options` cross as: `undefined` for those that stay on this side.
+ */
+export function optionsJson(options: unknown, instead: Readonly<Record<string, unknown>> = {}): string {
   const special = (name: string): { $: string } => ({ $: name });
   /** Those that are being written: an object may come twice, but not within itself. */
   const open = new Set<unknown>();
@@ -518,7 +522,8 @@ export function optionsJson(options: unknown): string {
     const all: Record<string, unknown> = {};
     // Those too that are not enumerable: so are passwords that are to be in no log.
     for (const name of Object.getOwnPropertyNames(members)) {
-      const inner: unknown = (members as Record<string, unknown>)[name];
+      const isReplaced = value === options && Object.hasOwn(instead, name);
+      const inner: unknown = isReplaced ? instead[name] : (members as Record<string, unknown>)[name];
       if (inner !== undefined) define(all, name, plain(inner));
     }
     return all;

@@ -10,7 +10,7 @@ import { internals } from './internals.js';
 import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
 import { Listeners } from './listeners.js';
 import { verbs } from './native.js';
-import type { DeliveryHandler, EventHandler, Port } from './port.js';
+import { type DeliveryHandler, type EventHandler, optionsJson, type Port } from './port.js';
 import type { IRedisConnection } from './ports.js';
 import {
   capabilitiesOf,
@@ -85,8 +85,6 @@ const V = verbs(
 const FLEET = ['joined', 'left', 'status', 'degraded', 'recovered', 'crashed'] as const;
 const LOCAL = ['fenced', 'command', 'malformed', 'gap', 'error'] as const;
 const COMMANDS: readonly string[] = ['pause', 'resume', 'drain', 'shutdown'];
-const WORKER: readonly string[] = ['id', 'type', 'capabilities', 'metadata', 'capacity'];
-
 /** Cheaper than all of `memoryUsage()`, where there is it alone. */
 function residentMemory(): number {
   return process.memoryUsage.rss === undefined ? process.memoryUsage().rss : process.memoryUsage.rss();
@@ -262,13 +260,12 @@ export class WorkerRegistry {
    */
   async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
     const inside = this[internals];
-    const { id, type, capabilities, metadata, capacity, ...rest } = optionsOf('WorkerRegistry.register: worker', worker);
-    refuseUnknown('WorkerRegistry.register', rest, WORKER);
-    const text = metadataJson('WorkerRegistry.register: metadata', metadata);
-    const labels = capabilitiesOf('WorkerRegistry.register: capabilities', capabilities);
+    const options = optionsOf('WorkerRegistry.register: worker', worker);
+    const metadata = metadataJson('WorkerRegistry.register: metadata', options.metadata);
+    const text = optionsJson(options, { metadata: undefined });
     // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
     const { workers } = inside;
-    const info = (await call(this[internals], V.register, id, type, capacity, text, hostname(), ...labels)) as WorkerInfo;
+    const info = (await call(this[internals], V.register, text, metadata, hostname())) as WorkerInfo;
     workers.set(info.id, info);
     inside.settle(this);
     inside.watch(this);

@@ -1,9 +1,10 @@
 /** Waiting, until it is taken, for what one at a time may have: a lock, the lead of a role. */
 
 import { onAbort } from './aborts.js';
-import { cancelled, checkSignal, optionsOf, refuseUnknown } from './arguments.js';
+import { cancelled, checkSignal, optionsOf } from './arguments.js';
 import { RedisError } from './errors.js';
 import type { Internals } from './internals.js';
+import { optionsJson } from './port.js';
 
 /** Where such a thing is taken. */
 export interface TakingHome extends Internals {
@@ -21,7 +22,7 @@ export interface TakingOptions {
 export interface Taking<H> {
   /** What the user called, for errors. */
   readonly call: string;
-  /** The verb that waits. Its arguments: id, name, leaseMs, waitMs. It answers with the token. */
+  /** The verb that waits. Its arguments: id, name, options as JSON. It answers with the token. */
   readonly take: number;
   /** The verb that ends a wait. */
   readonly cancel: number;
@@ -34,10 +35,11 @@ export interface Taking<H> {
 /** Takes `name`, or rejects: with kind `cancelled` once the signal is aborted, though it was taken meanwhile. */
 export async function take<H>(home: TakingHome, name: string, options: TakingOptions | undefined, taking: Taking<H>): Promise<H> {
   const { call } = taking;
-  const { leaseMs, waitMs, signal, ...rest } = optionsOf(`${call}: options`, options);
-  refuseUnknown(call, rest, ['leaseMs', 'waitMs', 'signal']);
+  const given = optionsOf(`${call}: options`, options);
+  const { leaseMs, signal } = given;
   checkSignal(`${call}: signal`, signal);
   if (signal?.aborted) throw cancelled(call, signal);
+  const text = optionsJson(given, { signal: undefined });
   const id = home.nextId();
   const cancel = (): void => {
     // A wait that has just ended has nothing to cancel.
@@ -46,7 +48,7 @@ export async function take<H>(home: TakingHome, name: string, options: TakingOpt
   const forget = onAbort(signal, cancel);
   let token: number;
   try {
-    token = (await home.port.call(home.handle, taking.take, id, name, leaseMs, waitMs)) as number;
+    token = (await home.port.call(home.handle, taking.take, id, name, text)) as number;
   } catch (error) {
     if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(call, signal);
     throw error;

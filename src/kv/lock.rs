@@ -25,13 +25,15 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The delays between the attempts of one who cannot be told.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
-/// Arguments: id, key, leaseMs, waitMs. Gives the fencing token.
+/// Arguments: id, key, options as JSON. Gives the fencing token.
 pub(super) fn lock(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
-        let (id, key) = (call.id(0)?, call.key(1)?);
-        let lease = call.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
-        let wait = call.millis(3, "waitMs", 0.0)?.unwrap_or_default();
+        let (id, key, mut options) = (call.id(0)?, call.key(1)?, call.options(2)?);
+        let lease = options.time("leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
+        let wait = options.time("waitMs", 0.0)?.unwrap_or_default();
+        options.stays("signal");
+        options.finish()?;
         let (lock_key, last_key) = kv.namespace.lock(key);
         let held = Held {
             manager: kv.manager.clone(),

@@ -186,7 +186,7 @@ impl Listener for Vacancy {
     }
 }
 
-/// Arguments: id, role, leaseMs, waitMs. Gives the fencing token when the caller leads.
+/// Arguments: id, role, options as JSON. Gives the fencing token when the caller leads.
 pub(super) fn elect(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -195,8 +195,11 @@ pub(super) fn elect(registry: &Registry, call: Call<'_>) {
             Arg::Text(role) if (1..=MAX_ROLE).contains(&role.len()) => Bytes::copy_from_slice(role.as_bytes()),
             other => return Err(call.wrong("role", &format!("a string of 1 to {MAX_ROLE} bytes"), other)),
         };
-        let lease = call.millis(2, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
-        let wait = call.millis(3, "waitMs", 0.0)?;
+        let mut options = call.options(2)?;
+        let lease = options.time("leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE);
+        let wait = options.time("waitMs", 0.0)?;
+        options.stays("signal");
+        options.finish()?;
         let owner = format!("{}-{id}", inner.process);
         let candidate = Candidate { inner: Arc::clone(&inner), role, owner, lease };
         let withdrawn = CancellationToken::new();

@@ -49,14 +49,19 @@ pub(super) fn capabilities(args: &Arguments<'_>, place: usize) -> Result<Vec<Str
             given.len()
         )));
     }
-    let mut labels = Vec::with_capacity(given.len());
-    for arg in given {
-        let label = label(args, "capability", 'c', *arg)?;
-        if !labels.contains(&label) {
-            labels.push(label);
+    let labels: Result<Vec<_>> = given.iter().map(|arg| label(args, "capability", 'c', *arg)).collect();
+    Ok(unique(labels?))
+}
+
+/// Each label once.
+fn unique(labels: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut each = Vec::new();
+    for label in labels {
+        if !each.contains(&label) {
+            each.push(label);
         }
     }
-    Ok(labels)
+    each
 }
 
 pub(super) fn status(args: &Arguments<'_>, place: usize) -> Result<Option<Bytes>> {
@@ -80,32 +85,21 @@ pub(super) fn metadata(args: &Arguments<'_>, place: usize) -> Result<Option<Byte
     }
 }
 
-/// Arguments: id, type, capacity, metadata, hostname, capabilities… Gives the worker.
+/// Arguments: options as JSON, metadata, hostname. Gives the worker.
 pub(super) fn register(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
-        let id = match call.at(0) {
-            Arg::Absent => Bytes::from(uuid::Uuid::new_v4().to_string()),
-            _ => Bytes::copy_from_slice(worker_id(call, 0)?),
-        };
-        let kind = match call.at(1) {
-            Arg::Absent => "tworker".to_owned(),
-            given => label(call, "type", 't', given)?,
-        };
-        let capacity = match call.at(2) {
-            Arg::Absent => 1,
-            Arg::Number(n) if n.fract() == 0.0 && (0.0..=MAX_CAPACITY as f64).contains(&n) => {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
-                let capacity = n as u64;
-                capacity
-            }
-            other => {
-                return Err(call.wrong("capacity", &format!("a whole number from 0 to {MAX_CAPACITY}"), other));
-            }
-        };
-        let metadata = metadata(call, 3)?.unwrap_or(Bytes::from_static(b"{}"));
-        let hostname = call.text(4, "hostname")?;
-        let capabilities = capabilities(call, 5)?;
+        let mut options = call.options(0)?;
+        let id = options.text_to("id", MAX_ID)?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let kind = options.text_to("type", MAX_LABEL)?.unwrap_or_else(|| "worker".to_owned());
+        let capacity = options.whole("capacity", 0..=MAX_CAPACITY)?.unwrap_or(1);
+        let capabilities = options.texts("capabilities", MAX_CAPABILITIES, MAX_LABEL)?;
+        options.stays("metadata");
+        options.finish()?;
+        let kind = format!("t{kind}");
+        let capabilities = unique(capabilities.iter().map(|capability| format!("c{capability}")));
+        let metadata = metadata(call, 1)?.unwrap_or(Bytes::from_static(b"{}"));
+        let hostname = call.text(2, "hostname")?;
         let definition = format!(
             r#""type":{},"capabilities":{},"capacity":{capacity},"hostname":{},"pid":{}"#,
             Value::from(&kind[1..]),
@@ -116,7 +110,7 @@ pub(super) fn register(registry: &Registry, call: Call<'_>) {
         let class = class(&kind, &capabilities);
         let labels: Value = [&kind].into_iter().chain(&capabilities).chain([&class]).map(String::as_str).collect();
         let registration =
-            Registration { id, definition: definition.into(), labels: labels.to_string().into(), capacity };
+            Registration { id: id.into(), definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
         let nonce = nonce();
         inner.entering.begin(nonce.clone(), member.registration.id.clone());

@@ -8,12 +8,8 @@ use bytes::Bytes;
 use super::consumer::put;
 use super::hands::{Hands, Message, Retries, Settlement, Verdict, What, last_of_key};
 use super::letters::{Redriven, letter};
-use super::settings::Settings;
 use super::turn::{Turn, audited_of, tended_of, turn_of};
-use crate::arguments::Arguments;
-use crate::crossing::{Arg, Outcome};
-use crate::error::Result;
-use crate::keys::Namespace;
+use crate::crossing::Outcome;
 use crate::resp::Reply;
 
 /// Reads an answer as that of every script of a group, and an entry as a dead letter.
@@ -50,16 +46,6 @@ fn check(values: &[Outcome]) {
             _ => {}
         }
     }
-}
-
-/// Reads the arguments of a durable subscription.
-///
-/// # Errors
-///
-/// As everywhere.
-pub fn settings(args: &[Arg<'_>]) -> Result<()> {
-    let topic = Namespace::NONE.topic(b"t");
-    Settings::read(&Arguments::of("MessageBus.subscribe", args), 0, topic, b"t").map(drop)
 }
 
 /// Tried three times.

@@ -95,12 +95,12 @@ impl Durable {
     }
 }
 
-/// Begins a subscription. Arguments: id, topic, then those of [`Settings::read`]. Answers when it is one of the group.
+/// Begins a subscription. Arguments: id, topic, options as JSON. Answers when it is one of the group.
 pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     let durable = &bus.durable;
     let read = || -> Result<(u64, Settings)> {
         let topic = super::topic(&call, 1, "topic")?;
-        Ok((call.id(0)?, Settings::read(&call, 2, durable.namespace.topic(topic), topic)?))
+        Ok((call.id(0)?, Settings::read(call.options(2)?, durable.namespace.topic(topic), topic)?))
     };
     let (id, settings) = match read() {
         Ok(read) => read,

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::hands::Retries;
-use crate::arguments::Arguments;
 use crate::backoff::Backoff;
-use crate::crossing::Arg;
-use crate::error::{Error, Result};
+use crate::bus::{A_TOPIC, is_topic};
+use crate::error::Result;
 use crate::keys::{GroupKeys, TopicKeys};
+use crate::options::Options;
 
 const MAX_CONCURRENCY: u64 = 10_000;
 const MAX_ATTEMPTS: u64 = 1_000_000;
@@ -38,7 +39,26 @@ pub(super) struct Retry {
     backoff: Backoff,
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 5, backoff: Backoff { min: Duration::from_secs(1), max: Duration::from_mins(1) } }
+    }
+}
+
 impl Retry {
+    fn read(mut options: Options) -> Result<Self> {
+        let standard = Self::default();
+        let attempts = options.whole("maxAttempts", 1..=MAX_ATTEMPTS)?.unwrap_or(standard.attempts);
+        let min = options.time("minDelayMs", 0.0)?.unwrap_or(standard.backoff.min);
+        let max = options.time("maxDelayMs", 0.0)?.unwrap_or(standard.backoff.max.max(min));
+        if max < min {
+            let expected = format!("at least minDelayMs, {}", min.as_millis());
+            return Err(options.wrong("maxDelayMs", &expected, &Value::from(max.as_secs_f64() * 1e3)));
+        }
+        options.finish()?;
+        Ok(Self { attempts, backoff: Backoff { min, max } })
+    }
+
     /// The longest wait before an attempt.
     pub(super) fn longest_ms(&self) -> u64 {
         u64::try_from(self.backoff.max.as_millis()).unwrap_or(u64::MAX)
@@ -53,55 +73,45 @@ impl Retries for Retry {
 }
 
 impl Settings {
-    /// Arguments from `at` on: group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs.
-    pub(super) fn read(args: &Arguments<'_>, at: usize, topic_keys: TopicKeys, topic: &[u8]) -> Result<Self> {
-        let group = crate::bus::topic(args, at, "group")?;
-        let whole = |place, name, default, most| match args.at(place) {
-            Arg::Absent => Ok(default),
-            arg => args
-                .count(place, name)
-                .ok()
-                .filter(|count| *count <= most)
-                .ok_or_else(|| args.wrong(name, &format!("a whole number from 1 to {most}"), arg)),
+    /// Reads the options of a subscription to `topic`.
+    pub(super) fn read(mut options: Options, topic_keys: TopicKeys, topic: &[u8]) -> Result<Self> {
+        let group = match options.take("group") {
+            Some(Value::String(group)) if is_topic(&group) => group,
+            other => return Err(options.wrong("group", A_TOPIC, &other.unwrap_or(Value::Null))),
         };
-        let min = args.millis(at + 4, "retry.minDelayMs", 0.0)?.unwrap_or(Duration::from_secs(1));
-        let max = args.millis(at + 5, "retry.maxDelayMs", 0.0)?.unwrap_or(Duration::from_mins(1).max(min));
-        if max < min {
-            return Err(Error::config(format!(
-                "MessageBus.subscribe: retry.maxDelayMs: expected at least minDelayMs, {}, got {}",
-                min.as_millis(),
-                max.as_millis()
-            )));
+        for name in ["maxPending", "maxPendingBytes"] {
+            if let Some(given) = options.take(name) {
+                return Err(options.wrong(name, "nothing beside group", &given));
+            }
         }
-        Ok(Self {
+        options.stays("signal");
+        let settings = Self {
             topic: Bytes::copy_from_slice(topic),
-            group: Bytes::copy_from_slice(group),
-            keys: topic_keys.group(group),
+            keys: topic_keys.group(group.as_bytes()),
             topic_keys,
-            from: begin(args, at + 1)?,
-            concurrency: usize::try_from(whole(at + 2, "concurrency", 1, MAX_CONCURRENCY)?).unwrap_or(1),
-            retry: Retry {
-                attempts: whole(at + 3, "retry.maxAttempts", 5, MAX_ATTEMPTS)?,
-                backoff: Backoff { min, max },
-            },
-            lease: args.millis(at + 6, "claimAfterMs", LEAST_LEASE_MS)?.unwrap_or(Duration::from_secs(30)),
-            timeout: args.millis(at + 7, "timeoutMs", 1.0)?.unwrap_or(Duration::from_mins(10)),
-        })
+            group: group.into(),
+            from: start(&mut options)?,
+            concurrency: usize::try_from(options.whole("concurrency", 1..=MAX_CONCURRENCY)?.unwrap_or(1)).unwrap_or(1),
+            retry: options.nested("retry")?.map_or(Ok(Retry::default()), Retry::read)?,
+            lease: options.time("claimAfterMs", LEAST_LEASE_MS)?.unwrap_or(Duration::from_secs(30)),
+            timeout: options.time("timeoutMs", 1.0)?.unwrap_or(Duration::from_mins(10)),
+        };
+        options.finish()?;
+        Ok(settings)
     }
 }
 
 /// The id after which a group begins whose first message has the id that is given, or a later one.
-fn begin(args: &Arguments<'_>, place: usize) -> Result<Bytes> {
-    let wrong = |got| args.wrong("from", "\"new\", \"start\", the id of a stream entry or an ISO time", got);
-    let text = match args.at(place) {
-        Arg::Absent | Arg::Text("new") => return Ok(Bytes::from_static(b"$")),
-        Arg::Text("start") => return Ok(Bytes::from_static(b"0-0")),
-        Arg::Text(text) => text,
-        other => return Err(wrong(other)),
+fn start(options: &mut Options) -> Result<Bytes> {
+    let Some(given) = options.take("from") else { return Ok(Bytes::from_static(b"$")) };
+    let id = match given.as_str() {
+        Some("new") => return Ok(Bytes::from_static(b"$")),
+        Some("start") => return Ok(Bytes::from_static(b"0-0")),
+        text => text.and_then(entry_id),
     };
-    let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
-    let whole = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten();
-    let (Some(ms), Some(seq)) = (whole(ms), whole(seq)) else { return Err(wrong(args.at(place))) };
+    let Some((ms, seq)) = id else {
+        return Err(options.wrong("from", "\"new\", \"start\", the id of a stream entry or an ISO time", &given));
+    };
     let (ms, seq) = match (ms, seq) {
         (0, 0) => (0, 0),
         (ms, 0) => (ms - 1, u64::MAX),
@@ -110,12 +120,27 @@ fn begin(args: &Arguments<'_>, place: usize) -> Result<Bytes> {
     Ok(Bytes::from(format!("{ms}-{seq}")))
 }
 
+/// The two numbers of an id, the second one 0 where it is left out.
+fn entry_id(text: &str) -> Option<(u64, u64)> {
+    let whole = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
+    let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
+    Some((whole(ms)?, whole(seq)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    fn begins(arg: Arg<'_>) -> Result<Bytes> {
-        begin(&Arguments::of("MessageBus.subscribe", &[arg]), 0)
+    use super::*;
+    use crate::keys::Namespace;
+
+    fn read(json: &Value) -> Result<Settings> {
+        let options = Options::from_value("MessageBus.subscribe", json.clone())?;
+        Settings::read(options, Namespace::NONE.topic(b"t"), b"t")
+    }
+
+    fn starts(from: &str) -> Result<Bytes> {
+        read(&json!({ "group": "g", "from": from })).map(|settings| settings.from)
     }
 
     #[test]
@@ -128,17 +153,37 @@ mod tests {
             ("5", "4-18446744073709551615"),
             ("1763721000000-0", "1763720999999-18446744073709551615"),
         ] {
-            assert_eq!(begins(Arg::Text(from)).unwrap(), after, "{from}");
+            assert_eq!(starts(from).unwrap(), after, "{from}");
         }
     }
 
     #[test]
     fn a_begin_that_is_none_is_refused_by_name() {
         for from in ["", "-", "1-", "-1", "1-2-3", "yesterday", "99999999999999999999"] {
-            assert!(
-                begins(Arg::Text(from)).unwrap_err().message().starts_with("MessageBus.subscribe: from: "),
-                "{from}"
-            );
+            assert!(starts(from).unwrap_err().message().starts_with("MessageBus.subscribe.from: "), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_bad_option_is_refused_by_name_with_what_came() {
+        for (options, refusal) in [
+            (json!({}), "group: expected a string of 1 to 1024 bytes"),
+            (
+                json!({ "group": "g", "retry": { "attempts": 3 } }),
+                "retry.attempts: expected one of the options maxAttempts, maxDelayMs, minDelayMs, got an unknown option",
+            ),
+            (
+                json!({ "group": "g", "retry": { "minDelayMs": 90_000, "maxDelayMs": 0.5 } }),
+                "retry.maxDelayMs: expected at least minDelayMs, 90000, got 0.5",
+            ),
+            (json!({ "group": "g", "maxPending": 1 }), "maxPending: expected nothing beside group, got 1"),
+            (
+                json!({ "group": "g", "claimAfterMs": { "$": "NaN" } }),
+                "claimAfterMs: expected a number of milliseconds from 100 to 2147483647, got NaN",
+            ),
+        ] {
+            let error = read(&options).unwrap_err();
+            assert!(error.message().starts_with(&format!("MessageBus.subscribe.{refusal}")), "{error}");
         }
     }
 

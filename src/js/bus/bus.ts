@@ -157,9 +157,8 @@ export class MessageBus {
   ): Promise<Unsubscribe> {
     const inside = this[internals];
     const { given, handling } = begin(inside, 'MessageBus.subscribe', 'topic', topic, handler, options);
-    const { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal } = given;
-    if (group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
-    return subscribeDurable(inside, topic, handling, { group, concurrency, from, retry, claimAfterMs, timeoutMs, signal });
+    if (given.group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
+    return subscribeDurable(inside, topic, handling, { ...given, group: given.group });
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Envelope } from '../envelope.js';
 import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
+import { optionsJson } from '../port.js';
 import { apart } from '../scope.js';
 import type { DurableOptions } from './durable.js';
 import { DurableContext, type Waiting } from './durable-context.js';
@@ -66,8 +67,7 @@ export class DurableSubscription implements Receiver, Member {
   /** Joins the group. */
   async begin(signal: AbortSignal | undefined): Promise<Unsubscribe> {
     const { port, handle } = this.#inside;
-    const { group, from, concurrency, retry = {}, claimAfterMs, timeoutMs } = this.#options;
-    const { maxAttempts, minDelayMs, maxDelayMs } = retry;
+    const text = optionsJson(this.#options, { signal: undefined, from: startOf(this.#options.from) });
     this.#inside.register(this.#id, this);
     this.#inside.members.add(this);
     port.retain();
@@ -79,8 +79,7 @@ export class DurableSubscription implements Receiver, Member {
       };
     });
     this.#forget = onAbort(signal, abort);
-    const given = [group, from, concurrency, maxAttempts, minDelayMs, maxDelayMs, claimAfterMs, timeoutMs];
-    const joined = port.callWith(handle, V.consume, [this.#id, this.#topic, ...given]);
+    const joined = port.call(handle, V.consume, this.#id, this.#topic, text);
     try {
       await Promise.race([joined, aborted]);
     } catch (error) {
@@ -355,6 +354,13 @@ export class DurableSubscription implements Receiver, Member {
 export function tried(envelope: Envelope, before: { prior: number; lastError: string | null }): void {
   envelope.attempts += before.prior;
   if (before.lastError !== null) envelope.lastError = before.lastError;
+}
+
+/** A time becomes the id of the first message that may have been appended then. All else is judged in Rust. */
+function startOf(from: unknown): unknown {
+  if (typeof from !== 'string' || !/^\d{4}-/.test(from) || /^\d+-\d+$/.test(from)) return from;
+  const time = Date.parse(from);
+  return time >= 0 ? String(time) : from;
 }
 
 /** A lone surrogate has no UTF-8. */

@@ -126,19 +126,8 @@ export interface Bounds {
   readonly maxPendingBytes: number;
 }
 
-const SUBSCRIBE = [
-  'concurrency',
-  'maxPending',
-  'maxPendingBytes',
-  'group',
-  'from',
-  'retry',
-  'claimAfterMs',
-  'timeoutMs',
-  'signal',
-] as const satisfies (keyof SubscribeOptions)[];
+const LIVE = ['concurrency', 'maxPending', 'maxPendingBytes', 'group', 'signal'] as const satisfies (keyof SubscribeOptions)[];
 const DURABLE = ['from', 'retry', 'claimAfterMs', 'timeoutMs'] as const satisfies (keyof SubscribeOptions)[];
-const LIVE = ['maxPending', 'maxPendingBytes'] as const satisfies (keyof SubscribeOptions)[];
 
 /** A topic; what it may be made of is judged in Rust. */
 export function checkTopic(name: string, topic: unknown): void {
@@ -154,20 +143,22 @@ export function boundsOf(owner: string, given: Partial<Bounds>, standard: Bounds
   return { maxPending, maxPendingBytes };
 }
 
-/** Options of a subscription, checked but for the durable ones. */
+/** Options of a subscription. Those beside a `group` are judged in Rust, but for the signal. */
 export function subscribeOptions(owner: string, given: SubscribeOptions | undefined): SubscribeOptions {
   const options: SubscribeOptions = optionsOf(`${owner}: options`, given);
-  const rest: Record<string, unknown> = { ...options };
-  for (const name of SUBSCRIBE) delete rest[name];
-  refuseUnknown(owner, rest, SUBSCRIBE);
   checkSignal(`${owner}.signal`, options.signal);
-  if (options.concurrency !== undefined) checkWhole(`${owner}.concurrency`, options.concurrency, 1);
-  const durable = options.group !== undefined;
-  for (const name of durable ? LIVE : DURABLE) {
-    if (options[name] === undefined) continue;
-    throw configError(`${owner}.${name}`, durable ? 'nothing beside group' : 'group beside it', options[name]);
-  }
+  if (options.group === undefined) checkLive(owner, options);
   return options;
+}
+
+function checkLive(owner: string, options: SubscribeOptions): void {
+  const rest: Record<string, unknown> = { ...options };
+  for (const name of [...LIVE, ...DURABLE]) delete rest[name];
+  refuseUnknown(owner, rest, [...LIVE, ...DURABLE]);
+  if (options.concurrency !== undefined) checkWhole(`${owner}.concurrency`, options.concurrency, 1);
+  for (const name of DURABLE) {
+    if (options[name] !== undefined) throw configError(`${owner}.${name}`, 'group beside it', options[name]);
+  }
 }
 
 /** Options of a publication, checked. */
