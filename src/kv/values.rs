@@ -275,7 +275,7 @@ pub(super) fn mset(kv: &Kv, call: Call<'_>) {
     }
 }
 
-/// Sets `pairs`, which take `size` bytes, for so many milliseconds.
+/// Sets `pairs`, which take `size` bytes, for `ttl` milliseconds.
 fn mset_for<'a, Pairs: Iterator<Item = Result<(&'a [u8], &'a [u8])>>>(
     kv: &Kv,
     call: Call<'_>,

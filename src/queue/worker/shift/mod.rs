@@ -84,8 +84,8 @@ impl Shift {
         }
     }
 
-    /// Has the server be asked which jobs this worker holds where it says another number than is known. A failover can lose the
-    /// end of what the old master acknowledged: a completion, so that a job stays active of which nobody knows any more, or a claim.
+    /// Asks the server which jobs this worker holds, where the server's number differs from the known one. A failover can lose the
+    /// end of what the old master acknowledged: a completion, so that a job stays active that no worker holds, or a claim.
     pub(super) fn compare_with(&mut self, held: u64) {
         self.claiming.compare(self.hand.difference_from(held));
     }
