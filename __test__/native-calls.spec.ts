@@ -19,8 +19,13 @@ const dist = join(PACKAGE_ROOT, 'dist');
 const binary = readdirSync(dist).find((name) => name.endsWith('.node'));
 const native = createRequire(import.meta.url)(join(dist, String(binary))) as Native;
 const verbs = native.verbs();
-const port = native.openPort(() => {});
-afterAll(() => native.closePort(port));
+/** The native side holds it weakly, and closes the port when it is collected. */
+const drained = () => {};
+const port = native.openPort(drained);
+afterAll(() => {
+  native.closePort(port);
+  expect(drained).toBeTypeOf('function');
+});
 
 function open(kind: string, parent: number, options: object = {}): number {
   return (JSON.parse(native.open(port, kind, parent, JSON.stringify(options))) as { handle: number }).handle;
