@@ -25,8 +25,10 @@ export interface Envelope<T = unknown> {
 /**
  * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
  *
- * @param type What kind of message it is: 1 to 1 024 characters. @param corrId 1 to 512 characters. Default: the message's in
- * hand, else the id of the new envelope. @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
+ * @param type What kind of message it is: 1 to 1 024 characters.
+ * @param corrId 1 to 512 characters. Default: the message's in
+ * hand, else the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
  * @throws RedisError of kind `config`.
  */
 export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
@@ -543,7 +545,8 @@ export interface Lock {
   /**
    * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with. @throws RedisError of kind `lease-lost` if the lock is no longer
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
+   * @throws RedisError of kind `lease-lost` if the lock is no longer
    * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
@@ -682,7 +685,8 @@ export declare class KVStore {
    *
    * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
    * have no side effects. It is synchronous: a promise is refused.
-   * @returns The new value. @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
+   * @returns The new value.
+   * @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
    * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
    */
   update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null>;
@@ -718,7 +722,8 @@ export declare class KVStore {
    * Puts a value in front of a list and trims the list to its `limit` newest values. Atomic.
    *
    * @param limit A whole number from 1.
-   * @param ttlSec The list's new expiry; without it the present expiry is kept. @returns The length of the list now.
+   * @param ttlSec The list's new expiry; without it the present expiry is kept.
+   * @returns The length of the list now.
    */
   lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number>;
   /** The newest values of a list, newest first; an empty array if there is no such key. `limit` is a whole number from 1. */
@@ -1108,7 +1113,8 @@ export declare class RedisConnectionManager {
    * Runs a Lua script on the server by its digest; its text is sent if the server does not know it.
    *
    * @param lua The text.
-   * @param keys Every key the script touches (`KEYS`). @param args Its other arguments (`ARGV`).
+   * @param keys Every key the script touches (`KEYS`).
+   * @param args Its other arguments (`ARGV`).
    */
   script<T = unknown>(lua: string, keys: string[], args?: CommandArgument[]): Promise<T>;
   /** The metrics of this manager and of everything built on it. */
@@ -1654,7 +1660,8 @@ export interface Job<T = unknown, R = unknown> {
    * Cancels the job. For an active job, `context.signal` is aborted, in any process: the job still completes if its processor returns, and fails for
    * good with `reason` if the processor throws. A job that is not active fails at once.
    *
-   * @param reason Becomes `failedReason`. Default `cancelled`. @returns `false`: the job is over already, or gone.
+   * @param reason Becomes `failedReason`. Default `cancelled`.
+   * @returns `false`: the job is over already, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }
@@ -1770,7 +1777,8 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * Adds a job. Calls made at once go to the server together.
    *
    * @param name The kind of job, for the processor: 1 to 512 bytes.
-   * @param data Anything that JSON can express, at most 16 MiB of it. @returns The job; the existing job, unchanged, if the id or
+   * @param data Anything that JSON can express, at most 16 MiB of it.
+   * @returns The job; the existing job, unchanged, if the id or
    * the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
@@ -1779,7 +1787,8 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
    * dedupe id exists, it waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and was not kept. @throws JobFailedError when the job failed for good. RedisError
+   * @returns The result; `undefined` also for a job that was over and was not kept.
+   * @throws JobFailedError when the job failed for good. RedisError
    * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
    * delivery `rejected` says that it was added.
    */
@@ -1900,7 +1909,8 @@ export interface WorkerClaim {
   /**
    * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
-   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim. @returns `false` if the claim had lapsed, or its
+   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
+   * @returns `false` if the claim had lapsed, or its
    * worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
@@ -2039,8 +2049,10 @@ export declare class WorkerRegistry {
   /**
    * The events after `position`; about the last 10 000 events are kept.
    *
-   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event. @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000. @returns The events in order, the position after them, and `complete`:
+   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
+   * @param options `limit`:
+   * the most to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`:
    * no event in between was trimmed.
    */
   readEvents(
@@ -2080,8 +2092,8 @@ export declare class WorkerRegistry {
    * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
    * each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over. @throws
-   * RedisError of kind `overloaded` if 100 commands wait for the worker.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for the worker.
    */
   send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
   /**
@@ -2531,8 +2543,10 @@ export interface OnceOptions {
  * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
  *
  * @param key As for every method of the store.
- * @param ttlSec Seconds, fractions allowed, above 0. @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
- * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal. @throws The error of `fn`; RedisError of kind `config`,
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
+ * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal.
+ * @throws The error of `fn`; RedisError of kind `config`,
  * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
  */
 export declare function once<T>(
@@ -2654,7 +2668,9 @@ export interface RetryOptions {
  * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
  * return false from `shouldRetry`.
  *
- * @param fn Gets the number of the attempt, from 1. @returns The result of `fn`. @throws The error of the last attempt, unchanged;
+ * @param fn Gets the number of the attempt, from 1.
+ * @returns The result of `fn`.
+ * @throws The error of the last attempt, unchanged;
  * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
@@ -2672,7 +2688,8 @@ export interface ShutdownSignals {
  * meanwhile ends the process at once. If the signal does not end the process, as with the first process of a container image, the process exits with
  * 128 plus the signal's number.
  *
- * @param container Anything with a `shutdown()`. @returns A function that removes the handlers.
+ * @param container Anything with a `shutdown()`.
+ * @returns A function that removes the handlers.
  * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
 export declare function shutdownOnSignals(

@@ -23,7 +23,8 @@ export interface WorkerClaim {
   /**
    * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
-   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim. @returns `false` if the claim had lapsed, or its
+   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
+   * @returns `false` if the claim had lapsed, or its
    * worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;

@@ -54,8 +54,10 @@ export function envelopeOf<T>(type: string, payload: T, corrId: string | undefin
 /**
  * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
  *
- * @param type What kind of message it is: 1 to 1 024 characters. @param corrId 1 to 512 characters. Default: the message's in
- * hand, else the id of the new envelope. @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
+ * @param type What kind of message it is: 1 to 1 024 characters.
+ * @param corrId 1 to 512 characters. Default: the message's in
+ * hand, else the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
  * @throws RedisError of kind `config`.
  */
 export function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T> {

@@ -30,8 +30,10 @@ const DEFAULT_TIMEOUT_MS = 600_000;
  * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
  *
  * @param key As for every method of the store.
- * @param ttlSec Seconds, fractions allowed, above 0. @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
- * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal. @throws The error of `fn`; RedisError of kind `config`,
+ * @param ttlSec Seconds, fractions allowed, above 0.
+ * @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
+ * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal.
+ * @throws The error of `fn`; RedisError of kind `config`,
  * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
  */
 export async function once<T>(

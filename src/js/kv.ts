@@ -250,7 +250,8 @@ export class KVStore {
    *
    * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
    * have no side effects. It is synchronous: a promise is refused.
-   * @returns The new value. @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
+   * @returns The new value.
+   * @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
    * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
    */
   async update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null> {
@@ -321,7 +322,8 @@ export class KVStore {
    * Puts a value in front of a list and trims the list to its `limit` newest values. Atomic.
    *
    * @param limit A whole number from 1.
-   * @param ttlSec The list's new expiry; without it the present expiry is kept. @returns The length of the list now.
+   * @param ttlSec The list's new expiry; without it the present expiry is kept.
+   * @returns The length of the list now.
    */
   lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number> {
     const text = json('KVStore.lpushRecent: value', value);

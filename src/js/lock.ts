@@ -38,7 +38,8 @@ export interface Lock {
   /**
    * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with. @throws RedisError of kind `lease-lost` if the lock is no longer
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
+   * @throws RedisError of kind `lease-lost` if the lock is no longer
    * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;

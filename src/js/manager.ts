@@ -301,7 +301,8 @@ export class RedisConnectionManager {
    * Runs a Lua script on the server by its digest; its text is sent if the server does not know it.
    *
    * @param lua The text.
-   * @param keys Every key the script touches (`KEYS`). @param args Its other arguments (`ARGV`).
+   * @param keys Every key the script touches (`KEYS`).
+   * @param args Its other arguments (`ARGV`).
    */
   script<T = unknown>(lua: string, keys: string[], args: CommandArgument[] = []): Promise<T> {
     if (typeof lua !== 'string') return Promise.reject(configError('script: lua', 'a string', lua));

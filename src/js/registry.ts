@@ -339,8 +339,10 @@ export class WorkerRegistry {
   /**
    * The events after `position`; about the last 10 000 events are kept.
    *
-   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event. @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000. @returns The events in order, the position after them, and `complete`:
+   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
+   * @param options `limit`:
+   * the most to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`:
    * no event in between was trimmed.
    */
   async readEvents(
@@ -402,8 +404,8 @@ export class WorkerRegistry {
    * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
    * each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over. @throws
-   * RedisError of kind `overloaded` if 100 commands wait for the worker.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for the worker.
    */
   async send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean> {
     const { name, data, ...rest } = optionsOf('WorkerRegistry.send: command', typeof command === 'string' ? { name: command } : command);

@@ -30,7 +30,9 @@ const OPTIONS = ['maxAttempts', 'minDelayMs', 'maxDelayMs', 'factor', 'jitter', 
  * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
  * return false from `shouldRetry`.
  *
- * @param fn Gets the number of the attempt, from 1. @returns The result of `fn`. @throws The error of the last attempt, unchanged;
+ * @param fn Gets the number of the attempt, from 1.
+ * @returns The result of `fn`.
+ * @throws The error of the last attempt, unchanged;
  * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
  */
 export async function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T> {

@@ -20,7 +20,8 @@ const UNCATCHABLE: readonly unknown[] = ['SIGKILL', 'SIGSTOP'];
  * meanwhile ends the process at once. If the signal does not end the process, as with the first process of a container image, the process exits with
  * 128 plus the signal's number.
  *
- * @param container Anything with a `shutdown()`. @returns A function that removes the handlers.
+ * @param container Anything with a `shutdown()`.
+ * @returns A function that removes the handlers.
  * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
 export function shutdownOnSignals(container: { shutdown(): Promise<unknown> }, options?: ShutdownSignals): () => void {

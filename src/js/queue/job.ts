@@ -76,7 +76,8 @@ export interface Job<T = unknown, R = unknown> {
    * Cancels the job. For an active job, `context.signal` is aborted, in any process: the job still completes if its processor returns, and fails for
    * good with `reason` if the processor throws. A job that is not active fails at once.
    *
-   * @param reason Becomes `failedReason`. Default `cancelled`. @returns `false`: the job is over already, or gone.
+   * @param reason Becomes `failedReason`. Default `cancelled`.
+   * @returns `false`: the job is over already, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }

@@ -92,7 +92,8 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Adds a job. Calls made at once go to the server together.
    *
    * @param name The kind of job, for the processor: 1 to 512 bytes.
-   * @param data Anything that JSON can express, at most 16 MiB of it. @returns The job; the existing job, unchanged, if the id or
+   * @param data Anything that JSON can express, at most 16 MiB of it.
+   * @returns The job; the existing job, unchanged, if the id or
    * the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
@@ -109,7 +110,8 @@ export class TaskQueue<T = unknown, R = unknown> {
    * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
    * dedupe id exists, it waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and was not kept. @throws JobFailedError when the job failed for good. RedisError
+   * @returns The result; `undefined` also for a job that was over and was not kept.
+   * @throws JobFailedError when the job failed for good. RedisError
    * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
    * delivery `rejected` says that it was added.
    */
