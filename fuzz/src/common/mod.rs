@@ -96,6 +96,8 @@ fn names(json: &str) -> bool {
                 fields.iter().any(|(name, value)| name.contains(SECRET) || name == "$" || in_names(value))
             }
             serde_json::Value::Array(items) => items.iter().any(in_names),
+            // Options cross as a text that is JSON itself.
+            serde_json::Value::String(text) => serde_json::from_str(text).is_ok_and(|value| in_names(&value)),
             _ => false,
         }
     }
