@@ -5,10 +5,9 @@
 use std::time::Instant;
 
 const AHEAD_MS: f64 = 25.0;
+const MOST: usize = 512;
 /// How much of what was measured last counts.
 const WEIGHT: f64 = 0.3;
-/// Messages that are taken at once: a script holds up everybody else.
-const AT_ONCE: usize = 500;
 /// Bytes that are taken at once, roughly.
 const BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
@@ -58,14 +57,14 @@ impl Pace {
     pub(super) fn ahead(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
         let ahead = (self.rate * AHEAD_MS) as usize;
-        ahead.min(self.at_once())
+        ahead.min(MOST).min(self.at_once())
     }
 
     /// Messages to take at once.
     pub(super) fn at_once(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
         let by_size = (BYTES / self.size.max(1.0)) as usize;
-        by_size.clamp(1, AT_ONCE)
+        by_size.clamp(1, 1000)
     }
 }
 
@@ -88,13 +87,13 @@ mod tests {
             pace.finished(100);
             pace.measure(begin + Duration::from_millis(ms));
         }
-        assert_eq!(pace.ahead(), AT_ONCE);
+        assert_eq!(pace.ahead(), MOST);
     }
 
     #[test]
     fn large_messages_are_taken_a_few_at_a_time() {
         let mut pace = Pace::new(Instant::now());
-        assert_eq!(pace.at_once(), AT_ONCE);
+        assert_eq!(pace.at_once(), 1000);
         for _ in 0..20 {
             pace.came(1024 * 1024);
         }

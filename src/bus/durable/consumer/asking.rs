@@ -18,6 +18,9 @@ use crate::resp::Reply;
 
 /// What follows by key, at the least; of quick handlers more, since a message that is parked costs the server several times as much.
 const FOLLOWERS: usize = 256;
+/// Messages at the most that follow no other of their key, in one question: each costs the server more than one that follows, and a script
+/// holds up everybody else.
+const MOST_HEADS: usize = 500;
 /// How long a leaving consumer tries to tell what it has done.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -40,7 +43,8 @@ impl Consumer {
         }
         let given = self.hands.given();
         let slots = self.settings.concurrency.saturating_sub(given);
-        let heads = (self.settings.concurrency + self.pace.ahead()).saturating_sub(given).min(self.pace.at_once());
+        let heads = (self.settings.concurrency + self.pace.ahead()).saturating_sub(given);
+        let heads = heads.min(self.pace.at_once()).min(MOST_HEADS);
         let followers =
             (FOLLOWERS + 2 * self.pace.ahead()).min(self.pace.at_once()).saturating_sub(self.hands.followers());
         Room { slots: slots.min(heads), heads, followers }
