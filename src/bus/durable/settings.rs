@@ -107,7 +107,7 @@ fn start(options: &mut Options) -> Result<Bytes> {
     let id = match given.as_str() {
         Some("new") => return Ok(Bytes::from_static(b"$")),
         Some("start") => return Ok(Bytes::from_static(b"0-0")),
-        text => text.and_then(entry_id),
+        text => text.and_then(numbers_of_id),
     };
     let Some((ms, seq)) = id else {
         return Err(options.wrong("from", "\"new\", \"start\", the id of a stream entry or an ISO time", &given));
@@ -121,7 +121,7 @@ fn start(options: &mut Options) -> Result<Bytes> {
 }
 
 /// The two numbers of an id, the second one 0 where it is left out.
-fn entry_id(text: &str) -> Option<(u64, u64)> {
+fn numbers_of_id(text: &str) -> Option<(u64, u64)> {
     let whole = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
     let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
     Some((whole(ms)?, whole(seq)?))
