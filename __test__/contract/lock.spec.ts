@@ -217,7 +217,9 @@ describeBackends('lock', (backend) => {
       );
     }
     for (const waitMs of [-1, Number.NaN, 2 ** 31, '1' as never]) {
-      expect((await failureOf(kv.lock('k', { waitMs }))).message).toMatch(/^KVStore\.lock\.waitMs: expected a number of milliseconds from 0/);
+      expect((await failureOf(kv.lock('k', { waitMs }))).message).toMatch(
+        /^KVStore\.lock\.waitMs: expected a number of milliseconds from 0/,
+      );
     }
     expect((await failureOf(kv.lock('k', { signal: {} as never }))).message).toMatch(/^KVStore\.lock: signal: expected an AbortSignal/);
     expect((await failureOf(kv.lock('k', { lease: 5 } as never))).message).toMatch(/^KVStore\.lock\.lease: .*unknown option/);
