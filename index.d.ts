@@ -1,8 +1,8 @@
 /// <reference types="node" />
 import { Readable } from 'node:stream';
 
-/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
-/** A message with what is known of it. */
+/** Envelopes: a message with its id, its type and its correlation. */
+/** A message with its metadata. */
 export interface Envelope<T = unknown> {
   /** Unique, and the same at each attempt: 1 to 512 characters. */
   id: string;
@@ -15,7 +15,7 @@ export interface Envelope<T = unknown> {
   /** At most 512 characters. */
   tenantId?: string | undefined;
   payload: T;
-  /** How often it was tried before, from 0. */
+  /** Earlier attempts, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string | undefined;
@@ -23,11 +23,10 @@ export interface Envelope<T = unknown> {
   traceparent?: string | undefined;
 }
 /**
- * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
  *
- * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
+ * @param type What kind of message it is: 1 to 1 024 characters. @param corrId 1 to 512 characters. Default: the message's in
+ * hand, else the id of the new envelope. @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
  * @throws RedisError of kind `config`.
  */
 export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
@@ -35,14 +34,14 @@ export declare function createEnvelope<T>(type: string, payload: T, corrId?: str
  * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
  * characters.
  *
- * @throws RedisError of kind `config` if `envelope` is none.
+ * @throws RedisError of kind `config` if `envelope` is not an envelope.
  */
 export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T>;
-/** Is it an envelope, whoever made it? */
+/** Is `value` an envelope? Envelopes of other programs count too. */
 export declare function isEnvelope(value: unknown): value is Envelope;
 
 /** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
-/** What belongs together. */
+/** What messages and jobs of one cause have in common. */
 export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
@@ -51,16 +50,20 @@ export interface Correlation {
   /** The W3C trace context. */
   readonly traceparent?: string | undefined;
 }
-/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
+/**
+ * The correlation that messages and jobs get when they are published or added here. It comes from the message or job in hand, or from
+ * {@link withCorrelation}.
+ */
 export declare function correlation(): Correlation | undefined;
 /**
- * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
+ * Runs `run`. Messages that `run` publishes, however late, get this correlation; jobs that it adds get its `corrId`. For the source of messages: an
+ * HTTP request, a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
 export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
 
-/** What a caller may say to a bus, and its checks. */
+/** Options of the bus, and their checks. */
 
 /** Options of a {@link MessageBus}. Unknown names are refused. */
 export interface MessageBusOptions {
@@ -69,14 +72,14 @@ export interface MessageBusOptions {
   /** The manager whose connections subscribe and consume. Default: the one that publishes. */
   subscriber?: IRedisConnection | undefined;
   /**
-   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
-   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all nodes. Needs
+   * Redis 7. Publishers and subscribers must use the same setting. Patterns are not available. Default false.
    */
   sharded?: boolean | undefined;
   /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
-   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
-   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   * How long messages of durable topics are kept after every group has acknowledged them. All three bounds hold: the newest `maxLength` messages
+   * (from 0 to 1 000 000 000 000, default 100 000), the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), and
+   * `maxAgeMs` (from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts, roughly.
    */
   retention?:
     | {
@@ -94,36 +97,35 @@ export interface MessageBusOptions {
 }
 /** Options of {@link MessageBus.publish}. */
 export interface PublishOptions {
-  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  /** Durable messages of one key are handled strictly in order; live handlers get the key. At most 1 024 characters. */
   key?: string | undefined;
   /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
   durable?: boolean | undefined;
   /**
-   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
-   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
-   * Default, where `dedupeMs` is given: the id of the envelope.
+   * Durable: a message with this id is appended and sent to live subscribers once within `dedupeMs`, so a publication with an unknown outcome can be
+   * repeated. 1 to 512 characters. For a bare value it is also the id of the envelope. Default, if `dedupeMs` is given: the id of the envelope.
    */
   id?: string | undefined;
-  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  /** Durable: milliseconds for which the id counts once, from 1. Default, if `id` is given: 120 000. */
   dedupeMs?: number | undefined;
-  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  /** The W3C trace context of the message. Default: the context of the message in hand, or of the envelope. */
   traceparent?: string | undefined;
 }
 /** Options of {@link MessageBus.subscribe}. */
 export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  /** Messages of this subscription in hand at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable one. */
   concurrency?: number | undefined;
-  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  /** Live: messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
   /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
-  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  /** Durable: the consumer group of the topic's stream. Delivery is at least once. */
   group?: string | undefined;
-  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  /** Durable: where a new group starts to read: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
   from?: 'new' | 'start' | (string & {}) | undefined;
   /**
-   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
-   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   * Durable: `maxAttempts` before a message becomes a dead letter (default 5), and the delay between attempts: random between `minDelayMs` (default 1
+   * 000) and a bound that doubles with each failure, up to `maxDelayMs` (default 60 000).
    */
   retry?:
     | {
@@ -133,18 +135,18 @@ export interface SubscribeOptions {
       }
     | undefined;
   /**
-   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
-   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   * Durable: milliseconds, from 100, without a sign of life, after which other consumers take over a consumer's messages. A blocked event loop does
+   * not matter: Rust sends the signs. Default 30 000.
    */
   claimAfterMs?: number | undefined;
   /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
   timeoutMs?: number | undefined;
-  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  /** Ends the subscription. Before the server has confirmed it, the call rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 /** Options of {@link MessageBus.messages}. */
 export interface MessagesOptions {
-  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  /** Messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
   /** Their bytes, from 1; one message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
@@ -153,16 +155,16 @@ export interface MessagesOptions {
 }
 /** Options of {@link MessageBus.request}. */
 export interface RequestOptions {
-  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  /** Milliseconds until the request rejects with kind `timeout`. Default 5 000. */
   timeoutMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
-/** What a handler is told beside the message. */
+/** What a handler gets beside the message. */
 export interface MessageContext {
   /** Where it was published. */
   readonly topic: string;
-  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
+  /** The key it was published with. A key of another program that is not UTF-8 has replacement characters. */
   readonly key?: string | undefined;
   /** The pattern it was subscribed by. */
   readonly pattern?: string | undefined;
@@ -172,26 +174,26 @@ export interface MessageContext {
   readonly streamId?: string | undefined;
   /** Which attempt this is, from 1. */
   readonly attempt: number;
-  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  /** Aborted when the subscription ends, or when a durable message belongs to another consumer. */
   readonly signal: AbortSignal;
 }
 /**
- * Ends a subscription. No handler of it begins from the call on. Resolves when those that run have ended, or `closeTimeoutMs` has passed, and the
- * server has confirmed, where it was the last one of this bus to its topic. With the server away, or the bus or the manager closed, there is
- * nothing to confirm. Idempotent.
+ * Ends a subscription. From the call on no handler of it starts. Resolves when its running handlers have ended, or `closeTimeoutMs` has passed. For
+ * the last subscription of this bus to a topic the server must confirm too, unless the server is away or the bus or the manager is closed.
+ * Idempotent.
  *
- * @throws RedisError of kind `timeout` if a server that is connected does not confirm within `commandTimeoutMs`; nothing is heard all the same.
+ * @throws RedisError of kind `timeout` if a connected server does not confirm within `commandTimeoutMs`; no handler gets a message even then.
  */
 export type Unsubscribe = (() => Promise<void>) & {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 /**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `diagnostics_channel` events, in the shapes that node-redis documents: an APM that reads those reads these. Channels: tracing
+ * channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
  * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
  */
-/** Who a call goes to. */
+/** The server that a call goes to. */
 export interface Endpoint {
   database: number;
   serverAddress: string;
@@ -232,11 +234,11 @@ export type RedisErrorKind =
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
 /**
- * Did the server possibly act? `not-sent`: not a byte left this process. `maybe-executed`: it was sent, and no answer came.
- * `rejected`: the server answered that it refuses.
+ * Did the server possibly act? `not-sent`: not a byte left this process. `maybe-executed`: the call was sent, and no answer came. `rejected`: the
+ * server refused the call.
  */
 export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
-/** What a {@link RedisError} is made of, beyond its kind and message. */
+/** The fields of a {@link RedisError} beside its kind and message. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
   serverCode?: string | undefined;
@@ -258,7 +260,7 @@ export declare class RedisError extends Error {
   readonly code: string;
   /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
   readonly serverCode?: string | undefined;
-  /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
+  /** May a retry of the same call succeed? `delivery` says whether a retry is safe. */
   readonly retryable: boolean;
   /** Did the server possibly act on it? */
   readonly delivery: RedisErrorDelivery;
@@ -268,11 +270,11 @@ export declare class RedisError extends Error {
 }
 
 /** The events of a bus. */
-/** The events of a {@link MessageBus}, with what their listeners are given. */
+/** The events of a {@link MessageBus}, with the argument of their listeners. */
 export interface BusEvents {
   /**
-   * A handler threw or rejected, or did not end in time; or the server refused what a consumer asked, or had lost records of its group.
-   * Without a listener nothing is thrown.
+   * A handler threw, rejected or did not end in time; or the server refused a consumer's call, or had lost records of the group. Without a listener
+   * nothing is thrown.
    */
   error: {
     topic: string;
@@ -284,7 +286,7 @@ export interface BusEvents {
     group?: string;
     error: unknown;
   };
-  /** A message that is not JSON, which no handler has got; or an entry among dead letters that is none, which `redrive` passed over. */
+  /** A message is not JSON, and no handler got it; or an entry among the dead letters is not a dead letter, and `redrive` skipped it. */
   malformed: {
     topic: string;
     pattern?: string;
@@ -296,8 +298,8 @@ export interface BusEvents {
     bytes: number;
   };
   /**
-   * A message became a dead letter with a consumer of this bus. Not told where the connection was lost just then:
-   * {@link DeadLetters.count} knows.
+   * A message became a dead letter with a consumer of this bus. Not emitted if the connection was lost at that moment: {@link DeadLetters.count} is
+   * exact.
    */
   'dead-letter': {
     topic: string;
@@ -317,55 +319,55 @@ export interface BusEvents {
     pattern?: string /** For how long, in milliseconds. */;
     durationMs: number;
   };
-  /** Live messages were dropped: the oldest that waited, since more came than were handled, or one longer than `maxReplyBytes`. */
+  /** Live messages were dropped: the oldest ones, because more arrived than were handled, or one that was longer than `maxReplyBytes`. */
   slow: {
     topic: string;
-    pattern?: string /** How many, since this was told last. */;
+    pattern?: string /** How many since the last `slow` event. */;
     dropped: number;
   };
 }
 
-/** Dead letters: messages of which a group has given up the hope. */
+/** Dead letters: messages that a group has given up. */
 
-/** A message that failed as often as it may, or that no handler could be given. */
+/** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
   /** Its id among the dead letters. */
   readonly id: string;
   /** Its id in the topic's stream; empty where the entry is damaged. */
   readonly streamId: string;
-  /** When it became one, in milliseconds of the server's time since 1970. */
+  /** When it became a dead letter, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
   /** How often it was tried. */
   readonly attempts: number;
-  /** Why the last attempt failed; `not JSON` if there was none. */
+  /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
   readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
-  /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
+  /** `true` for an entry that is not a dead letter: `redrive` skips it, `purge` deletes it. */
   readonly damaged?: true | undefined;
 }
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
-  /** The `id` after which to begin. Default: the first of all. */
+  /** The list starts after this `id`. Default: with the oldest. */
   after?: string | undefined;
   /** The most to give, from 1 to 10 000. Default 100. */
   limit?: number | undefined;
 }
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
+  /** The most to put back, the oldest first, from 1. Default: all that exist now. */
   limit?: number | undefined;
 }
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
   /** How many there are. */
   count(): Promise<number>;
-  /** The oldest first, also entries that are none. */
+  /** The oldest first, damaged entries included. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
-   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
-   * of the envelope goes on counting. An entry that is no dead letter stays where it is, and `malformed` is emitted with its `letterId`.
+   * Gives dead letters to the group again, and to no other group, behind the topic's present messages. Each has all attempts again; `attempts` of the
+   * envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
    *
    * @param which Their ids, or how many; default all.
    * @returns How many were put back.
@@ -385,23 +387,23 @@ export interface DeadLetters {
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
   readonly name: string;
-  /** How many messages of the topic it has not acknowledged; where the server does not count what was not read, of those at most 1 000. */
+  /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
   readonly lag: number;
-  /** How many of those were read: they are with consumers, due again later, or wait behind others of their key. */
+  /** How many of those were read: consumers have them in hand, they wait for a retry, or they wait behind others of their key. */
   readonly pending: number;
   /** How many consumers of this package are alive. */
   readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
 
 /** The message bus: live messages, durable ones, requests and their replies. */
 
 /**
- * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
+ * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
- * A handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
+ * handler that throws, rejects or never ends affects nobody else.
  */
 export declare class MessageBus {
   /**
@@ -411,7 +413,7 @@ export declare class MessageBus {
    */
   constructor(manager: IRedisConnection, options?: MessageBusOptions);
   /**
-   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
+   * Resolves when the manager is connected and every subscription is confirmed, after an interruption too.
    *
    * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
    */
@@ -419,21 +421,21 @@ export declare class MessageBus {
   /**
    * Publishes a message.
    *
-   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
-   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
-   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node. 0 where its `id` was
-   * published before.
+   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its start or after a colon.
+   * @param message An {@link Envelope}, or a value, which is wrapped in a new envelope with the topic as its type.
+   * @returns How many live subscriptions, in all processes, the server sent it to; in a cluster, those of one node. 0 if its `id` was published
+   * before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
   /**
-   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
-   * server has confirmed: what is published after that, by anyone, arrives.
+   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable ones, as a consumer of that group. Resolves when the server
+   * has confirmed: messages that anyone publishes after that arrive.
    *
-   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
-   * runs in the AsyncLocalStorage contexts of this call.
+   * Live handlers start in order of arrival. The next one starts before the previous one has ended, unless `concurrency` says otherwise. Handlers run
+   * in the AsyncLocalStorage contexts of this call.
    *
-   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
+   * @throws RedisError of kind `config`; `timeout` if the server does not confirm within `commandTimeoutMs`; `cancelled`; `closed`.
    */
   subscribe<T>(
     topic: string,
@@ -441,8 +443,7 @@ export declare class MessageBus {
     options?: SubscribeOptions,
   ): Promise<Unsubscribe>;
   /**
-   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
-   * literally).
+   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before a literal character).
    */
   psubscribe<T>(
     pattern: string,
@@ -450,21 +451,21 @@ export declare class MessageBus {
     options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
   ): Promise<Unsubscribe>;
   /**
-   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
-   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
+   * The live messages of a topic as an async iterable. Each iteration is a subscription of its own. It starts with the iteration, and ends with it,
+   * with `signal` or with `close()`. Messages that wait between two steps are bounded, as for a handler.
    *
    * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
    */
   messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>>;
   /**
-   * Publishes a request and gives the payload of the first reply.
+   * Publishes a request and returns the payload of the first reply.
    *
    * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
    * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
    */
   request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R>;
   /**
-   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
+   * Replies to the requests on a topic with the result of `handler`, or with its error. Every responder of a topic gets every request.
    *
    * @throws RedisError as {@link subscribe}.
    */
@@ -472,27 +473,25 @@ export declare class MessageBus {
   /** The dead letters of a consumer group. */
   deadLetters(topic: string, group: string): DeadLetters;
   /**
-   * The consumer groups of a topic: how far each has come and who consumes it, also those of other processes, and those that nobody consumes
-   * any more.
+   * The consumer groups of a topic, with their lag and their consumers: also groups of other processes, and groups without consumers.
    *
    * @throws RedisError of kind `config`; what a command rejects with.
    */
   groups(topic: string): Promise<TopicGroup[]>;
   /**
-   * Removes a consumer group that nobody consumes any more, with its dead letters: it holds back the trimming of its topic no longer.
+   * Removes a consumer group without consumers, and its dead letters. The group no longer holds back the trimming of its topic.
    *
-   * @returns Whether there was one.
+   * @returns Whether the group existed.
    * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
    */
   removeGroup(topic: string, group: string): Promise<boolean>;
-  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
   /** Removes a listener. */
   off<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this;
   /**
-   * Ends every subscription, and waits for the handlers that run, and then for the server to confirm, for at most `closeTimeoutMs` each.
-   * Requests that wait reject with kind
-   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
+   * Ends every subscription. Waits for running handlers, then for the server to confirm, for at most `closeTimeoutMs` each. Pending requests and
+   * later calls reject with kind `closed`. Idempotent. The manager stays as it is.
    */
   close(): Promise<void>;
   /** The same as {@link close}. */
@@ -509,18 +508,18 @@ export declare function makeRedisBus(
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
 
-/** Locks with fencing tokens: who holds one, and how it is lost. */
+/** Locks with fencing tokens: how a lock is held and lost. */
 
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
-   * renewed every third of it. Default 30 000.
+   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While the process lives, the lease is renewed
+   * every third of that time. Default 30 000.
    */
   leaseMs?: number | undefined;
   /**
-   * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
-   * try once, for `commandTimeoutMs`. Those who wait in one process have it in the order in which they came.
+   * Milliseconds, from 0, to wait for a lock that is held, or for a server that does not answer (but at least 250). Default 0: try once, for
+   * `commandTimeoutMs`. Callers in one process get the lock in the order of their calls.
    */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
@@ -531,29 +530,28 @@ export interface Lock {
   /** The key it was taken by. */
   readonly key: string;
   /**
-   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
-   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
-   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
+   * The fencing token: every later holder has a larger one, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
+   * go back). Send it along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder that was
+   * stopped for longer than its lease can do no harm.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
-   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
+   * Aborted when the lock is lost: its lease ran out unconfirmed, somebody else holds the lock, or the manager was disconnected. Its reason is a
+   * `RedisError` of kind `lease-lost`. {@link release} does not abort it.
    */
   readonly signal: AbortSignal;
   /**
-   * Renews the lease now, and from now on for `leaseMs` each time.
+   * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
-   * (the lock is held on until its lease runs out).
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with. @throws RedisError of kind `lease-lost` if the lock is no longer
+   * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
   /**
    * Gives the lock back.
    *
    * @returns `false` if it was not held any more.
-   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
+   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; the lock is no longer renewed and runs out.
    */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
@@ -561,10 +559,10 @@ export interface Lock {
 }
 
 /**
- * `KVStore.update`: read, change, compare-and-set, again when somebody else was faster.
+ * `KVStore.update`: read, change, compare-and-set; again after a conflict.
  *
- * Updates of one key that this process makes at the same time become one: their changes are applied one after another to the value
- * that was read, and what comes of them is written at once. They never compete with each other, only with other processes.
+ * Concurrent updates of one key in this process become one: their changes are applied one after another to the value that was read, and the result is
+ * written once. They compete only with other processes.
  */
 
 /** Options of {@link KVStore.update}. */
@@ -587,37 +585,37 @@ export interface KVStoreOptions {
 }
 /** Options of {@link KVStore.scan}. */
 export interface ScanOptions {
-  /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
+  /** A glob pattern of Redis (`*`, `?`, `[a-z]`, `\` before a literal character) for keys without the namespace. Default: every key. */
   match?: string | undefined;
 }
 /** Options of {@link KVStore.getOrSet}. */
 export interface GetOrSetOptions {
   /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
   ttlSec: number;
-  /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
+  /** Further seconds, from 0, for which the old value is still returned while a new one is loaded in the background. Default 0. */
   staleSec?: number | undefined;
   /**
-   * Milliseconds to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at least
-   * 250, at most `commandTimeoutMs` for each answer), from 0. Default 30 000, then kind `timeout`. 0: nobody else's load is waited for.
+   * Milliseconds, from 0, to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at
+   * least 250, at most `commandTimeoutMs` for each answer). Default 30 000, then kind `timeout`. 0: do not wait for another caller's load.
    */
   waitMs?: number | undefined;
   /**
-   * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
-   * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
+   * Milliseconds that `load` may take, from 1. After that its callers get kind `timeout`, its result is dropped, and others may load. Default:
+   * `waitMs`, the time that others wait for it, but at least 3 000.
    */
   loadTimeoutMs?: number | undefined;
 }
 /**
- * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
- * manager's namespace, the store's and `key`, one after another (without a namespace, `foo` is key `foo`).
+ * Values by key, stored as `JSON.stringify` writes them, so other programs can read them. The key in Redis is the manager's namespace, the store's
+ * and `key`, one after another (without a namespace, `foo` is key `foo`).
  *
  * Of every method:
  *
- * - A key is a string of 1 byte to 1 MiB. `~` at its begin or after a colon is refused: such keys are this package's own.
+ * - A key is a string of 1 byte to 1 MiB. `~` at its start or after a colon is refused: such keys are this package's own.
  * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
- *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
+ *   `serialization` before anything is sent. Inside an object or an array JSON's own rules hold: `undefined` and functions are left
  *   out (`null` in an array), `NaN` and infinities become `null`.
- * - Stored text that is not JSON comes back as the string it is. Stored bytes that are not UTF-8 are refused with kind `serialization`:
+ * - Stored text that is not JSON is returned as a string. Stored bytes that are not UTF-8 are refused with kind `serialization`:
  *   see {@link getBuffer}.
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
@@ -625,145 +623,142 @@ export interface GetOrSetOptions {
  */
 export declare class KVStore {
   /**
-   * Opens nothing: any number of stores may be on one manager, and need no closing.
+   * Opens nothing: one manager serves any number of stores, and they need no closing.
    *
    * @throws RedisError of kind `config`, naming the option.
    */
   constructor(manager: IRedisConnection, options?: KVStoreOptions);
   /** The value of `key`, or `null` if there is none. */
   get<T = unknown>(key: string): Promise<T | null>;
-  /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
+  /** Sets a value and its expiry. Without `ttlSec` the value has no expiry, and an earlier one is removed. */
   set<T>(key: string, value: T, ttlSec?: number): Promise<void>;
-  /** Sets a value if there is none. Atomic. `false`: there was one, and nothing was changed. */
+  /** Sets a value if there is none. Atomic. `false`: there was a value, and nothing was changed. */
   setIfAbsent<T>(key: string, value: T, ttlSec?: number): Promise<boolean>;
   /** The bytes of `key` as they are stored, or `null` if there is none. */
   getBuffer(key: string): Promise<Buffer | null>;
   /** Stores bytes as they are, and their expiry. Read them with {@link getBuffer}. */
   setBuffer(key: string, value: Uint8Array, ttlSec?: number): Promise<void>;
-  /** Deletes keys; gives how many there were. Without keys it does nothing and gives 0. */
+  /** Deletes keys and returns how many existed. Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
-  /** Is there a value, of whatever type? */
+  /** Is there a value, of any type? */
   has(key: string): Promise<boolean>;
-  /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
+  /** The values of `keys` in their order, all read at one moment; `null` for an absent value and for a value of another type. */
   mget<T = unknown>(keys: string[]): Promise<(T | null)[]>;
   /**
-   * Sets any number of values, all or none. Of a key that comes twice the last value counts.
+   * Sets any number of values, all or none. If a key comes twice, its last value counts.
    *
    * @param entries A record, a `Map`, or any iterable of pairs of key and value.
-   * @param ttlSec For all of them; without it they have no expiry.
+   * @param ttlSec The expiry of all values; without it they have none.
    */
   mset(entries: Record<string, unknown> | Iterable<[string, unknown]>, ttlSec?: number): Promise<void>;
   /**
-   * Adds to a counter, which begins at 0. Atomic.
+   * Adds to a counter, which starts at 0. Atomic.
    *
    * @param by A whole number, of either sign. Default 1.
-   * @param ttlSec The expiry of a counter that this call creates; one that exists keeps its own.
+   * @param ttlSec The expiry of a counter that this call creates; an existing counter keeps its own.
    * @returns The new value.
-   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored then); `server` for a value that is
-   * no whole number or would leave 64 bits (nothing is changed then).
+   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored even so); `server` for a value that is not a whole
+   * number or would leave 64 bits (nothing is changed).
    */
   incr(key: string, by?: number, ttlSec?: number): Promise<number>;
-  /** Subtracts from a counter: {@link incr} the other way. */
+  /** Subtracts from a counter, as {@link incr} adds. */
   decr(key: string, by?: number): Promise<number>;
   /**
    * Sets `next` if the value is `expected`. Atomic.
    *
-   * Values are compared as JSON: the order of an object's names does not matter, nor does how another program wrote it (to a depth of
-   * 127; deeper ones are compared as text).
+   * Values are compared as JSON: the order of an object's names and the formatting by other programs do not matter (to a depth of 127; deeper values
+   * are compared as text).
    *
    * @param expected `null`: only if there is no value. (A stored `null` is a value; change it with {@link update}.)
    * @param ttlSec The new expiry; without it the present one is kept.
-   * @returns `false` if the value is another one: nothing was changed.
+   * @returns `false` if the value is not `expected`: nothing was changed.
    */
   cas<T>(key: string, expected: T | null, next: T, ttlSec?: number): Promise<boolean>;
   /**
-   * Changes a value by a function of it. Nothing is lost between concurrent updates: what is written is `change` of exactly the value
-   * it replaces.
+   * Changes a value by a function. No concurrent update is lost: the written value is `change` of exactly the value that it replaces.
    *
-   * Concurrent updates of one key by one process are made together, in the order of the calls; with other processes they compete, each
-   * attempt after a longer random delay (up to 100 ms).
+   * Concurrent updates of one key by one process are made together, in the order of the calls. With other processes they compete: each further
+   * attempt comes after a longer random delay (up to 100 ms).
    *
-   * @param change Given the present value, or `null`; returns the next one, or `null` to delete the key. It may be called several
-   * times, so it must do nothing else, and returns at once: a promise is refused.
-   * @returns The new value.
-   * @throws What `change` throws: nothing is changed by it then. RedisError of kind `timeout`, delivery `rejected`, when
+   * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
+   * have no side effects. It is synchronous: a promise is refused.
+   * @returns The new value. @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
    * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
    */
   update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null>;
-  /** The value of `key`, which is deleted. Atomic. Needs Redis 6.2. */
+  /** Deletes `key` and returns its value. Atomic. Needs Redis 6.2. */
   getDel<T = unknown>(key: string): Promise<T | null>;
-  /** Sets a value and its expiry, as {@link set}, and gives the one before. Atomic. Needs Redis 6.2. */
+  /** Sets a value and its expiry, as {@link set}, and returns the previous value. Atomic. Needs Redis 6.2. */
   getSet<T>(key: string, value: T, ttlSec?: number): Promise<T | null>;
   /** Seconds until `key` expires, with fractions; `Infinity` without an expiry; `null` if there is no such key. */
   ttl(key: string): Promise<number | null>;
   /** Sets the expiry of `key`. `false`: there is no such key. */
   expire(key: string, ttlSec: number): Promise<boolean>;
-  /** Takes the expiry of `key` away. `false`: there is no such key, or it had none. */
+  /** Removes the expiry of `key`. `false`: there is no such key, or it had no expiry. */
   persist(key: string): Promise<boolean>;
   /**
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
-   * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. That holds over failovers, restarts and moving slots too, whose part of the walk begins anew. This package's own keys (`~`) and keys
-   * that are not UTF-8 are left out.
+   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that comes or goes meanwhile may be, and a key may come twice. That
+   * holds over failovers, restarts and moving slots too: their part of the walk starts again. This package's own keys (`~`) and keys that are not
+   * UTF-8 are left out.
    *
-   * @throws RedisError of kind `server` with `CLUSTERDOWN` when a part of a cluster is served by nobody for `commandTimeoutMs`.
+   * @throws RedisError of kind `server` with `CLUSTERDOWN` when no node serves a part of a cluster for `commandTimeoutMs`.
    */
   scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
   /**
-   * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
-   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay. Nothing else does, over a failover neither.
+   * Deletes every key of this store's namespace, of any type, and its locks (their holders lose them). The keys of other features in the manager's
+   * namespace (`~`) stay. Not atomic: a key that is set meanwhile may stay. No other key stays, even over a failover.
    *
-   * @returns How many keys there were, locks not counted; where a connection was lost on the way, about so many.
+   * @returns How many keys there were, locks not counted; an approximate number if a connection was lost on the way.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number>;
   /**
-   * Puts a value in front of a list and cuts the list to its `limit` newest. Atomic.
+   * Puts a value in front of a list and trims the list to its `limit` newest values. Atomic.
    *
    * @param limit A whole number from 1.
-   * @param ttlSec The list's new expiry; without it the present one is kept.
-   * @returns How many the list has now.
+   * @param ttlSec The list's new expiry; without it the present expiry is kept. @returns The length of the list now.
    */
   lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number>;
-  /** The newest values of a list, newest first; none if there is no such key. `limit` is a whole number from 1. */
+  /** The newest values of a list, newest first; an empty array if there is no such key. `limit` is a whole number from 1. */
   getRecent<T = unknown>(key: string, limit: number): Promise<T[]>;
   /** As {@link get}, counted as a hit or a miss in the manager's metrics. */
   cacheGet<T = unknown>(key: string): Promise<T | null>;
   /** As {@link set}, under a name of its own in the manager's metrics. */
   cacheSet<T>(key: string, value: T, ttlSec?: number): Promise<void>;
   /**
-   * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
+   * The value of `key`, or the result of `load`, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
    *
-   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to
-   * load is a lease of 3 s that is renewed from Rust while `load` runs, up to `loadTimeoutMs`, so a process that dies is succeeded
-   * within that time and a slow `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller
-   * loads a new one in the background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what
-   * `load` threw), and the next caller tries again. So is a value that was loaded and could not be stored.
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to load is a lease
+   * of 3 s. Rust renews it while `load` runs, up to `loadTimeoutMs`: a slow `load` is not doubled, and when a process dies, another one loads within
+   * 3 s. For `staleSec` after `ttlSec` the old value is returned at once, and one caller loads a new value in the background. If that fails, or a
+   * loaded value cannot be stored, the manager emits `'error'` (a `RedisError` with the error of `load` as `cause`), and the next caller tries again.
    *
-   * A write to the key ends the load that is under way: what it gives is the value of the callers that wait for it, and is not stored.
-   * Who calls after the write gets what was written, or another load. Every method of this class that changes the key is such a
-   * write, and so is a `SET` by anyone else, unless it expires within 3 s; a deletion by anyone else is none where the key is absent.
+   * A write to the key ends the load in progress: its value goes to the callers that wait for it already, and is not stored. Callers after the write
+   * get the written value, or another load. Every method of this class that changes the key is such a write. A `SET` by another program is one too,
+   * unless it expires within 3 s. A deletion by another program is not noticed if the key is absent.
    *
-   * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
+   * Each caller gets its own copy of the value, as JSON expresses it (a `Date` is a string). `null` is a value like any other.
    *
-   * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
-   * another caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` where `load` itself calls
-   * `getOrSet` of the same key, which would wait for itself; `serialization` for a value that JSON cannot express.
+   * @throws The error of `load`, to the waiting callers of this process; callers elsewhere load themselves. RedisError of kind `timeout` when another
+   * caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` if `load` itself calls `getOrSet` of the same key
+   * and so would wait for itself; `serialization` for a value that JSON cannot express.
    */
   getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T>;
   /**
-   * Takes a lock that nobody else holds: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not
-   * lose it. It is lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or
-   * when the manager is disconnected: then `lock.signal` is aborted. Time on the server is the server's; this process counts its lease
-   * by its own monotonic clock, from before each renewal was sent, so it never takes itself for the holder longer than the server does.
+   * Takes an exclusive lock: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not lose it. The lock is
+   * lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or when the manager is
+   * disconnected: then `lock.signal` is aborted. The server uses its own clock. This process uses its monotonic clock and counts from before each
+   * renewal was sent, so it never believes in its lease longer than the server does.
    *
-   * A lock is not reentrant, and it is no queue: who waits tries again after random delays of up to 200 ms. Holding one does not keep
-   * the process alive. Give it back with `await using` or `release()` before `disconnect()`; otherwise it runs out.
+   * A lock is not reentrant. Between processes there is no order: the first to ask after a release gets it. A waiting process is woken by a message;
+   * without the right to channels it tries again after random delays of up to 200 ms. A held lock does not keep the process alive. Release it with
+   * `await using` or `release()` before `disconnect()`; otherwise it runs out.
    *
-   * @param key Names the lock; it has nothing to do with a value under the same key.
-   * @throws RedisError of kind `timeout`, delivery `rejected`, if another one holds it for longer than `waitMs`; `cancelled` when
-   * `options.signal` was aborted.
+   * @param key The name of the lock; a value under the same key is independent of it.
+   * @throws RedisError of kind `timeout`, delivery `rejected`, if the lock is held for longer than `waitMs`; `cancelled` when `options.signal` was
+   * aborted.
    */
   lock(key: string, options?: LockOptions): Promise<Lock>;
 }
@@ -772,12 +767,12 @@ export declare function makeRedisKV(base: IRedisConnection, namespace?: string):
 
 /** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
 
-/** Gives the password for one connection. */
+/** Returns the password for one connection. */
 type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
 /** TLS options. Certificates and keys are PEM. */
 export interface RedisTlsConfig {
   /**
-   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
+   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
    * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
@@ -789,7 +784,7 @@ export interface RedisTlsConfig {
   passphrase?: string | Uint8Array | undefined;
   /** The name to expect in the server's certificate. Default: the host. */
   servername?: string | undefined;
-  /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
+  /** `false` accepts any certificate, so anybody between this process and the server can read and change everything. Default true. */
   rejectUnauthorized?: boolean | undefined;
 }
 /** How a lost connection is restored: exponential backoff with full jitter. */
@@ -804,9 +799,8 @@ export interface RedisReconnectConfig {
 /** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
 export interface RedisConfig {
   /**
-   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
-   * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
-   * set, is refused.
+   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port` and `path`; other
+   * options win over the URL. An empty part, as a template with an unset variable leaves it, is refused.
    */
   url?: string | URL | undefined;
   /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
@@ -819,16 +813,17 @@ export interface RedisConfig {
   db?: number | undefined;
   /** The ACL user; needs `password`. */
   username?: string | undefined;
-  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  /** Bytes are UTF-8. A function is called at every new connection, so a rotated password needs no restart. */
   password?: string | Uint8Array | PasswordFunction | undefined;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
   sentinelPassword?: string | Uint8Array | undefined;
   /**
-   * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
-   * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
-   * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
+   * The reachable addresses for those that a cluster or sentinels announce, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000'
+   * }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and sentinels, those of the
+   * URL too. An address that is not in the map is used as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is
+   * given.
    */
   addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
@@ -850,10 +845,10 @@ export interface RedisConfig {
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number | undefined;
   /**
-   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
-   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
-   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
-   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   * The bound of one reply, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer reply is skipped: its
+   * caller's promise rejects with kind `serialization` and delivery `maybe-executed`; other calls get their answers. A reply that takes longer than
+   * `commandTimeoutMs` costs the connection. A longer message of a subscription is dropped and counted, and the bus emits `slow`. Default 1 GiB;
+   * Redis holds no string longer than 512 MiB in its defaults.
    */
   maxReplyBytes?: number | undefined;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
@@ -865,26 +860,26 @@ export interface RedisConfig {
 }
 type Environment = Record<string, string | undefined>;
 /**
- * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
- * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win
- * over those in it. An empty variable counts as not set.
+ * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * An empty variable counts as not set.
  *
- * `null`, which is off, when `REDIS_ENABLED` is false, whatever else is set; and when it is not set, and neither `REDIS_URL` nor `REDIS_HOST` is.
+ * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
  * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
  * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
  *
  * @param env Default `process.env`.
- * @throws RedisError of kind `config` for a value that is none, naming the variable, and for `REDIS_ENABLED=true` without an address.
+ * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
  */
 export declare function redisConfigFromEnv(env?: Environment): RedisConfig | null;
 /** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
 export declare const REDIS_TEST_CONFIG: RedisConfig;
 /**
- * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
- * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
+ * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server comes from `REDIS_TEST_URL`,
+ * else it is the engine inside this process, `memory://redis-backplane-tests`.
  *
- * @param overrides Win over what this function chooses.
+ * @param overrides Options that win over this function's own.
  */
 export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
 
@@ -901,7 +896,7 @@ export interface HistogramSnapshot {
     count: number;
   }[];
 }
-/** The numbers of a manager and of everything built on it, since it was made. */
+/** The metrics of a manager and of everything built on it, since its creation. */
 export interface MetricsSnapshot {
   /** `cacheGet` and `getOrSet` calls that found a value. */
   redis_cache_hit_total: number;
@@ -911,9 +906,9 @@ export interface MetricsSnapshot {
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
-  /** Sentinel and Cluster: answers of sentinels and nodes about where the masters are. 0 on a single server. */
+  /** Sentinel and Cluster: answers of sentinels and nodes about the topology. 0 on a single server. */
   redis_topology_refreshes_total: number;
-  /** Sentinel and Cluster: how often the masters, their slots or their replicas turned out to be elsewhere. */
+  /** Sentinel and Cluster: changes of masters, slots or replicas. */
   redis_topology_changes_total: number;
   /** Commands refused because too much was waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
@@ -921,21 +916,21 @@ export interface MetricsSnapshot {
   redis_commands_timed_out_total: number;
   /** Commands answered with an error reply. */
   redis_commands_failed_total: number;
-  /** Commands that were safe to send again, and were. */
+  /** Commands that were sent again, because that was safe. */
   redis_commands_resent_total: number;
   /** Bytes written to the server. */
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
-  /** Jobs added; those that were there already are none. */
+  /** Jobs added; jobs that existed already are not counted. */
   redis_queue_jobs_added_total: number;
-  /** Jobs that this process' workers took in hand. */
+  /** Jobs that this process' workers claimed. */
   redis_queue_jobs_claimed_total: number;
   /** Jobs that this process' workers completed. */
   redis_queue_jobs_completed_total: number;
   /** Attempts of this process' workers that failed. */
   redis_queue_attempts_failed_total: number;
-  /** Jobs of workers that were gone, given away by this process. */
+  /** Jobs of dead workers that this process gave to others. */
   redis_queue_jobs_given_away_total: number;
   /** Records and keys of queues that were found damaged, by this process' workers. */
   redis_queue_damaged_total: number;
@@ -943,11 +938,11 @@ export interface MetricsSnapshot {
   redis_queue_leases_lost_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
-  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  /** Messages given to handlers and iterators; a message that two of them got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
+  /** Live messages that were dropped, because more waited than `maxPending` allows, or because they were longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
-  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
+  /** Messages that are not JSON, and damaged records of consumer groups in Redis. */
   redis_bus_malformed_total: number;
   /** Durable messages whose records in Redis were lost, and that were put back. */
   redis_bus_restored_total: number;
@@ -960,8 +955,8 @@ export interface MetricsSnapshot {
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
   /**
-   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
-   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   * By durable topic and group, for the groups that this process consumes: messages that the group has not acknowledged, those in hand included.
+   * Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
    */
   redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
@@ -970,21 +965,21 @@ export interface MetricsSnapshot {
   redis_commands_pending: number;
   /** Bytes of commands accepted and not yet settled. */
   redis_pending_bytes: number;
-  /** The most callers that ever shared one attempt to connect. */
+  /** The largest number of callers that shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
   /** Workers of this process that are registered. */
   redis_registry_workers: number;
   /** Heartbeats of workers that the server has answered. */
   redis_registry_heartbeats_total: number;
-  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  /** Registrations of this process that somebody else ended: crashed, forgotten, or taken over. */
   redis_registry_fenced_total: number;
   /** Records of a registry that this process found damaged: see the event `malformed`. */
   redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
-  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  /** From a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
-  /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
+  /** From the start of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;
@@ -993,23 +988,23 @@ export interface MetricsSnapshot {
 /** The connection manager: the one object everything else is built on. */
 
 /**
- * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
- * being restored. `closing`: `disconnect()` runs. `closed`: it has ended. `failed`: it gave up; the next use begins anew.
+ * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
+ * restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use starts again.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
-/** What {@link RedisConnectionManager.health} finds. */
+/** The result of {@link RedisConnectionManager.health}. */
 export interface ConnectionHealth {
   /** Did the server answer? In a cluster also: is every hash slot served? */
   ok: boolean;
   /**
-   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
-   * Whether this manager's user may write is not judged.
+   * Does Redis accept writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why. The
+   * rights of this manager's user are not checked.
    */
   writable: boolean;
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
-  /** Who answered, or who answered last. */
+  /** The server that answered now, or last. */
   server?:
     | {
         kind: string;
@@ -1018,8 +1013,8 @@ export interface ConnectionHealth {
       }
     | undefined;
   /**
-   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
-   * where a node that answers says that the cluster is down, or no slot is served.
+   * How much of a cluster is served. `slotsServed` of `slotsTotal`, 16 384: slots with a master that answers and serves keys. `state`: `fail` if a
+   * node that answers says that the cluster is down, or if no slot is served.
    */
   cluster?:
     | {
@@ -1033,7 +1028,7 @@ export interface ConnectionHealth {
 }
 /** A part of a Redis command. A number is sent in decimal and must be finite. */
 export type CommandArgument = string | number | Buffer;
-/** The events of a {@link RedisConnectionManager}, with what their listeners are given. */
+/** The events of a {@link RedisConnectionManager}, with the arguments of their listeners. */
 export interface ConnectionEvents {
   /** The state has changed. */
   state: [to: ConnectionState, from: ConnectionState];
@@ -1048,81 +1043,79 @@ export interface ConnectionEvents {
   ];
   /** An attempt failed or a connection was lost. Without a listener nothing is thrown. */
   error: [error: RedisError];
-  /** It has closed, or given up. */
+  /** The manager has closed, or given up. */
   end: [];
 }
 /**
  * One set of connections to one Redis, for everything that is built on it.
  *
- * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
- * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
- * process alive; a pending command does.
+ * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A lost connection is restored without end, with exponential
+ * backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the process alive; a pending command does.
  *
- * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
- * it can be collected, with its listeners, also where they know it.
+ * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
+ * can be collected, with its listeners, even if they reference it.
  */
 export declare class RedisConnectionManager {
   /**
    * @param config A configuration, or a URL. Default: the local server.
-   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
-   * refuses what the first manager of a process needs: a thread, an event queue.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` if the operating system refuses the thread
+   * or the event queue that the first manager of a process needs.
    */
   constructor(config?: RedisConfig | string | URL);
   /**
-   * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
+   * Connects. Concurrent callers share one attempt. In state `ready` it does nothing; after `failed` or `closed` it starts again.
    *
    * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
    */
   connect(): Promise<void>;
   /**
-   * Ends all connections: commands already accepted are answered first, for at most `closeTimeoutMs`; later ones reject with kind
-   * `closed`. Idempotent and safe in any state; afterwards nothing keeps the process alive. `connect()` opens it again.
+   * Ends all connections. Accepted commands are answered first, for at most `closeTimeoutMs`; later ones reject with kind `closed`. Idempotent and
+   * safe in any state; afterwards nothing keeps the process alive. `connect()` opens the manager again.
    */
   disconnect(): Promise<void>;
   /** Is the state `ready`? */
   isConnected(): boolean;
-  /** Where it is in its life, now. */
+  /** The state now. */
   get state(): ConnectionState;
   /** The time of one round trip in milliseconds. */
   ping(): Promise<number>;
   /**
-   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
-   * bounded by `commandTimeoutMs`.
+   * Asks the server, in a cluster every master, for its role and version and whether it accepts writes (by a `SET` that changes nothing). Never
+   * rejects; bounded by `commandTimeoutMs`.
    */
   health(): Promise<ConnectionHealth>;
   /**
-   * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
-   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
+   * Sends any Redis command and returns its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a `bigint`
+   * beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of alternating keys and values if a key is not UTF-8).
    *
-   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
-   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
-   * what to use instead; here as in {@link transaction}.
+   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as its own timeout. Commands that would change
+   * the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, with the reason or an
+   * alternative, here and in {@link transaction}.
    *
-   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
-   * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
+   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: `delivery` says
+   * whether the server may have executed the command. Only commands that read are ever sent twice.
    */
   command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T>;
   /**
-   * Executes commands between `MULTI` and `EXEC`: all of them, with nothing of anyone else in between, or none.
+   * Executes commands between `MULTI` and `EXEC`: all of them, without commands of others in between, or none.
    *
    * @returns The replies, in order.
-   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one
-   * failed while the others were executed, since Redis takes nothing back.
+   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one failed while
+   * the others were executed, since Redis has no rollback.
    */
   transaction<T = unknown[]>(commands: [string, ...CommandArgument[]][]): Promise<T>;
   /**
-   * Runs a Lua script on the server, by its digest; its text is sent where the server does not know it.
+   * Runs a Lua script on the server by its digest; its text is sent if the server does not know it.
    *
    * @param lua The text.
-   * @param keys Every key the script touches (`KEYS`).
-   * @param args What else it is given (`ARGV`).
+   * @param keys Every key the script touches (`KEYS`). @param args Its other arguments (`ARGV`).
    */
   script<T = unknown>(lua: string, keys: string[], args?: CommandArgument[]): Promise<T>;
-  /** The numbers of this manager and of everything built on it. */
+  /** The metrics of this manager and of everything built on it. */
   metrics(): MetricsSnapshot;
-  /** The same numbers in Prometheus' text format. */
+  /** The same metrics in Prometheus' text format. */
   prometheus(): string;
-  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this;
   /** Removes a listener. */
   off<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this;
@@ -1132,9 +1125,9 @@ export declare class RedisConnectionManager {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What a queue tells of its jobs, wherever in the fleet it happens. */
+/** The events of a queue's jobs, anywhere in the fleet. */
 
-/** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */
+/** The events of a {@link TaskQueue}. All but `gap` and `error` are events of the whole fleet: each listening queue object gets each of them. */
 export interface TaskQueueEvents<R = unknown> {
   /** A job was added. */
   added: [
@@ -1143,7 +1136,7 @@ export interface TaskQueueEvents<R = unknown> {
       name: string;
     },
   ];
-  /** A worker has begun with it. */
+  /** A worker has started the job. */
   active: [
     event: {
       jobId: string;
@@ -1156,21 +1149,21 @@ export interface TaskQueueEvents<R = unknown> {
       progress: unknown;
     },
   ];
-  /** It completed. `result` is left out when it is `undefined`, or more than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
+  /** The job completed. `result` is left out if it is `undefined` or longer than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
   completed: [
     event: {
       jobId: string;
       result?: R;
     },
   ];
-  /** It failed for good. */
+  /** The job failed for good. */
   failed: [
     event: {
       jobId: string;
       reason: string;
     },
   ];
-  /** An attempt failed, or put its job back with a {@link DelayError}; the next is made in `delayMs` milliseconds. */
+  /** An attempt failed, or put its job back with a {@link DelayError}. The next attempt comes in `delayMs` milliseconds. */
   retrying: [
     event: {
       jobId: string;
@@ -1179,13 +1172,13 @@ export interface TaskQueueEvents<R = unknown> {
       attemptsMade: number;
     },
   ];
-  /** It lost its worker and waits for another one. */
+  /** The job lost its worker and waits for another one. */
   stalled: [
     event: {
       jobId: string;
     },
   ];
-  /** It was removed. */
+  /** The job was removed. */
   removed: [
     event: {
       jobId: string;
@@ -1193,7 +1186,7 @@ export interface TaskQueueEvents<R = unknown> {
   ];
   /** The last waiting job was taken. */
   drained: [];
-  /** Events were missed: this listener lagged behind what Redis keeps of them, or its connection was away. `missed`: how many, where that is known. */
+  /** Events were missed: this listener lagged behind the events that Redis keeps, or its connection was away. `missed`: how many, if known. */
   gap: [
     event: {
       missed: number | null;
@@ -1203,24 +1196,24 @@ export interface TaskQueueEvents<R = unknown> {
   error: [error: RedisError];
 }
 
-/** Workers as a registry tells them, and what it takes and tells. */
+/** Workers of a registry: their records, health, commands and events. */
 
-/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
+/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
 /**
- * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
- * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
- * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
+ * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
+ * restart of Redis, in a storm, or in a process that was cut off itself).
  */
 export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
-/** What a worker is registered with. Unknown names are refused. */
+/** The description of a worker at its registration. Unknown names are refused. */
 export interface WorkerRegistration {
-  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. A second registration of an id ends the first. */
   id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
   type?: string | undefined;
-  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
+  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
   capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
   metadata?: Record<string, unknown> | undefined;
@@ -1238,28 +1231,28 @@ export interface WorkerInfo {
   status: WorkerStatus;
   health: WorkerHealth;
   /**
-   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
-   * not answered for `stalledAfterMs`. `reported`: it said so.
+   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
+   * answered for `stalledAfterMs`. `reported`: the worker said so.
    */
   degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As it said: from 0 on, in millionths; 1 means full. */
+  /** As the worker reported it: from 0, in millionths; 1 means full. */
   load: number;
   /** Slots that are claimed now. */
   claimed: number;
-  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
+  /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
   registeredAt: number;
   lastHeartbeatAt: number;
   hostname: string;
   pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
   eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop had answered, at its last heartbeat. */
+  /** Milliseconds since its event loop last answered, at its last heartbeat. */
   lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process, when its event loop answered last. */
+  /** The resident memory of its process when its event loop last answered. */
   memoryBytes?: number | undefined;
 }
-/** What is said of a worker with a heartbeat; what is left out stays as it was. */
+/** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
   status?: WorkerStatus | undefined;
   /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
@@ -1269,97 +1262,97 @@ export interface HeartbeatUpdate {
   /** `true`: the worker is degraded (`reported`), until it says `false`. */
   degraded?: boolean | undefined;
 }
-/** Which workers are listed: those for which all of it holds. */
+/** A filter of workers: those that match every field. */
 export interface WorkerFilter {
   type?: string | undefined;
-  /** It has every one of them. */
+  /** The worker has every one of them. */
   capabilities?: string[] | undefined;
   status?: WorkerStatus | undefined;
   health?: WorkerHealth | undefined;
-  /** At most so many, which ones is open. Default: all. */
+  /** The most to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
-/** How many workers there are. Those whose health is unknown are in `total` only. */
+/** How many workers there are. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
   total: number;
   healthy: number;
   degraded: number;
   crashed: number;
 }
-/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
+/** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
 export interface WorkerCommand {
   name: 'pause' | 'resume' | 'drain' | 'shutdown';
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
 }
-/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
+/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 /** An event of the fleet. */
 export interface WorkerEvent {
   event: WorkerEventName;
-  /** Its place among the events. */
+  /** Its position in the stream of events. */
   position: string;
   /** When; milliseconds of the server's clock. */
   at: number;
-  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
+  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
   worker: WorkerInfo;
 }
 /** A damaged record of a registry. */
 export interface MalformedRecord {
   /**
-   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
-   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
-   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
+   * The part that could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in
+   * the wrong place. `command`: a command that waits for a worker. `claim`, `crash`: an entry of the claims, or of the crashes to be reaped. `event`:
+   * a past event. `counter`: a number. `key`: a whole key, of another type.
    */
   part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
   /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
   of: string;
 }
-/** The events of a registry, with what their listeners are given. */
+/** The events of a registry, with the arguments of their listeners. */
 export interface RegistryEvents {
   /** A worker was registered, for the first time or again. */
   joined: [worker: WorkerInfo];
-  /** A registration was ended, by its holder or because its id was registered again. */
+  /** A registration ended: its holder ended it, or its id was registered again. */
   left: [worker: WorkerInfo];
   /** A worker declared another status. */
   status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; again when that changes. */
+  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
   degraded: [worker: WorkerInfo];
   /** A degraded worker is healthy again. */
   recovered: [worker: WorkerInfo];
   /** A worker was declared crashed. */
   crashed: [worker: WorkerInfo];
   /**
-   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
-   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
-   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
+   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
+   * id, heartbeats are not automatic, or the manager was disconnected.
    */
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
   command: [command: WorkerCommand, worker: WorkerInfo];
   /**
-   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
-   * it was is registered again by its holder, with its next heartbeat.
+   * This process found a record that this package has not written, and removed it; all other records are unchanged. If it was a worker's record, its
+   * holder registers the worker again with the next heartbeat.
    */
   malformed: [record: MalformedRecord];
-  /** Events were trimmed before this process had read them; `list()` says how things are. */
+  /** Events were trimmed before this process had read them; `list()` gives the present state. */
   gap: [
     info: {
       missed: number;
     },
   ];
-  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
+  /** Events cannot be read yet; the registry tries again. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
 
-/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+/** Options of jobs, workers and schedules. Rust checks the values, by name. */
 
 /**
- * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
- * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
+ * The state of a job. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`: it is
+ * over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`) is not.
  */
 export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
-/** How long a failed attempt's job waits for its next one. */
+/** The delay between a failed attempt and the next one. */
 export interface Backoff {
   /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
   type: 'fixed' | 'exponential';
@@ -1370,16 +1363,16 @@ export interface Backoff {
   /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
   jitter?: number | undefined;
 }
-/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
+/** Which finished jobs are kept. `count`: this many of the newest. `ageMs`: those that finished at most this long ago. */
 export interface KeepRule {
-  /** The newest so many, from 0; of 1 000 and more up to a twentieth more, at most 100, until those go together. Default: no bound. */
+  /** The number of jobs, from 0. From 1 000 on, up to a twentieth more (at most 100) may stay until they are removed together. Default: no bound. */
   count?: number | undefined;
   /** Milliseconds, from 0. Default: no bound. */
   ageMs?: number | undefined;
 }
-/** One of the children that a job waits for; see {@link JobOptions.children}. */
+/** A child that a job waits for; see {@link JobOptions.children}. */
 export interface ChildJob {
-  /** The queue it goes to, in the same namespace. Default: the parent's. */
+  /** The child's queue, in the same namespace. Default: the parent's. */
   queue?: string | undefined;
   /** As in {@link TaskQueue.add}. */
   name: string;
@@ -1388,36 +1381,39 @@ export interface ChildJob {
   /** As in {@link TaskQueue.add}; children may have children. */
   options?: JobOptions | undefined;
 }
-/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
+/** Options of a job. Unknown names are refused; `undefined` counts as not given. */
 export interface JobOptions {
   /**
-   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
-   * the existing job. Default: one that the package makes.
+   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in any state, changes nothing and returns the existing
+   * job. Default: a generated id.
    */
   id?: string | undefined;
-  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
+  /** Milliseconds, from 0, until a worker may take the job. Default 0. */
   delayMs?: number | undefined;
-  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
+  /** 0 to 2 097 151. Lower priorities are served first, equal ones in order of adding. Default 0. */
   priority?: number | undefined;
-  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
+  /** `true` puts the job at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
   lifo?: boolean | undefined;
-  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
+  /** The most attempts, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
   attempts?: number | undefined;
   /** The pause between attempts. Default: none. */
   backoff?: Backoff | undefined;
-  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
+  /**
+   * Milliseconds for one attempt, counted in Rust even while the event loop is blocked. After that `context.signal` is aborted and the
+   * attempt has failed. Default: no bound.
+   */
   timeoutMs?: number | undefined;
-  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
+  /** Is the job kept when it has completed? `true`: for ever. `false`: no; its result is only in events. Default: the 1 000 newest are. */
   keepCompleted?: boolean | KeepRule | undefined;
-  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
+  /** Is the job kept when it has failed for good? Default: the 10 000 newest are. */
   keepFailed?: boolean | KeepRule | undefined;
   /**
-   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
-   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
+   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another one returns the existing job. If that is over
+   * and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
    *
-   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
-   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
-   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
+   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. An active job, or one that waits for
+   * children, goes on, and the new job follows it: it is `waiting-children` until the first is over, in any way. Of several new jobs the last
+   * follows. If the job is over and `ttlMs` has not passed, the existing job is returned even so.
    */
   dedupe?:
     | {
@@ -1427,19 +1423,20 @@ export interface JobOptions {
       }
     | undefined;
   /**
-   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
-   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
+   * Groups are served in turn, so that a large group does not hold up a small one. {@link WorkerOptions.groupConcurrency} bounds how many jobs of a
+   * group run at once in the fleet.
    */
   group?: string | undefined;
   /**
-   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
-   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
-   * Excludes `delayMs` and `lifo`.
+   * Jobs, in this or other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10
+   * 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, is waited for as it is. A removed child is no longer
+   * waited for. A child that fails also fails this job; a retried parent waits until the failed child is retried and completes. Excludes `delayMs`
+   * and `lifo`.
    */
   children?: ChildJob[] | undefined;
   /**
-   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
-   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   * The correlation id, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs
+   * added there get it too. Default: the correlation at the place of the call; a schedule's jobs and `children` do not inherit it.
    */
   corrId?: string | undefined;
 }
@@ -1452,16 +1449,16 @@ export type ScheduleTimes =
       cron: string;
       tz?: string | undefined;
     };
-/** A job that a {@link TaskQueue.schedule} adds at each tick. */
+/** The job that a {@link TaskQueue.schedule} adds at each tick. */
 export interface ScheduledJob<T = unknown> {
   /** As in {@link TaskQueue.add}. */
   name: string;
   /** As in {@link TaskQueue.add}. */
   data: T;
-  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
+  /** As in {@link TaskQueue.add}, without `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick. */
   options?: JobOptions | undefined;
 }
-/** A schedule, as it stands. */
+/** A schedule and its state. */
 export interface Schedule<T = unknown> {
   /** As it was given to {@link TaskQueue.schedule}. */
   readonly id: string;
@@ -1480,14 +1477,14 @@ export interface Schedule<T = unknown> {
 export interface TaskQueueOptions {
   /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
   namespace?: string | undefined;
-  /** What a job has where its own options say nothing. */
+  /** Options of jobs that do not set their own. */
   defaultJobOptions?: JobOptions | undefined;
 }
 /** Options of {@link TaskQueue.list}. */
 export interface ListOptions {
   /** How many to skip, from 0. Default 0. */
   start?: number | undefined;
-  /** How many at most, from 0. Default 100. */
+  /** The most to return, from 0. Default 100. */
   limit?: number | undefined;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean | undefined;
@@ -1501,15 +1498,18 @@ export interface WaitOptions {
 }
 /** Options of {@link TaskQueue.addAndWait}. */
 export interface AddAndWaitOptions extends WaitOptions {
-  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
+  /** Options of the job; its own `timeoutMs` bounds an attempt. */
   job?: JobOptions | undefined;
 }
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
-  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
+  /**
+   * Milliseconds, from 0, for the jobs in hand to finish. After that the rest is handed back at once and its signal aborted, which takes at
+   * most 2 s more. Default 30 000.
+   */
   graceMs?: number | undefined;
 }
-/** What a worker needs of a {@link WorkerRegistry}, which is one. */
+/** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
 export interface TaskWorkerRegistry {
   register(worker: { type?: string | undefined; capacity?: number | undefined; metadata?: Record<string, unknown> | undefined }): Promise<{
     id: string;
@@ -1522,7 +1522,7 @@ export interface TaskWorkerRegistry {
       load?: number | undefined;
     },
   ): Promise<boolean>;
-  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
+  /** Sends a load with the next heartbeat. Without this method only changes of the status are sent. */
   report?(
     id: string,
     now: {
@@ -1530,7 +1530,10 @@ export interface TaskWorkerRegistry {
     },
   ): void;
   unregister(id: string): Promise<boolean>;
-  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
+  /**
+   * `command`: `pause` and `resume` call {@link TaskWorker.pause} and `resume`; `drain` and `shutdown` close the worker. `fenced`: the
+   * registration was lost; `next` is the new one, if any.
+   */
   on?(
     event: 'command',
     listener: (
@@ -1556,16 +1559,16 @@ export interface TaskWorkerRegistry {
 }
 /** Options of {@link TaskQueue.process}. Unknown names are refused. */
 export interface WorkerOptions {
-  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
+  /** How many jobs the worker holds at once, from 1 to 10 000. Default 1. */
   concurrency?: number | undefined;
   /**
-   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
-   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
+   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of jobs in hand, even while the event loop is blocked. When this process is
+   * gone, its jobs go to other workers within this time plus one sweep. Default 30 000.
    */
   leaseMs?: number | undefined;
   /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
   maxStalls?: number | undefined;
-  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
+  /** At most `max` jobs are started within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
   rateLimit?:
     | {
         max: number;
@@ -1574,46 +1577,46 @@ export interface WorkerOptions {
     | undefined;
   /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
   groupConcurrency?: number | undefined;
-  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
+  /** `false`: the worker starts with {@link TaskWorker.run}. Default true. */
   autorun?: boolean | undefined;
   /**
-   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
-   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
+   * The worker registers itself there: its type is the queue's name, its capacity is its concurrency. It keeps load (jobs in hand / concurrency) and
+   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs go to others at
+   * once, not when its lease ends. If the registry cannot be reached, the worker goes on, emits `error` and tries again.
    */
   registry?: TaskWorkerRegistry | undefined;
 }
 
-/** Jobs, as the books have them. */
+/** Jobs, as Redis has them. */
 
 /**
- * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ * A job as it was when this object was made or last refreshed. Its methods act on the job in Redis.
  *
- * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
- * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
- * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ * Every method rejects with kind `config` if the job is gone or in the wrong state; any call may reject with `connection`, `timeout`, `closed` or
+ * `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`, `updateProgress` and `log` carry the attempt's
+ * lease: after its loss they change nothing and reject with kind `lease-lost`.
  */
 export interface Job<T = unknown, R = unknown> {
   readonly id: string;
   readonly name: string;
-  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
+  /** The data that was added, as JSON expresses it. Throws a RedisError of kind `serialization` if the stored text is damaged. */
   readonly data: T;
-  /** As they were added, defaults included, children left out. */
+  /** The options of `add()`, with defaults, without `children`. */
   readonly options: JobOptions;
   readonly state: JobState;
-  /** Attempts that have ended, those that lost their lease not counted. */
+  /** Attempts that have ended. Attempts that lost their lease are not counted. */
   readonly attemptsMade: number;
-  /** What {@link updateProgress} was last given; `undefined` before. */
+  /** The last value of {@link updateProgress}; `undefined` before. */
   readonly progress: unknown;
-  /** What the processor returned, once completed. */
+  /** The processor's result, when the job has completed. */
   readonly result?: R | undefined;
   /** Why the last attempt failed, or why the job was cancelled. */
   readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
+  /** Milliseconds since the epoch, by the server's clock, as the other two times. */
   readonly addedAt: number;
-  /** When its last attempt began. */
+  /** When its last attempt started. */
   readonly startedAt?: number | undefined;
   /** When it completed or failed for good. */
   readonly finishedAt?: number | undefined;
@@ -1621,101 +1624,100 @@ export interface Job<T = unknown, R = unknown> {
   readonly stalledCount: number;
   /** Replaces the data. */
   updateData(data: T): Promise<void>;
-  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
+  /** Stores the progress, any value that JSON can express, and calls the fleet's `progress` listeners. The next attempt sees it. */
   updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
+  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000. Returns how many there are. */
   log(line: string): Promise<number>;
   /** The lines of its log. */
   logs(): Promise<string[]>;
-  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
+  /** Reads the job again into this object, and returns this object; `null` if the job is gone. */
   refresh(): Promise<Job<T, R> | null>;
-  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
+  /** Removes the job, in any state but `active` (kind `config`). `false`: it was gone. */
   remove(): Promise<boolean>;
-  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
+  /** Retries a failed job with all its attempts: it waits for a worker, or for its children that have not completed. */
   retry(): Promise<void>;
   /** Lets a delayed job wait for a worker at once. */
   promote(): Promise<void>;
-  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
+  /** Makes a delayed or waiting job due in `ms` milliseconds. */
   changeDelay(ms: number): Promise<void>;
   /** Changes the priority of a waiting or delayed job. */
   changePriority(priority: number): Promise<void>;
   /**
-   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
-   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
+   * Resolves with the result when the job has completed, or at once if it has already. A job that is not kept (`keepCompleted: false`) gives its
+   * result only to callers that wait by then, as {@link TaskQueue.addAndWait} does.
    *
-   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
+   * @throws JobFailedError when the job failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
    */
   waitUntilFinished(options?: WaitOptions): Promise<R>;
   /**
-   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
-   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
+   * Cancels the job. For an active job, `context.signal` is aborted, in any process: the job still completes if its processor returns, and fails for
+   * good with `reason` if the processor throws. A job that is not active fails at once.
    *
-   * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: it is over already, or gone.
+   * @param reason Becomes `failedReason`. Default `cancelled`. @returns `false`: the job is over already, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }
 
-/** One attempt at a job, in a worker's hand. */
+/** One attempt of a job, in a worker. */
 
-/** What a {@link Processor} is given beside the job. */
+/** What a {@link Processor} gets beside the job. */
 export interface JobContext {
   /**
-   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
+   * Aborted when the attempt is over for the fleet, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
    * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
    * disconnected). After `cancelled` the outcome still counts; after the others it does not.
    */
   readonly signal: AbortSignal;
   /** 1 for the first. */
   readonly attempt: number;
-  /** The results of the job's children, by id; those of another queue by `queue:id`. */
+  /** The results of the job's children, by id; children of another queue by `queue:id`. */
   readonly children: () => Promise<Record<string, unknown>>;
 }
 /**
- * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
+ * Does a job. Its result (`undefined`, or a value that JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs
+ * in the async context of the {@link TaskQueue.process} call, with the job's `corrId`, if any, as {@link correlation}.
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** What works behind a worker: processors running, their outcomes collected and sent together. */
+/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
-  /** A job's processor begins. */
+  /** A job's processor starts. */
   active: [job: Job<T, R>];
-  /** A processor has returned. That the books have it is the queue's event of the same name. */
+  /** A processor has returned. The queue's event of the same name says that Redis has the result. */
   completed: [job: Job<T, R>, result: R];
-  /** A processor has thrown: what it threw. Whether the job is tried again the queue's events say (`retrying`, `failed`). */
+  /** A processor has thrown `error`. The queue's events say whether the job is retried (`retrying`, `failed`). */
   failed: [job: Job<T, R>, error: unknown];
   /** Nothing waits and nothing is in hand; once per idle period. */
   idle: [];
   /**
-   * Redis could not be reached; a job's lease was lost, or its outcome refused (kind `lease-lost`); a queue refused a message; records were found
-   * damaged (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
+   * Redis could not be reached; a job's lease was lost or its outcome refused (kind `lease-lost`); a queue refused a message; or records were damaged
+   * (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
    */
   error: [error: RedisError];
-  /** It takes no more jobs: it was closed, or its manager disconnected. */
+  /** The worker takes no more jobs: it was closed, or its manager was disconnected. */
   closed: [];
 }
 
-/** Workers, as a user has them. */
+/** Workers: the public class. */
 
 /**
  * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
  *
- * Leases are renewed, jobs claimed and outcomes sent by Rust: a processor that blocks the event loop loses nothing. A processor that
- * throws, rejects or returns what JSON cannot express fails its attempt; it never ends the process. While it runs (from {@link run} until
- * {@link close}) it keeps the process alive.
+ * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
+ * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
+ * keeps the process alive.
  */
 export declare class TaskWorker<T = unknown, R = unknown> {
   /**
-   * Begins to take jobs; does nothing where it does already. Only needed after `autorun: false`.
+   * Starts to take jobs; does nothing if it is running. Only needed after `autorun: false`.
    *
    * @throws RedisError of kind `closed`.
    */
   run(): void;
-  /** Takes no more jobs; resolves when none is in hand. {@link resume} ends it. Rejects with kind `closed`. */
+  /** Takes no more jobs; resolves when none is in hand. {@link resume} takes jobs again. Rejects with kind `closed`. */
   pause(): Promise<void>;
   /**
    * Takes jobs again.
@@ -1723,17 +1725,17 @@ export declare class TaskWorker<T = unknown, R = unknown> {
    * @throws RedisError of kind `closed`.
    */
   resume(): void;
-  /** Does it take jobs, when there are any? */
+  /** Does the worker take jobs, if there are any? */
   isRunning(): boolean;
   /**
-   * Takes no more jobs and waits for those in hand, at most `graceMs`; what is left then has its signal aborted and goes back to the head of the
-   * queue at once, its attempt not counted. Later calls share the first one's outcome, and may shorten its `graceMs`. Not to be awaited in a
-   * processor, which would wait for itself.
+   * Takes no more jobs and waits for those in hand, at most `graceMs`. After that the signals of the rest are aborted, and they go back to the head
+   * of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its `graceMs`. Do not await it in a
+   * processor: the processor would wait for itself.
    *
    * @returns `true`: every job in hand finished.
    */
   close(options?: CloseOptions): Promise<boolean>;
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this;
   /** Removes a listener. */
   off<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this;
@@ -1741,24 +1743,24 @@ export declare class TaskWorker<T = unknown, R = unknown> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The task queue: jobs added, looked at and managed; workers made. */
+/** The task queue: adds, reads and manages jobs; makes workers. */
 
 /**
- * A queue of jobs, in Redis: any number of processes add to it, look at it and work on it.
+ * A queue of jobs in Redis: any number of processes add jobs, read them and work on them.
  *
- * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
- * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
+ * A job is done at least once. If its worker dies, the job goes to another one within `leaseMs` plus one sweep, with `stalledCount` one higher, and
+ * fails after `maxStalls`. All times are the server's. Every write of a worker carries its lease, so a worker that lost its lease changes nothing.
  *
- * Of every method: a bad argument rejects with kind `config`, naming it, so do data that JSON cannot express, or of more than 16 MiB;
- * stored text that is damaged with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * Of every method: a bad argument rejects with kind `config`, naming it, as do data that JSON cannot express or of more than 16 MiB; damaged stored
+ * text with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
  * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export declare class TaskQueue<T = unknown, R = unknown> {
   /**
-   * Opens nothing: any number of queues may be on one manager.
+   * Opens nothing: one manager serves any number of queues.
    *
    * @param name 1 to 512 bytes without control characters, `{` and `}`.
-   * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
+   * @param connection A manager, or a configuration. With a configuration the queue makes its own manager and closes it.
    * @throws RedisError of kind `config`, naming the option.
    */
   constructor(name: string, connection: IRedisConnection | RedisConfig, options?: TaskQueueOptions);
@@ -1767,24 +1769,24 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   /**
    * Adds a job. Calls made at once go to the server together.
    *
-   * @param name What kind of job it is, for the processor: 1 to 512 bytes.
-   * @param data Anything that JSON can express, at most 16 MiB of it.
-   * @returns The job; the existing one, changed in nothing, where the id or the dedupe id exists.
+   * @param name The kind of job, for the processor: 1 to 512 bytes.
+   * @param data Anything that JSON can express, at most 16 MiB of it. @returns The job; the existing job, unchanged, if the id or
+   * the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>>;
   /**
-   * Adds a job and waits until it has finished: its end is heard however soon it comes, also where it does not stay (`keepCompleted: false`). Where the id or
-   * the dedupe id exists, it waits for that job.
+   * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
+   * dedupe id exists, it waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and has not stayed.
-   * @throws JobFailedError when it failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled`
-   * when `signal` was aborted: the job, if it was added, goes on; with delivery `rejected` it was.
+   * @returns The result; `undefined` also for a job that was over and was not kept. @throws JobFailedError when the job failed for good. RedisError
+   * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
+   * delivery `rejected` says that it was added.
    */
   addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R>;
   /**
-   * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
-   * and adding them all again adds what is missing.
+   * Adds any number of jobs, in order, in atomic steps of 1 000. If a step fails, other steps may have succeeded: give the jobs ids, and a second
+   * call adds only the missing ones.
    */
   addBulk(
     jobs: {
@@ -1793,27 +1795,27 @@ export declare class TaskQueue<T = unknown, R = unknown> {
       options?: JobOptions | undefined;
     }[],
   ): Promise<Job<T, R>[]>;
-  /** The job of that id, or `null`. */
+  /** The job with this id, or `null`. */
   getJob(id: string): Promise<Job<T, R> | null>;
   /**
-   * Jobs of one or more states, one state after another: waiting ones in the order in which they will be served, delayed ones by the time they are
-   * due, the others by the time they came into that state. A job that changes its state meanwhile may be missing or come twice.
+   * Jobs of one or more states, one state after another: waiting jobs in the order of service, delayed jobs by their due time, others by the time
+   * they entered the state. A job that changes its state meanwhile may be missing or come twice.
    */
   list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]>;
-  /** How many jobs are in each state, all of one moment. */
+  /** How many jobs are in each state, at one moment. */
   counts(): Promise<Record<JobState, number>>;
-  /** No worker of the fleet takes a job from now on; those in hand go on. */
+  /** No worker of the fleet takes a job from now on; jobs in hand go on. */
   pause(): Promise<void>;
   /** Ends {@link pause}. */
   resume(): Promise<void>;
   /** Is the queue paused? */
   isPaused(): Promise<boolean>;
-  /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
+  /** Removes every waiting job, with `delayed` also the delayed ones. Returns how many. */
   drain(options?: { delayed?: boolean | undefined }): Promise<number>;
   /**
-   * Removes finished jobs, oldest first. Gives how many.
+   * Removes finished jobs, oldest first. Returns how many.
    *
-   * @param options `olderThanMs`: only those that finished at least so many milliseconds ago, default 0. `limit`: at most so many, default all.
+   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most to remove, default all.
    */
   clean(
     state: 'completed' | 'failed',
@@ -1823,30 +1825,33 @@ export declare class TaskQueue<T = unknown, R = unknown> {
     },
   ): Promise<number>;
   /**
-   * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
-   * have not completed. Gives how many.
+   * Retries failed jobs with all their attempts, oldest first; at most `limit`, default all. A parent waits for its children that have not completed.
+   * Returns how many.
    */
   retryFailed(options?: { limit?: number | undefined }): Promise<number>;
   /**
-   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues wait for its jobs no longer. Where it rejects, call it again.
+   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues no longer wait for its jobs. If it rejects, call
+   * it again.
    *
-   * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
+   * @param options `force`: also while jobs are active; their attempts then lose their leases. Without `force` active jobs are an error of kind
+   * `config`. Default false.
    */
   obliterate(options?: { force?: boolean | undefined }): Promise<void>;
   /**
-   * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
-   * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
+   * Adds a job at each tick, exactly once in the whole fleet, while any worker of the queue runs. One tick makes up for all that were missed. A
+   * schedule with the same id is replaced; an unchanged one keeps its next tick.
    *
    * @param id 1 to 495 bytes without control characters.
-   * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields, or a name such as `@daily`; in the zone `tz`, default UTC. Times of named hours that summer time leaves out are one tick right after
-   * the gap, and tick once where they are repeated; a line of every hour goes on as an interval. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
+   * @param when `everyMs`: from 1, counted from the first call. `cron`: `minute hour day month weekday`, with seconds in front if there are six
+   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. A line with named hours ticks once right after the gap for times that summer
+   * time leaves out, and once for repeated times. A line with every hour goes on as an interval. The id of a tick's job is the schedule's id, a
+   * colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void>;
   /** All schedules, by their next tick. */
   schedules(): Promise<Schedule<T>[]>;
-  /** Ends a schedule; the jobs it has added stay. `false`: there was none. */
+  /** Ends a schedule; its jobs stay. `false`: there was none. */
   unschedule(id: string): Promise<boolean>;
   /**
    * Makes a worker, which runs `processor` on the queue's jobs.
@@ -1855,17 +1860,18 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    */
   process(processor: Processor<T, R>, options?: WorkerOptions): TaskWorker<T, R>;
   /**
-   * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
-   * listen there: {@link ready} says when nothing is missed any more.
+   * Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. The first listener of a fleet event
+   * makes the queue listen: after {@link ready} no event is missed.
    */
   on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this;
-  /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
+  /** Removes a listener. Without listeners of fleet events the queue stops listening. */
   off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this;
-  /** Resolves when the listeners added so far hear everything that happens from then on. */
+  /** Resolves when the listeners added so far miss no event from then on. */
   ready(): Promise<void>;
   /**
-   * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
-   * queue's own. Later calls share the first one's outcome, and may shorten its `graceMs`. What is in Redis stays.
+   * Closes its workers (see {@link TaskWorker.close}); until then running processors may use the queue. Then stops listening, ends waits with kind
+   * `closed`, and disconnects the manager if it is the queue's own. Later calls share the first call's outcome, and may shorten its `graceMs`. The
+   * data in Redis stay.
    */
   close(options?: CloseOptions): Promise<void>;
   /** The same as {@link close}. */
@@ -1876,9 +1882,9 @@ export declare class TaskQueue<T = unknown, R = unknown> {
 
 /** Claims: a slot of a worker, for a time. */
 
-/** What is asked of a worker to be claimed. */
+/** What a worker must have to be claimed. */
 export interface ClaimRequest {
-  /** It has every one of them. */
+  /** The worker has every one of them. */
   capabilities?: string[] | undefined;
   type?: string | undefined;
   /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
@@ -1889,31 +1895,31 @@ export interface WorkerClaim {
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
-  /** A fencing token: every later claim in this registry has a larger one. */
+  /** The fencing token: every later claim in this registry has a larger one. */
   readonly token: number;
   /**
-   * Holds it for `leaseMs` from now. It is not renewed by itself.
+   * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
-   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
-   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
+   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim. @returns `false` if the claim had lapsed, or its
+   * worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if it was not held any more. */
+  /** Gives the slot back; `false` if the claim was over already. */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Leading a role: one of all who want to, in the whole fleet. */
+/** Leader election: one leader per role in the whole fleet. */
 
 /** Options of {@link WorkerRegistry.elect}. */
 export interface ElectOptions {
   /**
-   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
-   * is renewed every third of it, from Rust. Default 15 000.
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While the process lives, Rust renews
+   * the lease every third of that time. Default 15 000.
    */
   leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, whatever the server does. 0: one attempt, as long as that takes. Default: without end. */
+  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal | undefined;
@@ -1921,32 +1927,32 @@ export interface ElectOptions {
 /** A role that this process leads. */
 export interface Leadership {
   readonly role: string;
-  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
   readonly token: number;
   /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
-   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
    */
   readonly signal: AbortSignal;
-  /** Gives the role up; who waits for it is told. Idempotent. */
+  /** Gives the role up and wakes waiting candidates. Idempotent. */
   resign(): Promise<void>;
   /** The same as {@link resign}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The worker registry: who works, how well, and who takes over when one is gone. */
+/** The worker registry: workers, their health, and what happens after a crash. */
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
   namespace?: string | undefined;
-  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
   heartbeatIntervalMs?: number | undefined;
-  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
   degradedAfterMs?: number | undefined;
   /**
-   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
-   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
+   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
   crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
@@ -1954,56 +1960,56 @@ export interface WorkerRegistryOptions {
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
   stalledAfterMs?: number | undefined;
   /**
-   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
-   * `false`: only `heartbeat()` does. Default true.
+   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
+   * sends one. Default true.
    */
   autoHeartbeat?: boolean | undefined;
   /**
-   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
-   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
-   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
+   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
+   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
    */
   stormShare?: number | undefined;
   /** A whole number from 1. Default 5. */
   stormMinimum?: number | undefined;
 }
 /**
- * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
  *
  * - Time is the server's; clocks of workers and observers may differ by hours.
- * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
- *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
- * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
+ *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
+ * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
  * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
- *   it, else when their time is up.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
+ *   time is up.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
  */
 export declare class WorkerRegistry {
   /**
-   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   * Opens and starts nothing before the first worker or listener.
    *
-   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   * @throws RedisError of kind `config`, naming the option, or both options that contradict each other.
    */
   constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
   /**
-   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
-   * server gives the same answer, so a worker is never registered twice by one call.
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
+   * lost and the server is asked again.
    *
-   * Where it rejects, no worker of it is left, or none that outlives its deadline; one of that id that this registry had goes on, under an epoch
-   * of its own again if the server had ended it (`fenced`).
+   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
+   * under a new epoch if the server had ended it (`fenced`).
    *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before it was registered.
+   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
    */
   register(worker?: WorkerRegistration): Promise<WorkerInfo>;
   /**
-   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
    *
-   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
    */
   heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
   /**
-   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
    */
   report(
     id: string,
@@ -2013,29 +2019,29 @@ export declare class WorkerRegistry {
     },
   ): void;
   /**
-   * Declares a worker's status: that of a worker of this registry, or of any worker of the fleet that it never held.
+   * Declares the status of a worker of this registry, or of any worker of the fleet that this registry never held.
    *
-   * @returns `false` if it is not registered, crashed, or its registration by this registry is over: what a registry once held it touches by
-   * its own epoch only.
+   * @returns `false` if the worker is not registered, has crashed, or its registration by this registry is over. A registry changes an id that it
+   * once held only under its own epoch.
    */
   setStatus(id: string, status: WorkerStatus): Promise<boolean>;
-  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  /** A worker, or `null` if it is not registered. A crashed worker stays registered until it is forgotten. */
   get(id: string): Promise<WorkerInfo | null>;
-  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
   health(id: string): Promise<WorkerHealth>;
-  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
   list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
-  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
   snapshot(filter?: WorkerFilter): Promise<{
     workers: WorkerInfo[];
     position: string;
   }>;
   /**
-   * What happened after `position`; about the last 10 000 events are kept.
+   * The events after `position`; about the last 10 000 events are kept.
    *
-   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
-   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event. @param options `limit`:
+   * the most to return, from 1 to 10 000. Default 1 000. @returns The events in order, the position after them, and `complete`:
+   * no event in between was trimmed.
    */
   readEvents(
     position: string,
@@ -2047,48 +2053,48 @@ export declare class WorkerRegistry {
     position: string;
     complete: boolean;
   }>;
-  /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
+  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
   count(): Promise<WorkerCount>;
   /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
-   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
+   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
    *
-   * @returns `null` if there is none now.
+   * @returns `null` if there is no such worker now.
    */
   claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
   /**
-   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void. It may be of any worker of the fleet that this
-   * registry never held, as an operator ends one; of an id that it holds or once held, it is its own registration that is ended, and
-   * never that of whoever registered the id since. The newest 10 000 ids are remembered.
+   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
+   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
+   * ids are remembered.
    *
-   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
    */
   unregister(id: string): Promise<boolean>;
   /**
-   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
-   * still listed or not. The newest 10 000 wait for a caller. If it rejects, what it may have been handed is given by this registry's next call,
-   * within an hour.
+   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
+   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
+   * may have been lost.
    */
   reap(): Promise<WorkerInfo[]>;
   /**
-   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
-   * and each once while the worker's process lives.
+   * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
+   * each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
-   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over. @throws
+   * RedisError of kind `overloaded` if 100 commands wait for the worker.
    */
   send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
   /**
-   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
-   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
+   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
    *
    * @param role 1 to 1 024 bytes of any characters.
    */
   elect(role: string, options?: ElectOptions): Promise<Leadership>;
   /**
-   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
-   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
-   * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
+   * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
+   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /** Removes a listener. */
@@ -2096,13 +2102,13 @@ export declare class WorkerRegistry {
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. Rejects if that cannot be so yet: it is
-   * tried again by itself, and another call waits for the next attempt.
+   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * registry tries again by itself, and another call waits for the next attempt.
    */
   ready(): Promise<void>;
   /**
-   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
-   * is left to its leases. Idempotent; afterwards it can be used again.
+   * Unregisters this registry's workers, resigns its roles, removes its listeners and stops its tasks. Its claims run out with their leases.
+   * Idempotent; afterwards the registry can be used again.
    */
   cleanup(): Promise<void>;
   /** The same as {@link cleanup}. */
@@ -2110,13 +2116,13 @@ export declare class WorkerRegistry {
 }
 
 /**
- * The public classes as interfaces: what a function takes that should work with a test double too. A class that `implements` one, or any object
- * that has its members, is one without a cast.
+ * The public classes as interfaces, for functions that should also take a test double. A class that `implements` one, or any object with its members,
+ * needs no cast.
  */
 
 /** The names of the members of `T` that do not give `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
-/** Adding and removing listeners; each of them gives the object itself. */
+/** Adding and removing listeners; each method returns the object itself. */
 interface Emitting<E extends Record<keyof E, unknown[]>> {
   /** As of the class. */
   on<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;
@@ -2148,11 +2154,11 @@ export interface IWorkerRegistry extends Pick<WorkerRegistry, MembersOf<WorkerRe
 }
 
 /**
- * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
- * BullMQ is imported.
+ * The client that BullMQ 5.77 and later, and 6, accept in place of an ioredis client: their `IRedisClient`, written out, so that nothing of BullMQ is
+ * imported.
  */
 
-/** What {@link BullMQClient.duplicate} takes. */
+/** Options of {@link BullMQClient.duplicate}. */
 export interface BullMQDuplicateOptions {
   /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
   connectionName?: string | undefined;
@@ -2171,28 +2177,29 @@ export type BullMQFields = Record<string, string | number>;
 /**
  * A BullMQ client on the connections of a `RedisConnectionManager`.
  *
- * It connects by itself, as the clients that BullMQ's users know. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
- * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ * It connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its
+ * events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is never
+ * thrown.
  *
- * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
- * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
- * has gone wrong. `cause` says what happened.
+ * A call that fails for want of a connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the message
+ * `Connection is closed.`, which tells BullMQ that it may try again; {@link connect} rejects like that after every failure. `cause` says what
+ * happened.
  */
 export interface BullMQClient {
   status: string;
   readonly isCluster: boolean;
   options: Record<string, unknown>;
   /**
-   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
-   * has disconnected is not connected again.
+   * Connects. It tries until a server answers, because BullMQ asks only once. It rejects with kind `closed` when the manager or this client is
+   * disconnected, and at once with kind `auth` or `tls`, which waiting cannot mend. A client that has ended before tries once. A manager that the
+   * user has disconnected is not connected again.
    */
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
   disconnect(reconnect?: boolean): void;
-  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` are emitted after that. */
   quit(): Promise<string>;
-  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
   on(event: 'error', listener: (error: Error) => unknown): this;
   on(event: string, listener: (...args: unknown[]) => unknown): this;
@@ -2206,7 +2213,7 @@ export interface BullMQClient {
   setMaxListeners(n: number): this;
   getMaxListeners(): number;
   removeAllListeners(event?: string | symbol): this;
-  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  /** Defines a script as `name`, here and in every later duplicate. */
   defineCommand(name: string, definition: BullMQScript): void;
   /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
   runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
@@ -2230,7 +2237,7 @@ export interface BullMQClient {
       EX?: number | undefined;
     },
   ): Promise<string | null>;
-  /** Without keys it does nothing and gives 0. */
+  /** Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
   zrange(
     key: string,
@@ -2255,7 +2262,7 @@ export interface BullMQClient {
   ltrim(key: string, start: number, end: number): Promise<string>;
   lpos(key: string, value: string): Promise<number | null>;
   smembers(key: string): Promise<string[]>;
-  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
   xadd(
     key: string,
     id: string,
@@ -2266,7 +2273,7 @@ export interface BullMQClient {
     },
   ): Promise<string>;
   /**
-   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   * Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there is nothing.
    *
    * @param options `BLOCK` in milliseconds; 0 waits for ever.
    */
@@ -2291,8 +2298,8 @@ export interface BullMQClient {
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
-   * Any command of Redis, by its name. At runtime each is a method too, in lower case and with the server's order of arguments, as the
-   * clients of ioredis have them: `client.xlen(key)`. A command that would change the shared connection is no method, and refused here.
+   * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:
+   * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
   info(): Promise<string>;
@@ -2309,18 +2316,18 @@ export interface BullMQClient {
   ): Promise<[string, string[]]>;
   /** Keys in batches. */
   scanStream(options: { match: string; count?: number | undefined }): Readable;
-  /** In a cluster: where to ask for the list of clients. */
+  /** In a cluster: the clients to ask for the list of clients. */
   nodes?(): BullMQClient[];
 }
 /** Entries by stream. */
 export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
-/** What became of one command: its error, or its result. */
+/** The outcome of one command: its error, or its result. */
 export type BullMQResult = [error: Error | null, result: unknown];
 /** Commands that {@link exec} sends. */
 export interface BullMQTransaction {
   hgetall(key: string): this;
   hset(key: string, data: BullMQFields): this;
-  /** Gives the next cursor, and fields and values in turn. */
+  /** Returns the next cursor, and alternating fields and values. */
   hscan(
     key: string,
     cursor: string | number,
@@ -2329,7 +2336,7 @@ export interface BullMQTransaction {
     },
   ): this;
   smembers(key: string): this;
-  /** Gives the next cursor, and members. */
+  /** Returns the next cursor, and members. */
   sscan(
     key: string,
     cursor: string | number,
@@ -2343,7 +2350,7 @@ export interface BullMQTransaction {
   /** Without keys it adds nothing. */
   del(...keys: string[]): this;
   runCommand(name: string, args: readonly unknown[]): this;
-  /** What became of each command, in order. */
+  /** The outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;
 }
 
@@ -2356,7 +2363,7 @@ export interface BullMQTlsOptions {
   servername?: string;
   rejectUnauthorized?: boolean;
 }
-/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+/** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
   host?: string;
   port?: number;
@@ -2371,7 +2378,7 @@ export interface BullMQOptions {
     host: string;
     port: number;
   }[];
-  /** What the sentinels call the master. */
+  /** The sentinels' name of the master. */
   name?: string;
   /** `addressMap` in the words of ioredis. */
   natMap?: Record<
@@ -2389,62 +2396,61 @@ export interface BullMQOptions {
   connectTimeout?: number;
   /** Milliseconds. */
   keepAlive?: number;
-  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  /** Commands wait for a connection without a bound, as BullMQ's workers demand. */
   maxRetriesPerRequest: null;
 }
 
-/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+/** BullMQ beside this package: on this package's connections, or on its own with the same configuration. */
 
 /**
  * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
  *
- * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
- * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
- * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ * One client serves any number of queues, workers and other objects. Commands that do not block use the manager's one connection. Each `Worker` and
+ * each `QueueEvents` makes a duplicate with one connection of its own for its blocking reads; `close()` of a worker closes that connection. The
+ * caller disconnects the manager, after everything of BullMQ is closed.
  *
  * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
  * such as `prefix: '{paint}'`.
  *
- * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
- * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ * A call that fails because a connection is lost rejects with a `RedisError` with the message `Connection is closed.`, which tells BullMQ that it may
+ * try again. `cause` says what happened, `delivery` whether the server may have executed the call.
  *
- * @throws RedisError of kind `config` for something that is no manager.
+ * @throws RedisError of kind `config` for an object that is not a manager.
  */
 export declare function bullmqConnection(manager: IRedisConnection): BullMQClient;
 /**
  * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
  * `new Queue('paint', { connection: bullmqOptions(manager) })`.
  *
- * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
- * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
- * workers demand.
+ * They hold the password in the clear, since BullMQ's own client needs it: this is the only call that gives a secret out. They do not have the
+ * manager's namespace, deadlines and limits. `maxRetriesPerRequest` is `null`, as BullMQ's workers demand.
  *
- * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
- * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ * @throws RedisError of kind `config` for what such options cannot express: `memory://`, a cluster, a password function (it would be called once
+ * instead of at every connection). {@link bullmqConnection} serves all of these.
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
 /** Requests and their replies. */
 
-/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
   /** The `code` of the responder's error, if it had one. */
   readonly remoteCode?: string | undefined;
   constructor(message: string, remoteName: string, remoteCode?: string);
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
-/** Everything a service does with Redis, put together on one manager and ended in order. */
+/** The parts of a service on one manager, ended in order. */
 
-/** Starts something that runs on a container, and gives what ends it, which is waited for and may give anything. */
+/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
-  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
+  /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
   redisUrl?: string | URL | undefined;
   redis?: RedisConfig | undefined;
   /** The prefix of everything; wins over `redis.namespace`. */
@@ -2456,19 +2462,19 @@ export interface ContainerOptions {
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
   /**
-   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
-   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
+   * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
+   * crashed workers even if this process has no workers and no listeners.
    */
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
-   * Jobs in hand have the second time but for its last fifth, at most 2 s; those left then are handed back in it. From 0. Default 10 000.
+   * Milliseconds that `shutdown()` waits for all coordinators together, and again for all parts; then it goes on without them. Jobs in hand may use
+   * the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. From 0. Default 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
 /**
- * Whether each part answers. `ok`: all of them do. `redis`: the manager's `health()` is `ok` and `writable`, so that the whole key space is
- * served and writes are taken. A queue that was asked for is `queue:` and its name.
+ * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
+ * are accepted. A queue from `getQueue()` is `queue:` and its name.
  */
 export interface ContainerHealth {
   ok: boolean;
@@ -2480,33 +2486,33 @@ export interface ContainerHealth {
 }
 /** The parts of a service, on one manager. */
 export interface Container {
-  /** The manager under everything. */
+  /** The manager of all parts. */
   readonly manager: IRedisConnection;
   getBus(): IMessageBus;
   getKV(): IKVStore;
   getRegistry(): IWorkerRegistry;
-  /** The queue of that name, the same each time. */
+  /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
-   * connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects, when all of that is done, with what went wrong: the error, or an
-   * `AggregateError` of several. Jobs that were handed back are nothing that went wrong.
+   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the connections.
+   * Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
+   * several. Jobs that were handed back are not an error.
    */
   shutdown(): Promise<void>;
   /** The same as {@link shutdown}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Connects, and puts the parts together. If anything fails, what was begun is ended again.
+ * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
  *
  * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export declare function createContainer(options?: ContainerOptions): Promise<Container>;
 
-/** Doing a thing once, however many ask for it. */
+/** Doing a thing once, for any number of callers. */
 
 /** Options of {@link once}. */
 export interface OnceOptions {
@@ -2514,22 +2520,20 @@ export interface OnceOptions {
   timeoutMs?: number | undefined;
 }
 /**
- * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
- * processes, exactly one runs it; the others get `null` at once.
+ * Runs `fn` unless a caller runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of processes,
+ * exactly one runs it; the others get `null` at once.
  *
- * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
- * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
- * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
+ * The key holds an opaque token from the start of `fn` until `ttlSec` after its success. While `fn` runs, a Rust thread renews the token, so an `fn`
+ * that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails, the key is free again. If its process dies, the key is
+ * free after at most `ttlSec` (or a second, if that is longer): `fn` may have done its work or not. The result is not stored.
  *
- * An `fn` that takes longer than `timeoutMs` counts as one whose process died: the caller gets kind `timeout`, what `fn` still gives is
- * dropped, and the key is free at most `ttlSec` (or a second) later. `once` of the same key within `fn` gives `null`, as to everyone else.
+ * An `fn` that takes longer than `timeoutMs` counts like one with a dead process: the caller gets kind `timeout`, the result of `fn` is dropped, and
+ * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
  *
  * @param key As for every method of the store.
- * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
- * server was away is still a success: the key is free `ttlSec` after the last renewal then.
- * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run;
- * `timeout`, delivery `maybe-executed`, if it took too long.
+ * @param ttlSec Seconds, fractions allowed, above 0. @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
+ * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal. @throws The error of `fn`; RedisError of kind `config`,
+ * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
  */
 export declare function once<T>(
   kv: IKVStore,
@@ -2539,11 +2543,10 @@ export declare function once<T>(
   options?: OnceOptions,
 ): Promise<T | null>;
 /**
- * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
- * one gets `true`. The key is `seen:${eventId}`, in the store's namespace; a part of the id, at its start or after a colon, that begins
- * with `~` has `%7E` instead.
+ * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly one
+ * gets `true`. The key is `seen:${eventId}`, in the store's namespace; a `~` at the start of the id or after a colon is written `%7E`.
  *
- * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
+ * If a process dies after it has seen an event, no other process handles that event: use {@link once} if one must.
  *
  * @param eventId Not empty, at most 1 MiB.
  * @param ttlSec Seconds, fractions allowed, above 0.
@@ -2553,20 +2556,20 @@ export declare function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: 
 
 /** A test's control of an embedded engine. */
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, what it did is visible. All throw a
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
  * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
   advance(ms: number): void;
   /**
-   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647: as an administrator or a time service sets that of
-   * a server. No time has passed, but what goes by the clock takes it for that.
+   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647, as an administrator or a time service sets a
+   * server's clock. No real time passes, but everything that reads the clock sees the step.
    */
   setClock(ms: number): void;
   /** Stops the engine from reading and executing anything, as a frozen server would. */
   pause(): void;
-  /** Lets a paused engine go on with what has been sent meanwhile. */
+  /** Lets a paused engine go on with the commands sent meanwhile. */
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
@@ -2578,7 +2581,7 @@ export interface MemoryControl {
   readonly(on: boolean): void;
   /** Deletes every key of every database. */
   flush(): void;
-  /** Bounds the estimated memory in bytes, beyond which writes get Redis' `OOM` error; 0 takes the bound away. */
+  /** Bounds the estimated memory in bytes; beyond it writes get Redis' `OOM` error. 0 removes the bound. */
   maxMemory(bytes: number): void;
   /** Every key, ordered by database and name; `ttl` in milliseconds. */
   dump(): MemoryEntry[];
@@ -2594,8 +2597,8 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
-/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
-/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
+/** Errors that a processor throws for a special outcome, and the error of a waiting producer. */
+/** Thrown by a processor, it fails the job at once, even if attempts are left. */
 export declare class UnrecoverableError extends Error {
   constructor(
     message?: string,
@@ -2603,7 +2606,7 @@ export declare class UnrecoverableError extends Error {
       cause?: unknown;
     },
   );
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 /** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
@@ -2615,15 +2618,15 @@ export declare class DelayError extends Error {
    * @throws RedisError of kind `config`.
    */
   constructor(delayMs: number);
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
+/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
 export declare class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;
   constructor(jobId: string, failedReason: string);
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
@@ -2636,43 +2639,40 @@ export interface RetryOptions {
   minDelayMs?: number | undefined;
   /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
   maxDelayMs?: number | undefined;
-  /** By what each delay grows over the one before, from 1 to 100. Default 2. */
+  /** The growth of each delay over the one before, from 1 to 100. Default 2. */
   factor?: number | undefined;
-  /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
+  /** `true`: each delay is random between `minDelayMs` and its computed value, so that many callers spread out. Default true. */
   jitter?: boolean | undefined;
-  /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
+  /** Is `fn` retried after this error? Default: not after a `RedisError` whose `retryable` is false. */
   shouldRetry?: ((error: unknown) => boolean) | undefined;
-  /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
+  /** Ends the wait between attempts, with kind `cancelled`. A running attempt is not interrupted. */
   signal?: AbortSignal | undefined;
 }
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
  *
- * It asks nothing about what `fn` may have done already: a `RedisError` whose `delivery` is `maybe-executed` is tried again too, so
- * give it what may be done twice, or say no in `shouldRetry`.
+ * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
+ * return false from `shouldRetry`.
  *
- * @param fn Given the number of the attempt, from 1.
- * @returns What `fn` gives.
- * @throws The error of the last attempt, as it is; RedisError of kind `cancelled` when `signal` was aborted before or between attempts;
- * `config` for a bad option.
+ * @param fn Gets the number of the attempt, from 1. @returns The result of `fn`. @throws The error of the last attempt, unchanged;
+ * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
 
-/** Ending well when the process is told to. Nothing installs a signal handler by itself: this is the one way to. */
+/** Graceful shutdown on signals. Only this function installs signal handlers. */
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownSignals {
   /** Default `SIGTERM` and `SIGINT`. */
   signals?: NodeJS.Signals[] | undefined;
-  /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
+  /** Gets the error of `shutdown()`; the process ends in any case. Default: a process warning. */
   onError?: ((error: unknown) => unknown) | undefined;
 }
 /**
- * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
- * what it expects. A second signal meanwhile ends the process at once. Where the signal itself does not end it, as with the first process of a
- * container image, it exits with 128 and the signal's number.
+ * Calls `container.shutdown()` at the first of the signals, and then ends the process by that signal, as its sender expects. A second signal
+ * meanwhile ends the process at once. If the signal does not end the process, as with the first process of a container image, the process exits with
+ * 128 plus the signal's number.
  *
- * @param container Anything with a `shutdown()`.
- * @returns Takes the handlers away again.
+ * @param container Anything with a `shutdown()`. @returns A function that removes the handlers.
  * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
 export declare function shutdownOnSignals(
@@ -2684,7 +2684,7 @@ export declare function shutdownOnSignals(
 
 /** Ready-made sets of connections. */
 
-/** What {@link makeRedisSuite} gives. All three names are the same manager's: it has the connections each purpose needs. */
+/** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
 export interface RedisSuite {
   /** For commands. */
   base: RedisConnectionManager;
@@ -2697,10 +2697,10 @@ export interface RedisSuite {
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Managers for all purposes, connected and pinged. One manager serves them all: it keeps apart what Redis itself
- * forces apart, so there is one configuration and one thing to end.
+ * Managers for all purposes, connected and pinged. One manager serves them all, with the separate connections that Redis demands, so there is one
+ * configuration and one thing to end.
  *
- * @throws RedisError what `connect()` and `ping()` reject with; nothing stays open then.
+ * @throws RedisError The errors of `connect()` and `ping()`; then nothing stays open.
  */
 export declare function makeRedisSuite(url: string | URL | RedisConfig): Promise<RedisSuite>;
 

@@ -2,6 +2,7 @@
 import { MessageBus, RedisConnectionManager } from 'redis-backplane';
 import { expect, it } from 'vitest';
 import { RedisServer } from './support/redis-server.ts';
+import { stretched } from './support/starvation.ts';
 import { until } from './support/until.ts';
 
 interface Work {
@@ -23,8 +24,9 @@ async function idleOf(server: RedisServer, count: number, rounds: number): Promi
   const manager = new RedisConnectionManager({ url: server.url, namespace: `n${count}` });
   const bus = new MessageBus(manager);
   let got = 0;
-  // Each looks three times within its lease.
-  const join = (n: number) => bus.subscribe('t', () => void got++, { group: `g${n}`, claimAfterMs: 1_500 });
+  // Each looks three times within its lease, which a machine that is busy with something else must not take from it.
+  const claimAfterMs = stretched(1_500);
+  const join = (n: number) => bus.subscribe('t', () => void got++, { group: `g${n}`, claimAfterMs });
   for (let n = 0; n < count; n += 50) await Promise.all(Array.from({ length: Math.min(50, count - n) }, (_, at) => join(n + at)));
   await bus.publish('t', 1, { durable: true });
   await until(() => got === count, { timeoutMs: 60_000, what: 'every group to have the message' });

@@ -44,7 +44,7 @@ test('a verb is called on its own class only, and on nothing that was let go', (
   const manager = open('manager', 0, { url: 'memory://native-calls' });
   const kv = open('kv', manager);
   const queue = open('queue', manager, { name: 'q' });
-  const another = [7, 'config', 'target: expected one that has the verb, got another'];
+  const another = [7, 'config', 'target: expected an object that has the verb, got another object'];
   const number = (name: string) => verbs.indexOf(name);
   for (const [target, name] of [
     [manager, 'kv.get'],
@@ -61,7 +61,7 @@ test('a verb is called on its own class only, and on nothing that was let go', (
   expect(answer(number('kv.loadFailed'), kv)).toEqual([7, 'config', 'KVStore.getOrSet: id: expected a whole number, got nothing']);
   expect(answer(verbs.length, kv)).toEqual([7, 'config', `verb: expected a known one, got number ${verbs.length}`]);
   native.release(port, kv);
-  expect(answer(number('kv.get'), kv)).toEqual([7, 'closed', 'what was called has been released']);
+  expect(answer(number('kv.get'), kv)).toEqual([7, 'closed', 'the called object has been released']);
 });
 
 test('nothing is opened on what is not there, or is another thing', () => {

@@ -40,9 +40,11 @@ const leaves = Object.keys(below);
 below.embedded = leaves;
 below.connection = [...leaves, 'embedded'];
 below.verb = [...leaves, 'connection'];
-for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = [...leaves, 'connection', 'verb'];
-below.queue = [...leaves, 'connection', 'verb', 'registry'];
-below.node = [...leaves, 'connection', 'verb', 'bullmq', 'kv', 'bus', 'registry', 'queue'];
+below.lease = [...leaves, 'connection'];
+const shared = [...leaves, 'connection', 'verb', 'lease'];
+for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = shared;
+below.queue = [...shared, 'registry'];
+below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 
 /** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
 const closing = [
@@ -60,28 +62,6 @@ const closing = [
     from: 'src/embedded/commands/lookup.rs',
     to: 'src/embedded/commands/table.rs',
     why: 'every command is found by the table of handlers, and handlers find commands: COMMAND, EXEC, scripts',
-  },
-  {
-    from: 'src/embedded/state.rs',
-    to: 'src/embedded/commands/pubsub.rs',
-    why: 'to be dissolved: a client that leaves is taken out of the lists of subscribers, which only that file reads',
-  },
-  { from: 'src/resp/element.rs', to: 'src/resp/passing.rs', why: 'to be dissolved: an element names the rest of itself that is read past' },
-  {
-    from: 'src/queue/long_way.rs',
-    to: 'src/queue/reading.rs',
-    why: 'to be dissolved: a page that is read the long way is read as any other',
-  },
-  { from: 'src/queue/outbox.rs', to: 'src/queue/adding.rs', why: 'to be dissolved: adding sends messages, and the outbox adds jobs' },
-  {
-    from: 'src/registry/leaving.rs',
-    to: 'src/registry/register.rs',
-    why: 'to be dissolved: the readers of arguments stand where workers register',
-  },
-  {
-    from: 'src/registry/worker.rs',
-    to: 'src/registry/register.rs',
-    why: 'to be dissolved: so do the bounds of what a worker says of itself',
   },
 ];
 

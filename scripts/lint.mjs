@@ -14,6 +14,8 @@ const checks = [
   ['tests-types', node, [tool('tsc'), '-p', '__test__'], 'the tests and scripts are type-checked too'],
   ['types', 'npm', ['run', '--silent', 'check:types'], 'index.d.ts is stale: run `npm run build:types` and commit it'],
   ['architecture', node, ['scripts/check-architecture.mjs'], 'see ARCHITECTURE.md'],
+  ['sizes', node, ['scripts/check-sizes.mjs'], 'what stays large is named there with the reason'],
+  ['words', node, ['scripts/check-words.mjs'], 'each line says which word to write instead'],
   ['workflows', node, ['scripts/check-workflows.mjs'], 'https://github.com/rhysd/actionlint explains its checks'],
   ['licenses', node, ['scripts/licenses.mjs'], 'deny.toml says what is allowed; `npm run build:notices` writes the notices anew'],
   ['rustfmt', 'cargo', ['fmt', '--check'], 'run `cargo fmt`'],

@@ -67,7 +67,7 @@ impl<'a> Arguments<'a> {
             Arg::Text(text) if !text.is_empty() && text.len() <= MAX_KEY => {
                 if is_ours(text.as_bytes()) {
                     return Err(Error::config(format!(
-                        "{}: {name}: expected a key that has no ~ at its begin or after a colon, got one that has",
+                        "{}: {name}: expected a key that has no ~ at its start or after a colon, got one that has",
                         self.owner
                     )));
                 }

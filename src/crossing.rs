@@ -163,7 +163,7 @@ impl Drop for Answer {
                 let message = "a defect in redis-backplane ended the call; what it was is on stderr";
                 Error::new(ErrorKind::Closed, message).with_delivery(Delivery::MaybeExecuted)
             } else {
-                Error::new(ErrorKind::Closed, "what was called has ended")
+                Error::new(ErrorKind::Closed, "the called object has ended")
             }));
         }
     }

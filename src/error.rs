@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 
 /// The longest message of an error reply, in bytes: a longer one is cut.
@@ -161,8 +162,7 @@ fn is_code(word: &str) -> bool {
 }
 
 /// A failure: kind, message, delivery and cause.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -299,9 +299,30 @@ impl Error {
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        // The cause itself, which `thiserror` would give as the `Arc` around it: nobody could ask what it is then.
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_can_be_asked_what_it_is() {
+        let error =
+            Error::new(ErrorKind::Connection, "no").caused_by(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        assert_eq!(cause.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+    }
 
     #[test]
     fn the_first_word_of_an_error_reply_is_its_code() {

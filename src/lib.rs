@@ -8,7 +8,7 @@
 //!  queue ──► registry    features: what users ask for, in terms of commands and scripts
 //!  bus    kv    bullmq   strangers to each other, but for that one arrow
 //!    │
-//!  verb          what can be called: one row per verb, one trait per class
+//!  verb   lease  what can be called: one row per verb, one trait per class; what a token holds for a time
 //!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
 //!    │
@@ -40,6 +40,7 @@ pub mod embedded;
 pub mod error;
 pub mod keys;
 pub mod kv;
+pub mod lease;
 pub mod lifecycle;
 #[cfg(feature = "node")]
 mod node;

@@ -156,7 +156,7 @@ impl Parent for () {
     }
 }
 
-/// Something that was opened, of whatever class.
+/// Something that was opened, of any class.
 pub trait Target: Any {
     /// Calls the verb of that place in the class' table; gives the answer back where there is none.
     ///

@@ -241,7 +241,7 @@ describeBackends('a durable topic', (backend) => {
     expect(groups.every(({ lastActiveAt = 0 }) => Math.abs(now - lastActiveAt) < 60_000)).toBe(true);
     expect(await failureOf(one.removeGroup('t', 'done'))).toMatchObject({
       redisErrorKind: 'config',
-      message: 'MessageBus.removeGroup: group: expected one that nobody consumes, got one with consumers: 1',
+      message: 'MessageBus.removeGroup: group: expected a group without consumers, got consumers: 1',
     });
     expect(await one.removeGroup('t', 'gone')).toBe(true);
     expect(await one.removeGroup('t', 'gone')).toBe(false);

@@ -58,7 +58,7 @@ describeBackends('input of the KV store', (backend) => {
     const bad: [unknown, RegExp][] = [
       ['', /got a string of 0 characters/],
       ['x'.repeat((1 << 20) + 1), /got a string of 1048577 characters/],
-      ['~lock:a', /no ~ at its begin/],
+      ['~lock:a', /no ~ at its start/],
       ['a:~b', /or after a colon/],
       ['\ud800', /lone surrogate/],
       [undefined, /got nothing/],

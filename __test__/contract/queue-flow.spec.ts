@@ -195,6 +195,30 @@ describeBackends('children', (backend) => {
     expect(await alone.refresh()).toBeNull();
   });
 
+  // Of failed jobs of the same millisecond the one whose id is less is the older.
+  test.each(['0', 'z'])(
+    'never run for a child that failed and was removed at once, by the bound of parent "%s" on failed jobs',
+    async (id) => {
+      const queue = queues.queue();
+      const child = { name: 'x', data: 1, options: { id: 'child' } };
+      await queue.add('p', 1, { id, keepFailed: { count: 1 }, children: [child] });
+      await queue.addBulk(['a', 'y'].map((other) => ({ name: 'p', data: 1, options: { id: other, keepFailed: true, children: [child] } })));
+      expect(await (await queue.getJob('child'))?.cancel('no')).toBe(true);
+      const states = await Promise.all(['a', 'y'].map(async (other) => (await queue.getJob(other))?.state));
+      expect(states).toEqual(['failed', 'failed']);
+      expect((await queue.counts()).waiting).toBe(0);
+    },
+  );
+
+  test.each(['0', 'z'])('never run for child "%s" that failed and was removed at once, by its own bound on failed jobs', async (id) => {
+    const queue = queues.queue();
+    const other = await queue.add('x', 1, { id: 'm' });
+    await queue.add('p', 1, { id: 'parent', children: [{ name: 'x', data: 1, options: { id, keepFailed: { count: 1 } } }] });
+    const job = await queue.getJob(id);
+    await Promise.all([other.cancel('no'), job?.cancel('no')]);
+    expect((await queue.getJob('parent'))?.state).toBe('failed');
+  });
+
   test('are refused with what is wrong in them, named by their place, and nothing is added', async () => {
     const queue = queues.queue();
     const bad: [unknown, RegExp][] = [

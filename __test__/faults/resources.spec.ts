@@ -56,7 +56,7 @@ describe.runIf(process.platform === 'linux')('a process that is refused', () => 
       // Room for what V8 does meanwhile, but not for the stack of an engine's thread, 16 MiB.
       const size = Number(/VmSize:\s+(\d+)/.exec(fs.readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
       const manager = new redis.RedisConnectionManager({ url: 'memory://refused', commandTimeoutMs: 2_000 });
-      limit(String(size + 8 * 1024 * 1024));
+      limit(String(size + 12 * 1024 * 1024));
       const outcomes = await Promise.allSettled([manager.ping(), manager.connect(), manager.command('GET', 'key')]);
       limit('unlimited');
       for (const outcome of outcomes) {

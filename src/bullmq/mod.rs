@@ -79,7 +79,7 @@ impl Bridge {
 
     /// The connection for blocking commands.
     fn reserved(&self) -> Result<&Reserved> {
-        self.reserved.as_ref().ok_or_else(|| Error::config("bullmq: expected a duplicate, got the client it is one of"))
+        self.reserved.as_ref().ok_or_else(|| Error::config("bullmq: expected a duplicate, got the original client"))
     }
 }
 

@@ -106,7 +106,7 @@ fn millis(time: std::time::Duration) -> Value {
 
 fn refused(what: &str, why: &str) -> Error {
     Error::config(format!(
-        "bullmqOptions: manager: expected one of a single server or of sentinels, got {what}: {why}; use bullmqConnection(manager)"
+        "bullmqOptions: manager: expected a manager of a single server or of sentinels, got {what}: {why}; use bullmqConnection(manager)"
     ))
 }
 

@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
     fn read(bridge: &Bridge, args: &Arguments<'a>) -> Result<Self> {
         let at = index(args.id(0)?);
         let script = bridge.scripts.read().get(at).cloned().flatten();
-        let script = script.ok_or_else(|| Error::config("runCommand: name: expected that of a defined command"))?;
+        let script = script.ok_or_else(|| Error::config("runCommand: name: expected the name of a defined command"))?;
         let words = words(args, 2)?;
         let key_count = index(args.id(1)?);
         if key_count > words.len() {

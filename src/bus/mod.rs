@@ -118,7 +118,7 @@ impl Bus {
 }
 
 /// What [`is_topic`] is true of.
-const A_TOPIC: &str = "a string of 1 to 1024 bytes without control characters, with no ~ at its begin or after a colon";
+const A_TOPIC: &str = "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon";
 
 /// May it name a topic, a pattern of topics or a group?
 fn is_topic(text: &str) -> bool {

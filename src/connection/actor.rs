@@ -106,7 +106,7 @@ impl Actor {
                 None => return,
             };
             match stop {
-                // It gave up; the next use begins anew.
+                // It gave up; the next use starts again.
                 None => {}
                 Some(Stop::Close) => self.close(),
                 Some(Stop::Dropped) => return,
@@ -114,7 +114,7 @@ impl Actor {
         }
     }
 
-    /// After a panic: nobody is left without an answer, and the next use begins anew.
+    /// After a panic: nobody is left without an answer, and the next use starts again.
     fn recover(&mut self) {
         let message = "a defect in redis-backplane ended the connection; what it was is on stderr";
         let error = Error::new(ErrorKind::Connection, message);

@@ -109,7 +109,7 @@ impl Core {
         self.interrupt.lock().clone()
     }
 
-    /// The error of whatever is used after its end.
+    /// The error of anything that is used after its end.
     pub(super) fn closed(&self) -> Error {
         let state = if self.state().is_over() { self.state() } else { State::Closing };
         Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))

@@ -41,7 +41,7 @@ impl Cursor {
     }
 
     /// Takes the cursor in that came with a page from `origin`. False when the walk is over. Where the connection is another than that of
-    /// the page before, the walk begins anew: a page may come twice, and none is passed over.
+    /// the page before, the walk starts again: a page may come twice, and none is passed over.
     pub fn advance(&mut self, origin: Origin, next: Bytes) -> bool {
         if self.origin.replace(origin).is_some_and(|before| before != origin) {
             *self = Self::default();

@@ -142,5 +142,5 @@ fn is_passing(core: &Core, wait: &Wait, error: &Error) -> bool {
 }
 
 fn too_slow() -> Error {
-    Error::new(ErrorKind::Timeout, "the connection of a blocking command was not there in time")
+    Error::new(ErrorKind::Timeout, "no connection for a blocking command in time")
 }

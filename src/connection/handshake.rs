@@ -15,7 +15,7 @@ use crate::resp::{self, Read, Reader, Reply};
 /// A stream that is ready for commands.
 pub(super) struct Greeted {
     pub stream: Box<dyn Stream>,
-    /// The begin of something whose end has not come yet: the next bytes of the stream go on from here.
+    /// The start of a reply whose end has not come yet: the next bytes of the stream continue it.
     pub input: BytesMut,
     /// Bounds replies, and hides the password that the server was given.
     pub reader: Reader,
@@ -238,7 +238,7 @@ impl Wire {
 }
 
 fn unasked() -> Error {
-    Error::new(ErrorKind::Connection, "the server answered a question nobody asked")
+    Error::new(ErrorKind::Connection, "the server sent a reply without a request")
 }
 
 #[cfg(test)]
@@ -280,6 +280,6 @@ mod tests {
     async fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_question() {
         assert!(greeted(">2\r\n+invalidate\r\n_\r\n").await.unwrap().input.is_empty());
         let error = greeted("+OK\r\n").await.err().unwrap();
-        assert_eq!(error.message(), "the server answered a question nobody asked");
+        assert_eq!(error.message(), "the server sent a reply without a request");
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
             Ok(Box::new(stream))
         }
         Target::Sentinel { .. } | Target::Cluster(_) => {
-            Err(Error::config("RedisConfig.url: expected a kind of server that has one stream, got another"))
+            Err(Error::config("RedisConfig.url: expected a server with one stream, got another kind"))
         }
     }
 }
@@ -151,7 +151,7 @@ async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsS
     let name = match &tls.server_name {
         Some(name) => name.clone(),
         None => ServerName::try_from(address.host.clone()).map_err(|e| {
-            Error::new(ErrorKind::Tls, format!("{} is no name a certificate can have", address.host)).caused_by(e)
+            Error::new(ErrorKind::Tls, format!("{} is not a possible name of a certificate", address.host)).caused_by(e)
         })?,
     };
     TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(|e| {

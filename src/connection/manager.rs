@@ -87,7 +87,7 @@ impl Manager {
         &self.shared.core
     }
 
-    /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it begins anew.
+    /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it starts again.
     /// The call itself takes its place in the order of `connect` and `disconnect` calls; the future only waits.
     ///
     /// # Errors
@@ -330,7 +330,7 @@ impl Manager {
     /// executed commands on their own.
     pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
         let strange = || {
-            Error::new(ErrorKind::Server, "the server's answer to a transaction is not one")
+            Error::new(ErrorKind::Server, "unexpected answer of the server to a transaction")
                 .with_delivery(Delivery::MaybeExecuted)
         };
         let Reply::Array(mut replies) = reply else {

@@ -213,5 +213,5 @@ fn page(reply: Reply) -> Result<(String, Vec<Bytes>)> {
 }
 
 fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the server's answer to SCAN is not one").with_delivery(Delivery::Rejected)
+    Error::new(ErrorKind::Server, "unexpected answer of the server to SCAN").with_delivery(Delivery::Rejected)
 }

@@ -341,7 +341,7 @@ impl Pipeline {
                 }
                 return Ok(());
             }
-            None => return Err(Error::new(ErrorKind::Connection, "the server answered a question nobody asked")),
+            None => return Err(Error::new(ErrorKind::Connection, "the server sent a reply without a request")),
         };
         let reply = reply.unwrap_or_else(|why| {
             request.abandon(unread(why, self.max_reply_bytes), now);

@@ -221,7 +221,7 @@ impl Sentinels {
             Reply::Nil => {
                 Err(Error::new(ErrorKind::Server, format!("it knows no master with the name {:?}", self.master)))
             }
-            _ => Err(Error::new(ErrorKind::Server, "its answer is not that of a sentinel")),
+            _ => Err(Error::new(ErrorKind::Server, "its answer is not a sentinel's")),
         }
     }
 
@@ -439,7 +439,7 @@ mod tests {
             ("*1\r\n$5\r\nslave\r\n", "says that it is a replica"),
             ("*1\r\n$5\r\nslave\r\n+OK\r\n", "says that it is a replica"),
             ("*1\r\n$7\r\nhunter2\r\n", "says that it is a server of another role"),
-            ("*1\r\n$6\r\nmaster\r\n+OK\r\n", "answered a question nobody asked"),
+            ("*1\r\n$6\r\nmaster\r\n+OK\r\n", "a reply without a request"),
             ("", "the connection broke"),
             ("?\r\n", "not the Redis protocol"),
         ] {

@@ -6,7 +6,7 @@
 //! between two pages does not grow with the keys.
 //!
 //! How: a cursor is used only with the process that gave it, known by its connection, or by its `run_id` where the connection is
-//! another one. With another process its part of the walk begins anew. What a cluster adds is in `cluster/course.rs`.
+//! another one. With another process its part of the walk starts again. What a cluster adds is in `cluster/course.rs`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct Page {
     pub keys: Vec<Bytes>,
     /// `None` when the walk is over.
     pub next: Option<Walk>,
-    /// Was a part of the walk begun anew, or is it to be walked over again, because servers changed?
+    /// Was a part of the walk started again, or is it to be walked over again, because servers changed?
     pub disturbed: bool,
 }
 

@@ -8,6 +8,7 @@ use super::blocking::Blocked;
 use super::bytes::Key;
 use super::pipe::Pipe;
 use super::protocol::Parser;
+use super::subscribers::Kind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum ReplyMode {
@@ -90,6 +91,15 @@ impl Client {
             created: now,
             active: now,
             last_command: "NULL".to_owned(),
+        }
+    }
+
+    /// What it has subscribed to.
+    pub(super) fn names(&mut self, kind: Kind) -> &mut IndexSet<Vec<u8>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
         }
     }
 

@@ -54,6 +54,7 @@ mod scripting;
 mod session;
 mod state;
 mod stream;
+mod subscribers;
 mod value;
 mod zset;
 

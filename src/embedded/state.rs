@@ -7,8 +7,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-
 use super::blocking::Waiting;
 use super::bytes::Key;
 use super::client::Client;
@@ -18,6 +16,7 @@ use super::keyspace::{DATABASES, Db};
 use super::name::EngineName;
 use super::pipe::Pipe;
 use super::scripting::Scripts;
+use super::subscribers::{Kind, Subscribers};
 
 /// How often the sweep of expired keys runs while there are keys that expire.
 const SWEEP_EVERY_MS: i64 = 100;
@@ -79,9 +78,7 @@ pub(super) struct Core {
     pub(super) resumed: VecDeque<usize>,
     pub(super) watchers: HashMap<(usize, Key), HashSet<usize>>,
     pub(super) waiting: Waiting,
-    pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
-    pub(super) patterns: IndexMap<Vec<u8>, Vec<usize>>,
-    pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
+    pub(super) subscribers: Subscribers,
     /// Clients that see every command.
     pub(super) monitors: Vec<usize>,
     pub(super) scripts: Scripts,
@@ -145,7 +142,7 @@ impl Core {
             return;
         }
         self.unwatch(slot);
-        super::commands::pubsub::forget(self, slot);
+        self.unsubscribe_all(slot);
         self.monitors.retain(|monitor| *monitor != slot);
         let Some(client) = self.clients[slot].take() else {
             return;
@@ -158,6 +155,16 @@ impl Core {
         self.gone.push(client.id);
         self.open -= 1;
         self.free.push(slot);
+    }
+
+    /// Ends every subscription of a client that is leaving or resetting.
+    pub(super) fn unsubscribe_all(&mut self, slot: usize) {
+        for kind in Kind::ALL {
+            let names = self.client(slot).map(|client| std::mem::take(client.names(kind))).unwrap_or_default();
+            for name in names {
+                self.subscribers.remove(kind, &name, slot);
+            }
+        }
     }
 
     /// A client is about to be cut off that did not ask for it: the data waits for it to reconnect.

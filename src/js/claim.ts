@@ -4,9 +4,9 @@ import type { Internals } from './internals.js';
 import { verbs } from './native.js';
 import type { WorkerInfo } from './registry-worker.js';
 
-/** What is asked of a worker to be claimed. */
+/** What a worker must have to be claimed. */
 export interface ClaimRequest {
-  /** It has every one of them. */
+  /** The worker has every one of them. */
   capabilities?: string[] | undefined;
   type?: string | undefined;
   /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
@@ -18,16 +18,16 @@ export interface WorkerClaim {
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
-  /** A fencing token: every later claim in this registry has a larger one. */
+  /** The fencing token: every later claim in this registry has a larger one. */
   readonly token: number;
   /**
-   * Holds it for `leaseMs` from now. It is not renewed by itself.
+   * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
-   * @param leaseMs Milliseconds from 10. Default: what it was claimed with.
-   * @returns `false` if it had lapsed, or its worker crashed, left or was registered again.
+   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim. @returns `false` if the claim had lapsed, or its
+   * worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if it was not held any more. */
+  /** Gives the slot back; `false` if the claim was over already. */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;

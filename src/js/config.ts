@@ -3,13 +3,13 @@
 import { objectOf } from './arguments.js';
 import { configError, RedisError } from './errors.js';
 
-/** Gives the password for one connection. */
+/** Returns the password for one connection. */
 export type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
 
 /** TLS options. Certificates and keys are PEM. */
 export interface RedisTlsConfig {
   /**
-   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate is one too.
+   * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
    * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
@@ -21,7 +21,7 @@ export interface RedisTlsConfig {
   passphrase?: string | Uint8Array | undefined;
   /** The name to expect in the server's certificate. Default: the host. */
   servername?: string | undefined;
-  /** `false` accepts any certificate, so anybody between here and the server can read along. Default true. */
+  /** `false` accepts any certificate, so anybody between this process and the server can read and change everything. Default true. */
   rejectUnauthorized?: boolean | undefined;
 }
 
@@ -38,9 +38,8 @@ export interface RedisReconnectConfig {
 /** The configuration of a {@link RedisConnectionManager}. Unknown names are refused. */
 export interface RedisConfig {
   /**
-   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port`
-   * and `path`; what else is given here wins over what the URL says. An empty part of it, such as a template leaves whose variable is not
-   * set, is refused.
+   * `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` or `memory://name`. Excludes `host`, `port` and `path`; other
+   * options win over the URL. An empty part, as a template with an unset variable leaves it, is refused.
    */
   url?: string | URL | undefined;
   /** A name or an address, without the port; an IPv6 address may be in brackets. Default `127.0.0.1`. */
@@ -53,16 +52,17 @@ export interface RedisConfig {
   db?: number | undefined;
   /** The ACL user; needs `password`. */
   username?: string | undefined;
-  /** Bytes are UTF-8. A function is asked again at every new connection, so a rotated password needs no restart. */
+  /** Bytes are UTF-8. A function is called at every new connection, so a rotated password needs no restart. */
   password?: string | Uint8Array | PasswordFunction | undefined;
   /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
   sentinelPassword?: string | Uint8Array | undefined;
   /**
-   * Where to reach what a cluster or sentinels announce, for one behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000' }`. Each
-   * name and each value is a host and a port; an IPv6 address is in brackets. It goes for nodes, masters and sentinels, those of the URL
-   * too. What is not in it is reached as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is given.
+   * The reachable addresses for those that a cluster or sentinels announce, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000'
+   * }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and sentinels, those of the
+   * URL too. An address that is not in the map is used as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is
+   * given.
    */
   addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
@@ -84,10 +84,10 @@ export interface RedisConfig {
   /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number | undefined;
   /**
-   * What one reply may take, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer one is
-   * read past and kept nowhere: its caller's promise rejects with kind `serialization` and delivery `maybe-executed`, its neighbours'
-   * get their answers. One that goes on for longer than `commandTimeoutMs` costs the connection. A longer message of a subscription is
-   * dropped, counted, and told by the bus' event `slow`. Default 1 GiB; Redis holds no string longer than 512 MiB unless it is told to.
+   * The bound of one reply, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer reply is skipped: its
+   * caller's promise rejects with kind `serialization` and delivery `maybe-executed`; other calls get their answers. A reply that takes longer than
+   * `commandTimeoutMs` costs the connection. A longer message of a subscription is dropped and counted, and the bus emits `slow`. Default 1 GiB;
+   * Redis holds no string longer than 512 MiB in its defaults.
    */
   maxReplyBytes?: number | undefined;
   /** Milliseconds that `disconnect()` waits for answers. Default 5 000. */
@@ -114,7 +114,7 @@ export function readConfig(name: string, given: RedisConfig | string | URL): Rea
   return Object.defineProperty(all, 'url', { value: url.href, enumerable: true }) as ReadConfig;
 }
 
-/** Of whatever context: Jest's have a class of their own. */
+/** A URL of any context: Jest's contexts have a class of their own. */
 function isUrl(value: unknown): value is URL {
   return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
@@ -122,17 +122,17 @@ function isUrl(value: unknown): value is URL {
 type Environment = Record<string, string | undefined>;
 
 /**
- * The configuration that the environment gives: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`,
- * `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win
- * over those in it. An empty variable counts as not set.
+ * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * An empty variable counts as not set.
  *
- * `null`, which is off, when `REDIS_ENABLED` is false, whatever else is set; and when it is not set, and neither `REDIS_URL` nor `REDIS_HOST` is.
+ * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
  * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
  * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
  *
  * @param env Default `process.env`.
- * @throws RedisError of kind `config` for a value that is none, naming the variable, and for `REDIS_ENABLED=true` without an address.
+ * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
  */
 export function redisConfigFromEnv(env: Environment = process.env): RedisConfig | null {
   const variables = env === process.env ? env : objectOf('redisConfigFromEnv: env', env);
@@ -205,10 +205,10 @@ const process_ = `${process.pid.toString(36)}-${Date.now().toString(36)}`;
 export const REDIS_TEST_CONFIG: RedisConfig = createTestRedisConfig();
 
 /**
- * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server is that of
- * `REDIS_TEST_URL`, else the engine inside this process, `memory://redis-backplane-tests`.
+ * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server comes from `REDIS_TEST_URL`,
+ * else it is the engine inside this process, `memory://redis-backplane-tests`.
  *
- * @param overrides Win over what this function chooses.
+ * @param overrides Options that win over this function's own.
  */
 export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig {
   const own = objectOf('createTestRedisConfig: overrides', overrides);

@@ -1,4 +1,4 @@
-/** Everything a service does with Redis, put together on one manager and ended in order. */
+/** The parts of a service on one manager, ended in order. */
 
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
@@ -12,12 +12,12 @@ import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 
-/** Starts something that runs on a container, and gives what ends it, which is waited for and may give anything. */
+/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
-  /** Where Redis is; wins over `redis.url`. Default: what the environment says, see `redisConfigFromEnv`. */
+  /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
   redisUrl?: string | URL | undefined;
   redis?: RedisConfig | undefined;
   /** The prefix of everything; wins over `redis.namespace`. */
@@ -29,20 +29,20 @@ export interface ContainerOptions {
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
   /**
-   * Started after the rest, one after another, and stopped first, in the opposite order. `false` is left out; `true` is for those that
-   * are built in: `sweeper` notices crashed workers also where this process has none and listens to none.
+   * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
+   * crashed workers even if this process has no workers and no listeners.
    */
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and as long again for all parts; then it goes on without them.
-   * Jobs in hand have the second time but for its last fifth, at most 2 s; those left then are handed back in it. From 0. Default 10 000.
+   * Milliseconds that `shutdown()` waits for all coordinators together, and again for all parts; then it goes on without them. Jobs in hand may use
+   * the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. From 0. Default 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
 
 /**
- * Whether each part answers. `ok`: all of them do. `redis`: the manager's `health()` is `ok` and `writable`, so that the whole key space is
- * served and writes are taken. A queue that was asked for is `queue:` and its name.
+ * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
+ * are accepted. A queue from `getQueue()` is `queue:` and its name.
  */
 export interface ContainerHealth {
   ok: boolean;
@@ -55,19 +55,19 @@ export interface ContainerHealth {
 
 /** The parts of a service, on one manager. */
 export interface Container {
-  /** The manager under everything. */
+  /** The manager of all parts. */
   readonly manager: IRedisConnection;
   getBus(): IMessageBus;
   getKV(): IKVStore;
   getRegistry(): IWorkerRegistry;
-  /** The queue of that name, the same each time. */
+  /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the
-   * connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects, when all of that is done, with what went wrong: the error, or an
-   * `AggregateError` of several. Jobs that were handed back are nothing that went wrong.
+   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the connections.
+   * Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
+   * several. Jobs that were handed back are not an error.
    */
   shutdown(): Promise<void>;
   /** The same as {@link shutdown}. */
@@ -231,7 +231,7 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
 }
 
 /**
- * Connects, and puts the parts together. If anything fails, what was begun is ended again.
+ * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
  *
  * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.

@@ -1,12 +1,12 @@
 /**
- * `diagnostics_channel` events, with the shapes node-redis documents for its own: an APM that reads those reads these. Channels:
- * tracing channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
+ * `diagnostics_channel` events, in the shapes that node-redis documents: an APM that reads those reads these. Channels: tracing
+ * channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
  * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
  */
 
 import { channel, tracingChannel } from 'node:diagnostics_channel';
 
-/** Who a call goes to. */
+/** The server that a call goes to. */
 export interface Endpoint {
   database: number;
   serverAddress: string;

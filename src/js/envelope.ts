@@ -1,4 +1,4 @@
-/** Envelopes: what a message is in, and what it has in common with the messages that led to it. */
+/** Envelopes: a message with its id, its type and its correlation. */
 
 import { configError, messageOf } from './errors.js';
 import { checkTraceparent, isTraceparent, MAX_NAME, scopeNow } from './scope.js';
@@ -9,7 +9,7 @@ const MAX_TYPE = 1_024;
 const MAX_TS = 64;
 const MAX_ERROR = 1_024;
 
-/** A message with what is known of it. */
+/** A message with its metadata. */
 export interface Envelope<T = unknown> {
   /** Unique, and the same at each attempt: 1 to 512 characters. */
   id: string;
@@ -22,7 +22,7 @@ export interface Envelope<T = unknown> {
   /** At most 512 characters. */
   tenantId?: string | undefined;
   payload: T;
-  /** How often it was tried before, from 0. */
+  /** Earlier attempts, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string | undefined;
@@ -52,11 +52,10 @@ export function envelopeOf<T>(type: string, payload: T, corrId: string | undefin
 }
 
 /**
- * A new envelope. In a handler of a bus what is not given is that of the message in hand, its trace context too.
+ * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
  *
- * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: that of the message in hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: that of the message in hand, else none.
+ * @param type What kind of message it is: 1 to 1 024 characters. @param corrId 1 to 512 characters. Default: the message's in
+ * hand, else the id of the new envelope. @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
  * @throws RedisError of kind `config`.
  */
 export function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T> {
@@ -93,14 +92,14 @@ export function checkEnvelope(owner: string, envelope: Envelope): void {
  * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
  * characters.
  *
- * @throws RedisError of kind `config` if `envelope` is none.
+ * @throws RedisError of kind `config` if `envelope` is not an envelope.
  */
 export function retryEnvelope<T>(envelope: Envelope<T>, error: unknown): Envelope<T> {
   if (!isEnvelope(envelope)) throw configError('retryEnvelope: envelope', 'an Envelope', envelope);
   return { ...envelope, attempts: envelope.attempts + 1, lastError: shortened(messageOf(error)) };
 }
 
-/** Is it an envelope, whoever made it? */
+/** Is `value` an envelope? Envelopes of other programs count too. */
 export function isEnvelope(value: unknown): value is Envelope {
   if (typeof value !== 'object' || value === null) return false;
   const { id, type, ts, corrId, tenantId, attempts, lastError, traceparent } = value as Record<string, unknown>;

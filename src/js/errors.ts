@@ -28,12 +28,12 @@ export type RedisErrorKind =
   | 'cancelled';
 
 /**
- * Did the server possibly act? `not-sent`: not a byte left this process. `maybe-executed`: it was sent, and no answer came.
- * `rejected`: the server answered that it refuses.
+ * Did the server possibly act? `not-sent`: not a byte left this process. `maybe-executed`: the call was sent, and no answer came. `rejected`: the
+ * server refused the call.
  */
 export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
 
-/** What a {@link RedisError} is made of, beyond its kind and message. */
+/** The fields of a {@link RedisError} beside its kind and message. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
   serverCode?: string | undefined;
@@ -58,7 +58,7 @@ export class RedisError extends Error {
   readonly code: string;
   /** The first word of an error reply (`WRONGTYPE`, `NOAUTH`, …), for kinds `server` and `auth`. */
   readonly serverCode?: string | undefined;
-  /** May the same call succeed if it is made again? Whether that is safe is what `delivery` says. */
+  /** May a retry of the same call succeed? `delivery` says whether a retry is safe. */
   readonly retryable: boolean;
   /** Did the server possibly act on it? */
   readonly delivery: RedisErrorDelivery;

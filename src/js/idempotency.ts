@@ -1,4 +1,4 @@
-/** Doing a thing once, however many ask for it. */
+/** Doing a thing once, for any number of callers. */
 
 import { checkFunction, optionsOf } from './arguments.js';
 import { checkMade } from './copies.js';
@@ -20,22 +20,20 @@ export interface OnceOptions {
 const DEFAULT_TIMEOUT_MS = 600_000;
 
 /**
- * Runs `fn` unless somebody runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of
- * processes, exactly one runs it; the others get `null` at once.
+ * Runs `fn` unless a caller runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of processes,
+ * exactly one runs it; the others get `null` at once.
  *
- * The key holds an opaque token from the begin of `fn` until `ttlSec` after its success. While `fn` runs the token is renewed from a
- * Rust thread, so an `fn` that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails the key is free
- * again. If its process dies the key is free at most `ttlSec`, or a second where that is longer, later: `fn` may have done its work or not. The result is not stored.
+ * The key holds an opaque token from the start of `fn` until `ttlSec` after its success. While `fn` runs, a Rust thread renews the token, so an `fn`
+ * that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails, the key is free again. If its process dies, the key is
+ * free after at most `ttlSec` (or a second, if that is longer): `fn` may have done its work or not. The result is not stored.
  *
- * An `fn` that takes longer than `timeoutMs` counts as one whose process died: the caller gets kind `timeout`, what `fn` still gives is
- * dropped, and the key is free at most `ttlSec` (or a second) later. `once` of the same key within `fn` gives `null`, as to everyone else.
+ * An `fn` that takes longer than `timeoutMs` counts like one with a dead process: the caller gets kind `timeout`, the result of `fn` is dropped, and
+ * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
  *
  * @param key As for every method of the store.
- * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns What `fn` gives, or `null` if this caller did not run it. A success whose token could not be renewed once more because the
- * server was away is still a success: the key is free `ttlSec` after the last renewal then.
- * @throws What `fn` throws; RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run;
- * `timeout`, delivery `maybe-executed`, if it took too long.
+ * @param ttlSec Seconds, fractions allowed, above 0. @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
+ * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal. @throws The error of `fn`; RedisError of kind `config`,
+ * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
  */
 export async function once<T>(
   kv: IKVStore,
@@ -75,11 +73,10 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 }
 
 /**
- * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly
- * one gets `true`. The key is `seen:${eventId}`, in the store's namespace; a part of the id, at its start or after a colon, that begins
- * with `~` has `%7E` instead.
+ * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly one
+ * gets `true`. The key is `seen:${eventId}`, in the store's namespace; a `~` at the start of the id or after a colon is written `%7E`.
  *
- * An event that was seen by a process that then died is not handled by anyone else: use {@link once} where it must be.
+ * If a process dies after it has seen an event, no other process handles that event: use {@link once} if one must.
  *
  * @param eventId Not empty, at most 1 MiB.
  * @param ttlSec Seconds, fractions allowed, above 0.

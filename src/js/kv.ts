@@ -24,7 +24,7 @@ export interface KVStoreOptions {
 
 /** Options of {@link KVStore.scan}. */
 export interface ScanOptions {
-  /** A glob pattern as Redis has them (`*`, `?`, `[a-z]`, `\` before what is meant literally), of keys without the namespace. Default: every key. */
+  /** A glob pattern of Redis (`*`, `?`, `[a-z]`, `\` before a literal character) for keys without the namespace. Default: every key. */
   match?: string | undefined;
 }
 
@@ -32,16 +32,16 @@ export interface ScanOptions {
 export interface GetOrSetOptions {
   /** Seconds for which a loaded value is fresh; fractions allowed, above 0. */
   ttlSec: number;
-  /** Seconds after that for which it is still given, while a new one is loaded in the background; from 0. Default 0. */
+  /** Further seconds, from 0, for which the old value is still returned while a new one is loaded in the background. Default 0. */
   staleSec?: number | undefined;
   /**
-   * Milliseconds to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at least
-   * 250, at most `commandTimeoutMs` for each answer), from 0. Default 30 000, then kind `timeout`. 0: nobody else's load is waited for.
+   * Milliseconds, from 0, to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at
+   * least 250, at most `commandTimeoutMs` for each answer). Default 30 000, then kind `timeout`. 0: do not wait for another caller's load.
    */
   waitMs?: number | undefined;
   /**
-   * Milliseconds that `load` may take, from 1. Then its callers get kind `timeout`, what it still gives is dropped, and others may load.
-   * Default: `waitMs`, which is how long others are ready to wait for it, but at least 3 000.
+   * Milliseconds that `load` may take, from 1. After that its callers get kind `timeout`, its result is dropped, and others may load. Default:
+   * `waitMs`, the time that others wait for it, but at least 3 000.
    */
   loadTimeoutMs?: number | undefined;
 }
@@ -113,16 +113,16 @@ class Inside implements WaitingHome {
 }
 
 /**
- * Values by key, as JSON: what `JSON.stringify` makes of a value is what is stored and what other programs see; the key is the
- * manager's namespace, the store's and `key`, one after another (without a namespace, `foo` is key `foo`).
+ * Values by key, stored as `JSON.stringify` writes them, so other programs can read them. The key in Redis is the manager's namespace, the store's
+ * and `key`, one after another (without a namespace, `foo` is key `foo`).
  *
  * Of every method:
  *
- * - A key is a string of 1 byte to 1 MiB. `~` at its begin or after a colon is refused: such keys are this package's own.
+ * - A key is a string of 1 byte to 1 MiB. `~` at its start or after a colon is refused: such keys are this package's own.
  * - `undefined`, a function, a symbol, a BigInt, `NaN`, an infinity and an object that contains itself are refused with kind
- *   `serialization` before anything is sent. Inside of an object or an array JSON's own rules hold: `undefined` and functions are left
+ *   `serialization` before anything is sent. Inside an object or an array JSON's own rules hold: `undefined` and functions are left
  *   out (`null` in an array), `NaN` and infinities become `null`.
- * - Stored text that is not JSON comes back as the string it is. Stored bytes that are not UTF-8 are refused with kind `serialization`:
+ * - Stored text that is not JSON is returned as a string. Stored bytes that are not UTF-8 are refused with kind `serialization`:
  *   see {@link getBuffer}.
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
@@ -133,7 +133,7 @@ export class KVStore {
   declare readonly [internals]: Inside;
 
   /**
-   * Opens nothing: any number of stores may be on one manager, and need no closing.
+   * Opens nothing: one manager serves any number of stores, and they need no closing.
    *
    * @throws RedisError of kind `config`, naming the option.
    */
@@ -147,12 +147,12 @@ export class KVStore {
     return call<T | null>(this, V.get, key);
   }
 
-  /** Sets a value and its expiry; without `ttlSec` it has none, whatever it had before. */
+  /** Sets a value and its expiry. Without `ttlSec` the value has no expiry, and an earlier one is removed. */
   set<T>(key: string, value: T, ttlSec?: number): Promise<void> {
     return write<void>(this, V.set, key, value, ttlSec);
   }
 
-  /** Sets a value if there is none. Atomic. `false`: there was one, and nothing was changed. */
+  /** Sets a value if there is none. Atomic. `false`: there was a value, and nothing was changed. */
   setIfAbsent<T>(key: string, value: T, ttlSec?: number): Promise<boolean> {
     return write<boolean>(this, V.setIfAbsent, key, value, ttlSec);
   }
@@ -167,27 +167,27 @@ export class KVStore {
     return call<void>(this, V.setBuffer, key, value, ttlSec);
   }
 
-  /** Deletes keys; gives how many there were. Without keys it does nothing and gives 0. */
+  /** Deletes keys and returns how many existed. Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number> {
     return callWithKeys<number>(this, V.del, keys);
   }
 
-  /** Is there a value, of whatever type? */
+  /** Is there a value, of any type? */
   has(key: string): Promise<boolean> {
     return call<boolean>(this, V.has, key);
   }
 
-  /** The values of `keys` in their order, all of one moment; `null` where there is none or one of another type. */
+  /** The values of `keys` in their order, all read at one moment; `null` for an absent value and for a value of another type. */
   mget<T = unknown>(keys: string[]): Promise<(T | null)[]> {
     if (!Array.isArray(keys)) return Promise.reject(configError('KVStore.mget: keys', 'an array of strings', keys));
     return callWithKeys<(T | null)[]>(this, V.mget, keys);
   }
 
   /**
-   * Sets any number of values, all or none. Of a key that comes twice the last value counts.
+   * Sets any number of values, all or none. If a key comes twice, its last value counts.
    *
    * @param entries A record, a `Map`, or any iterable of pairs of key and value.
-   * @param ttlSec For all of them; without it they have no expiry.
+   * @param ttlSec The expiry of all values; without it they have none.
    */
   async mset(entries: Record<string, unknown> | Iterable<[string, unknown]>, ttlSec?: number): Promise<void> {
     if (typeof entries !== 'object' || entries === null) {
@@ -207,19 +207,19 @@ export class KVStore {
   }
 
   /**
-   * Adds to a counter, which begins at 0. Atomic.
+   * Adds to a counter, which starts at 0. Atomic.
    *
    * @param by A whole number, of either sign. Default 1.
-   * @param ttlSec The expiry of a counter that this call creates; one that exists keeps its own.
+   * @param ttlSec The expiry of a counter that this call creates; an existing counter keeps its own.
    * @returns The new value.
-   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored then); `server` for a value that is
-   * no whole number or would leave 64 bits (nothing is changed then).
+   * @throws RedisError of kind `serialization` when the new value is beyond 2⁵³ − 1 (it is stored even so); `server` for a value that is not a whole
+   * number or would leave 64 bits (nothing is changed).
    */
   incr(key: string, by?: number, ttlSec?: number): Promise<number> {
     return call<number>(this, V.incr, key, by, ttlSec);
   }
 
-  /** Subtracts from a counter: {@link incr} the other way. */
+  /** Subtracts from a counter, as {@link incr} adds. */
   decr(key: string, by?: number): Promise<number> {
     return call<number>(this, V.decr, key, by);
   }
@@ -227,12 +227,12 @@ export class KVStore {
   /**
    * Sets `next` if the value is `expected`. Atomic.
    *
-   * Values are compared as JSON: the order of an object's names does not matter, nor does how another program wrote it (to a depth of
-   * 127; deeper ones are compared as text).
+   * Values are compared as JSON: the order of an object's names and the formatting by other programs do not matter (to a depth of 127; deeper values
+   * are compared as text).
    *
    * @param expected `null`: only if there is no value. (A stored `null` is a value; change it with {@link update}.)
    * @param ttlSec The new expiry; without it the present one is kept.
-   * @returns `false` if the value is another one: nothing was changed.
+   * @returns `false` if the value is not `expected`: nothing was changed.
    */
   cas<T>(key: string, expected: T | null, next: T, ttlSec?: number): Promise<boolean> {
     const seen = expected === null ? null : json('KVStore.cas: expected', expected);
@@ -243,16 +243,14 @@ export class KVStore {
   }
 
   /**
-   * Changes a value by a function of it. Nothing is lost between concurrent updates: what is written is `change` of exactly the value
-   * it replaces.
+   * Changes a value by a function. No concurrent update is lost: the written value is `change` of exactly the value that it replaces.
    *
-   * Concurrent updates of one key by one process are made together, in the order of the calls; with other processes they compete, each
-   * attempt after a longer random delay (up to 100 ms).
+   * Concurrent updates of one key by one process are made together, in the order of the calls. With other processes they compete: each further
+   * attempt comes after a longer random delay (up to 100 ms).
    *
-   * @param change Given the present value, or `null`; returns the next one, or `null` to delete the key. It may be called several
-   * times, so it must do nothing else, and returns at once: a promise is refused.
-   * @returns The new value.
-   * @throws What `change` throws: nothing is changed by it then. RedisError of kind `timeout`, delivery `rejected`, when
+   * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
+   * have no side effects. It is synchronous: a promise is refused.
+   * @returns The new value. @throws The error of `change`; then nothing is changed. RedisError of kind `timeout`, delivery `rejected`, when
    * `maxAttempts` are used up; `serialization` for a next value that JSON cannot express.
    */
   async update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null> {
@@ -261,12 +259,12 @@ export class KVStore {
     return (await this[internals].updates.update(key, change as (current: unknown) => unknown, options)) as T | null;
   }
 
-  /** The value of `key`, which is deleted. Atomic. Needs Redis 6.2. */
+  /** Deletes `key` and returns its value. Atomic. Needs Redis 6.2. */
   getDel<T = unknown>(key: string): Promise<T | null> {
     return call<T | null>(this, V.getDel, key);
   }
 
-  /** Sets a value and its expiry, as {@link set}, and gives the one before. Atomic. Needs Redis 6.2. */
+  /** Sets a value and its expiry, as {@link set}, and returns the previous value. Atomic. Needs Redis 6.2. */
   getSet<T>(key: string, value: T, ttlSec?: number): Promise<T | null> {
     return write<T | null>(this, V.getSet, key, value, ttlSec);
   }
@@ -281,7 +279,7 @@ export class KVStore {
     return call<boolean>(this, V.expire, key, ttlSec);
   }
 
-  /** Takes the expiry of `key` away. `false`: there is no such key, or it had none. */
+  /** Removes the expiry of `key`. `false`: there is no such key, or it had no expiry. */
   persist(key: string): Promise<boolean> {
     return call<boolean>(this, V.persist, key);
   }
@@ -289,11 +287,11 @@ export class KVStore {
   /**
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
-   * As with Redis' own `SCAN`, a key that is there all the time is given, one that comes or goes meanwhile may be, and one may be given
-   * twice. That holds over failovers, restarts and moving slots too, whose part of the walk begins anew. This package's own keys (`~`) and keys
-   * that are not UTF-8 are left out.
+   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that comes or goes meanwhile may be, and a key may come twice. That
+   * holds over failovers, restarts and moving slots too: their part of the walk starts again. This package's own keys (`~`) and keys that are not
+   * UTF-8 are left out.
    *
-   * @throws RedisError of kind `server` with `CLUSTERDOWN` when a part of a cluster is served by nobody for `commandTimeoutMs`.
+   * @throws RedisError of kind `server` with `CLUSTERDOWN` when no node serves a part of a cluster for `commandTimeoutMs`.
    */
   async *scan(options?: ScanOptions): AsyncGenerator<string, void, undefined> {
     const { match, ...rest } = optionsOf('KVStore.scan: options', options);
@@ -308,10 +306,10 @@ export class KVStore {
   }
 
   /**
-   * Deletes every key of this store's namespace, of whatever type, and its locks (their holders lose them). What other features keep in
-   * the manager's namespace under `~` stays. Not atomic: a key that is set meanwhile may stay. Nothing else does, over a failover neither.
+   * Deletes every key of this store's namespace, of any type, and its locks (their holders lose them). The keys of other features in the manager's
+   * namespace (`~`) stay. Not atomic: a key that is set meanwhile may stay. No other key stays, even over a failover.
    *
-   * @returns How many keys there were, locks not counted; where a connection was lost on the way, about so many.
+   * @returns How many keys there were, locks not counted; an approximate number if a connection was lost on the way.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number> {
@@ -320,11 +318,10 @@ export class KVStore {
   }
 
   /**
-   * Puts a value in front of a list and cuts the list to its `limit` newest. Atomic.
+   * Puts a value in front of a list and trims the list to its `limit` newest values. Atomic.
    *
    * @param limit A whole number from 1.
-   * @param ttlSec The list's new expiry; without it the present one is kept.
-   * @returns How many the list has now.
+   * @param ttlSec The list's new expiry; without it the present expiry is kept. @returns The length of the list now.
    */
   lpushRecent<T>(key: string, value: T, limit: number, ttlSec?: number): Promise<number> {
     const text = json('KVStore.lpushRecent: value', value);
@@ -332,7 +329,7 @@ export class KVStore {
     return call<number>(this, V.lpushRecent, key, text, limit, ttlSec);
   }
 
-  /** The newest values of a list, newest first; none if there is no such key. `limit` is a whole number from 1. */
+  /** The newest values of a list, newest first; an empty array if there is no such key. `limit` is a whole number from 1. */
   getRecent<T = unknown>(key: string, limit: number): Promise<T[]> {
     return call<T[]>(this, V.getRecent, key, limit);
   }
@@ -348,23 +345,22 @@ export class KVStore {
   }
 
   /**
-   * The value of `key`, or what `load` gives, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
+   * The value of `key`, or the result of `load`, which is stored for `ttlSec` plus `staleSec`. Counted as a hit or a miss.
    *
-   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to
-   * load is a lease of 3 s that is renewed from Rust while `load` runs, up to `loadTimeoutMs`, so a process that dies is succeeded
-   * within that time and a slow `load` is not doubled. For `staleSec` after `ttlSec` the old value is given at once, and one caller
-   * loads a new one in the background; a failure of that is an `'error'` event of the manager (a `RedisError`, whose `cause` is what
-   * `load` threw), and the next caller tries again. So is a value that was loaded and could not be stored.
+   * One `load` runs at a time: callers of this process share it, other processes wait for its value, each for `waitMs`. The right to load is a lease
+   * of 3 s. Rust renews it while `load` runs, up to `loadTimeoutMs`: a slow `load` is not doubled, and when a process dies, another one loads within
+   * 3 s. For `staleSec` after `ttlSec` the old value is returned at once, and one caller loads a new value in the background. If that fails, or a
+   * loaded value cannot be stored, the manager emits `'error'` (a `RedisError` with the error of `load` as `cause`), and the next caller tries again.
    *
-   * A write to the key ends the load that is under way: what it gives is the value of the callers that wait for it, and is not stored.
-   * Who calls after the write gets what was written, or another load. Every method of this class that changes the key is such a
-   * write, and so is a `SET` by anyone else, unless it expires within 3 s; a deletion by anyone else is none where the key is absent.
+   * A write to the key ends the load in progress: its value goes to the callers that wait for it already, and is not stored. Callers after the write
+   * get the written value, or another load. Every method of this class that changes the key is such a write. A `SET` by another program is one too,
+   * unless it expires within 3 s. A deletion by another program is not noticed if the key is absent.
    *
-   * A caller always gets what JSON makes of the value (a `Date` is a string), its own copy. `null` is a value like any other.
+   * Each caller gets its own copy of the value, as JSON expresses it (a `Date` is a string). `null` is a value like any other.
    *
-   * @throws What `load` throws, to the waiting callers of this process; those elsewhere load then. RedisError of kind `timeout` when
-   * another caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` where `load` itself calls
-   * `getOrSet` of the same key, which would wait for itself; `serialization` for a value that JSON cannot express.
+   * @throws The error of `load`, to the waiting callers of this process; callers elsewhere load themselves. RedisError of kind `timeout` when another
+   * caller loads for longer than `waitMs`, or `load` takes longer than `loadTimeoutMs`; `config` if `load` itself calls `getOrSet` of the same key
+   * and so would wait for itself; `serialization` for a value that JSON cannot express.
    */
   async getOrSet<T>(key: string, load: () => T | Promise<T>, options: GetOrSetOptions): Promise<T> {
     const { ttlSec, staleSec, waitMs = DEFAULT_WAIT_MS, loadTimeoutMs, ...rest } = optionsOf('KVStore.getOrSet: options', options);
@@ -380,17 +376,18 @@ export class KVStore {
   }
 
   /**
-   * Takes a lock that nobody else holds: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not
-   * lose it. It is lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or
-   * when the manager is disconnected: then `lock.signal` is aborted. Time on the server is the server's; this process counts its lease
-   * by its own monotonic clock, from before each renewal was sent, so it never takes itself for the holder longer than the server does.
+   * Takes an exclusive lock: a lease with a fencing token, renewed from a Rust thread, so that a blocked event loop does not lose it. The lock is
+   * lost when the server cannot be reached for the length of the lease, when this process is stopped for that long, or when the manager is
+   * disconnected: then `lock.signal` is aborted. The server uses its own clock. This process uses its monotonic clock and counts from before each
+   * renewal was sent, so it never believes in its lease longer than the server does.
    *
-   * A lock is not reentrant, and it is no queue: who waits tries again after random delays of up to 200 ms. Holding one does not keep
-   * the process alive. Give it back with `await using` or `release()` before `disconnect()`; otherwise it runs out.
+   * A lock is not reentrant. Between processes there is no order: the first to ask after a release gets it. A waiting process is woken by a message;
+   * without the right to channels it tries again after random delays of up to 200 ms. A held lock does not keep the process alive. Release it with
+   * `await using` or `release()` before `disconnect()`; otherwise it runs out.
    *
-   * @param key Names the lock; it has nothing to do with a value under the same key.
-   * @throws RedisError of kind `timeout`, delivery `rejected`, if another one holds it for longer than `waitMs`; `cancelled` when
-   * `options.signal` was aborted.
+   * @param key The name of the lock; a value under the same key is independent of it.
+   * @throws RedisError of kind `timeout`, delivery `rejected`, if the lock is held for longer than `waitMs`; `cancelled` when `options.signal` was
+   * aborted.
    */
   async lock(key: string, options?: LockOptions): Promise<Lock> {
     const refused = badKey('lock', key);

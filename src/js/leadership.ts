@@ -1,4 +1,4 @@
-/** Leading a role: one of all who want to, in the whole fleet. */
+/** Leader election: one leader per role in the whole fleet. */
 
 import { verbs } from './native.js';
 import { type TakingHome, take } from './taking.js';
@@ -6,11 +6,11 @@ import { type TakingHome, take } from './taking.js';
 /** Options of {@link WorkerRegistry.elect}. */
 export interface ElectOptions {
   /**
-   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While it lives the lease
-   * is renewed every third of it, from Rust. Default 15 000.
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While the process lives, Rust renews
+   * the lease every third of that time. Default 15 000.
    */
   leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, whatever the server does. 0: one attempt, as long as that takes. Default: without end. */
+  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal | undefined;
@@ -19,14 +19,14 @@ export interface ElectOptions {
 /** A role that this process leads. */
 export interface Leadership {
   readonly role: string;
-  /** The fencing token: whoever leads later has a larger one. Give it along with writes, and have the smaller one refused. */
+  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
   readonly token: number;
   /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, another one leads, or the manager was disconnected. Its
-   * reason is a `RedisError` of kind `lease-lost`. It is not aborted by {@link resign}.
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
    */
   readonly signal: AbortSignal;
-  /** Gives the role up; who waits for it is told. Idempotent. */
+  /** Gives the role up and wakes waiting candidates. Idempotent. */
   resign(): Promise<void>;
   /** The same as {@link resign}. */
   [Symbol.asyncDispose](): Promise<void>;

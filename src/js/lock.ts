@@ -1,4 +1,4 @@
-/** Locks with fencing tokens: who holds one, and how it is lost. */
+/** Locks with fencing tokens: how a lock is held and lost. */
 
 import type { Internals } from './internals.js';
 import { verbs } from './native.js';
@@ -7,13 +7,13 @@ import { type TakingHome, take } from './taking.js';
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While it lives the lease is
-   * renewed every third of it. Default 30 000.
+   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While the process lives, the lease is renewed
+   * every third of that time. Default 30 000.
    */
   leaseMs?: number | undefined;
   /**
-   * Milliseconds to wait for a lock that another one holds, or for a server that does not answer (but at least 250), from 0. Default 0:
-   * try once, for `commandTimeoutMs`. Those who wait in one process have it in the order in which they came.
+   * Milliseconds, from 0, to wait for a lock that is held, or for a server that does not answer (but at least 250). Default 0: try once, for
+   * `commandTimeoutMs`. Callers in one process get the lock in the order of their calls.
    */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a lock that is held. */
@@ -25,29 +25,28 @@ export interface Lock {
   /** The key it was taken by. */
   readonly key: string;
   /**
-   * The fencing token: whoever takes the lock later has a larger one, also after a lease that ran out and after `FLUSHALL` (as long as
-   * the server's clock does not go back). Give it along with writes to other systems, and have them refuse a smaller one than the
-   * largest they saw: a holder that was stopped for longer than its lease can do no harm then.
+   * The fencing token: every later holder has a larger one, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
+   * go back). Send it along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder that was
+   * stopped for longer than its lease can do no harm.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, another one holds it, or the manager was disconnected. Its reason
-   * is a `RedisError` of kind `lease-lost`. It is not aborted by {@link release}.
+   * Aborted when the lock is lost: its lease ran out unconfirmed, somebody else holds the lock, or the manager was disconnected. Its reason is a
+   * `RedisError` of kind `lease-lost`. {@link release} does not abort it.
    */
   readonly signal: AbortSignal;
   /**
-   * Renews the lease now, and from now on for `leaseMs` each time.
+   * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if it is not held any more; `connection`, `timeout`, … if the server could not be asked
-   * (the lock is held on until its lease runs out).
+   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with. @throws RedisError of kind `lease-lost` if the lock is no longer
+   * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
   /**
    * Gives the lock back.
    *
    * @returns `false` if it was not held any more.
-   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; it is renewed no more and runs out.
+   * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; the lock is no longer renewed and runs out.
    */
   release(): Promise<boolean>;
   /** The same as {@link release}. */

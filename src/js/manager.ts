@@ -13,28 +13,28 @@ import { verbs } from './native.js';
 import { type EventHandler, port } from './port.js';
 
 /**
- * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is
- * being restored. `closing`: `disconnect()` runs. `closed`: it has ended. `failed`: it gave up; the next use begins anew.
+ * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
+ * restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use starts again.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
 
-/** What {@link RedisConnectionManager.health} finds. */
+/** The result of {@link RedisConnectionManager.health}. */
 export interface ConnectionHealth {
   /** Did the server answer? In a cluster also: is every hash slot served? */
   ok: boolean;
   /**
-   * Does Redis take writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why.
-   * Whether this manager's user may write is not judged.
+   * Does Redis accept writes? `false`: it refuses them (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, …) or does not answer, and `error` says why. The
+   * rights of this manager's user are not checked.
    */
   writable: boolean;
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
-  /** Who answered, or who answered last. */
+  /** The server that answered now, or last. */
   server?: { kind: string; version: string; role: string } | undefined;
   /**
-   * In a cluster, how much of it is served. `slotsServed` of `slotsTotal`, 16 384: those whose master answers and serves keys. `state`: `fail`
-   * where a node that answers says that the cluster is down, or no slot is served.
+   * How much of a cluster is served. `slotsServed` of `slotsTotal`, 16 384: slots with a master that answers and serves keys. `state`: `fail` if a
+   * node that answers says that the cluster is down, or if no slot is served.
    */
   cluster?: { state: 'ok' | 'fail'; slotsServed: number; slotsTotal: number } | undefined;
   /** Why `ok` or `writable` is `false`. */
@@ -44,7 +44,7 @@ export interface ConnectionHealth {
 /** A part of a Redis command. A number is sent in decimal and must be finite. */
 export type CommandArgument = string | number | Buffer;
 
-/** The events of a {@link RedisConnectionManager}, with what their listeners are given. */
+/** The events of a {@link RedisConnectionManager}, with the arguments of their listeners. */
 export interface ConnectionEvents {
   /** The state has changed. */
   state: [to: ConnectionState, from: ConnectionState];
@@ -54,7 +54,7 @@ export interface ConnectionEvents {
   reconnecting: [info: { attempt: number; delayMs: number }];
   /** An attempt failed or a connection was lost. Without a listener nothing is thrown. */
   error: [error: RedisError];
-  /** It has closed, or given up. */
+  /** The manager has closed, or given up. */
   end: [];
 }
 
@@ -185,12 +185,11 @@ const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>((
 /**
  * One set of connections to one Redis, for everything that is built on it.
  *
- * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A connection that was up is restored without
- * end, with exponential backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the
- * process alive; a pending command does.
+ * The constructor does no I/O (unless `lazyConnect` is false): the first use connects. A lost connection is restored without end, with exponential
+ * backoff and full jitter. Every promise settles within a deadline. An idle ready connection does not keep the process alive; a pending command does.
  *
- * From its first use to {@link disconnect} its connections stay and its listeners are told, whether or not anyone keeps the object. Once it has ended
- * it can be collected, with its listeners, also where they know it.
+ * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
+ * can be collected, with its listeners, even if they reference it.
  */
 export class RedisConnectionManager {
   /** @internal */
@@ -198,8 +197,8 @@ export class RedisConnectionManager {
 
   /**
    * @param config A configuration, or a URL. Default: the local server.
-   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` where the operating system
-   * refuses what the first manager of a process needs: a thread, an event queue.
+   * @throws RedisError of kind `config`, naming the option, what was expected and what came; `connection` if the operating system refuses the thread
+   * or the event queue that the first manager of a process needs.
    */
   constructor(config: RedisConfig | string | URL = {}) {
     const inside = new Inside(readConfig('RedisConnectionManager', config));
@@ -209,7 +208,7 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Connects. Concurrent callers share one attempt; when ready it does nothing; after `failed` or `closed` it begins anew.
+   * Connects. Concurrent callers share one attempt. In state `ready` it does nothing; after `failed` or `closed` it starts again.
    *
    * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
    */
@@ -225,8 +224,8 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Ends all connections: commands already accepted are answered first, for at most `closeTimeoutMs`; later ones reject with kind
-   * `closed`. Idempotent and safe in any state; afterwards nothing keeps the process alive. `connect()` opens it again.
+   * Ends all connections. Accepted commands are answered first, for at most `closeTimeoutMs`; later ones reject with kind `closed`. Idempotent and
+   * safe in any state; afterwards nothing keeps the process alive. `connect()` opens the manager again.
    */
   async disconnect(): Promise<void> {
     const { port, handle } = this[internals];
@@ -238,7 +237,7 @@ export class RedisConnectionManager {
     return this.state === 'ready';
   }
 
-  /** Where it is in its life, now. */
+  /** The state now. */
   get state(): ConnectionState {
     const { port, handle } = this[internals];
     return port.state(handle) as ConnectionState;
@@ -251,8 +250,8 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Asks the server who it is and whether it takes writes (by a `SET` that changes nothing), in a cluster every master. Never rejects;
-   * bounded by `commandTimeoutMs`.
+   * Asks the server, in a cluster every master, for its role and version and whether it accepts writes (by a `SET` that changes nothing). Never
+   * rejects; bounded by `commandTimeoutMs`.
    */
   async health(): Promise<ConnectionHealth> {
     const { port, handle } = this[internals];
@@ -260,15 +259,15 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Sends any Redis command and gives its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a
-   * `bigint` beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of keys and values in turn where a key is not UTF-8).
+   * Sends any Redis command and returns its reply: strings for bulk strings (a `Buffer` where the bytes are not UTF-8), numbers (a `bigint`
+   * beyond 2⁵³), arrays, `null`, and plain objects for RESP3 maps (an array of alternating keys and values if a key is not UTF-8).
    *
-   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as it says. Commands that would
-   * change the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, saying why or
-   * what to use instead; here as in {@link transaction}.
+   * A blocking command (`BLPOP`, `XREAD BLOCK`, …) gets a connection of its own and may take as long as its own timeout. Commands that would change
+   * the shared connection (`SUBSCRIBE`, `MULTI`, `SELECT`, `READONLY`, `CLIENT SETNAME`, …) are refused with kind `config`, with the reason or an
+   * alternative, here and in {@link transaction}.
    *
-   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: its
-   * `delivery` says whether the server may have executed it. Only commands that read are ever sent twice.
+   * @throws RedisError of kind `server` with `serverCode` for an error reply; `timeout`, `connection`, `closed`, `overloaded`: `delivery` says
+   * whether the server may have executed the command. Only commands that read are ever sent twice.
    */
   command<T = unknown>(name: string, ...args: CommandArgument[]): Promise<T> {
     const { port, handle } = this[internals];
@@ -279,11 +278,11 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Executes commands between `MULTI` and `EXEC`: all of them, with nothing of anyone else in between, or none.
+   * Executes commands between `MULTI` and `EXEC`: all of them, without commands of others in between, or none.
    *
    * @returns The replies, in order.
-   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one
-   * failed while the others were executed, since Redis takes nothing back.
+   * @throws RedisError of kind `server`: with delivery `rejected` if Redis refused one and executed none; with `maybe-executed` if one failed while
+   * the others were executed, since Redis has no rollback.
    */
   transaction<T = unknown[]>(commands: [string, ...CommandArgument[]][]): Promise<T> {
     if (!Array.isArray(commands)) return Promise.reject(configError('transaction: commands', 'an array of commands', commands));
@@ -299,11 +298,10 @@ export class RedisConnectionManager {
   }
 
   /**
-   * Runs a Lua script on the server, by its digest; its text is sent where the server does not know it.
+   * Runs a Lua script on the server by its digest; its text is sent if the server does not know it.
    *
    * @param lua The text.
-   * @param keys Every key the script touches (`KEYS`).
-   * @param args What else it is given (`ARGV`).
+   * @param keys Every key the script touches (`KEYS`). @param args Its other arguments (`ARGV`).
    */
   script<T = unknown>(lua: string, keys: string[], args: CommandArgument[] = []): Promise<T> {
     if (typeof lua !== 'string') return Promise.reject(configError('script: lua', 'a string', lua));
@@ -313,19 +311,19 @@ export class RedisConnectionManager {
     return call<T>(this, V.script, [lua, names.length, ...names, ...[...args].map(word)]);
   }
 
-  /** The numbers of this manager and of everything built on it. */
+  /** The metrics of this manager and of everything built on it. */
   metrics(): MetricsSnapshot {
     const { port, handle } = this[internals];
     return JSON.parse(port.metrics(handle)) as MetricsSnapshot;
   }
 
-  /** The same numbers in Prometheus' text format. */
+  /** The same metrics in Prometheus' text format. */
   prometheus(): string {
     const { port, handle } = this[internals];
     return port.prometheus(handle);
   }
 
-  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof ConnectionEvents>(event: E, listener: (...args: ConnectionEvents[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;

@@ -4,20 +4,20 @@ import { configError, type Failure, toError } from './errors.js';
 import { native } from './native.js';
 
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, what it did is visible. All throw a
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
  * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
   advance(ms: number): void;
   /**
-   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647: as an administrator or a time service sets that of
-   * a server. No time has passed, but what goes by the clock takes it for that.
+   * Sets the engine's clock forward or, below 0, back by `ms` milliseconds, up to 2 147 483 647, as an administrator or a time service sets a
+   * server's clock. No real time passes, but everything that reads the clock sees the step.
    */
   setClock(ms: number): void;
   /** Stops the engine from reading and executing anything, as a frozen server would. */
   pause(): void;
-  /** Lets a paused engine go on with what has been sent meanwhile. */
+  /** Lets a paused engine go on with the commands sent meanwhile. */
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
@@ -29,7 +29,7 @@ export interface MemoryControl {
   readonly(on: boolean): void;
   /** Deletes every key of every database. */
   flush(): void;
-  /** Bounds the estimated memory in bytes, beyond which writes get Redis' `OOM` error; 0 takes the bound away. */
+  /** Bounds the estimated memory in bytes; beyond it writes get Redis' `OOM` error. 0 removes the bound. */
   maxMemory(bytes: number): void;
   /** Every key, ordered by database and name; `ttl` in milliseconds. */
   dump(): MemoryEntry[];

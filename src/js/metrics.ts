@@ -10,7 +10,7 @@ export interface HistogramSnapshot {
   buckets: { le: number | null; count: number }[];
 }
 
-/** The numbers of a manager and of everything built on it, since it was made. */
+/** The metrics of a manager and of everything built on it, since its creation. */
 export interface MetricsSnapshot {
   /** `cacheGet` and `getOrSet` calls that found a value. */
   redis_cache_hit_total: number;
@@ -20,9 +20,9 @@ export interface MetricsSnapshot {
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
-  /** Sentinel and Cluster: answers of sentinels and nodes about where the masters are. 0 on a single server. */
+  /** Sentinel and Cluster: answers of sentinels and nodes about the topology. 0 on a single server. */
   redis_topology_refreshes_total: number;
-  /** Sentinel and Cluster: how often the masters, their slots or their replicas turned out to be elsewhere. */
+  /** Sentinel and Cluster: changes of masters, slots or replicas. */
   redis_topology_changes_total: number;
   /** Commands refused because too much was waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
@@ -30,21 +30,21 @@ export interface MetricsSnapshot {
   redis_commands_timed_out_total: number;
   /** Commands answered with an error reply. */
   redis_commands_failed_total: number;
-  /** Commands that were safe to send again, and were. */
+  /** Commands that were sent again, because that was safe. */
   redis_commands_resent_total: number;
   /** Bytes written to the server. */
   redis_sent_bytes_total: number;
   /** Bytes read from the server. */
   redis_received_bytes_total: number;
-  /** Jobs added; those that were there already are none. */
+  /** Jobs added; jobs that existed already are not counted. */
   redis_queue_jobs_added_total: number;
-  /** Jobs that this process' workers took in hand. */
+  /** Jobs that this process' workers claimed. */
   redis_queue_jobs_claimed_total: number;
   /** Jobs that this process' workers completed. */
   redis_queue_jobs_completed_total: number;
   /** Attempts of this process' workers that failed. */
   redis_queue_attempts_failed_total: number;
-  /** Jobs of workers that were gone, given away by this process. */
+  /** Jobs of dead workers that this process gave to others. */
   redis_queue_jobs_given_away_total: number;
   /** Records and keys of queues that were found damaged, by this process' workers. */
   redis_queue_damaged_total: number;
@@ -52,11 +52,11 @@ export interface MetricsSnapshot {
   redis_queue_leases_lost_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
-  /** Messages given to handlers and iterators; one that two of them got counts twice. */
+  /** Messages given to handlers and iterators; a message that two of them got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that had to go because more waited than `maxPending` allows, or that were longer than `maxReplyBytes`. */
+  /** Live messages that were dropped, because more waited than `maxPending` allows, or because they were longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
-  /** Messages that are not JSON, and records of consumer groups in Redis that cannot be read. */
+  /** Messages that are not JSON, and damaged records of consumer groups in Redis. */
   redis_bus_malformed_total: number;
   /** Durable messages whose records in Redis were lost, and that were put back. */
   redis_bus_restored_total: number;
@@ -69,8 +69,8 @@ export interface MetricsSnapshot {
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
   /**
-   * By durable topic and group, for the groups that are consumed here: messages that the group has not acknowledged, in hand ones
-   * included. Renewed every few seconds. Before Redis 7, and after entries were deleted, what was never read counts as 1 000 at most.
+   * By durable topic and group, for the groups that this process consumes: messages that the group has not acknowledged, those in hand included.
+   * Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
    */
   redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
@@ -79,21 +79,21 @@ export interface MetricsSnapshot {
   redis_commands_pending: number;
   /** Bytes of commands accepted and not yet settled. */
   redis_pending_bytes: number;
-  /** The most callers that ever shared one attempt to connect. */
+  /** The largest number of callers that shared one attempt to connect. */
   redis_concurrent_initialization_attempts: number;
   /** Workers of this process that are registered. */
   redis_registry_workers: number;
   /** Heartbeats of workers that the server has answered. */
   redis_registry_heartbeats_total: number;
-  /** Registrations of this process that were over without its doing: crashed, forgotten, or taken over. */
+  /** Registrations of this process that somebody else ended: crashed, forgotten, or taken over. */
   redis_registry_fenced_total: number;
   /** Records of a registry that this process found damaged: see the event `malformed`. */
   redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
-  /** From a ping to the event loop until its answer, while workers beat by themselves. */
+  /** From a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
-  /** From the begin of an attempt until the connection was usable, or the attempt had failed. */
+  /** From the start of an attempt until the connection was usable, or the attempt had failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;

@@ -1,6 +1,6 @@
 /**
- * The public classes as interfaces: what a function takes that should work with a test double too. A class that `implements` one, or any object
- * that has its members, is one without a cast.
+ * The public classes as interfaces, for functions that should also take a test double. A class that `implements` one, or any object with its members,
+ * needs no cast.
  */
 
 import type { MessageBus } from './bus/bus.js';
@@ -15,7 +15,7 @@ import type { RegistryEvents } from './registry-worker.js';
 /** The names of the members of `T` that do not give `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 
-/** Adding and removing listeners; each of them gives the object itself. */
+/** Adding and removing listeners; each method returns the object itself. */
 interface Emitting<E extends Record<keyof E, unknown[]>> {
   /** As of the class. */
   on<K extends keyof E>(event: K, listener: (...args: E[K]) => unknown): this;

@@ -1,25 +1,25 @@
-/** Workers as a registry tells them, and what it takes and tells. */
+/** Workers of a registry: their records, health, commands and events. */
 
 import { configError, type RedisError } from './errors.js';
 
-/** What a worker does, as it declares itself. Only an `idle` or `busy` one can be claimed. */
+/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
 
 /**
- * How a worker is, as the server's clock and its heartbeats say. `healthy`: it beats in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: without a heartbeat for `crashedAfterMs` and one more interval, or its
- * process went without a word; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while nobody may
- * judge (after a restart of Redis, in a storm, or by a process that was cut off itself).
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
+ * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
+ * restart of Redis, in a storm, or in a process that was cut off itself).
  */
 export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
 
-/** What a worker is registered with. Unknown names are refused. */
+/** The description of a worker at its registration. Unknown names are refused. */
 export interface WorkerRegistration {
-  /** 1 to 1 024 bytes of any characters. Default: a random UUID. Registering an id again ends its present registration. */
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. A second registration of an id ends the first. */
   id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
   type?: string | undefined;
-  /** What it can do: at most 256, each 1 to 512 bytes of any characters. Default: nothing. */
+  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
   capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
   metadata?: Record<string, unknown> | undefined;
@@ -38,29 +38,29 @@ export interface WorkerInfo {
   status: WorkerStatus;
   health: WorkerHealth;
   /**
-   * Only of a degraded one. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has
-   * not answered for `stalledAfterMs`. `reported`: it said so.
+   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
+   * answered for `stalledAfterMs`. `reported`: the worker said so.
    */
   degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As it said: from 0 on, in millionths; 1 means full. */
+  /** As the worker reported it: from 0, in millionths; 1 means full. */
   load: number;
   /** Slots that are claimed now. */
   claimed: number;
-  /** The fencing token of this registration: each later one of any worker in this registry has a larger one. */
+  /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
   registeredAt: number;
   lastHeartbeatAt: number;
   hostname: string;
   pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent once its process is gone for long. */
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
   eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop had answered, at its last heartbeat. */
+  /** Milliseconds since its event loop last answered, at its last heartbeat. */
   lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process, when its event loop answered last. */
+  /** The resident memory of its process when its event loop last answered. */
   memoryBytes?: number | undefined;
 }
 
-/** What is said of a worker with a heartbeat; what is left out stays as it was. */
+/** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
   status?: WorkerStatus | undefined;
   /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
@@ -71,18 +71,18 @@ export interface HeartbeatUpdate {
   degraded?: boolean | undefined;
 }
 
-/** Which workers are listed: those for which all of it holds. */
+/** A filter of workers: those that match every field. */
 export interface WorkerFilter {
   type?: string | undefined;
-  /** It has every one of them. */
+  /** The worker has every one of them. */
   capabilities?: string[] | undefined;
   status?: WorkerStatus | undefined;
   health?: WorkerHealth | undefined;
-  /** At most so many, which ones is open. Default: all. */
+  /** The most to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
 
-/** How many workers there are. Those whose health is unknown are in `total` only. */
+/** How many workers there are. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
   total: number;
   healthy: number;
@@ -90,69 +90,69 @@ export interface WorkerCount {
   crashed: number;
 }
 
-/** A command for a worker, taken with its next heartbeat. What it does about it is the worker's own matter. */
+/** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
 export interface WorkerCommand {
   name: 'pause' | 'resume' | 'drain' | 'shutdown';
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
 }
 
-/** What happened to a worker. `status`: it declared another one. `degraded` again: for another reason than before. */
+/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 
 /** An event of the fleet. */
 export interface WorkerEvent {
   event: WorkerEventName;
-  /** Its place among the events. */
+  /** Its position in the stream of events. */
   position: string;
   /** When; milliseconds of the server's clock. */
   at: number;
-  /** The worker as it was then. Metadata above 4 KiB are those of now, and `{}` if that registration is over. */
+  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
   worker: WorkerInfo;
 }
 
 /** A damaged record of a registry. */
 export interface MalformedRecord {
   /**
-   * What could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in a
-   * place that is not its own. `command`: of those that wait for a worker. `claim`, `crash`: an entry of the claims, of the crashes to be reaped.
-   * `event`: one that happened. `counter`: a number. `key`: a whole key, of another type.
+   * The part that could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in
+   * the wrong place. `command`: a command that waits for a worker. `claim`, `crash`: an entry of the claims, or of the crashes to be reaped. `event`:
+   * a past event. `counter`: a number. `key`: a whole key, of another type.
    */
   part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
   /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
   of: string;
 }
 
-/** The events of a registry, with what their listeners are given. */
+/** The events of a registry, with the arguments of their listeners. */
 export interface RegistryEvents {
   /** A worker was registered, for the first time or again. */
   joined: [worker: WorkerInfo];
-  /** A registration was ended, by its holder or because its id was registered again. */
+  /** A registration ended: its holder ended it, or its id was registered again. */
   left: [worker: WorkerInfo];
   /** A worker declared another status. */
   status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; again when that changes. */
+  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
   degraded: [worker: WorkerInfo];
   /** A degraded worker is healthy again. */
   recovered: [worker: WorkerInfo];
   /** A worker was declared crashed. */
   crashed: [worker: WorkerInfo];
   /**
-   * The registration of a worker of this process is over without its doing: it was declared crashed, forgotten, or its id was
-   * registered by somebody else. `next` is its new registration where the registry has registered it again by itself; `null`: it has
-   * not, because somebody else has the id, heartbeats are not automatic, or the manager was disconnected.
+   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
+   * id, heartbeats are not automatic, or the manager was disconnected.
    */
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
   command: [command: WorkerCommand, worker: WorkerInfo];
   /**
-   * A record that this package has not written was found, by this process, and taken away; all others are as they were. A worker whose record
-   * it was is registered again by its holder, with its next heartbeat.
+   * This process found a record that this package has not written, and removed it; all other records are unchanged. If it was a worker's record, its
+   * holder registers the worker again with the next heartbeat.
    */
   malformed: [record: MalformedRecord];
-  /** Events were trimmed before this process had read them; `list()` says how things are. */
+  /** Events were trimmed before this process had read them; `list()` gives the present state. */
   gap: [info: { missed: number }];
-  /** Events cannot be read yet; it is tried again. Without a listener nothing is thrown. */
+  /** Events cannot be read yet; the registry tries again. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
 

@@ -1,4 +1,4 @@
-/** The worker registry: who works, how well, and who takes over when one is gone. */
+/** The worker registry: workers, their health, and what happens after a crash. */
 
 import { hostname } from 'node:os';
 import { optionsOf, refuseUnknown } from './arguments.js';
@@ -31,15 +31,15 @@ import {
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries of one namespace are one. Default: none. */
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
   namespace?: string | undefined;
-  /** Between two heartbeats of a worker, from 10. Default 5 000. */
+  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
   heartbeatIntervalMs?: number | undefined;
-  /** Without a heartbeat for this long a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times that. */
+  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
   degradedAfterMs?: number | undefined;
   /**
-   * Without a heartbeat for this long a worker's time is up; it is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on
-   * its way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
+   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
   crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
@@ -47,14 +47,14 @@ export interface WorkerRegistryOptions {
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
   stalledAfterMs?: number | undefined;
   /**
-   * `true`: workers beat by themselves, from a Rust thread, and are registered again when their registration is over without their doing.
-   * `false`: only `heartbeat()` does. Default true.
+   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
+   * sends one. Default true.
    */
   autoHeartbeat?: boolean | undefined;
   /**
-   * When more than this part of the fleet falls due at once, and at least `stormMinimum` workers, that is taken for a fault of the network
-   * or the server: their health is `unknown` for one `crashedAfterMs` and an interval, then they are declared crashed a few at a time (the
-   * larger of `stormMinimum` and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
+   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
+   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
    */
   stormShare?: number | undefined;
   /** A whole number from 1. Default 5. */
@@ -223,15 +223,15 @@ class Inside implements LeadershipHome {
 }
 
 /**
- * Workers of a fleet: registered with what they can do, watched by their heartbeats, found, claimed, and reaped when they crash.
+ * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
  *
  * - Time is the server's; clocks of workers and observers may differ by hours.
- * - Automatic heartbeats run on a Rust thread: they keep going while the event loop is blocked, and say so (`degraded`,
- *   `event-loop-stalled`) once it has been for `stalledAfterMs`. All workers of a registry beat in one call.
- * - Registering an id again starts a new `epoch`; the old holder's heartbeats are refused from then on, and it is told (`fenced`).
+ * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
+ *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
+ * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
  * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - A process or worker thread that ends without `cleanup()` leaves its workers to be declared crashed, at once where there was time to say
- *   it, else when their time is up.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
+ *   time is up.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
  */
 export class WorkerRegistry {
@@ -239,9 +239,9 @@ export class WorkerRegistry {
   declare readonly [internals]: Inside;
 
   /**
-   * Opens nothing, and starts nothing before a worker is registered or somebody listens.
+   * Opens and starts nothing before the first worker or listener.
    *
-   * @throws RedisError of kind `config`, naming the option; both, where two contradict each other.
+   * @throws RedisError of kind `config`, naming the option, or both options that contradict each other.
    */
   constructor(manager: IRedisConnection, options?: WorkerRegistryOptions) {
     checkMade('WorkerRegistry: manager', 'RedisConnectionManager', manager);
@@ -250,13 +250,13 @@ export class WorkerRegistry {
   }
 
   /**
-   * Registers a worker, under a new epoch. If the id is registered, that registration is over. Asked again after a lost connection the
-   * server gives the same answer, so a worker is never registered twice by one call.
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
+   * lost and the server is asked again.
    *
-   * Where it rejects, no worker of it is left, or none that outlives its deadline; one of that id that this registry had goes on, under an epoch
-   * of its own again if the server had ended it (`fenced`).
+   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
+   * under a new epoch if the server had ended it (`fenced`).
    *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before it was registered.
+   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
    */
   async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
     const inside = this[internals];
@@ -273,9 +273,9 @@ export class WorkerRegistry {
   }
 
   /**
-   * Says that a worker of this registry is there, and what has changed of it. Calls made together travel together.
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
    *
-   * @returns `false` if its registration is over, or this registry never made one: see `fenced`.
+   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
    */
   async heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean> {
     if (update === undefined) return (await call(this[internals], V.heartbeat, id)) as boolean;
@@ -286,7 +286,7 @@ export class WorkerRegistry {
   }
 
   /**
-   * Notes what the next automatic heartbeat of a worker says, and sends nothing. A worker that this registry did not register is ignored.
+   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
    */
   report(id: string, now: { load?: number | undefined; degraded?: boolean | undefined }): void {
     const { load, degraded, ...rest } = optionsOf('WorkerRegistry.report: now', now);
@@ -304,31 +304,31 @@ export class WorkerRegistry {
   }
 
   /**
-   * Declares a worker's status: that of a worker of this registry, or of any worker of the fleet that it never held.
+   * Declares the status of a worker of this registry, or of any worker of the fleet that this registry never held.
    *
-   * @returns `false` if it is not registered, crashed, or its registration by this registry is over: what a registry once held it touches by
-   * its own epoch only.
+   * @returns `false` if the worker is not registered, has crashed, or its registration by this registry is over. A registry changes an id that it
+   * once held only under its own epoch.
    */
   async setStatus(id: string, status: WorkerStatus): Promise<boolean> {
     return (await call(this[internals], V.setStatus, id, status)) as boolean;
   }
 
-  /** A worker, or `null` if it is not registered; a crashed one is until it is forgotten. */
+  /** A worker, or `null` if it is not registered. A crashed worker stays registered until it is forgotten. */
   async get(id: string): Promise<WorkerInfo | null> {
     return (await call(this[internals], V.get, id)) as WorkerInfo | null;
   }
 
-  /** A worker's health; `unknown` if it was never registered, or is forgotten. */
+  /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
   async health(id: string): Promise<WorkerHealth> {
     return (await this.get(id))?.health ?? 'unknown';
   }
 
-  /** Workers, in no particular order. Each that fits all the while is among them; what changes meanwhile may be or not. */
+  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
   async list(filter?: WorkerFilter): Promise<WorkerInfo[]> {
     return (await this.snapshot(filter)).workers;
   }
 
-  /** As {@link list}, with the position in the events from which {@link readEvents} tells everything that happened since. */
+  /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
   async snapshot(filter?: WorkerFilter): Promise<{ workers: WorkerInfo[]; position: string }> {
     const { type, capabilities, status, health, limit, ...rest } = optionsOf('WorkerRegistry.list: filter', filter);
     refuseUnknown('WorkerRegistry.list', rest, ['type', 'capabilities', 'status', 'health', 'limit']);
@@ -337,11 +337,11 @@ export class WorkerRegistry {
   }
 
   /**
-   * What happened after `position`; about the last 10 000 events are kept.
+   * The events after `position`; about the last 10 000 events are kept.
    *
-   * @param position As {@link snapshot} or an earlier call gave it. `0-0`: from the oldest that is kept.
-   * @param options `limit`: at most so many, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and whether nothing between was trimmed.
+   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event. @param options `limit`:
+   * the most to return, from 1 to 10 000. Default 1 000. @returns The events in order, the position after them, and `complete`:
+   * no event in between was trimmed.
    */
   async readEvents(
     position: string,
@@ -352,16 +352,16 @@ export class WorkerRegistry {
     return (await call(this[internals], V.events, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
   }
 
-  /** How many workers there are, by health. Its cost does not depend on how many, but on how many are due while nobody may judge. */
+  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
   async count(): Promise<WorkerCount> {
     return (await call(this[internals], V.count)) as WorkerCount;
   }
 
   /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots
-   * by capacity, plus the load it reports; among equals the one claimed longest ago.
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
+   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
    *
-   * @returns `null` if there is none now.
+   * @returns `null` if there is no such worker now.
    */
   async claim(request?: ClaimRequest): Promise<WorkerClaim | null> {
     const { capabilities, type, leaseMs, ...rest } = optionsOf('WorkerRegistry.claim: request', request);
@@ -376,11 +376,11 @@ export class WorkerRegistry {
   }
 
   /**
-   * Ends a registration, and takes a crashed worker off the list. What is claimed of it is void. It may be of any worker of the fleet that this
-   * registry never held, as an operator ends one; of an id that it holds or once held, it is its own registration that is ended, and
-   * never that of whoever registered the id since. The newest 10 000 ids are remembered.
+   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
+   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
+   * ids are remembered.
    *
-   * @returns `false` if it was not registered, crashed already, or its registration by this registry is over.
+   * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
    */
   async unregister(id: string): Promise<boolean> {
     const ended = (await call(this[internals], V.unregister, id)) as boolean;
@@ -390,20 +390,20 @@ export class WorkerRegistry {
   }
 
   /**
-   * The crashes that nobody was handed yet: each is handed to exactly one caller in the fleet, whoever noticed it, and whether the worker is
-   * still listed or not. The newest 10 000 wait for a caller. If it rejects, what it may have been handed is given by this registry's next call,
-   * within an hour.
+   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
+   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
+   * may have been lost.
    */
   async reap(): Promise<WorkerInfo[]> {
     return (await call(this[internals], V.reap)) as WorkerInfo[];
   }
 
   /**
-   * Leaves a command for a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands come in order,
-   * and each once while the worker's process lives.
+   * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
+   * each once while the worker's process lives.
    *
-   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
-   * @throws RedisError of kind `overloaded` if 100 commands wait for it.
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over. @throws
+   * RedisError of kind `overloaded` if 100 commands wait for the worker.
    */
   async send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean> {
     const { name, data, ...rest } = optionsOf('WorkerRegistry.send: command', typeof command === 'string' ? { name: command } : command);
@@ -414,8 +414,8 @@ export class WorkerRegistry {
   }
 
   /**
-   * Waits until this process leads `role`: of all who want to in this registry's namespace, one does. Renewed from Rust until it resigns,
-   * its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
+   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
    *
    * @param role 1 to 1 024 bytes of any characters.
    */
@@ -424,9 +424,9 @@ export class WorkerRegistry {
   }
 
   /**
-   * Adds a listener. Those of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) are told of every worker of
-   * the fleet, in order, also of what happened in this process. What happens after this call is told, once {@link ready} resolves; it
-   * keeps the process alive. A listener that throws or rejects is reported as a process warning; it affects nobody else.
+   * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
+   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
     const inside = this[internals];
@@ -452,8 +452,8 @@ export class WorkerRegistry {
   }
 
   /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once where there is none. Rejects if that cannot be so yet: it is
-   * tried again by itself, and another call waits for the next attempt.
+   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * registry tries again by itself, and another call waits for the next attempt.
    */
   async ready(): Promise<void> {
     const inside = this[internals];
@@ -462,8 +462,8 @@ export class WorkerRegistry {
   }
 
   /**
-   * Unregisters this registry's workers, resigns what it leads, removes its listeners and ends what it runs. What it has claimed elsewhere
-   * is left to its leases. Idempotent; afterwards it can be used again.
+   * Unregisters this registry's workers, resigns its roles, removes its listeners and stops its tasks. Its claims run out with their leases.
+   * Idempotent; afterwards the registry can be used again.
    */
   async cleanup(): Promise<void> {
     const inside = this[internals];

@@ -12,13 +12,13 @@ export interface RetryOptions {
   minDelayMs?: number | undefined;
   /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
   maxDelayMs?: number | undefined;
-  /** By what each delay grows over the one before, from 1 to 100. Default 2. */
+  /** The growth of each delay over the one before, from 1 to 100. Default 2. */
   factor?: number | undefined;
-  /** Draw each delay at random between `minDelayMs` and what it would be, so that many callers come apart. Default true. */
+  /** `true`: each delay is random between `minDelayMs` and its computed value, so that many callers spread out. Default true. */
   jitter?: boolean | undefined;
-  /** May it be tried again after this error? Default: not after a `RedisError` whose `retryable` is false. */
+  /** Is `fn` retried after this error? Default: not after a `RedisError` whose `retryable` is false. */
   shouldRetry?: ((error: unknown) => boolean) | undefined;
-  /** Ends the wait between attempts, with kind `cancelled`. An attempt that runs is left to end. */
+  /** Ends the wait between attempts, with kind `cancelled`. A running attempt is not interrupted. */
   signal?: AbortSignal | undefined;
 }
 
@@ -27,13 +27,11 @@ const OPTIONS = ['maxAttempts', 'minDelayMs', 'maxDelayMs', 'factor', 'jitter', 
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
  *
- * It asks nothing about what `fn` may have done already: a `RedisError` whose `delivery` is `maybe-executed` is tried again too, so
- * give it what may be done twice, or say no in `shouldRetry`.
+ * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
+ * return false from `shouldRetry`.
  *
- * @param fn Given the number of the attempt, from 1.
- * @returns What `fn` gives.
- * @throws The error of the last attempt, as it is; RedisError of kind `cancelled` when `signal` was aborted before or between attempts;
- * `config` for a bad option.
+ * @param fn Gets the number of the attempt, from 1. @returns The result of `fn`. @throws The error of the last attempt, unchanged;
+ * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
  */
 export async function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T> {
   checkFunction('retry: fn', fn);

@@ -4,7 +4,7 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFunction } from './arguments.js';
 import { configError } from './errors.js';
 
-/** What belongs together. */
+/** What messages and jobs of one cause have in common. */
 export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
@@ -99,7 +99,10 @@ function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
   return storage.run(scope, work, a, b);
 }
 
-/** The correlation that messages published and jobs added here and now get: that of the message or job in hand, or of {@link withCorrelation}. */
+/**
+ * The correlation that messages and jobs get when they are published or added here. It comes from the message or job in hand, or from
+ * {@link withCorrelation}.
+ */
 export function correlation(): Correlation | undefined {
   const scope = storage.getStore();
   if (scope === undefined) return undefined;
@@ -108,7 +111,8 @@ export function correlation(): Correlation | undefined {
 }
 
 /**
- * Runs `run`; messages that it publishes, however late, get this correlation, jobs that it adds its `corrId`. For where messages begin: an HTTP request, a timer.
+ * Runs `run`. Messages that `run` publishes, however late, get this correlation; jobs that it adds get its `corrId`. For the source of messages: an
+ * HTTP request, a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */

@@ -1,4 +1,4 @@
-/** Ending well when the process is told to. Nothing installs a signal handler by itself: this is the one way to. */
+/** Graceful shutdown on signals. Only this function installs signal handlers. */
 
 import { constants } from 'node:os';
 import { checkFunction, optionsOf, refuseUnknown } from './arguments.js';
@@ -8,7 +8,7 @@ import { configError } from './errors.js';
 export interface ShutdownSignals {
   /** Default `SIGTERM` and `SIGINT`. */
   signals?: NodeJS.Signals[] | undefined;
-  /** Told what `shutdown()` rejected with; the process ends all the same. Default: a process warning. */
+  /** Gets the error of `shutdown()`; the process ends in any case. Default: a process warning. */
   onError?: ((error: unknown) => unknown) | undefined;
 }
 
@@ -16,12 +16,11 @@ export interface ShutdownSignals {
 const UNCATCHABLE: readonly unknown[] = ['SIGKILL', 'SIGSTOP'];
 
 /**
- * Has `container.shutdown()` called at the first of the signals, and the process end by that signal afterwards, so that whoever sent it sees
- * what it expects. A second signal meanwhile ends the process at once. Where the signal itself does not end it, as with the first process of a
- * container image, it exits with 128 and the signal's number.
+ * Calls `container.shutdown()` at the first of the signals, and then ends the process by that signal, as its sender expects. A second signal
+ * meanwhile ends the process at once. If the signal does not end the process, as with the first process of a container image, the process exits with
+ * 128 plus the signal's number.
  *
- * @param container Anything with a `shutdown()`.
- * @returns Takes the handlers away again.
+ * @param container Anything with a `shutdown()`. @returns A function that removes the handlers.
  * @throws RedisError of kind `config`, naming the option; then no handler is installed.
  */
 export function shutdownOnSignals(container: { shutdown(): Promise<unknown> }, options?: ShutdownSignals): () => void {

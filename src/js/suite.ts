@@ -3,7 +3,7 @@
 import type { RedisConfig } from './config.js';
 import { RedisConnectionManager } from './manager.js';
 
-/** What {@link makeRedisSuite} gives. All three names are the same manager's: it has the connections each purpose needs. */
+/** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
 export interface RedisSuite {
   /** For commands. */
   base: RedisConnectionManager;
@@ -17,10 +17,10 @@ export interface RedisSuite {
 }
 
 /**
- * Managers for all purposes, connected and pinged. One manager serves them all: it keeps apart what Redis itself
- * forces apart, so there is one configuration and one thing to end.
+ * Managers for all purposes, connected and pinged. One manager serves them all, with the separate connections that Redis demands, so there is one
+ * configuration and one thing to end.
  *
- * @throws RedisError what `connect()` and `ping()` reject with; nothing stays open then.
+ * @throws RedisError The errors of `connect()` and `ping()`; then nothing stays open.
  */
 export async function makeRedisSuite(url: string | URL | RedisConfig): Promise<RedisSuite> {
   const base = new RedisConnectionManager(url);

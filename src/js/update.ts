@@ -1,8 +1,8 @@
 /**
- * `KVStore.update`: read, change, compare-and-set, again when somebody else was faster.
+ * `KVStore.update`: read, change, compare-and-set; again after a conflict.
  *
- * Updates of one key that this process makes at the same time become one: their changes are applied one after another to the value
- * that was read, and what comes of them is written at once. They never compete with each other, only with other processes.
+ * Concurrent updates of one key in this process become one: their changes are applied one after another to the value that was read, and the result is
+ * written once. They compete only with other processes.
  */
 
 import { checkFunction, checkTtl, checkWhole, json, optionsOf, parse, refuseUnknown } from './arguments.js';

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::lock::LEAST_PATIENCE;
-use super::{Kv, decode, scripts};
+use super::{Kv, decode, held, scripts};
 use crate::backoff::Backoff;
 use crate::connection::{Command, Packed};
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys::hash_tag;
+use crate::lease::{Ask, Held, Limit, millis};
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
@@ -70,7 +70,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     };
     let patience = patience(wait, wait);
     if patience >= kv.manager.config().command_timeout {
-        // It has an answer by then, of whatever kind.
+        // It has an answer by then, of any kind.
         return call.send(&kv.manager, decode::peeked, pack);
     }
     let kv = kv.clone();
@@ -106,8 +106,9 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
-            holding: Holding::Load(value_key.clone()),
+            means: &held::LOAD,
             key: kv.namespace.loader(key),
+            beside: Some(value_key.clone()),
             token: kv.leases.token(id),
         };
         let operation = call.operation();

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::lease::{Ask, Held, Holding, Limit, millis};
 use super::lines::Place;
-use super::{Kv, scripts};
+use super::{Kv, held, scripts};
 use crate::backoff::Backoff;
 use crate::connection::Packed;
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::lease::{Ask, Held, Limit, millis};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
@@ -35,8 +35,13 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
         options.stays("signal");
         options.finish()?;
         let (lock_key, last_key) = kv.namespace.lock(key);
-        let held =
-            Held { manager: kv.manager.clone(), holding: Holding::Lock, key: lock_key, token: kv.leases.token(id) };
+        let held = Held {
+            manager: kv.manager.clone(),
+            means: &held::LOCK,
+            key: lock_key,
+            beside: None,
+            token: kv.leases.token(id),
+        };
         let cancelled = kv.waits.start(id);
         // Here and now, so that callers are in the line in their order.
         let place = (!wait.is_zero()).then(|| kv.lines.join(&kv.manager, &held.key));

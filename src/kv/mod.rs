@@ -17,7 +17,7 @@
 //! | `values` | get, set, delete, counters, expiry, recent lists: one command each, packed and sent at once |
 //! | `cas` | compare-and-set |
 //! | `scan` | listing and clearing |
-//! | `lease` | what is held by a token for a time, and its renewal |
+//! | `held` | what is held by a token for a time, and by which scripts |
 //! | `lock`, `load`, `once` | what is held |
 //! | `lines` | who waits for a lock |
 //! | `waits` | waits that the face may end |
@@ -25,7 +25,7 @@
 
 mod cas;
 mod decode;
-mod lease;
+mod held;
 mod lines;
 mod load;
 mod lock;
@@ -45,7 +45,7 @@ use crate::keys::Namespace;
 use crate::options::Options;
 use crate::verb::{Class, Verb, verbs};
 
-use lease::Leases;
+use crate::lease::Leases;
 
 /// A KV store on a manager. Cheap to clone; what it holds is given up when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -89,14 +89,14 @@ impl Class for Kv {
         "peek" as "KVStore.getOrSet" in "kv.getOrSet" => load::peek;
         "load" as "KVStore.getOrSet" in "kv.getOrSet" => load::load;
         "loaded" as "KVStore.getOrSet" in "kv.getOrSet" => load::loaded;
-        "loadFailed" as "KVStore.getOrSet" => lease::release;
+        "loadFailed" as "KVStore.getOrSet" => held::release;
         "once" as "once" => once::once;
         "onceDone" as "once" => once::done;
-        "onceFailed" as "once" => lease::release;
+        "onceFailed" as "once" => held::release;
         "lock" => lock::lock;
-        "lockLost" as "Lock.signal" => lease::watch;
+        "lockLost" as "Lock.signal" => held::watch;
         "lockExtend" as "Lock.extend" => lock::extend;
-        "lockRelease" as "Lock.release" => lease::release;
+        "lockRelease" as "Lock.release" => held::release;
         "wait" => waits::wait;
         "waitCancel" as "KVStore.wait" => waits::cancel;
     } };

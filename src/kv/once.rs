@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::lease::{Ask, Held, Holding, Limit};
-use super::{Kv, decode, scripts};
+use super::{Kv, decode, held, scripts};
 use crate::connection::Packed;
 use crate::crossing::Outcome;
+use crate::lease::{Ask, Held, Limit};
 use crate::verb::Call;
 
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
@@ -25,8 +25,9 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
         options.finish()?;
         let held = Held {
             manager: kv.manager.clone(),
-            holding: Holding::Token,
+            means: &held::TOKEN,
             key: kv.namespace.key(key),
+            beside: None,
             token: kv.leases.token(id),
         };
         let packed = Packed::sized(held.key.len() + 128)

@@ -55,7 +55,7 @@ pub(super) fn clear(kv: &Kv, call: Call<'_>) {
     call.run(|call| {
         if kv.namespace.is_none() {
             return Err(Error::config(
-                "KVStore.clear: namespace: expected one, of the manager or of the store, got none: everything would be deleted",
+                "KVStore.clear: namespace: expected a namespace of the manager or of the store, got none: everything would be deleted",
             ));
         }
         let operation = call.operation();

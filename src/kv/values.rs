@@ -271,38 +271,49 @@ pub(super) fn mset(kv: &Kv, call: Call<'_>) {
                 })
                 .map(|packed| packed.writes(call.operation()))
         }),
-        Ok(Some(ttl)) => {
-            let brief = load::is_brief(Some(ttl));
-            let set = |packed: Packed, key, value| {
-                let packed = if brief { ending_load(kv, key, packed) } else { packed };
-                packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl)
-            };
-            let sets = |packed: Packed| {
-                pairs().try_fold(packed, |packed, pair| -> Result<_> {
-                    let (key, value) = pair?;
-                    Ok(set(packed, key, value))
-                })
-            };
-            // The keys of a transaction are of one slot of a cluster, those of an `mset` are not.
-            if kv.is_on_cluster() && brief {
-                let each = pairs().flatten().map(|(key, value)| {
-                    set(sized(kv, key, value.len() + 192).begin(1, b"MULTI"), key, value).begin(1, b"EXEC")
-                });
-                return send_each(kv, call, each, |replies| {
-                    replies.into_iter().try_for_each(|reply| decode::last(reply).map(drop)).map(|()| Outcome::Nothing)
-                });
-            }
-            if kv.is_on_cluster() {
-                return call.send(&kv.manager, decode::statuses, |call| {
-                    Ok(sets(Packed::sized(size))?.writes(call.operation()))
-                });
-            }
-            call.send(&kv.manager, decode::transaction, |call| {
-                let packed = sets(Packed::sized(size).begin(1, b"MULTI"))?;
-                Ok(packed.begin(1, b"EXEC").writes(call.operation()))
-            });
-        }
+        Ok(Some(ttl)) => mset_for(kv, call, ttl, size, pairs),
     }
+}
+
+/// Sets `pairs`, which take `size` bytes, for `ttl` milliseconds.
+fn mset_for<'a, Pairs: Iterator<Item = Result<(&'a [u8], &'a [u8])>>>(
+    kv: &Kv,
+    call: Call<'_>,
+    ttl: u64,
+    size: usize,
+    pairs: impl Fn() -> Pairs,
+) {
+    let brief = load::is_brief(Some(ttl));
+    let set = |packed: Packed, key, value| {
+        let packed = if brief { ending_load(kv, key, packed) } else { packed };
+        packed.begin(5, b"SET").key(&kv.namespace, key).word(value).word(b"PX").number(ttl)
+    };
+    let sets = |packed: Packed| {
+        pairs().try_fold(packed, |packed, pair| -> Result<_> {
+            let (key, value) = pair?;
+            Ok(set(packed, key, value))
+        })
+    };
+    // The keys of a transaction are of one slot of a cluster, those of an `mset` are not.
+    if kv.is_on_cluster() && brief {
+        let each = pairs().flatten().map(|(key, value)| {
+            set(sized(kv, key, value.len() + 192).begin(1, b"MULTI"), key, value).begin(1, b"EXEC")
+        });
+        return send_each(kv, call, each, |replies| {
+            replies.into_iter().try_for_each(|reply| decode::last(reply).map(drop)).map(|()| Outcome::Nothing)
+        });
+    }
+    if kv.is_on_cluster() {
+        return call.send(
+            &kv.manager,
+            decode::statuses,
+            |call| Ok(sets(Packed::sized(size))?.writes(call.operation())),
+        );
+    }
+    call.send(&kv.manager, decode::transaction, |call| {
+        let packed = sets(Packed::sized(size).begin(1, b"MULTI"))?;
+        Ok(packed.begin(1, b"EXEC").writes(call.operation()))
+    });
 }
 
 /// Arguments: key, by, ttlSec.

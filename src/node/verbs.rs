@@ -69,8 +69,8 @@ pub(super) fn call(port: &Port, handle: u32, verb: u32, args: &[Arg<'_>], answer
     answer.give(Err(if number >= names().len() {
         Error::config(format!("verb: expected a known one, got number {verb}"))
     } else if opened.is_some() {
-        Error::config("target: expected one that has the verb, got another")
+        Error::config("target: expected an object that has the verb, got another object")
     } else {
-        Error::new(ErrorKind::Closed, "what was called has been released")
+        Error::new(ErrorKind::Closed, "the called object has been released")
     }));
 }

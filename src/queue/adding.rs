@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use super::add_call::pack;
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
-use super::reading::Snapshot;
+use super::outbox::see_to_messages;
 use super::record::Progressed;
-use super::scripts::{self, ScriptCall, array, integer, operation};
-use super::{Core, Queue, outbox};
+use super::scripts::{array, integer};
+use super::snapshot::Snapshot;
+use super::{Core, Queue};
 use crate::arguments::Arguments;
-use crate::connection::{Command, Packed, Sink};
+use crate::connection::Sink;
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::{Error, Result};
-use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
@@ -105,34 +106,6 @@ impl Batch {
     }
 }
 
-/// Packs the call that adds `jobs`; those without options need less of the queue.
-fn pack(core: &Core, jobs: &[NewJob]) -> Command {
-    if jobs.iter().all(NewJob::is_plain) {
-        return append(core, jobs);
-    }
-    with_options(ScriptCall::of(core, &scripts::ADD), jobs)
-}
-
-fn with_options(call: ScriptCall<'_>, jobs: &[NewJob]) -> Command {
-    let mut call = call.number(jobs.len() as u64);
-    for job in jobs {
-        call.add(job.id.clone());
-        call.add(job.body.clone());
-        call.add(job.extra());
-    }
-    call.writes(*operation::ADD)
-}
-
-fn append(core: &Core, jobs: &[NewJob]) -> Command {
-    let words = || core.keys.few().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
-    let size = words().map(|word| word.len() + 16).sum();
-    let mut packed = Packed::sized(size).script(&scripts::APPEND, Part::FEW.len(), Prefix::FEW.len() + jobs.len() * 2);
-    for word in words() {
-        packed = packed.word(word);
-    }
-    packed.runs(*operation::ADD, &scripts::APPEND)
-}
-
 /// What adding came to.
 struct Added {
     now: i64,
@@ -180,13 +153,6 @@ impl Added {
             Some(snapshot) => [Outcome::Number(0.0), snapshot],
             None => [Outcome::Number(self.now as f64), Outcome::Text(self.jobs[at].id.clone())],
         }
-    }
-}
-
-/// Has messages for other queues delivered that a script left in the outbox, if it did.
-pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
-    if left > 0 {
-        outbox::deliver_soon(Arc::clone(core));
     }
 }
 
@@ -281,11 +247,4 @@ pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Optio
     let added = Added::read(core, reply, jobs)?;
     see_to_messages(core, added.left);
     Ok(added.there.into_iter().find_map(|(at, id, progressed)| (at == 0).then_some((id, progressed))))
-}
-
-/// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
-pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
-    let command = with_options(ScriptCall::of(core, &scripts::ADD).part(Part::Inbox), jobs);
-    let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
-    parts.get(2).and_then(integer).ok_or_else(Error::unexpected_reply)
 }

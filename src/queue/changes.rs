@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::adding::see_to_messages;
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
+use super::outbox::see_to_messages;
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};

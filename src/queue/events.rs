@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message};
+use crate::connection::{Channel, ChannelKind, Listener, Message, Subscription};
 use crate::crossing::codes::EVENT_VALUES;
 use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -63,6 +63,15 @@ enum Stage {
     Live,
 }
 
+/// Why a listener reads no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follow {
+    /// Nobody needs it; it is noted that it has stopped.
+    Needless,
+    /// The queue is closed or the manager disconnected.
+    Over,
+}
+
 #[derive(Debug, Default)]
 struct Hearing {
     listening: bool,
@@ -101,14 +110,14 @@ impl Default for Place {
 }
 
 /// News, and the number of the event that they are of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) number: i64,
     pub(super) news: News,
 }
 
 /// What one who waits for a job is told.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
     Completed(Bytes),
     Failed(Bytes),
@@ -174,61 +183,14 @@ impl Ears {
     async fn run(self: Arc<Self>) {
         let closing = self.core.manager.closing();
         let mut place = Place::default();
-        let (mut failures, mut troubled) = (0, false);
         // First of all, and it need not wait for the subscription. Where it fails it is done again below.
         if self.read(&mut place).await.is_ok() {
             self.stage.send_replace(Stage::Written);
         }
-        let subscription = loop {
-            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::Told).clone() };
-            match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(&self)))).await {
-                Ok(subscription) => break Some(subscription),
-                Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => break None,
-                Err(error) => {
-                    troubled = true;
-                    self.tell_error(&error);
-                    tokio::time::sleep(BACKOFF.delay(failures)).await;
-                    failures = failures.saturating_add(1);
-                }
-            }
-        };
-        failures = 0;
-        while subscription.is_some() {
-            match self.read(&mut place).await {
-                Ok(true) => {
-                    failures = 0;
-                    continue;
-                }
-                Ok(false) => {
-                    failures = 0;
-                    if std::mem::take(&mut troubled) {
-                        // Whoever asked to listen was told that it failed: what happened until now was not heard.
-                        self.missed(-1);
-                    }
-                    self.stage.send_replace(Stage::Live);
-                }
-                Err(_) if closing.is_cancelled() => break,
-                Err(error) => {
-                    troubled = troubled || place.last < 0;
-                    self.tell_error(&error);
-                    tokio::time::sleep(BACKOFF.delay(failures)).await;
-                    failures = failures.saturating_add(1);
-                    continue;
-                }
-            }
-            let needed = self.is_needed();
-            tokio::select! {
-                () = self.nudge.notified() => {}
-                () = tokio::time::sleep(if needed { LOOK } else { LINGER }) => {
-                    if !needed && self.stop_unless_needed() {
-                        return;
-                    }
-                }
-                () = closing.cancelled() => break,
-            }
-            if self.closed.is_cancelled() {
-                break;
-            }
+        let mut troubled = false;
+        let subscription = self.subscribed(&closing, &mut troubled).await;
+        if subscription.is_some() && self.follow(&closing, &mut place, troubled).await == Follow::Needless {
+            return;
         }
         self.stage.send_replace(Stage::Deaf);
         let mut hearing = self.hearing();
@@ -237,6 +199,68 @@ impl Ears {
         if closing.is_cancelled() && std::mem::take(&mut hearing.listening) {
             self.outlet.tell(json!({ "event": "closed" }).to_string());
         }
+    }
+
+    /// Subscribes to wake-ups, however often it fails. `None` where the queue is closed meanwhile, or the manager disconnected.
+    async fn subscribed(self: &Arc<Self>, closing: &CancellationToken, troubled: &mut bool) -> Option<Subscription> {
+        let mut failures = 0;
+        loop {
+            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::Told).clone() };
+            match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(self)))).await {
+                Ok(subscription) => return Some(subscription),
+                Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => return None,
+                Err(error) => {
+                    *troubled = true;
+                    self.rest_after(&error, &mut failures).await;
+                }
+            }
+        }
+    }
+
+    /// Reads whenever there may be something.
+    async fn follow(&self, closing: &CancellationToken, place: &mut Place, mut troubled: bool) -> Follow {
+        let mut failures = 0;
+        loop {
+            match self.read(place).await {
+                Ok(more) => {
+                    failures = 0;
+                    if more {
+                        continue;
+                    }
+                    if std::mem::take(&mut troubled) {
+                        // Whoever asked to listen was told that it failed: what happened until now was not heard.
+                        self.missed(-1);
+                    }
+                    self.stage.send_replace(Stage::Live);
+                }
+                Err(_) if closing.is_cancelled() => return Follow::Over,
+                Err(error) => {
+                    troubled = troubled || place.last < 0;
+                    self.rest_after(&error, &mut failures).await;
+                    continue;
+                }
+            }
+            let needed = self.is_needed();
+            tokio::select! {
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(if needed { LOOK } else { LINGER }) => {
+                    if !needed && self.stop_unless_needed() {
+                        return Follow::Needless;
+                    }
+                }
+                () = closing.cancelled() => return Follow::Over,
+            }
+            if self.closed.is_cancelled() {
+                return Follow::Over;
+            }
+        }
+    }
+
+    /// Tells of the failure, and rests before the next try.
+    async fn rest_after(&self, error: &Error, failures: &mut u32) {
+        self.tell_error(error);
+        tokio::time::sleep(BACKOFF.delay(*failures)).await;
+        *failures = failures.saturating_add(1);
     }
 
     fn is_needed(&self) -> bool {

@@ -44,6 +44,15 @@ impl Parent<'_> {
         self.queue == queue && (self.id == id || dedupe.is_some() && self.dedupe == dedupe)
             || self.above.is_some_and(|above| above.is(queue, id, dedupe))
     }
+
+    /// As a child of the queue of `core` keeps it: the queue is named where it is another one.
+    fn text(&self, core: &Core) -> String {
+        if self.queue == core.name {
+            json!([self.id, self.name]).to_string()
+        } else {
+            json!([self.queue, self.id, self.name]).to_string()
+        }
+    }
 }
 
 impl NewJob {
@@ -74,97 +83,128 @@ impl NewJob {
 /// The job, and after it its children in this queue, their children and so on.
 pub(super) fn flatten(core: &Core, name: &str, data: &[u8], options: JobOptions) -> Result<Vec<NewJob>> {
     let mut row = Vec::new();
-    let id = options.id.clone();
-    let made = id.clone().unwrap_or_else(|| core.fresh_id());
-    put(core, &mut row, &made, name, data, options, None, None)?;
+    let id = options.id.clone().unwrap_or_else(|| core.fresh_id());
+    Node::root(&id, name, data, options).put(core, &mut row)?;
     Ok(row)
 }
 
 /// One job of a schedule, under the id of its tick.
 pub(super) fn of_schedule(core: &Core, id: &str, name: &str, data: &[u8], options: JobOptions) -> Result<NewJob> {
     let mut row = Vec::new();
-    put(core, &mut row, id, name, data, options, None, None)?;
+    Node::root(id, name, data, options).put(core, &mut row)?;
     row.into_iter().next().ok_or_else(|| Error::config("TaskQueue.schedule: job: expected a job, got none"))
 }
 
-#[expect(clippy::too_many_arguments, reason = "a node of a tree, and where it hangs")]
-fn put(
-    core: &Core,
-    row: &mut Vec<NewJob>,
-    id: &str,
-    name: &str,
-    data: &[u8],
+/// A node of the tree, of the queue that the row is of.
+struct Node<'a> {
+    id: String,
+    name: &'a str,
+    data: &'a [u8],
     options: JobOptions,
-    parent: Option<&Parent<'_>>,
+    /// Who waits for it.
+    parent: Option<&'a Parent<'a>>,
+    /// Where the parent is in the same row.
     place: Option<usize>,
-) -> Result<()> {
-    let mut extra = extra_of(core, &options);
-    let parent_text = parent.map_or_else(String::new, |parent| {
-        if parent.queue == core.name {
-            json!([parent.id, parent.name]).to_string()
-        } else {
-            json!([parent.queue, parent.id, parent.name]).to_string()
+}
+
+impl<'a> Node<'a> {
+    fn root(id: &str, name: &'a str, data: &'a [u8], options: JobOptions) -> Self {
+        Self { id: id.to_owned(), name, data, options, parent: None, place: None }
+    }
+
+    /// Puts the job into the row, and all its children after it.
+    fn put(self, core: &Core, row: &mut Vec<NewJob>) -> Result<()> {
+        let Self { id, name, data, mut options, parent, place } = self;
+        let children = std::mem::take(&mut options.children);
+        let mut extra = extra_of(core, &options);
+        let parent_text = parent.map_or_else(String::new, |parent| parent.text(core));
+        if let Some(place) = place {
+            extra.insert("i".into(), json!(place));
         }
-    });
-    if let Some(place) = place {
-        extra.insert("i".into(), json!(place));
+        if !children.is_empty() {
+            extra.insert("a".into(), Value::Object(ending(core, options.dedupe.as_ref(), None, &parent_text)));
+        }
+        let group = options.group.unwrap_or_default();
+        let body =
+            Stored::body(name.as_bytes(), options.text.as_bytes(), parent_text.as_bytes(), data, group.as_bytes());
+        let own = row.len();
+        row.push(NewJob { id: id.clone().into(), body: body.into(), extra });
+        let dedupe = options.dedupe.map(|dedupe| dedupe.id);
+        Family { core, id: &id, dedupe: dedupe.as_deref(), above: parent, own }.put(row, children)
     }
-    let group = options.group.clone().unwrap_or_default();
-    let body = Stored::body(name.as_bytes(), options.text.as_bytes(), parent_text.as_bytes(), data, group.as_bytes());
-    let own = row.len();
-    let dedupe = options.dedupe.as_ref().map(|dedupe| dedupe.id.clone());
-    let children = options.children;
-    if !children.is_empty() {
-        extra.insert("a".into(), Value::Object(ending(core, options.dedupe.as_ref(), None, &parent_text)));
+}
+
+/// A job that is in a row, whose children follow.
+struct Family<'a> {
+    core: &'a Core,
+    id: &'a str,
+    dedupe: Option<&'a str>,
+    /// Who waits for the job itself.
+    above: Option<&'a Parent<'a>>,
+    /// Where the job is in the row.
+    own: usize,
+}
+
+impl Family<'_> {
+    /// Puts the children into the row, or into messages where they are of other queues.
+    fn put(&self, row: &mut Vec<NewJob>, children: Vec<Child>) -> Result<()> {
+        let mut names = HashSet::with_capacity(children.len());
+        let mut messages = Map::new();
+        for child in children {
+            let Child { queue, name, data, options } = child;
+            let id = options.id.clone().unwrap_or_else(|| self.core.fresh_id());
+            let queue = queue.filter(|queue| *queue != self.core.name);
+            let parent = self.parent_of(queue.as_deref(), &id, options.dedupe.as_ref())?;
+            names.insert(parent.name.clone());
+            let node = Node { id, name: &name, data: data.as_bytes(), options, parent: Some(&parent), place: None };
+            match queue {
+                None => Node { place: Some(self.own), ..node }.put(self.core, row)?,
+                Some(queue) => {
+                    messages.insert(format!("a{}", self.core.fresh_id()), message_to(self.core, &queue, node)?);
+                }
+            }
+        }
+        let extra = &mut row[self.own].extra;
+        if !names.is_empty() {
+            extra.insert("c".into(), json!(names));
+        }
+        if !messages.is_empty() {
+            extra.insert("m".into(), Value::Object(messages));
+        }
+        Ok(())
     }
-    row.push(NewJob { id: id.to_owned().into(), body: body.into(), extra });
-    let depth = parent.map_or(0, |parent| parent.depth);
-    let mut names = HashSet::with_capacity(children.len());
-    let mut messages = Map::new();
-    for child in children {
-        let Child { queue, name, data, options } = child;
-        let child_id = options.id.clone().unwrap_or_else(|| core.fresh_id());
-        let queue = queue.filter(|queue| *queue != core.name);
-        let called = queue.as_ref().map_or_else(|| child_id.clone(), |queue| [&queue[..], &child_id].join(":"));
+
+    /// This job as the parent of a child of that other queue, or of its own.
+    fn parent_of(&self, queue: Option<&str>, id: &str, dedupe: Option<&Dedupe>) -> Result<Parent<'_>> {
+        let depth = self.above.map_or(0, |above| above.depth);
         let parent = Parent {
-            queue: &core.name,
-            id,
-            dedupe: dedupe.as_deref(),
-            name: called.clone(),
+            queue: &self.core.name,
+            id: self.id,
+            dedupe: self.dedupe,
+            name: queue.map_or_else(|| id.to_owned(), |queue| [queue, id].join(":")),
             depth: depth + usize::from(queue.is_some()),
-            above: parent,
+            above: self.above,
         };
-        let wanted = options.dedupe.as_ref().map(|dedupe| &dedupe.id[..]);
-        if parent.is(queue.as_deref().unwrap_or(&core.name), &child_id, wanted) {
+        if parent.is(queue.unwrap_or(&self.core.name), id, dedupe.map(|dedupe| &dedupe.id[..])) {
             return Err(Error::config(
                 "JobOptions.children: options: expected another id and dedupe.id than those of the jobs that wait for the child, got the same",
             ));
         }
-        names.insert(called);
-        match queue {
-            None => {
-                put(core, row, &child_id, &name, data.as_bytes(), options, Some(&parent), Some(own))?;
-            }
-            Some(_) if depth == MAX_QUEUES => {
-                return Err(Error::config(format!(
-                    "JobOptions.children: queue: expected children in at most {MAX_QUEUES} queues after one another, got more"
-                )));
-            }
-            Some(queue) => {
-                let mut there = Vec::new();
-                put(&core.beside(&queue), &mut there, &child_id, &name, data.as_bytes(), options, Some(&parent), None)?;
-                let jobs: Vec<_> = there.into_iter().map(NewJob::into_message).collect();
-                messages.insert(format!("a{}", core.fresh_id()), json!({ "t": "add", "q": queue, "jobs": jobs }));
-            }
+        if parent.depth > MAX_QUEUES {
+            return Err(Error::config(format!(
+                "JobOptions.children: queue: expected children in at most {MAX_QUEUES} queues after one another, got more"
+            )));
         }
+        Ok(parent)
     }
-    if !names.is_empty() {
-        row[own].extra.insert("c".into(), json!(names));
-    }
-    if !messages.is_empty() {
-        row[own].extra.insert("m".into(), Value::Object(messages));
-    }
-    Ok(())
+}
+
+/// What has the job and all its children added to another queue.
+fn message_to(core: &Core, queue: &str, node: Node<'_>) -> Result<Value> {
+    let mut there = Vec::new();
+    node.put(&core.beside(queue), &mut there)?;
+    let jobs: Vec<_> = there.into_iter().map(NewJob::into_message).collect();
+    Ok(json!({ "t": "add", "q": queue, "jobs": jobs }))
 }
 
 impl NewJob {

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::Core;
 use super::options::{JobOptions, WorkerOptions};
-use super::reading::{Known, Snapshot, options_of};
+use super::reading::Known;
 use super::record::{Progressed, Stored};
+use super::snapshot::{Snapshot, options_of};
 use super::{outbox, worker};
 use crate::connection::Manager;
 use crate::crossing::Outcome;

@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use super::Core;
-use super::reading::{Snapshot, snapshots};
 use super::record::State;
 use super::scripts::{self, array, bytes, integer, operation, plain};
+use super::snapshot::{Snapshot, snapshots};
 use crate::connection::{Cursor, Packed};
 use crate::error::{Error, Result};
 use crate::keys::queue::{Part, Prefix};

@@ -16,8 +16,10 @@
 //! | `record` | the states of a job, and what is stored of it |
 //! | `options` | options of jobs and workers |
 //! | `adding`, `flows` | adding jobs, many calls in one script; jobs with children |
+//! | `add_call` | what the scripts that add jobs are asked |
 //! | `worker/` | claiming, settling, leases, and giving away the jobs of those that are gone |
 //! | `reading`, `long_way` | jobs by id and by state; by state where a single script would hold the server up |
+//! | `snapshot` | a job as scripts show it and as the face reads it |
 //! | `changes` | what may be changed of a job, and of many |
 //! | `outbox` | messages between queues, which may be of different slots |
 //! | `mending` | keys that somebody wrote over |
@@ -25,6 +27,7 @@
 //! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
 //! | `scripts` | the scripts and how they are called |
 
+mod add_call;
 mod adding;
 mod changes;
 mod events;
@@ -39,6 +42,7 @@ mod reading;
 mod record;
 mod schedules;
 mod scripts;
+mod snapshot;
 mod waits;
 mod worker;
 

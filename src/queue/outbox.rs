@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::Core;
+use super::add_call::add_made;
 use super::flows::NewJob;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
-use super::{Core, adding};
 use crate::connection::{Cursor, Packed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::Part;
@@ -48,6 +49,13 @@ fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
 /// Delivers what is there, in a task of its own.
 pub(super) fn deliver_soon(core: Arc<Core>) {
     deliver_telling(core, |_| ());
+}
+
+/// Has messages for other queues delivered that a script left in the outbox, if it did.
+pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
+    if left > 0 {
+        deliver_soon(Arc::clone(core));
+    }
 }
 
 /// As [`deliver_soon`]; `refused` is told why a server did not take a message.
@@ -261,7 +269,7 @@ async fn add(core: &Core, there: &Core, batch: &[(Bytes, Vec<NewJob>)]) -> Resul
         let place = all.len();
         all.extend(jobs.iter().cloned().map(|job| job.moved(place)));
     }
-    let left = adding::add_made(there, &all).await?;
+    let left = add_made(there, &all).await?;
     let fields: Vec<_> = batch.iter().map(|(field, _)| field.clone()).collect();
     delete(core, &fields).await?;
     remember(there, &fields).await?;
@@ -298,7 +306,7 @@ async fn tell_rest(core: &Core, field: &Bytes) -> Result<()> {
         let call = ScriptCall::of(core, &scripts::REST).arg(field.clone());
         let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)?;
         let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
-        adding::see_to_messages(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
+        see_to_messages(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
         if integer(&more) != Some(1) {
             return Ok(());
         }

@@ -132,38 +132,49 @@ impl Watch {
     async fn ending(&self, core: &Core, id: &str) -> Result<Ended> {
         let mut news = self.news.lock().await;
         let live = self.ears.live();
-        let deaf = async {
+        let lost = async {
             match live.await {
                 Ok(()) => std::future::pending().await,
                 Err(error) => error,
             }
         };
-        tokio::pin!(deaf);
-        'look: loop {
+        tokio::pin!(lost);
+        loop {
             let standing = reading::stands(core, id).await?;
-            let open = match ended(&standing) {
-                Some(outcome) => return Ok(outcome),
-                None => standing.progressed.is_some(),
+            if let Some(ended) = ended(&standing) {
+                return Ok(ended);
+            }
+            let look = Look { is_there: standing.progressed.is_some(), told: standing.told };
+            let end = tokio::select! {
+                biased;
+                end = self.listen(look, &mut news) => end?,
+                error = &mut lost => return Err(error),
             };
-            // What was written until now is of the time before, and news only where the job is not there: it may have ended
-            // since it was asked about, and then the last of that is how.
-            let mut last = None;
-            let over =
-                async { if open { std::future::pending().await } else { self.ears.read_until(standing.told).await } };
-            tokio::pin!(over);
-            loop {
-                tokio::select! {
-                    biased;
-                    told = news.recv() => match told {
-                        None => return Err(Error::new(ErrorKind::Closed, format!("{}: the queue is closed", self.said))),
-                        Some(Told { news: News::Look, number }) if !open || number > standing.told => continue 'look,
-                        Some(Told { number, .. }) if open && number <= standing.told => {}
-                        Some(Told { news, .. }) if open => return self.how(news),
-                        Some(Told { news, .. }) => last = Some(news),
-                    },
-                    () = &mut over => return self.how(last.unwrap_or(News::Removed)),
-                    error = &mut deaf => return Err(error),
+            if let Some(end) = end {
+                return self.how(end);
+            }
+        }
+    }
+
+    /// Waits until news tell how the job ended that was looked at; `None`: it is to be looked at again.
+    async fn listen(&self, look: Look, news: &mut mpsc::UnboundedReceiver<Told>) -> Result<Option<News>> {
+        let read_on =
+            async { if look.is_there { std::future::pending().await } else { self.ears.read_until(look.told).await } };
+        tokio::pin!(read_on);
+        let mut last = News::Removed;
+        loop {
+            tokio::select! {
+                biased;
+                told = news.recv() => {
+                    let closed = || Error::new(ErrorKind::Closed, format!("{}: the queue is closed", self.said));
+                    match look.step(told.ok_or_else(closed)?) {
+                        Step::LookAgain => return Ok(None),
+                        Step::Ended(news) => return Ok(Some(news)),
+                        Step::Remember(news) => last = news,
+                        Step::Ignore => {}
+                    }
                 }
+                () = &mut read_on => return Ok(Some(last)),
             }
         }
     }
@@ -173,6 +184,43 @@ impl Watch {
             News::Completed(result) => Ok(Ended::Completed(result)),
             News::Failed(reason) => Ok(Ended::Failed(reason)),
             News::Removed | News::Look => Err(no_such_job(self.said)),
+        }
+    }
+}
+
+/// How it stood with an unfinished job when it was looked at.
+#[derive(Clone, Copy)]
+struct Look {
+    is_there: bool,
+    /// The number of the last event that was written by then.
+    told: i64,
+}
+
+/// What is to be done about news of a job.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    LookAgain,
+    /// The news are older than the look.
+    Ignore,
+    Ended(News),
+    /// The job was gone when it was looked at. The last news until then tell how it ended.
+    Remember(News),
+}
+
+impl Look {
+    /// | the job | the news | |
+    /// |---|---|---|
+    /// | is there | older than the look | ignored: the look saw what they tell |
+    /// | is there | newer, without an end | the job is looked at again |
+    /// | is there | newer, with an end | they are the end |
+    /// | is gone | without an end | the job is looked at again: its result may be kept |
+    /// | is gone | with an end | the last of them is the end, once all events up to the look have been read |
+    fn step(self, Told { number, news }: Told) -> Step {
+        match news {
+            _ if self.is_there && number <= self.told => Step::Ignore,
+            News::Look => Step::LookAgain,
+            news if self.is_there => Step::Ended(news),
+            news => Step::Remember(news),
         }
     }
 }
@@ -222,4 +270,37 @@ pub(super) fn wait_cancel(queue: &Queue, call: Call<'_>) {
         queue.events.cancel(number);
         Ok(Outcome::Nothing)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_a_job_that_is_there_count_where_they_are_newer_than_the_look() {
+        let look = Look { is_there: true, told: 5 };
+        let completed = || News::Completed(Bytes::from_static(b"1"));
+        for (number, news, step) in [
+            (5, completed(), Step::Ignore),
+            (5, News::Look, Step::Ignore),
+            (6, completed(), Step::Ended(completed())),
+            (6, News::Removed, Step::Ended(News::Removed)),
+            (6, News::Look, Step::LookAgain),
+            (i64::MAX, News::Look, Step::LookAgain),
+        ] {
+            let said = format!("{news:?} of {number}");
+            assert_eq!(look.step(Told { number, news }), step, "{said}");
+        }
+    }
+
+    #[test]
+    fn of_a_job_that_is_gone_all_news_are_remembered_and_one_without_an_end_has_it_looked_at_again() {
+        let look = Look { is_there: false, told: 5 };
+        for number in [4, 5, 6] {
+            let failed = || News::Failed(Bytes::from_static(b"reason"));
+            assert_eq!(look.step(Told { number, news: failed() }), Step::Remember(failed()));
+            assert_eq!(look.step(Told { number, news: News::Removed }), Step::Remember(News::Removed));
+            assert_eq!(look.step(Told { number, news: News::Look }), Step::LookAgain);
+        }
+    }
 }

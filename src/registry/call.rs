@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Inner;
-use super::scripts::Procedure;
+use super::scripts::{self, Procedure};
 use super::sight::MASTERSHIP;
 use crate::connection::{Command, Origin, Packed};
 use crate::error::{Delivery, Error, Result};
@@ -113,6 +113,15 @@ impl Inner {
             let _ = told.await;
         });
     }
+}
+
+/// Ends the registration of `id`. `who` is as [`Member::who`](super::members::Member::who) gives it, or empty for anyone.
+pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bool) -> Packed {
+    inner
+        .begin(&scripts::UNREGISTER, &[], 3, id.len() + who.len() + 32)
+        .word(id)
+        .word(who.as_bytes())
+        .word(if abnormally { b"1" } else { b"0" })
 }
 
 pub(super) fn command(procedure: &Procedure, packed: Packed) -> Command {

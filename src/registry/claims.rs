@@ -133,7 +133,7 @@ async fn search(
     let gives_up = Instant::now() + limit;
     while Instant::now() < gives_up {
         let Some(best) = best(inner, &keys).await? else { return Ok(Attempt::None) };
-        // Its last slot may have gone meanwhile; then the search begins anew.
+        // Its last slot may have gone meanwhile; then the search starts again.
         if let Attempt::Claimed(token, worker) = attempt(inner, claim, lease, &labels, &best).await? {
             return Ok(Attempt::Claimed(token, worker));
         }

@@ -145,7 +145,7 @@ impl Place {
     }
 }
 
-/// A server that lost its data and whose clock went back begins anew before the place.
+/// A server that lost its data and whose clock went back starts again before the place.
 async fn rewind(inner: &Arc<Inner>, place: &mut Place) -> Result<()> {
     let last = inner.last_place().await?;
     if order(&last.id) < order(&place.id) {

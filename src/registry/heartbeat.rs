@@ -16,6 +16,7 @@ use super::scripts;
 use super::worker;
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
+use crate::connection::Packed;
 use crate::crossing::{Answer, Arg, Outcome, at_end_of_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -43,6 +44,11 @@ impl Beat {
     /// That it is still there.
     pub(super) fn plain(id: Bytes) -> Self {
         Self { id, status: None, metadata: None, waiting: Vec::new() }
+    }
+
+    /// Tells whoever waits for it.
+    fn answer(self, alive: &Result<bool>) {
+        self.waiting.into_iter().for_each(|answer| answer.give(alive.clone().map(Outcome::Bool)));
     }
 }
 
@@ -148,20 +154,39 @@ pub(super) fn send_beats(
     beats: Vec<Beat>,
     sweep: bool,
 ) -> impl Future<Output = Result<bool>> + Send + use<> {
-    struct Sent {
-        epoch: u64,
-        command: u64,
-        beat: Beat,
-    }
-    // Those of which nothing else is to be said come first.
-    let (mut sent, mut others) = (Vec::with_capacity(beats.len()), Vec::new());
-    let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) = (Vec::with_capacity(beats.len() * 2), Vec::new());
-    {
+    let batch = Batch::of(inner, beats);
+    let reply = inner.ask(&scripts::BEAT, batch.packed(inner, sweep));
+    let inner = Arc::clone(inner);
+    async move { batch.answered(&inner, reply.await) }
+}
+
+/// A beat that is sent, and the registration and the command that it speaks of.
+struct Sent {
+    epoch: u64,
+    command: u64,
+    beat: Beat,
+}
+
+/// The beats of one call.
+struct Batch {
+    /// In the order in which the call names them.
+    sent: Vec<Sent>,
+    /// What the call says of them.
+    words: Vec<Bytes>,
+    /// How many say only that a worker is still there. They come first.
+    plain: u64,
+}
+
+impl Batch {
+    /// Beats of workers that are not members any more are answered at once and left out.
+    fn of(inner: &Inner, beats: Vec<Beat>) -> Self {
+        let (mut sent, mut others) = (Vec::with_capacity(beats.len()), Vec::new());
+        let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) = (Vec::with_capacity(beats.len() * 2), Vec::new());
         let stalled = inner.pulse.is_stalled();
         let mut members = inner.members.lock();
         for beat in beats {
             let Some(member) = members.get_mut(&beat.id) else {
-                beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(false))));
+                beat.answer(&Ok(false));
                 continue;
             };
             let expected = member.head(stalled);
@@ -182,54 +207,65 @@ pub(super) fn send_beats(
             ]);
             others.push(one);
         }
+        let plain = sent.len() as u64;
+        sent.append(&mut others);
+        words.append(&mut more_words);
+        Self { sent, words, plain }
     }
-    let plain = sent.len() as u64;
-    sent.append(&mut others);
-    words.append(&mut more_words);
-    let bytes = words.iter().map(|word| word.len() + 8).sum::<usize>() + 256;
-    let mut packed = inner
-        .begin(&scripts::BEAT, &[], 6 + words.len(), bytes)
-        .word(if sweep { b"1" } else { b"0" })
-        .word(inner.process.as_bytes())
-        .word(inner.pulse.report().as_bytes())
-        .number(inner.process_kept_ms())
-        .number(millis(inner.settings.degraded_after))
-        .number(plain);
-    for word in &words {
-        packed = packed.word(word);
+
+    fn packed(&self, inner: &Inner, sweep: bool) -> Packed {
+        let bytes = self.words.iter().map(|word| word.len() + 8).sum::<usize>() + 256;
+        let mut packed = inner
+            .begin(&scripts::BEAT, &[], 6 + self.words.len(), bytes)
+            .word(if sweep { b"1" } else { b"0" })
+            .word(inner.process.as_bytes())
+            .word(inner.pulse.report().as_bytes())
+            .number(inner.process_kept_ms())
+            .number(millis(inner.settings.degraded_after))
+            .number(self.plain);
+        for word in &self.words {
+            packed = packed.word(word);
+        }
+        packed
     }
-    let reply = inner.ask(&scripts::BEAT, packed);
-    let inner = Arc::clone(inner);
-    async move {
-        let answer = reply.await.and_then(|reply| verdicts(&reply, sent.len()));
+
+    /// Notes what the server said of each, and answers whoever waits. Says whether more is due on the server.
+    fn answered(self, inner: &Arc<Inner>, reply: Result<Reply>) -> Result<bool> {
+        let answer = reply.and_then(|reply| verdicts(&reply, self.sent.len()));
         let (now, more, mut exceptions) = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                for one in sent {
-                    one.beat.waiting.into_iter().for_each(|answer| answer.give(Err(error.clone())));
-                }
-                return Err(error);
+                let failed = Err(error);
+                self.sent.into_iter().for_each(|one| one.beat.answer(&failed));
+                return failed;
             }
         };
         inner.heard(now);
-        inner.manager.metrics().registry_heartbeats.add(sent.len() as u64);
-        for (place, one) in sent.into_iter().enumerate() {
-            let verdict = exceptions.remove(&place).unwrap_or(Verdict::Alive);
-            let id = &one.beat.id;
-            let alive = matches!(verdict, Verdict::Alive | Verdict::Commands(_));
-            match verdict {
-                Verdict::Alive => {
-                    inner.members.at_epoch(id, one.epoch, |member| {
-                        member.unacknowledged &= member.command != one.command;
-                    });
-                }
-                Verdict::Commands(commands) => hand_on(&inner, id, one.epoch, &commands),
-                Verdict::Gone => register::lose(&inner, id, one.epoch),
-                Verdict::Superseded => register::supersede(&inner, id, one.epoch),
-            }
-            one.beat.waiting.into_iter().for_each(|answer| answer.give(Ok(Outcome::Bool(alive))));
+        inner.manager.metrics().registry_heartbeats.add(self.sent.len() as u64);
+        for (place, one) in self.sent.into_iter().enumerate() {
+            let alive = one.judged(inner, exceptions.remove(&place).unwrap_or(Verdict::Alive));
+            one.beat.answer(&Ok(alive));
         }
         Ok(more)
+    }
+}
+
+impl Sent {
+    /// Notes what the server said of the worker. False where the registration is over.
+    fn judged(&self, inner: &Arc<Inner>, verdict: Verdict) -> bool {
+        let id = &self.beat.id;
+        let alive = matches!(verdict, Verdict::Alive | Verdict::Commands(_));
+        match verdict {
+            Verdict::Alive => {
+                inner.members.at_epoch(id, self.epoch, |member| {
+                    member.unacknowledged &= member.command != self.command;
+                });
+            }
+            Verdict::Commands(commands) => hand_on(inner, id, self.epoch, &commands),
+            Verdict::Gone => register::lose(inner, id, self.epoch),
+            Verdict::Superseded => register::supersede(inner, id, self.epoch),
+        }
+        alive
     }
 }
 

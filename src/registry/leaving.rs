@@ -5,23 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::call::unregistration;
 use super::register::{tell_fenced, worker_id};
 use super::{Inner, Registry, scripts, worker};
-use crate::connection::Packed;
 use crate::crossing::Outcome;
 use crate::error::{ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 use crate::verb::Call;
-
-/// `who` is as [`Member::who`] gives it, or empty for anyone.
-pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bool) -> Packed {
-    inner
-        .begin(&scripts::UNREGISTER, &[], 3, id.len() + who.len() + 32)
-        .word(id)
-        .word(who.as_bytes())
-        .word(if abnormally { b"1" } else { b"0" })
-}
 
 /// Argument: id. Gives false if it was not registered any more.
 pub(super) fn unregister(registry: &Registry, call: Call<'_>) {

@@ -32,7 +32,7 @@ pub(super) struct Settings {
     pub(super) automatic: bool,
     /// A storm is when more than this part of the fleet falls due together. Default 0.3; 1 is never.
     pub(super) storm_share: f64,
-    /// … and at least so many. Default 5.
+    /// … and at least this many. Default 5.
     pub(super) storm_minimum: u64,
 }
 

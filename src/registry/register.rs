@@ -6,29 +6,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::call::millis;
+use super::call::{millis, unregistration};
 use super::members::{Member, Registration};
 use super::scripts;
-use super::worker;
-use super::{Inner, Registry, entering, leaving};
+use super::worker::{self, MAX_CAPABILITIES, MAX_CAPACITY, MAX_ID, MAX_LABEL, STATUSES};
+use super::{Inner, Registry, entering};
 use crate::arguments::Arguments;
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::verb::Call;
 
-pub(super) const MAX_ID: usize = 1_024;
-pub(super) const MAX_LABEL: usize = 512;
-pub(super) const MAX_CAPABILITIES: usize = 256;
-pub(super) const MAX_CAPACITY: u64 = 1_000_000;
 /// Metadata are part of every answer that tells the worker.
 const MAX_METADATA: usize = 64 * 1_024;
 
 /// Registrations that are on their way at once.
 const AT_ONCE: usize = 128;
-
-/// The statuses of a worker.
-pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
 
 pub(super) fn worker_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a [u8]> {
     short(args, "id", args.at(place), MAX_ID)
@@ -144,7 +137,7 @@ fn conclude(inner: &Arc<Inner>, member: Member, nonce: &str, registered: Result<
         .err()
         .is_none_or(|error| error.kind() == ErrorKind::Timeout || error.delivery() == Delivery::MaybeExecuted);
     if may_be && !(is_wanted && is_kept) {
-        let packed = leaving::unregistration(inner, &id, &entering::who(nonce), false);
+        let packed = unregistration(inner, &id, &entering::who(nonce), false);
         inner.tell(&scripts::UNREGISTER, packed);
     }
     let (_, info) = registered?;
@@ -245,7 +238,7 @@ async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()
                 tell_fenced(inner, &lost, &info);
             } else if inner.members.epoch(&id) != Some(epoch) {
                 // It was unregistered meanwhile, and not registered by another attempt under the same nonce.
-                inner.tell(&scripts::UNREGISTER, leaving::unregistration(inner, &id, &format!("{epoch} "), false));
+                inner.tell(&scripts::UNREGISTER, unregistration(inner, &id, &format!("{epoch} "), false));
             }
         }
         // Else what comes of that one decides.

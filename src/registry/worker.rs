@@ -17,10 +17,17 @@ use std::fmt::Write;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::register::{MAX_CAPABILITIES, MAX_CAPACITY, MAX_ID, MAX_LABEL, STATUSES};
 use crate::crossing::is_json;
 use crate::error::{Error, Result};
 use crate::resp::Reply;
+
+pub(super) const MAX_ID: usize = 1_024;
+pub(super) const MAX_LABEL: usize = 512;
+pub(super) const MAX_CAPABILITIES: usize = 256;
+pub(super) const MAX_CAPACITY: u64 = 1_000_000;
+
+/// The statuses of a worker.
+pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
 
 /// Up to here every whole number is a `f64`.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::passing::Tail;
+use super::tail::{Tail, part_with};
 use super::{ProtocolError, Reply};
 
 /// The longest line that is a number or a length.
@@ -228,11 +228,6 @@ impl Elements {
         buffer.advance(MAX_ERROR);
         Element::Cut(tail)
     }
-}
-
-/// Gives `buffer` memory of its own, so that the large string in front of it leaves none behind.
-pub(super) fn part_with(buffer: &mut BytesMut) {
-    *buffer = BytesMut::from(&buffer[..]);
 }
 
 fn take_line(buffer: &mut BytesMut, end: usize) -> Bytes {

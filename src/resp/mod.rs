@@ -2,9 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `reader` | whole replies out of whatever bytes have arrived |
+//! | `reader` | whole replies out of the bytes that have arrived |
 //! | `element` | one element: a value, or the head of an aggregate |
 //! | `passing` | what is read past and kept nowhere |
+//! | `tail` | the rest of a string that is read past |
 //! | `pack` | commands |
 //!
 //! Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
@@ -13,6 +14,7 @@ mod element;
 mod pack;
 mod passing;
 mod reader;
+mod tail;
 
 use bytes::Bytes;
 

@@ -1,23 +1,11 @@
 //! What is read past: an attribute, an unwanted push, a reply that nobody waits for or that takes more than its bound. Nothing of
 //! it is kept, and all that is known of its structure is one number.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::element::{Element, Elements, Kind, part_with};
+use super::element::{Element, Elements, Kind};
+use super::tail::Tail;
 use super::{Passed, ProtocolError};
-
-/// A buffer that has held more than this of what is read past is not kept.
-const KEPT: usize = 1 << 20;
-
-/// The rest of a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tail {
-    None,
-    /// Up to the end of the line.
-    Line,
-    /// So many bytes and a CRLF.
-    String(u64),
-}
 
 /// What was read past when it has ended.
 #[derive(Debug)]
@@ -72,43 +60,5 @@ impl Past {
     fn add(&mut self, count: u64) -> Result<(), ProtocolError> {
         self.missing = self.missing.checked_add(count).ok_or(ProtocolError("an aggregate too long"))?;
         Ok(())
-    }
-}
-
-impl Tail {
-    /// Takes from `buffer` what belongs to it. True when it has ended.
-    fn advance(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolError> {
-        match self {
-            Self::None => Ok(true),
-            Self::Line => {
-                let Some(at) = buffer.iter().position(|byte| *byte == b'\r') else {
-                    drop(buffer.split());
-                    return Ok(false);
-                };
-                buffer.advance(at);
-                end(buffer, "a line without its end")
-            }
-            Self::String(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
-                buffer.advance(here);
-                if here > KEPT {
-                    part_with(buffer);
-                }
-                *left -= here as u64;
-                if *left > 0 { Ok(false) } else { end(buffer, "a string without its end") }
-            }
-        }
-    }
-}
-
-/// Takes the CRLF at the front of `buffer`. False until both bytes have come.
-fn end(buffer: &mut BytesMut, otherwise: &'static str) -> Result<bool, ProtocolError> {
-    match buffer[..] {
-        [b'\r', b'\n', ..] => {
-            buffer.advance(2);
-            Ok(true)
-        }
-        [] | [b'\r'] => Ok(false),
-        _ => Err(ProtocolError(otherwise)),
     }
 }

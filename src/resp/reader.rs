@@ -1,4 +1,4 @@
-//! Whole replies out of whatever bytes have arrived.
+//! Whole replies out of the bytes that have arrived.
 //!
 //! It keeps the aggregates it is inside of, so a reply of a million elements that arrives in a thousand reads is looked at once. It
 //! allocates for bytes that have arrived, never for a length somebody announced. Bulk strings are slices of the read buffer: a
@@ -7,7 +7,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::element::{Element, Elements, Kind};
-use super::passing::{Passing, Past, Tail};
+use super::passing::{Passing, Past};
+use super::tail::Tail;
 use super::{MAX_DEPTH, Passed, ProtocolError, Read, Reply, Why};
 
 /// What an element takes beyond its bytes.
@@ -17,7 +18,7 @@ const HEAD: usize = 3;
 /// What stands in an error for a text that it must not repeat.
 const HIDDEN: &[u8] = b"[redacted]";
 
-/// Reads replies out of whatever bytes have arrived.
+/// Reads replies out of the bytes that have arrived.
 #[derive(Debug)]
 pub struct Reader {
     /// What one reply may take.

@@ -64,9 +64,9 @@ pub struct Metrics {
     pub reconnection_attempts: Counter,
     /// Answers of sentinels and of a cluster's nodes about where the masters are.
     pub topology_refreshes: Counter,
-    /// How often that turned out to be another place than was known.
+    /// How often the masters, their slots or their replicas had changed.
     pub topology_changes: Counter,
-    /// From the begin of an attempt until the connection was usable.
+    /// From the start of an attempt until the connection was usable, or the attempt had failed.
     pub initialization: Histogram,
     /// The most callers that ever waited for one connection attempt at once.
     pub concurrent_initialization_attempts: Gauge,

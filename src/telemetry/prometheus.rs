@@ -34,7 +34,7 @@ impl Snapshot {
         self.registry(&mut page);
         page.head(
             "redis_initialization_duration_ms",
-            "from the begin of an attempt until the connection was usable",
+            "from the start of an attempt until the connection was usable, or the attempt had failed",
             "histogram",
         );
         page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
@@ -60,12 +60,12 @@ impl Snapshot {
         );
         page.counter(
             "redis_topology_refreshes_total",
-            "answers of sentinels and cluster nodes about where the masters are",
+            "answers of sentinels and cluster nodes about the topology",
             as_f64(self.topology_refreshes),
         );
         page.counter(
             "redis_topology_changes_total",
-            "times that the masters turned out to be elsewhere",
+            "changes of masters, slots or replicas",
             as_f64(self.topology_changes),
         );
         page.counter(
@@ -85,7 +85,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_commands_resent_total",
-            "commands that were safe to send again and were",
+            "commands that were sent again, because that was safe",
             as_f64(self.resent_commands),
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
@@ -107,12 +107,12 @@ impl Snapshot {
         );
         page.counter(
             "redis_bus_malformed_total",
-            "messages that are not JSON, and records of groups that cannot be read",
+            "messages that are not JSON, and damaged records of consumer groups",
             as_f64(self.bus_malformed),
         );
         page.counter(
             "redis_bus_restored_total",
-            "messages whose records in Redis were lost, and that were put back",
+            "durable messages that were put back after their records in Redis were lost",
             as_f64(self.bus_restored),
         );
         page.counter(
@@ -150,7 +150,7 @@ impl Snapshot {
         page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
         page.counter(
             "redis_registry_fenced_total",
-            "registrations of this process that were over without its doing",
+            "registrations of this process that somebody else ended",
             as_f64(self.registry_fenced),
         );
         page.counter(
@@ -160,7 +160,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_registry_event_loop_stalled_total",
-            "how often the event loop was found to be stalled",
+            "times that the event loop was found stalled",
             as_f64(self.registry_stalled),
         );
         page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
@@ -171,12 +171,20 @@ impl Snapshot {
     fn queue(&self, page: &mut Page) {
         for (name, help, value) in [
             ("redis_queue_jobs_added_total", "jobs that were added", self.queue_added),
-            ("redis_queue_jobs_claimed_total", "jobs that workers took in hand", self.queue_claimed),
+            ("redis_queue_jobs_claimed_total", "jobs that workers claimed", self.queue_claimed),
             ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
             ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
-            ("redis_queue_jobs_given_away_total", "jobs of workers that were gone", self.queue_given_away),
+            (
+                "redis_queue_jobs_given_away_total",
+                "jobs of dead workers that were given to others",
+                self.queue_given_away,
+            ),
             ("redis_queue_damaged_total", "records and keys of queues that were found damaged", self.queue_damaged),
-            ("redis_queue_leases_lost_total", "jobs whose lease was lost in hand", self.queue_leases_lost),
+            (
+                "redis_queue_leases_lost_total",
+                "jobs whose lease was lost while they were in hand",
+                self.queue_leases_lost,
+            ),
         ] {
             page.counter(name, help, value as f64);
         }

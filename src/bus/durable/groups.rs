@@ -119,16 +119,15 @@ pub(in crate::bus) fn remove(bus: &Bus, call: Call<'_>) {
         Ok(async move {
             let keys = topic_keys.group(&group);
             let keys = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
-            let packed = keys.into_iter().fold(
-                Packed::sized(512).script(&scripts::REMOVE, keys.len(), 4),
-                |packed, key| packed.word(key),
-            );
+            let packed = keys
+                .into_iter()
+                .fold(Packed::sized(512).script(&scripts::REMOVE, keys.len(), 4), |packed, key| packed.word(key));
             let packed = packed.word(&group).word(b"").number(0).word(&topic_keys.wake());
             let reply = bus.durable.manager.call(packed.runs(operation, &scripts::REMOVE)).await?;
             match &reply {
                 Reply::Array(parts) => match parts[..] {
                     [Reply::Int(2), Reply::Int(alive)] => Err(Error::config(format!(
-                        "MessageBus.removeGroup: group: expected one that nobody consumes, got one with consumers: {alive}"
+                        "MessageBus.removeGroup: group: expected a group without consumers, got consumers: {alive}"
                     ))),
                     [Reply::Int(removed)] => Ok(Outcome::Bool(removed == 1)),
                     _ => Err(Error::unexpected_reply()),

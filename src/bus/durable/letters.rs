@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::consumer::as_text;
-use super::scripts::{self, bulk, readable};
+use super::scripts::{self, bulk, entry_id, readable};
 use super::turn::attempts_of;
 use crate::arguments::Arguments;
 use crate::bus::Bus;
@@ -74,7 +74,7 @@ impl Redriven {
         let (goes_on, upto) = (bulk(parts.next()?)?, bulk(parts.next()?)?);
         let mut strays = Vec::new();
         while let (Some(id), Some(size)) = (parts.next(), parts.next()) {
-            strays.extend([Outcome::Text(bulk(id)?), Outcome::Number(scripts::number(&bulk(size)?)? as f64)]);
+            strays.extend([Outcome::Text(entry_id(id)?), Outcome::Number(scripts::number(&bulk(size)?)? as f64)]);
         }
         Some(Self { put_back, goes_on, upto, strays })
     }
@@ -159,7 +159,7 @@ pub(in crate::bus) fn list(bus: &Bus, call: Call<'_>) {
 pub(super) fn letter(entry: Reply) -> Option<Outcome> {
     let Reply::Array(entry) = entry else { return None };
     let Ok([id, Reply::Array(fields)]) = <[Reply; 2]>::try_from(entry) else { return None };
-    let id = Outcome::Text(bulk(id)?);
+    let id = Outcome::Text(entry_id(id)?);
     let fields: Vec<_> = fields.into_iter().filter_map(bulk).collect();
     let (head, own) = fields.split_at(fields.len().min(6));
     let [id_name, stream_id, attempts_name, attempts, error_name, error] = head else { return Some(stray(id)) };

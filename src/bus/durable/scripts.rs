@@ -67,6 +67,11 @@ pub(super) fn bulk(reply: Reply) -> Option<Bytes> {
     }
 }
 
+/// The id of an entry of a stream: digits and a hyphen, or the server is none.
+pub(super) fn entry_id(reply: Reply) -> Option<Bytes> {
+    bulk(reply).filter(|id| id.is_ascii())
+}
+
 /// A number that stands in a text.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::hands::{Hands, Message, Settlement, What, last_of_key};
-use super::scripts::{self, bulk, number, operation, readable};
+use super::scripts::{self, bulk, entry_id, number, operation, readable};
 use super::settings::Settings;
 use crate::connection::{Command, Packed, Script};
 use crate::error::{Error, Result};
@@ -341,7 +341,7 @@ fn fresh_message(id: Reply, about: Reply, data: Reply) -> Option<Message> {
         fields => return message(id, fields, 1, None),
     };
     let key = (!about.is_empty()).then_some(about);
-    Some(Message { id: bulk(id)?, key, deliveries: 1, earlier: 0, last_error: None, data: Some(bulk(data)?) })
+    Some(Message { id: entry_id(id)?, key, deliveries: 1, earlier: 0, last_error: None, data: Some(bulk(data)?) })
 }
 
 /// A message out of an entry of the stream. Of other programs' entries only the fields `data` and `key` are understood, wherever they
@@ -361,7 +361,7 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
         field.get_or_insert(value);
     }
     Some(Message {
-        id: bulk(id)?,
+        id: entry_id(id)?,
         key: key.filter(|key| !key.is_empty()),
         deliveries,
         earlier: earlier.map_or(0, |text| attempts_of(&text)),
@@ -423,6 +423,15 @@ mod tests {
         );
         let of = |at: usize| (messages[at].key.as_deref(), messages[at].data.as_deref());
         assert_eq!((of(1).0, of(2), of(3)), (None, (Some(&b"k"[..]), Some(&b"1"[..])), (Some(&b"k"[..]), None)));
+    }
+
+    #[test]
+    fn an_id_that_is_no_text_is_of_no_stream() {
+        let id = || Reply::Bulk(Bytes::from_static(b"2\x960"));
+        for about in [text("k"), array([text("data"), text("{}")])] {
+            assert_eq!(fresh_message(id(), about.clone(), text("{}")), None);
+            assert!(fresh_message(text("2-0"), about, text("{}")).is_some());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The walk goes from node to node. Before a node's first page the node says which slots it has, and after its last one once more: a slot
 //! that it had all the while is done. One that moved away meanwhile is walked over again at its new owner. One whose keys are on the move is
 //! walked over where they come from and after that where they go to: keys go one way only, so each is at the one or the other when
-//! its turn comes. A key is given only with the slots that are walked over, so it comes again only where a part begins anew.
+//! its turn comes. A key is given only with the slots that are walked over, so it comes again only where a part starts again.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub(in crate::connection) struct Step {
     pub(in crate::connection) keys: Vec<Bytes>,
     /// What is left; `None` where nothing is.
     pub(in crate::connection) course: Option<Course>,
-    /// Was a part of the walk begun anew, or is it to be walked over again?
+    /// Was a part of the walk started again, or is it to be walked over again?
     pub(in crate::connection) disturbed: bool,
 }
 
@@ -277,7 +277,7 @@ fn not_served(slot: Option<u16>) -> Error {
 }
 
 fn strange() -> Error {
-    Error::new(ErrorKind::Server, "the answer of a cluster's node to CLUSTER NODES is not one")
+    Error::new(ErrorKind::Server, "unexpected answer of a cluster node to CLUSTER NODES")
 }
 
 #[cfg(test)]

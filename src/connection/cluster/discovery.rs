@@ -133,7 +133,7 @@ pub(in crate::connection) async fn ask(wire: &mut Wire, address: &Address) -> Re
 
 fn read(reply: &Reply, address: &Address) -> Result<SlotMap> {
     let map = SlotMap::read(reply, address)
-        .ok_or_else(|| Error::new(ErrorKind::Connection, "its answer to CLUSTER SLOTS is no slot map"))?;
+        .ok_or_else(|| Error::new(ErrorKind::Connection, "its answer to CLUSTER SLOTS is not a slot map"))?;
     if map.masters().is_empty() {
         return Err(Error::new(ErrorKind::Connection, "it knows of no master with slots"));
     }

@@ -3,7 +3,7 @@
 //! Each master that something was routed to has a queue and, while there is use for it, a pipeline. A request stands in
 //! one place at a time: a queue, a pipeline, or the actor's list of what to repeat. A node that is lost says nothing
 //! about the others: its requests are sorted as those of a lost single connection are, and wait for it or its
-//! successor. Only when no node is left is the whole lost, and the actor begins anew.
+//! successor. Only when no node is left is the whole lost, and the actor starts again.
 //!
 //! Whoever watches the topology is told of a `MOVED`, a `CLUSTERDOWN`, a node that is lost, cannot be reached or stands still.
 //! What is known by then is taken in at every turn: requests go where their slots are, and nodes without slots are let go.
@@ -130,7 +130,8 @@ impl Nodes {
             Some(Place::Slot(slot)) => self.map.owner(*slot),
             Some(Place::Master(address)) => {
                 if !self.map.masters().contains(address) {
-                    let error = Error::new(ErrorKind::Connection, format!("{address} is no master of the cluster now"));
+                    let error =
+                        Error::new(ErrorKind::Connection, format!("{address} is not a master of the cluster now"));
                     return request.settle(Err(error), Instant::now());
                 }
                 Some(&**address)

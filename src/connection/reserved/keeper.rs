@@ -387,5 +387,5 @@ async fn until(deadline: Option<Instant>) {
 }
 
 fn no_connection() -> Error {
-    Error::new(ErrorKind::Timeout, "the connection for blocking commands was not there in time: it was not sent")
+    Error::new(ErrorKind::Timeout, "no connection for blocking commands in time: the command was not sent")
 }

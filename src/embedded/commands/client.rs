@@ -85,7 +85,7 @@ pub(super) fn quit(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
 
 pub(super) fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     super::transaction::discard(cx.core, cx.slot);
-    super::pubsub::forget(cx.core, cx.slot);
+    cx.core.unsubscribe_all(cx.slot);
     cx.core.monitors.retain(|monitor| *monitor != cx.slot);
     let free = cx.core.config.password().is_none();
     let client = me(cx)?;

@@ -79,7 +79,7 @@ pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.values())))
 }
 
-/// A negative count asks for so many elements however few there are; more than this would only exhaust memory.
+/// A negative count asks for that number of elements, repeats included; more than this would only exhaust memory.
 const MOST_REPEATS: u64 = 10_000_000;
 const TOO_MANY: Fault =
     Fault::of("ERR value is out of range, the engine answers at most 10000000 elements with repeats");

@@ -4,72 +4,36 @@ use super::{Args, Cx, Mode};
 use crate::embedded::glob;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 use crate::embedded::state::Core;
+use crate::embedded::subscribers::Kind;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Channel,
-    Pattern,
-    Shard,
-}
-
-impl Kind {
-    fn verb(self, subscribe: bool) -> &'static str {
-        match (self, subscribe) {
-            (Kind::Channel, true) => "subscribe",
-            (Kind::Channel, false) => "unsubscribe",
-            (Kind::Pattern, true) => "psubscribe",
-            (Kind::Pattern, false) => "punsubscribe",
-            (Kind::Shard, true) => "ssubscribe",
-            (Kind::Shard, false) => "sunsubscribe",
-        }
+fn verb(kind: Kind, subscribe: bool) -> &'static str {
+    match (kind, subscribe) {
+        (Kind::Channel, true) => "subscribe",
+        (Kind::Channel, false) => "unsubscribe",
+        (Kind::Pattern, true) => "psubscribe",
+        (Kind::Pattern, false) => "punsubscribe",
+        (Kind::Shard, true) => "ssubscribe",
+        (Kind::Shard, false) => "sunsubscribe",
     }
 }
 
 impl Core {
-    fn listeners(&mut self, kind: Kind, name: &[u8]) -> &mut Vec<usize> {
-        match kind {
-            Kind::Channel => self.channels.entry(name.to_vec()).or_default(),
-            Kind::Shard => self.shards.entry(name.to_vec()).or_default(),
-            Kind::Pattern => self.patterns.entry(name.to_vec()).or_default(),
-        }
-    }
-
-    fn unlisten(&mut self, kind: Kind, name: &[u8], slot: usize) {
-        let listeners = self.listeners(kind, name);
-        listeners.retain(|s| *s != slot);
-        if listeners.is_empty() {
-            match kind {
-                Kind::Channel => drop(self.channels.remove(name)),
-                Kind::Shard => drop(self.shards.remove(name)),
-                Kind::Pattern => drop(self.patterns.swap_remove(name)),
-            }
-        }
-    }
-
     /// How many subscriptions of the kind's count the client has.
     fn count(&mut self, kind: Kind, slot: usize) -> Reply {
         let count =
             self.client(slot).map_or(0, |c| if kind == Kind::Shard { c.shards.len() } else { c.subscriptions() });
         Reply::len(count)
     }
-
-    fn names(&mut self, kind: Kind, slot: usize) -> Option<&mut indexmap::IndexSet<Vec<u8>>> {
-        self.client(slot).map(|c| match kind {
-            Kind::Channel => &mut c.channels,
-            Kind::Pattern => &mut c.patterns,
-            Kind::Shard => &mut c.shards,
-        })
-    }
 }
 
 fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if cx.core.names(kind, cx.slot).is_some_and(|known| known.insert(name.to_vec())) {
-            cx.core.listeners(kind, name).push(cx.slot);
+        if cx.core.client(cx.slot).is_some_and(|client| client.names(kind).insert(name.to_vec())) {
+            cx.core.subscribers.add(kind, name, cx.slot);
         }
         let count = cx.core.count(kind, cx.slot);
-        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(true)), Reply::bulk(name), count]));
+        replies.push(Reply::Push(vec![Reply::bulk(verb(kind, true)), Reply::bulk(name), count]));
     }
     Ok(Reply::Many(replies))
 }
@@ -77,11 +41,11 @@ fn add(cx: &mut Cx<'_>, names: Args<'_>, kind: Kind) -> Outcome {
 fn drop_names(core: &mut Core, slot: usize, names: &[Vec<u8>], kind: Kind) -> Vec<Reply> {
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
-        if core.names(kind, slot).is_some_and(|known| known.swap_remove(name)) {
-            core.unlisten(kind, name, slot);
+        if core.client(slot).is_some_and(|client| client.names(kind).swap_remove(name)) {
+            core.subscribers.remove(kind, name, slot);
         }
         let count = core.count(kind, slot);
-        replies.push(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::bulk(name), count]));
+        replies.push(Reply::Push(vec![Reply::bulk(verb(kind, false)), Reply::bulk(name), count]));
     }
     replies
 }
@@ -90,21 +54,13 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) -> Outcome {
     let names: Vec<Vec<u8>> = if args.len() > 1 {
         args[1..].iter().map(|n| n.to_vec()).collect()
     } else {
-        cx.core.names(kind, cx.slot).map(|n| n.iter().cloned().collect()).unwrap_or_default()
+        cx.core.client(cx.slot).map(|client| client.names(kind).iter().cloned().collect()).unwrap_or_default()
     };
     if names.is_empty() {
         let count = cx.core.count(kind, cx.slot);
-        return Ok(Reply::Push(vec![Reply::bulk(kind.verb(false)), Reply::Null, count]));
+        return Ok(Reply::Push(vec![Reply::bulk(verb(kind, false)), Reply::Null, count]));
     }
     Ok(Reply::Many(drop_names(cx.core, cx.slot, &names, kind)))
-}
-
-/// Ends every subscription of a client that is leaving or resetting.
-pub(in crate::embedded) fn forget(core: &mut Core, slot: usize) {
-    for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-        let names: Vec<Vec<u8>> = core.names(kind, slot).map(|n| n.iter().cloned().collect()).unwrap_or_default();
-        drop_names(core, slot, &names, kind);
-    }
 }
 
 pub(super) fn subscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
@@ -167,14 +123,14 @@ impl Message {
 pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (channel, payload) = (args[1], args[2]);
     let mut receivers = 0;
-    if let Some(slots) = cx.core.channels.get(channel).cloned() {
+    if let Some(slots) = cx.core.subscribers.channels.get(channel).cloned() {
         let mut message = Message::new(&[b"message", channel, payload]);
         receivers += slots.len();
         for slot in slots {
             message.send(cx.core, slot);
         }
     }
-    let matches = cx.core.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
+    let matches = cx.core.subscribers.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
     let matching: Vec<_> = matches.map(|(pattern, slots)| (pattern.clone(), slots.clone())).collect();
     for (pattern, slots) in matching {
         let mut message = Message::new(&[b"pmessage", &pattern, channel, payload]);
@@ -187,7 +143,7 @@ pub(super) fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let slots = cx.core.shards.get(args[1]).cloned().unwrap_or_default();
+    let slots = cx.core.subscribers.shards.get(args[1]).cloned().unwrap_or_default();
     let receivers = slots.len();
     let mut message = Message::new(&[b"smessage", args[1], args[2]]);
     for slot in slots {
@@ -201,23 +157,23 @@ fn names_like<'a>(names: impl Iterator<Item = &'a Vec<u8>>, pattern: Option<&&[u
 }
 
 pub(super) fn pubsub_channels(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(names_like(cx.core.channels.keys(), args.get(2)))
+    Ok(names_like(cx.core.subscribers.channels.keys(), args.get(2)))
 }
 
 pub(super) fn pubsub_shardchannels(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    Ok(names_like(cx.core.shards.keys(), args.get(2)))
+    Ok(names_like(cx.core.subscribers.shards.keys(), args.get(2)))
 }
 
 pub(super) fn pubsub_numpat(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::len(cx.core.patterns.len()))
+    Ok(Reply::len(cx.core.subscribers.patterns.len()))
 }
 
 pub(super) fn pubsub_numsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let count = |name: &&[u8]| Reply::len(cx.core.channels.get(*name).map_or(0, Vec::len));
+    let count = |name: &&[u8]| Reply::len(cx.core.subscribers.channels.get(*name).map_or(0, Vec::len));
     Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
 }
 
 pub(super) fn pubsub_shardnumsub(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    let count = |name: &&[u8]| Reply::len(cx.core.shards.get(*name).map_or(0, Vec::len));
+    let count = |name: &&[u8]| Reply::len(cx.core.subscribers.shards.get(*name).map_or(0, Vec::len));
     Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
 }

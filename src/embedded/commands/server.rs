@@ -305,8 +305,8 @@ pub(super) fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             core.stats.connections,
             core.stats.commands,
             core.stats.expired,
-            core.channels.len(),
-            core.patterns.len()
+            core.subscribers.channels.len(),
+            core.subscribers.patterns.len()
         ),
     );
     section("Replication", format!("role:{role}\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n"));

@@ -1,4 +1,4 @@
-/** BullMQ beside this package: on its connections, or on its own with the same configuration. */
+/** BullMQ beside this package: on this package's connections, or on its own with the same configuration. */
 
 import { checkMade } from '../copies.js';
 import { type Failure, toError } from '../errors.js';
@@ -13,17 +13,17 @@ import type { BullMQOptions } from './options.js';
  * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
  *
- * One client serves any number of queues, workers and the rest. Whatever does not block goes over the manager's one connection. Each
- * `Worker` and each `QueueEvents` makes a duplicate, which keeps one connection of its own for its blocking reads. `close()` of a
- * worker closes that; the manager is the caller's to disconnect, after everything of BullMQ is closed.
+ * One client serves any number of queues, workers and other objects. Commands that do not block use the manager's one connection. Each `Worker` and
+ * each `QueueEvents` makes a duplicate with one connection of its own for its blocking reads; `close()` of a worker closes that connection. The
+ * caller disconnects the manager, after everything of BullMQ is closed.
  *
  * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
  * such as `prefix: '{paint}'`.
  *
- * What the loss of a connection spoils rejects with a `RedisError` whose message is `Connection is closed.`: by that BullMQ knows
- * that it may try again. `cause` says what happened, `delivery` whether the server may have executed it.
+ * A call that fails because a connection is lost rejects with a `RedisError` with the message `Connection is closed.`, which tells BullMQ that it may
+ * try again. `cause` says what happened, `delivery` whether the server may have executed the call.
  *
- * @throws RedisError of kind `config` for something that is no manager.
+ * @throws RedisError of kind `config` for an object that is not a manager.
  */
 export function bullmqConnection(manager: IRedisConnection): BullMQClient {
   checkMade('bullmqConnection: manager', 'RedisConnectionManager', manager);
@@ -34,12 +34,11 @@ export function bullmqConnection(manager: IRedisConnection): BullMQClient {
  * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
  * `new Queue('paint', { connection: bullmqOptions(manager) })`.
  *
- * They hold the password in the clear, since BullMQ's own client needs it: it is the one call by which a secret leaves this package.
- * Nothing else of the manager is in them: not its namespace, its deadlines or its limits. `maxRetriesPerRequest` is `null`, as BullMQ's
- * workers demand.
+ * They hold the password in the clear, since BullMQ's own client needs it: this is the only call that gives a secret out. They do not have the
+ * manager's namespace, deadlines and limits. `maxRetriesPerRequest` is `null`, as BullMQ's workers demand.
  *
- * @throws RedisError of kind `config` for what such options cannot say: `memory://`, a cluster, a password that is a function (it
- * would be asked once instead of at every connection). {@link bullmqConnection} serves all of these.
+ * @throws RedisError of kind `config` for what such options cannot express: `memory://`, a cluster, a password function (it would be called once
+ * instead of at every connection). {@link bullmqConnection} serves all of these.
  */
 export function bullmqOptions(manager: IRedisConnection): BullMQOptions {
   checkMade('bullmqOptions: manager', 'RedisConnectionManager', manager);

@@ -1,11 +1,11 @@
 /**
- * The client that BullMQ 5.77 and later, and 6, take in place of one of ioredis: their `IRedisClient`, written out, so that nothing of
- * BullMQ is imported.
+ * The client that BullMQ 5.77 and later, and 6, accept in place of an ioredis client: their `IRedisClient`, written out, so that nothing of BullMQ is
+ * imported.
  */
 
 import type { Readable } from 'node:stream';
 
-/** What {@link BullMQClient.duplicate} takes. */
+/** Options of {@link BullMQClient.duplicate}. */
 export interface BullMQDuplicateOptions {
   /** The name of the duplicate's connection in `CLIENT LIST`; `Queue.getWorkers()` finds workers by it. */
   connectionName?: string | undefined;
@@ -27,12 +27,13 @@ export type BullMQFields = Record<string, string | number>;
 /**
  * A BullMQ client on the connections of a `RedisConnectionManager`.
  *
- * It connects by itself, as the clients that BullMQ's users know. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its events are `ready`, `close` (the
- * connection is gone), `reconnecting`, `end` (and will not come back by itself) and `error`, which is never thrown.
+ * It connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its
+ * events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is never
+ * thrown.
  *
- * A call that the loss or the lack of a connection has spoilt rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or
- * `overloaded` whose message is `Connection is closed.`, by which BullMQ knows that it may try again; so does {@link connect} whatever
- * has gone wrong. `cause` says what happened.
+ * A call that fails for want of a connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the message
+ * `Connection is closed.`, which tells BullMQ that it may try again; {@link connect} rejects like that after every failure. `cause` says what
+ * happened.
  */
 export interface BullMQClient {
   status: string;
@@ -40,16 +41,16 @@ export interface BullMQClient {
   options: Record<string, unknown>;
 
   /**
-   * Connects. It goes on trying until a server is there, as BullMQ, which asks only once, expects of a client; it ends with kind
-   * `closed` when the manager or this client is disconnected, and at once with kind `auth` or `tls`, which waiting does not mend. A client that has ended before tries once. A manager that the user
-   * has disconnected is not connected again.
+   * Connects. It tries until a server answers, because BullMQ asks only once. It rejects with kind `closed` when the manager or this client is
+   * disconnected, and at once with kind `auth` or `tls`, which waiting cannot mend. A client that has ended before tries once. A manager that the
+   * user has disconnected is not connected again.
    */
   connect(): Promise<void>;
   /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
   disconnect(reconnect?: boolean): void;
-  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` come after that. */
+  /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` are emitted after that. */
   quit(): Promise<string>;
-  /** A client that has a connection of its own for blocking commands; everything else it sends goes over the manager's. */
+  /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
 
   on(event: 'error', listener: (error: Error) => unknown): this;
@@ -65,7 +66,7 @@ export interface BullMQClient {
   getMaxListeners(): number;
   removeAllListeners(event?: string | symbol): this;
 
-  /** Makes a script known under `name`, here and in every duplicate made from now on. */
+  /** Defines a script as `name`, here and in every later duplicate. */
   defineCommand(name: string, definition: BullMQScript): void;
   /** Runs a script: first its keys, then its other arguments. `null` and `undefined` become empty strings. */
   runCommand(name: string, args: readonly unknown[]): Promise<unknown>;
@@ -83,7 +84,7 @@ export interface BullMQClient {
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
   set(key: string, value: string | number, options?: { PX?: number | undefined; EX?: number | undefined }): Promise<string | null>;
-  /** Without keys it does nothing and gives 0. */
+  /** Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
   zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
   zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
@@ -94,7 +95,7 @@ export interface BullMQClient {
   ltrim(key: string, start: number, end: number): Promise<string>;
   lpos(key: string, value: string): Promise<number | null>;
   smembers(key: string): Promise<string[]>;
-  /** With `MAXLEN` the stream is cut to about that many entries, to exactly as many where `approximate` is `false`. */
+  /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
   xadd(
     key: string,
     id: string,
@@ -102,7 +103,7 @@ export interface BullMQClient {
     options?: { MAXLEN?: number | undefined; approximate?: boolean | undefined },
   ): Promise<string>;
   /**
-   * Gives `[stream, [id, [field, value, …]][]][]`, or `null` where there is nothing.
+   * Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there is nothing.
    *
    * @param options `BLOCK` in milliseconds; 0 waits for ever.
    */
@@ -114,8 +115,8 @@ export interface BullMQClient {
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
-   * Any command of Redis, by its name. At runtime each is a method too, in lower case and with the server's order of arguments, as the
-   * clients of ioredis have them: `client.xlen(key)`. A command that would change the shared connection is no method, and refused here.
+   * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:
+   * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
   info(): Promise<string>;
@@ -126,24 +127,24 @@ export interface BullMQClient {
   scan(cursor: string | number, options: { MATCH?: string | undefined; COUNT?: number | undefined }): Promise<[string, string[]]>;
   /** Keys in batches. */
   scanStream(options: { match: string; count?: number | undefined }): Readable;
-  /** In a cluster: where to ask for the list of clients. */
+  /** In a cluster: the clients to ask for the list of clients. */
   nodes?(): BullMQClient[];
 }
 
 /** Entries by stream. */
 export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
 
-/** What became of one command: its error, or its result. */
+/** The outcome of one command: its error, or its result. */
 export type BullMQResult = [error: Error | null, result: unknown];
 
 /** Commands that {@link exec} sends. */
 export interface BullMQTransaction {
   hgetall(key: string): this;
   hset(key: string, data: BullMQFields): this;
-  /** Gives the next cursor, and fields and values in turn. */
+  /** Returns the next cursor, and alternating fields and values. */
   hscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
   smembers(key: string): this;
-  /** Gives the next cursor, and members. */
+  /** Returns the next cursor, and members. */
   sscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
   zrange(key: string, start: number, end: number): this;
   lrange(key: string, start: number, end: number): this;
@@ -151,6 +152,6 @@ export interface BullMQTransaction {
   /** Without keys it adds nothing. */
   del(...keys: string[]): this;
   runCommand(name: string, args: readonly unknown[]): this;
-  /** What became of each command, in order. */
+  /** The outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;
 }

@@ -9,7 +9,7 @@ export interface BullMQTlsOptions {
   rejectUnauthorized?: boolean;
 }
 
-/** Where a server is and how to talk to it, in the words of ioredis. What is not given is not there. */
+/** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
   host?: string;
   port?: number;
@@ -21,7 +21,7 @@ export interface BullMQOptions {
   tls?: BullMQTlsOptions;
   /** In place of `host` and `port`, with `name`. */
   sentinels?: { host: string; port: number }[];
-  /** What the sentinels call the master. */
+  /** The sentinels' name of the master. */
   name?: string;
   /** `addressMap` in the words of ioredis. */
   natMap?: Record<string, { host: string; port: number }>;
@@ -33,6 +33,6 @@ export interface BullMQOptions {
   connectTimeout?: number;
   /** Milliseconds. */
   keepAlive?: number;
-  /** Commands wait for a connection as long as it takes, which BullMQ's workers demand. */
+  /** Commands wait for a connection without a bound, as BullMQ's workers demand. */
   maxRetriesPerRequest: null;
 }

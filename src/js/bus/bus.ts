@@ -59,10 +59,10 @@ class Parts extends Inside {
 }
 
 /**
- * Publish and subscribe on one manager. Topics are Redis channels: `<namespace>:<topic>`, so other programs can take part.
+ * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages are heard by who is subscribed; durable ones (`durable: true`) are kept in a stream besides, for consumer groups.
- * A handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
+ * handler that throws, rejects or never ends affects nobody else.
  */
 export class MessageBus {
   /** @internal */
@@ -96,7 +96,7 @@ export class MessageBus {
   }
 
   /**
-   * Resolves when the manager is connected and all that is subscribed is confirmed, again after an interruption.
+   * Resolves when the manager is connected and every subscription is confirmed, after an interruption too.
    *
    * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
    */
@@ -110,10 +110,10 @@ export class MessageBus {
   /**
    * Publishes a message.
    *
-   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its begin or after a colon.
-   * @param message An {@link Envelope}, or a value that is wrapped in a new one, whose type is the topic.
-   * @returns How many live subscriptions of all processes the server gave it to; in a cluster those of one node. 0 where its `id` was
-   * published before.
+   * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its start or after a colon.
+   * @param message An {@link Envelope}, or a value, which is wrapped in a new envelope with the topic as its type.
+   * @returns How many live subscriptions, in all processes, the server sent it to; in a cluster, those of one node. 0 if its `id` was published
+   * before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number> {
@@ -142,13 +142,13 @@ export class MessageBus {
   }
 
   /**
-   * Has `handler` given the messages of a topic: live ones, or with `group` the durable ones as one of its consumers. Resolves when the
-   * server has confirmed: what is published after that, by anyone, arrives.
+   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable ones, as a consumer of that group. Resolves when the server
+   * has confirmed: messages that anyone publishes after that arrive.
    *
-   * A live handler is started in order of arrival, and for the next message before it has ended, unless `concurrency` says otherwise. It
-   * runs in the AsyncLocalStorage contexts of this call.
+   * Live handlers start in order of arrival. The next one starts before the previous one has ended, unless `concurrency` says otherwise. Handlers run
+   * in the AsyncLocalStorage contexts of this call.
    *
-   * @throws RedisError of kind `config`; `timeout` if it is not confirmed within `commandTimeoutMs`; `cancelled`; `closed`.
+   * @throws RedisError of kind `config`; `timeout` if the server does not confirm within `commandTimeoutMs`; `cancelled`; `closed`.
    */
   async subscribe<T>(
     topic: string,
@@ -162,8 +162,7 @@ export class MessageBus {
   }
 
   /**
-   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before what is meant
-   * literally).
+   * As {@link subscribe}, for the live messages of all topics that match a glob pattern (`*`, `?`, `[a-z]`, `\` before a literal character).
    */
   async psubscribe<T>(
     pattern: string,
@@ -177,8 +176,8 @@ export class MessageBus {
   }
 
   /**
-   * The live messages of a topic, to be iterated over. Each iteration is a subscription of its own: it begins with the iteration and ends
-   * with it, with `signal`, with `close()`. What waits between two steps is bounded, as for a handler.
+   * The live messages of a topic as an async iterable. Each iteration is a subscription of its own. It starts with the iteration, and ends with it,
+   * with `signal` or with `close()`. Messages that wait between two steps are bounded, as for a handler.
    *
    * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
    */
@@ -197,7 +196,7 @@ export class MessageBus {
   }
 
   /**
-   * Publishes a request and gives the payload of the first reply.
+   * Publishes a request and returns the payload of the first reply.
    *
    * @throws RedisError of kind `connection` at once if nobody is subscribed to the topic, and when the connection is lost before the reply;
    * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
@@ -210,7 +209,7 @@ export class MessageBus {
   }
 
   /**
-   * Replies to the requests on a topic with what `handler` gives, or with its error. Every responder of a topic gets every request.
+   * Replies to the requests on a topic with the result of `handler`, or with its error. Every responder of a topic gets every request.
    *
    * @throws RedisError as {@link subscribe}.
    */
@@ -229,8 +228,7 @@ export class MessageBus {
   }
 
   /**
-   * The consumer groups of a topic: how far each has come and who consumes it, also those of other processes, and those that nobody consumes
-   * any more.
+   * The consumer groups of a topic, with their lag and their consumers: also groups of other processes, and groups without consumers.
    *
    * @throws RedisError of kind `config`; what a command rejects with.
    */
@@ -242,9 +240,9 @@ export class MessageBus {
   }
 
   /**
-   * Removes a consumer group that nobody consumes any more, with its dead letters: it holds back the trimming of its topic no longer.
+   * Removes a consumer group without consumers, and its dead letters. The group no longer holds back the trimming of its topic.
    *
-   * @returns Whether there was one.
+   * @returns Whether the group existed.
    * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
    */
   async removeGroup(topic: string, group: string): Promise<boolean> {
@@ -255,7 +253,7 @@ export class MessageBus {
     return removeGroup(inside, topic, group);
   }
 
-  /** Adds a listener. One that throws or rejects is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof BusEvents>(event: E, listener: (event: BusEvents[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;
@@ -268,9 +266,8 @@ export class MessageBus {
   }
 
   /**
-   * Ends every subscription, and waits for the handlers that run, and then for the server to confirm, for at most `closeTimeoutMs` each.
-   * Requests that wait reject with kind
-   * `closed`, and so does what is called from now on. Idempotent. The manager stays as it is.
+   * Ends every subscription. Waits for running handlers, then for the server to confirm, for at most `closeTimeoutMs` each. Pending requests and
+   * later calls reject with kind `closed`. Idempotent. The manager stays as it is.
    */
   async close(): Promise<void> {
     const inside = this[internals];

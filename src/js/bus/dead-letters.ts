@@ -1,4 +1,4 @@
-/** Dead letters: messages of which a group has given up the hope. */
+/** Dead letters: messages that a group has given up. */
 
 import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
@@ -11,28 +11,28 @@ import { decode } from './wire.js';
 
 const V = verbs('bus', 'countDeadLetters', 'deadLetters', 'redrive', 'purge');
 
-/** A message that failed as often as it may, or that no handler could be given. */
+/** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
   /** Its id among the dead letters. */
   readonly id: string;
   /** Its id in the topic's stream; empty where the entry is damaged. */
   readonly streamId: string;
-  /** When it became one, in milliseconds of the server's time since 1970. */
+  /** When it became a dead letter, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
   /** How often it was tried. */
   readonly attempts: number;
-  /** Why the last attempt failed; `not JSON` if there was none. */
+  /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
   readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
-  /** `true` of an entry that is no dead letter, whoever wrote it: `redrive` passes over it, `purge` deletes it. */
+  /** `true` for an entry that is not a dead letter: `redrive` skips it, `purge` deletes it. */
   readonly damaged?: true | undefined;
 }
 
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
-  /** The `id` after which to begin. Default: the first of all. */
+  /** The list starts after this `id`. Default: with the oldest. */
   after?: string | undefined;
   /** The most to give, from 1 to 10 000. Default 100. */
   limit?: number | undefined;
@@ -40,7 +40,7 @@ export interface DeadLetterListOptions {
 
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that there are now. */
+  /** The most to put back, the oldest first, from 1. Default: all that exist now. */
   limit?: number | undefined;
 }
 
@@ -48,11 +48,11 @@ export interface RedriveOptions {
 export interface DeadLetters {
   /** How many there are. */
   count(): Promise<number>;
-  /** The oldest first, also entries that are none. */
+  /** The oldest first, damaged entries included. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
-   * Gives dead letters to the group again, and to no other group, behind what is in the topic now. They have all attempts again; `attempts`
-   * of the envelope goes on counting. An entry that is no dead letter stays where it is, and `malformed` is emitted with its `letterId`.
+   * Gives dead letters to the group again, and to no other group, behind the topic's present messages. Each has all attempts again; `attempts` of the
+   * envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
    *
    * @param which Their ids, or how many; default all.
    * @returns How many were put back.

@@ -1,10 +1,10 @@
 /** The events of a bus. */
 
-/** The events of a {@link MessageBus}, with what their listeners are given. */
+/** The events of a {@link MessageBus}, with the argument of their listeners. */
 export interface BusEvents {
   /**
-   * A handler threw or rejected, or did not end in time; or the server refused what a consumer asked, or had lost records of its group.
-   * Without a listener nothing is thrown.
+   * A handler threw, rejected or did not end in time; or the server refused a consumer's call, or had lost records of the group. Without a listener
+   * nothing is thrown.
    */
   error: {
     topic: string;
@@ -16,7 +16,7 @@ export interface BusEvents {
     group?: string;
     error: unknown;
   };
-  /** A message that is not JSON, which no handler has got; or an entry among dead letters that is none, which `redrive` passed over. */
+  /** A message is not JSON, and no handler got it; or an entry among the dead letters is not a dead letter, and `redrive` skipped it. */
   malformed: {
     topic: string;
     pattern?: string;
@@ -28,8 +28,8 @@ export interface BusEvents {
     bytes: number;
   };
   /**
-   * A message became a dead letter with a consumer of this bus. Not told where the connection was lost just then:
-   * {@link DeadLetters.count} knows.
+   * A message became a dead letter with a consumer of this bus. Not emitted if the connection was lost at that moment: {@link DeadLetters.count} is
+   * exact.
    */
   'dead-letter': {
     topic: string;
@@ -45,8 +45,8 @@ export interface BusEvents {
   };
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: { topic: string; pattern?: string /** For how long, in milliseconds. */; durationMs: number };
-  /** Live messages were dropped: the oldest that waited, since more came than were handled, or one longer than `maxReplyBytes`. */
-  slow: { topic: string; pattern?: string /** How many, since this was told last. */; dropped: number };
+  /** Live messages were dropped: the oldest ones, because more arrived than were handled, or one that was longer than `maxReplyBytes`. */
+  slow: { topic: string; pattern?: string /** How many since the last `slow` event. */; dropped: number };
 }
 
 export const BUS_EVENTS: readonly (keyof BusEvents)[] = ['error', 'malformed', 'dead-letter', 'gap', 'slow'];

@@ -9,13 +9,13 @@ const V = verbs('bus', 'groups', 'removeGroup');
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
   readonly name: string;
-  /** How many messages of the topic it has not acknowledged; where the server does not count what was not read, of those at most 1 000. */
+  /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
   readonly lag: number;
-  /** How many of those were read: they are with consumers, due again later, or wait behind others of their key. */
+  /** How many of those were read: consumers have them in hand, they wait for a retry, or they wait behind others of their key. */
   readonly pending: number;
   /** How many consumers of this package are alive. */
   readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; now where one is alive. */
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
 

@@ -16,7 +16,7 @@ interface Asked {
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** One iteration: subscribed from its begin to its end. */
+/** One iteration: subscribed from its start to its end. */
 export class Messages implements Subscriber, Member {
   readonly bounds: Bounds;
   readonly #inside: Inside;

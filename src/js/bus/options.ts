@@ -1,4 +1,4 @@
-/** What a caller may say to a bus, and its checks. */
+/** Options of the bus, and their checks. */
 
 import { checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError } from '../errors.js';
@@ -12,14 +12,14 @@ export interface MessageBusOptions {
   /** The manager whose connections subscribe and consume. Default: the one that publishes. */
   subscriber?: IRedisConnection | undefined;
   /**
-   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all.
-   * Needs Redis 7; publishers and subscribers must agree on it; there are no patterns. Default false.
+   * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all nodes. Needs
+   * Redis 7. Publishers and subscribers must use the same setting. Patterns are not available. Default false.
    */
   sharded?: boolean | undefined;
   /**
-   * How long messages of durable topics are kept after every group has acknowledged them: the newest `maxLength` (from 0 to 1 000 000 000 000,
-   * default 100 000), of those the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), for `maxAgeMs`
-   * (from 0, default a day). What a group has not acknowledged is never trimmed. The publisher's setting counts, roughly.
+   * How long messages of durable topics are kept after every group has acknowledged them. All three bounds hold: the newest `maxLength` messages
+   * (from 0 to 1 000 000 000 000, default 100 000), the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), and
+   * `maxAgeMs` (from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts, roughly.
    */
   retention?: { maxLength?: number | undefined; maxBytes?: number | undefined; maxAgeMs?: number | undefined } | undefined;
   /** Live messages that may wait, per subscription, from 1. Default 100 000. */
@@ -32,53 +32,52 @@ export interface MessageBusOptions {
 
 /** Options of {@link MessageBus.publish}. */
 export interface PublishOptions {
-  /** Durable messages of one key are handled strictly in order; live handlers are told it. At most 1 024 characters. */
+  /** Durable messages of one key are handled strictly in order; live handlers get the key. At most 1 024 characters. */
   key?: string | undefined;
   /** `true`: appends to the topic's stream too, in one step with the live publication. Default false. */
   durable?: boolean | undefined;
   /**
-   * Durable: a message of this id is appended to the topic, and sent to its live subscribers, once within `dedupeMs`, so that a publication
-   * of which nobody knows whether it was executed can be repeated. 1 to 512 characters; of a bare value also the id of its envelope.
-   * Default, where `dedupeMs` is given: the id of the envelope.
+   * Durable: a message with this id is appended and sent to live subscribers once within `dedupeMs`, so a publication with an unknown outcome can be
+   * repeated. 1 to 512 characters. For a bare value it is also the id of the envelope. Default, if `dedupeMs` is given: the id of the envelope.
    */
   id?: string | undefined;
-  /** Durable: for how many milliseconds the id counts once, from 1. Default, where `id` is given: 120 000. */
+  /** Durable: milliseconds for which the id counts once, from 1. Default, if `id` is given: 120 000. */
   dedupeMs?: number | undefined;
-  /** The W3C trace context that the message belongs to. Default: that of the message in hand, or of the envelope. */
+  /** The W3C trace context of the message. Default: the context of the message in hand, or of the envelope. */
   traceparent?: string | undefined;
 }
 
 /** Options of {@link MessageBus.subscribe}. */
 export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: live as many as may wait (`maxPending`), durable 1. */
+  /** Messages of this subscription in hand at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable one. */
   concurrency?: number | undefined;
-  /** Live: messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  /** Live: messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
   /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
-  /** Durable: a consumer group of the topic's stream, at-least-once. */
+  /** Durable: the consumer group of the topic's stream. Delivery is at least once. */
   group?: string | undefined;
-  /** Durable: where a new group begins: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
+  /** Durable: where a new group starts to read: `new`, `start`, an id of the stream or an ISO time. Default `new`. */
   from?: 'new' | 'start' | (string & {}) | undefined;
   /**
-   * Durable: attempts before a message becomes a dead letter (default 5), and the bounds of the wait after the first failure, which
-   * doubles with each one (default 1 000 and 60 000). The wait is random below that.
+   * Durable: `maxAttempts` before a message becomes a dead letter (default 5), and the delay between attempts: random between `minDelayMs` (default 1
+   * 000) and a bound that doubles with each failure, up to `maxDelayMs` (default 60 000).
    */
   retry?: { maxAttempts?: number | undefined; minDelayMs?: number | undefined; maxDelayMs?: number | undefined } | undefined;
   /**
-   * Durable: milliseconds, from 100, after which the messages of a consumer that gives no sign of life are taken over. A blocked event
-   * loop is not the end of it: the signs are given from Rust. Default 30 000.
+   * Durable: milliseconds, from 100, without a sign of life, after which other consumers take over a consumer's messages. A blocked event loop does
+   * not matter: Rust sends the signs. Default 30 000.
    */
   claimAfterMs?: number | undefined;
   /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
   timeoutMs?: number | undefined;
-  /** Ends the subscription; before it is confirmed the call rejects with kind `cancelled`. */
+  /** Ends the subscription. Before the server has confirmed it, the call rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link MessageBus.messages}. */
 export interface MessagesOptions {
-  /** Messages that may wait, from 1; past it the oldest is dropped, counted, and `slow` is emitted. Default: the bus'. */
+  /** Messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
   /** Their bytes, from 1; one message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
@@ -88,17 +87,17 @@ export interface MessagesOptions {
 
 /** Options of {@link MessageBus.request}. */
 export interface RequestOptions {
-  /** Milliseconds until it rejects with kind `timeout`. Default 5 000. */
+  /** Milliseconds until the request rejects with kind `timeout`. Default 5 000. */
   timeoutMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 
-/** What a handler is told beside the message. */
+/** What a handler gets beside the message. */
 export interface MessageContext {
   /** Where it was published. */
   readonly topic: string;
-  /** The key it was published with; of another program's that is no UTF-8, with replacement characters. */
+  /** The key it was published with. A key of another program that is not UTF-8 has replacement characters. */
   readonly key?: string | undefined;
   /** The pattern it was subscribed by. */
   readonly pattern?: string | undefined;
@@ -108,16 +107,16 @@ export interface MessageContext {
   readonly streamId?: string | undefined;
   /** Which attempt this is, from 1. */
   readonly attempt: number;
-  /** Aborted when the subscription ends, or a durable message is no longer this consumer's. */
+  /** Aborted when the subscription ends, or when a durable message belongs to another consumer. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Ends a subscription. No handler of it begins from the call on. Resolves when those that run have ended, or `closeTimeoutMs` has passed, and the
- * server has confirmed, where it was the last one of this bus to its topic. With the server away, or the bus or the manager closed, there is
- * nothing to confirm. Idempotent.
+ * Ends a subscription. From the call on no handler of it starts. Resolves when its running handlers have ended, or `closeTimeoutMs` has passed. For
+ * the last subscription of this bus to a topic the server must confirm too, unless the server is away or the bus or the manager is closed.
+ * Idempotent.
  *
- * @throws RedisError of kind `timeout` if a server that is connected does not confirm within `commandTimeoutMs`; nothing is heard all the same.
+ * @throws RedisError of kind `timeout` if a connected server does not confirm within `commandTimeoutMs`; no handler gets a message even then.
  */
 export type Unsubscribe = (() => Promise<void>) & { [Symbol.asyncDispose](): Promise<void> };
 

@@ -21,7 +21,7 @@ interface RemoteFailure {
   code?: unknown;
 }
 
-/** The error of a responder, as its requester gets it: of kind `server`, with the responder's own name, message and code. */
+/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
 export class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
@@ -36,7 +36,7 @@ export class ResponderError extends RedisError {
     Object.defineProperty(this, brand, { value: true });
   }
 
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return typeof value === 'object' && value !== null && brand in value;
   }

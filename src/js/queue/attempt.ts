@@ -1,4 +1,4 @@
-/** One attempt at a job, in a worker's hand. */
+/** One attempt of a job, in a worker. */
 
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
@@ -8,23 +8,23 @@ import { parseStored } from './outcome.js';
 
 const V = verbs('worker', 'updateData', 'updateProgress', 'log', 'children');
 
-/** What a {@link Processor} is given beside the job. */
+/** What a {@link Processor} gets beside the job. */
 export interface JobContext {
   /**
-   * Aborted when the attempt is over for the fleet, whatever the processor still does. Its reason is a RedisError of kind `lease-lost`,
+   * Aborted when the attempt is over for the fleet, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
    * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
    * disconnected). After `cancelled` the outcome still counts; after the others it does not.
    */
   readonly signal: AbortSignal;
   /** 1 for the first. */
   readonly attempt: number;
-  /** The results of the job's children, by id; those of another queue by `queue:id`. */
+  /** The results of the job's children, by id; children of another queue by `queue:id`. */
   readonly children: () => Promise<Record<string, unknown>>;
 }
 
 /**
- * Does a job. What it returns (`undefined`, or what JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs in
- * the async context in which {@link TaskQueue.process} was called, with the job's `corrId`, if it has one, as {@link correlation}.
+ * Does a job. Its result (`undefined`, or a value that JSON can express) completes the job; if it throws or rejects, the attempt has failed. It runs
+ * in the async context of the {@link TaskQueue.process} call, with the job's `corrId`, if any, as {@link correlation}.
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 

@@ -1,4 +1,4 @@
-/** What a processor throws to say more than that it failed, and what a waiting producer is told. */
+/** Errors that a processor throws for a special outcome, and the error of a waiting producer. */
 
 import { checkWhole } from '../arguments.js';
 
@@ -18,7 +18,7 @@ function has(value: unknown, brand: symbol): boolean {
   }
 }
 
-/** Thrown by a processor, it fails the job at once, whatever attempts are left. */
+/** Thrown by a processor, it fails the job at once, even if attempts are left. */
 export class UnrecoverableError extends Error {
   constructor(message?: string, options?: { cause?: unknown }) {
     super(message, options);
@@ -26,7 +26,7 @@ export class UnrecoverableError extends Error {
     Object.defineProperty(this, unrecoverable, { value: true });
   }
 
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return has(value, unrecoverable);
   }
@@ -49,13 +49,13 @@ export class DelayError extends Error {
     Object.defineProperty(this, delay, { value: true });
   }
 
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return has(value, delay);
   }
 }
 
-/** What {@link Job.waitUntilFinished} rejects with when the job failed for good; its message is the job's `failedReason`. */
+/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
 export class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;
@@ -67,7 +67,7 @@ export class JobFailedError extends Error {
     Object.defineProperty(this, failed, { value: true });
   }
 
-  /** True for one of any copy of this package, in any VM context. */
+  /** True for an error of any copy of this package, in any VM context. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return has(value, failed);
   }

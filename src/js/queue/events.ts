@@ -1,31 +1,31 @@
-/** What a queue tells of its jobs, wherever in the fleet it happens. */
+/** The events of a queue's jobs, anywhere in the fleet. */
 
 import { EVENT_VALUES } from '../codes.js';
 import { type Failure, type RedisError, toError } from '../errors.js';
 import type { Listeners } from '../listeners.js';
 import { parseStored } from './outcome.js';
 
-/** The events of a {@link TaskQueue}. All but `gap` and `error` are of the whole fleet: each queue object that listens hears each of them. */
+/** The events of a {@link TaskQueue}. All but `gap` and `error` are events of the whole fleet: each listening queue object gets each of them. */
 export interface TaskQueueEvents<R = unknown> {
   /** A job was added. */
   added: [event: { jobId: string; name: string }];
-  /** A worker has begun with it. */
+  /** A worker has started the job. */
   active: [event: { jobId: string }];
   /** {@link Job.updateProgress} was called. */
   progress: [event: { jobId: string; progress: unknown }];
-  /** It completed. `result` is left out when it is `undefined`, or more than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
+  /** The job completed. `result` is left out if it is `undefined` or longer than 64 KiB of JSON: then read it with {@link TaskQueue.getJob}. */
   completed: [event: { jobId: string; result?: R }];
-  /** It failed for good. */
+  /** The job failed for good. */
   failed: [event: { jobId: string; reason: string }];
-  /** An attempt failed, or put its job back with a {@link DelayError}; the next is made in `delayMs` milliseconds. */
+  /** An attempt failed, or put its job back with a {@link DelayError}. The next attempt comes in `delayMs` milliseconds. */
   retrying: [event: { jobId: string; reason: string; delayMs: number; attemptsMade: number }];
-  /** It lost its worker and waits for another one. */
+  /** The job lost its worker and waits for another one. */
   stalled: [event: { jobId: string }];
-  /** It was removed. */
+  /** The job was removed. */
   removed: [event: { jobId: string }];
   /** The last waiting job was taken. */
   drained: [];
-  /** Events were missed: this listener lagged behind what Redis keeps of them, or its connection was away. `missed`: how many, where that is known. */
+  /** Events were missed: this listener lagged behind the events that Redis keeps, or its connection was away. `missed`: how many, if known. */
   gap: [event: { missed: number | null }];
   /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
   error: [error: RedisError];

@@ -1,4 +1,4 @@
-/** Jobs, as the books have them. */
+/** Jobs, as Redis has them. */
 
 import { inspect } from 'node:util';
 import { onAbort } from '../aborts.js';
@@ -12,33 +12,33 @@ import type { JobOptions, JobState, WaitOptions } from './options.js';
 import { parseStored } from './outcome.js';
 
 /**
- * A job, as it was when this object was made or last refreshed. Its methods act on the job in Redis.
+ * A job as it was when this object was made or last refreshed. Its methods act on the job in Redis.
  *
- * Of every method: a job that is gone, or in a state that the method is not for, rejects with kind `config`; any call may reject with
- * `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`,
- * `updateProgress` and `log` carry the attempt's lease: once that is lost they change nothing and reject with kind `lease-lost`.
+ * Every method rejects with kind `config` if the job is gone or in the wrong state; any call may reject with `connection`, `timeout`, `closed` or
+ * `overloaded`, whose `delivery` says whether the server may have acted. In a processor `updateData`, `updateProgress` and `log` carry the attempt's
+ * lease: after its loss they change nothing and reject with kind `lease-lost`.
  */
 export interface Job<T = unknown, R = unknown> {
   readonly id: string;
   readonly name: string;
-  /** What JSON makes of what was added. Throws a RedisError of kind `serialization` where the stored text is damaged. */
+  /** The data that was added, as JSON expresses it. Throws a RedisError of kind `serialization` if the stored text is damaged. */
   readonly data: T;
-  /** As they were added, defaults included, children left out. */
+  /** The options of `add()`, with defaults, without `children`. */
   readonly options: JobOptions;
   readonly state: JobState;
-  /** Attempts that have ended, those that lost their lease not counted. */
+  /** Attempts that have ended. Attempts that lost their lease are not counted. */
   readonly attemptsMade: number;
-  /** What {@link updateProgress} was last given; `undefined` before. */
+  /** The last value of {@link updateProgress}; `undefined` before. */
   readonly progress: unknown;
-  /** What the processor returned, once completed. */
+  /** The processor's result, when the job has completed. */
   readonly result?: R | undefined;
   /** Why the last attempt failed, or why the job was cancelled. */
   readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock; so are the other two. */
+  /** Milliseconds since the epoch, by the server's clock, as the other two times. */
   readonly addedAt: number;
-  /** When its last attempt began. */
+  /** When its last attempt started. */
   readonly startedAt?: number | undefined;
   /** When it completed or failed for good. */
   readonly finishedAt?: number | undefined;
@@ -46,38 +46,37 @@ export interface Job<T = unknown, R = unknown> {
   readonly stalledCount: number;
   /** Replaces the data. */
   updateData(data: T): Promise<void>;
-  /** Stores how far it is, any value that JSON can express, and tells the fleet's `progress` listeners. The next attempt sees it. */
+  /** Stores the progress, any value that JSON can express, and calls the fleet's `progress` listeners. The next attempt sees it. */
   updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line, of at most 64 KiB, to its log, which keeps the newest 1 000. Gives how many there are. */
+  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000. Returns how many there are. */
   log(line: string): Promise<number>;
   /** The lines of its log. */
   logs(): Promise<string[]>;
-  /** Reads it again: this object then shows the job as it is, and is what is returned; `null` if the job is gone. */
+  /** Reads the job again into this object, and returns this object; `null` if the job is gone. */
   refresh(): Promise<Job<T, R> | null>;
-  /** Removes it, in any state but `active` (kind `config`). `false`: there was none. */
+  /** Removes the job, in any state but `active` (kind `config`). `false`: it was gone. */
   remove(): Promise<boolean>;
-  /** Puts a failed job back to wait, its attempts counted anew: for a worker, or for those of its children that have not completed. */
+  /** Retries a failed job with all its attempts: it waits for a worker, or for its children that have not completed. */
   retry(): Promise<void>;
   /** Lets a delayed job wait for a worker at once. */
   promote(): Promise<void>;
-  /** Has a delayed or waiting job's time come in `ms` milliseconds. */
+  /** Makes a delayed or waiting job due in `ms` milliseconds. */
   changeDelay(ms: number): Promise<void>;
   /** Changes the priority of a waiting or delayed job. */
   changePriority(priority: number): Promise<void>;
   /**
-   * Resolves with the result when it has completed, at once where it has already. Of a job that does not stay (`keepCompleted: false`) the result
-   * is gone with it: it is given to those who wait by then, as {@link TaskQueue.addAndWait} does.
+   * Resolves with the result when the job has completed, or at once if it has already. A job that is not kept (`keepCompleted: false`) gives its
+   * result only to callers that wait by then, as {@link TaskQueue.addAndWait} does.
    *
-   * @throws JobFailedError when it failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
+   * @throws JobFailedError when the job failed for good. RedisError of kind `timeout`, delivery `rejected`, after `timeoutMs`; `cancelled` when
    * `signal` was aborted; `closed` when the queue is closed; `config` if there is no such job.
    */
   waitUntilFinished(options?: WaitOptions): Promise<R>;
   /**
-   * Asks for its end. An active one has its `context.signal` aborted, in whatever process it runs: it completes if its processor returns all the
-   * same, and fails for good with `reason` if that throws. One that is not active fails at once.
+   * Cancels the job. For an active job, `context.signal` is aborted, in any process: the job still completes if its processor returns, and fails for
+   * good with `reason` if the processor throws. A job that is not active fails at once.
    *
-   * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: it is over already, or gone.
+   * @param reason Becomes `failedReason`. Default `cancelled`. @returns `false`: the job is over already, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }

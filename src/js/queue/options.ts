@@ -1,14 +1,14 @@
-/** What a user may say about jobs, workers and schedules. The values are checked in Rust, by name. */
+/** Options of jobs, workers and schedules. Rust checks the values, by name. */
 
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 
 /**
- * Where a job is. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`:
- * it is over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`).
+ * The state of a job. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`: it is
+ * over. `waiting-children`: some of its children are not over, or the job that it follows (`dedupe` with `replace`) is not.
  */
 export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed' | 'waiting-children';
 
-/** How long a failed attempt's job waits for its next one. */
+/** The delay between a failed attempt and the next one. */
 export interface Backoff {
   /** `fixed`: `delayMs` each time. `exponential`: `delayMs` after the first attempt, twice as long after each further one. */
   type: 'fixed' | 'exponential';
@@ -20,17 +20,17 @@ export interface Backoff {
   jitter?: number | undefined;
 }
 
-/** Which finished jobs stay. `count`: so many of the newest. `ageMs`: those that finished at most so many milliseconds ago. */
+/** Which finished jobs are kept. `count`: this many of the newest. `ageMs`: those that finished at most this long ago. */
 export interface KeepRule {
-  /** The newest so many, from 0; of 1 000 and more up to a twentieth more, at most 100, until those go together. Default: no bound. */
+  /** The number of jobs, from 0. From 1 000 on, up to a twentieth more (at most 100) may stay until they are removed together. Default: no bound. */
   count?: number | undefined;
   /** Milliseconds, from 0. Default: no bound. */
   ageMs?: number | undefined;
 }
 
-/** One of the children that a job waits for; see {@link JobOptions.children}. */
+/** A child that a job waits for; see {@link JobOptions.children}. */
 export interface ChildJob {
-  /** The queue it goes to, in the same namespace. Default: the parent's. */
+  /** The child's queue, in the same namespace. Default: the parent's. */
   queue?: string | undefined;
   /** As in {@link TaskQueue.add}. */
   name: string;
@@ -40,52 +40,56 @@ export interface ChildJob {
   options?: JobOptions | undefined;
 }
 
-/** Options of a job. Unknown names are refused; one that is `undefined` counts as not given. */
+/** Options of a job. Unknown names are refused; `undefined` counts as not given. */
 export interface JobOptions {
   /**
-   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in whatever state, changes nothing and gives
-   * the existing job. Default: one that the package makes.
+   * 1 to 512 bytes without control characters, unique in the queue. Adding an id that exists, in any state, changes nothing and returns the existing
+   * job. Default: a generated id.
    */
   id?: string | undefined;
-  /** Milliseconds, from 0, before which no worker gets it. Default 0. */
+  /** Milliseconds, from 0, until a worker may take the job. Default 0. */
   delayMs?: number | undefined;
-  /** 0 to 2 097 151; lower ones are served first, equal ones in order of adding. Default 0. */
+  /** 0 to 2 097 151. Lower priorities are served first, equal ones in order of adding. Default 0. */
   priority?: number | undefined;
-  /** `true` puts it at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
+  /** `true` puts the job at the head of the queue. Excludes `priority` above 0 and `children`. Default false. */
   lifo?: boolean | undefined;
-  /** How often it is tried at most, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
+  /** The most attempts, from 1. An attempt that lost its lease counts in `stalledCount` instead. Default 1. */
   attempts?: number | undefined;
   /** The pause between attempts. Default: none. */
   backoff?: Backoff | undefined;
-  /** Milliseconds for one attempt, counted in Rust, blocked event loop or not; then `context.signal` is aborted and the attempt has failed. Default: no bound. */
+  /**
+   * Milliseconds for one attempt, counted in Rust even while the event loop is blocked. After that `context.signal` is aborted and the
+   * attempt has failed. Default: no bound.
+   */
   timeoutMs?: number | undefined;
-  /** Does it stay when it has completed? `true`: for ever. `false`: not at all; its result is only in events. Default: the 1 000 newest. */
+  /** Is the job kept when it has completed? `true`: for ever. `false`: no; its result is only in events. Default: the 1 000 newest are. */
   keepCompleted?: boolean | KeepRule | undefined;
-  /** Does it stay when it has failed for good? Default: the 10 000 newest. */
+  /** Is the job kept when it has failed for good? Default: the 10 000 newest are. */
   keepFailed?: boolean | KeepRule | undefined;
   /**
-   * While a job of this `id` is in the queue and not over, and for `ttlMs` after it was added, adding another one gives that job instead; where it is
-   * over and was not kept, with the name and data of this call, and without its result. Removing the job frees the id.
+   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another one returns the existing job. If that is over
+   * and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
    *
-   * With `replace` the newest data counts. A job that waits or is delayed is removed, and the new one is added. One that is active, or waits for
-   * children, goes on, and the new one follows it: it is `waiting-children` until that is over, however that ends; of several the last one.
-   * Where the job is over and `ttlMs` has not passed, that job is given all the same.
+   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. An active job, or one that waits for
+   * children, goes on, and the new job follows it: it is `waiting-children` until the first is over, in any way. Of several new jobs the last
+   * follows. If the job is over and `ttlMs` has not passed, the existing job is returned even so.
    */
   dedupe?: { id: string; ttlMs?: number | undefined; replace?: boolean | undefined } | undefined;
   /**
-   * Jobs of one group are served in turn with other groups', so that many of one do not hold up the few of another; with
-   * {@link WorkerOptions.groupConcurrency} at most so many of it run at once in the fleet.
+   * Groups are served in turn, so that a large group does not hold up a small one. {@link WorkerOptions.groupConcurrency} bounds how many jobs of a
+   * group run at once in the fleet.
    */
   group?: string | undefined;
   /**
-   * Jobs, here or in other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10 000, in at most 16 queues after
-   * one another. One that is there already, by its `id` or `dedupe`, is waited for as it is; one that is removed is waited for no longer; one that fails fails this job too, which, when it is retried, waits for it to be retried and complete.
-   * Excludes `delayMs` and `lifo`.
+   * Jobs, in this or other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10
+   * 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, is waited for as it is. A removed child is no longer
+   * waited for. A child that fails also fails this job; a retried parent waits until the failed child is retried and completes. Excludes `delayMs`
+   * and `lifo`.
    */
   children?: ChildJob[] | undefined;
   /**
-   * What it belongs to, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs added
-   * there get it too. Default: that of where it is added, which a schedule's jobs and `children` do not inherit.
+   * The correlation id, 1 to 512 bytes without control characters: the {@link correlation} in its processor, so that messages published and jobs
+   * added there get it too. Default: the correlation at the place of the call; a schedule's jobs and `children` do not inherit it.
    */
   corrId?: string | undefined;
 }
@@ -93,17 +97,17 @@ export interface JobOptions {
 /** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
 export type ScheduleTimes = { everyMs: number } | { cron: string; tz?: string | undefined };
 
-/** A job that a {@link TaskQueue.schedule} adds at each tick. */
+/** The job that a {@link TaskQueue.schedule} adds at each tick. */
 export interface ScheduledJob<T = unknown> {
   /** As in {@link TaskQueue.add}. */
   name: string;
   /** As in {@link TaskQueue.add}. */
   data: T;
-  /** As in {@link TaskQueue.add}, but for `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick on. */
+  /** As in {@link TaskQueue.add}, without `id`, `dedupe` and `children`: every tick adds a job of its own. `delayMs` counts from the tick. */
   options?: JobOptions | undefined;
 }
 
-/** A schedule, as it stands. */
+/** A schedule and its state. */
 export interface Schedule<T = unknown> {
   /** As it was given to {@link TaskQueue.schedule}. */
   readonly id: string;
@@ -123,7 +127,7 @@ export interface Schedule<T = unknown> {
 export interface TaskQueueOptions {
   /** A prefix of every key of this queue, inside the manager's namespace; a colon follows each of the two. Default: none. */
   namespace?: string | undefined;
-  /** What a job has where its own options say nothing. */
+  /** Options of jobs that do not set their own. */
   defaultJobOptions?: JobOptions | undefined;
 }
 
@@ -131,7 +135,7 @@ export interface TaskQueueOptions {
 export interface ListOptions {
   /** How many to skip, from 0. Default 0. */
   start?: number | undefined;
-  /** How many at most, from 0. Default 100. */
+  /** The most to return, from 0. Default 100. */
   limit?: number | undefined;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean | undefined;
@@ -147,17 +151,20 @@ export interface WaitOptions {
 
 /** Options of {@link TaskQueue.addAndWait}. */
 export interface AddAndWaitOptions extends WaitOptions {
-  /** Those of the job, whose own `timeoutMs` is that of an attempt. */
+  /** Options of the job; its own `timeoutMs` bounds an attempt. */
   job?: JobOptions | undefined;
 }
 
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
-  /** Milliseconds for the jobs in hand to finish, from 0; what is left then is handed back at once and its signal aborted, which takes at most 2 s more. Default 30 000. */
+  /**
+   * Milliseconds, from 0, for the jobs in hand to finish. After that the rest is handed back at once and its signal aborted, which takes at
+   * most 2 s more. Default 30 000.
+   */
   graceMs?: number | undefined;
 }
 
-/** What a worker needs of a {@link WorkerRegistry}, which is one. */
+/** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
 export interface TaskWorkerRegistry {
   register(worker: {
     type?: string | undefined;
@@ -165,10 +172,13 @@ export interface TaskWorkerRegistry {
     metadata?: Record<string, unknown> | undefined;
   }): Promise<{ id: string; epoch: number }>;
   heartbeat(id: string, update?: { status?: WorkerStatus | undefined; load?: number | undefined }): Promise<boolean>;
-  /** A load that goes with the next heartbeat. Without it only changes of the status are told. */
+  /** Sends a load with the next heartbeat. Without this method only changes of the status are sent. */
   report?(id: string, now: { load: number }): void;
   unregister(id: string): Promise<boolean>;
-  /** `command`: `pause` and `resume` are {@link TaskWorker.pause} and `resume`, `drain` and `shutdown` close it. `fenced`: it was registered anew, or not. */
+  /**
+   * `command`: `pause` and `resume` call {@link TaskWorker.pause} and `resume`; `drain` and `shutdown` close the worker. `fenced`: the
+   * registration was lost; `next` is the new one, if any.
+   */
   on?(event: 'command', listener: (command: WorkerCommand, worker: { id: string }) => unknown): unknown;
   on?(event: 'fenced', listener: (worker: { id: string }, next: { id: string; epoch: number } | null) => unknown): unknown;
   off?(event: 'command' | 'fenced', listener: never): unknown;
@@ -176,25 +186,25 @@ export interface TaskWorkerRegistry {
 
 /** Options of {@link TaskQueue.process}. Unknown names are refused. */
 export interface WorkerOptions {
-  /** How many jobs it holds at once, from 1 to 10 000. Default 1. */
+  /** How many jobs the worker holds at once, from 1 to 10 000. Default 1. */
   concurrency?: number | undefined;
   /**
-   * Milliseconds, from 1 000 to 2 147 483 647. The lease of a job in hand is renewed from Rust, blocked event loop or not; when this
-   * process is gone, the job is given to another worker within this time plus one sweep. Default 30 000.
+   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of jobs in hand, even while the event loop is blocked. When this process is
+   * gone, its jobs go to other workers within this time plus one sweep. Default 30 000.
    */
   leaseMs?: number | undefined;
   /** How often a job may lose its worker before it fails, from 0 to 1 000. Default 1. */
   maxStalls?: number | undefined;
-  /** At most `max` jobs are begun within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
+  /** At most `max` jobs are started within `perMs` milliseconds, by all workers of the queue together. Default: no bound. */
   rateLimit?: { max: number; perMs: number } | undefined;
   /** How many jobs of one {@link JobOptions.group} run at once, in the fleet; from 1. Default: no bound. */
   groupConcurrency?: number | undefined;
-  /** `false`: it begins with {@link TaskWorker.run}. Default true. */
+  /** `false`: the worker starts with {@link TaskWorker.run}. Default true. */
   autorun?: boolean | undefined;
   /**
-   * The worker registers itself there, with the queue's name as its type and its concurrency as its capacity, keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs are given to
-   * others at once, not when its lease ends. A registry that cannot be reached holds nothing up: it is an `error` event, and tried again.
+   * The worker registers itself there: its type is the queue's name, its capacity is its concurrency. It keeps load (jobs in hand / concurrency) and
+   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs go to others at
+   * once, not when its lease ends. If the registry cannot be reached, the worker goes on, emits `error` and tries again.
    */
   registry?: TaskWorkerRegistry | undefined;
 }

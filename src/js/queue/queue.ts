@@ -1,4 +1,4 @@
-/** The task queue: jobs added, looked at and managed; workers made. */
+/** The task queue: adds, reads and manages jobs; makes workers. */
 
 import { checkFlag, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
@@ -55,13 +55,13 @@ const STEPS_AT_ONCE = 3;
 const DEFAULT_LIMIT = 100;
 
 /**
- * A queue of jobs, in Redis: any number of processes add to it, look at it and work on it.
+ * A queue of jobs in Redis: any number of processes add jobs, read them and work on them.
  *
- * A job is done at least once. One whose worker died is given to another within `leaseMs` plus one sweep, `stalledCount` up, and fails after
- * `maxStalls`. All times are the server's. Every write of a worker carries its lease, so one that lost it changes nothing.
+ * A job is done at least once. If its worker dies, the job goes to another one within `leaseMs` plus one sweep, with `stalledCount` one higher, and
+ * fails after `maxStalls`. All times are the server's. Every write of a worker carries its lease, so a worker that lost its lease changes nothing.
  *
- * Of every method: a bad argument rejects with kind `config`, naming it, so do data that JSON cannot express, or of more than 16 MiB;
- * stored text that is damaged with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
+ * Of every method: a bad argument rejects with kind `config`, naming it, as do data that JSON cannot express or of more than 16 MiB; damaged stored
+ * text with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
  * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export class TaskQueue<T = unknown, R = unknown> {
@@ -69,10 +69,10 @@ export class TaskQueue<T = unknown, R = unknown> {
   declare readonly [internals]: Home<R>;
 
   /**
-   * Opens nothing: any number of queues may be on one manager.
+   * Opens nothing: one manager serves any number of queues.
    *
    * @param name 1 to 512 bytes without control characters, `{` and `}`.
-   * @param connection A manager, or a configuration: then the queue has a manager of its own, which is closed with it.
+   * @param connection A manager, or a configuration. With a configuration the queue makes its own manager and closes it.
    * @throws RedisError of kind `config`, naming the option.
    */
   constructor(name: string, connection: IRedisConnection | RedisConfig, options?: TaskQueueOptions) {
@@ -91,9 +91,9 @@ export class TaskQueue<T = unknown, R = unknown> {
   /**
    * Adds a job. Calls made at once go to the server together.
    *
-   * @param name What kind of job it is, for the processor: 1 to 512 bytes.
-   * @param data Anything that JSON can express, at most 16 MiB of it.
-   * @returns The job; the existing one, changed in nothing, where the id or the dedupe id exists.
+   * @param name The kind of job, for the processor: 1 to 512 bytes.
+   * @param data Anything that JSON can express, at most 16 MiB of it. @returns The job; the existing job, unchanged, if the id or
+   * the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
@@ -106,12 +106,12 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Adds a job and waits until it has finished: its end is heard however soon it comes, also where it does not stay (`keepCompleted: false`). Where the id or
-   * the dedupe id exists, it waits for that job.
+   * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
+   * dedupe id exists, it waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and has not stayed.
-   * @throws JobFailedError when it failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled`
-   * when `signal` was aborted: the job, if it was added, goes on; with delivery `rejected` it was.
+   * @returns The result; `undefined` also for a job that was over and was not kept. @throws JobFailedError when the job failed for good. RedisError
+   * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
+   * delivery `rejected` says that it was added.
    */
   async addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R> {
     const what = 'TaskQueue.addAndWait';
@@ -125,8 +125,8 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Adds any number of jobs, in order, in atomic steps of 1 000. When a step fails the jobs of the others may have been added: give the jobs ids,
-   * and adding them all again adds what is missing.
+   * Adds any number of jobs, in order, in atomic steps of 1 000. If a step fails, other steps may have succeeded: give the jobs ids, and a second
+   * call adds only the missing ones.
    */
   async addBulk(jobs: { name: string; data: T; options?: JobOptions | undefined }[]): Promise<Job<T, R>[]> {
     if (!Array.isArray(jobs)) throw configError('TaskQueue.addBulk: jobs', 'an array of jobs', jobs);
@@ -150,7 +150,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     return made;
   }
 
-  /** The job of that id, or `null`. */
+  /** The job with this id, or `null`. */
   async getJob(id: string): Promise<Job<T, R> | null> {
     const inside = this[internals];
     const snapshot = (await inside.call('TaskQueue.getJob', V.get, wellFormed(id))) as Snapshot | null;
@@ -158,8 +158,8 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Jobs of one or more states, one state after another: waiting ones in the order in which they will be served, delayed ones by the time they are
-   * due, the others by the time they came into that state. A job that changes its state meanwhile may be missing or come twice.
+   * Jobs of one or more states, one state after another: waiting jobs in the order of service, delayed jobs by their due time, others by the time
+   * they entered the state. A job that changes its state meanwhile may be missing or come twice.
    */
   async list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]> {
     const { start = 0, limit = DEFAULT_LIMIT, newestFirst = false, ...rest } = optionsOf('TaskQueue.list: options', options);
@@ -171,13 +171,13 @@ export class TaskQueue<T = unknown, R = unknown> {
     return snapshots.map((snapshot) => StoredJob.of<T, R>(inside, snapshot));
   }
 
-  /** How many jobs are in each state, all of one moment. */
+  /** How many jobs are in each state, at one moment. */
   async counts(): Promise<Record<JobState, number>> {
     const counts = (await this[internals].call('TaskQueue.counts', V.counts)) as number[];
     return Object.fromEntries(STATES.map((state, at) => [state, counts[at]])) as Record<JobState, number>;
   }
 
-  /** No worker of the fleet takes a job from now on; those in hand go on. */
+  /** No worker of the fleet takes a job from now on; jobs in hand go on. */
   pause(): Promise<void> {
     return this[internals].call('TaskQueue.pause', V.pause) as Promise<void>;
   }
@@ -192,7 +192,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     return this[internals].call('TaskQueue.isPaused', V.isPaused) as Promise<boolean>;
   }
 
-  /** Removes every waiting job, with `delayed` also the delayed ones. Gives how many. */
+  /** Removes every waiting job, with `delayed` also the delayed ones. Returns how many. */
   async drain(options?: { delayed?: boolean | undefined }): Promise<number> {
     const { delayed = false, ...rest } = optionsOf('TaskQueue.drain: options', options);
     refuseUnknown('TaskQueue.drain', rest, ['delayed']);
@@ -201,9 +201,9 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Removes finished jobs, oldest first. Gives how many.
+   * Removes finished jobs, oldest first. Returns how many.
    *
-   * @param options `olderThanMs`: only those that finished at least so many milliseconds ago, default 0. `limit`: at most so many, default all.
+   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most to remove, default all.
    */
   async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number | undefined; limit?: number | undefined }): Promise<number> {
     const { olderThanMs, limit, ...rest } = optionsOf('TaskQueue.clean: options', options);
@@ -212,8 +212,8 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Puts failed jobs back to wait, their attempts counted anew, oldest first; at most `limit`, default all. A parent waits for those of its children that
-   * have not completed. Gives how many.
+   * Retries failed jobs with all their attempts, oldest first; at most `limit`, default all. A parent waits for its children that have not completed.
+   * Returns how many.
    */
   async retryFailed(options?: { limit?: number | undefined }): Promise<number> {
     const { limit, ...rest } = optionsOf('TaskQueue.retryFailed: options', options);
@@ -222,9 +222,11 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues wait for its jobs no longer. Where it rejects, call it again.
+   * Removes the queue from Redis: its jobs, schedules, settings and events. Parents in other queues no longer wait for its jobs. If it rejects, call
+   * it again.
    *
-   * @param options `force`: also while jobs are active, whose attempts then lose their leases; without it that is kind `config`. Default false.
+   * @param options `force`: also while jobs are active; their attempts then lose their leases. Without `force` active jobs are an error of kind
+   * `config`. Default false.
    */
   async obliterate(options?: { force?: boolean | undefined }): Promise<void> {
     const { force = false, ...rest } = optionsOf('TaskQueue.obliterate: options', options);
@@ -234,13 +236,14 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Has a job added at each tick, exactly once in the whole fleet, for as long as any worker of the queue runs. Ticks that were missed meanwhile
-   * are made up for by one. A schedule of that id is replaced; an unchanged one keeps its next tick.
+   * Adds a job at each tick, exactly once in the whole fleet, while any worker of the queue runs. One tick makes up for all that were missed. A
+   * schedule with the same id is replaced; an unchanged one keeps its next tick.
    *
    * @param id 1 to 495 bytes without control characters.
-   * @param when `everyMs`: from 1, counted from the time it is first given. `cron`: `minute hour day month weekday`, with seconds in front if there
-   * are six fields, or a name such as `@daily`; in the zone `tz`, default UTC. Times of named hours that summer time leaves out are one tick right after
-   * the gap, and tick once where they are repeated; a line of every hour goes on as an interval. The id of a tick's job is the schedule's id, a colon, and the tick in milliseconds.
+   * @param when `everyMs`: from 1, counted from the first call. `cron`: `minute hour day month weekday`, with seconds in front if there are six
+   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. A line with named hours ticks once right after the gap for times that summer
+   * time leaves out, and once for repeated times. A line with every hour goes on as an interval. The id of a tick's job is the schedule's id, a
+   * colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {
@@ -267,7 +270,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     });
   }
 
-  /** Ends a schedule; the jobs it has added stay. `false`: there was none. */
+  /** Ends a schedule; its jobs stay. `false`: there was none. */
   unschedule(id: string): Promise<boolean> {
     return this[internals].call('TaskQueue.unschedule', V.unschedule, wellFormed(id)) as Promise<boolean>;
   }
@@ -284,8 +287,8 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Adds a listener. One that throws is reported as a process warning; it affects nobody else. The first one to an event of the fleet begins to
-   * listen there: {@link ready} says when nothing is missed any more.
+   * Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. The first listener of a fleet event
+   * makes the queue listen: after {@link ready} no event is missed.
    */
   on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
     const inside = this[internals];
@@ -295,7 +298,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     return this;
   }
 
-  /** Removes a listener. With the last one to an event of the fleet the queue stops listening there. */
+  /** Removes a listener. Without listeners of fleet events the queue stops listening. */
   off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
     const inside = this[internals];
     inside.listeners.remove(event, listener);
@@ -303,14 +306,15 @@ export class TaskQueue<T = unknown, R = unknown> {
     return this;
   }
 
-  /** Resolves when the listeners added so far hear everything that happens from then on. */
+  /** Resolves when the listeners added so far miss no event from then on. */
   ready(): Promise<void> {
     return this[internals].live;
   }
 
   /**
-   * Closes its workers (see {@link TaskWorker.close}), until when processors in hand may use the queue; then stops listening, ends waits with kind `closed`, and disconnects the manager if it is the
-   * queue's own. Later calls share the first one's outcome, and may shorten its `graceMs`. What is in Redis stays.
+   * Closes its workers (see {@link TaskWorker.close}); until then running processors may use the queue. Then stops listening, ends waits with kind
+   * `closed`, and disconnects the manager if it is the queue's own. Later calls share the first call's outcome, and may shorten its `graceMs`. The
+   * data in Redis stay.
    */
   close(options?: CloseOptions): Promise<void> {
     return this[internals].close(options);

@@ -1,4 +1,4 @@
-/** What works behind a worker: processors running, their outcomes collected and sent together. */
+/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
@@ -20,20 +20,20 @@ import { checkRegistry, type Registrant, Registration } from './registration.js'
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
-  /** A job's processor begins. */
+  /** A job's processor starts. */
   active: [job: Job<T, R>];
-  /** A processor has returned. That the books have it is the queue's event of the same name. */
+  /** A processor has returned. The queue's event of the same name says that Redis has the result. */
   completed: [job: Job<T, R>, result: R];
-  /** A processor has thrown: what it threw. Whether the job is tried again the queue's events say (`retrying`, `failed`). */
+  /** A processor has thrown `error`. The queue's events say whether the job is retried (`retrying`, `failed`). */
   failed: [job: Job<T, R>, error: unknown];
   /** Nothing waits and nothing is in hand; once per idle period. */
   idle: [];
   /**
-   * Redis could not be reached; a job's lease was lost, or its outcome refused (kind `lease-lost`); a queue refused a message; records were found
-   * damaged (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
+   * Redis could not be reached; a job's lease was lost or its outcome refused (kind `lease-lost`); a queue refused a message; or records were damaged
+   * (kind `serialization`). Without a listener nothing is thrown; the worker goes on.
    */
   error: [error: RedisError];
-  /** It takes no more jobs: it was closed, or its manager disconnected. */
+  /** The worker takes no more jobs: it was closed, or its manager was disconnected. */
   closed: [];
 }
 

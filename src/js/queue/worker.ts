@@ -1,4 +1,4 @@
-/** Workers, as a user has them. */
+/** Workers: the public class. */
 
 import { internals } from '../internals.js';
 import type { Processor } from './attempt.js';
@@ -8,9 +8,9 @@ import { Serving, type TaskWorkerEvents, type WorkerHome } from './serving.js';
 /**
  * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
  *
- * Leases are renewed, jobs claimed and outcomes sent by Rust: a processor that blocks the event loop loses nothing. A processor that
- * throws, rejects or returns what JSON cannot express fails its attempt; it never ends the process. While it runs (from {@link run} until
- * {@link close}) it keeps the process alive.
+ * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
+ * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
+ * keeps the process alive.
  */
 export class TaskWorker<T = unknown, R = unknown> {
   /** @internal */
@@ -22,7 +22,7 @@ export class TaskWorker<T = unknown, R = unknown> {
   }
 
   /**
-   * Begins to take jobs; does nothing where it does already. Only needed after `autorun: false`.
+   * Starts to take jobs; does nothing if it is running. Only needed after `autorun: false`.
    *
    * @throws RedisError of kind `closed`.
    */
@@ -30,7 +30,7 @@ export class TaskWorker<T = unknown, R = unknown> {
     this[internals].run();
   }
 
-  /** Takes no more jobs; resolves when none is in hand. {@link resume} ends it. Rejects with kind `closed`. */
+  /** Takes no more jobs; resolves when none is in hand. {@link resume} takes jobs again. Rejects with kind `closed`. */
   pause(): Promise<void> {
     return this[internals].pause();
   }
@@ -44,15 +44,15 @@ export class TaskWorker<T = unknown, R = unknown> {
     this[internals].run();
   }
 
-  /** Does it take jobs, when there are any? */
+  /** Does the worker take jobs, if there are any? */
   isRunning(): boolean {
     return this[internals].isRunning;
   }
 
   /**
-   * Takes no more jobs and waits for those in hand, at most `graceMs`; what is left then has its signal aborted and goes back to the head of the
-   * queue at once, its attempt not counted. Later calls share the first one's outcome, and may shorten its `graceMs`. Not to be awaited in a
-   * processor, which would wait for itself.
+   * Takes no more jobs and waits for those in hand, at most `graceMs`. After that the signals of the rest are aborted, and they go back to the head
+   * of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its `graceMs`. Do not await it in a
+   * processor: the processor would wait for itself.
    *
    * @returns `true`: every job in hand finished.
    */
@@ -60,7 +60,7 @@ export class TaskWorker<T = unknown, R = unknown> {
     return this[internals].close(options);
   }
 
-  /** Adds a listener. One that throws is reported as a process warning; it affects nobody else. */
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
   on<E extends keyof TaskWorkerEvents<T, R>>(event: E, listener: (...args: TaskWorkerEvents<T, R>[E]) => unknown): this {
     this[internals].listeners.add(event, listener);
     return this;

@@ -14,7 +14,7 @@
 -- KEYS[12]  set         blocked
 -- KEYS[13]  hash        meta
 -- ARGV[1]   letter      of the state: w, a, d, c, f, k
--- ARGV[2]   count       jobs to leave out at the begin
+-- ARGV[2]   count       jobs to leave out at the start
 -- ARGV[3]   count       jobs wanted
 -- ARGV[4]   0 or 1      whether the last come first
 -- ARGV[5]   prefix      of the set of what a worker holds

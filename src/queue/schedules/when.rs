@@ -81,7 +81,7 @@ impl When {
                     .and_then(DateTime::from_timestamp_millis)
                     .ok_or_else(|| Error::config("TaskQueue.schedule: the server's clock is out of range"))?;
                 let next = clock::next(line, *zone, from).ok_or_else(|| {
-                    Error::config("TaskQueue.schedule: when.cron: expected a line that ticks at some time, got one that never does")
+                    Error::config("TaskQueue.schedule: when.cron: expected a line that ticks, got one that never ticks")
                 })?;
                 Ok(next.timestamp_millis().unsigned_abs().max(now + 1))
             }

@@ -30,10 +30,9 @@ impl Inner {
                     return;
                 }
                 let room = self.has_room(&shift);
-                let ends = shift.confirmed + self.options.lease;
-                let alarm = shift.next_alarm(room).into_iter().chain(shift.has_lease().then_some(ends)).min();
+                let alarm = shift.next_alarm(room).into_iter().chain(shift.lease.ends(self.options.lease)).min();
                 let next = alarm.unwrap_or_else(|| Instant::now() + LONG);
-                shift.armed = Some(next);
+                shift.alarms.arm(next);
                 next
             };
             tokio::select! {
@@ -49,22 +48,13 @@ impl Inner {
         let now = Instant::now();
         let (renew, tick, lost, term) = {
             let mut shift = self.shift();
-            let lost = shift.has_lease() && now >= shift.confirmed + self.options.lease;
-            let renew = shift.begun && !shift.renewing && now >= shift.renew_at;
-            let tick = !shift.ticking && shift.tick_at.is_some_and(|at| at <= now);
-            if tick {
-                shift.ticking = true;
-                shift.tick_at = None;
+            let lost = shift.lease.ends(self.options.lease).is_some_and(|at| at <= now);
+            let renew = shift.lease.next_renewal().is_some_and(|at| at <= now);
+            let tick = shift.alarms.takes_tick(now);
+            if shift.alarms.takes_due(now) {
+                shift.claiming.look();
             }
-            if shift.due_at.is_some_and(|at| at <= now) {
-                shift.due_at = None;
-                shift.hungry = true;
-            }
-            if shift.limited_until.is_some_and(|at| at <= now) {
-                shift.limited_until = None;
-                shift.hungry = true;
-            }
-            (renew, tick, lost, shift.term)
+            (renew, tick, lost, shift.lease.term())
         };
         if lost {
             return self.lease_is_gone(term, Vec::new());
@@ -84,17 +74,13 @@ impl Inner {
         let mut ended = Vec::new();
         {
             let mut shift = self.shift();
-            while let Some((at, number)) = shift.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-                shift.deadlines.remove(&(at, number));
-                if let Some(slot) = shift.take(number) {
-                    let for_good = slot.cancelled.is_some();
-                    let late = || "the attempt took longer than timeoutMs".to_owned();
-                    let reason = slot.cancelled.clone().unwrap_or_else(late);
-                    let outcome = slot.end(&self.core, Ending::Failed { reason, stack: None, for_good });
-                    shift.outgoing.push(outcome);
-                    shift.hungry = true;
-                    ended.push((number, "timeout", None));
-                }
+            while let Some((number, slot)) = shift.hand.take_late(now) {
+                let for_good = slot.cancelled.is_some();
+                let late = || "the attempt took longer than timeoutMs".to_owned();
+                let reason = slot.cancelled.clone().unwrap_or_else(late);
+                shift.hand.settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good }));
+                shift.claiming.look();
+                ended.push((number, "timeout", None));
             }
         }
         self.tell_ended(ended);
@@ -106,11 +92,10 @@ impl Inner {
         lifecycle::spawn(async move {
             let ticked = schedules::tick(&worker.core).await;
             let mut shift = worker.shift();
-            shift.ticking = false;
             match ticked {
-                Ok(next) => shift.tick_at = next,
+                Ok(next) => shift.alarms.ticked(next),
                 Err(error) => {
-                    shift.tick_at = Some(Instant::now() + Duration::from_secs(1));
+                    shift.alarms.ticked(Some(Instant::now() + Duration::from_secs(1)));
                     worker.tell_error(&error);
                 }
             }
@@ -126,12 +111,11 @@ impl Inner {
                 return;
             }
             shift.mode = Mode::Closed;
-            shift.term += 1;
-            shift.deadlines.clear();
-            shift.outgoing.clear();
-            shift.in_flight = false;
+            shift.lease.end_term();
+            shift.hand.take_outcomes(usize::MAX);
+            shift.claiming.land();
             shift.subscriptions.clear();
-            let ended = shift.slots.drain().map(|(number, _)| (number, "closed", None)).collect();
+            let ended = shift.hand.take_all().into_iter().map(|(number, _)| (number, "closed", None)).collect();
             self.after_turn(&mut shift);
             ended
         };

@@ -77,7 +77,7 @@ impl Inner {
                 shift.mode = Mode::Closed;
             }
             if shift.mode == Mode::Closed {
-                return shift.slots.is_empty();
+                return !shift.hand.has_jobs();
             }
             shift.mode = Mode::Closing;
         }
@@ -94,7 +94,7 @@ impl Inner {
             shift.subscriptions.clear();
             shift.mourning = None;
             self.after_turn(&mut shift);
-            (shift.begun || shift.renewing).then(|| shift.owner.clone())
+            shift.lease.may_be_there().then(|| shift.lease.owner().to_owned())
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {
@@ -132,12 +132,11 @@ impl Inner {
     fn hand_back(&self) -> bool {
         let ended: Vec<_> = {
             let mut shift = self.shift();
-            let slots: Vec<_> = shift.slots.drain().collect();
-            shift.deadlines.clear();
+            let slots = shift.hand.take_all();
             slots
                 .into_iter()
                 .map(|(number, slot)| {
-                    shift.outgoing.push(slot.end(&self.core, Ending::HandedBack));
+                    shift.hand.settle(slot.end(&self.core, Ending::HandedBack));
                     (number, "closed", None)
                 })
                 .collect()

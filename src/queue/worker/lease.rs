@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::serving::{after, earlier};
-use super::shift::Mode;
-use super::shift::START;
+use super::serving::after;
+use super::shift::{Mode, Shift};
 use super::slot::{Outgoing, id_text};
 use super::turn::milliseconds;
 use super::{Inner, watch};
@@ -86,7 +85,7 @@ impl Inner {
         let worker = Arc::downgrade(self);
         let (term, owner) = {
             let shift = self.shift();
-            (shift.term, shift.owner.clone())
+            (shift.lease.term(), shift.lease.owner().to_owned())
         };
         let manager = self.core.manager.clone();
         let channels = [self.core.keys.wake_all(), self.core.keys.wake(&owner)];
@@ -103,7 +102,7 @@ impl Inner {
             let Some(worker) = worker.upgrade() else { return };
             {
                 let mut shift = worker.shift();
-                if shift.term != term {
+                if shift.lease.term() != term {
                     return;
                 }
                 // Those of the name before are dropped only now, so that a channel both have stays subscribed.
@@ -117,30 +116,29 @@ impl Inner {
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
         let (command, registration, sent) = {
             let mut shift = self.shift();
-            let closes = matches!(shift.mode, Mode::Closing | Mode::Closed);
-            if begins && closes || shift.mode == Mode::Closed || !(begins || shift.begun) {
+            if begins && shift.mode.is_ending() || shift.mode == Mode::Closed || !(begins || shift.lease.is_begun()) {
                 return;
             }
-            if shift.renewing {
-                shift.renew_again = true;
+            if !shift.lease.send_renewal() {
                 return;
             }
-            shift.renewing = true;
             let rests = !begins && shift.may_rest();
-            if rests && !shift.resting {
-                shift.resting = true;
-                if let Some((_, known)) = &mut shift.registration {
-                    *known = false;
-                }
+            if rests
+                && shift.lease.rest()
+                && let Some(registration) = &mut shift.registration
+            {
+                registration.known = false;
             }
-            let held = self.core.keys.held(&shift.owner);
+            let held = self.core.keys.held(shift.lease.owner());
             let mut keys = self.core.keys.keys(Part::RENEW).to_vec();
             keys.push(&held);
-            let registration = shift.registration.as_ref().filter(|(_, known)| (begins || !known) && !rests);
-            let registration = registration.map(|(text, _)| text.clone()).unwrap_or_default();
+            let registration = shift.registration.as_ref().filter(|known| (begins || !known.known) && !rests);
+            let registration = registration.map(|registration| registration.text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
             let believed = match shift.mode {
-                Mode::Running if shift.idle && self.has_room(&shift) => Self::believed(&shift).as_millis().to_string(),
+                Mode::Running if shift.claiming.is_idle() && self.has_room(&shift) => {
+                    Self::believed(&shift).as_millis().to_string()
+                }
                 Mode::Running => "0".to_owned(),
                 _ => "-1".to_owned(),
             };
@@ -149,11 +147,11 @@ impl Inner {
                 (false, true) => b"2",
                 (false, false) => b"0",
             };
-            let (owner, lease) = (shift.owner.as_bytes(), lease.as_bytes());
-            let args = [owner, lease, how, believed.as_bytes(), registration.as_bytes(), &shift.cancels_at];
+            let (owner, lease) = (shift.lease.owner().as_bytes(), lease.as_bytes());
+            let args = [owner, lease, how, believed.as_bytes(), registration.as_bytes(), shift.lease.cancels_at()];
             let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
-            let claims = (!shift.in_flight).then_some(shift.claims);
-            (command, registration, Sent { term: shift.term, at: Instant::now(), begins, claims })
+            let claims = (!shift.claiming.is_in_flight()).then_some(shift.claiming.claims());
+            (command, registration, Sent { term: shift.lease.term(), at: Instant::now(), begins, claims })
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
@@ -171,53 +169,49 @@ impl Inner {
         );
     }
 
-    fn renewed(self: &Arc<Self>, sent: &Sent, renewed: Renewed) {
-        let mut cancelled = Vec::new();
-        let begins_watch = {
+    fn renewed(self: &Arc<Self>, sent: &Sent, mut renewed: Renewed) {
+        let (cancelled, starts_watch) = {
             let mut shift = self.shift();
-            if shift.term != sent.term {
+            if shift.lease.term() != sent.term {
                 return;
             }
-            shift.renewing = false;
             if !renewed.held {
                 drop(shift);
                 return self.lease_is_gone(sent.term, Vec::new());
             }
-            let now = Instant::now();
-            shift.confirmed = sent.at;
-            let watched = renewed.quiet && shift.resting;
-            let begins_watch = watched && !std::mem::replace(&mut shift.watched, watched);
-            shift.watched = watched;
-            shift.cancels_at = renewed.cancels_at;
-            let again = std::mem::take(&mut shift.renew_again) || shift.cancels_at != START;
-            shift.renew_at = if again { now } else { now + self.next_renewal(&shift) };
-            shift.begun = true;
-            let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
-            shift.due_at = earlier(shift.due_at, renewed.due.map(at));
-            if !shift.ticking {
-                shift.tick_at = renewed.tick.map(at);
-            }
-            if sent.claims == Some(shift.claims) && !shift.in_flight {
-                shift.compare_with(renewed.holds);
-            }
-            if sent.begins || renewed.waits && shift.limited_until.is_none() {
-                shift.hungry = true;
-            }
-            for [id, lease, reason] in renewed.cancelled {
-                let slot = shift.slots.iter_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
-                if let Some((number, slot)) = slot {
-                    let reason = Some(reason).filter(|reason| !reason.is_empty());
-                    slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
-                    cancelled.push((*number, "cancelled", reason));
-                }
-            }
+            let starts_watch = self.note_renewal(&mut shift, sent, &renewed);
+            let cancelled = note_cancelled(&mut shift, std::mem::take(&mut renewed.cancelled));
             self.rearm(&shift);
-            begins_watch
+            (cancelled, starts_watch)
         };
-        if begins_watch {
+        if starts_watch {
             watch::begin(self);
         }
         self.tell_ended(cancelled);
+        self.see_to_the_queue(&renewed);
+        self.pump();
+    }
+
+    /// Notes what a renewal tells of the lease and of what there is to claim. True where the look at all quiet queues is for this one
+    /// too from now on.
+    fn note_renewal(&self, shift: &mut Shift, sent: &Sent, renewed: &Renewed) -> bool {
+        let now = Instant::now();
+        let next = |watched| now + self.next_renewal(watched);
+        let starts_watch = shift.lease.renewed(sent.at, renewed.quiet, renewed.cancels_at.clone(), next);
+        let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
+        shift.alarms.due(renewed.due.map(at));
+        shift.alarms.tick(renewed.tick.map(at));
+        if sent.claims == Some(shift.claiming.claims()) && !shift.claiming.is_in_flight() {
+            shift.compare_with(renewed.holds);
+        }
+        if sent.begins || renewed.waits && !shift.alarms.has_limit() {
+            shift.claiming.look();
+        }
+        starts_watch
+    }
+
+    /// Sees to what a renewal found that any worker of the queue may see to.
+    fn see_to_the_queue(self: &Arc<Self>, renewed: &Renewed) {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             let worker = Arc::downgrade(self);
@@ -235,17 +229,15 @@ impl Inner {
         if renewed.looks {
             self.look_after_parents();
         }
-        self.pump();
     }
 
     fn renewal_failed(self: &Arc<Self>, term: u64, begins: bool, error: &Error) {
         {
             let mut shift = self.shift();
-            if shift.term != term {
+            if shift.lease.term() != term {
                 return;
             }
-            shift.renewing = false;
-            shift.renew_at = Instant::now() + RETRY;
+            shift.lease.renewal_failed(Instant::now() + RETRY);
             self.rearm(&shift);
         }
         self.tell_error(error);
@@ -266,19 +258,17 @@ impl Inner {
     pub(super) fn lease_is_gone(self: &Arc<Self>, term: u64, sent: Vec<Outgoing>) {
         let (ended, refused, goes_on) = {
             let mut shift = self.shift();
-            if shift.term != term {
+            if shift.lease.term() != term {
                 return;
             }
-            let refused = sent.into_iter().chain(shift.outgoing.drain(..)).map(|outcome| outcome.id).collect();
-            let ended: Vec<_> = shift.slots.drain().map(|(number, _)| (number, "lease-lost", None)).collect();
-            shift.deadlines.clear();
-            shift.term += 1;
-            shift.owner = fresh_owner();
-            (shift.begun, shift.renewing, shift.in_flight, shift.unsure) = (false, false, false, false);
-            (shift.resting, shift.watched, shift.cancels_at) = (false, false, START);
-            shift.difference = 0;
+            let refused =
+                sent.into_iter().chain(shift.hand.take_outcomes(usize::MAX)).map(|outcome| outcome.id).collect();
+            let lost = shift.hand.take_all().into_iter();
+            let ended: Vec<_> = lost.map(|(number, _)| (number, "lease-lost", None)).collect();
+            shift.lease.lose(fresh_owner());
+            shift.claiming.start_over();
             self.after_turn(&mut shift);
-            (ended, refused, !matches!(shift.mode, Mode::Closing | Mode::Closed))
+            (ended, refused, !shift.mode.is_ending())
         };
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
         self.tell_ended(ended);
@@ -296,16 +286,25 @@ impl Inner {
             // When it is due, or ticks, is server time: a renewal tells how long that is from now.
             Some((b'd' | b't', rest)) if after(rest).is_some() => self.renew(false),
             _ => {
-                {
-                    let mut shift = self.shift();
-                    shift.idle = false;
-                    shift.hungry = true;
-                    shift.woken = true;
-                }
+                self.shift().claiming.wake();
                 self.pump();
             }
         }
     }
+}
+
+/// Notes which jobs in hand are cancelled, each by its id, its lease and a reason, and gives what JavaScript is told of them.
+fn note_cancelled(shift: &mut Shift, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'static str, Option<Bytes>)> {
+    let mut ended = Vec::new();
+    for [id, lease, reason] in cancelled {
+        let slot = shift.hand.slots_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
+        if let Some((number, slot)) = slot {
+            let reason = Some(reason).filter(|reason| !reason.is_empty());
+            slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
+            ended.push((number, "cancelled", reason));
+        }
+    }
+    ended
 }
 
 struct Ears(Weak<Inner>);

@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `slot` | a job in hand, and what becomes of it |
-//! | `shift` | what a worker has in hand and is about to do |
+//! | `shift/` | what a worker has in hand and is about to do |
 //! | `turn` | what the script of a turn is asked and answers |
 //! | `serving` | sending turns, and their answers |
 //! | `lease` | the lease: begin, renewal, loss |
@@ -128,13 +128,13 @@ impl Inner {
     }
 
     /// How long from now to the next renewal.
-    fn next_renewal(&self, shift: &Shift) -> Duration {
-        if shift.watched { RARELY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
+    fn next_renewal(&self, watched: bool) -> Duration {
+        if watched { RARELY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
     }
 
     /// For how long others are to believe that it waits for jobs.
     fn believed(shift: &Shift) -> Duration {
-        if shift.resting { BELIEVED_AT_REST } else { BELIEVED }
+        if shift.lease.is_resting() { BELIEVED_AT_REST } else { BELIEVED }
     }
 
     /// Tells JavaScript that slots have ended.
@@ -178,12 +178,12 @@ impl Inner {
     /// Has the clock look again if something is due before it would.
     fn rearm(&self, shift: &Shift) {
         let next = shift.next_alarm(self.has_room(shift));
-        if next.is_some_and(|next| shift.armed.is_none_or(|armed| next < armed)) {
+        if next.is_some_and(|next| shift.alarms.is_earlier(next)) {
             self.nudge.notify_one();
         }
     }
 
     fn has_room(&self, shift: &Shift) -> bool {
-        shift.mode == Mode::Running && shift.slots.len() < self.options.concurrency
+        shift.mode == Mode::Running && shift.hand.room(self.options.concurrency) > 0
     }
 }

@@ -15,7 +15,7 @@ use super::Inner;
 use super::slot::id_text;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::queue::adding::see_to_messages;
+use crate::queue::outbox::see_to_messages;
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 
 /// From one page to the next.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::Inner;
+use super::shift::Registration;
 use super::slot::id_text;
 use crate::error::Result;
 use crate::keys::Namespace;
@@ -20,7 +21,7 @@ use crate::registry::{Death, How, Mourner, deaths};
 impl Inner {
     /// Notes the worker's registration and listens to the crashes that its registry reports.
     pub(super) async fn register(self: &Arc<Self>, id: &str, epoch: u64, namespace: &str) -> Result<()> {
-        self.shift().registration = Some((format!("{epoch} {id}"), false));
+        self.shift().registration = Some(Registration { text: format!("{epoch} {id}"), known: false });
         self.renew(false);
         if self.shift().mourning.is_some() {
             return Ok(());
@@ -35,11 +36,11 @@ impl Inner {
     /// The server has heard of `registration`.
     pub(super) fn registration_is_known(&self, term: u64, registration: &str) {
         let mut shift = self.shift();
-        if shift.term == term
-            && let Some((text, known)) = &mut shift.registration
-            && text == registration
+        if shift.lease.term() == term
+            && let Some(of_registry) = &mut shift.registration
+            && of_registry.text == registration
         {
-            *known = true;
+            of_registry.known = true;
         }
     }
 

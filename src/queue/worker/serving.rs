@@ -10,20 +10,17 @@ use super::shift::Shift;
 use super::slot::{Ending, Outgoing, Slot};
 use super::turn::{self, Claimed, Turned};
 use super::{Inner, MOST_CLAIMS, MOST_OUTCOMES, delivery_of};
-use crate::backoff::Backoff;
 use crate::connection::{Cursor, Sink};
 use crate::crossing::Outcome;
 use crate::crossing::codes::{CLAIMED_VALUES, WorkerDelivery};
 use crate::error::{Delivery, Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::adding::see_to_messages;
-use crate::queue::reading::options_of;
+use crate::queue::outbox::see_to_messages;
 use crate::queue::record::{Progressed, State, Stored};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
+use crate::queue::snapshot::options_of;
 use crate::resp::Reply;
-
-const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// A turn that is on its way.
 struct Sent {
@@ -42,33 +39,28 @@ impl Inner {
         let (command, sent) = {
             let mut shift = self.shift();
             let now = Instant::now();
-            if shift.in_flight || !shift.begun || shift.retry_at.is_some_and(|at| at > now) {
+            if !shift.lease.is_begun() || !shift.claiming.may_send(now) {
                 return;
             }
-            shift.retry_at = None;
-            if shift.unsure {
-                shift.in_flight = true;
+            if shift.claiming.is_unsure() {
+                shift.claiming.depart();
                 drop(shift);
                 return self.ask_what_is_held();
             }
             let wanted = shift.wanted(self.options.concurrency, now).min(MOST_CLAIMS);
-            if wanted == 0 && shift.outgoing.is_empty() {
+            if wanted == 0 && !shift.hand.has_outcomes() {
                 return self.rearm(&shift);
             }
-            let most = shift.outgoing.len().min(MOST_OUTCOMES);
-            let outgoing: Vec<_> = shift.outgoing.drain(..most).collect();
-            shift.claims += 1;
-            shift.in_flight = true;
-            shift.woken = false;
-            shift.limited_until = None;
-            shift.due_at = shift.due_at.filter(|at| *at > now);
-            let lease = format!("{}.{}", shift.owner, shift.claims);
+            let outgoing = shift.hand.take_outcomes(MOST_OUTCOMES);
+            let claim = shift.claiming.claim();
+            shift.alarms.depart(now);
+            let lease = format!("{}.{claim}", shift.lease.owner());
             let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or_default();
-            let (believed, begins) = (millis(Self::believed(&shift)), shift.resting);
+            let (believed, begins) = (millis(Self::believed(&shift)), shift.lease.is_resting());
             let begins_ms = if begins { millis(self.options.lease) } else { 0 };
-            let owner = &shift.owner;
+            let owner = shift.lease.owner();
             let command = turn::pack(&self.core, &self.options, owner, &lease, wanted, believed, begins_ms, &outgoing);
-            (command, Sent { term: shift.term, at: now, begins, lease, wanted, outgoing })
+            (command, Sent { term: shift.lease.term(), at: now, begins, lease, wanted, outgoing })
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
@@ -91,7 +83,7 @@ impl Inner {
             refused.into_iter().filter_map(|at| sent.outgoing.get(at)).map(|outcome| outcome.id.clone()).collect();
         let unknown = {
             let mut shift = self.shift();
-            if shift.term != sent.term {
+            if shift.lease.term() != sent.term {
                 // What it claimed is held by an owner whom nobody renews: it is given away when that lease ends.
                 return;
             }
@@ -102,20 +94,15 @@ impl Inner {
                 return self.lease_is_gone(sent.term, sent.outgoing);
             }
             if wakes {
-                shift.wakes(sent.at, self.renewal_interval());
+                shift.lease.wake(sent.at, self.renewal_interval());
             }
-            shift.in_flight = false;
-            shift.failures = 0;
+            let woken = shift.claiming.land();
+            shift.claiming.succeeded();
             if sent.wanted > 0 {
                 let short = claimed.len() < sent.wanted;
-                let woken = shift.woken || more;
-                shift.hungry = woken || !short && shift.hungry;
-                shift.idle = short && limited_for.is_none() && !woken;
-                shift.due_at = earlier(shift.due_at, due_in.map(|ms| after(now, ms)));
-                shift.limited_until = limited_for.map(|ms| after(now, ms));
-                if shift.limited_until.is_some() {
-                    shift.hungry = true;
-                }
+                shift.claiming.answered(short, woken || more, limited_for.is_some());
+                shift.alarms.due(due_in.map(|ms| after(now, ms)));
+                shift.alarms.limit(limited_for.map(|ms| after(now, ms)));
             }
             let metrics = self.core.manager.metrics();
             metrics.queue_claimed.add(claimed.len() as u64);
@@ -124,8 +111,7 @@ impl Inner {
             let lease = Bytes::from(sent.lease);
             self.take_in_hand(&mut shift, claimed, &lease, server_now);
             shift.compare_with(held);
-            if shift.idle && !shift.idle_told && shift.is_quiet() {
-                shift.idle_told = true;
+            if shift.claiming.is_idle() && shift.is_quiet() && shift.hand.tells_idle() {
                 self.tell("idle");
             }
             self.after_turn(&mut shift);
@@ -151,13 +137,13 @@ impl Inner {
             });
             match made {
                 Ok((slot, stored)) => {
-                    let number = shift.hold(slot);
+                    let number = shift.hand.hold(slot);
                     deliver(&mut values, number, id, stored, &progressed, now, noted);
                 }
                 Err(error) => {
                     let slot = Slot::damaged(id, lease.clone(), &progressed);
                     let reason = format!("{}: {}", error.kind().name(), error.message());
-                    shift.outgoing.push(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: true }));
+                    shift.hand.settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: true }));
                     self.tell_error(&error);
                 }
             }
@@ -181,28 +167,27 @@ impl Inner {
     fn turn_failed(self: &Arc<Self>, sent: Sent, error: &Error) {
         {
             let mut shift = self.shift();
-            if shift.term != sent.term {
+            if shift.lease.term() != sent.term {
                 return;
             }
-            shift.in_flight = false;
+            shift.claiming.land();
             if sent.begins && error.delivery() == Delivery::MaybeExecuted {
-                shift.wakes(sent.at, self.renewal_interval());
+                shift.lease.wake(sent.at, self.renewal_interval());
             }
             // It may have been executed: what is held tells, before anything is sent again.
-            shift.unsure = true;
-            shift.outgoing.splice(0..0, sent.outgoing);
-            shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
-            shift.failures = shift.failures.saturating_add(1);
+            shift.claiming.doubt();
+            shift.hand.put_back(sent.outgoing);
+            shift.claiming.failed();
             self.rearm(&shift);
         }
         self.tell_error(error);
     }
 
-    /// After a turn of which nobody knows whether it was executed: what the server says this worker holds is what counts.
+    /// After a turn whose outcome is unknown: the server is asked which jobs this worker holds.
     fn ask_what_is_held(self: &Arc<Self>) {
         let (worker, (term, owner)) = (Arc::clone(self), {
             let shift = self.shift();
-            (shift.term, shift.owner.clone())
+            (shift.lease.term(), shift.lease.owner().to_owned())
         });
         lifecycle::spawn(async move {
             let held = worker.held_by(&owner).await;
@@ -245,32 +230,31 @@ impl Inner {
         let mut ended = Vec::new();
         {
             let mut shift = self.shift();
-            if shift.term != term {
+            if shift.lease.term() != term {
                 return;
             }
-            shift.in_flight = false;
+            shift.claiming.land();
             if let Ok(held) = held {
-                shift.unsure = false;
                 let count = held.len() as u64;
                 let leases: HashSet<_> = held.iter().map(|held| (held.id.clone(), fence_of(held))).collect();
                 // What the server does not hold for us any more was settled, or is not ours to settle.
-                shift.outgoing.retain(|outcome| leases.contains(&(outcome.id.clone(), outcome.fence.clone())));
+                shift.hand.retain_outcomes(|outcome| leases.contains(&(outcome.id.clone(), outcome.fence.clone())));
                 // Nor is a claim ours that was lost with a master: somebody else will have it.
                 let is_lost = |slot: &Slot| !leases.contains(&(slot.id.clone(), slot.fence()));
                 let lost: Vec<_> =
-                    shift.slots.iter().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| *number).collect();
+                    shift.hand.slots().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| number).collect();
                 for number in lost {
-                    shift.take(number);
+                    shift.hand.take(number);
                     ended.push((number, "lease-lost", None));
                 }
                 for job in held {
                     self.adopt(&mut shift, owner, job);
                 }
-                shift.difference = shift.difference_from(count);
-                shift.hungry = true;
+                let difference = shift.hand.difference_from(count);
+                shift.claiming.is_known(difference);
+                shift.claiming.look();
             } else {
-                shift.retry_at = Some(Instant::now() + BACKOFF.delay(shift.failures));
-                shift.failures = shift.failures.saturating_add(1);
+                shift.claiming.failed();
             }
             self.after_turn(&mut shift);
         }
@@ -284,8 +268,8 @@ impl Inner {
         let Held { id, stored, progressed, noted } = held;
         let Ok(progressed) = progressed else { return };
         let ours = progressed.state == State::Active && progressed.lease.starts_with(owner.as_bytes());
-        let known = shift.slots.values().any(|slot| slot.id == id && slot.lease == progressed.lease)
-            || shift.outgoing.iter().any(|outcome| outcome.id == id);
+        let known = shift.hand.slots().any(|(_, slot)| slot.id == id && slot.lease == progressed.lease)
+            || shift.hand.outcomes().iter().any(|outcome| outcome.id == id);
         if ours && !known {
             let (lease, started) = (progressed.lease.clone(), progressed.started);
             self.take_in_hand(shift, vec![Claimed { id, stored, progressed, noted }], &lease, started);
@@ -337,8 +321,4 @@ fn deliver(
 /// So many milliseconds after `now`, a day at most: then the server is asked again.
 pub(in crate::queue) fn after(now: Instant, ms: u64) -> Instant {
     now + Duration::from_millis(ms).min(Duration::from_hours(24))
-}
-
-pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }

@@ -285,7 +285,7 @@ fn text(extra: Map<String, Value>) -> String {
     if extra.is_empty() { String::new() } else { Value::Object(extra).to_string() }
 }
 
-/// At most so many bytes of `text`, whole characters.
+/// At most `most` bytes of `text`, whole characters.
 fn shortened(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;

@@ -16,7 +16,7 @@ use super::turn::add_outcomes;
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::adding::see_to_messages;
+use crate::queue::outbox::see_to_messages;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
@@ -27,7 +27,7 @@ const BATCH: usize = 125;
 impl Inner {
     /// Gives away what `owners` hold, in a task of its own.
     pub(super) fn sweep(self: &Arc<Self>, owners: &[Bytes]) {
-        let own = self.shift().owner.clone();
+        let own = self.shift().lease.owner().to_owned();
         for owner in owners.iter().map(id_text).filter(|owner| *owner != own) {
             let worker = Arc::clone(self);
             lifecycle::spawn(async move {

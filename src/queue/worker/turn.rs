@@ -12,7 +12,7 @@ use crate::queue::record::{Progressed, Stored};
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 use crate::resp::Reply;
 
-/// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`, which begins for so many ms where `begins_ms` is not 0.
+/// Packs a turn: settles `outgoing`, then claims up to `wanted` jobs under `lease`, which starts for `begins_ms` where that is not 0.
 #[expect(clippy::too_many_arguments, reason = "each is a word of the script")]
 pub(super) fn pack(
     core: &Core,

@@ -45,11 +45,11 @@ fn run(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     let (starts, refused) = {
         let mut shift = inner.shift();
-        let refused = matches!(shift.mode, Mode::Closing | Mode::Closed);
+        let refused = shift.mode.is_ending();
         let starts = shift.mode == Mode::Off;
         if !refused {
             shift.mode = Mode::Running;
-            shift.hungry = true;
+            shift.claiming.look();
         }
         (starts, refused)
     };
@@ -89,11 +89,10 @@ fn settle(worker: &Worker, call: Call<'_>) {
         for outcome in call.from(0).chunks(OUTCOME_VALUES as usize) {
             let [Arg::Number(slot), Arg::Number(kind), ..] = outcome else { continue };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
-            let Some(slot) = shift.take(*slot as u64) else { continue };
+            let Some(slot) = shift.hand.take(*slot as u64) else { continue };
             let values = (outcome.get(2).copied(), outcome.get(3).copied());
-            let outgoing = slot.end(&inner.core, ending(*kind, values));
-            shift.outgoing.push(outgoing);
-            shift.hungry = true;
+            shift.hand.settle(slot.end(&inner.core, ending(*kind, values)));
+            shift.claiming.look();
         }
     }
     inner.pump();
@@ -129,9 +128,9 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
 fn in_hand(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     let number = args.id(0)?;
     let shift = worker.0.shift();
-    match shift.slots.get(&number) {
+    match shift.hand.slot(number) {
         Some(slot) => Ok((id_text(&slot.id), slot.fence())),
-        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is not in hand any more", args.owner()))),
+        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is no longer in hand", args.owner()))),
     }
 }
 

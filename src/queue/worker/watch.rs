@@ -71,7 +71,7 @@ fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
         let Some(worker) = worker.upgrade() else { return false };
         let stays = {
             let shift = worker.shift();
-            shift.watched && shift.mode != Mode::Closed
+            shift.lease.is_watched() && shift.mode != Mode::Closed
         };
         let stays = stays && !worker.core.manager.closing().is_cancelled();
         if stays {
@@ -127,7 +127,7 @@ fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<O
 impl Inner {
     /// Something is under way in the queue: the worker looks after it by itself again.
     fn stirred(self: &Arc<Self>) {
-        self.shift().watched = false;
+        self.shift().lease.unwatch();
         self.renew(false);
     }
 }

@@ -1,7 +1,7 @@
 -- Sweeps, mends a part of what is to be mended, and hands out crashes that nobody was handed yet. Asked again with the same token it hands out the same.
 --
 -- ARGV[7]  text   token
--- ARGV[8]  count  at most so many
+-- ARGV[8]  count  at most this many
 -- ARGV[9]  ms     for how long the same is handed out again; the caller deletes it when it has come
 --
 -- Returns {now, more is there, rows}.

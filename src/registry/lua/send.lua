@@ -2,7 +2,7 @@
 --
 -- ARGV[7]   text   id
 -- ARGV[8]   JSON   the command
--- ARGV[9]   count  at most so many may wait
+-- ARGV[9]   count  at most this many may wait
 -- ARGV[10]  epoch  of the registration that is meant, or '' for the present one
 --
 -- Returns 1; 0 when it is not registered, crashed, or of another epoch; -1 when too many wait.

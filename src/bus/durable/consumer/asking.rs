@@ -9,9 +9,8 @@ use bytes::Bytes;
 
 use super::super::hands::{Message, Settlement, What};
 use super::super::scripts::bulk;
-use super::super::turn::{self, Audited, Buried, Doubt, News, Place, Room, State, Tended, Turn};
-use super::{Consumer, Intake, Standing, TRIM_EVERY, new_name, put};
-use crate::backoff::Backoff;
+use super::super::turn::{self, Audited, Buried, Doubt, News, Room, State, Tended, Turn};
+use super::{Consumer, put};
 use crate::connection::Command;
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -19,8 +18,6 @@ use crate::resp::Reply;
 
 /// What follows by key, at the least; of quick handlers more, since a message that is parked costs the server several times as much.
 const FOLLOWERS: usize = 256;
-/// After a question that failed.
-const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_secs(2) };
 /// How long a leaving consumer tries to tell what it has done.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -38,7 +35,7 @@ pub(super) type Flight = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Consumer {
     fn room(&self) -> Room {
-        if self.intake == Intake::Closed {
+        if self.intake.is_closed() {
             return Room::default();
         }
         let given = self.hands.given();
@@ -51,46 +48,43 @@ impl Consumer {
 
     /// Asks what is to be asked now.
     pub(super) fn depart(&mut self, now: Instant) -> Option<Flight> {
-        if self.rest_until.is_some_and(|until| until > now) {
+        if !self.rest.is_over(now) {
             return None;
         }
-        self.rest_until = None;
-        if self.standing == Standing::Lost {
-            self.name = new_name();
-            let command = turn::join(&self.settings, &self.name, &self.start, true);
+        if self.membership.is_lost() {
+            self.membership.rename();
+            let command = turn::join(&self.settings, self.membership.name(), self.membership.start(), true);
             return Some(self.flight(command, |reply| {
                 Answered::Join(reply.and_then(|reply| bulk(reply).ok_or_else(Error::unexpected_reply)))
             }));
         }
         // What it may have been given and knows nothing of was not tried: the group is told before it would count it.
-        if self.settlements.is_empty() && self.doubt == Doubt::None && self.leaving.is_some() {
-            let command = turn::leave(&self.settings, &self.name);
+        let name = self.membership.name();
+        if self.telling.is_done() && self.intake.leaving_since().is_some() {
+            let command = turn::leave(&self.settings, name);
             return Some(self.flight(command, |reply| Answered::Leave(reply.map(drop))));
         }
-        if self.tend <= now {
-            let counts = self.behind || self.look;
-            let command = turn::tend(&self.settings, &self.name, self.judges_from <= now, &self.looked, counts);
-            self.tend = now + self.tend_every();
+        if self.upkeep.next() <= now {
+            let (judges, counts) = (self.upkeep.judges(now), self.reading.counts());
+            let command = turn::tend(&self.settings, name, judges, self.upkeep.looked(), counts);
+            self.upkeep.tends(now, self.settings.lease);
             return Some(self.flight(command, |reply| Answered::Tend(reply.and_then(turn::tended_of))));
         }
-        if let Some(place) = &self.audit {
-            let command = turn::audit(&self.settings, &self.name, place);
+        if let Some(place) = self.upkeep.audit() {
+            let command = turn::audit(&self.settings, name, place);
             return Some(self.flight(command, |reply| Answered::Audit(reply.and_then(turn::audited_of))));
         }
         self.pace.measure(now);
         let room = self.room();
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            self.look = true;
-        }
-        let takes = self.look && room.heads > 0;
-        if !takes && self.settlements.is_empty() && self.doubt == Doubt::None {
+        let takes = self.reading.may_take(now) && room.heads > 0;
+        if !takes && self.telling.is_done() {
             return None;
         }
-        // It takes what it can whenever it asks: that there was nothing is known only until something is published.
-        self.look = false;
-        let (command, told) = turn::step(&self.settings, &self.name, room, &self.hands, &self.settlements, self.doubt);
-        self.asked = told;
+        // It takes what it can whenever it asks.
+        self.reading.sent();
+        let (settlements, doubt) = (self.telling.settlements(), self.telling.doubt());
+        let (command, told) = turn::step(&self.settings, name, room, &self.hands, settlements, doubt);
+        self.telling.sent(told);
         Some(self.flight(command, |reply| Answered::Step(reply.and_then(turn::turn_of))))
     }
 
@@ -103,18 +97,14 @@ impl Consumer {
     pub(super) fn land(&mut self, answered: Answered) -> bool {
         let outcome = match answered {
             Answered::Step(Ok(turn)) => {
-                self.settlements.drain(..self.asked);
-                self.asked = 0;
-                self.doubt = Doubt::None;
+                self.telling.answered();
                 match turn {
                     Turn::Lost => self.lose(),
                     Turn::Given { due_in, more, all_read, messages, news } => {
-                        // What it was woken for since may have come after that.
-                        self.behind = !all_read || self.look;
+                        self.reading.answered(more, all_read);
                         self.hear_of(&news);
                         let now = Instant::now();
-                        self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
-                        self.look |= more;
+                        self.reading.due_in(now, due_in);
                         self.take(messages, now);
                     }
                 }
@@ -125,38 +115,39 @@ impl Consumer {
                 Ok(())
             }
             Answered::Tend(Ok(Tended::Fine(state))) => {
-                self.tended(state);
+                self.tended(&state);
                 Ok(())
             }
             Answered::Audit(Ok(Audited { next, damaged, restored })) => {
-                self.audit = next;
-                self.look |= restored > 0;
+                self.upkeep.audited(next);
+                if restored > 0 {
+                    self.reading.look();
+                }
                 self.tell_repair(damaged, restored);
                 Ok(())
             }
             Answered::Join(Ok(start)) => {
-                self.start = start;
-                self.standing = Standing::Member;
-                self.look = true;
+                self.membership.joined(start);
+                self.reading.look();
                 Ok(())
             }
             Answered::Leave(Ok(())) => return true,
             Answered::Step(Err(error)) => {
                 if error.delivery() != Delivery::NotSent {
-                    self.doubt = self.doubt.max(Doubt::Answer);
+                    self.telling.doubts(Doubt::Answer);
                 }
-                self.look = true;
+                self.reading.look();
                 Err(error)
             }
             Answered::Tend(Err(error)) => {
-                self.tend = Instant::now();
+                self.upkeep.tend_soon();
                 Err(error)
             }
             Answered::Join(Err(error)) | Answered::Leave(Err(error)) | Answered::Audit(Err(error)) => Err(error),
         };
         match outcome {
             Ok(()) => {
-                self.failures = 0;
+                self.rest.succeeded();
                 false
             }
             Err(error) => self.failed(&error),
@@ -164,19 +155,19 @@ impl Consumer {
     }
 
     fn take(&mut self, messages: Vec<Message>, now: Instant) {
-        if self.intake == Intake::Closed {
+        if self.intake.is_closed() {
             // It was told so while the question was on its way.
-            return self.settlements.extend(messages.into_iter().map(Message::given_back));
+            return self.telling.list().extend(messages.into_iter().map(Message::given_back));
         }
         if self.hands.is_empty() {
             self.pace.idle_until(now);
         }
         let mut delivery = Vec::with_capacity(messages.len() * 6);
-        let stopped = stopped(&self.settlements);
+        let stopped = stopped(self.telling.settlements());
         for message in messages {
             if message.key.as_ref().is_some_and(|key| stopped.contains(key)) {
                 // It was given while an earlier one of its key failed: it must not pass that.
-                self.settlements.push(message.given_back());
+                self.telling.list().push(message.given_back());
                 continue;
             }
             self.pace.came(message.data.as_ref().map_or(0, Bytes::len));
@@ -184,54 +175,45 @@ impl Consumer {
                 put(&mut delivery, number, message);
             }
         }
-        batch(|| self.deliver(delivery));
+        batch(|| self.face.deliver(delivery));
     }
 
-    fn tended(&mut self, state: State) {
-        let State { due_in, lag, lenient, goes_on, amiss, damaged } = state;
+    fn tended(&mut self, state: &State) {
         let now = Instant::now();
-        if !lenient.is_zero() {
-            self.judges_from = now + lenient;
-        }
-        self.looked = goes_on;
-        if amiss {
-            self.audit.get_or_insert_with(Place::first);
-        }
-        self.tell_repair(damaged, 0);
-        self.due = due_in.map(|ms| now + ms.max(Duration::from_millis(1)));
+        self.tell_repair(state.damaged, 0);
+        self.reading.due_in(now, state.due_in);
         // What another program appends wakes nobody; that there is none is known at least cost by reading on.
-        self.look = true;
-        self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, lag);
-        if self.trim <= now {
-            self.trim = now + TRIM_EVERY;
-            self.retention.trim(&self.manager, &self.settings.topic_keys);
+        self.reading.look();
+        self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, state.lag);
+        if let Some(retention) = self.upkeep.tended(now, state) {
+            retention.trim(&self.manager, &self.settings.topic_keys);
         }
     }
 
     fn hear_of(&mut self, news: &News) {
         if news.damaged > 0 {
-            self.tend = Instant::now();
+            self.upkeep.tend_soon();
             self.tell_repair(news.damaged, 0);
         }
         if let Some(trouble) = &news.trouble {
             let said = String::from_utf8_lossy(trouble);
             let message = format!("a dead letter could not be written, and its message is tried again later: {said}");
-            self.tell("failed", "", &Error::new(ErrorKind::Server, message));
+            self.face.tell("failed", "", &Error::new(ErrorKind::Server, message));
             // What stands at the key may be none of ours.
-            self.tend = Instant::now();
+            self.upkeep.tend_soon();
         }
         for Buried { letter, id, attempts, error } in &news.buried {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
             self.manager.metrics().bus_dead_letters.add(1);
             let event = serde_json::json!({
                 "event": "deadLetter",
-                "id": self.id,
+                "id": self.face.id,
                 "letterId": text(letter),
                 "streamId": text(id),
                 "attempts": attempts,
                 "lastError": text(error),
             });
-            self.outlet.tell(event.to_string());
+            self.face.outlet.tell(event.to_string());
         }
     }
 
@@ -245,23 +227,19 @@ impl Consumer {
         let message = format!(
             "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages put back that nobody would have had"
         );
-        self.tell("failed", "", &Error::new(ErrorKind::Server, message));
+        self.face.tell("failed", "", &Error::new(ErrorKind::Server, message));
     }
 
     /// It is not one of the group any more: what it had belongs to others.
     fn lose(&mut self) {
         let upto = self.hands.lose();
-        // Handled is handled, whoever has it now; everything else is up to others.
-        self.settlements.retain(|settlement| settlement.what == What::Acknowledge);
-        self.settlements.iter_mut().for_each(|settlement| settlement.key = None);
-        self.asked = 0;
-        self.doubt = Doubt::None;
-        self.behind = true;
-        if self.leaving.is_none() {
-            self.standing = Standing::Lost;
+        self.telling.lose();
+        self.reading.lose();
+        if self.intake.leaving_since().is_none() {
+            self.membership.lose();
         }
-        let event = serde_json::json!({ "event": "lost", "id": self.id, "upto": upto });
-        self.outlet.tell(event.to_string());
+        let event = serde_json::json!({ "event": "lost", "id": self.face.id, "upto": upto });
+        self.face.outlet.tell(event.to_string());
     }
 
     /// A question failed. True: there is no use in asking again.
@@ -272,17 +250,16 @@ impl Consumer {
         }
         if error.server_code() == Some("WRONGTYPE") {
             // Tending removes what stands at a key of the group and is none of its own.
-            self.tend = Instant::now();
+            self.upkeep.tend_soon();
         }
-        if error.kind() == ErrorKind::Server && self.failures == 0 {
-            self.tell("failed", error.server_code().unwrap_or_default(), error);
+        if error.kind() == ErrorKind::Server && self.rest.is_first() {
+            self.face.tell("failed", error.server_code().unwrap_or_default(), error);
         }
-        if self.leaving.as_ref().is_some_and(|(_, since)| since.elapsed() > LEAVE_WITHIN) {
-            self.tell("failed", "", error);
+        if self.intake.leaving_since().is_some_and(|since| since.elapsed() > LEAVE_WITHIN) {
+            self.face.tell("failed", "", error);
             return true;
         }
-        self.rest_until = Some(Instant::now() + BACKOFF.delay(self.failures));
-        self.failures = self.failures.saturating_add(1);
+        self.rest.failed();
         false
     }
 }

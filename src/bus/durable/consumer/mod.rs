@@ -7,6 +7,7 @@
 //! others take over.
 
 mod asking;
+mod parts;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,13 +20,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep_until;
 
 use asking::{Flight, arrival};
+use parts::{Intake, Membership, Reading, Rest, Telling, Upkeep};
 
-use super::hands::{Hands, Message, Settlement, Verdict};
+use super::hands::{Hands, Message, Verdict};
 use super::pace::Pace;
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use super::turn::{self, Doubt, Place};
+use super::turn::{self, Doubt};
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
 use crate::crossing::codes::MESSAGE_VALUES;
 use crate::crossing::{Answer, Outcome, Outlet};
@@ -64,95 +66,66 @@ impl Listener for Wake {
     }
 }
 
-/// What a consumer is to its group.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Member,
-    /// Not one of it any more; it is to join again, by another name.
-    Lost,
+/// JavaScript's side of the subscription.
+struct Face {
+    id: u64,
+    outlet: Outlet,
 }
 
-/// Does a consumer take messages?
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Intake {
-    Open,
-    Closed,
+impl Face {
+    fn deliver(&self, values: Vec<Outcome>) {
+        if !values.is_empty() {
+            let mut section = Vec::with_capacity(values.len() + 2);
+            section.push(Outcome::Number(self.id as f64));
+            section.push(Outcome::Number(values.len() as f64));
+            section.extend(values);
+            self.outlet.deliver(section);
+        }
+    }
+
+    fn tell(&self, event: &str, code: &str, error: &Error) {
+        let event = serde_json::json!({
+            "event": event,
+            "id": self.id,
+            "kind": error.kind().name(),
+            "message": error.message(),
+            "serverCode": code,
+        });
+        self.outlet.tell(event.to_string());
+    }
 }
 
 pub(super) struct Consumer {
-    id: u64,
+    face: Face,
     manager: Manager,
     settings: Settings,
-    retention: Retention,
-    outlet: Outlet,
-    /// Unlike that of any other consumer, and of itself before it was lost.
-    name: String,
-    /// The id after which its group began.
-    start: Bytes,
+    membership: Membership,
     hands: Hands,
-    /// What the server must be told, in order; the first `asked` of it with the question that is on its way.
-    settlements: Vec<Settlement>,
-    asked: usize,
+    telling: Telling,
     pace: Pace,
     wake: Arc<Wake>,
-    /// May there be something to take?
-    look: bool,
-    /// May there be what nobody of the group has read?
-    behind: bool,
-    /// When something is due.
-    due: Option<Instant>,
-    tend: Instant,
-    /// From when on it may take over from others.
-    judges_from: Instant,
-    /// Where its look at what is parked goes on.
-    looked: Bytes,
-    /// Where the audit goes on that it makes of the group.
-    audit: Option<Place>,
-    trim: Instant,
-    /// Not to ask before.
-    rest_until: Option<Instant>,
-    failures: u32,
-    /// May it have been given more than it knows of?
-    doubt: Doubt,
-    standing: Standing,
+    reading: Reading,
+    upkeep: Upkeep,
+    rest: Rest,
     intake: Intake,
-    /// Since when, and who is told at the end.
-    leaving: Option<(Option<Answer>, Instant)>,
-    /// Nobody will ask any more.
-    deaf: bool,
 }
 
 impl Consumer {
     pub(super) fn new(id: u64, manager: Manager, settings: Settings, retention: Retention, outlet: Outlet) -> Self {
         let now = Instant::now();
         Self {
-            id,
-            start: settings.from.clone(),
+            face: Face { id, outlet },
             manager,
+            membership: Membership::new(settings.from.clone()),
             settings,
-            retention,
-            outlet,
-            name: new_name(),
             hands: Hands::default(),
-            settlements: Vec::new(),
-            asked: 0,
+            telling: Telling::default(),
             pace: Pace::new(now),
             wake: Arc::default(),
-            look: true,
-            behind: true,
-            due: None,
-            tend: now,
-            judges_from: now,
-            looked: Bytes::from_static(b"0"),
-            audit: None,
-            trim: now + TRIM_EVERY,
-            rest_until: None,
-            failures: 0,
-            doubt: Doubt::None,
-            standing: Standing::Member,
-            intake: Intake::Open,
-            leaving: None,
-            deaf: false,
+            reading: Reading::default(),
+            upkeep: Upkeep::new(retention, now),
+            rest: Rest::default(),
+            intake: Intake::default(),
         }
     }
 
@@ -176,12 +149,12 @@ impl Consumer {
         metrics.bus_subscriptions.add(1);
         tokio::select! {
             biased;
-            () = closing.cancelled() => self.tell("ended", "", &closed()),
+            () = closing.cancelled() => self.face.tell("ended", "", &closed()),
             () = self.serve(&mut asks) => {}
         }
         metrics.bus_subscriptions.add(-1);
         metrics.bus_lag.forget(&self.settings.topic, &self.settings.group);
-        if let Some((Some(answer), _)) = self.leaving {
+        if let Some(answer) = self.intake.left() {
             answer.give(Ok(Outcome::Nothing));
         }
     }
@@ -189,8 +162,8 @@ impl Consumer {
     async fn begin(&mut self) -> Result<Subscription> {
         let channel = Channel { kind: ChannelKind::Exact, name: self.settings.topic_keys.wake() };
         let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
-        let join = turn::join(&self.settings, &self.name, &self.settings.from, false);
-        self.start = bulk(self.manager.call(join).await?).ok_or_else(Error::unexpected_reply)?;
+        let join = turn::join(&self.settings, self.membership.name(), &self.settings.from, false);
+        self.membership.joined(bulk(self.manager.call(join).await?).ok_or_else(Error::unexpected_reply)?);
         self.manager.keeps();
         Ok(subscription)
     }
@@ -206,7 +179,7 @@ impl Consumer {
             let timer = self.next_timer(flight.is_some());
             tokio::select! {
                 biased;
-                ask = asks.recv(), if !self.deaf => match ask {
+                ask = asks.recv(), if !self.intake.is_abandoned() => match ask {
                     Some(ask) => self.hear(ask, asks),
                     None => self.abandoned(),
                 },
@@ -223,14 +196,10 @@ impl Consumer {
     }
 
     fn woken(&mut self) {
-        self.look = true;
+        self.reading.look();
         if self.wake.restored.swap(false, Relaxed) {
-            self.doubt = Doubt::Server;
+            self.telling.doubts(Doubt::Server);
         }
-    }
-
-    fn tend_every(&self) -> Duration {
-        LOOK_EVERY.min(self.settings.lease / 3)
     }
 
     fn next_timer(&self, asking: bool) -> Instant {
@@ -238,7 +207,8 @@ impl Consumer {
             // There is nothing to ask before the answer.
             Instant::now() + LOOK_EVERY
         } else {
-            self.rest_until.unwrap_or_else(|| self.due.map_or(self.tend, |due| due.min(self.tend)))
+            let tend = self.upkeep.next();
+            self.rest.until().unwrap_or_else(|| self.reading.next().map_or(tend, |due| due.min(tend)))
         };
         self.hands.next_overdue(self.settings.timeout).map_or(next, |overdue| overdue.min(next))
     }
@@ -247,16 +217,15 @@ impl Consumer {
     fn say_overdue(&mut self, now: Instant) {
         let overdue = self.hands.overdue(now, self.settings.timeout);
         if !overdue.is_empty() {
-            let event = serde_json::json!({ "event": "overdue", "id": self.id, "numbers": overdue });
-            self.outlet.tell(event.to_string());
+            let event = serde_json::json!({ "event": "overdue", "id": self.face.id, "numbers": overdue });
+            self.face.outlet.tell(event.to_string());
         }
     }
 
     /// The bus is gone, and with it whoever had the messages.
     fn abandoned(&mut self) {
-        self.deaf = true;
         self.pause();
-        self.leaving.get_or_insert((None, Instant::now()));
+        self.intake.abandon();
     }
 
     /// Takes in what was asked, and all that is asked by now.
@@ -271,50 +240,29 @@ impl Consumer {
                     self.pause();
                     let untried = self.hands.given_beside(&begun);
                     self.settle(&untried, &Verdict::Untried, &mut delivery);
-                    self.leaving = Some((Some(answer), Instant::now()));
-                    self.rest_until = None;
+                    self.intake.leave(answer);
+                    self.rest.end();
                 }
             }
             next = asks.try_recv().ok();
         }
-        self.deliver(delivery);
+        self.face.deliver(delivery);
     }
 
     fn pause(&mut self) {
-        self.intake = Intake::Closed;
-        self.hands.give_back_followers(&mut self.settlements);
+        self.intake.close();
+        self.hands.give_back_followers(self.telling.list());
     }
 
     fn settle(&mut self, numbers: &[u64], verdict: &Verdict, delivery: &mut Vec<Outcome>) {
         let now = Instant::now();
         for number in numbers {
-            let next = self.hands.settle(*number, verdict.clone(), &self.settings.retry, now, &mut self.settlements);
+            let next = self.hands.settle(*number, verdict.clone(), &self.settings.retry, now, self.telling.list());
             if let Some((number, message)) = next {
                 put(delivery, number, message);
             }
         }
         self.pace.finished(numbers.len());
-    }
-
-    fn deliver(&self, values: Vec<Outcome>) {
-        if !values.is_empty() {
-            let mut section = Vec::with_capacity(values.len() + 2);
-            section.push(Outcome::Number(self.id as f64));
-            section.push(Outcome::Number(values.len() as f64));
-            section.extend(values);
-            self.outlet.deliver(section);
-        }
-    }
-
-    fn tell(&self, event: &str, code: &str, error: &Error) {
-        let event = serde_json::json!({
-            "event": event,
-            "id": self.id,
-            "kind": error.kind().name(),
-            "message": error.message(),
-            "serverCode": code,
-        });
-        self.outlet.tell(event.to_string());
     }
 }
 
@@ -339,10 +287,6 @@ pub(super) fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
         text(&message.data),
     ];
     delivery.extend(values);
-}
-
-fn new_name() -> String {
-    format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())
 }
 
 fn closed() -> Error {

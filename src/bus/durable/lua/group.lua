@@ -218,7 +218,7 @@ local function next_due()
   return first and math.max(0, tonumber(first) - now) or -1
 end
 
--- Whether `me` is a consumer of the group still; if so its lease begins anew.
+-- Is `me` still a consumer of the group? If so its lease starts again.
 local function renew()
   local ends = redis.call('ZSCORE', consumers, me)
   if not ends then

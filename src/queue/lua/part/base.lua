@@ -1,4 +1,4 @@
--- What most scripts of a queue begin with: its keys, and the begins of names that ids complete.
+-- The start of most scripts of a queue: its keys, and the prefixes of names that ids complete.
 --
 -- KEYS[1]   hash        jobs: the job as it was added, by id: '<added at ms> <body>'
 -- KEYS[2]   hash        run: by id, 'state|lease|attempts|stalls|started|finished|priority|group\nrest'; see src/queue/record.rs

@@ -12,7 +12,7 @@ local function whole(text)
   end
   return nil
 end
--- `HINCRBY` of a number that may be damaged: then it begins anew.
+-- `HINCRBY` of a number that may be damaged: then it starts again.
 local function count_up(key, field, by)
   local n = redis.pcall('HINCRBY', key, field, by)
   if type(n) == 'table' then

@@ -65,8 +65,11 @@ local function meaning(text)
   return found
 end
 
+-- News that are to be told, and jobs that were removed with nobody told of it so far; whether they are being told, or are to be told later.
+local news, removals, telling = {}, {}, false
 local trim
--- Has a job fail that no worker holds; kept as its options say. Gives the letter of the news.
+-- Has a job fail that no worker holds; kept as its options say. Gives the letter of the news, which the caller tells. Only then others hear of
+-- jobs that were removed for it: the job itself may be one of them.
 local function fail(id, attempts, stalls, priority, group, reason)
   local keep = added_with(call('HGET', jobs, id)).keepFailed
   tell('f', id, cjson.encode({ reason = reason }))
@@ -76,12 +79,15 @@ local function fail(id, attempts, stalls, priority, group, reason)
   end
   call('HSET', run, id, 'f||' .. attempts .. '|' .. stalls .. '|0|' .. now_text .. '|' .. priority .. '|' .. group .. '\n' .. reason)
   own('ZADD', failed, now_text, id)
+  local was_telling = telling
+  telling = true
   if type(keep) == 'table' then
     trim(failed, tonumber(keep.count) or -1, tonumber(keep.ageMs) or -1)
   elseif keep == nil then
     -- As `Keep::FAILED` in src/queue/options.rs.
     trim(failed, 10000, -1)
   end
+  telling = was_telling
   return 'f'
 end
 
@@ -288,11 +294,24 @@ end
 -- So many parents of this queue one script tells itself; the others are told by messages, like those of other queues.
 local TOLD_AT_ONCE = 300
 local told_parents = 0
--- Tells `parents` news of a child of theirs, and those above them where they fail for it. `number` is that of the news, where it has one.
-local function pass_on(id, parents, how, value, number)
-  local news = { { id, parents, how, value, number } }
-  while news[1] do
-    id, parents, how, value, number = unpack(table.remove(news), 1, 5)
+-- Tells all news. Last of all, that a job was removed: one that fails for a child may have the child removed, by the bound on failed jobs that
+-- are kept, and the others that wait for the child must have heard by then that it failed.
+local function tell_all()
+  if telling then
+    return
+  end
+  telling = true
+  while true do
+    local one = table.remove(news)
+    if not one then
+      local removal = table.remove(removals)
+      if not removal then
+        break
+      end
+      local id, parent = unpack(removal)
+      one = { id, parents_of(id, parent, 'r', ''), 'r', '' }
+    end
+    local _, parents, how, value, number = unpack(one, 1, 5)
     for _, parent in ipairs(parents) do
       local there = parent.x
       if parent.p and told_parents >= TOLD_AT_ONCE then
@@ -314,6 +333,12 @@ local function pass_on(id, parents, how, value, number)
       end
     end
   end
+  telling = false
+end
+-- Tells `parents` news of a child of theirs, and those above them where they fail for it. `number` is that of the news, where it has one.
+local function pass_on(id, parents, how, value, number)
+  news[#news + 1] = { id, parents, how, value, number }
+  tell_all()
 end
 
 -- A job has ended: 'c' completed, with its result; 'f' failed, with the reason, 'F' where it is not kept; 'r' removed.
@@ -326,7 +351,8 @@ end
 -- A failed job is removed: nobody waits any more for it to be retried.
 local function removed(id, body)
   local _, parent = parts_of(body)
-  pass_on(id, parents_of(id, named(parent), 'r', ''), 'r', '')
+  removals[#removals + 1] = { id, named(parent) }
+  tell_all()
 end
 
 -- A failed job is retried: it waits for those of its children that have not completed, or for a worker.

@@ -7,7 +7,7 @@
 -- ARGV[1]  ms of time   until when the caller may judge; 0: not at all, it was cut off itself; 1: it has noticed that the server's clock was set forward
 -- ARGV[2]  text         '<share> <mastership>': a storm is when more than this part of the fleet falls due together, and what `mastership`
 --                       gave when the caller asked last, 40 characters …
--- ARGV[3]  count        … and at least so many
+-- ARGV[3]  count        … and at least this many
 -- ARGV[4]  ms           a full lease: what everyone gets after a restart, a failover, a clock that was set, or where a storm starts
 -- ARGV[5]  ms           a heartbeat interval: in a storm some may be declared crashed once in each
 -- ARGV[6]  ms           how long the caller's crashed workers stay listed

@@ -6,8 +6,10 @@
 //! stopped for longer than its lease finds out as soon as it runs again.
 //!
 //! A lease ends when it is given up, when it ran out without a confirmed renewal, when the server says that its token holds
-//! it no more, when the manager is disconnected, when the store is dropped (then it is given up), or at its limit: what it is
+//! it no more, when the manager is disconnected, when its owner is dropped (then it is given up), or at its limit: what it is
 //! held for takes too long.
+//!
+//! What is held, and by which scripts it is renewed and given up, is up to the feature: see [`Means`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -17,94 +19,79 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::{Kv, decode, scripts};
-use crate::connection::Packed;
-use crate::connection::{Command, Manager, Script, Sink};
+use crate::connection::{Command, Manager, Packed, Script, Sink};
 use crate::crossing::{Answer, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
-use crate::telemetry::Operation;
-use crate::verb::Call;
-
-static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("kv.renew"));
+use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
+use crate::telemetry::Operation;
 
 /// Between a renewal that failed and the next.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// What is held.
-#[derive(Clone, Debug)]
-pub(super) enum Holding {
-    /// A lock, in a hash with its fencing token.
-    Lock,
-    /// A plain key with the token: who runs a `once`.
-    Token,
-    /// The mark of a load of the value at this key. It is renewed only while that is as the load found it.
-    Load(Bytes),
-}
-
-impl Holding {
-    fn renewal(&self) -> &'static Script {
-        match self {
-            Self::Lock => &scripts::EXTEND,
-            Self::Token => &scripts::RENEW,
-            Self::Load(_) => &scripts::RENEW_LOAD,
-        }
-    }
-
-    fn end(&self) -> &'static Script {
-        match self {
-            Self::Lock => &scripts::RELEASE,
-            Self::Token => &scripts::GIVE_UP,
-            Self::Load(_) => &scripts::LEAVE_LOAD,
-        }
-    }
+/// How a kind of lease is renewed and given up.
+#[derive(Debug)]
+pub struct Means {
+    /// Called with the keys, the token and milliseconds. Says whether the token still holds it.
+    pub renew: &'static LazyLock<Script>,
+    /// Called with the first key and the token. Says whether the token still held it.
+    pub end: &'static LazyLock<Script>,
+    pub operation: &'static LazyLock<Operation>,
 }
 
 /// A key that a token holds.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) manager: Manager,
-    pub(super) holding: Holding,
-    pub(super) key: Bytes,
-    pub(super) token: String,
+pub struct Held {
+    pub manager: Manager,
+    pub means: &'static Means,
+    pub key: Bytes,
+    /// Another key that its renewal looks at.
+    pub beside: Option<Bytes>,
+    pub token: String,
 }
 
 impl Held {
     /// Renews it for `length` from now. False: it is not held any more.
     async fn renew(&self, length: Duration) -> Result<bool> {
-        let script = self.holding.renewal();
-        let packed = match &self.holding {
-            Holding::Load(value) => {
-                Packed::sized(self.key.len() + value.len() + 128).script(script, 2, 2).word(&self.key).word(value)
-            }
-            Holding::Lock | Holding::Token => Packed::sized(self.key.len() + 128).script(script, 1, 2).word(&self.key),
-        };
+        let script: &Script = self.means.renew;
+        let keys = || std::iter::once(&self.key).chain(&self.beside);
+        let size = keys().map(|key| key.len() + 16).sum::<usize>() + 128;
+        let packed = Packed::sized(size).script(script, keys().count(), 2);
+        let packed = keys().fold(packed, |packed, key| packed.word(key));
         let packed = packed.word(self.token.as_bytes()).number(millis(length));
-        decode::yes(&self.manager.call(packed.runs(*RENEW, script)).await?)
+        yes(&self.manager.call(packed.runs(**self.means.operation, script)).await?)
     }
 
     fn end_command(&self) -> Command {
-        let script = self.holding.end();
+        let script: &Script = self.means.end;
         let packed =
             Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
-        packed.runs(*RENEW, script)
+        packed.runs(**self.means.operation, script)
     }
 
     /// Gives it up. False: it was not held any more.
     async fn end(&self) -> Result<bool> {
-        decode::yes(&self.manager.call(self.end_command()).await?)
+        yes(&self.manager.call(self.end_command()).await?)
     }
 
     /// Gives it up without waiting for the answer: it may be held, and nobody wants it.
-    pub(super) fn abandon(&self) {
+    pub fn abandon(&self) {
         self.manager.submit(self.end_command(), Sink::Ignored);
+    }
+}
+
+fn yes(reply: &Reply) -> Result<bool> {
+    match reply {
+        Reply::Int(number) => Ok(*number != 0),
+        Reply::Bool(flag) => Ok(*flag),
+        _ => Err(Error::unexpected_reply()),
     }
 }
 
 /// What may be asked of the task that holds a lease.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub enum Ask {
     /// Answered when the lease ends: with an error of kind `lease-lost` unless it was given up.
     Lost(Answer),
     /// Renews it, and from now on for this long each time.
@@ -135,7 +122,7 @@ fn lost(why: &str) -> Error {
 
 /// How long a lease is kept at most, and what becomes of it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub enum Limit {
     None,
     /// It is given up.
     GiveUp(Duration),
@@ -143,10 +130,10 @@ pub(super) enum Limit {
     RunOut(Duration),
 }
 
-/// The leases of one store, and the waits for one, by the number that the face gave them.
+/// The leases of one owner, a store for example, by the number that the face gave them.
 #[derive(Debug)]
-pub(super) struct Leases {
-    /// Makes the tokens of this store unlike those of any other.
+pub struct Leases {
+    /// Makes the tokens of this owner unlike those of any other.
     instance: String,
     asking: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
 }
@@ -159,7 +146,7 @@ impl Default for Leases {
 
 impl Leases {
     /// The token of number `id`.
-    pub(super) fn token(&self, id: u64) -> String {
+    pub fn token(&self, id: u64) -> String {
         format!("{}-{id}", self.instance)
     }
 
@@ -168,7 +155,7 @@ impl Leases {
     }
 
     /// Asks the task of lease `id`.
-    pub(super) fn ask(&self, id: u64, ask: Ask) {
+    pub fn ask(&self, id: u64, ask: Ask) {
         let unheard = match self.asking().get(&id) {
             Some(task) => task.send(ask).err().map(|unheard| unheard.0),
             None => Some(ask),
@@ -179,10 +166,10 @@ impl Leases {
     }
 
     /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
-    pub(super) fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
+    pub fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
         self.asking().insert(id, sender);
-        // The task must not keep the store alive: when the store goes, it is asked for nothing any more.
+        // The task must not keep the owner alive: when the owner goes, it is asked for nothing any more.
         let leases = Arc::downgrade(self);
         let (ends, next) = (later(since, length), third(since, length));
         let longest = match limit {
@@ -324,7 +311,7 @@ impl Task {
             }
             Ask::Finish(command, answer) => {
                 let outcome = match self.held.manager.call(command).await {
-                    Ok(reply) => decode::yes(&reply),
+                    Ok(reply) => yes(&reply),
                     Err(error) => {
                         self.held.abandon();
                         Err(error)
@@ -354,22 +341,7 @@ fn later(since: Instant, length: Duration) -> Instant {
     since + length.min(FAR)
 }
 
-pub(super) fn millis(length: Duration) -> u64 {
+#[must_use]
+pub fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-/// Argument: id. Gives a lease up; false if it was not held any more.
-pub(super) fn release(kv: &Kv, call: Call<'_>) {
-    match call.id(0) {
-        Ok(id) => kv.leases.ask(id, Ask::Release(call.answer)),
-        Err(error) => call.give(Err(error)),
-    }
-}
-
-/// Argument: id. Answers when the lease ends.
-pub(super) fn watch(kv: &Kv, call: Call<'_>) {
-    match call.id(0) {
-        Ok(id) => kv.leases.ask(id, Ask::Lost(call.answer)),
-        Err(error) => call.give(Err(error)),
-    }
 }

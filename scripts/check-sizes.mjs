@@ -1,0 +1,89 @@
+/**
+ * No function of more than 60 lines and no struct of more than 12 fields, but for those named here with the reason. Of functions in
+ * Rust clippy says so (`too-many-lines-threshold`), of functions in TypeScript biome (`noExcessiveLinesPerFunction`); here are structs in Rust
+ * and functions in Lua. Blank lines and comments do not count.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './root.mjs';
+
+const MOST_LINES = 60;
+const MOST_FIELDS = 12;
+
+/** Structs that have more fields, each with the reason. @type {Record<string, string>} */
+const structs = {
+  'src/telemetry/mod.rs Metrics': 'a list: one counter for each metric',
+  'src/telemetry/mod.rs Snapshot': 'a list: the same metrics, read',
+  'src/connection/config.rs Config': 'a list: one field for each option of a manager',
+  'src/queue/options.rs JobOptions': 'a list: one field for each option of a job',
+  'src/queue/worker/lease.rs Renewed': 'a list: one field for each part of the answer of one script',
+  'src/registry/fuzzing.rs Told': 'a list: one field for each of what a worker is told as, read back from JSON',
+  'src/embedded/state.rs Core': 'everything that one engine owns; a running script owns all of it meanwhile',
+  'src/embedded/client.rs Client': 'everything that the engine knows of a client, as CLIENT LIST tells it',
+  'src/connection/pipeline.rs Pipeline': 'not divided yet: what is written, what is read and whether the server lives are parts of it',
+  'src/connection/core.rs Core': 'what everything of one manager uses; each is a thing of its own',
+  'src/connection/request.rs Request': 'one command on its way: what it is, how often it was sent and why, and who waits',
+  'src/connection/subscriber/task.rs Connection': 'not divided yet: subscriptions and whether the server lives are parts of it',
+  'src/registry/mod.rs Inner': 'what everything of one registry uses; each is a thing of its own',
+};
+
+/** Functions in Lua that have more lines, each with the reason. @type {Record<string, string>} */
+const functions = {};
+
+/** @type {string[]} */
+const failures = [];
+const used = new Set();
+
+for (const path of files('src')) {
+  if (path.endsWith('.rs')) {
+    for (const { name, size } of structsOf(readFileSync(join(root, path), 'utf8'))) {
+      judge(structs, `${path} ${name}`, size, MOST_FIELDS, 'fields; make parts of it that have methods');
+    }
+  } else if (path.endsWith('.lua')) {
+    for (const { name, size } of functionsOf(readFileSync(join(root, path), 'utf8'))) {
+      judge(functions, `${path} ${name}`, size, MOST_LINES, 'lines; make functions of it that do one thing each');
+    }
+  }
+}
+for (const name of [...Object.keys(structs), ...Object.keys(functions)]) {
+  if (!used.has(name)) failures.push(`${name} is not too large any more: take it off the list in scripts/check-sizes.mjs`);
+}
+
+for (const failure of failures) console.error(`- ${failure}`);
+if (failures.length > 0) process.exit(1);
+
+/** @param {Record<string, string>} exceptions @param {string} name @param {number} size @param {number} most @param {string} advice */
+function judge(exceptions, name, size, most, advice) {
+  if (size <= most) return;
+  if (name in exceptions) used.add(name);
+  else failures.push(`${name} has ${size} ${advice}, or name it in scripts/check-sizes.mjs with the reason`);
+}
+
+/** The structs with named fields, and how many they have. rustfmt writes one a line. @param {string} text */
+function structsOf(text) {
+  const found = [];
+  for (const [, indent = '', name, body = ''] of text.matchAll(/^( *)(?:pub(?:\([^)]*\))? )?struct (\w+)[^;{]*\{\n([\s\S]*?)^\1\}/gm)) {
+    found.push({ name, size: body.match(new RegExp(`^${indent} {4}(?:pub(?:\\([^)]*\\))? )?(?:r#)?\\w+: `, 'gm'))?.length ?? 0 });
+  }
+  return found;
+}
+
+/** The functions that start a line, and how many lines their bodies have. @param {string} text */
+function functionsOf(text) {
+  const found = [];
+  for (const [, name, other, body = ''] of text.matchAll(
+    /^(?:(?:local )?function ([\w.:]+)|(?:local )?(\w+) = function)[^\n]*\n([\s\S]*?)^end$/gm,
+  )) {
+    const lines = body.split('\n').filter((line) => line.trim() !== '' && !line.trim().startsWith('--'));
+    found.push({ name: name ?? other, size: lines.length });
+  }
+  return found;
+}
+
+/** Every file under a folder, with its path from the root. @param {string} folder @returns {string[]} */
+function files(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? files(path) : [path];
+  });
+}

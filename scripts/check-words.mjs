@@ -1,0 +1,65 @@
+/**
+ * The words of comments, texts and docs: refuses those that a plain one has replaced, and says which.
+ *
+ *   node scripts/check-words.mjs
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { root } from './root.mjs';
+
+/**
+ * What is refused, and what to write instead. A pattern spans one line break, since a comment is wrapped anywhere.
+ *
+ * @type {[refused: RegExp, instead: string][]}
+ */
+const words = [
+  [/\b(?:the|a|its|their|whose|from|at|of) begin\b(?!-)/i, '"start", "beginning" or "prefix": "begin" is a verb'],
+  [/\bbegins of\b/i, '"starts of" or "prefixes of": "begin" is a verb'],
+  [/\b(?:begin|begins|began|begun|beginning) anew\b/i, '"start again"'],
+  [/\bof whatever\b/i, '"of any"'],
+  [/\b(?:at most|at least|for) so many\b/i, 'the number, or "this many"'],
+  [/\bof which nobody knows\b/i, 'a noun: "whose outcome is unknown"'],
+];
+
+/** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */
+const places = ['src', 'scripts', 'docs', '*.md', 'index.d.ts'];
+const checked = /\.(?:rs|lua|ts|mjs|md)$/;
+const itself = 'scripts/check-words.mjs';
+
+/**
+ * The words that `text` has, by line.
+ *
+ * @param {string} text
+ * @returns {{ line: number, found: string, instead: string }[]}
+ */
+export function refusals(text) {
+  const plain = withoutMarks(text);
+  return words.flatMap(([refused, instead]) =>
+    [...plain.matchAll(new RegExp(refused.source.replaceAll(' ', '\\s+'), `g${refused.flags}`))].map((match) => ({
+      line: plain.slice(0, match.index).split('\n').length,
+      found: match[0].replace(/\s+/g, ' '),
+      instead,
+    })),
+  );
+}
+
+/**
+ * `text` with spaces in place of what begins the lines of a comment: a sentence reads on over its lines.
+ *
+ * @param {string} text
+ */
+function withoutMarks(text) {
+  return text.replace(/^[ \t]*(?:\/\/[/!]?|--|\*)/gm, '');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { stdout, status, stderr } = spawnSync('git', ['ls-files', '--', ...places], { cwd: root, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`git ls-files: ${stderr}`);
+  const files = stdout.split('\n').filter((file) => checked.test(file) && file !== itself);
+  const found = files.flatMap((file) => refusals(readFileSync(join(root, file), 'utf8')).map((refusal) => ({ file, ...refusal })));
+  for (const { file, line, found: word, instead } of found) console.error(`${file}:${line}: "${word}": write ${instead}`);
+  if (found.length > 0) process.exitCode = 1;
+  else console.log(`${files.length} files, ${words.length} refused words, none found`);
+}

@@ -1,0 +1,77 @@
+//! Who has subscribed to which channel, pattern or sharded channel.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+/// What a subscription is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
+}
+
+/// The slots of clients, by what they have subscribed to. A name that nobody has subscribed to is not there.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
+    pub(super) patterns: IndexMap<Vec<u8>, Vec<usize>>,
+    pub(super) shards: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl Subscribers {
+    /// The client must not be there yet.
+    pub(super) fn add(&mut self, kind: Kind, name: &[u8], slot: usize) {
+        match kind {
+            Kind::Channel => self.channels.entry(name.to_vec()),
+            Kind::Shard => self.shards.entry(name.to_vec()),
+            Kind::Pattern => return self.patterns.entry(name.to_vec()).or_default().push(slot),
+        }
+        .or_default()
+        .push(slot);
+    }
+
+    pub(super) fn remove(&mut self, kind: Kind, name: &[u8], slot: usize) {
+        let slots = match kind {
+            Kind::Channel => self.channels.get_mut(name),
+            Kind::Shard => self.shards.get_mut(name),
+            Kind::Pattern => self.patterns.get_mut(name),
+        };
+        let Some(slots) = slots else { return };
+        slots.retain(|other| *other != slot);
+        if slots.is_empty() {
+            match kind {
+                Kind::Channel => drop(self.channels.remove(name)),
+                Kind::Shard => drop(self.shards.remove(name)),
+                Kind::Pattern => drop(self.patterns.swap_remove(name)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_as_long_as_somebody_has_subscribed_to_it() {
+        for kind in Kind::ALL {
+            let mut subscribers = Subscribers::default();
+            let names = |subscribers: &Subscribers| {
+                [subscribers.channels.len(), subscribers.patterns.len(), subscribers.shards.len()]
+            };
+            subscribers.add(kind, b"a", 1);
+            subscribers.add(kind, b"a", 2);
+            subscribers.remove(kind, b"a", 1);
+            subscribers.remove(kind, b"b", 2);
+            assert_eq!(names(&subscribers).iter().sum::<usize>(), 1, "{kind:?}");
+            subscribers.remove(kind, b"a", 2);
+            assert_eq!(names(&subscribers), [0; 3], "{kind:?}");
+        }
+    }
+}

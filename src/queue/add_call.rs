@@ -1,0 +1,43 @@
+//! What the scripts that add jobs are asked.
+
+use super::Core;
+use super::flows::NewJob;
+use super::scripts::{self, ScriptCall, array, integer, operation};
+use crate::connection::{Command, Packed};
+use crate::error::{Error, Result};
+use crate::keys::queue::{Part, Prefix};
+
+/// Packs the call that adds `jobs`; those without options need less of the queue.
+pub(super) fn pack(core: &Core, jobs: &[NewJob]) -> Command {
+    if jobs.iter().all(NewJob::is_plain) {
+        return append(core, jobs);
+    }
+    with_options(ScriptCall::of(core, &scripts::ADD), jobs)
+}
+
+fn with_options(call: ScriptCall<'_>, jobs: &[NewJob]) -> Command {
+    let mut call = call.number(jobs.len() as u64);
+    for job in jobs {
+        call.add(job.id.clone());
+        call.add(job.body.clone());
+        call.add(job.extra());
+    }
+    call.writes(*operation::ADD)
+}
+
+fn append(core: &Core, jobs: &[NewJob]) -> Command {
+    let words = || core.keys.few().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
+    let size = words().map(|word| word.len() + 16).sum();
+    let mut packed = Packed::sized(size).script(&scripts::APPEND, Part::FEW.len(), Prefix::FEW.len() + jobs.len() * 2);
+    for word in words() {
+        packed = packed.word(word);
+    }
+    packed.runs(*operation::ADD, &scripts::APPEND)
+}
+
+/// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
+pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
+    let command = with_options(ScriptCall::of(core, &scripts::ADD).part(Part::Inbox), jobs);
+    let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
+    parts.get(2).and_then(integer).ok_or_else(Error::unexpected_reply)
+}

@@ -1,0 +1,61 @@
+//! The rest of a string that is read past.
+
+use bytes::{Buf, BytesMut};
+
+use super::ProtocolError;
+
+/// A buffer that has held more than this of what is read past is not kept.
+const KEPT: usize = 1 << 20;
+
+/// The rest of a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    None,
+    /// Up to the end of the line.
+    Line,
+    /// So many bytes and a CRLF.
+    String(u64),
+}
+
+impl Tail {
+    /// Takes from `buffer` what belongs to it. True when it has ended.
+    pub(super) fn advance(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolError> {
+        match self {
+            Self::None => Ok(true),
+            Self::Line => {
+                let Some(at) = buffer.iter().position(|byte| *byte == b'\r') else {
+                    drop(buffer.split());
+                    return Ok(false);
+                };
+                buffer.advance(at);
+                end(buffer, "a line without its end")
+            }
+            Self::String(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                buffer.advance(here);
+                if here > KEPT {
+                    part_with(buffer);
+                }
+                *left -= here as u64;
+                if *left > 0 { Ok(false) } else { end(buffer, "a string without its end") }
+            }
+        }
+    }
+}
+
+/// Takes the CRLF at the front of `buffer`. False until both bytes have come.
+fn end(buffer: &mut BytesMut, otherwise: &'static str) -> Result<bool, ProtocolError> {
+    match buffer[..] {
+        [b'\r', b'\n', ..] => {
+            buffer.advance(2);
+            Ok(true)
+        }
+        [] | [b'\r'] => Ok(false),
+        _ => Err(ProtocolError(otherwise)),
+    }
+}
+
+/// Gives `buffer` memory of its own, so that the large string in front of it leaves none behind.
+pub(super) fn part_with(buffer: &mut BytesMut) {
+    *buffer = BytesMut::from(&buffer[..]);
+}
