@@ -121,6 +121,10 @@ describeBackends('once', (backend) => {
     }
     expect(await kindAndMessage(once(kv, '', fn, 1))).toEqual(['config', expect.stringMatching(/^once: key: expected/)]);
     expect(await kindAndMessage(once(kv, 'k', 5 as never, 1))).toEqual(['config', expect.stringMatching(/^once: fn: expected a function/)]);
+    expect(await kindAndMessage(once(kv, 'k', fn, 1, { timeout: 5 } as never))).toEqual([
+      'config',
+      'once.timeout: expected one of the options timeoutMs, got an unknown option',
+    ]);
     expect(await kindAndMessage(once({} as never, 'k', fn, 1))).toEqual(['config', expect.stringMatching(/^once: kv: expected a KVStore/)]);
     expect(runs).toBe(0);
     expect(await kv.has('k')).toBe(false);

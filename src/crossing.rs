@@ -3,6 +3,8 @@
 //! A call is a verb and [`Arg`]s; its caller is an [`Answer`], which is given exactly one [`Outcome`]. What an outcome
 //! becomes on the other side is written here once, so features decide what they return and the binding only moves it.
 
+pub mod codes;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;

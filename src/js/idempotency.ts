@@ -1,10 +1,11 @@
 /** Doing a thing once, for any number of callers. */
 
-import { checkFunction, checkNumber, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
+import { checkFunction, optionsOf } from './arguments.js';
 import { checkMade } from './copies.js';
 import { RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { verbs } from './native.js';
+import { optionsJson } from './port.js';
 import type { IKVStore } from './ports.js';
 import { within } from './waiting.js';
 
@@ -48,10 +49,8 @@ export async function once<T>(
   checkText('once: key', key);
   checkFunction('once: fn', fn);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, ...rest } = optionsOf('once: options', options);
-  refuseUnknown('once', rest, ['timeoutMs']);
-  checkNumber('once: timeoutMs', ' of milliseconds', timeoutMs, 1, MAX_MS);
   const id = inside.nextId();
-  if (!(await port.call(handle, V.once, id, key, ttlSec, timeoutMs))) return null;
+  if (!(await port.call(handle, V.once, id, key, ttlSec, optionsJson({ ...rest, timeoutMs })))) return null;
   let isLate = false;
   const late = (): RedisError => {
     isLate = true;

@@ -7,35 +7,12 @@
  */
 
 import { bytesOf } from './bytes.js';
+import { ArgumentKind, KIND_SHIFT, MAX_BYTES, NOBODY, Tag } from './codes.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
 import { configError, describe, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
 import { membersOf } from './members.js';
 import { native, verbName } from './native.js';
 
-const enum Kind {
-  Absent = 0,
-  Null = 1,
-  False = 2,
-  True = 3,
-  Number = 4,
-  Text = 5,
-  Bytes = 6,
-  Other = 7,
-}
-
-const enum Tag {
-  Value = 0,
-  Json = 1,
-  Error = 2,
-  Event = 3,
-  List = 4,
-  Delivery = 5,
-  Ok = 6,
-  Plain = 7,
-}
-
-/** The longest argument, in bytes; Redis' own limit is the same. */
-const MAX_BYTES = 0x1fff_ffff;
 /** Collected bytes after which a submission does not wait for more. */
 const FLUSH_BYTES = 256 * 1024;
 const FLUSH_WORDS = 16 * 1024;
@@ -43,8 +20,6 @@ const FLUSH_WORDS = 16 * 1024;
 const FLUSH_CALLS = 128;
 /** Room that stays allocated between submissions. */
 const KEPT_BYTES = 1024 * 1024;
-/** The number of a call whose outcome nobody waits for; `Answer::to_nobody` in Rust. */
-const NOBODY = 0xffff_ffff;
 /** Up to here a loop over the characters is faster than a call into the engine. */
 const SHORT = 24;
 
@@ -368,27 +343,27 @@ class Port {
   #write(value: unknown): number {
     switch (typeof value) {
       case 'string':
-        return this.#text(Kind.Text, value);
+        return this.#text(ArgumentKind.Text, value);
       case 'number': {
         this.#reserveBytes(8);
         this.#view.setFloat64(this.#byteCount, value, true);
         this.#byteCount += 8;
-        return word(Kind.Number, 8);
+        return word(ArgumentKind.Number, 8);
       }
       case 'undefined':
-        return word(Kind.Absent, 0);
+        return word(ArgumentKind.Absent, 0);
       case 'boolean':
-        return word(value ? Kind.True : Kind.False, 0);
+        return word(value ? ArgumentKind.True : ArgumentKind.False, 0);
       case 'object':
-        if (value === null) return word(Kind.Null, 0);
+        if (value === null) return word(ArgumentKind.Null, 0);
         if (ArrayBuffer.isView(value)) return this.#binary(value);
-        return this.#text(Kind.Other, describe(value));
+        return this.#text(ArgumentKind.Other, describe(value));
       default:
-        return this.#text(Kind.Other, describe(value));
+        return this.#text(ArgumentKind.Other, describe(value));
     }
   }
 
-  #text(kind: Kind, text: string): number {
+  #text(kind: ArgumentKind, text: string): number {
     const { length } = text;
     this.#reserveBytes(length * 3);
     const start = this.#byteCount;
@@ -422,7 +397,7 @@ class Port {
     this.#reserveBytes(length);
     this.#bytes.set(bytes, this.#byteCount);
     this.#byteCount += length;
-    return word(Kind.Bytes, length);
+    return word(ArgumentKind.Bytes, length);
   }
 
   #reserveWords(count: number): void {
@@ -467,8 +442,8 @@ function there<T extends object>(held: Held<T> | undefined): T | undefined {
   return typeof held === 'function' ? held : (held as WeakRef<T> | undefined)?.deref();
 }
 
-function word(kind: Kind, length: number): number {
-  return ((kind << 29) | length) >>> 0;
+function word(kind: ArgumentKind, length: number): number {
+  return ((kind << KIND_SHIFT) | length) >>> 0;
 }
 
 function decode(tag: Tag, value: unknown): unknown {

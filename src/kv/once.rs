@@ -14,13 +14,15 @@ use crate::verb::Call;
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
 const LEAST: u64 = 1_000;
 
-/// Arguments: id, key, ttlSec, timeoutMs. Gives true to the one who runs its function.
+/// Arguments: id, key, ttlSec, options as JSON. Gives true to the one who runs its function.
 pub(super) fn once(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
         let (id, key, lease) = (call.id(0)?, call.key(1)?, call.required_ttl(2)?.max(LEAST));
+        let mut options = call.options(3)?;
         // A function that takes too long may still be at work: nobody else runs it before the token has run out.
-        let limit = call.millis(3, "timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
+        let limit = options.time("timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
+        options.finish()?;
         let held = Held {
             manager: kv.manager.clone(),
             means: &held::TOKEN,

@@ -17,6 +17,7 @@ use super::port::{self, Port};
 use super::raw::{self, Values};
 use super::verbs;
 use crate::bullmq;
+use crate::crossing::codes::NOBODY;
 use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -85,7 +86,7 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
         batch(|| {
             for call in Calls::new(words, bytes) {
                 let answer = match call.number {
-                    frame::NOBODY => Answer::to_nobody(),
+                    NOBODY => Answer::to_nobody(),
                     number => Answer::to(port.outbox.clone(), number),
                 };
                 // A call that panics costs no other one: its answer is dropped, and says so.

@@ -1,12 +1,10 @@
 //! Calls as they come in: words in one typed array, bytes in another, many calls at a time.
 //!
-//! A call is `[verb, target, number, argument count, argument…]`, an argument `kind << 29 | length`; its `length` bytes follow
+//! A call is `[verb, target, number, argument count, argument…]`, an argument `kind << KIND_SHIFT | length`; its `length` bytes follow
 //! those of the argument before in the byte array. The writer is `src/js/port.ts`.
 
 use crate::crossing::Arg;
-
-/// The number of a call whose outcome nobody waits for.
-pub(super) const NOBODY: u32 = u32::MAX;
+use crate::crossing::codes::{ArgumentKind, KIND_SHIFT, MAX_BYTES};
 
 /// One call.
 #[derive(Debug)]
@@ -38,9 +36,9 @@ impl<'a> Iterator for Calls<'a> {
         self.words = rest;
         let mut args = Vec::with_capacity(lengths.len());
         for word in lengths {
-            let (bytes, rest) = self.bytes.split_at_checked((word & 0x1fff_ffff) as usize)?;
+            let (bytes, rest) = self.bytes.split_at_checked((word & MAX_BYTES) as usize)?;
             self.bytes = rest;
-            args.push(argument(word >> 29, bytes));
+            args.push(argument(word >> KIND_SHIFT, bytes));
         }
         Some(Call { verb: head[0], target: head[1], number: head[2], args })
     }
@@ -48,15 +46,19 @@ impl<'a> Iterator for Calls<'a> {
 
 fn argument(kind: u32, bytes: &[u8]) -> Arg<'_> {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or("a text that is not UTF-8");
-    match kind {
-        0 => Arg::Absent,
-        1 => Arg::Null,
-        2 => Arg::Bool(false),
-        3 => Arg::Bool(true),
-        4 => bytes.try_into().map_or(Arg::Other("a malformed number"), |bytes| Arg::Number(f64::from_le_bytes(bytes))),
-        5 => std::str::from_utf8(bytes).map_or(Arg::Other("a text that is not UTF-8"), Arg::Text),
-        6 => Arg::Bytes(bytes),
-        _ => Arg::Other(text(bytes)),
+    match ArgumentKind::of(kind) {
+        Some(ArgumentKind::Absent) => Arg::Absent,
+        Some(ArgumentKind::Null) => Arg::Null,
+        Some(ArgumentKind::False) => Arg::Bool(false),
+        Some(ArgumentKind::True) => Arg::Bool(true),
+        Some(ArgumentKind::Number) => {
+            bytes.try_into().map_or(Arg::Other("a malformed number"), |bytes| Arg::Number(f64::from_le_bytes(bytes)))
+        }
+        Some(ArgumentKind::Text) => {
+            std::str::from_utf8(bytes).map_or(Arg::Other("a text that is not UTF-8"), Arg::Text)
+        }
+        Some(ArgumentKind::Bytes) => Arg::Bytes(bytes),
+        Some(ArgumentKind::Other) | None => Arg::Other(text(bytes)),
     }
 }
 

@@ -17,30 +17,9 @@ use napi::{Env, Result, Status, ValueType, check_status};
 use super::failure;
 use super::item::Item;
 use crate::crossing::Outcome;
+use crate::crossing::codes::Tag;
 use crate::error::Error;
 use crate::resp::Reply;
-
-/// What an element is. Also in `src/js/port.ts`.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-enum Tag {
-    /// The value itself.
-    Value = 0,
-    /// JSON text to be parsed; text that is not JSON is the value itself.
-    Json = 1,
-    /// The fields of an error as JSON.
-    Error = 2,
-    /// An event as JSON; the number is the handle.
-    Event = 3,
-    /// A flat array of tag and value, tag and value …
-    List = 4,
-    /// A flat array, as for [`Tag::List`], for the object behind a handle; the number is the handle.
-    Delivery = 5,
-    /// The string `OK`, which is most of what commands that write give; no value comes with it.
-    Ok = 6,
-    /// As [`Tag::Delivery`], but an array of the values themselves: most deliveries have none that must be told what it is.
-    Plain = 7,
-}
 
 /// The values of what was taken out, as a flat array.
 pub(super) struct Values(napi_value);

@@ -20,6 +20,7 @@ use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner};
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Listener, Message, Subscription};
+use crate::crossing::codes::EVENT_VALUES;
 use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::{Part, Prefix};
@@ -341,9 +342,12 @@ impl Ears {
             }
         }
         if hearing.listening {
-            values.push(Outcome::Text(Bytes::from_static(name.as_bytes())));
-            values.push(Outcome::Text(id));
-            values.push(if payload.is_empty() || is_large { Outcome::Null } else { Outcome::Text(payload) });
+            let event: [Outcome; EVENT_VALUES as usize] = [
+                Outcome::Text(Bytes::from_static(name.as_bytes())),
+                Outcome::Text(id),
+                if payload.is_empty() || is_large { Outcome::Null } else { Outcome::Text(payload) },
+            ];
+            values.extend(event);
         }
     }
 

@@ -6,6 +6,7 @@ use super::scripts::{self, bulk};
 use crate::bus::{Bus, topic};
 use crate::connection::{Manager, Packed};
 use crate::crossing::Outcome;
+use crate::crossing::codes::GROUP_VALUES;
 use crate::error::{Error, Result};
 use crate::keys::TopicKeys;
 use crate::resp::Reply;
@@ -34,7 +35,7 @@ pub(in crate::bus) fn groups(bus: &Bus, call: Call<'_>) {
         let (keys, operation) = (bus.durable.namespace.topic(topic(call, 0, "topic")?), call.operation());
         Ok(async move {
             let all = said(operation, &bus.durable.manager, &keys).await?;
-            let mut found = Vec::with_capacity(all.len() * 5);
+            let mut found = Vec::with_capacity(all.len() * GROUP_VALUES as usize);
             for some in all.chunks(AT_ONCE) {
                 found.extend(states(operation, &bus.durable.manager, &keys, some).await?);
             }
@@ -86,7 +87,7 @@ async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, group
     let Reply::Array(values) = manager.call(packed.runs_reading(operation, &scripts::GROUPS)).await? else {
         return Err(Error::unexpected_reply());
     };
-    let mut found = Vec::with_capacity(groups.len() * 5);
+    let mut found = Vec::with_capacity(groups.len() * GROUP_VALUES as usize);
     let mut values = values.into_iter();
     for said in groups {
         let (Some(Reply::Int(counted)), Some(Reply::Int(alive)), Some(Reply::Int(active))) =
@@ -97,11 +98,14 @@ async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, group
         if counted < 0 {
             continue;
         }
-        found.push(Outcome::Text(scripts::readable(&said.name)));
-        found.push(Outcome::Number((said.pending + said.unread.unwrap_or(counted)) as f64));
-        found.push(Outcome::Number(said.pending as f64));
-        found.push(Outcome::Number(alive as f64));
-        found.push(if active < 0 { Outcome::Nothing } else { Outcome::Number(active as f64) });
+        let group: [Outcome; GROUP_VALUES as usize] = [
+            Outcome::Text(scripts::readable(&said.name)),
+            Outcome::Number((said.pending + said.unread.unwrap_or(counted)) as f64),
+            Outcome::Number(said.pending as f64),
+            Outcome::Number(alive as f64),
+            if active < 0 { Outcome::Nothing } else { Outcome::Number(active as f64) },
+        ];
+        found.extend(group);
     }
     Ok(found)
 }

@@ -2,6 +2,7 @@
 
 import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
+import { MESSAGE_VALUES } from '../codes.js';
 import type { Envelope } from '../envelope.js';
 import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
@@ -21,8 +22,6 @@ const V = verbs('bus', 'consume', 'acknowledge', 'fail', 'refuse', 'giveBack', '
 
 /** How long a handler may run, unless it is said. */
 const TIMEOUT_MS = 600_000;
-/** The values of one message in a delivery. */
-const WIDTH = 6;
 /** Messages whose end is told in one call. */
 const TOLD_AT_ONCE = 1_000;
 
@@ -96,7 +95,7 @@ export class DurableSubscription implements Receiver, Member {
   }
 
   receive(values: unknown[], from: number, to: number): void {
-    for (let at = from; at < to; at += WIDTH) {
+    for (let at = from; at < to; at += MESSAGE_VALUES) {
       this.#waiting.push({
         number: values[at] as number,
         streamId: values[at + 1] as string,

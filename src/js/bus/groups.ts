@@ -1,11 +1,10 @@
 /** The consumer groups of a topic. */
 
+import { GROUP_VALUES } from '../codes.js';
 import { verbs } from '../native.js';
 import type { Inside } from './inside.js';
 
 const V = verbs('bus', 'groups', 'removeGroup');
-/** The values of one group. */
-const WIDTH = 5;
 
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
@@ -23,8 +22,8 @@ export interface TopicGroup {
 export async function groupsOf(inside: Inside, topic: string): Promise<TopicGroup[]> {
   const values = (await inside.port.call(inside.out, V.groups, topic)) as (string | number | undefined)[];
   const groups: TopicGroup[] = [];
-  for (let at = 0; at < values.length; at += WIDTH) {
-    const [name, lag, pending, consumers, lastActiveAt] = values.slice(at, at + WIDTH) as [string, number, number, number, number?];
+  for (let at = 0; at < values.length; at += GROUP_VALUES) {
+    const [name, lag, pending, consumers, lastActiveAt] = values.slice(at, at + GROUP_VALUES) as [string, number, number, number, number?];
     groups.push({ name, lag, pending, consumers, ...(lastActiveAt !== undefined && { lastActiveAt }) });
   }
   return groups;

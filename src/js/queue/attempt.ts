@@ -28,9 +28,6 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** Values per job in a delivery; see {@link HeldJob}. */
-export const CLAIMED_VALUES = 10;
-
 /** The job of an attempt: what it writes carries the attempt's lease. */
 export class HeldJob<T, R> extends StoredJob<T, R> {
   /** Of its options, which are parsed for it only where they name one. */

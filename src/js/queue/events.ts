@@ -1,5 +1,6 @@
 /** The events of a queue's jobs, anywhere in the fleet. */
 
+import { EVENT_VALUES } from '../codes.js';
 import { type Failure, type RedisError, toError } from '../errors.js';
 import type { Listeners } from '../listeners.js';
 import { parseStored } from './outcome.js';
@@ -29,9 +30,6 @@ export interface TaskQueueEvents<R = unknown> {
   /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
-
-/** Values per event in a delivery: type, job id, payload. */
-const EVENT_VALUES = 3;
 
 /** Those that come from Redis. */
 export const FLEET_EVENTS = ['added', 'active', 'progress', 'completed', 'failed', 'retrying', 'stalled', 'removed', 'drained'] as const;

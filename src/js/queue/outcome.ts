@@ -8,14 +8,6 @@ const MAX_STACK = 16_384;
 /** Causes of an error whose stacks are kept. */
 const MAX_CAUSES = 5;
 
-/** The numbers that Rust knows outcomes by. */
-export const enum Outcome {
-  Completed = 1,
-  Failed = 2,
-  FailedForGood = 3,
-  Delayed = 4,
-}
-
 /** Why a thing that was thrown was thrown, in one text. Never throws, whatever it is. */
 export function reasonOf(thrown: unknown): string {
   try {

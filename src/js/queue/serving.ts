@@ -2,6 +2,7 @@
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
+import { CLAIMED_VALUES, ENDED_VALUES, OUTCOME_VALUES, OutcomeKind, REFUSED_VALUES, WorkerDelivery } from '../codes.js';
 import { type Failure, RedisError, toError } from '../errors.js';
 import { internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
@@ -10,11 +11,11 @@ import type { DeliveryHandler, EventHandler, Port } from '../port.js';
 import type { IRedisConnection } from '../ports.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import { runIn } from '../scope.js';
-import { Attempt, CLAIMED_VALUES, HeldJob, type JobContext, type Processor } from './attempt.js';
+import { Attempt, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
 import type { Job, JobHome } from './job.js';
 import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.js';
-import { Outcome, reasonOf, stackOf } from './outcome.js';
+import { reasonOf, stackOf } from './outcome.js';
 import { checkRegistry, type Registrant, Registration } from './registration.js';
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
@@ -42,14 +43,6 @@ const V = verbs('worker', 'run', 'pause', 'close', 'settle', 'owner');
 
 /** Outcomes that are worth a call of their own, however many more are to come. */
 const MANY = 16;
-/** Values per outcome: slot, kind and two more. */
-const OUTCOME_VALUES = 4;
-
-const enum Delivery {
-  Jobs = 1,
-  Aborts = 2,
-  Refused = 3,
-}
 
 const settled: Promise<void> = Promise.resolve();
 /** Those that run: what works is not collected. */
@@ -176,17 +169,17 @@ export class Serving<T, R> implements Registrant {
   }
 
   receive(values: unknown[]): void {
-    switch (values[0] as Delivery) {
-      case Delivery.Jobs:
+    switch (values[0] as WorkerDelivery) {
+      case WorkerDelivery.Jobs:
         for (let at = 1; at < values.length; at += CLAIMED_VALUES) this.#start(values, at);
         break;
-      case Delivery.Aborts:
-        for (let at = 1; at < values.length; at += 3) {
+      case WorkerDelivery.Ended:
+        for (let at = 1; at < values.length; at += ENDED_VALUES) {
           this.#abort(values[at] as number, values[at + 1] as string, values[at + 2] as string | null);
         }
         break;
-      case Delivery.Refused:
-        for (let at = 1; at < values.length; at += 2) {
+      case WorkerDelivery.Refused:
+        for (let at = 1; at < values.length; at += REFUSED_VALUES) {
           const message = `TaskWorker: job ${String(values[at])}: ${String(values[at + 1])}`;
           this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected' }));
         }
@@ -226,7 +219,7 @@ export class Serving<T, R> implements Registrant {
       // Looked at here, so that a damaged job fails whatever its processor does.
       void job.data;
     } catch (error) {
-      this.#failed(slot, job, error, Outcome.FailedForGood);
+      this.#failed(slot, job, error, OutcomeKind.FailedForGood);
       return;
     }
     const attempt = new Attempt<T, R>(job, this.port, this.handle, slot);
@@ -254,25 +247,25 @@ export class Serving<T, R> implements Registrant {
     if (!this.#attempts.delete(slot)) return;
     const text = value === undefined ? undefined : json('processor: result', value);
     if (typeof text === 'object') {
-      this.#failed(slot, attempt.job, text, Outcome.Failed);
+      this.#failed(slot, attempt.job, text, OutcomeKind.Failed);
       return;
     }
-    this.#collect(slot, Outcome.Completed, text, undefined);
+    this.#collect(slot, OutcomeKind.Completed, text, undefined);
     this.listeners.emit('completed', attempt.job, value as R);
   }
 
   #threw(slot: number, attempt: Attempt<T, R>, error: unknown): void {
     if (!this.#attempts.delete(slot)) return;
     if (error instanceof DelayError && attempt.cancelled === undefined) {
-      this.#collect(slot, Outcome.Delayed, error.delayMs, undefined);
+      this.#collect(slot, OutcomeKind.Delayed, error.delayMs, undefined);
     } else if (attempt.cancelled !== undefined) {
-      this.#failed(slot, attempt.job, error, Outcome.FailedForGood, attempt.cancelled);
+      this.#failed(slot, attempt.job, error, OutcomeKind.FailedForGood, attempt.cancelled);
     } else {
-      this.#failed(slot, attempt.job, error, error instanceof UnrecoverableError ? Outcome.FailedForGood : Outcome.Failed);
+      this.#failed(slot, attempt.job, error, error instanceof UnrecoverableError ? OutcomeKind.FailedForGood : OutcomeKind.Failed);
     }
   }
 
-  #failed(slot: number, job: HeldJob<T, R>, error: unknown, outcome: Outcome, reason = reasonOf(error)): void {
+  #failed(slot: number, job: HeldJob<T, R>, error: unknown, outcome: OutcomeKind, reason = reasonOf(error)): void {
     this.#collect(slot, outcome, reason, stackOf(error));
     this.listeners.emit('failed', job, error);
   }
@@ -281,7 +274,7 @@ export class Serving<T, R> implements Registrant {
    * Outcomes of one run of promise jobs go in one call; of many jobs that end together each half of them, so that the server works on the one
    * while the processor does on the other.
    */
-  #collect(slot: number, outcome: Outcome, a: unknown, b: unknown): void {
+  #collect(slot: number, outcome: OutcomeKind, a: unknown, b: unknown): void {
     if (this.#outcomes.length === 0) settled.then(this.#flush);
     this.#outcomes.push(slot, outcome, a, b);
     if (this.#outcomes.length >= this.#most) this.#settle();

@@ -42,6 +42,7 @@ use tokio::sync::Notify;
 
 use super::options::WorkerOptions;
 use super::{Core, Queue, failure, fresh_owner};
+use crate::crossing::codes::{ENDED_VALUES, REFUSED_VALUES, WorkerDelivery};
 use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, Result};
 use crate::lifecycle;
@@ -65,10 +66,10 @@ const BELIEVED_AT_REST: Duration = Duration::from_mins(5);
 const MOST_OUTCOMES: usize = 125;
 const MOST_CLAIMS: usize = 125;
 
-/// The first value of a delivery says what follows.
-const JOBS: f64 = 1.0;
-const ENDED: f64 = 2.0;
-const REFUSED: f64 = 3.0;
+/// A delivery without its values.
+fn delivery_of(what: WorkerDelivery) -> Vec<Outcome> {
+    vec![Outcome::Number(f64::from(what as u32))]
+}
 
 /// A worker. Dropped, it hands back what it has in hand.
 #[derive(Debug)]
@@ -138,11 +139,14 @@ impl Inner {
 
     /// Tells JavaScript that slots have ended.
     fn tell_ended(&self, ended: impl IntoIterator<Item = (u64, &'static str, Option<Bytes>)>) {
-        let mut values = vec![Outcome::Number(ENDED)];
+        let mut values = delivery_of(WorkerDelivery::Ended);
         for (slot, why, text) in ended {
-            values.push(Outcome::Number(slot as f64));
-            values.push(Outcome::Text(Bytes::from_static(why.as_bytes())));
-            values.push(text.map_or(Outcome::Null, Outcome::Text));
+            let ended: [Outcome; ENDED_VALUES as usize] = [
+                Outcome::Number(slot as f64),
+                Outcome::Text(Bytes::from_static(why.as_bytes())),
+                text.map_or(Outcome::Null, Outcome::Text),
+            ];
+            values.extend(ended);
         }
         if values.len() > 1 {
             self.outlet.deliver(values);
@@ -155,10 +159,10 @@ impl Inner {
             return;
         }
         let why = Bytes::from_static(b"the job's lease was lost before it was settled");
-        let mut values = vec![Outcome::Number(REFUSED)];
+        let mut values = delivery_of(WorkerDelivery::Refused);
         for id in refused {
-            values.push(Outcome::Text(id));
-            values.push(Outcome::Text(why.clone()));
+            let refused: [Outcome; REFUSED_VALUES as usize] = [Outcome::Text(id), Outcome::Text(why.clone())];
+            values.extend(refused);
         }
         self.outlet.deliver(values);
     }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::shift::Shift;
 use super::slot::{Ending, Outgoing, Slot};
 use super::turn::{self, Claimed, Turned};
-use super::{Inner, JOBS, MOST_CLAIMS, MOST_OUTCOMES};
+use super::{Inner, MOST_CLAIMS, MOST_OUTCOMES, delivery_of};
 use crate::connection::{Cursor, Sink};
 use crate::crossing::Outcome;
+use crate::crossing::codes::{CLAIMED_VALUES, WorkerDelivery};
 use crate::error::{Delivery, Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
@@ -127,8 +128,8 @@ impl Inner {
 
     /// Takes claimed jobs in hand and hands them to JavaScript.
     fn take_in_hand(&self, shift: &mut Shift, claimed: Vec<Claimed>, lease: &Bytes, now: u64) {
-        let mut values = Vec::with_capacity(1 + claimed.len() * 10);
-        values.push(Outcome::Number(JOBS));
+        let mut values = delivery_of(WorkerDelivery::Jobs);
+        values.reserve(claimed.len() * CLAIMED_VALUES as usize);
         for Claimed { id, stored, progressed, noted } in claimed {
             let made = stored.and_then(|stored| {
                 let slot = Slot::new(id.clone(), lease.clone(), &stored, &progressed)?;
@@ -137,8 +138,7 @@ impl Inner {
             match made {
                 Ok((slot, stored)) => {
                     let number = shift.hand.hold(slot);
-                    deliver(&mut values, number, id, stored, &progressed, now);
-                    values.push(if noted.is_empty() { Outcome::Null } else { Outcome::Text(noted) });
+                    deliver(&mut values, number, id, stored, &progressed, now, noted);
                 }
                 Err(error) => {
                     let slot = Slot::damaged(id, lease.clone(), &progressed);
@@ -293,9 +293,17 @@ fn fence_of(held: &Held) -> String {
         .map_or_else(|_| String::new(), |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)))
 }
 
-/// The values of a job for JavaScript, but for its progress.
-fn deliver(values: &mut Vec<Outcome>, slot: u64, id: Bytes, stored: Stored, progressed: &Progressed, now: u64) {
-    values.extend([
+/// The values of a job for JavaScript.
+fn deliver(
+    values: &mut Vec<Outcome>,
+    slot: u64,
+    id: Bytes,
+    stored: Stored,
+    progressed: &Progressed,
+    now: u64,
+    noted: Bytes,
+) {
+    let job: [Outcome; CLAIMED_VALUES as usize] = [
         Outcome::Number(slot as f64),
         Outcome::Text(id),
         Outcome::Text(stored.name),
@@ -305,7 +313,9 @@ fn deliver(values: &mut Vec<Outcome>, slot: u64, id: Bytes, stored: Stored, prog
         Outcome::Number(stored.added as f64),
         Outcome::Number(now as f64),
         Outcome::Number(progressed.stalls as f64),
-    ]);
+        if noted.is_empty() { Outcome::Null } else { Outcome::Text(noted) },
+    ];
+    values.extend(job);
 }
 
 /// So many milliseconds after `now`, a day at most: then the server is asked again.

@@ -8,6 +8,7 @@ use super::Worker;
 use super::shift::Mode;
 use super::slot::{Ending, id_text};
 use crate::arguments::Arguments;
+use crate::crossing::codes::{OUTCOME_VALUES, OutcomeKind};
 use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
@@ -85,7 +86,7 @@ fn settle(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     {
         let mut shift = inner.shift();
-        for outcome in call.from(0).chunks(4) {
+        for outcome in call.from(0).chunks(OUTCOME_VALUES as usize) {
             let [Arg::Number(slot), Arg::Number(kind), ..] = outcome else { continue };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
             let Some(slot) = shift.hand.take(*slot as u64) else { continue };
@@ -104,9 +105,10 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
         _ => None,
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number that the face gives")]
-    match kind as u8 {
-        1 => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
-        4 => match first {
+    let kind = OutcomeKind::of(kind as u32);
+    match kind {
+        Some(OutcomeKind::Completed) => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
+        Some(OutcomeKind::Delayed) => match first {
             Some(Arg::Number(ms)) if (0.0..=MAX_DELAY_MS as f64).contains(&ms) => Ending::PutOff(ms as u64),
             _ => Ending::Failed {
                 reason: format!("DelayError.delayMs: expected a number of milliseconds from 0 to {MAX_DELAY_MS}"),
@@ -114,11 +116,10 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
                 for_good: false,
             },
         },
-        5 => Ending::HandedBack,
-        kind => Ending::Failed {
+        _ => Ending::Failed {
             reason: text(first).unwrap_or_else(|| "the processor failed".to_owned()),
             stack: text(second),
-            for_good: kind != 2,
+            for_good: kind != Some(OutcomeKind::Failed),
         },
     }
 }

@@ -29,6 +29,7 @@ use super::scripts::bulk;
 use super::settings::Settings;
 use super::turn::{self, Doubt};
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
+use crate::crossing::codes::MESSAGE_VALUES;
 use crate::crossing::{Answer, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -277,14 +278,15 @@ pub(super) fn as_text(bytes: &Bytes) -> Bytes {
 pub(super) fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
     let text = |text: &Option<Bytes>| text.clone().map_or(Outcome::Null, Outcome::Text);
     let key = message.key.as_ref().map_or(Outcome::Null, |key| Outcome::Text(as_text(key)));
-    delivery.extend([
+    let values: [Outcome; MESSAGE_VALUES as usize] = [
         Outcome::Number(number as f64),
         Outcome::Text(message.id.clone()),
         Outcome::Number(message.prior() as f64),
         text(&message.last_error),
         key,
         text(&message.data),
-    ]);
+    ];
+    delivery.extend(values);
 }
 
 fn closed() -> Error {

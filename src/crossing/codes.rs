@@ -1,0 +1,148 @@
+//! The numbers that both sides of the boundary must agree on, declared once. `src/js/codes.ts` is made of them: a test compares it, and
+//! `WRITE_CODES=1 cargo test --no-default-features codes::` writes it.
+
+macro_rules! codes {
+    (
+        enums { $($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $about:literal])* $code:ident = $number:literal,)* })* }
+        constants { $($(#[doc = $of:literal])* $constant:ident = $value:literal,)* }
+    ) => {
+        $(
+            $(#[doc = $doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[repr(u32)]
+            pub enum $name {
+                $($(#[doc = $about])* $code = $number,)*
+            }
+
+            impl $name {
+                /// The one of that number.
+                #[must_use]
+                pub fn of(number: u32) -> Option<Self> {
+                    match number {
+                        $($number => Some(Self::$code),)*
+                        _ => None,
+                    }
+                }
+            }
+        )*
+        $($(#[doc = $of])* pub const $constant: u32 = $value;)*
+
+        /// The same in TypeScript.
+        #[cfg(test)]
+        fn in_typescript() -> String {
+            let mut text = String::from(
+                "/** The numbers that both sides of the boundary must agree on. Written from `src/crossing/codes.rs`, which says how: not by hand. */\n",
+            );
+            $(
+                text += &format!("\n/**{} */\nexport const enum {} {{\n", concat!($($doc)*), stringify!($name));
+                $(
+                    $(text += &format!("  /**{} */\n", $about);)*
+                    text += &format!("  {} = {},\n", stringify!($code), $number);
+                )*
+                text += "}\n";
+            )*
+            $(text += &format!("\n/**{} */\nexport const {} = {};\n", concat!($($of)*), stringify!($constant), $constant);)*
+            text
+        }
+    };
+}
+
+codes! {
+    enums {
+        /// What an argument of a call is.
+        ArgumentKind {
+            /// Not given, or `undefined`.
+            Absent = 0,
+            Null = 1,
+            False = 2,
+            True = 3,
+            /// Eight bytes, the least significant first.
+            Number = 4,
+            Text = 5,
+            Bytes = 6,
+            /// Anything else; its bytes are what it is called in an error.
+            Other = 7,
+        }
+        /// What a value that is taken out is.
+        Tag {
+            /// The value itself.
+            Value = 0,
+            /// JSON text to be parsed; text that is not JSON is the value itself.
+            Json = 1,
+            /// The fields of an error as JSON.
+            Error = 2,
+            /// An event as JSON; the number is the handle.
+            Event = 3,
+            /// A flat array of tag and value, tag and value …
+            List = 4,
+            /// A flat array, as for a list, for the object behind a handle; the number is the handle.
+            Delivery = 5,
+            /// The string `OK`, which is most of what commands that write give; no value comes with it.
+            Ok = 6,
+            /// As a delivery, but an array of the values themselves: most deliveries have none that must be told what it is.
+            Plain = 7,
+        }
+        /// What a delivery to a worker is of: its first value.
+        WorkerDelivery {
+            /// Jobs that were claimed, of `CLAIMED_VALUES` each.
+            Jobs = 1,
+            /// Attempts that are over, of `ENDED_VALUES` each.
+            Ended = 2,
+            /// Jobs whose outcome was refused, of `REFUSED_VALUES` each.
+            Refused = 3,
+        }
+        /// What came of an attempt.
+        OutcomeKind {
+            Completed = 1,
+            Failed = 2,
+            FailedForGood = 3,
+            Delayed = 4,
+        }
+    }
+    constants {
+        /// The number of a call whose outcome nobody waits for.
+        NOBODY = 0xffff_ffff,
+        /// The word of an argument is its kind, shifted by so many bits, and its length.
+        KIND_SHIFT = 29,
+        /// The longest argument, in bytes; Redis' own limit is the same.
+        MAX_BYTES = 0x1fff_ffff,
+        /// Values per job in a delivery: slot, id, name, data, options, attempts made, added at, started at, stalled count, progress.
+        CLAIMED_VALUES = 10,
+        /// Values per attempt that is over: slot, why, and what is said of it.
+        ENDED_VALUES = 3,
+        /// Values per job whose outcome was refused: id and why.
+        REFUSED_VALUES = 2,
+        /// Values per outcome that is told: slot, kind and two more.
+        OUTCOME_VALUES = 4,
+        /// Values per event of a queue: type, job id, payload.
+        EVENT_VALUES = 3,
+        /// Values per durable message: number, id, attempts before, last error, key, text.
+        MESSAGE_VALUES = 6,
+        /// Values per consumer group of a topic: name, lag, pending, consumers, when one was last active.
+        GROUP_VALUES = 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/js/codes.ts");
+
+    #[test]
+    fn typescript_has_the_same_numbers() {
+        let made = in_typescript();
+        if std::env::var_os("WRITE_CODES").is_some() {
+            std::fs::write(FILE, &made).unwrap();
+        }
+        let there = std::fs::read_to_string(FILE).unwrap_or_default();
+        assert!(made == there, "src/js/codes.ts differs: WRITE_CODES=1 cargo test --no-default-features codes::");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_no_code() {
+        assert_eq!(ArgumentKind::of(7), Some(ArgumentKind::Other));
+        assert_eq!(OutcomeKind::of(4), Some(OutcomeKind::Delayed));
+        assert_eq!((OutcomeKind::of(0), OutcomeKind::of(5)), (None, None));
+    }
+}
