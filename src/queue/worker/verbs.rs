@@ -99,12 +99,12 @@ fn settle(worker: &Worker, call: Call<'_>) {
     call.give(Ok(Outcome::Nothing));
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers that the face gives")]
 fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> Ending {
     let text = |arg: Option<Arg<'_>>| match arg {
         Some(Arg::Text(text)) => Some(text.to_owned()),
         _ => None,
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number that the face gives")]
     let kind = OutcomeKind::of(kind as u32);
     match kind {
         Some(OutcomeKind::Completed) => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
