@@ -2463,9 +2463,14 @@ export type Coordinator = (container: Container) => (() => unknown) | Promise<()
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
+  url?: string | URL | undefined;
+  /** The same as `url`, which excludes it. */
   redisUrl?: string | URL | undefined;
+  /** The configuration of the manager. */
   redis?: RedisConfig | undefined;
-  /** The prefix of everything; wins over `redis.namespace`. */
+  /** The prefix of every key and topic; wins over `redis.namespace`. */
+  namespace?: string | undefined;
+  /** The same as `namespace`, which excludes it. */
   redisNamespace?: string | undefined;
   /** Options of the bus. */
   bus?: MessageBusOptions | undefined;
@@ -2519,10 +2524,15 @@ export interface Container {
 /**
  * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * @param options Options, or the URL of Redis alone.
+ * @example
+ * const redis = await createContainer({ url: 'redis://localhost', namespace: 'shop' });
+ * await redis.getKV().set('greeting', 'Welcome', 3_600);
+ * await redis.shutdown();
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `url` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
-export declare function createContainer(options?: ContainerOptions): Promise<Container>;
+export declare function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
 
 /** Doing a thing once, for any number of callers. */
 

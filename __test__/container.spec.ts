@@ -77,14 +77,27 @@ describe('createContainer', () => {
     expect((await failureOf(failed)).message).toMatch(/heartbeatIntervalMs/);
   });
 
-  test('takes its server from redisUrl, redis or the environment, and its namespace from redisNamespace', async () => {
+  test('takes its server from url, redis or the environment, and its namespace from namespace', async () => {
     const server = await rig.server();
     process.env.REDIS_URL = server.url;
-    for (const options of [{ redisUrl: server.url }, { redis: { url: server.url } }, {}]) {
-      await using container = await createContainer({ ...options, redisNamespace: 'ns' });
-      await container.getKV().set('key', 1);
+    const servers = [{ url: server.url }, { url: new URL(server.url) }, { redisUrl: server.url }, { redis: { url: server.url } }, {}];
+    for (const [at, options] of servers.entries()) {
+      await using container = await createContainer({ ...options, namespace: 'ns' });
+      await container.getKV().set(`key:${at}`, 1);
+      await using other = await createContainer({ ...options, redisNamespace: 'ns' });
+      expect(await other.getKV().get(`key:${at}`)).toBe(1);
     }
-    expect(await server.cli('KEYS', '*')).toEqual(['ns:key']);
+    expect(await server.cli('DBSIZE')).toBe(servers.length);
+  });
+
+  test('takes a URL alone', async () => {
+    const server = await rig.server();
+    delete process.env.REDIS_URL;
+    for (const url of [server.url, new URL(server.url)]) {
+      await using container = await createContainer(url);
+      expect((await container.health()).ok).toBe(true);
+    }
+    expect(await failureOf(createContainer('htp://x'))).toMatchObject({ redisErrorKind: 'config' });
   });
 
   test('rejects with what is wrong, and leaves nothing behind', async () => {
@@ -96,7 +109,12 @@ describe('createContainer', () => {
     expect(await failureOf(createContainer())).toMatchObject({ redisErrorKind: 'disabled' });
     const bad = <T>(value: unknown): T => value as T;
     for (const [options, message] of [
-      [{ url: server.url }, /createContainer\.url: expected one of the options/],
+      [{ urll: server.url }, /createContainer\.urll: expected one of the options .*got an unknown option: did you mean url\?$/],
+      [{ url: server.url, redisUrl: server.url }, /createContainer\.redisUrl: expected url or redisUrl, got both/],
+      [
+        { url: server.url, namespace: 'a', redisNamespace: 'b' },
+        /createContainer\.redisNamespace: expected namespace or redisNamespace, got both/,
+      ],
       [{ redisUrl: server.url, shutdownTimeoutMs: -1 }, /shutdownTimeoutMs: /],
       [
         { redisUrl: server.url, coordinators: { unknown: true } },

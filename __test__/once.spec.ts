@@ -123,7 +123,7 @@ describeBackends('once', (backend) => {
     expect(await kindAndMessage(once(kv, 'k', 5 as never, 1))).toEqual(['config', expect.stringMatching(/^once: fn: expected a function/)]);
     expect(await kindAndMessage(once(kv, 'k', fn, 1, { timeout: 5 } as never))).toEqual([
       'config',
-      'once.timeout: expected one of the options timeoutMs, got an unknown option',
+      'once.timeout: expected one of the options timeoutMs, got an unknown option: did you mean timeoutMs?',
     ]);
     expect(await kindAndMessage(once({} as never, 'k', fn, 1))).toEqual(['config', expect.stringMatching(/^once: kv: expected a KVStore/)]);
     expect(runs).toBe(0);

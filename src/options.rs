@@ -14,6 +14,9 @@ use crate::error::{Error, Result, describe_text};
 /// The longest timer: what a 32-bit signed number of milliseconds holds, 24.8 days, as in `setTimeout`.
 pub const MAX_MS: f64 = 2_147_483_647.0;
 
+/// Longer names are not compared with the known ones: the cost grows with the length.
+const LONGEST_TYPO: usize = 64;
+
 /// One object of options.
 #[derive(Debug)]
 pub struct Options {
@@ -175,12 +178,29 @@ impl Options {
         };
         let mut known: Vec<_> = self.asked.iter().copied().collect();
         known.sort_unstable();
-        Err(Error::config(format!(
-            "{}.{name}: expected one of the options {}, got an unknown option",
-            self.owner,
-            known.join(", ")
-        )))
+        Err(Error::config(unknown(&self.owner, name, known)))
     }
+}
+
+/// What the error of an option says whose name nobody knows: the known ones, and the one that was probably meant.
+pub fn unknown<'a>(owner: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.into_iter().collect();
+    let hint = match meant(name, &known) {
+        Some(meant) => format!(": did you mean {meant}?"),
+        None => String::new(),
+    };
+    format!("{owner}.{name}: expected one of the options {}, got an unknown option{hint}", known.join(", "))
+}
+
+/// The known name that differs least, if no more than a third of the letters do.
+fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let letters = name.chars().count();
+    if letters > LONGEST_TYPO {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let nearest = known.iter().map(|known| (strsim::osa_distance(&known.to_lowercase(), &name), *known)).min();
+    nearest.filter(|(difference, _)| *difference <= letters.div_ceil(3)).map(|(_, known)| known)
 }
 
 fn text_of(most: usize) -> String {
@@ -268,6 +288,21 @@ mod tests {
         ] {
             assert_eq!(read(value).unwrap_err().message(), format!("Thing.{refusal}"));
         }
+    }
+
+    #[test]
+    fn a_misspelt_option_is_told_which_one_was_probably_meant() {
+        let hint = |name: &str| {
+            let text = unknown("Thing", name, ["ttlSec", "timeoutMs", "db"]);
+            text.strip_prefix(&format!("Thing.{name}: expected one of the options ttlSec, timeoutMs, db, got an unknown option"))
+                .unwrap()
+                .to_owned()
+        };
+        for (name, meant) in [("ttlsec", "ttlSec"), ("ttl", ""), ("tltSec", "ttlSec"), ("timeout", "timeoutMs"), ("bd", "db"), ("url", "")] {
+            let expected = if meant.is_empty() { String::new() } else { format!(": did you mean {meant}?") };
+            assert_eq!(hint(name), expected, "{name}");
+        }
+        assert_eq!(hint(&"t".repeat(1_000_000)), "");
     }
 
     #[test]

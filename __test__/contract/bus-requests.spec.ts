@@ -108,7 +108,7 @@ describeBackends('requests', (backend) => {
   test('whose reply JSON cannot express get an error', async () => {
     await server.respond('big', () => 10n as never);
     const error = (await failureOf(bus.request('big', 1))) as ResponderError;
-    expect([error.remoteName, error.remoteCode]).toEqual(['RedisError', 'ERR_REDIS_CONFIG']);
+    expect([error.remoteName, error.remoteCode]).toEqual(['RedisError', 'ERR_REDIS_SERIALIZATION']);
   });
 
   test('carry correlation and tenant to the responder, and on into what it publishes', async () => {
@@ -169,11 +169,11 @@ describeBackends('requests', (backend) => {
     expect((await within(2_000, waiting)).redisErrorKind).toBe('closed');
   });
 
-  test('wrong options and payloads are refused with kind config', async () => {
+  test('wrong options are refused with kind config, a payload JSON cannot express with kind serialization', async () => {
     for (const options of [{ timeoutMs: 0 }, { timeoutMs: Number.NaN }, { timeoutMs: '5' }, { timeout: 5 }, { signal: 5 }, 5]) {
       expect((await failureOf(bus.request('t', 1, options as never))).redisErrorKind).toBe('config');
     }
-    expect((await failureOf(bus.request('t', undefined))).redisErrorKind).toBe('config');
+    expect((await failureOf(bus.request('t', undefined))).redisErrorKind).toBe('serialization');
     expect((await failureOf(bus.respond('t', 5 as never))).redisErrorKind).toBe('config');
   });
 });

@@ -107,7 +107,7 @@ describeBackends('task queue: bad input', (backend) => {
     cyclic.self = cyclic;
     for (const data of [undefined, () => {}, Symbol('s'), 1n, Number.NaN, cyclic, { toJSON: () => undefined }]) {
       const error = await failureOf(queue.add('x', data));
-      expect(error.redisErrorKind).toBe('config');
+      expect(error.redisErrorKind).toBe('serialization');
       expect(error.message).toMatch(/^TaskQueue\.add: data: expected a value that JSON can express/);
     }
     const large = await failureOf(queue.add('x', 'x'.repeat(16 * 1024 * 1024)));
@@ -195,7 +195,7 @@ describeBackends('task queue: bad input', (backend) => {
       expect([String(call), error.redisErrorKind]).toEqual([String(call), 'config']);
       expect(error.message).toMatch(message);
     }
-    expect((await failureOf(queue.schedule('s', { everyMs: 1_000 }, { name: 'x', data: undefined }))).redisErrorKind).toBe('config');
+    expect((await failureOf(queue.schedule('s', { everyMs: 1_000 }, { name: 'x', data: undefined }))).redisErrorKind).toBe('serialization');
     expect(await queue.schedules()).toEqual([]);
   });
 

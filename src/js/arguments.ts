@@ -1,7 +1,8 @@
 /** Checks of arguments that stay on this side: functions, options, signals, values that become JSON. */
 
-import { configError, RedisError } from './errors.js';
+import { configError, describe, RedisError } from './errors.js';
 import { membersOf } from './members.js';
+import { native } from './native.js';
 
 /** The longest timer: what a 32-bit signed number of milliseconds holds, as in `setTimeout`. */
 export const MAX_MS = 2_147_483_647;
@@ -9,9 +10,7 @@ const MAX_TTL_SEC = 9_007_199_254_740;
 
 /** Refuses names of options that nobody asked for, so that a misspelt one is never ignored. */
 export function refuseUnknown(owner: string, rest: object, known: readonly string[]): void {
-  for (const name of Object.keys(rest)) {
-    throw new RedisError('config', `${owner}.${name}: expected one of the options ${known.join(', ')}, got an unknown option`);
-  }
+  for (const name of Object.keys(rest)) throw new RedisError('config', native.unknownOption(owner, name, known));
 }
 
 /** Options must be an object that has members, or not given; see {@link membersOf}. */
@@ -69,29 +68,30 @@ export function cancelled(what: string, signal: AbortSignal | undefined): RedisE
 /** A value as JSON text, or the error of one that JSON cannot express. */
 export function json(name: string, value: unknown): string | RedisError {
   // JSON would make null of it, silently.
-  if (typeof value === 'number' && !Number.isFinite(value)) return inexpressible(name, String(value));
+  if (typeof value === 'number' && !Number.isFinite(value)) return inexpressible(name, value);
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    return inexpressible(name, typeof value === 'bigint' ? 'a BigInt' : 'one that it cannot', cause);
+    return inexpressible(name, value, cause);
   }
-  if (text !== undefined) return text;
-  return inexpressible(name, value === undefined ? 'undefined' : typeof value === 'object' ? 'one that it cannot' : `a ${typeof value}`);
+  return text ?? inexpressible(name, value);
 }
 
 /**
  * An argument that becomes JSON, as its text.
  *
- * @throws RedisError of kind `config` if JSON cannot express it.
+ * @throws RedisError of kind `serialization` if JSON cannot express it.
  */
 export function jsonArgument(name: string, value: unknown): string {
   const text = json(name, value);
   if (typeof text === 'string') return text;
-  throw new RedisError('config', text.message, { cause: text.cause });
+  throw text;
 }
 
-function inexpressible(name: string, got: string, cause?: unknown): RedisError {
+/** The error of a value that JSON cannot express: a function, a `BigInt`, a cycle, an object that becomes nothing. */
+export function inexpressible(name: string, value: unknown, cause?: unknown): RedisError {
+  const got = typeof value === 'object' ? 'one that it cannot' : describe(value);
   return new RedisError('serialization', `${name}: expected a value that JSON can express, got ${got}`, { cause });
 }
 

@@ -115,7 +115,7 @@ export function readConfig(name: string, given: RedisConfig | string | URL): Rea
 }
 
 /** A URL of any context: Jest's contexts have a class of their own. */
-function isUrl(value: unknown): value is URL {
+export function isUrl(value: unknown): value is URL {
   return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
 

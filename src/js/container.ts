@@ -3,8 +3,8 @@
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
-import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js';
-import { configError } from './errors.js';
+import { disabledError, isUrl, type RedisConfig, redisConfigFromEnv } from './config.js';
+import { configError, RedisError } from './errors.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
 import type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
@@ -18,9 +18,14 @@ export type Coordinator = (container: Container) => (() => unknown) | Promise<()
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
+  url?: string | URL | undefined;
+  /** The same as `url`, which excludes it. */
   redisUrl?: string | URL | undefined;
+  /** The configuration of the manager. */
   redis?: RedisConfig | undefined;
-  /** The prefix of everything; wins over `redis.namespace`. */
+  /** The prefix of every key and topic; wins over `redis.namespace`. */
+  namespace?: string | undefined;
+  /** The same as `namespace`, which excludes it. */
   redisNamespace?: string | undefined;
   /** Options of the bus. */
   bus?: MessageBusOptions | undefined;
@@ -77,7 +82,18 @@ export interface Container {
 // Taken before anyone can replace it by one that stands still.
 const { setTimeout, clearTimeout } = globalThis;
 
-const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'bus', 'registry', 'queue', 'coordinators', 'shutdownTimeoutMs'];
+const OPTIONS: readonly string[] = [
+  'url',
+  'redisUrl',
+  'redis',
+  'namespace',
+  'redisNamespace',
+  'bus',
+  'registry',
+  'queue',
+  'coordinators',
+  'shutdownTimeoutMs',
+];
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** For handing back the jobs that are left, and for the bus and the registry after that: a part of the time of all parts, and milliseconds. */
 const LAST_PART = 0.2;
@@ -211,13 +227,33 @@ async function within(ms: number, work: () => unknown, what: string): Promise<vo
 }
 
 function configOf(options: ContainerOptions): RedisConfig {
-  const { redisUrl, redis, redisNamespace } = options;
-  const fromEnv = redis === undefined && redisUrl === undefined;
+  const { redis } = options;
+  const url = oneOf(options, 'url', 'redisUrl');
+  const namespace = oneOf(options, 'namespace', 'redisNamespace');
+  const fromEnv = redis === undefined && url === undefined;
   const given: RedisConfig | null = fromEnv ? redisConfigFromEnv() : { ...optionsOf('createContainer: redis', redis) };
   if (given === null) throw disabledError();
-  if (redisUrl !== undefined) given.url = redisUrl;
-  if (redisNamespace !== undefined) given.namespace = redisNamespace;
+  if (url !== undefined) given.url = url;
+  if (namespace !== undefined) given.namespace = namespace;
   return given;
+}
+
+/** The value of an option that has two names. */
+function oneOf<One extends keyof ContainerOptions, Other extends keyof ContainerOptions>(
+  options: ContainerOptions,
+  one: One,
+  other: Other,
+): ContainerOptions[One] | ContainerOptions[Other] {
+  if (options[one] !== undefined && options[other] !== undefined) {
+    throw new RedisError('config', `createContainer.${other}: expected ${one} or ${other}, got both`);
+  }
+  return options[one] ?? options[other];
+}
+
+/** Options of which one was given alone: the URL. */
+function containerOptions(given: ContainerOptions | string | URL | undefined): ContainerOptions {
+  if (typeof given === 'string' || isUrl(given)) return { url: given };
+  return optionsOf('createContainer: options', given);
 }
 
 function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, Coordinator][] {
@@ -233,21 +269,24 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
 /**
  * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
  *
- * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `redisUrl` is given and the environment
+ * @param options Options, or the URL of Redis alone.
+ * @example
+ * const redis = await createContainer({ url: 'redis://localhost', namespace: 'shop' });
+ * await redis.getKV().set('greeting', 'Welcome', 3_600);
+ * await redis.shutdown();
+ * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `url` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
-export async function createContainer(options?: ContainerOptions): Promise<Container> {
-  const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
-    'createContainer: options',
-    options,
-  );
+export async function createContainer(options?: ContainerOptions | string | URL): Promise<Container> {
+  const { url, redisUrl, redis, namespace, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } =
+    containerOptions(options);
   refuseUnknown('createContainer', rest, OPTIONS);
   const timeoutMs = shutdownTimeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= 2_147_483_647)) {
     throw configError('createContainer: shutdownTimeoutMs', 'a number of milliseconds from 0 to 2147483647', shutdownTimeoutMs);
   }
   const starting = coordinatorsOf(optionsOf('createContainer: coordinators', coordinators));
-  const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
+  const manager = new RedisConnectionManager(configOf({ url, redisUrl, redis, namespace, redisNamespace }));
   let parts: Parts | undefined;
   try {
     parts = new Parts(manager, { bus, registry, queue }, timeoutMs);

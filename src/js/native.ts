@@ -6,6 +6,7 @@ import { loadBinary } from './loader.js';
 export interface Native {
   verbs(): string[];
   commands(): string[];
+  unknownOption(owner: string, name: string, known: readonly string[]): string;
   openPort(drain: () => void): number;
   closePort(port: number): void;
   holdPort(port: number, hold: boolean): void;

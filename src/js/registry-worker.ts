@@ -1,6 +1,7 @@
 /** Workers of a registry: their records, health, commands and events. */
 
-import { configError, type RedisError } from './errors.js';
+import { inexpressible } from './arguments.js';
+import { configError, RedisError } from './errors.js';
 
 /** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
@@ -168,24 +169,24 @@ export function metadataJson(name: string, metadata: unknown): string | undefine
   return text;
 }
 
-/** A value as JSON text, if JSON can express all of it. */
+/** A value as JSON text. A function, a `BigInt` or `NaN` anywhere in it is refused, where JSON would leave it out or write `null`. */
 export function strictJson(name: string, value: unknown): string {
-  const expected = 'what JSON can express';
   let text: string | undefined;
   try {
     text = JSON.stringify(value, (_key, inner: unknown) => {
-      const fits =
-        inner === null ||
-        ['string', 'boolean', 'object', 'undefined'].includes(typeof inner) ||
-        (typeof inner === 'number' && Number.isFinite(inner));
-      if (!fits) throw configError(name, expected, inner);
+      if (!isExpressible(inner)) throw inexpressible(name, inner);
       return inner;
     });
   } catch (error) {
-    throw error instanceof Error && 'redisErrorKind' in error ? error : configError(name, expected, value);
+    throw error instanceof RedisError ? error : inexpressible(name, value, error);
   }
-  if (text === undefined) throw configError(name, expected, value);
+  if (text === undefined) throw inexpressible(name, value);
   return text;
+}
+
+function isExpressible(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return ['string', 'boolean', 'object', 'undefined'].includes(typeof value);
 }
 
 /** The elements of an array of capabilities, each to be checked in Rust. */

@@ -20,6 +20,7 @@ use crate::bullmq;
 use crate::crossing::codes::NOBODY;
 use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::options;
 
 /// The names of all verbs; a verb's number is its place.
 #[napi(catch_unwind)]
@@ -31,6 +32,12 @@ pub fn verbs() -> Vec<String> {
 #[napi(catch_unwind)]
 pub fn commands() -> Vec<String> {
     crate::connection::command::names().map(str::to_owned).collect()
+}
+
+/// What the error of an option says whose name nobody knows.
+#[napi(catch_unwind)]
+pub fn unknown_option(owner: String, name: String, known: Vec<String>) -> String {
+    options::unknown(&owner, &name, known.iter().map(String::as_str))
 }
 
 /// Opens a port; `drain` is called, without arguments, when there is something to take out. It must not throw.

@@ -1,26 +1,21 @@
 /** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
 
+import { jsonArgument } from '../arguments.js';
 import { completed, type Envelope, envelopeOf, now } from '../envelope.js';
-import { configError, RedisError } from '../errors.js';
 import { scopeNow } from '../scope.js';
 import { uuid } from '../uuid.js';
-
-const EXPRESSIBLE = 'a value that JSON can express';
 
 /**
  * An envelope as a message.
  *
- * @throws RedisError of kind `config` for a payload that JSON cannot express.
+ * @throws RedisError of kind `serialization` for a payload that JSON cannot express.
  */
 export function encode(owner: string, envelope: Envelope, key?: string): string {
   const { payload } = envelope;
-  // JSON would leave these out of the envelope, silently.
-  if (payload === undefined || typeof payload === 'function' || typeof payload === 'symbol') {
-    throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
-  }
-  if (typeof payload === 'number' || (typeof payload === 'object' && payload !== null && 'toJSON' in payload)) jsonOf(owner, payload);
-  const text = stringify(owner, envelope);
-  if (text === undefined) throw new RedisError('config', `${owner}: message: expected an Envelope, got one that becomes nothing`);
+  // JSON would leave these out of the envelope, or make null of them, silently.
+  const keeps = typeof payload === 'string' || (typeof payload === 'object' && (payload === null || !('toJSON' in payload)));
+  if (!keeps) jsonArgument(`${owner}: payload`, payload);
+  const text = jsonArgument(`${owner}: payload`, envelope);
   return `${head(key)}"msg":${text}}`;
 }
 
@@ -33,7 +28,7 @@ let lastTypeText = '""';
  * @throws RedisError as {@link encode}.
  */
 export function encodeBare(owner: string, type: string, payload: unknown, key?: string, traceparent?: string, given?: string): string {
-  const text = jsonOf(owner, payload);
+  const text = jsonArgument(`${owner}: payload`, payload);
   if (type !== lastType) {
     lastTypeText = JSON.stringify(type);
     lastType = type;
@@ -54,24 +49,6 @@ export function encodeBare(owner: string, type: string, payload: unknown, key?: 
 
 function head(key: string | undefined): string {
   return key === undefined ? '{' : `{"key":${JSON.stringify(key)},`;
-}
-
-/** A payload as JSON. */
-function jsonOf(owner: string, payload: unknown): string {
-  // JSON would make null of it, silently.
-  if (typeof payload === 'number' && !Number.isFinite(payload)) throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
-  const text = stringify(owner, payload);
-  if (text !== undefined) return text;
-  if (typeof payload !== 'object') throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
-  throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that becomes nothing`);
-}
-
-function stringify(owner: string, value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch (cause) {
-    throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that it cannot`, { cause });
-  }
 }
 
 /** A message that was read. */
