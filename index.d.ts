@@ -1758,9 +1758,9 @@ export declare class TaskWorker<T = unknown, R = unknown> {
  * A job is done at least once. If its worker dies, the job goes to another one within `leaseMs` plus one sweep, with `stalledCount` one higher, and
  * fails after `maxStalls`. All times are the server's. Every write of a worker carries its lease, so a worker that lost its lease changes nothing.
  *
- * Of every method: a bad argument rejects with kind `config`, naming it, as do data that JSON cannot express or of more than 16 MiB; damaged stored
- * text with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have
- * acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ * Of every method: a bad argument rejects with kind `config`, naming it, as do data of more than 16 MiB; data that JSON cannot express and damaged
+ * stored text reject with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server
+ * may have acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
  */
 export declare class TaskQueue<T = unknown, R = unknown> {
   /**

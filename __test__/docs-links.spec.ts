@@ -51,6 +51,30 @@ describe('no link of the documentation leads nowhere', () => {
   });
 });
 
+/** The rows of a page's tables that have another number of cells than the head, and lines that were broken off a row. */
+function brokenRows(markdown: string): string[] {
+  const lines = prose(markdown).split('\n');
+  const cells = (line: string): number => line.replaceAll(/`[^`]*`|\\\|/g, '').split('|').length;
+  return lines.flatMap((line, at) => {
+    if (!/^\|(?: *:?-+:? *\|)+$/.test(line)) return [];
+    const end = lines.findIndex((below, place) => place > at && below.trim() === '');
+    const rows = lines.slice(at + 1, end === -1 ? undefined : end);
+    return rows.filter((row) => !row.startsWith('|') || cells(row) !== cells(line));
+  });
+}
+
+describe('every table has whole rows', () => {
+  it.each(pages)('%s', (page) => {
+    expect(brokenRows(readFileSync(join(root, page), 'utf8'))).toEqual([]);
+  });
+
+  it('a row that was wrapped, or lacks a cell, is found', () => {
+    const head = '| a | b |\n|---|---|\n';
+    expect(brokenRows(`${head}| \`x | y\` | 2 |\n| 1 \\| 1 | 2 |\n\ntext`)).toEqual([]);
+    expect(brokenRows(`${head}| 1 | two\nlines |\n| 1 |`)).toEqual(['| 1 | two', 'lines |', '| 1 |']);
+  });
+});
+
 it('a link to a page or a heading that is not there is found', () => {
   expect(fault('README.md', 'docs/nowhere.md')).toContain('does not exist');
   expect(fault('docs/kv.md', 'kv.md#nowhere')).toContain('no such heading');

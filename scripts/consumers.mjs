@@ -1,7 +1,7 @@
 /**
- * The packed tarballs in projects outside the repository (`__test__/consumers`).
+ * The packed tarballs in projects outside the repository (`__test__/consumers`, `examples`).
  *
- *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6] [--tarballs=folder]
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,examples/cache,…] [--tarballs=folder]
  *
  * Each project is copied to a temporary folder and gets the tarballs with `npm install`: those of a folder that scripts/pack.mjs
  * made, or new ones. A command that does not end by itself is killed and counts as a failure.
@@ -60,6 +60,8 @@ const BUNDLERS = [
 export async function runConsumers(only, tarballs) {
   /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
   const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6 };
+  const examples = readdirSync(join(root, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of examples) projects[`examples/${name}`] = example;
   const work = mkdtempSync(join(tmpdir(), 'consumers-'));
   const redis = await startRedis();
   const total = { passed: 0, failed: 0 };
@@ -68,7 +70,8 @@ export async function runConsumers(only, tarballs) {
     for (const [name, run] of Object.entries(projects)) {
       if (only && !only.includes(name)) continue;
       const dir = join(work, name);
-      cpSync(join(root, '__test__/consumers', name), dir, { recursive: true });
+      const folder = name.startsWith('examples/') ? name : `__test__/consumers/${name}`;
+      cpSync(join(root, folder), dir, { recursive: true, filter: (file) => !['node_modules', 'dist'].includes(basename(file)) });
       const extra = name === 'runtimes' ? Object.entries(availableRuntimes()).map(([alias, spec]) => `${alias}@npm:${spec}`) : [];
       // Nothing of the repository may be found by accident.
       const { NODE_OPTIONS: _, NODE_PATH: __, ...inherited } = process.env;
@@ -200,6 +203,15 @@ async function bundlers(dir, env) {
   const counts = [];
   for (const name of BUNDLERS) counts.push(await check(name, dir, env, process.execPath, ['run.mjs', name]));
   return sum(...counts);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function example(dir, env) {
+  const { REDIS_TEST_URL: _, ...without } = env;
+  return sum(
+    await check('npm test on memory://', dir, without, 'npm', ['test']),
+    await check('npm test on a server', dir, env, 'npm', ['test']),
+  );
 }
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
