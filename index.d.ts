@@ -1,7 +1,6 @@
 /// <reference types="node" />
 import { Readable } from 'node:stream';
 
-/** Envelopes: a message with its id, its type and its correlation. */
 /** A message with its metadata. */
 export interface Envelope<T = unknown> {
   /** Unique, and the same at each attempt: 1 to 512 characters. */
@@ -42,7 +41,6 @@ export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown):
 /** Is `value` an envelope? Envelopes of other programs count too. */
 export declare function isEnvelope(value: unknown): value is Envelope;
 
-/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
 /** What messages and jobs of one cause have in common. */
 export interface Correlation {
   /** 1 to 512 characters. */
@@ -64,8 +62,6 @@ export declare function correlation(): Correlation | undefined;
  * @throws RedisError of kind `config`; what `run` throws.
  */
 export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
-
-/** Options of the bus, and their checks. */
 
 /** Options of a {@link MessageBus}. Unknown names are refused. */
 export interface MessageBusOptions {
@@ -190,11 +186,6 @@ export type Unsubscribe = (() => Promise<void>) & {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/**
- * `diagnostics_channel` events, in the shapes that node-redis documents: an APM that reads those reads these. Channels: tracing
- * channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
- */
 /** The server that a call goes to. */
 export interface Endpoint {
   database: number;
@@ -208,7 +199,6 @@ export interface CommandTrace extends Endpoint {
   args: readonly string[];
 }
 
-/** The one error of this package. */
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
   /** The caller's arguments or configuration. */
@@ -271,7 +261,6 @@ export declare class RedisError extends Error {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
-/** The events of a bus. */
 /** The events of a {@link MessageBus}, with the argument of their listeners. */
 export interface BusEvents {
   /**
@@ -329,8 +318,6 @@ export interface BusEvents {
   };
 }
 
-/** Dead letters: messages that a group has given up. */
-
 /** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
   /** Its id among the dead letters. */
@@ -384,8 +371,6 @@ export interface DeadLetters {
   purge(ids?: readonly string[]): Promise<number>;
 }
 
-/** The consumer groups of a topic. */
-
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
   readonly name: string;
@@ -398,8 +383,6 @@ export interface TopicGroup {
   /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
-
-/** The message bus: live messages, durable ones, requests and their replies. */
 
 /**
  * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
@@ -510,8 +493,6 @@ export declare function makeRedisBus(
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
 
-/** Locks with fencing tokens: how a lock is held and lost. */
-
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
@@ -561,13 +542,6 @@ export interface Lock {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/**
- * `KVStore.update`: read, change, compare-and-set; again after a conflict.
- *
- * Concurrent updates of one key in this process become one: their changes are applied one after another to the value that was read, and the result is
- * written once. They compete only with other processes.
- */
-
 /** Options of {@link KVStore.update}. */
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
@@ -575,8 +549,6 @@ export interface UpdateOptions {
   /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
   maxAttempts?: number | undefined;
 }
-
-/** The KV store: values by key. */
 
 /** Options of a {@link KVStore}. Unknown names are refused. */
 export interface KVStoreOptions {
@@ -770,8 +742,6 @@ export declare class KVStore {
 /** A {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore;
 
-/** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
-
 /** Returns the password for one connection. */
 type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>;
 /** TLS options. Certificates and keys are PEM. */
@@ -888,7 +858,6 @@ export declare const REDIS_TEST_CONFIG: RedisConfig;
  */
 export declare function createTestRedisConfig(overrides?: RedisConfig): RedisConfig;
 
-/** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
 /** A histogram of durations in milliseconds. */
 export interface HistogramSnapshot {
   /** How many durations were recorded. */
@@ -989,8 +958,6 @@ export interface MetricsSnapshot {
   /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;
 }
-
-/** The connection manager: the one object everything else is built on. */
 
 /**
  * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
@@ -1131,8 +1098,6 @@ export declare class RedisConnectionManager {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The events of a queue's jobs, anywhere in the fleet. */
-
 /** The events of a {@link TaskQueue}. All but `gap` and `error` are events of the whole fleet: each listening queue object gets each of them. */
 export interface TaskQueueEvents<R = unknown> {
   /** A job was added. */
@@ -1201,8 +1166,6 @@ export interface TaskQueueEvents<R = unknown> {
   /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
-
-/** Workers of a registry: their records, health, commands and events. */
 
 /** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
@@ -1350,8 +1313,6 @@ export interface RegistryEvents {
   /** Events cannot be read yet; the registry tries again. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
-
-/** Options of jobs, workers and schedules. Rust checks the values, by name. */
 
 /**
  * The state of a job. `waiting`: a worker may take it. `active`: a worker holds it. `delayed`: its time has not come. `completed`, `failed`: it is
@@ -1593,8 +1554,6 @@ export interface WorkerOptions {
   registry?: TaskWorkerRegistry | undefined;
 }
 
-/** Jobs, as Redis has them. */
-
 /**
  * A job as it was when this object was made or last refreshed. Its methods act on the job in Redis.
  *
@@ -1666,8 +1625,6 @@ export interface Job<T = unknown, R = unknown> {
   cancel(reason?: string): Promise<boolean>;
 }
 
-/** One attempt of a job, in a worker. */
-
 /** What a {@link Processor} gets beside the job. */
 export interface JobContext {
   /**
@@ -1687,8 +1644,6 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
-
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** A job's processor starts. */
@@ -1707,8 +1662,6 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** The worker takes no more jobs: it was closed, or its manager was disconnected. */
   closed: [];
 }
-
-/** Workers: the public class. */
 
 /**
  * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
@@ -1749,8 +1702,6 @@ export declare class TaskWorker<T = unknown, R = unknown> {
   /** The same as {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
-
-/** The task queue: adds, reads and manages jobs; makes workers. */
 
 /**
  * A queue of jobs in Redis: any number of processes add jobs, read them and work on them.
@@ -1889,8 +1840,6 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Claims: a slot of a worker, for a time. */
-
 /** What a worker must have to be claimed. */
 export interface ClaimRequest {
   /** The worker has every one of them. */
@@ -1920,8 +1869,6 @@ export interface WorkerClaim {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Leader election: one leader per role in the whole fleet. */
-
 /** Options of {@link WorkerRegistry.elect}. */
 export interface ElectOptions {
   /**
@@ -1949,8 +1896,6 @@ export interface Leadership {
   /** The same as {@link resign}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
-
-/** The worker registry: workers, their health, and what happens after a crash. */
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
@@ -2127,11 +2072,6 @@ export declare class WorkerRegistry {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/**
- * The public classes as interfaces, for functions that should also take a test double. A class that `implements` one, or any object with its members,
- * needs no cast.
- */
-
 /** The names of the members of `T` that do not give `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 /** Adding and removing listeners; each method returns the object itself. */
@@ -2164,11 +2104,6 @@ export interface IWorkerRegistry extends Pick<WorkerRegistry, MembersOf<WorkerRe
   /** As of the class. */
   once<K extends keyof RegistryEvents>(event: K, listener: (...args: RegistryEvents[K]) => unknown): this;
 }
-
-/**
- * The client that BullMQ 5.77 and later, and 6, accept in place of an ioredis client: their `IRedisClient`, written out, so that nothing of BullMQ is
- * imported.
- */
 
 /** Options of {@link BullMQClient.duplicate}. */
 export interface BullMQDuplicateOptions {
@@ -2366,7 +2301,6 @@ export interface BullMQTransaction {
   exec(): Promise<BullMQResult[] | null>;
 }
 
-/** The options that BullMQ gives to ioredis. */
 /** TLS as `node:tls` takes it; certificates and keys are PEM. */
 export interface BullMQTlsOptions {
   ca?: string;
@@ -2412,8 +2346,6 @@ export interface BullMQOptions {
   maxRetriesPerRequest: null;
 }
 
-/** BullMQ beside this package: on this package's connections, or on its own with the same configuration. */
-
 /**
  * A client for BullMQ on the connections of `manager`: `new Queue('paint', { connection: bullmqConnection(manager) })`. For BullMQ
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
@@ -2443,8 +2375,6 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
-/** Requests and their replies. */
-
 /** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
@@ -2455,8 +2385,6 @@ export declare class ResponderError extends RedisError {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-
-/** The parts of a service on one manager, ended in order. */
 
 /** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
@@ -2534,8 +2462,6 @@ export interface Container {
  */
 export declare function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
 
-/** Doing a thing once, for any number of callers. */
-
 /** Options of {@link once}. */
 export interface OnceOptions {
   /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
@@ -2578,7 +2504,6 @@ export declare function once<T>(
  */
 export declare function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean>;
 
-/** A test's control of an embedded engine. */
 /**
  * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
  * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
@@ -2621,7 +2546,6 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
-/** Errors that a processor throws for a special outcome, and the error of a waiting producer. */
 /** Thrown by a processor, it fails the job at once, even if attempts are left. */
 export declare class UnrecoverableError extends Error {
   constructor(
@@ -2654,7 +2578,6 @@ export declare class JobFailedError extends Error {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
-/** Trying again, with growing delays. */
 /** Options of {@link retry}. */
 export interface RetryOptions {
   /** Attempts in all, the first included: a whole number from 1. Default 3. */
@@ -2685,7 +2608,6 @@ export interface RetryOptions {
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
 
-/** Graceful shutdown on signals. Only this function installs signal handlers. */
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownSignals {
   /** Default `SIGTERM` and `SIGINT`. */
@@ -2708,8 +2630,6 @@ export declare function shutdownOnSignals(
   },
   options?: ShutdownSignals,
 ): () => void;
-
-/** Ready-made sets of connections. */
 
 /** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
 export interface RedisSuite {

@@ -34,9 +34,18 @@ await bundle.close();
 const foreign = [...chunk.imports, ...chunk.dynamicImports].filter((name) => !name.startsWith('node:'));
 if (foreign.length > 0) throw new Error(`index.d.ts may import from node: only, not from ${foreign.join(', ')}`);
 
-writeFileSync(output, `/// <reference types="node" />\n${exportInPlace(chunk.code.replace(/^\/\/\/ <reference.*\n/gm, ''))}`);
+const code = withoutHeaders(chunk.code.replace(/^\/\/\/ <reference.*\n/gm, ''));
+writeFileSync(output, `/// <reference types="node" />\n${exportInPlace(code)}`);
 
 execFileSync(process.execPath, [tool('biome'), 'format', '--write', output], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+
+/**
+ * Leaves out the comment that heads a module: here it would come before the doc comment of the module's first declaration.
+ * @param {string} code
+ */
+function withoutHeaders(code) {
+  return code.replace(/^\/\*\*(?:(?!\*\/)[^])*\*\/\n+(?=\/\*\*)/gm, '');
+}
 
 /**
  * Puts `export` before each declaration that the closing `export { … }` lists name.
