@@ -44,7 +44,7 @@ execFileSync(process.execPath, [tool('biome'), 'format', '--write', output], { c
  * @param {string} code
  */
 function withoutHeaders(code) {
-  return code.replace(/^\/\*\*(?:(?!\*\/)[^])*\*\/\n+(?=\/\*\*)/gm, '');
+  return code.replace(/^\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n+(?=\/\*\*)/gm, '');
 }
 
 /**
