@@ -13,6 +13,7 @@ export interface Envelope<T = unknown> {
   corrId: string;
   /** At most 512 characters. */
   tenantId?: string | undefined;
+  /** What the message says: anything that JSON can express. */
   payload: T;
   /** Earlier attempts, from 0. */
   attempts: number;
@@ -188,14 +189,20 @@ export type Unsubscribe = (() => Promise<void>) & {
 
 /** The server that a call goes to. */
 export interface Endpoint {
+  /** The number of the database. */
   database: number;
+  /** The host, or the path of a Unix socket. */
   serverAddress: string;
+  /** The port; `undefined` for a Unix socket. */
   serverPort: number | undefined;
+  /** The name of the client, and a number that tells the managers of a process apart. */
   clientId: string;
 }
 /** The context of a `redis-backplane:command` trace. */
 export interface CommandTrace extends Endpoint {
+  /** The name of the command, in capitals. */
   command: string;
+  /** One `?` for each argument: keys and values are never shown. */
   args: readonly string[];
 }
 
@@ -330,6 +337,7 @@ export interface DeadLetter<T = unknown> {
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
+  /** The ordering key with which the message was published. */
   readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
@@ -373,6 +381,7 @@ export interface DeadLetters {
 
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
+  /** The group's name. */
   readonly name: string;
   /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
   readonly lag: number;
@@ -973,6 +982,7 @@ export interface ConnectionHealth {
    * rights of this manager's user are not checked.
    */
   writable: boolean;
+  /** The state of the connection when the question was asked. */
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
@@ -1191,13 +1201,19 @@ export interface WorkerRegistration {
 }
 /** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
 export interface WorkerInfo {
+  /** The id of the worker, unique in the registry. */
   id: string;
+  /** What kind of worker it is, as it said at `register`. */
   type: string;
+  /** What it can do, as it said at `register`. */
   capabilities: string[];
+  /** What else it said of itself, at `register` or since. */
   metadata: Record<string, unknown>;
   /** Slots that can be claimed at once. */
   capacity: number;
+  /** What the worker declared last. */
   status: WorkerStatus;
+  /** What the registry observes; see {@link WorkerHealth}. */
   health: WorkerHealth;
   /**
    * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
@@ -1210,9 +1226,13 @@ export interface WorkerInfo {
   claimed: number;
   /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
+  /** When it was registered, in milliseconds of the server's time since 1970. */
   registeredAt: number;
+  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
   lastHeartbeatAt: number;
+  /** The name of its machine. */
   hostname: string;
+  /** The id of its process. */
   pid: number;
   /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
   eventLoopLagMs?: number | undefined;
@@ -1223,6 +1243,7 @@ export interface WorkerInfo {
 }
 /** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
+  /** What the worker declares from now on. */
   status?: WorkerStatus | undefined;
   /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
   load?: number | undefined;
@@ -1233,23 +1254,31 @@ export interface HeartbeatUpdate {
 }
 /** A filter of workers: those that match every field. */
 export interface WorkerFilter {
+  /** The worker has this type. */
   type?: string | undefined;
   /** The worker has every one of them. */
   capabilities?: string[] | undefined;
+  /** The worker declared this status. */
   status?: WorkerStatus | undefined;
+  /** The registry observes this health. */
   health?: WorkerHealth | undefined;
   /** The most to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
 /** How many workers there are. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
+  /** Workers that are healthy, degraded or crashed. */
   total: number;
+  /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
+  /** Workers that live, but are late, stalled, or said that they are degraded. */
   degraded: number;
+  /** Workers that crashed and are not forgotten yet. */
   crashed: number;
 }
 /** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
 export interface WorkerCommand {
+  /** What the worker is asked to do. */
   name: 'pause' | 'resume' | 'drain' | 'shutdown';
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
@@ -1258,6 +1287,7 @@ export interface WorkerCommand {
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 /** An event of the fleet. */
 export interface WorkerEvent {
+  /** What happened. */
   event: WorkerEventName;
   /** Its position in the stream of events. */
   position: string;
@@ -1478,10 +1508,12 @@ export interface CloseOptions {
 }
 /** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
 export interface TaskWorkerRegistry {
+  /** Called when the worker starts. */
   register(worker: { type?: string | undefined; capacity?: number | undefined; metadata?: Record<string, unknown> | undefined }): Promise<{
     id: string;
     epoch: number;
   }>;
+  /** Called when its status changes, and with its load. */
   heartbeat(
     id: string,
     update?: {
@@ -1496,6 +1528,7 @@ export interface TaskWorkerRegistry {
       load: number;
     },
   ): void;
+  /** Called when the worker has closed. */
   unregister(id: string): Promise<boolean>;
   /**
    * `command`: `pause` and `resume` call {@link TaskWorker.pause} and `resume`; `drain` and `shutdown` close the worker. `fenced`: the
@@ -1510,6 +1543,7 @@ export interface TaskWorkerRegistry {
       },
     ) => unknown,
   ): unknown;
+  /** `next` is the registration that the registry made in place of the lost one, if it made one. */
   on?(
     event: 'fenced',
     listener: (
@@ -1522,6 +1556,7 @@ export interface TaskWorkerRegistry {
       } | null,
     ) => unknown,
   ): unknown;
+  /** Called with the listeners that were given to `on`, when the worker has closed. */
   off?(event: 'command' | 'fenced', listener: never): unknown;
 }
 /** Options of {@link TaskQueue.process}. Unknown names are refused. */
@@ -1562,12 +1597,15 @@ export interface WorkerOptions {
  * lease: after its loss they change nothing and reject with kind `lease-lost`.
  */
 export interface Job<T = unknown, R = unknown> {
+  /** Unique in the queue. */
   readonly id: string;
+  /** What kind of job it is. */
   readonly name: string;
   /** The data that was added, as JSON expresses it. Throws a RedisError of kind `serialization` if the stored text is damaged. */
   readonly data: T;
   /** The options of `add()`, with defaults, without `children`. */
   readonly options: JobOptions;
+  /** The state of the job when it was read; `refresh()` reads it again. */
   readonly state: JobState;
   /** Attempts that have ended. Attempts that lost their lease are not counted. */
   readonly attemptsMade: number;
@@ -1844,12 +1882,14 @@ export declare class TaskQueue<T = unknown, R = unknown> {
 export interface ClaimRequest {
   /** The worker has every one of them. */
   capabilities?: string[] | undefined;
+  /** The worker has this type. Default: any. */
   type?: string | undefined;
   /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
   leaseMs?: number | undefined;
 }
 /** A claimed slot of a worker. */
 export interface WorkerClaim {
+  /** The id of the worker whose slot is claimed. */
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
@@ -1883,6 +1923,7 @@ export interface ElectOptions {
 }
 /** A role that this process leads. */
 export interface Leadership {
+  /** The role that was given to `elect`. */
   readonly role: string;
   /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
   readonly token: number;
@@ -2133,8 +2174,11 @@ export type BullMQFields = Record<string, string | number>;
  * happened.
  */
 export interface BullMQClient {
+  /** ioredis' word for the state: `wait`, `connecting`, `ready`, `reconnecting`, `end`, … */
   status: string;
+  /** Does it talk to a Redis Cluster? */
   readonly isCluster: boolean;
+  /** Options that BullMQ reads; none of them is a secret. */
   options: Record<string, unknown>;
   /**
    * Connects. It tries until a server answers, because BullMQ asks only once. It rejects with kind `closed` when the manager or this client is
@@ -2148,17 +2192,25 @@ export interface BullMQClient {
   quit(): Promise<string>;
   /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
+  /** Adds a listener. */
   on(event: 'error', listener: (error: Error) => unknown): this;
   on(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Adds a listener for one event. */
   once(event: 'error', listener: (error: Error) => unknown): this;
   once(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Removes a listener. */
   removeListener(event: 'error', listener: (error: Error) => unknown): this;
   removeListener(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Removes a listener. */
   off(event: 'error', listener: (error: Error) => unknown): this;
   off(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Calls the listeners of an event. */
   emit(event: string | symbol, ...args: unknown[]): boolean;
+  /** Sets how many listeners of one event are no leak. */
   setMaxListeners(n: number): this;
+  /** How many listeners of one event are no leak. */
   getMaxListeners(): number;
+  /** Removes all listeners of one event, or of all. */
   removeAllListeners(event?: string | symbol): this;
   /** Defines a script as `name`, here and in every later duplicate. */
   defineCommand(name: string, definition: BullMQScript): void;
@@ -2168,12 +2220,19 @@ export interface BullMQClient {
   multi(): BullMQTransaction;
   /** Commands that are sent together. */
   pipeline(): BullMQTransaction;
+  /** All fields of a hash, and their values. */
   hgetall(key: string): Promise<Record<string, string>>;
+  /** One field of a hash; `null` if it is not there. */
   hget(key: string, field: string): Promise<string | null>;
+  /** Fields of a hash, `null` for those that are not there. */
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  /** Sets fields of a hash. Returns how many are new. */
   hset(key: string, data: BullMQFields): Promise<number>;
+  /** Deletes fields of a hash. Returns how many there were. */
   hdel(key: string, ...fields: string[]): Promise<number>;
+  /** 1 if the hash has the field, else 0. */
   hexists(key: string, field: string): Promise<number>;
+  /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
   set(
@@ -2186,6 +2245,7 @@ export interface BullMQClient {
   ): Promise<string | null>;
   /** Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
+  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each is followed by its score. */
   zrange(
     key: string,
     start: number,
@@ -2194,6 +2254,7 @@ export interface BullMQClient {
       WITHSCORES?: boolean | undefined;
     },
   ): Promise<string[]>;
+  /** The same, from the highest score down. */
   zrevrange(
     key: string,
     start: number,
@@ -2202,12 +2263,19 @@ export interface BullMQClient {
       WITHSCORES?: boolean | undefined;
     },
   ): Promise<string[]>;
+  /** The number of members of a sorted set. */
   zcard(key: string): Promise<number>;
+  /** The score of a member; `null` if it is not there. */
   zscore(key: string, member: string): Promise<string | null>;
+  /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): Promise<string[]>;
+  /** The length of a list. */
   llen(key: string): Promise<number>;
+  /** Keeps a range of a list, both ends included. */
   ltrim(key: string, start: number, end: number): Promise<string>;
+  /** The first place of a value in a list; `null` if it is not there. */
   lpos(key: string, value: string): Promise<number | null>;
+  /** The members of a set. */
   smembers(key: string): Promise<string[]>;
   /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
   xadd(
@@ -2234,6 +2302,7 @@ export interface BullMQClient {
       COUNT?: number | undefined;
     },
   ): Promise<BullMQStreams | null>;
+  /** Trims a stream. Returns how many entries were deleted. */
   xtrim(
     key: string,
     strategy: 'MAXLEN',
@@ -2249,11 +2318,15 @@ export interface BullMQClient {
    * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
+  /** What the server says of itself. */
   info(): Promise<string>;
   /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
   clientSetName(name: string): Promise<string>;
+  /** The server's list of its clients. */
   clientList(): Promise<string>;
+  /** What the server says of this client's connection. */
   clientInfo(): Promise<string>;
+  /** Keys, a page at a time: the next cursor and the keys of this page. */
   scan(
     cursor: string | number,
     options: {
@@ -2272,7 +2345,9 @@ export type BullMQStreams = [stream: string, entries: [id: string, fields: strin
 export type BullMQResult = [error: Error | null, result: unknown];
 /** Commands that {@link exec} sends. */
 export interface BullMQTransaction {
+  /** All fields of a hash, and their values. */
   hgetall(key: string): this;
+  /** Sets fields of a hash. */
   hset(key: string, data: BullMQFields): this;
   /** Returns the next cursor, and alternating fields and values. */
   hscan(
@@ -2282,6 +2357,7 @@ export interface BullMQTransaction {
       COUNT?: number | undefined;
     },
   ): this;
+  /** The members of a set. */
   smembers(key: string): this;
   /** Returns the next cursor, and members. */
   sscan(
@@ -2291,11 +2367,15 @@ export interface BullMQTransaction {
       COUNT?: number | undefined;
     },
   ): this;
+  /** Members of a sorted set by rank, both ends included. */
   zrange(key: string, start: number, end: number): this;
+  /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): this;
+  /** The length of a list. */
   llen(key: string): this;
   /** Without keys it adds nothing. */
   del(...keys: string[]): this;
+  /** A script that was defined with {@link BullMQClient.defineCommand}. */
   runCommand(name: string, args: readonly unknown[]): this;
   /** The outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;
@@ -2303,21 +2383,32 @@ export interface BullMQTransaction {
 
 /** TLS as `node:tls` takes it; certificates and keys are PEM. */
 export interface BullMQTlsOptions {
+  /** Certificate authorities in PEM. */
   ca?: string;
+  /** The client's certificate in PEM. */
   cert?: string;
+  /** The private key of `cert` in PEM. */
   key?: string;
+  /** The name to expect in the server's certificate. */
   servername?: string;
+  /** `false` accepts any certificate. */
   rejectUnauthorized?: boolean;
 }
 /** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
+  /** The host of the server. */
   host?: string;
+  /** The port of the server. */
   port?: number;
   /** The path of a Unix socket, in place of `host` and `port`. */
   path?: string;
+  /** The number of the database. */
   db?: number;
+  /** The ACL user. */
   username?: string;
+  /** The password, as it is now: ioredis does not ask again when it is rotated. */
   password?: string;
+  /** Present where the connection uses TLS. */
   tls?: BullMQTlsOptions;
   /** In place of `host` and `port`, with `name`. */
   sentinels?: {
@@ -2334,9 +2425,13 @@ export interface BullMQOptions {
       port: number;
     }
   >;
+  /** The ACL user at the sentinels. */
   sentinelUsername?: string;
+  /** The password at the sentinels. */
   sentinelPassword?: string;
+  /** Present where connections to sentinels use TLS. */
   sentinelTLS?: BullMQTlsOptions;
+  /** Whether connections to sentinels use TLS. */
   enableTLSForSentinelMode?: boolean;
   /** Milliseconds. */
   connectTimeout?: number;
@@ -2422,19 +2517,28 @@ export interface ContainerOptions {
  * are accepted. A queue from `getQueue()` is `queue:` and its name.
  */
 export interface ContainerHealth {
+  /** Do all parts answer? */
   ok: boolean;
+  /** Is the manager connected, and does Redis accept writes? */
   redis: boolean;
+  /** Are the subscriptions of the bus confirmed? */
   bus: boolean;
+  /** Does the KV store answer? */
   kv: boolean;
+  /** Does the worker registry answer? */
   registry: boolean;
+  /** Does this part answer? `queue:` and its name for a queue. */
   [part: string]: boolean;
 }
 /** The parts of a service, on one manager. */
 export interface Container {
   /** The manager of all parts. */
   readonly manager: IRedisConnection;
+  /** The message bus, the same object each time. */
   getBus(): IMessageBus;
+  /** The KV store, the same object each time. */
   getKV(): IKVStore;
+  /** The worker registry, the same object each time. */
   getRegistry(): IWorkerRegistry;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
@@ -2537,10 +2641,15 @@ export interface MemoryControl {
 }
 /** A key of an embedded engine. */
 export interface MemoryEntry {
+  /** The number of the database. */
   db: number;
+  /** The whole key, with every namespace. */
   key: string;
+  /** Redis' name of the type: `string`, `hash`, `list`, … */
   type: string;
+  /** Milliseconds until it expires; `null` if it does not. */
   ttl: number | null;
+  /** The value: text, an object of the fields of a hash, an array of the elements of others. */
   value: unknown;
 }
 /** Control of the engine behind `memory://name`, for tests. */
@@ -2641,6 +2750,7 @@ export interface RedisSuite {
   sub: RedisConnectionManager;
   /** Ends all of them. Idempotent. */
   disconnect(): Promise<void>;
+  /** Disconnects all of them. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**

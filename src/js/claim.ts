@@ -8,6 +8,7 @@ import type { WorkerInfo } from './registry-worker.js';
 export interface ClaimRequest {
   /** The worker has every one of them. */
   capabilities?: string[] | undefined;
+  /** The worker has this type. Default: any. */
   type?: string | undefined;
   /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
   leaseMs?: number | undefined;
@@ -15,6 +16,7 @@ export interface ClaimRequest {
 
 /** A claimed slot of a worker. */
 export interface WorkerClaim {
+  /** The id of the worker whose slot is claimed. */
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;

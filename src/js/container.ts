@@ -50,11 +50,17 @@ export interface ContainerOptions {
  * are accepted. A queue from `getQueue()` is `queue:` and its name.
  */
 export interface ContainerHealth {
+  /** Do all parts answer? */
   ok: boolean;
+  /** Is the manager connected, and does Redis accept writes? */
   redis: boolean;
+  /** Are the subscriptions of the bus confirmed? */
   bus: boolean;
+  /** Does the KV store answer? */
   kv: boolean;
+  /** Does the worker registry answer? */
   registry: boolean;
+  /** Does this part answer? `queue:` and its name for a queue. */
   [part: string]: boolean;
 }
 
@@ -62,8 +68,11 @@ export interface ContainerHealth {
 export interface Container {
   /** The manager of all parts. */
   readonly manager: IRedisConnection;
+  /** The message bus, the same object each time. */
   getBus(): IMessageBus;
+  /** The KV store, the same object each time. */
   getKV(): IKVStore;
+  /** The worker registry, the same object each time. */
   getRegistry(): IWorkerRegistry;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;

@@ -8,15 +8,21 @@ import { channel, tracingChannel } from 'node:diagnostics_channel';
 
 /** The server that a call goes to. */
 export interface Endpoint {
+  /** The number of the database. */
   database: number;
+  /** The host, or the path of a Unix socket. */
   serverAddress: string;
+  /** The port; `undefined` for a Unix socket. */
   serverPort: number | undefined;
+  /** The name of the client, and a number that tells the managers of a process apart. */
   clientId: string;
 }
 
 /** The context of a `redis-backplane:command` trace. */
 export interface CommandTrace extends Endpoint {
+  /** The name of the command, in capitals. */
   command: string;
+  /** One `?` for each argument: keys and values are never shown. */
   args: readonly string[];
 }
 

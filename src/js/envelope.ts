@@ -21,6 +21,7 @@ export interface Envelope<T = unknown> {
   corrId: string;
   /** At most 512 characters. */
   tenantId?: string | undefined;
+  /** What the message says: anything that JSON can express. */
   payload: T;
   /** Earlier attempts, from 0. */
   attempts: number;

@@ -18,6 +18,7 @@ export interface ElectOptions {
 
 /** A role that this process leads. */
 export interface Leadership {
+  /** The role that was given to `elect`. */
   readonly role: string;
   /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
   readonly token: number;

@@ -27,6 +27,7 @@ export interface ConnectionHealth {
    * rights of this manager's user are not checked.
    */
   writable: boolean;
+  /** The state of the connection when the question was asked. */
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;

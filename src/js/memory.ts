@@ -37,10 +37,15 @@ export interface MemoryControl {
 
 /** A key of an embedded engine. */
 export interface MemoryEntry {
+  /** The number of the database. */
   db: number;
+  /** The whole key, with every namespace. */
   key: string;
+  /** Redis' name of the type: `string`, `hash`, `list`, … */
   type: string;
+  /** Milliseconds until it expires; `null` if it does not. */
   ttl: number | null;
+  /** The value: text, an object of the fields of a hash, an array of the elements of others. */
   value: unknown;
 }
 

@@ -30,13 +30,19 @@ export interface WorkerRegistration {
 
 /** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
 export interface WorkerInfo {
+  /** The id of the worker, unique in the registry. */
   id: string;
+  /** What kind of worker it is, as it said at `register`. */
   type: string;
+  /** What it can do, as it said at `register`. */
   capabilities: string[];
+  /** What else it said of itself, at `register` or since. */
   metadata: Record<string, unknown>;
   /** Slots that can be claimed at once. */
   capacity: number;
+  /** What the worker declared last. */
   status: WorkerStatus;
+  /** What the registry observes; see {@link WorkerHealth}. */
   health: WorkerHealth;
   /**
    * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
@@ -49,9 +55,13 @@ export interface WorkerInfo {
   claimed: number;
   /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
+  /** When it was registered, in milliseconds of the server's time since 1970. */
   registeredAt: number;
+  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
   lastHeartbeatAt: number;
+  /** The name of its machine. */
   hostname: string;
+  /** The id of its process. */
   pid: number;
   /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
   eventLoopLagMs?: number | undefined;
@@ -63,6 +73,7 @@ export interface WorkerInfo {
 
 /** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
+  /** What the worker declares from now on. */
   status?: WorkerStatus | undefined;
   /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
   load?: number | undefined;
@@ -74,10 +85,13 @@ export interface HeartbeatUpdate {
 
 /** A filter of workers: those that match every field. */
 export interface WorkerFilter {
+  /** The worker has this type. */
   type?: string | undefined;
   /** The worker has every one of them. */
   capabilities?: string[] | undefined;
+  /** The worker declared this status. */
   status?: WorkerStatus | undefined;
+  /** The registry observes this health. */
   health?: WorkerHealth | undefined;
   /** The most to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
@@ -85,14 +99,19 @@ export interface WorkerFilter {
 
 /** How many workers there are. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
+  /** Workers that are healthy, degraded or crashed. */
   total: number;
+  /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
+  /** Workers that live, but are late, stalled, or said that they are degraded. */
   degraded: number;
+  /** Workers that crashed and are not forgotten yet. */
   crashed: number;
 }
 
 /** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
 export interface WorkerCommand {
+  /** What the worker is asked to do. */
   name: 'pause' | 'resume' | 'drain' | 'shutdown';
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
@@ -103,6 +122,7 @@ export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recov
 
 /** An event of the fleet. */
 export interface WorkerEvent {
+  /** What happened. */
   event: WorkerEventName;
   /** Its position in the stream of events. */
   position: string;

@@ -13,6 +13,7 @@ export interface RedisSuite {
   sub: RedisConnectionManager;
   /** Ends all of them. Idempotent. */
   disconnect(): Promise<void>;
+  /** Disconnects all of them. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

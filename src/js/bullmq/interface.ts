@@ -36,8 +36,11 @@ export type BullMQFields = Record<string, string | number>;
  * happened.
  */
 export interface BullMQClient {
+  /** ioredis' word for the state: `wait`, `connecting`, `ready`, `reconnecting`, `end`, … */
   status: string;
+  /** Does it talk to a Redis Cluster? */
   readonly isCluster: boolean;
+  /** Options that BullMQ reads; none of them is a secret. */
   options: Record<string, unknown>;
 
   /**
@@ -53,17 +56,25 @@ export interface BullMQClient {
   /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
 
+  /** Adds a listener. */
   on(event: 'error', listener: (error: Error) => unknown): this;
   on(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Adds a listener for one event. */
   once(event: 'error', listener: (error: Error) => unknown): this;
   once(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Removes a listener. */
   removeListener(event: 'error', listener: (error: Error) => unknown): this;
   removeListener(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Removes a listener. */
   off(event: 'error', listener: (error: Error) => unknown): this;
   off(event: string, listener: (...args: unknown[]) => unknown): this;
+  /** Calls the listeners of an event. */
   emit(event: string | symbol, ...args: unknown[]): boolean;
+  /** Sets how many listeners of one event are no leak. */
   setMaxListeners(n: number): this;
+  /** How many listeners of one event are no leak. */
   getMaxListeners(): number;
+  /** Removes all listeners of one event, or of all. */
   removeAllListeners(event?: string | symbol): this;
 
   /** Defines a script as `name`, here and in every later duplicate. */
@@ -75,25 +86,41 @@ export interface BullMQClient {
   /** Commands that are sent together. */
   pipeline(): BullMQTransaction;
 
+  /** All fields of a hash, and their values. */
   hgetall(key: string): Promise<Record<string, string>>;
+  /** One field of a hash; `null` if it is not there. */
   hget(key: string, field: string): Promise<string | null>;
+  /** Fields of a hash, `null` for those that are not there. */
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  /** Sets fields of a hash. Returns how many are new. */
   hset(key: string, data: BullMQFields): Promise<number>;
+  /** Deletes fields of a hash. Returns how many there were. */
   hdel(key: string, ...fields: string[]): Promise<number>;
+  /** 1 if the hash has the field, else 0. */
   hexists(key: string, field: string): Promise<number>;
+  /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
   set(key: string, value: string | number, options?: { PX?: number | undefined; EX?: number | undefined }): Promise<string | null>;
   /** Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
+  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each is followed by its score. */
   zrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
+  /** The same, from the highest score down. */
   zrevrange(key: string, start: number, end: number, options?: { WITHSCORES?: boolean | undefined }): Promise<string[]>;
+  /** The number of members of a sorted set. */
   zcard(key: string): Promise<number>;
+  /** The score of a member; `null` if it is not there. */
   zscore(key: string, member: string): Promise<string | null>;
+  /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): Promise<string[]>;
+  /** The length of a list. */
   llen(key: string): Promise<number>;
+  /** Keeps a range of a list, both ends included. */
   ltrim(key: string, start: number, end: number): Promise<string>;
+  /** The first place of a value in a list; `null` if it is not there. */
   lpos(key: string, value: string): Promise<number | null>;
+  /** The members of a set. */
   smembers(key: string): Promise<string[]>;
   /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
   xadd(
@@ -111,6 +138,7 @@ export interface BullMQClient {
     streams: { key: string; id: string }[],
     options?: { BLOCK?: number | undefined; COUNT?: number | undefined },
   ): Promise<BullMQStreams | null>;
+  /** Trims a stream. Returns how many entries were deleted. */
   xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean | undefined }): Promise<number>;
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
@@ -119,11 +147,15 @@ export interface BullMQClient {
    * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
+  /** What the server says of itself. */
   info(): Promise<string>;
   /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
   clientSetName(name: string): Promise<string>;
+  /** The server's list of its clients. */
   clientList(): Promise<string>;
+  /** What the server says of this client's connection. */
   clientInfo(): Promise<string>;
+  /** Keys, a page at a time: the next cursor and the keys of this page. */
   scan(cursor: string | number, options: { MATCH?: string | undefined; COUNT?: number | undefined }): Promise<[string, string[]]>;
   /** Keys in batches. */
   scanStream(options: { match: string; count?: number | undefined }): Readable;
@@ -139,18 +171,25 @@ export type BullMQResult = [error: Error | null, result: unknown];
 
 /** Commands that {@link exec} sends. */
 export interface BullMQTransaction {
+  /** All fields of a hash, and their values. */
   hgetall(key: string): this;
+  /** Sets fields of a hash. */
   hset(key: string, data: BullMQFields): this;
   /** Returns the next cursor, and alternating fields and values. */
   hscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
+  /** The members of a set. */
   smembers(key: string): this;
   /** Returns the next cursor, and members. */
   sscan(key: string, cursor: string | number, options?: { COUNT?: number | undefined }): this;
+  /** Members of a sorted set by rank, both ends included. */
   zrange(key: string, start: number, end: number): this;
+  /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): this;
+  /** The length of a list. */
   llen(key: string): this;
   /** Without keys it adds nothing. */
   del(...keys: string[]): this;
+  /** A script that was defined with {@link BullMQClient.defineCommand}. */
   runCommand(name: string, args: readonly unknown[]): this;
   /** The outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;

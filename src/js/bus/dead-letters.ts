@@ -23,6 +23,7 @@ export interface DeadLetter<T = unknown> {
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
+  /** The ordering key with which the message was published. */
   readonly key?: string | undefined;
   /** The message; `undefined` where it is not JSON. */
   readonly envelope?: Envelope<T> | undefined;

@@ -8,6 +8,7 @@ const V = verbs('bus', 'groups', 'removeGroup');
 
 /** A consumer group of a durable topic. */
 export interface TopicGroup {
+  /** The group's name. */
   readonly name: string;
   /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
   readonly lag: number;

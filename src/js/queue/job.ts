@@ -19,12 +19,15 @@ import { parseStored } from './outcome.js';
  * lease: after its loss they change nothing and reject with kind `lease-lost`.
  */
 export interface Job<T = unknown, R = unknown> {
+  /** Unique in the queue. */
   readonly id: string;
+  /** What kind of job it is. */
   readonly name: string;
   /** The data that was added, as JSON expresses it. Throws a RedisError of kind `serialization` if the stored text is damaged. */
   readonly data: T;
   /** The options of `add()`, with defaults, without `children`. */
   readonly options: JobOptions;
+  /** The state of the job when it was read; `refresh()` reads it again. */
   readonly state: JobState;
   /** Attempts that have ended. Attempts that lost their lease are not counted. */
   readonly attemptsMade: number;

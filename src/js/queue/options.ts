@@ -166,21 +166,26 @@ export interface CloseOptions {
 
 /** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
 export interface TaskWorkerRegistry {
+  /** Called when the worker starts. */
   register(worker: {
     type?: string | undefined;
     capacity?: number | undefined;
     metadata?: Record<string, unknown> | undefined;
   }): Promise<{ id: string; epoch: number }>;
+  /** Called when its status changes, and with its load. */
   heartbeat(id: string, update?: { status?: WorkerStatus | undefined; load?: number | undefined }): Promise<boolean>;
   /** Sends a load with the next heartbeat. Without this method only changes of the status are sent. */
   report?(id: string, now: { load: number }): void;
+  /** Called when the worker has closed. */
   unregister(id: string): Promise<boolean>;
   /**
    * `command`: `pause` and `resume` call {@link TaskWorker.pause} and `resume`; `drain` and `shutdown` close the worker. `fenced`: the
    * registration was lost; `next` is the new one, if any.
    */
   on?(event: 'command', listener: (command: WorkerCommand, worker: { id: string }) => unknown): unknown;
+  /** `next` is the registration that the registry made in place of the lost one, if it made one. */
   on?(event: 'fenced', listener: (worker: { id: string }, next: { id: string; epoch: number } | null) => unknown): unknown;
+  /** Called with the listeners that were given to `on`, when the worker has closed. */
   off?(event: 'command' | 'fenced', listener: never): unknown;
 }
 
