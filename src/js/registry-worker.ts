@@ -99,7 +99,7 @@ export interface WorkerFilter {
 
 /** How many workers there are. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
-  /** Workers that are healthy, degraded or crashed. */
+  /** All that are not forgotten, those of unknown health too. */
   total: number;
   /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
