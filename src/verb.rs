@@ -79,8 +79,13 @@ impl Call<'_> {
     {
         match prepare(&self) {
             Ok(steps) => {
-                let answer = self.answer;
-                lifecycle::spawn(async move { answer.give(steps.await) });
+                let (answer, operation) = (self.answer, self.operation);
+                lifecycle::spawn(async move {
+                    let outcome = steps.await;
+                    answer.give(
+                        outcome.map_err(|error| error.to_command(|| format!("a command of {}", operation().name()))),
+                    );
+                });
             }
             Err(error) => self.answer.give(Err(error)),
         }
@@ -183,7 +188,11 @@ impl<T: Class> Target for T {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::crossing::HandedOn;
+    use crate::error::Error;
 
     struct Toy;
 
@@ -192,6 +201,7 @@ mod tests {
         const VERBS: &'static [Verb<Self>] = verbs! { "toy" "ToyBox" {
             "wind" => |_, call| call.at_once(|call| call.id(0).map(|_| Outcome::Nothing));
             "wound" as "ToyBox.wind" in "toy.wind" => |_, call| call.give(Ok(Outcome::Nothing));
+            "spin" => |_, call| call.run(|_| Ok(std::future::ready(Err(Error::unexpected_reply()))));
         } };
         type Parent = ();
 
@@ -203,15 +213,32 @@ mod tests {
     #[test]
     fn a_row_says_who_is_named_and_what_is_measured() {
         let rows: Vec<_> = Toy::VERBS.iter().map(|verb| (verb.name, verb.owner, (verb.operation)().name())).collect();
-        assert_eq!(rows, [("toy.wind", "ToyBox.wind", "toy.wind"), ("toy.wound", "ToyBox.wind", "toy.wind")]);
+        assert_eq!(
+            rows,
+            [
+                ("toy.wind", "ToyBox.wind", "toy.wind"),
+                ("toy.wound", "ToyBox.wind", "toy.wind"),
+                ("toy.spin", "ToyBox.spin", "toy.spin")
+            ]
+        );
     }
 
     #[test]
     fn a_verb_that_a_class_has_not_is_not_called() {
         let target: Box<dyn Target> = Box::new(Toy);
-        for (place, is_there) in [(0, true), (1, true), (2, false), (0_usize.wrapping_sub(1), false)] {
+        for (place, is_there) in [(0, true), (1, true), (3, false), (0_usize.wrapping_sub(1), false)] {
             assert_eq!(target.call(place, &[], Answer::to_nobody()).is_ok(), is_there, "{place}");
         }
+    }
+
+    #[test]
+    fn a_reply_that_steps_cannot_decode_is_an_error_that_names_their_verb() {
+        lifecycle::start().unwrap();
+        let (answer, outcomes) = HandedOn::answer();
+        let target: Box<dyn Target> = Box::new(Toy);
+        target.call(2, &[], answer).unwrap();
+        let error = outcomes.recv_timeout(Duration::from_secs(5)).unwrap().unwrap_err();
+        assert_eq!(error.message(), "unexpected reply to a command of toy.spin");
     }
 
     #[test]

@@ -44,6 +44,18 @@ impl Command {
     pub fn calling(self, script: Script) -> Self {
         Self { script: Some(script), ..self }
     }
+
+    /// How an error names it: the command, and the operation where that is more than the command. Without arguments, which may be secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let operation = self.operation.name();
+        let name = resp::unpack(&self.payload).and_then(|(words, _)| String::from_utf8(words.first()?.to_vec()).ok());
+        match name.map(|name| name.to_uppercase()) {
+            Some(name) if name == operation => format!("`{name}`"),
+            Some(name) => format!("`{name}` of {operation}"),
+            None => operation.to_owned(),
+        }
+    }
 }
 
 /// What is known of a command.
@@ -312,6 +324,18 @@ mod tests {
         ] {
             assert!(!is_safe(line), "{line}");
         }
+    }
+
+    #[test]
+    fn an_error_names_the_command_and_the_operation_and_no_argument() {
+        let shown = |words: &[&[u8]], operation| {
+            let mut packed = BytesMut::new();
+            resp::pack(&mut packed, words);
+            Command::raw(packed.freeze(), Operation::named(operation)).shown()
+        };
+        assert_eq!(shown(&[b"get", b"secret"], "GET"), "`GET`");
+        assert_eq!(shown(&[b"EVALSHA", b"digest", b"0"], "kv.lock"), "`EVALSHA` of kv.lock");
+        assert_eq!(Command::raw(Bytes::new(), Operation::named("kv.get")).shown(), "kv.get");
     }
 
     #[test]

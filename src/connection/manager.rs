@@ -329,12 +329,9 @@ impl Manager {
     /// failed while the others were executed, which Redis does not take back; `maybe-executed` too if it refused `MULTI` and then
     /// executed commands on their own.
     pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
-        let strange = || {
-            Error::new(ErrorKind::Server, "unexpected answer of the server to a transaction")
-                .with_delivery(Delivery::MaybeExecuted)
-        };
+        let unexpected = || Error::unexpected_reply().to_command(|| "`EXEC`".to_owned());
         let Reply::Array(mut replies) = reply else {
-            return Err(strange());
+            return Err(unexpected());
         };
         let error_of = |line: &[u8]| Error::from_reply(&String::from_utf8_lossy(line));
         match replies.pop() {
@@ -376,7 +373,7 @@ impl Manager {
                     None => error_of(&line),
                 })
             }
-            _ => Err(strange()),
+            _ => Err(unexpected()),
         }
     }
 

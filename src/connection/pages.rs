@@ -75,7 +75,7 @@ impl Thread {
             let mut replies = replies.into_iter();
             let view = if nodes { replies.next().map(text).transpose()? } else { None };
             let run = replies.next().and_then(run_id);
-            match replies.next().ok_or_else(strange).and_then(page) {
+            match replies.next().ok_or_else(unexpected_reply).and_then(page) {
                 Ok((cursor, keys)) => return Ok((view, Self { origin, run, cursor }, keys)),
                 Err(error) if is_not_yet(&error) => patience.pause(error).await?,
                 Err(error) => return Err(error),
@@ -139,7 +139,7 @@ impl Thread {
         let command = pack(info(Packed::sized(128))).reads(operation);
         loop {
             let (replies, origin) = ask(manager, command.clone(), place).await?;
-            let [said, reply] = <[Reply; 2]>::try_from(replies).map_err(|_| strange())?;
+            let [said, reply] = <[Reply; 2]>::try_from(replies).map_err(|_| unexpected_reply())?;
             if run_id(said).as_ref() != Some(run) {
                 return Ok(None);
             }
@@ -198,7 +198,7 @@ fn error_of(reply: &Reply) -> Option<Error> {
 fn text(reply: Reply) -> Result<String> {
     match reply {
         Reply::Bulk(text) | Reply::Simple(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        other => Err(error_of(&other).unwrap_or_else(strange)),
+        other => Err(error_of(&other).unwrap_or_else(unexpected_reply)),
     }
 }
 
@@ -206,12 +206,12 @@ fn page(reply: Reply) -> Result<(String, Vec<Bytes>)> {
     if let Some(error) = error_of(&reply) {
         return Err(error);
     }
-    let Reply::Array(parts) = reply else { return Err(strange()) };
-    let Ok([cursor, Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else { return Err(strange()) };
-    let keys = keys.into_iter().map(|key| if let Reply::Bulk(key) = key { Ok(key) } else { Err(strange()) });
+    let Reply::Array(parts) = reply else { return Err(unexpected_reply()) };
+    let Ok([cursor, Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else { return Err(unexpected_reply()) };
+    let keys = keys.into_iter().map(|key| if let Reply::Bulk(key) = key { Ok(key) } else { Err(unexpected_reply()) });
     Ok((text(cursor)?, keys.collect::<Result<_>>()?))
 }
 
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "unexpected answer of the server to SCAN").with_delivery(Delivery::Rejected)
+fn unexpected_reply() -> Error {
+    Error::unexpected_reply().to_command(|| "`SCAN`".to_owned()).with_delivery(Delivery::Rejected)
 }

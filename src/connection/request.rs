@@ -49,15 +49,18 @@ impl Sink {
         Self::Then(Next(Box::new(next)))
     }
 
-    /// Gives the outcome to who waits for it.
+    /// Gives the outcome of something that was never a request to whoever waits for it.
     pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
-        self.settle_from(Origin::default(), outcome, metrics);
+        self.settle_from(Origin::default(), outcome, metrics, String::new);
     }
 
-    /// The same; the outcome came on connection `origin`.
-    fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics) {
+    /// Gives the outcome to whoever waits for it. It came on connection `origin`, and answers the command that `shown` names.
+    fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics, shown: impl FnOnce() -> String) {
         match self {
-            Self::Answer(answer, decode) => answer.give(outcome.and_then(|reply| decode(reply, metrics))),
+            Self::Answer(answer, decode) => {
+                let outcome = outcome.and_then(|reply| decode(reply, metrics));
+                answer.give(outcome.map_err(|error| error.to_command(shown)));
+            }
             // A caller that no longer waits wants no answer.
             Self::Waiter(sender) => drop(sender.send(outcome)),
             Self::Located(sender) => drop(sender.send(outcome.map(|reply| (reply, origin)))),
@@ -199,7 +202,7 @@ impl Request {
             Ok(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
             other => other,
         };
-        sink.settle_from(self.origin, outcome, &self.metrics);
+        sink.settle_from(self.origin, outcome, &self.metrics, || self.command.shown());
     }
 }
 
@@ -215,4 +218,22 @@ impl Drop for Request {
 
 fn size(command: &Command) -> i64 {
     i64::try_from(command.payload.len()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crossing::HandedOn;
+    use crate::telemetry::Operation;
+
+    #[test]
+    fn a_reply_that_cannot_be_decoded_is_an_error_that_names_the_command() {
+        let (answer, outcomes) = HandedOn::answer();
+        let sink = Sink::Answer(answer, |_, _| Err(Error::unexpected_reply()));
+        let payload = Bytes::from_static(b"*2\r\n$3\r\nGET\r\n$6\r\nsecret\r\n");
+        let command = Command::raw(payload, Operation::named("kv.get"));
+        Request::new(command, sink, Instant::now(), Arc::default()).settle(Ok(Reply::Int(1)), Instant::now());
+        let error = outcomes.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.message(), "unexpected reply to `GET` of kv.get");
+    }
 }

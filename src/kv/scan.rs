@@ -19,8 +19,10 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     call.run(|call| {
         let walk = match call.at(0) {
             Arg::Absent => Walk::default(),
-            Arg::Text(written) => Walk::read(written.as_bytes()).ok_or_else(Error::unexpected_reply)?,
-            other => return Err(call.wrong("cursor", "what the call before gave", other)),
+            written => {
+                let walk = if let Arg::Text(text) = written { Walk::read(text.as_bytes()) } else { None };
+                walk.ok_or_else(|| call.wrong("cursor", "what the call before gave", written))?
+            }
         };
         let pattern = match call.at(1) {
             Arg::Absent => &b"*"[..],

@@ -15,7 +15,7 @@ use crate::connection::manager::Manager;
 use crate::connection::pages::{Look, Patience, Thread, is_gone};
 use crate::connection::request::Place;
 use crate::connection::target::Address;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, Result};
 
 /// What is left of a walk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl Course {
             }
             other => other?,
         };
-        let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(strange)?;
+        let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(unexpected_reply)?;
         let slots = self.enter(&view, &address);
         if slots.lowest().is_none() {
             // It has nothing of what it was thought to have.
@@ -181,7 +181,7 @@ impl Course {
         };
         let all_done = match view {
             Some(text) => {
-                let view = View::read(&text, &part.address).ok_or_else(strange)?;
+                let view = View::read(&text, &part.address).ok_or_else(unexpected_reply)?;
                 self.leave(&part, &view, manager.map().as_deref())
             }
             None => false,
@@ -276,8 +276,8 @@ fn not_served(slot: Option<u16>) -> Error {
         .with_message(|message| format!("{message}: slot {}", slot.unwrap_or_default()))
 }
 
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "unexpected answer of a cluster node to CLUSTER NODES")
+fn unexpected_reply() -> Error {
+    Error::unexpected_reply().to_command(|| "`CLUSTER NODES`".to_owned()).with_delivery(Delivery::NotSent)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, assembly: Assembly, s
         }
     }
     match failure {
-        None => assembled(replies, assembly).ok_or_else(strange),
+        None => assembled(replies, assembly).ok_or_else(mismatch),
         Some(error) if whole || safe => Err(error),
         Some(error) => {
             let agree = deliveries.iter().all(|delivery| *delivery == deliveries[0]);
@@ -144,7 +144,7 @@ fn int(reply: &Reply) -> Option<i64> {
     }
 }
 
-fn strange() -> Error {
+fn mismatch() -> Error {
     Error::new(ErrorKind::Server, "the answers of a cluster's nodes do not fit together")
         .with_delivery(Delivery::MaybeExecuted)
 }
