@@ -16,8 +16,8 @@ use tokio::time::{Sleep, timeout};
 use super::connect::is_final;
 use super::event::Event;
 use super::line::{self, Line};
-use super::pipeline::{Demand, Leftovers, timed_out};
-use super::request::Request;
+use super::pipeline::{Demand, Leftovers};
+use super::request::{Request, timed_out};
 use super::server_info::ServerInfo;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
@@ -126,7 +126,7 @@ impl Actor {
         self.shared.step(state::Event::Lost);
         self.shared.core.failed(&error);
         let closing = self.give_up(&error).is_some() || !self.closing.is_empty();
-        if closing || self.shared.core.state() == State::Closing {
+        if closing || self.shared.core.status.state() == State::Closing {
             self.close();
         }
     }
@@ -154,7 +154,7 @@ impl Actor {
                     if self.shared.lane().queue.is_empty() {
                         continue;
                     }
-                    if self.shared.core.state() == State::Closed {
+                    if self.shared.core.status.state() == State::Closed {
                         let error = self.shared.core.closed();
                         self.refuse_queue(&error);
                         continue;
@@ -226,7 +226,7 @@ impl Actor {
     async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
         let delay = self.shared.core.config.reconnect.delay(attempt);
         self.shared.core.metrics.reconnection_attempts.add(1);
-        self.shared.core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+        self.shared.core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
         let news = self.shared.core.topology.changed();
         let over = async {
             tokio::select! {
@@ -297,10 +297,10 @@ impl Actor {
     }
 
     fn up(&mut self, server: ServerInfo) {
-        self.shared.core.met(server);
+        self.shared.core.status.met(server);
         self.shared.core.metrics.concurrent_initialization_attempts.at_least(1);
         self.shared.step(state::Event::Up);
-        self.shared.core.tell(Event::Ready);
+        self.shared.core.status.tell(Event::Ready);
         self.answer_connecting(&Ok(()));
     }
 
@@ -321,7 +321,7 @@ impl Actor {
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(error);
-        self.shared.core.tell(Event::End);
+        self.shared.core.status.tell(Event::End);
         stop
     }
 
@@ -496,7 +496,7 @@ impl Actor {
         if lane.queue.front().is_none_or(|request| request.deadline(limit) > now) {
             return;
         }
-        let why = self.shared.core.last_error().filter(|_| self.shared.core.state() != State::Ready);
+        let why = self.shared.core.status.last_error().filter(|_| self.shared.core.status.state() != State::Ready);
         batch(|| {
             while let Some(request) = lane.queue.pop_front_if(|request| request.deadline(limit) <= now) {
                 let error = timed_out(limit, request.delivery_while_waiting());
@@ -541,7 +541,7 @@ impl Actor {
         self.intake();
         self.refuse_queue(&error);
         if self.shared.step(state::Event::Ended) {
-            self.shared.core.tell(Event::End);
+            self.shared.core.status.tell(Event::End);
         }
         self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {

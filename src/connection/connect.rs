@@ -28,7 +28,7 @@ pub(super) async fn connect(core: &Core) -> Result<Greeted> {
         }
     };
     let attempt = async {
-        if core.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
+        if core.status.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };
     // It is large, and whoever connects would be.
     timeout(limit, Box::pin(attempt)).await.unwrap_or_else(|_| {

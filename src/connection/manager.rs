@@ -111,7 +111,7 @@ impl Manager {
             Ok(Err(_)) => Err(self.shared.core.closed()),
             Err(_) => {
                 let error = Error::new(ErrorKind::Timeout, format!("not connected within {} ms", limit.as_millis()));
-                Err(match self.shared.core.last_error() {
+                Err(match self.shared.core.status.last_error() {
                     Some(cause) => error.caused_by(cause),
                     None => error,
                 })
@@ -142,7 +142,7 @@ impl Manager {
 
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.core.state()
+        self.shared.core.status.state()
     }
 
     #[must_use]
@@ -273,7 +273,7 @@ impl Manager {
 
     /// Who answered, or who answered last.
     pub(super) fn server(&self) -> Option<ServerInfo> {
-        self.shared.core.server()
+        self.shared.core.status.server()
     }
 
     /// Where there is a cluster: which node has which slot, as is known at present.

@@ -5,11 +5,12 @@
 //! | `manager` | the handle that everyone else holds |
 //! | `health` | whether it is reached, served whole, and writable |
 //! | `state` | the life of a manager, a pure state machine |
+//! | `status` | the state that a manager is in, its server, its last failure |
 //! | `core` | what every connection uses: configuration, metrics, state, what is known of the servers |
 //! | `shared` | what is to be sent, and what it is sent on |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
-//! | `pipeline` | a live connection: what was written, what is awaited, liveness |
-//! | `passing` | replies that are read past: what is said of them, and how long one may go on |
+//! | `pipeline` | a live connection: requests are written on it, and its replies are given to them |
+//! | `outgoing`, `incoming`, `awaited`, `loading` | its parts: what is to be written, what has come, what is still to come, which scripts are loaded |
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and what is left of their time |
@@ -29,6 +30,7 @@
 //! | `event` | what is told |
 
 mod actor;
+mod awaited;
 mod candidates;
 mod cluster;
 pub mod command;
@@ -43,14 +45,16 @@ mod exclusive;
 pub mod fuzzing;
 mod handshake;
 mod health;
+mod incoming;
 mod line;
 mod link;
 mod liveness;
+mod loading;
 mod manager;
 mod opened;
+mod outgoing;
 mod packed;
 mod pages;
-mod passing;
 mod pipeline;
 mod probe;
 mod refusal;
@@ -63,6 +67,7 @@ mod server_info;
 mod shared;
 mod silence;
 mod state;
+mod status;
 mod subscriber;
 mod target;
 pub mod tls;

@@ -17,15 +17,15 @@ use super::config::Config;
 use super::connect::connect;
 use super::core::{Core, Counted};
 use super::handshake::Greeted;
+use super::incoming::Incoming;
 use super::link::Stream;
 use super::liveness;
-use super::passing::{Patience, unread};
 use super::shared::Shared;
 use super::target::{Address, Target};
 use super::topology::Seat;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
-use crate::resp::{self, Read, Reader, Reply};
+use crate::resp::{self, Read, Reply};
 
 /// What a server may take beyond the timeout it was given.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -238,10 +238,7 @@ fn too_late(limit: Duration) -> Error {
 
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
-    buffer: BytesMut,
-    reader: Reader,
-    patience: Patience,
-    max_reply_bytes: usize,
+    incoming: Incoming,
     /// When something came last.
     heard: watch::Sender<Instant>,
 }
@@ -250,10 +247,7 @@ impl Wire {
     fn new(greeted: Greeted, config: &Config) -> Self {
         Self {
             stream: greeted.stream,
-            buffer: greeted.input,
-            reader: greeted.reader,
-            patience: Patience::new(config.command_timeout),
-            max_reply_bytes: config.max_reply_bytes,
+            incoming: Incoming::new(greeted.input, greeted.reader, config),
             heard: watch::Sender::new(Instant::now()),
         }
     }
@@ -283,13 +277,13 @@ impl Wire {
     /// The next reply that is no push.
     pub(super) async fn next(&mut self) -> Result<Reply> {
         loop {
-            match self.reader.next(&mut self.buffer) {
+            match self.incoming.next() {
                 Ok(Some(Read::Reply(reply))) => return Ok(reply),
                 Ok(Some(Read::Passed(passed))) if passed.is_push => {}
-                Ok(Some(Read::Passed(passed))) => return Err(unread(passed.why, self.max_reply_bytes)),
+                Ok(Some(Read::Passed(passed))) => return Err(self.incoming.unread(passed.why)),
                 Ok(None) => {
-                    self.patience.check(&self.reader, Instant::now()).map_err(|why| lost(&why))?;
-                    match self.stream.read_buf(&mut self.buffer).await {
+                    self.incoming.check(Instant::now()).map_err(|why| lost(&why))?;
+                    match self.stream.read_buf(&mut self.incoming.bytes).await {
                         Ok(0) => return Err(lost("closed by the server")),
                         Ok(_) => drop(self.heard.send_replace(Instant::now())),
                         Err(e) => return Err(lost(&e.to_string())),

@@ -28,7 +28,7 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
         _ => return None,
     };
     let runs_script = runs_script(&command.payload);
-    if runs_script && !is_the_servers(said, request.place.as_ref()) {
+    if runs_script && !is_the_servers(said, request.routing.place.as_ref()) {
         return None;
     }
     let is_doubtful = runs_script && !command.script.as_ref().is_some_and(Script::is_ours);
@@ -194,7 +194,7 @@ mod tests {
     fn of_a_script_only_the_servers_own_words_count() {
         let ours = request(&[&[b"EVALSHA", b"digest", b"0"]], Some(Script::new("return 1")));
         let mut users = request(&[&[b"fcall", b"name", b"1", b"k"]], None);
-        users.place = Some(Place::Slot(7));
+        users.routing.place = Some(Place::Slot(7));
         for (line, expected) in [
             ("NOSCRIPT No matching script. Please use EVAL.", Refusal::Unloaded),
             ("LOADING Redis is loading the dataset in memory", Refusal::Later),

@@ -18,6 +18,9 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
+/// How often a script is loaded for one call of it: others may have flushed all scripts in between.
+const LOADS: u8 = 2;
+
 /// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
@@ -106,34 +109,80 @@ pub(super) enum Place {
     Node(Box<Address>),
 }
 
-/// A [`Command`] with who waits for it.
+/// Where a request stands on the connection that it was written on last.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) origin: Origin,
+    /// Where its first byte stands in all that was ever written on that connection.
+    pub(super) position: u64,
+    /// Its replies that have come, where it gets several.
+    replies: Vec<Reply>,
+}
+
+impl Written {
+    /// It is written on connection `origin`, at `position`. Replies that came on another connection do not count.
+    pub(super) fn start(&mut self, origin: Origin, position: u64) {
+        (self.origin, self.position) = (origin, position);
+        self.replies.clear();
+    }
+
+    /// Adds a reply. Gives the whole, an array where there are several, once all `count` of them have come.
+    #[inline]
+    pub(super) fn collect(&mut self, reply: Reply, count: u32) -> Option<Reply> {
+        if count <= 1 {
+            return Some(reply);
+        }
+        self.replies.push(reply);
+        (self.replies.len() >= count as usize).then(|| Reply::Array(std::mem::take(&mut self.replies)))
+    }
+}
+
+/// Why a request was sent again, so that it is not sent again for ever.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    /// Was it sent on a connection that was lost? It is sent again, and may have been executed.
+    pub(super) repeated: bool,
+    /// Is it never sent again for what the server says, whatever that is?
+    pub(super) forbidden: bool,
+    /// What its script answered with, while the server is asked whether these are its own words. Boxed, because it is rare and large.
+    pub(super) doubted: Option<Box<Refused>>,
+    renewed: bool,
+    loads: u8,
+}
+
+impl Retries {
+    /// May its script be loaded for it once more? Counts that.
+    pub(super) fn may_load(&mut self) -> bool {
+        let may = self.loads < LOADS;
+        self.loads += u8::from(may);
+        may
+    }
+
+    /// May it go to a new connection, because the server became a replica? Once.
+    pub(super) fn may_renew(&mut self) -> bool {
+        !std::mem::replace(&mut self.renewed, true)
+    }
+}
+
+/// Where in a cluster a request goes.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    /// `None` until it is known.
+    pub(super) place: Option<Place>,
+    /// How often a node said that its slot has moved.
+    pub(super) hops: u8,
+    /// Is it to be introduced by `ASKING`?
+    pub(super) asking: bool,
+}
+
+/// A [`Command`] with whoever waits for its reply.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub(super) struct Request {
     pub(super) command: Command,
     pub(super) accepted: Instant,
-    /// Where its first byte stands in all that was ever written on the present connection.
-    pub(super) position: u64,
-    /// The connection it was given to last.
-    pub(super) origin: Origin,
-    /// Replies of several that have come.
-    pub(super) partial: Vec<Reply>,
-    /// Sent again on the server's demand, so as not to do so twice for the same reason.
-    pub(super) renewed: bool,
-    /// Was it sent on a connection that was lost? It may be executed again, and may have been.
-    pub(super) repeated: bool,
-    /// How often its script was loaded for it.
-    pub(super) loaded: u8,
-    /// What its script answered with, while the server is asked whether these are its own words.
-    pub(super) doubted: Option<Refused>,
-    /// Is the first answer given to who waits, also one by which it would be repeated?
-    pub(super) plain: bool,
-    /// In a cluster: where it is executed, once that is known.
-    pub(super) place: Option<Place>,
-    /// In a cluster: how often a node said that it has moved.
-    pub(super) hops: u8,
-    /// In a cluster: to be introduced by `ASKING`.
-    pub(super) asking: bool,
+    pub(super) written: Written,
+    pub(super) retries: Retries,
+    pub(super) routing: Routing,
     sink: Option<Sink>,
     metrics: Arc<Metrics>,
 }
@@ -146,17 +195,9 @@ impl Request {
         Self {
             command,
             accepted,
-            position: 0,
-            origin: Origin::default(),
-            partial: Vec::new(),
-            renewed: false,
-            repeated: false,
-            loaded: 0,
-            doubted: None,
-            plain: false,
-            place: None,
-            hops: 0,
-            asking: false,
+            written: Written::default(),
+            retries: Retries::default(),
+            routing: Routing::default(),
             sink: Some(sink),
             metrics,
         }
@@ -179,7 +220,7 @@ impl Request {
 
     /// What is known of it while it waits to be sent.
     pub(super) fn delivery_while_waiting(&self) -> Delivery {
-        if self.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
+        if self.retries.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
     }
 
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {
@@ -202,7 +243,7 @@ impl Request {
             Ok(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
             other => other,
         };
-        sink.settle_from(self.origin, outcome, &self.metrics, || self.command.shown());
+        sink.settle_from(self.written.origin, outcome, &self.metrics, || self.command.shown());
     }
 }
 
@@ -214,6 +255,16 @@ impl Drop for Request {
             self.finish(Err(error), Instant::now());
         }
     }
+}
+
+/// The error of a request whose deadline passed.
+pub(super) fn timed_out(timeout: Duration, delivery: Delivery) -> Error {
+    let what = match delivery {
+        Delivery::NotSent => "it was not sent",
+        Delivery::MaybeExecuted | Delivery::Rejected => "it was sent and may have been executed",
+    };
+    Error::new(ErrorKind::Timeout, format!("no answer within commandTimeoutMs, {} ms: {what}", timeout.as_millis()))
+        .with_delivery(delivery)
 }
 
 fn size(command: &Command) -> i64 {

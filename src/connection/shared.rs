@@ -56,7 +56,7 @@ impl Shared {
 
     /// Moves to the state after `event` and tells the observer. False where the event changes nothing.
     pub(super) fn step(&self, event: Event) -> bool {
-        let Some(to) = self.core.state().after(event) else {
+        let Some(to) = self.core.status.state().after(event) else {
             return false;
         };
         match to {
@@ -73,8 +73,8 @@ impl Shared {
         self.submit_at(command, sink, None, false);
     }
 
-    /// The same, for a place in a cluster, and perhaps with the first answer whatever it is: see [`Request::plain`].
-    pub(super) fn submit_at(self: &Arc<Self>, command: Command, sink: Sink, place: Option<Place>, plain: bool) {
+    /// The same, for a place in a cluster. With `once` the first reply is the answer, whatever it is.
+    pub(super) fn submit_at(self: &Arc<Self>, command: Command, sink: Sink, place: Option<Place>, once: bool) {
         let refused = {
             let mut inbox = self.inbox.lock();
             if !inbox.open || inbox.closing > 0 {
@@ -83,7 +83,7 @@ impl Shared {
                 Err((sink, error))
             } else {
                 let mut request = Request::new(command, sink, Instant::now(), Arc::clone(&self.core.metrics));
-                (request.place, request.plain) = (place, plain);
+                (request.routing.place, request.retries.forbidden) = (place, once);
                 inbox.requests.push(request);
                 Ok(())
             }

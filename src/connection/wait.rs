@@ -152,6 +152,6 @@ fn has_peers(core: &Core) -> bool {
 pub(super) fn not_connected(limit: Duration, why: Option<&Error>, error: Error) -> Error {
     match why {
         Some(why) => why.clone(),
-        None => super::pipeline::timed_out(limit, Delivery::NotSent).caused_by(error),
+        None => super::request::timed_out(limit, Delivery::NotSent).caused_by(error),
     }
 }

@@ -25,9 +25,8 @@ use crate::connection::command::Command;
 use crate::connection::config::Config;
 use crate::connection::core::Core;
 use crate::connection::handshake::Greeted;
-use crate::connection::pipeline::{Demand, Leftovers, Pipeline, timed_out};
-use crate::connection::request::Place;
-use crate::connection::request::{Request, Sink};
+use crate::connection::pipeline::{Demand, Leftovers, Pipeline};
+use crate::connection::request::{Place, Request, Sink, timed_out};
 use crate::connection::server_info::ServerInfo;
 use crate::connection::target::Address;
 use crate::connection::topology::News;
@@ -99,10 +98,10 @@ impl Nodes {
 
     /// Takes a request in: routes it, in parts if it must be.
     pub(in crate::connection) fn append(&mut self, mut request: Request) {
-        request.asking = false;
-        if request.place.is_none() {
+        request.routing.asking = false;
+        if request.routing.place.is_none() {
             match route(&request.command, &self.map) {
-                Ok(Route::Whole(place)) => request.place = Some(place),
+                Ok(Route::Whole(place)) => request.routing.place = Some(place),
                 Ok(Route::Parts(parts, merge)) => {
                     let sent = parts.into_iter().map(|part| self.send_part(&request, part)).collect();
                     lifecycle::spawn(gather(request, sent, merge));
@@ -119,14 +118,14 @@ impl Nodes {
         // Only a call of a script can be answered with NOSCRIPT, so it does no harm at the other parts.
         let command = Command { payload: part.payload, replies: 1, ..whole.command.clone() };
         let mut request = Request::new(command, Sink::Waiter(sink), whole.accepted, Arc::clone(&self.uncounted));
-        request.place = Some(part.place);
+        request.routing.place = Some(part.place);
         self.place(request);
         Sent { answer, elements: part.elements }
     }
 
     /// Puts a request to the node it belongs to.
     fn place(&mut self, request: Request) {
-        let address = match &request.place {
+        let address = match &request.routing.place {
             Some(Place::Slot(slot)) => self.map.owner(*slot),
             Some(Place::Master(address)) => {
                 if !self.map.masters().contains(address) {
@@ -295,7 +294,7 @@ impl Nodes {
         let asked = up.into_iter().take(most).map(|(_, address, pipeline)| {
             let (sink, answer) = oneshot::channel();
             let mut request = Request::new(slots_command(), Sink::Waiter(sink), now, Arc::clone(&self.uncounted));
-            request.place = Some(Place::Anywhere);
+            request.routing.place = Some(Place::Anywhere);
             pipeline.append(request);
             Answer { address: address.clone(), answer }
         });
@@ -323,7 +322,7 @@ impl Nodes {
         self.metrics.resent_commands.add(1);
         match Redirect::read(&line, from) {
             Some(Redirect { address, ask: true, .. }) => {
-                request.asking = true;
+                request.routing.asking = true;
                 return self.give(&address, request);
             }
             Some(Redirect { slot, address, ask: false }) => {
@@ -331,8 +330,8 @@ impl Nodes {
                     core.topology.moved(slot, &address);
                     self.take_in(now);
                 }
-                request.hops = request.hops.saturating_add(1);
-                if request.hops <= HOPS {
+                request.routing.hops = request.routing.hops.saturating_add(1);
+                if request.routing.hops <= HOPS {
                     return self.append(request);
                 }
             }

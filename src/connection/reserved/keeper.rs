@@ -296,10 +296,9 @@ impl Keeper {
         let refused = outcome.as_ref().ok().and_then(|reply| refusal(&waiting.request, reply, false));
         if let Some(Refused { refusal: Refusal::Renew, is_doubtful: false, .. }) = refused
             && !stopped
-            && !waiting.request.renewed
+            && waiting.request.retries.may_renew()
         {
             // The server became a replica: the next connection leads to the master, where there is one.
-            waiting.request.renewed = true;
             self.shared.core.metrics.resent_commands.add(1);
             self.waiting.push_front(waiting);
             return false;

@@ -167,7 +167,7 @@ fn too_late(core: &Core) -> Error {
         ErrorKind::Timeout,
         format!("the subscription was not confirmed within commandTimeoutMs, {limit} ms"),
     );
-    match core.last_error() {
+    match core.status.last_error() {
         Some(cause) => error.caused_by(cause),
         None => error,
     }

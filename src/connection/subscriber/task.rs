@@ -19,14 +19,14 @@ use crate::connection::connect::connect;
 use crate::connection::core::Core;
 use crate::connection::event::Event;
 use crate::connection::handshake::Greeted;
+use crate::connection::incoming::Incoming;
 use crate::connection::link::Stream;
-use crate::connection::passing::Patience;
 use crate::connection::silence::{Due, Silence};
 use crate::connection::target::{Address, Target};
 use crate::connection::topology::Seat;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resp::{self, Read, Reader, Reply};
+use crate::resp::{self, Read, Reply};
 
 /// How long a connection on which nothing is subscribed is kept for the next subscription.
 const LINGER: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Lin
 async fn pause(core: &Core, attempt: u32) {
     let delay = core.config.reconnect.delay(attempt);
     core.metrics.reconnection_attempts.add(1);
-    core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+    core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
     tokio::select! {
         () = sleep(delay) => {}
         () = core.topology.changed() => {}
@@ -173,15 +173,12 @@ fn lost(subscriber: &Subscriber, line: &Line, error: &Error, missing: Instant) {
 
 struct Connection<'a> {
     subscriber: &'a Arc<Subscriber>,
-    core: &'a Core,
     line: &'a Line,
     /// Where it leads, if that may be elsewhere one day.
     seat: Option<Seat>,
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
-    reader: Reader,
-    patience: Patience,
-    input: BytesMut,
+    incoming: Incoming,
     output: BytesMut,
     opened: Instant,
     silence: Silence,
@@ -196,17 +193,13 @@ struct Connection<'a> {
 impl<'a> Connection<'a> {
     fn new(subscriber: &'a Arc<Subscriber>, line: &'a Line, greeted: Greeted) -> Self {
         let (read, write) = split(greeted.stream);
-        let core = subscriber.core();
         Self {
             subscriber,
-            core,
             line,
             seat: greeted.address.map(|address| Seat { address, slot: None }),
             read,
             write,
-            reader: greeted.reader.keeping_pushes(),
-            patience: Patience::new(core.config.command_timeout),
-            input: greeted.input,
+            incoming: Incoming::new(greeted.input, greeted.reader.keeping_pushes(), &subscriber.core().config),
             output: BytesMut::new(),
             opened: Instant::now(),
             silence: Silence::since(Instant::now()),
@@ -218,7 +211,7 @@ impl<'a> Connection<'a> {
 
     /// Uses the connection until it is lost, or not needed.
     async fn serve(&mut self) -> Ended {
-        let (core, seat) = (self.core, self.seat.clone());
+        let (core, seat) = (self.core(), self.seat.clone());
         let mut left = pin!(core.topology.left(seat.as_ref()));
         loop {
             self.repair();
@@ -226,10 +219,10 @@ impl<'a> Connection<'a> {
                 Ok(wake) => wake,
                 Err(ended) => return ended,
             };
-            self.input.reserve(READ_CHUNK);
+            self.incoming.bytes.reserve(READ_CHUNK);
             // Reading never waits for writing: a peer that stops reading until it is read from blocks nobody.
             tokio::select! {
-                read = self.read.read_buf(&mut self.input) => {
+                read = self.read.read_buf(&mut self.incoming.bytes) => {
                     let outcome = match read {
                         // Everything that was sent before has come.
                         Ok(0) => return Ended::Lost(gone("closed by the server"), Instant::now()),
@@ -261,6 +254,10 @@ impl<'a> Connection<'a> {
         }
     }
 
+    fn core(&self) -> &'a Core {
+        self.subscriber.core()
+    }
+
     /// The end of a connection that may have been dead since something came last.
     fn lost(&self, error: Error) -> Ended {
         Ended::Lost(error, self.heard)
@@ -270,7 +267,7 @@ impl<'a> Connection<'a> {
     fn left(&self) -> Ended {
         let error =
             self.seat.as_ref().map_or_else(|| gone("another server was found"), |seat| not_right(&seat.address));
-        Ended::Left(error, self.core.topology.before_change().max(self.opened))
+        Ended::Left(error, self.core().topology.before_change().max(self.opened))
     }
 
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
@@ -297,7 +294,7 @@ impl<'a> Connection<'a> {
 
     /// All that time brings about. Gives when to look again.
     fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
-        let silence = match self.silence.due(self.core.config.keep_alive, now) {
+        let silence = match self.silence.due(self.core().config.keep_alive, now) {
             Due::Wait(until) => until,
             Due::Ask(until) => {
                 self.line.inner().book.pinged();
@@ -321,17 +318,17 @@ impl<'a> Connection<'a> {
     }
 
     fn took(&mut self, count: usize) -> Result<()> {
-        self.core.metrics.received_bytes.add(count as u64);
+        self.core().metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
         self.silence.end(self.heard);
         batch(|| {
-            while let Some(read) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
+            while let Some(read) = self.incoming.next().map_err(|e| gone(&e.to_string()))? {
                 match read {
                     Read::Reply(reply) => self.hear(Heard::of(reply))?,
                     Read::Passed(passed) => self.missed(&passed.head),
                 }
             }
-            self.patience.check(&self.reader, self.heard).map_err(|why| gone(&why))
+            self.incoming.check(self.heard).map_err(|why| gone(&why))
         })
     }
 
@@ -367,7 +364,7 @@ impl<'a> Connection<'a> {
                 listeners.iter().for_each(|(_, listener)| listener.restored(gap));
             }
             Some(Told::Refused(error)) => {
-                self.core.failed(&error);
+                self.core().failed(&error);
                 self.again = Some(self.heard + REFUSED_PAUSE);
             }
             None => return Err(gone("the server answered what was not asked")),

@@ -58,6 +58,6 @@ async fn run(shared: Arc<Shared>) {
 
 /// Is there a connection, or an attempt to have one?
 fn is_needed(core: &Core) -> bool {
-    let live = matches!(core.state(), State::Connecting | State::Ready | State::Reconnecting);
+    let live = matches!(core.status.state(), State::Connecting | State::Ready | State::Reconnecting);
     !core.interruption().is_cancelled() && (live || !core.exclusive.is_empty())
 }
