@@ -9,7 +9,7 @@
 //! it no more, when the manager is disconnected, when its owner is dropped (then it is given up), or at its limit: what it is
 //! held for takes too long.
 //!
-//! What is held, and by which scripts it is renewed and given up, is up to the feature: see [`Means`].
+//! What is held, and by which scripts it is renewed and given up, is up to the feature: see [`LeaseScripts`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// How a kind of lease is renewed and given up.
 #[derive(Debug)]
-pub struct Means {
+pub struct LeaseScripts {
     /// Called with the keys, the token and milliseconds. Says whether the token still holds it.
     pub renew: &'static LazyLock<Script>,
     /// Called with the first key and the token. Says whether the token still held it.
@@ -44,7 +44,7 @@ pub struct Means {
 #[derive(Clone, Debug)]
 pub struct Held {
     pub manager: Manager,
-    pub means: &'static Means,
+    pub scripts: &'static LeaseScripts,
     pub key: Bytes,
     /// Another key that its renewal looks at.
     pub beside: Option<Bytes>,
@@ -54,20 +54,20 @@ pub struct Held {
 impl Held {
     /// Renews it for `length` from now. False: it is not held any more.
     async fn renew(&self, length: Duration) -> Result<bool> {
-        let script: &Script = self.means.renew;
+        let script: &Script = self.scripts.renew;
         let keys = || std::iter::once(&self.key).chain(&self.beside);
         let size = keys().map(|key| key.len() + 16).sum::<usize>() + 128;
         let packed = Packed::sized(size).script(script, keys().count(), 2);
         let packed = keys().fold(packed, |packed, key| packed.word(key));
         let packed = packed.word(self.token.as_bytes()).number(millis(length));
-        yes(&self.manager.call(packed.runs(**self.means.operation, script)).await?)
+        yes(&self.manager.call(packed.runs(**self.scripts.operation, script)).await?)
     }
 
     fn end_command(&self) -> Command {
-        let script: &Script = self.means.end;
+        let script: &Script = self.scripts.end;
         let packed =
             Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
-        packed.runs(**self.means.operation, script)
+        packed.runs(**self.scripts.operation, script)
     }
 
     /// Gives it up. False: it was not held any more.
@@ -135,12 +135,12 @@ pub enum Limit {
 pub struct Leases {
     /// Makes the tokens of this owner unlike those of any other.
     instance: String,
-    asking: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+    tasks: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
 }
 
 impl Default for Leases {
     fn default() -> Self {
-        Self { instance: uuid::Uuid::new_v4().simple().to_string(), asking: Mutex::default() }
+        Self { instance: uuid::Uuid::new_v4().simple().to_string(), tasks: Mutex::default() }
     }
 }
 
@@ -150,13 +150,13 @@ impl Leases {
         format!("{}-{id}", self.instance)
     }
 
-    fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
-        self.asking.lock()
+    fn tasks(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+        self.tasks.lock()
     }
 
     /// Asks the task of lease `id`.
     pub fn ask(&self, id: u64, ask: Ask) {
-        let unheard = match self.asking().get(&id) {
+        let unheard = match self.tasks().get(&id) {
             Some(task) => task.send(ask).err().map(|unheard| unheard.0),
             None => Some(ask),
         };
@@ -168,7 +168,7 @@ impl Leases {
     /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
     pub fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
-        self.asking().insert(id, sender);
+        self.tasks().insert(id, sender);
         // The task must not keep the owner alive: when the owner goes, it is asked for nothing any more.
         let leases = Arc::downgrade(self);
         let (ends, next) = (later(since, length), third(since, length));
@@ -181,7 +181,7 @@ impl Leases {
             let mut asks = asks;
             task.run(&mut asks).await;
             if let Some(leases) = leases.upgrade() {
-                leases.asking().remove(&id);
+                leases.tasks().remove(&id);
             }
             asks.close();
             while let Ok(ask) = asks.try_recv() {

@@ -168,15 +168,15 @@ pub trait Target: Any {
     /// # Errors
     ///
     /// The answer, unanswered.
-    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
+    fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
 
     /// What others are opened on when they are opened on this.
     fn parent(&self) -> &dyn Any;
 }
 
 impl<T: Class> Target for T {
-    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer> {
-        let Some(verb) = T::VERBS.get(place) else { return Err(answer) };
+    fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer> {
+        let Some(verb) = T::VERBS.get(index) else { return Err(answer) };
         verb.call(self, args, answer);
         Ok(())
     }

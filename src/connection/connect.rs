@@ -7,7 +7,7 @@ use super::handshake::Greeted;
 use super::state::State;
 use super::target::Target;
 use super::topology::Settled;
-use super::{cluster, handshake, link, probe};
+use super::{cluster, dial, handshake, probe};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One attempt: a stream and the first words on it, within `connectTimeoutMs`.
@@ -24,7 +24,7 @@ pub(super) async fn connect(core: &Core) -> Result<Greeted> {
                 Ok(greeted)
             }
             (None, Target::Cluster(seeds)) => cluster::connect(core, seeds).await,
-            (None, _) => handshake::greet(config, link::open(config).await?).await,
+            (None, _) => handshake::greet(config, dial::open(config).await?).await,
         }
     };
     let attempt = async {

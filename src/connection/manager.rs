@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
 use super::cluster::SlotMap;
-use super::command::{self, Command, Way};
+use super::command::{self, Command, Dispatch};
 use super::config::Config;
 use super::core::Core;
 use super::cursor::Origin;
 use super::event::Observer;
 use super::exclusive;
-use super::request::Place;
+use super::request::Destination;
 use super::request::Sink;
 use super::server_info::ServerInfo;
 use super::shared::Shared;
@@ -244,10 +244,10 @@ impl Manager {
     pub(super) fn call_at(
         &self,
         command: Command,
-        place: Option<Place>,
+        destination: Option<Destination>,
     ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
-        self.shared.submit_at(command, Sink::Located(sink), place, false);
+        self.shared.submit_at(command, Sink::Located(sink), destination, false);
         self.answered(answer)
     }
 
@@ -255,10 +255,10 @@ impl Manager {
     pub(super) fn call_plainly(
         &self,
         command: Command,
-        place: Option<Place>,
+        destination: Option<Destination>,
     ) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
-        self.shared.submit_at(command, Sink::Waiter(sink), place, true);
+        self.shared.submit_at(command, Sink::Waiter(sink), destination, true);
         self.answered(answer)
     }
 
@@ -290,17 +290,17 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// `config`, see [`command::Spec::way`].
-    pub fn prepare(&self, words: &[&[u8]]) -> Result<(Command, Way)> {
+    /// `config`, see [`command::Spec::dispatch`].
+    pub fn prepare(&self, words: &[&[u8]]) -> Result<(Command, Dispatch)> {
         let Some((name, args)) = words.split_first().filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::config("command: expected the name of a Redis command, got an empty one"));
         };
         let spec = command::spec(words);
-        let way = spec.way(name, args, self.shared.core.config.command_timeout)?;
+        let dispatch = spec.dispatch(name, args, self.shared.core.config.command_timeout)?;
         let mut payload = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
         resp::pack(&mut payload, words);
         let command = Command { safe: spec.is_safe(args), ..Command::raw(payload.freeze(), spec.operation) };
-        Ok((command, way))
+        Ok((command, dispatch))
     }
 
     /// Packs `MULTI`, the commands and `EXEC`. The answer is for [`transaction_outcome`](Self::transaction_outcome).

@@ -19,8 +19,8 @@
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `connect` | one attempt to connect |
-//! | `link`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
-//! | `line` | what the actor serves on: one pipeline, or those of a cluster |
+//! | `dial`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
+//! | `upstream` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
 //! | `cursor`, `pages`, `walk` | which connection a cursor came from; the pages of one server's keys; a walk over all keys |
@@ -38,6 +38,7 @@ pub mod config;
 mod connect;
 mod core;
 mod cursor;
+mod dial;
 pub mod event;
 mod eviction;
 mod exclusive;
@@ -46,8 +47,6 @@ pub mod fuzzing;
 mod handshake;
 mod health;
 mod incoming;
-mod line;
-mod link;
 mod liveness;
 mod loading;
 mod manager;
@@ -72,6 +71,7 @@ mod subscriber;
 mod target;
 pub mod tls;
 mod topology;
+mod upstream;
 mod wait;
 mod walk;
 
@@ -83,7 +83,7 @@ pub use event::{Event, Observer, Unobserved};
 pub use health::{ClusterHealth, Health};
 pub use manager::Manager;
 pub use packed::Packed;
-pub use pages::Look;
+pub use pages::ScanOptions;
 pub use request::{Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;

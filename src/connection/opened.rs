@@ -16,9 +16,9 @@ use super::command::{self, Command};
 use super::config::Config;
 use super::connect::connect;
 use super::core::{Core, Counted};
+use super::dial::Stream;
 use super::handshake::Greeted;
 use super::incoming::Incoming;
-use super::link::Stream;
 use super::liveness;
 use super::shared::Shared;
 use super::target::{Address, Target};
@@ -36,7 +36,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A connection that is ready to be blocked.
 pub(super) struct Opened {
-    pub(super) wire: Wire,
+    pub(super) framed: Framed,
     /// What the server calls it, if it says so.
     id: Option<i64>,
     /// What it listens to for signs of life, if it is watched.
@@ -67,14 +67,14 @@ impl Opened {
         blocks_for: Option<Duration>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Reply> {
-        let Self { wire, id, channel, address, seat, is_left, naming, .. } = self;
-        let heard = wire.heard.subscribe();
+        let Self { framed, id, channel, address, seat, is_left, naming, .. } = self;
+        let heard = framed.heard.subscribe();
         let ends = blocks_for.map(|time| time + GRACE.max(shared.core.config.command_timeout));
         let answer = async {
             let answer = async {
-                wire.tell(payload).await?;
-                wire.named(naming).await?;
-                wire.next().await
+                framed.tell(payload).await?;
+                framed.named(naming).await?;
+                framed.next().await
             };
             match ends {
                 Some(ends) => timeout(ends, answer).await.unwrap_or_else(|_| Err(too_late(ends))),
@@ -112,21 +112,21 @@ impl Opened {
 
     /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
     pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
-        self.wire.ask(&naming(name)).await
+        self.framed.ask(&naming(name)).await
     }
 
     /// As [`Opened::rename`], but what is asked next does not wait for the answer, which goes to `done`.
     pub(super) async fn rename_ahead(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> Result<()> {
-        self.wire.tell(&naming(name)).await?;
+        self.framed.tell(&naming(name)).await?;
         self.naming.push(done);
         Ok(())
     }
 
     /// Ends when the connection, of which nothing is asked, is lost.
     pub(super) async fn hung_up(&mut self) {
-        if self.wire.named(&mut self.naming).await.is_ok() {
+        if self.framed.named(&mut self.naming).await.is_ok() {
             // Nobody has asked anything: an answer means as little good as an end.
-            drop(self.wire.next().await);
+            drop(self.framed.next().await);
         }
     }
 }
@@ -161,9 +161,9 @@ pub(super) async fn open(
     };
     let address = greeted.address.clone();
     let watched = watched && greeted.server.protocol >= 3 && !matches!(core.config.target, Target::Memory(_));
-    let mut wire = Wire::new(greeted, &core.config);
+    let mut framed = Framed::new(greeted, &core.config);
     let introduced = async {
-        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
+        let id = match framed.ask(&pack(&[b"CLIENT", b"ID"])).await? {
             Reply::Int(id) => Some(id),
             _ => None,
         };
@@ -172,13 +172,13 @@ pub(super) async fn open(
             // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
             let mut words = pack(&[b"SUBSCRIBE", name]);
             resp::pack(&mut words, &[b"PING"]);
-            if let Reply::Error(_) = wire.ask(&words).await? {
-                wire.next().await?;
+            if let Reply::Error(_) = framed.ask(&words).await? {
+                framed.next().await?;
                 channel = None;
             }
         }
         if redirect.is_some_and(|redirect| redirect.ask) {
-            wire.ask(&pack(&[b"ASKING"])).await?;
+            framed.ask(&pack(&[b"ASKING"])).await?;
         }
         Ok((id, channel))
     };
@@ -190,7 +190,7 @@ pub(super) async fn open(
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
+    Ok(Opened { framed, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
 }
 
 /// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
@@ -200,9 +200,9 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
     if let Some(address) = address {
         if let Ok(greeted) = cluster::connect_to(&shared.core.config, address).await {
-            let mut wire = Wire::new(greeted, &shared.core.config);
+            let mut framed = Framed::new(greeted, &shared.core.config);
             // It is not blocked yet: what blocks it is still on its way there.
-            while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
+            while matches!(framed.ask(&payload).await, Ok(Reply::Int(0))) {
                 sleep(UNBLOCK_AGAIN).await;
             }
         }
@@ -218,7 +218,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     }
     if let Ok(greeted) = connect(&shared.core).await {
         // Where this fails too, the connection is ended all the same.
-        let _ = Wire::new(greeted, &shared.core.config).ask(&payload).await;
+        let _ = Framed::new(greeted, &shared.core.config).ask(&payload).await;
     }
 }
 
@@ -236,14 +236,14 @@ fn too_late(limit: Duration) -> Error {
     .with_delivery(Delivery::MaybeExecuted)
 }
 
-pub(super) struct Wire {
+pub(super) struct Framed {
     stream: Box<dyn Stream>,
     incoming: Incoming,
     /// When something came last.
     heard: watch::Sender<Instant>,
 }
 
-impl Wire {
+impl Framed {
     fn new(greeted: Greeted, config: &Config) -> Self {
         Self {
             stream: greeted.stream,

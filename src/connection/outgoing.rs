@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
-use super::link::Stream;
+use super::dial::Stream;
 use crate::telemetry::Metrics;
 
 /// Bytes that may wait here before further requests stay in the queue, where they can still expire unsent.

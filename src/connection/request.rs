@@ -25,11 +25,11 @@ const LOADS: u8 = 2;
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
 /// What is done with a reply. A function, in a type of its own so that it has a `Debug`.
-pub struct Next(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
+pub struct Callback(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
 
-impl fmt::Debug for Next {
+impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Next")
+        f.write_str("Callback")
     }
 }
 
@@ -41,7 +41,7 @@ pub enum Sink {
     /// Is also told on which connection the answer came.
     Located(oneshot::Sender<Result<(Reply, Origin)>>),
     /// Called with the reply, on whatever thread settles it; must not block.
-    Then(Next),
+    Then(Callback),
     /// Nobody.
     Ignored,
 }
@@ -49,7 +49,7 @@ pub enum Sink {
 impl Sink {
     /// Has `next` called with the reply, on whatever thread settles it; it must not block.
     pub fn then(next: impl FnOnce(Result<Reply>) + Send + Sync + 'static) -> Self {
-        Self::Then(Next(Box::new(next)))
+        Self::Then(Callback(Box::new(next)))
     }
 
     /// Gives the outcome of something that was never a request to whoever waits for it.
@@ -67,7 +67,7 @@ impl Sink {
             // A caller that no longer waits wants no answer.
             Self::Waiter(sender) => drop(sender.send(outcome)),
             Self::Located(sender) => drop(sender.send(outcome.map(|reply| (reply, origin)))),
-            Self::Then(Next(next)) => next(outcome),
+            Self::Then(Callback(next)) => next(outcome),
             Self::Ignored => {}
         }
     }
@@ -98,7 +98,7 @@ pub(super) struct Refused {
 
 /// The place in a cluster where a request is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Destination {
     /// The master of the slot.
     Slot(u16),
     /// Any master.
@@ -168,7 +168,7 @@ impl Retries {
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     /// `None` until it is known.
-    pub(super) place: Option<Place>,
+    pub(super) destination: Option<Destination>,
     /// How often a node said that its slot has moved.
     pub(super) hops: u8,
     /// Is it to be introduced by `ASKING`?

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
+use super::dial::open_tcp;
 use super::handshake::{Greeted, Wire, greet};
-use super::link::open_tcp;
 use super::target::{Address, Target};
 use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,10 +27,10 @@ const WORD: Duration = Duration::from_secs(30);
 /// The sentinels of one master.
 pub(super) struct Sentinels {
     master: String,
-    known: Mutex<Known>,
+    known: Mutex<KnownSentinels>,
 }
 
-struct Known {
+struct KnownSentinels {
     /// In the order they are asked.
     order: Vec<Address>,
     /// Those that are being listened to.
@@ -65,7 +65,7 @@ impl Sentinels {
     }
 
     fn new(master: String, order: Vec<Address>) -> Self {
-        let known = Known { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
+        let known = KnownSentinels { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
         Self { master, known: Mutex::new(known) }
     }
 
@@ -270,7 +270,7 @@ impl Sentinels {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownSentinels> {
         self.known.lock()
     }
 
@@ -287,7 +287,7 @@ impl Sentinels {
     }
 }
 
-impl Known {
+impl KnownSentinels {
     fn may_name(&mut self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
         if asked >= self.moved {
             self.named.insert(sentinel.clone(), (named.clone(), asked));

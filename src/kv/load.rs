@@ -106,7 +106,7 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::LOAD,
+            scripts: &held::LOAD,
             key: kv.namespace.loader(key),
             beside: Some(value_key.clone()),
             token: kv.leases.token(id),
@@ -118,16 +118,16 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
             loop {
                 let sent = Instant::now();
                 let patience = patience(wait, gives_up.saturating_duration_since(sent));
-                let turn = timeout(patience, ask(operation, &held, &value_key, stale)).await;
-                match turn.unwrap_or_else(|_| Err(unanswered(wait))) {
-                    Ok(Turn::Load) => {
+                let answer = timeout(patience, ask(operation, &held, &value_key, stale)).await;
+                match answer.unwrap_or_else(|_| Err(unanswered(wait))) {
+                    Ok(LoadAnswer::Load) => {
                         let token = Bytes::from(held.token.clone());
                         kv.leases.keep(id, held, sent, LEASE, Limit::GiveUp(longest));
                         return Ok(Outcome::List(vec![Outcome::Bool(true), Outcome::Text(token)]));
                     }
-                    Ok(Turn::Value(value)) => return Ok(Outcome::List(vec![Outcome::Bool(false), value])),
-                    Ok(Turn::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
-                    Ok(Turn::Wait) => {}
+                    Ok(LoadAnswer::Value(value)) => return Ok(Outcome::List(vec![Outcome::Bool(false), value])),
+                    Ok(LoadAnswer::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
+                    Ok(LoadAnswer::Wait) => {}
                     Err(error) => {
                         // It may be ours to load, and we will not.
                         held.abandon();
@@ -153,13 +153,13 @@ fn too_long(wait: Duration) -> Error {
     .with_delivery(Delivery::Rejected)
 }
 
-enum Turn {
+enum LoadAnswer {
     Load,
     Value(Outcome),
     Wait,
 }
 
-async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
+async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) -> Result<LoadAnswer> {
     let packed = Packed::sized(held.key.len() + value_key.len() + 128)
         .script(&scripts::LOAD, 2, 3)
         .word(value_key)
@@ -170,9 +170,9 @@ async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) ->
     let reply = held.manager.call(packed.runs(operation, &scripts::LOAD)).await?;
     let (word, value) = decode::tagged(reply)?;
     match &word[..] {
-        b"load" => Ok(Turn::Load),
-        b"wait" => Ok(Turn::Wait),
-        _ => decode::raw(value).map(Turn::Value),
+        b"load" => Ok(LoadAnswer::Load),
+        b"wait" => Ok(LoadAnswer::Wait),
+        _ => decode::raw(value).map(LoadAnswer::Value),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::lines::Place;
+use super::lock_queues::Ticket;
 use super::{Kv, held, scripts};
 use crate::backoff::Backoff;
 use crate::connection::Packed;
@@ -37,14 +37,14 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
         let (lock_key, last_key) = kv.namespace.lock(key);
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::LOCK,
+            scripts: &held::LOCK,
             key: lock_key,
             beside: None,
             token: kv.leases.token(id),
         };
         let cancelled = kv.waits.start(id);
         // Here and now, so that callers are in the line in their order.
-        let place = (!wait.is_zero()).then(|| kv.lines.join(&kv.manager, &held.key));
+        let ticket = (!wait.is_zero()).then(|| kv.lock_queues.join(&kv.manager, &held.key));
         let operation = call.operation();
         Ok(async move {
             let outcome = tokio::select! {
@@ -54,10 +54,10 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
-                outcome = obtain(operation, &held, &last_key, lease, wait, place.as_ref()) => outcome,
+                outcome = obtain(operation, &held, &last_key, lease, wait, ticket.as_ref()) => outcome,
             };
             kv.waits.end(id);
-            drop(place);
+            drop(ticket);
             let (token, since) = outcome?;
             kv.leases.keep(id, held, since, lease, Limit::None);
             Ok(Outcome::Number(token as f64))
@@ -72,13 +72,13 @@ async fn obtain(
     last_key: &[u8],
     lease: Duration,
     wait: Duration,
-    place: Option<&Place>,
+    ticket: Option<&Ticket>,
 ) -> Result<(i64, Instant)> {
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
-    if let Some(place) = place {
+    if let Some(ticket) = ticket {
         // Whose time is over before its turn comes tries all the same.
-        while !place.is_first() && timeout_at(gives_up.into(), place.called()).await.is_ok() {}
+        while !ticket.is_first() && timeout_at(gives_up.into(), ticket.notified()).await.is_ok() {}
     }
     loop {
         let sent = Instant::now();
@@ -106,13 +106,13 @@ async fn obtain(
                 .with_delivery(Delivery::Rejected),
             });
         }
-        let told = place.is_some_and(Place::hears) && failure.is_none();
+        let told = ticket.is_some_and(Ticket::is_told) && failure.is_none();
         let delay = if told { LOOK.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { BACKOFF.delay(attempt) };
         let next = now + delay.min(held_for.max(BACKOFF.min)).min(gives_up - now);
         attempt = attempt.saturating_add(1);
-        if let Some(place) = place {
+        if let Some(ticket) = ticket {
             // Told, or not: it tries again.
-            let _ = timeout_at(next.into(), place.called()).await;
+            let _ = timeout_at(next.into(), ticket.notified()).await;
         }
     }
 }

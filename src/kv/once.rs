@@ -25,7 +25,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
         options.finish()?;
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::TOKEN,
+            scripts: &held::TOKEN,
             key: kv.namespace.key(key),
             beside: None,
             token: kv.leases.token(id),

@@ -9,13 +9,13 @@ use crate::redis_commands::Merge;
 use crate::resp::Reply;
 
 /// A part that was sent.
-pub(super) struct Sent {
+pub(super) struct SentPart {
     pub(super) answer: oneshot::Receiver<Result<Reply>>,
     pub(super) elements: Vec<usize>,
 }
 
 /// Waits for every part, then settles `request`. Each part is settled by its own deadline, so this ends.
-pub(super) async fn gather(request: Request, parts: Vec<Sent>, assembly: Assembly) {
+pub(super) async fn gather(request: Request, parts: Vec<SentPart>, assembly: Assembly) {
     let mut answers = Vec::with_capacity(parts.len());
     for part in parts {
         let answer = part.answer.await.unwrap_or_else(|_| {

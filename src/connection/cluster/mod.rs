@@ -28,7 +28,7 @@ pub(super) use blocking::{connect, connect_any, connect_for};
 pub(super) use course::{Course, walk_on};
 #[cfg(fuzzing)]
 pub(super) use discovery::ask;
-pub(super) use discovery::{Answer, connect_to};
+pub(super) use discovery::{AwaitedMap, connect_to};
 pub(super) use nodes::Nodes;
 pub(super) use slot_set::{SLOTS, SlotSet};
 pub(super) use slots::{Redirect, SlotMap, slot_of};
