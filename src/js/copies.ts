@@ -30,8 +30,8 @@ function fingerprint(text: string): string {
 }
 
 /** Gives `owner` what it keeps to itself, and says that this copy made it. */
-export function keep(owner: object, kind: Kind, inside: unknown): void {
-  Object.defineProperty(owner, internals, { value: inside });
+export function keep(owner: object, kind: Kind, hidden: unknown): void {
+  Object.defineProperty(owner, internals, { value: hidden });
   Object.defineProperty(owner, made, { value: { version: own, kind } satisfies Made });
 }
 

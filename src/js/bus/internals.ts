@@ -31,7 +31,7 @@ const TELL_COUNTS = 100_000;
 /** The error of whoever does not wait for an answer: a released handle says so to those who do. */
 export const unheard = (): void => {};
 
-export class Inside {
+export class BusInternals {
   readonly port: Port;
   /** Not to be collected before the bus: they ask for passwords and tell what happens. */
   readonly managers: readonly IRedisConnection[];
