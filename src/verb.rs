@@ -1,5 +1,5 @@
-//! What can be called, declared once: a row of [`verbs!`] gives a verb its name, who is named in its errors, the operation that is
-//! measured, and the function that does it. A class of targets is [`Class`]; bindings know [`Target`]s only.
+//! The verbs that can be called, each declared once: a row of [`verbs!`] gives its name, the method that its errors name, the operation
+//! that is measured, and its function. A class of targets implements [`Class`]; bindings know only [`Target`]s.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,9 +15,9 @@ use crate::telemetry::Operation;
 /// A verb of the targets `T`.
 #[derive(Debug)]
 pub struct Verb<T: 'static> {
-    /// What it is called across the boundary, such as `kv.getSet`.
+    /// Its name across the boundary, such as `kv.getSet`.
     pub name: &'static str,
-    /// Who is named in its errors, such as `KVStore.getSet`: the public method.
+    /// The public method that its errors name, such as `KVStore.getSet`.
     pub owner: &'static str,
     /// What is measured, interned at its first use.
     pub operation: fn() -> Operation,
@@ -58,13 +58,13 @@ impl Call<'_> {
         self.answer.give(outcome);
     }
 
-    /// Does something here and now; what it gives is the answer.
+    /// Does `act` here and now; its outcome is the answer.
     pub fn at_once(self, act: impl FnOnce(&Self) -> Result<Outcome>) {
         let outcome = act(&self);
         self.answer.give(outcome);
     }
 
-    /// Sends what `pack` gives; its reply becomes the answer.
+    /// Sends the command that `pack` gives; its reply becomes the answer.
     pub fn send(self, manager: &Manager, decode: Decode, pack: impl FnOnce(&Self) -> Result<Command>) {
         match pack(&self) {
             Ok(command) => manager.submit(command, Sink::Answer(self.answer, decode)),
@@ -72,7 +72,7 @@ impl Call<'_> {
         }
     }
 
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
+    /// Runs the steps that `prepare` gives on the I/O thread; their outcome is the answer.
     pub fn run<F>(self, prepare: impl FnOnce(&Self) -> Result<F>)
     where
         F: Future<Output = Result<Outcome>> + Send + 'static,
@@ -123,25 +123,25 @@ pub trait Class: Sized + 'static {
     /// What it is opened on.
     type Parent: Parent;
 
-    /// With options as JSON; what nobody called for goes to `outlet`.
+    /// With options as JSON; deliveries and events go to `outlet`.
     ///
     /// # Errors
     ///
     /// `config`, naming the option.
     fn open(parent: &Self::Parent, options: &str, outlet: Outlet) -> Result<Self>;
 
-    /// What others are opened on when they are opened on this.
+    /// The object on which others are opened when they are opened on this target.
     fn parent(&self) -> &dyn Any {
         self
     }
 }
 
-/// What something is opened on.
+/// A parent: something on which targets are opened.
 pub trait Parent: Sized + 'static {
-    /// What it is called in errors.
+    /// Its name in errors.
     const CALLED: &'static str;
 
-    /// It, if it is that.
+    /// `target`, if it is a parent of this kind.
     #[must_use]
     fn of(target: Option<&dyn Any>) -> Option<&Self> {
         target?.downcast_ref()
@@ -170,7 +170,7 @@ pub trait Target: Any {
     /// The answer, unanswered.
     fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
 
-    /// What others are opened on when they are opened on this.
+    /// The object on which others are opened when they are opened on this target.
     fn parent(&self) -> &dyn Any;
 }
 

@@ -27,7 +27,7 @@ use crate::embedded::Hold;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
-/// Wait before a request goes again that the server could not serve "now".
+/// The wait before a request is sent again that the server could not serve yet.
 const LATER: Duration = Duration::from_millis(50);
 /// How long the actor sleeps when nothing has a deadline.
 const FAR: Duration = Duration::from_hours(1);
@@ -193,7 +193,7 @@ impl Actor {
                     self.shared.step(state::Trigger::Lost);
                     self.shared.core.failed(&error);
                     if left {
-                        // Whoever is the master now is there.
+                        // The new master is known: no pause is needed.
                         continue;
                     }
                     // A connection that never lasts is no reason to start over with short delays.
@@ -237,8 +237,8 @@ impl Actor {
         self.wait(over).await
     }
 
-    /// One attempt. Where another server turns out to be the master, what is being tried is dropped for that one.
-    /// `data` is what keeps an embedded engine's from the first attempt on that found an engine.
+    /// One attempt. If another server turns out to be the master, the attempt is dropped and that server is tried.
+    /// `data` holds the data of an embedded engine, from the first attempt that found the engine.
     async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Upstream)>, Stop> {
         let shared = Arc::clone(&self.shared);
         if data.is_none() {
@@ -305,7 +305,7 @@ impl Actor {
     }
 
     fn give_up(&mut self, error: &Error) -> Option<Stop> {
-        // Who called while the attempt ran shares it, even where the attempt was faster than the call.
+        // Callers of `connect()` share the attempt that ran at the time, even if it failed before their call was read.
         let mut stop = None;
         while stop.is_none() {
             match self.control.try_recv() {
@@ -526,7 +526,7 @@ impl Actor {
             return;
         };
         let good_bye = poll_fn(|cx| upstream.poll_shutdown(cx));
-        // The peer may be gone: then there is nobody to be polite to.
+        // The peer may be gone already.
         let _ = timeout(Duration::from_millis(100), good_bye).await;
         let message = "disconnect() ended the wait for the answer after closeTimeoutMs";
         answer_left(upstream.end(), &Error::new(ErrorKind::Closed, message));

@@ -76,7 +76,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
     }
 }
 
-/// Is a connection that is blocked for so long to be watched?
+/// Is a connection to be watched that is blocked for this long?
 fn is_watched(core: &Core, blocks_for: Option<Duration>) -> bool {
     blocks_for.is_none_or(|time| time > core.config.keep_alive)
 }

@@ -22,7 +22,7 @@ use crate::keys::Namespace;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// Tags that are tried to find a key of a slot: with so many, one of a single slot is missed once in a million times.
+/// How many tags are tried to find a key of a slot. With this many, a single slot is missed once in a million times.
 const TAGS: u32 = 230_000;
 /// Codes by which a server says that it takes no writes now.
 const NO_WRITES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
@@ -37,7 +37,7 @@ pub struct Health {
     pub latency: Option<Duration>,
     /// An error where the server does not answer, or a part of the cluster's keys is not served.
     pub outcome: Result<()>,
-    /// An error where writes are refused, or not answered. Who may not write is not judged.
+    /// An error if writes are refused, or not answered. A user without the permission to write counts as writable.
     pub writable: Result<()>,
     pub server: Option<ServerInfo>,
     pub cluster: Option<ClusterHealth>,

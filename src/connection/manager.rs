@@ -196,8 +196,8 @@ impl Manager {
     /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
     /// Dropping the future unanswered, or what it gives, ends the subscription.
     ///
-    /// A manager that is not connected connects, as for a command: who only subscribes learns as fast, and for the same reason, that
-    /// there is no server, and its manager's state says that it is in use.
+    /// A manager that is not connected connects, as for a command. So a caller that only subscribes learns as fast that there is no
+    /// server, and why; and the manager's state says that it is in use.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl Manager {
         self.answered(answer)
     }
 
-    /// What comes of a request. It is settled whatever happens, so the error of a closed manager stands for what cannot be.
+    /// The outcome of a request. Every request is settled, so the error of a closed manager is never given in fact.
     fn answered<T: Send>(
         &self,
         answer: oneshot::Receiver<Result<T>>,
@@ -271,7 +271,7 @@ impl Manager {
         async move { answer.await.unwrap_or_else(|_| Err(core.closed())) }
     }
 
-    /// Who answered, or who answered last.
+    /// The server that answered last.
     pub(super) fn server(&self) -> Option<ServerInfo> {
         self.shared.core.status.server()
     }
@@ -281,7 +281,7 @@ impl Manager {
         self.shared.core.topology.map()
     }
 
-    /// What a server says contradicts what is known of the topology: it is asked for anew.
+    /// A server contradicts the known topology: the topology is asked for again.
     pub(super) fn doubt(&self) {
         self.shared.core.topology.doubt();
     }
@@ -355,7 +355,7 @@ impl Manager {
                     _ => None,
                 };
                 let first = replies.iter().find_map(refused);
-                // Without its `MULTI` each command was one of its own. Who is refused everything is refused with one code.
+                // Without its `MULTI` each command was executed on its own. A user that may execute none of them gets the same code for all.
                 let came_apart = replies.first().and_then(refused).is_some_and(|multi| {
                     replies
                         .iter()

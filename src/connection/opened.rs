@@ -31,7 +31,7 @@ use crate::resp::{self, Read, Reply};
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The time between two attempts to unblock a command that the server has not seen yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a server that another one has taken the place of may take for its last words. What it says later is of no worth.
+/// How long a server may still answer after another one has taken its place. A later answer is of no use.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A connection that is ready to be blocked.
@@ -47,7 +47,7 @@ pub(super) struct Opened {
     pub(super) seat: Option<Seat>,
     /// Was the server made to end the wait, because another one is right now?
     pub(super) is_left: bool,
-    /// Who is to hear what the server says to the names it was told. It says that before anything else.
+    /// Waits for the replies to `CLIENT SETNAME`, which come before any other reply.
     naming: Vec<oneshot::Sender<Result<()>>>,
     _counted: Counted,
 }
@@ -122,7 +122,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Ends when the connection, of which nothing is asked, is lost.
+    /// Ends when the idle connection is lost.
     pub(super) async fn hung_up(&mut self) {
         if self.framed.named(&mut self.naming).await.is_ok() {
             // Nobody has asked anything: an answer means as little good as an end.

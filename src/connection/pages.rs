@@ -25,11 +25,11 @@ pub struct ScanOptions {
     pub operation: Operation,
 }
 
-/// How long a step goes on trying.
+/// The time in which a step is tried again.
 #[derive(Debug)]
 pub(super) struct RetryWindow(Instant);
 
-/// What is waited before a server, or the slot map, is asked once more.
+/// The pause before a server, or the slot map, is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl RetryWindow {
@@ -47,7 +47,7 @@ impl RetryWindow {
     }
 }
 
-/// A cursor, and whose it is.
+/// A cursor of one server's `SCAN`, and the process that gave it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ServerCursor {
     origin: Origin,
@@ -183,7 +183,7 @@ fn cluster_nodes(packed: Packed) -> Packed {
     packed.begin(2, b"CLUSTER").word(b"NODES")
 }
 
-/// Who may not ask for it is told no process.
+/// The process of a server, from `INFO server`. `None` if the user may not ask for it.
 fn run_id(reply: Reply) -> Option<String> {
     field(&text(reply).ok()?, "run_id").map(str::to_owned)
 }

@@ -85,8 +85,8 @@ pub(super) fn confirms(refusal: Refusal, line: &[u8], answer: &Reply) -> bool {
     }
 }
 
-/// The error line of a request of which nothing was executed: that of a command; of a transaction that was aborted, or of
-/// several commands that were all refused, that of the first one.
+/// The error line of a request, if nothing of the request was executed. Of a transaction that was aborted, or of several commands that were
+/// all refused, it is the first error line.
 fn refusing_line(command: &Command, reply: &Reply) -> Option<Bytes> {
     let line_of = |reply: &Reply| match reply {
         Reply::Error(line) => Some(line.clone()),

@@ -1,4 +1,4 @@
-//! A command on its way: where it is executed, what became of it, and who waits for the answer.
+//! A command that waits for its reply: where it is executed, what became of it, and its sink.
 //!
 //! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
 //! with kind `closed`. That is what makes "every promise settles" a property of a type.
@@ -21,7 +21,7 @@ use crate::telemetry::Metrics;
 /// How often a script is loaded for one call of it: others may have flushed all scripts in between.
 const LOADS: u8 = 2;
 
-/// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
+/// Makes an outcome of a reply, for the caller. Counts in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
 /// What is done with a reply. A function, in a type of its own so that it has a `Debug`.
@@ -38,7 +38,7 @@ impl fmt::Debug for Callback {
 pub enum Sink {
     Answer(Answer, Decode),
     Waiter(oneshot::Sender<Result<Reply>>),
-    /// Is also told on which connection the answer came.
+    /// Is also told on which connection the reply came.
     Located(oneshot::Sender<Result<(Reply, Origin)>>),
     /// Called with the reply, on whatever thread settles it; must not block.
     Then(Callback),
@@ -203,7 +203,7 @@ impl Request {
         }
     }
 
-    /// Gives the outcome to who waits for it.
+    /// Gives the outcome to whoever waits for it.
     pub(super) fn settle(mut self, outcome: Result<Reply>, now: Instant) {
         self.finish(outcome, now);
     }

@@ -1,10 +1,10 @@
 //! The master of a name, as sentinels know it.
 //!
-//! They are asked side by side, with a head start each, until one names a server that says of itself that it is a master.
-//! A sentinel that was cut off, or has not heard yet, may still name the old one, which may still take itself for the master: what is
-//! named from an older epoch than the known one counts only where most sentinels say so and none names a newer one, as after they were set
-//! up anew. The sentinel that was right is asked first
-//! the next time. Sentinels that are not in the configuration are learnt from those that are.
+//! The sentinels are asked side by side, with a head start each, until one names a server that says itself that it is a master.
+//! A sentinel that was cut off, or has not heard yet, may still name the old master, and the old master may still take itself for one. So a
+//! master of an older epoch than the known one counts only if most sentinels name it and none names a newer one; that happens when
+//! the sentinels were set up again. The sentinel that was right is asked first the next time. Sentinels that are not in the configuration
+//! are learnt from those that are.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// How many sentinels are remembered at most.
 const MOST: usize = 32;
-/// For how long the word of a sentinel counts that is not asked again: those that are listened to are asked every few seconds.
+/// How long the answer of a sentinel counts. Sentinels that are listened to are asked every few seconds.
 const WORD: Duration = Duration::from_secs(30);
 
 /// The sentinels of one master.
@@ -209,7 +209,7 @@ impl Sentinels {
             (["SENTINEL", "get-master-addr-by-name", &self.master], ["SENTINEL", "MASTER", &self.master]);
         wire.tell(&[&address, &details]).await?;
         let named = wire.answer().await;
-        // Who may ask for the address only is told no epoch.
+        // A user that may only ask for the address is told no epoch.
         let epoch = match wire.answer().await {
             Ok(details) => field(&details, "config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
             Err(_) => 0,

@@ -26,7 +26,7 @@ pub(super) struct Shared {
     announced: AtomicBool,
 }
 
-/// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
+/// The connection, and the requests that wait for it. The actor works on it; a caller that submits may write on it too, while nobody else does.
 #[derive(Default)]
 pub(super) struct Lane {
     /// Requests that were not given to a connection yet, oldest first.
@@ -73,7 +73,7 @@ impl Shared {
         self.submit_at(command, sink, None, false);
     }
 
-    /// The same, for a place in a cluster. With `once` the first reply is the answer, whatever it is.
+    /// The same, for a destination in a cluster. With `once` the first reply is the answer, whatever it is.
     pub(super) fn submit_at(
         self: &Arc<Self>,
         command: Command,
@@ -100,7 +100,7 @@ impl Shared {
         }
     }
 
-    /// Takes in a command of the manager's own, even while it is closing. The future gives its answer; the error where there is none.
+    /// Takes in a command of the manager's own, even while the manager is closing. The future gives its reply, or the error.
     pub(super) fn ask(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.submit_inside(command, Sink::Waiter(sink));
@@ -119,7 +119,7 @@ impl Shared {
         self.inbox.lock().closing += 1;
     }
 
-    /// So many calls of `disconnect()` are answered; from here on the state alone says whether requests are accepted.
+    /// `calls` calls of `disconnect()` are answered. From here on the state alone says whether requests are accepted.
     pub(super) fn has_closed(&self, calls: usize) {
         let mut inbox = self.inbox.lock();
         inbox.closing = inbox.closing.saturating_sub(calls);

@@ -39,7 +39,7 @@ pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Upstream)> {
 }
 
 impl Upstream {
-    /// Where the sentinels have named another master: that this one is to be left. A cluster sees to its nodes itself.
+    /// The error of a connection that is to be left, because the sentinels have named another master. A cluster leaves its nodes itself.
     pub(super) fn left(&self, topology: &Topology) -> Option<Error> {
         match self {
             Self::One { seat: Some(seat), .. } if !topology.is_right(seat) => Some(Error::new(

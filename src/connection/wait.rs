@@ -23,7 +23,7 @@ use crate::resp::Reply;
 const AGAIN: Duration = Duration::from_millis(50);
 /// The bound of that.
 const MOST_AGAIN: u32 = 10;
-/// Redirections that are followed at once; after so many it waits between them.
+/// How many redirections are followed at once; from then on there is a wait before each.
 const HOPS: u32 = 5;
 
 /// One blocking command on its way.

@@ -18,11 +18,11 @@ use crate::verb::Call;
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// For how long an answer is waited for at least, though `waitMs` is over: a round trip of a loaded machine.
+/// The least time to wait for an answer, even if `waitMs` is over: a round trip of a loaded machine.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// The time between two attempts of one who is told when the lock is released, unless the lease of its holder ends before.
+/// The time between two attempts of a caller that messages tell of releases, unless the holder's lease ends before.
 const LOOK: Duration = Duration::from_secs(5);
-/// The delays between the attempts of one who cannot be told.
+/// The delays between two attempts of a caller that no message tells of releases.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
 /// Arguments: id, key, options as JSON. Gives the fencing token.
@@ -43,14 +43,14 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
             token: kv.leases.token(id),
         };
         let cancelled = kv.waits.start(id);
-        // Here and now, so that callers are in the line in their order.
+        // Here and now, so that callers stand in the queue in their order.
         let ticket = (!wait.is_zero()).then(|| kv.lock_queues.join(&kv.manager, &held.key));
         let operation = call.operation();
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {
-                    // An attempt may be on its way to succeed; what follows it on the connection takes it back.
+                    // An attempt may still succeed. The release that follows it on the connection takes that back.
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
@@ -77,18 +77,18 @@ async fn obtain(
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
     if let Some(ticket) = ticket {
-        // Whose time is over before its turn comes tries all the same.
+        // A caller whose time is over before its turn comes tries once all the same.
         while !ticket.is_first() && timeout_at(gives_up.into(), ticket.notified()).await.is_ok() {}
     }
     loop {
         let sent = Instant::now();
-        // Who tries once waits for the answer for as long as for any other.
+        // A caller that tries once waits for the answer as long as for that of any command.
         let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
         let outcome = tokio::time::timeout(patience, take(operation, held, last_key, lease, sent < gives_up)).await;
         let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
-            // The script gives the same token the same answer, so asking again is safe.
+            // The script answers the same token in the same way, so asking again is safe.
             Err(error) if error.retryable() => (Duration::MAX, Some(error)),
             Err(error) => return Err(error),
         };
@@ -111,7 +111,7 @@ async fn obtain(
         let next = now + delay.min(held_for.max(BACKOFF.min)).min(gives_up - now);
         attempt = attempt.saturating_add(1);
         if let Some(ticket) = ticket {
-            // Told, or not: it tries again.
+            // Told of a release or not, the caller tries again.
             let _ = timeout_at(next.into(), ticket.notified()).await;
         }
     }

@@ -1,7 +1,8 @@
-//! Who waits for locks in this store: a queue for each lock, of which only the first asks the server.
+//! The callers of this store that wait for locks: a queue for each lock.
 //!
-//! The others cost the server nothing. The first asks when it is told that the lock was released, on a channel that the manager
-//! subscribes to while anyone waits; when the lease of whoever holds the lock ends; and from time to time, since a message may be lost.
+//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a message
+//! says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The manager is subscribed
+//! to the channel of these messages while anyone waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
 
-/// For how long a queue stays that nobody stands in, so that waits one after another share a subscription.
+/// How long an empty queue is kept, so that waits one after another share a subscription.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The queues of one store, by the key of the lock.
@@ -24,13 +25,13 @@ pub(super) struct LockQueues(Mutex<HashMap<Bytes, LockQueue>>);
 
 #[derive(Debug, Default)]
 struct LockQueue {
-    /// Whoever came first is first.
+    /// By number: the caller that came first is first.
     waiting: BTreeMap<u64, Arc<Notify>>,
     last: u64,
-    /// Is a release told to this queue?
+    /// Does a message tell this queue of a release?
     is_told: bool,
     subscription: Option<Subscription>,
-    /// Does a task look whether the queue is still of use?
+    /// Is there a task that will remove the queue if it is still empty?
     lingers: bool,
 }
 
@@ -64,7 +65,7 @@ impl LockQueues {
         Ticket { queues: Arc::clone(self), key: key.clone(), number, turn }
     }
 
-    /// Subscribes to what is told of the lock. Where that is refused the first of the queue asks more often.
+    /// Subscribes to the messages about the lock. If the subscription is refused, the first caller of the queue asks more often.
     fn listen(self: &Arc<Self>, manager: &Manager, key: &Bytes) {
         let listener = Arc::new(ReleaseListener { queues: Arc::downgrade(self), key: key.clone() });
         let subscribed = manager.subscribe(Channel { kind: ChannelKind::Exact, name: key.clone() }, listener);
@@ -76,7 +77,7 @@ impl LockQueues {
             {
                 queue.subscription = Some(subscription);
                 queue.is_told = true;
-                // It may have been released before.
+                // The lock may have been released before the subscription.
                 queue.wake_first();
             }
         });
@@ -96,7 +97,7 @@ impl LockQueues {
             let was_first = queue.waiting.keys().next() == Some(&number);
             queue.waiting.remove(&number);
             if was_first {
-                // Whatever the one before knew, the next asks anew.
+                // The next caller knows nothing of what the one before it was told.
                 queue.wake_first();
             }
             queue.waiting.is_empty() && !std::mem::replace(&mut queue.lingers, true)
@@ -112,7 +113,7 @@ impl LockQueues {
         }
     }
 
-    /// Ends a queue in which nobody stands. What it gives is dropped without the lock.
+    /// Removes an empty queue. The caller drops it outside of the mutex.
     fn end(&self, key: &Bytes) -> Option<LockQueue> {
         let mut queues = self.queues();
         let queue = queues.get_mut(key)?;
@@ -121,7 +122,7 @@ impl LockQueues {
     }
 }
 
-/// A place in a queue. Dropped, the next one moves up.
+/// A place in a queue. When it is dropped, the next caller moves up.
 #[derive(Debug)]
 pub(super) struct Ticket {
     queues: Arc<LockQueues>,
@@ -131,17 +132,17 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Is it the first? Only that one asks the server.
+    /// Is this caller the first one? Only the first one asks the server.
     pub(super) fn is_first(&self) -> bool {
         self.of_queue(|queue| queue.waiting.keys().next() == Some(&self.number))
     }
 
-    /// Is a release told to this queue?
+    /// Does a message tell this queue of a release?
     pub(super) fn is_told(&self) -> bool {
         self.of_queue(|queue| queue.is_told)
     }
 
-    /// Resolves when it became the first, or may have the lock.
+    /// Resolves when this caller has become the first one, or the lock may be free.
     pub(super) async fn notified(&self) {
         self.turn.notified().await;
     }

@@ -4,7 +4,7 @@
 //!
 //! - A value's key is the manager's namespace, the store's and the user's key, one after another: without a namespace
 //!   `foo` is key `foo`, also for other programs.
-//! - What takes several steps on the server is one command, one transaction or one script.
+//! - A call that takes several steps on the server is one command, one transaction or one script.
 //! - Bad arguments are refused before anything is sent, with kind `config` naming them; stored bytes that are no text with
 //!   kind `serialization`.
 //! - A call that only reads is sent again after a lost connection; no other is.
@@ -19,7 +19,7 @@
 //! | `scan` | listing and clearing |
 //! | `held` | what is held by a token for a time, and by which scripts |
 //! | `lock`, `load`, `once` | what is held |
-//! | `lock_queues` | who waits for a lock |
+//! | `lock_queues` | the callers that wait for a lock |
 //! | `waits` | waits that the face may end |
 //! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 

@@ -1,4 +1,4 @@
-//! The slot map of a cluster in use, anew: from whichever of its nodes gives it first.
+//! The slot map of a cluster that is in use, asked for again: the first answer of any of its nodes.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ASKED_IN_USE: usize = 2;
 const ASKED_NEW: usize = 8;
 
-/// The slot map anew, from whichever node gives it first: two over connections that are in use, then others over new ones.
-/// The one that answered over a new one is kept in `spare`, and asked before any new one the next time.
+/// Asks for the slot map again; the first answer counts. Two nodes are asked over connections that are in use, then others over new ones.
+/// If the answer came over a new connection, that is kept in `spare`; the next call asks over it before it opens new ones.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ enum Source {
     New(Address),
 }
 
-/// A slot map, and the connection on which it came if that is nobody else's.
+/// A slot map, and the connection on which it came if nothing else uses that.
 struct Fetched {
     map: SlotMap,
     spare: Spare,

@@ -1,9 +1,9 @@
 //! The course of a walk over a cluster's keys: which slots are still to be walked over, and where.
 //!
-//! The walk goes from node to node. Before a node's first page the node says which slots it has, and after its last one once more: a slot
-//! that it had all the while is done. One that moved away meanwhile is walked over again at its new owner. One whose keys are on the move is
-//! walked over where they come from and after that where they go to: keys go one way only, so each is at the one or the other when
-//! its turn comes. A key is given only with the slots that are walked over, so it comes again only where a part starts again.
+//! The walk goes from node to node. A node says which slots it has before its first page and after its last page. A slot that the node
+//! had both times is done. A slot that moved away meanwhile is walked over again at its new owner. A slot that is migrating is walked over
+//! at its old owner first and at its new owner afterwards: keys migrate in one direction only, so each key is seen at one of them.
+//! A key is given only if its slot is being walked over, so it is given twice only where the walk of a node starts again.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl Course {
         let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(unexpected_reply)?;
         let slots = self.enter(&view, &address);
         if slots.lowest().is_none() {
-            // It has nothing of what it was thought to have.
+            // The node has none of the slots that the map says it has.
             if !self.is_over() {
                 manager.doubt();
                 window.pause(not_served(self.owned.lowest())).await?;
@@ -254,7 +254,7 @@ impl Course {
         open.lowest().is_none()
     }
 
-    /// Has `slot` walked over where its keys go to. False where nobody knows where that is.
+    /// Has `slot` walked over at the node that its keys migrate to. False if that node is unknown.
     fn bind(&mut self, slot: u16, view: &View, to: &str, map: Option<&SlotMap>) -> bool {
         if let Some(bound) = self.bound.iter_mut().find(|bound| bound.from == view.id && bound.to == to) {
             bound.slots.add(slot);

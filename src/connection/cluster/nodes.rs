@@ -36,7 +36,7 @@ use crate::lifecycle;
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// `MOVED` that a request follows at once; after so many it waits between them.
+/// How many `MOVED` a request follows at once; from then on it waits before each.
 const HOPS: u8 = 5;
 /// How long the connection to a node that owns no slot is kept unused.
 const RETIREMENT: Duration = Duration::from_secs(30);

@@ -36,7 +36,7 @@ pub(super) struct Keeper {
     closing: Vec<oneshot::Sender<()>>,
 }
 
-/// What is reached: a connection, and in a cluster the leave to open one to whichever node a command needs.
+/// What an attempt has reached: a connection; or a cluster, where one is opened to the node that a command needs.
 struct Reached {
     opened: Option<Opened>,
     in_cluster: bool,
@@ -283,7 +283,7 @@ impl Keeper {
         Ok(next)
     }
 
-    /// Gives the outcome to who waits for it. False when it means that the connection was lost.
+    /// Gives the outcome to whoever waits for it. False when it means that the connection was lost.
     fn conclude(
         &mut self,
         reached: &Reached,

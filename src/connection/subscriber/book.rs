@@ -41,7 +41,7 @@ pub struct Channel {
     pub name: Bytes,
 }
 
-/// Who is told of the messages of one channel, by number.
+/// The listeners of one channel, by number.
 pub(super) type Listeners = Arc<[(u64, Arc<dyn Listener>)]>;
 
 #[derive(Default)]
@@ -81,11 +81,11 @@ pub(super) enum Question {
     Ping,
 }
 
-/// What is to be told after something changed.
+/// What changed for the listeners.
 pub(super) enum Change {
-    /// Confirmed again; messages may have been missed for so long.
+    /// Confirmed again; messages may have been missed for this long.
     Restored(Listeners, Duration),
-    /// Refused to those who have it already: it must be asked for again, later.
+    /// Refused although some listeners have it already: it must be asked for again, later.
     Refused(Error),
     Nothing,
 }
@@ -356,7 +356,7 @@ impl Book {
         self.entries.drain().map(|(_, mut entry)| shared(&mut entry)).collect()
     }
 
-    /// Who is to be given the messages of `channel`.
+    /// The listeners of `channel`.
     pub(super) fn listeners(&mut self, channel: &Channel) -> Option<Listeners> {
         self.entries.get_mut(channel).map(shared)
     }

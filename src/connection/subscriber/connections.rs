@@ -1,7 +1,7 @@
 //! The connections of a manager's subscriptions, and which channel is on which.
 //!
-//! Everything is wanted on the connection to whoever answers first. Only in a cluster does a node say that a sharded channel
-//! is for another one: it goes there then, and comes back when that one cannot be reached.
+//! Every channel is first wanted on the connection to the server, or to any node of a cluster. A node may say that a sharded channel belongs
+//! to another node: the channel then moves to a connection to that node, and back when that node cannot be reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(in crate::connection) struct Subscriber {
     settled: watch::Sender<bool>,
 }
 
-/// What handles and the task of one connection share.
+/// The subscriptions of one connection: handles and the connection's task share them.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     inner: Mutex<Inner>,
@@ -133,7 +133,7 @@ impl Subscriber {
         true
     }
 
-    /// The node of `endpoint` cannot be reached: any other one will know who has its channels now. Its task ends with this call.
+    /// The node of `endpoint` cannot be reached: its channels go back to the first connection. Its task ends with this call.
     pub(super) fn abandon(self: &Arc<Self>, endpoint: &Endpoint) {
         let mut connections = self.connections();
         if let Some(subscriptions) = connections.remove(endpoint) {

@@ -54,7 +54,7 @@ pub trait Listener: Send + Sync {
     /// The connection is gone, and the subscription is being restored.
     fn lost(&self, _error: &Error) {}
 
-    /// It is confirmed again; messages may have been missed for so long.
+    /// It is confirmed again; messages may have been missed for this long.
     fn restored(&self, _gap: Duration) {}
 
     /// It is over for good: the manager was disconnected.

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `known` | what is known, and who is to be told when it changes |
+//! | `known` | what is known; wakes connections when that changes |
 //! | `pace` | when to ask next: seldom while all is well, often while something is missing |
 //! | `cluster` | asks nodes for the slot map |
 //! | `sentinel` | listens to sentinels, and asks them |

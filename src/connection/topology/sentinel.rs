@@ -1,7 +1,7 @@
-//! Listens to sentinels for a switch of the master, and asks them now and then.
+//! Listens to sentinels for a switch of the master, and asks them from time to time.
 //!
-//! Up to three of them at once: so one that is gone, swallows packets or was cut off keeps no switch from being report.
-//! Whoever is lost is followed by the next one. What they name is believed when it says itself that it is a master.
+//! It listens to up to three sentinels at once: so a sentinel that is gone, drops packets or was cut off does not hide a switch. When one is
+//! lost, the next one takes its place. A server that they name is believed once it says itself that it is a master.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result
 #[derive(Default)]
 struct Report {
     last: Option<Named>,
-    /// While what it names has not come true.
+    /// Held while the server that it names does not say that it is a master.
     unsettled: Option<Missing>,
 }
 
@@ -110,7 +110,7 @@ async fn ask(
     let switched = report.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
     let is_known = match known {
         Some(known) => known.address == named.address,
-        // Whoever connects for the first time asks by itself. Only a switch is news.
+        // The first connect asks by itself. Only a switch is news.
         None if !switched && report.unsettled.is_none() => return Ok(()),
         None => false,
     };
