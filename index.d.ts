@@ -1687,7 +1687,7 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
+/** What is behind a worker: it runs processors, collects their outcomes and sends them together. */
 
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {

@@ -74,10 +74,13 @@ export function json(name: string, value: unknown): string | RedisError {
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    return inexpressible(name, typeof value === 'bigint' ? 'a BigInt' : 'one that it cannot', cause);
+    return inexpressible(name, typeof value === 'bigint' ? 'a BigInt' : 'a value that JSON cannot express', cause);
   }
   if (text !== undefined) return text;
-  return inexpressible(name, value === undefined ? 'undefined' : typeof value === 'object' ? 'one that it cannot' : `a ${typeof value}`);
+  return inexpressible(
+    name,
+    value === undefined ? 'undefined' : typeof value === 'object' ? 'a value that JSON cannot express' : `a ${typeof value}`,
+  );
 }
 
 /**

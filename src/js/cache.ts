@@ -40,7 +40,7 @@ interface Within {
   readonly outer: Within | undefined;
 }
 
-/** In which load the present code runs. It is off while none runs: before Node 24 it makes every promise of the process slower. */
+/** The load in which the present code runs. It is off while no load runs: before Node 24 it makes every promise of the process slower. */
 const loading = new AsyncLocalStorage<Within>();
 let running = 0;
 
@@ -91,7 +91,7 @@ export class Cache {
     return parse(await mine.text);
   }
 
-  /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
+  /** Loads a value and stores it. If another process loads, waits for the value that the other process stores. Gives JSON. */
   async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load, left: number): Promise<string> {
     const id = this.#store.nextId();
     const { staleSec, loadTimeoutMs, waitMs } = options;
@@ -143,7 +143,7 @@ export class Cache {
     return text;
   }
 
-  /** Calls `load` where a call of `getOrSet` sees that it is inside of it. A thenable comes back as a promise. */
+  /** Calls `load` so that a call of `getOrSet` within it is noticed. Gives a promise in place of a thenable. */
   #run(name: string, load: () => unknown): unknown {
     running++;
     const ended = (): void => {

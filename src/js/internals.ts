@@ -1,4 +1,4 @@
-/** What the classes of this package share and do not show. */
+/** The internals of the public classes: where they are kept, and what they have in common. */
 
 import type { Endpoint } from './diagnostics.js';
 import type { Port } from './port.js';

@@ -140,7 +140,7 @@ class ManagerInternals implements Internals {
         warnOfEviction(this.endpoint, event.policy as string);
         break;
       case 'password':
-        // A port that is closed has nobody who asks.
+        // Nobody asks a closed port.
         this.#givePassword(event.number as number).catch(() => {});
         break;
     }

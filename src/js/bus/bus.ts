@@ -131,7 +131,8 @@ export class MessageBus {
         if (dedupeMs !== undefined) once ??= message.id;
       } else {
         text = encodeBare('MessageBus.publish', topic, message, key, traceparent, id);
-        if (dedupeMs !== undefined && id === undefined) throw configError('MessageBus.publish: id', 'a string beside dedupeMs', id);
+        if (dedupeMs !== undefined && id === undefined)
+          throw configError('MessageBus.publish: id', 'a string, because dedupeMs is given', id);
       }
       if (durable)
         return publishDurable(bus, topic, text, key, once === undefined ? undefined : { id: once, dedupeMs: dedupeMs ?? DEDUPE_MS });

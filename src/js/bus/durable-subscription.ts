@@ -90,7 +90,7 @@ export class DurableSubscription implements Receiver, Member {
       joined.catch(unheard);
       throw cancelled('MessageBus.subscribe', signal);
     }
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.end());
   }
 

@@ -157,7 +157,7 @@ export class Feed implements Receiver {
     return this.isPattern ? { topic, pattern: this.topic } : { topic };
   }
 
-  /** Tells that a subscriber had to let so many go, and counts them. */
+  /** Tells how many messages a subscriber had to drop, and counts them. */
   dropped(dropped: number): void {
     this.#bus.counts.dropped += dropped;
     this.#bus.counted();
@@ -198,7 +198,7 @@ export class Feed implements Receiver {
     if (this.#ended !== undefined) return;
     const { port, handle } = this.#bus;
     this.#ended = endOf(port.call(handle, V.unsubscribe, this.#id));
-    // Who waits for it is told; the others need not know.
+    // A caller that waits is told; the others need not know.
     this.#ended.catch(unheard);
     this.#gone(this.#ended);
     this.#bus.unregister(this.#id);

@@ -86,7 +86,9 @@ function payloadOf<R>(raw: unknown): R {
   }
   const msg = reply?.msg;
   if (typeof msg === 'object' && msg !== null && Object.hasOwn(msg, 'payload')) return msg.payload as R;
-  throw new RedisError('serialization', 'MessageBus.request: the reply is not one', { delivery: 'maybe-executed' });
+  throw new RedisError('serialization', 'MessageBus.request: expected a reply, got a message of another form', {
+    delivery: 'maybe-executed',
+  });
 }
 
 /** The handler of a responder's subscription: replies with what `handler` gives, or with its error, which it throws on. */

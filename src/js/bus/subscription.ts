@@ -117,7 +117,7 @@ export class LiveSubscription implements Subscriber, Member {
       throw error;
     }
     if (signal?.aborted) throw cancelled('MessageBus.subscribe', signal);
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.#unsubscribe());
   }
 

@@ -20,7 +20,7 @@ export function encode(owner: string, envelope: Envelope, key?: string): string 
   }
   if (typeof payload === 'number' || (typeof payload === 'object' && payload !== null && 'toJSON' in payload)) jsonOf(owner, payload);
   const text = stringify(owner, envelope);
-  if (text === undefined) throw new RedisError('config', `${owner}: message: expected an Envelope, got one that becomes nothing`);
+  if (text === undefined) throw new RedisError('config', `${owner}: message: expected an Envelope, got one whose toJSON() gives nothing`);
   return `${head(key)}"msg":${text}}`;
 }
 
@@ -63,14 +63,14 @@ function jsonOf(owner: string, payload: unknown): string {
   const text = stringify(owner, payload);
   if (text !== undefined) return text;
   if (typeof payload !== 'object') throw configError(`${owner}: payload`, EXPRESSIBLE, payload);
-  throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that becomes nothing`);
+  throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that JSON leaves out`);
 }
 
 function stringify(owner: string, value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
   } catch (cause) {
-    throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that it cannot`, { cause });
+    throw new RedisError('config', `${owner}: payload: expected ${EXPRESSIBLE}, got one that JSON cannot express`, { cause });
   }
 }
 
@@ -83,7 +83,7 @@ export interface Decoded {
 }
 
 /**
- * A message as it arrived. It is parsed anew for each handler, so that what one does to it reaches no other; an envelope that is made
+ * A message as it arrived. It is parsed again for each handler, so that a change by one handler reaches no other; an envelope that is made
  * for it is the same for all.
  */
 export class Arrival {

@@ -298,7 +298,7 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 }
 
-/** What is written by whoever does not hold the job. */
+/** Writes to a job without its lease. */
 class FreeWriting implements Writing {
   readonly queue: JobQueue;
   readonly id: string;

@@ -1,4 +1,4 @@
-/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
+/** What is behind a worker: it runs processors, collects their outcomes and sends them together. */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
@@ -309,7 +309,7 @@ export class WorkerInternals<T, R> implements Registrant {
     this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected', cause: error }));
   }
 
-  /** A registry's word for what this worker does. */
+  /** Tells the registry what this worker does. */
   #tell(): void {
     if (this.#registration === undefined || !this.#isRunning) return;
     const inHand = this.#attempts.size;
@@ -336,7 +336,7 @@ export class WorkerInternals<T, R> implements Registrant {
     this.listeners.emit('error', asRedisError(error));
   }
 
-  /** What goes wrong where nobody waits is told. */
+  /** Emits the error of a call that nobody waits for. */
   #tellOf(call: Promise<unknown>): void {
     call.catch((error: unknown) => {
       // A worker that was released meanwhile has nothing to tell.
