@@ -50,7 +50,7 @@ below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'queue'];
 const closing = [
   {
     from: 'src/connection/subscriber/task.rs',
-    to: 'src/connection/subscriber/lines.rs',
+    to: 'src/connection/subscriber/connections.rs',
     why: 'the list of connections starts a task for each, and the task reports to the list',
   },
   {

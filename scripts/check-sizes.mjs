@@ -20,10 +20,6 @@ const structs = {
   'src/registry/fuzzing.rs Told': 'a list: one field for each of what a worker is told as, read back from JSON',
   'src/embedded/state.rs Core': 'everything that one engine owns; a running script owns all of it meanwhile',
   'src/embedded/client.rs Client': 'everything that the engine knows of a client, as CLIENT LIST tells it',
-  'src/connection/pipeline.rs Pipeline': 'not divided yet: what is written, what is read and whether the server lives are parts of it',
-  'src/connection/core.rs Core': 'what everything of one manager uses; each is a thing of its own',
-  'src/connection/request.rs Request': 'one command on its way: what it is, how often it was sent and why, and who waits',
-  'src/connection/subscriber/task.rs Connection': 'not divided yet: subscriptions and whether the server lives are parts of it',
   'src/registry/mod.rs Inner': 'what everything of one registry uses; each is a thing of its own',
 };
 

@@ -21,6 +21,13 @@ const words = [
   [/\bof whatever\b/i, '"of any"'],
   [/\b(?:at most|at least|for) so many\b/i, 'the number, or "this many"'],
   [/\bof which nobody knows\b/i, 'a noun: "whose outcome is unknown"'],
+  [
+    /\b(?:class|interface) (?:Inside|Parts|Serving|\w*Home)\b/,
+    '"…Internals" for what a class keeps to itself, "…Target" for what is called',
+  ],
+  [/\bconst inside = (?:this|new|job|manager)\b/, 'the object whose internals it is: "bus", "queue", "own"'],
+  [/\bfn strange\b/, '"unexpected_reply"'],
+  [/\bWay::\w+/, '"Dispatch"'],
 ];
 
 /** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */

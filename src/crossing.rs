@@ -212,40 +212,49 @@ pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
     }
 }
 
+/// In tests, in place of a binding: hands outcomes on in the order in which they come.
+#[cfg(test)]
+pub(crate) struct HandedOn(std::sync::mpsc::Sender<Result<Outcome>>);
+
+#[cfg(test)]
+impl HandedOn {
+    /// An answer, and what receives its outcome.
+    pub(crate) fn answer() -> (Answer, std::sync::mpsc::Receiver<Result<Outcome>>) {
+        let (sender, outcomes) = std::sync::mpsc::channel();
+        (Answer::to(Arc::new(Self(sender)), 1), outcomes)
+    }
+}
+
+#[cfg(test)]
+impl Completions for HandedOn {
+    fn complete(&self, _number: u32, outcome: Result<Outcome>) -> bool {
+        self.0.send(outcome).is_ok()
+    }
+
+    fn deliver(&self, _handle: u32, _values: Vec<Outcome>) -> bool {
+        false
+    }
+
+    fn tell(&self, _handle: u32, _event: String) -> bool {
+        false
+    }
+
+    fn wake(&self) {}
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Given(Mutex<Vec<Result<Outcome>>>);
-
-    impl Completions for Given {
-        fn complete(&self, _number: u32, outcome: Result<Outcome>) -> bool {
-            self.0.lock().unwrap().push(outcome);
-            true
-        }
-        fn deliver(&self, _handle: u32, _values: Vec<Outcome>) -> bool {
-            false
-        }
-        fn tell(&self, _handle: u32, _event: String) -> bool {
-            false
-        }
-        fn wake(&self) {}
-    }
 
     #[test]
     fn an_answer_that_a_panic_drops_rejects_and_says_that_nobody_knows() {
-        let given = Arc::new(Given::default());
-        let answer = Answer::to(given.clone(), 1);
+        let (answer, outcomes) = HandedOn::answer();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _answer = answer;
             panic!("on purpose");
         }));
         assert!(panicked.is_err());
-        let outcome = given.0.lock().unwrap().pop().unwrap();
-        let error = outcome.unwrap_err();
+        let error = outcomes.try_recv().unwrap().unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Closed, Delivery::MaybeExecuted));
     }
 

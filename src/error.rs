@@ -12,6 +12,8 @@ use std::sync::Arc;
 const MAX_MESSAGE: usize = 4096;
 /// Stands behind a `MOVED` that reaches a caller: whoever is connected to a cluster as one has it followed.
 const OF_A_CLUSTER: &str = " (the server is a node of a cluster: a RedisConfig.url of redis+cluster:// or rediss+cluster:// follows what it says)";
+/// What an unexpected reply is called until the command that it answered is known.
+const UNEXPECTED_REPLY: &str = "unexpected reply";
 /// The longest first word of an error reply that is its code.
 const MAX_CODE: usize = 64;
 
@@ -182,11 +184,20 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// A reply that no Redis gives to what was sent.
+    /// A reply that no Redis gives to the command. Whoever decodes a reply does not know the command; whoever does adds it with
+    /// [`Error::to_command`].
     #[must_use]
     pub fn unexpected_reply() -> Self {
-        Self::new(ErrorKind::Server, "the server's answer is not one to the command that was sent")
-            .with_delivery(Delivery::MaybeExecuted)
+        Self::new(ErrorKind::Server, UNEXPECTED_REPLY).with_delivery(Delivery::MaybeExecuted)
+    }
+
+    /// The same failure. Where it is an unexpected reply that names no command yet, it names this one.
+    #[must_use]
+    pub fn to_command(mut self, name: impl FnOnce() -> String) -> Self {
+        if self.message == UNEXPECTED_REPLY {
+            self.message = format!("{UNEXPECTED_REPLY} to {}", name());
+        }
+        self
     }
 
     /// An error reply, as the server worded it: `CODE text`. A long text is cut.
@@ -322,6 +333,14 @@ mod tests {
             Error::new(ErrorKind::Connection, "no").caused_by(std::io::Error::from(std::io::ErrorKind::NotFound));
         let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
         assert_eq!(cause.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn an_unexpected_reply_names_the_first_command_that_is_known_and_no_other_error_does() {
+        let error = Error::unexpected_reply().to_command(|| "`GET`".into()).to_command(|| "`SET`".into());
+        assert_eq!(error.message(), "unexpected reply to `GET`");
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Server, Delivery::MaybeExecuted));
+        assert_eq!(Error::config("key: bad").to_command(|| "`GET`".into()).message(), "key: bad");
     }
 
     #[test]

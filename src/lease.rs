@@ -1,15 +1,15 @@
-//! What is held by a token for a time, and the task that renews it.
+//! A lease: the right of a token to a key, for a time, and the task that renews it.
 //!
-//! A lease is in the hands of one task from the moment it was obtained. The task renews it every third of its length. It counts
-//! from before a renewal was sent, on this machine's monotonic clock, while the server counts from when it executed it:
-//! so it is over here before it is over there. `CLOCK_MONOTONIC` goes on while a process is stopped, so a process that was
-//! stopped for longer than its lease finds out as soon as it runs again.
+//! One task owns a lease from the moment it was obtained, and renews it every third of its length. The task measures the time from before a
+//! renewal was sent, on this machine's monotonic clock; the server measures from when it executed the renewal. So a lease is over here
+//! before it is over on the server. `CLOCK_MONOTONIC` goes on while a process is stopped: a process that was stopped for longer than its
+//! lease finds out as soon as it runs again.
 //!
-//! A lease ends when it is given up, when it ran out without a confirmed renewal, when the server says that its token holds
-//! it no more, when the manager is disconnected, when its owner is dropped (then it is given up), or at its limit: what it is
-//! held for takes too long.
+//! A lease ends in one of these ways: it is given up; it runs out without a confirmed renewal; the server says that its token no longer
+//! holds it; the manager is disconnected; its owner is dropped, which gives it up; its limit is reached, because the work that it is held
+//! for takes too long.
 //!
-//! What is held, and by which scripts it is renewed and given up, is up to the feature: see [`Means`].
+//! Which key is held, and which scripts renew and give up a lease, is up to the feature: see [`LeaseScripts`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// How a kind of lease is renewed and given up.
 #[derive(Debug)]
-pub struct Means {
+pub struct LeaseScripts {
     /// Called with the keys, the token and milliseconds. Says whether the token still holds it.
     pub renew: &'static LazyLock<Script>,
     /// Called with the first key and the token. Says whether the token still held it.
@@ -44,38 +44,38 @@ pub struct Means {
 #[derive(Clone, Debug)]
 pub struct Held {
     pub manager: Manager,
-    pub means: &'static Means,
+    pub scripts: &'static LeaseScripts,
     pub key: Bytes,
-    /// Another key that its renewal looks at.
+    /// Another key that the renewal reads.
     pub beside: Option<Bytes>,
     pub token: String,
 }
 
 impl Held {
-    /// Renews it for `length` from now. False: it is not held any more.
+    /// Renews it for `length` from now. False if the token no longer holds it.
     async fn renew(&self, length: Duration) -> Result<bool> {
-        let script: &Script = self.means.renew;
+        let script: &Script = self.scripts.renew;
         let keys = || std::iter::once(&self.key).chain(&self.beside);
         let size = keys().map(|key| key.len() + 16).sum::<usize>() + 128;
         let packed = Packed::sized(size).script(script, keys().count(), 2);
         let packed = keys().fold(packed, |packed, key| packed.word(key));
         let packed = packed.word(self.token.as_bytes()).number(millis(length));
-        yes(&self.manager.call(packed.runs(**self.means.operation, script)).await?)
+        yes(&self.manager.call(packed.runs(**self.scripts.operation, script)).await?)
     }
 
     fn end_command(&self) -> Command {
-        let script: &Script = self.means.end;
+        let script: &Script = self.scripts.end;
         let packed =
             Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
-        packed.runs(**self.means.operation, script)
+        packed.runs(**self.scripts.operation, script)
     }
 
-    /// Gives it up. False: it was not held any more.
+    /// Gives it up. False if the token no longer held it.
     async fn end(&self) -> Result<bool> {
         yes(&self.manager.call(self.end_command()).await?)
     }
 
-    /// Gives it up without waiting for the answer: it may be held, and nobody wants it.
+    /// Gives it up without waiting for the answer: the token may hold it, and nobody wants it.
     pub fn abandon(&self) {
         self.manager.submit(self.end_command(), Sink::Ignored);
     }
@@ -89,7 +89,7 @@ fn yes(reply: &Reply) -> Result<bool> {
     }
 }
 
-/// What may be asked of the task that holds a lease.
+/// A request to the task that holds a lease.
 #[derive(Debug)]
 pub enum Ask {
     /// Answered when the lease ends: with an error of kind `lease-lost` unless it was given up.
@@ -105,7 +105,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// The answer of whoever asks for what is over.
+    /// Answers a request for a lease that is over.
     fn refuse(self) {
         match self {
             Self::Lost(answer) | Self::Extend(_, answer) => answer.give(Err(lost("it is not held any more"))),
@@ -135,12 +135,12 @@ pub enum Limit {
 pub struct Leases {
     /// Makes the tokens of this owner unlike those of any other.
     instance: String,
-    asking: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+    tasks: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
 }
 
 impl Default for Leases {
     fn default() -> Self {
-        Self { instance: uuid::Uuid::new_v4().simple().to_string(), asking: Mutex::default() }
+        Self { instance: uuid::Uuid::new_v4().simple().to_string(), tasks: Mutex::default() }
     }
 }
 
@@ -150,13 +150,13 @@ impl Leases {
         format!("{}-{id}", self.instance)
     }
 
-    fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
-        self.asking.lock()
+    fn tasks(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+        self.tasks.lock()
     }
 
     /// Asks the task of lease `id`.
     pub fn ask(&self, id: u64, ask: Ask) {
-        let unheard = match self.asking().get(&id) {
+        let unheard = match self.tasks().get(&id) {
             Some(task) => task.send(ask).err().map(|unheard| unheard.0),
             None => Some(ask),
         };
@@ -168,8 +168,8 @@ impl Leases {
     /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
     pub fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
-        self.asking().insert(id, sender);
-        // The task must not keep the owner alive: when the owner goes, it is asked for nothing any more.
+        self.tasks().insert(id, sender);
+        // The task must not keep the owner alive: without an owner nobody can ask for anything.
         let leases = Arc::downgrade(self);
         let (ends, next) = (later(since, length), third(since, length));
         let longest = match limit {
@@ -181,7 +181,7 @@ impl Leases {
             let mut asks = asks;
             task.run(&mut asks).await;
             if let Some(leases) = leases.upgrade() {
-                leases.asking().remove(&id);
+                leases.tasks().remove(&id);
             }
             asks.close();
             while let Ok(ask) = asks.try_recv() {

@@ -1,5 +1,5 @@
-//! What can be called, declared once: a row of [`verbs!`] gives a verb its name, who is named in its errors, the operation that is
-//! measured, and the function that does it. A class of targets is [`Class`]; bindings know [`Target`]s only.
+//! The verbs that can be called, each declared once: a row of [`verbs!`] gives its name, the method that its errors name, the operation
+//! that is measured, and its function. A class of targets implements [`Class`]; bindings know only [`Target`]s.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,9 +15,9 @@ use crate::telemetry::Operation;
 /// A verb of the targets `T`.
 #[derive(Debug)]
 pub struct Verb<T: 'static> {
-    /// What it is called across the boundary, such as `kv.getSet`.
+    /// Its name across the boundary, such as `kv.getSet`.
     pub name: &'static str,
-    /// Who is named in its errors, such as `KVStore.getSet`: the public method.
+    /// The public method that its errors name, such as `KVStore.getSet`.
     pub owner: &'static str,
     /// What is measured, interned at its first use.
     pub operation: fn() -> Operation,
@@ -58,13 +58,13 @@ impl Call<'_> {
         self.answer.give(outcome);
     }
 
-    /// Does something here and now; what it gives is the answer.
+    /// Does `act` here and now; its outcome is the answer.
     pub fn at_once(self, act: impl FnOnce(&Self) -> Result<Outcome>) {
         let outcome = act(&self);
         self.answer.give(outcome);
     }
 
-    /// Sends what `pack` gives; its reply becomes the answer.
+    /// Sends the command that `pack` gives; its reply becomes the answer.
     pub fn send(self, manager: &Manager, decode: Decode, pack: impl FnOnce(&Self) -> Result<Command>) {
         match pack(&self) {
             Ok(command) => manager.submit(command, Sink::Answer(self.answer, decode)),
@@ -72,15 +72,20 @@ impl Call<'_> {
         }
     }
 
-    /// Does the steps that `prepare` gives, if it gives any, on the I/O thread.
+    /// Runs the steps that `prepare` gives on the I/O thread; their outcome is the answer.
     pub fn run<F>(self, prepare: impl FnOnce(&Self) -> Result<F>)
     where
         F: Future<Output = Result<Outcome>> + Send + 'static,
     {
         match prepare(&self) {
             Ok(steps) => {
-                let answer = self.answer;
-                lifecycle::spawn(async move { answer.give(steps.await) });
+                let (answer, operation) = (self.answer, self.operation);
+                lifecycle::spawn(async move {
+                    let outcome = steps.await;
+                    answer.give(
+                        outcome.map_err(|error| error.to_command(|| format!("a command of {}", operation().name()))),
+                    );
+                });
             }
             Err(error) => self.answer.give(Err(error)),
         }
@@ -118,25 +123,25 @@ pub trait Class: Sized + 'static {
     /// What it is opened on.
     type Parent: Parent;
 
-    /// With options as JSON; what nobody called for goes to `outlet`.
+    /// With options as JSON; deliveries and events go to `outlet`.
     ///
     /// # Errors
     ///
     /// `config`, naming the option.
     fn open(parent: &Self::Parent, options: &str, outlet: Outlet) -> Result<Self>;
 
-    /// What others are opened on when they are opened on this.
+    /// The object on which others are opened when they are opened on this target.
     fn parent(&self) -> &dyn Any {
         self
     }
 }
 
-/// What something is opened on.
+/// A parent: something on which targets are opened.
 pub trait Parent: Sized + 'static {
-    /// What it is called in errors.
+    /// Its name in errors.
     const CALLED: &'static str;
 
-    /// It, if it is that.
+    /// `target`, if it is a parent of this kind.
     #[must_use]
     fn of(target: Option<&dyn Any>) -> Option<&Self> {
         target?.downcast_ref()
@@ -163,15 +168,15 @@ pub trait Target: Any {
     /// # Errors
     ///
     /// The answer, unanswered.
-    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
+    fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
 
-    /// What others are opened on when they are opened on this.
+    /// The object on which others are opened when they are opened on this target.
     fn parent(&self) -> &dyn Any;
 }
 
 impl<T: Class> Target for T {
-    fn call(&self, place: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer> {
-        let Some(verb) = T::VERBS.get(place) else { return Err(answer) };
+    fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer> {
+        let Some(verb) = T::VERBS.get(index) else { return Err(answer) };
         verb.call(self, args, answer);
         Ok(())
     }
@@ -183,7 +188,11 @@ impl<T: Class> Target for T {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::crossing::HandedOn;
+    use crate::error::Error;
 
     struct Toy;
 
@@ -192,6 +201,7 @@ mod tests {
         const VERBS: &'static [Verb<Self>] = verbs! { "toy" "ToyBox" {
             "wind" => |_, call| call.at_once(|call| call.id(0).map(|_| Outcome::Nothing));
             "wound" as "ToyBox.wind" in "toy.wind" => |_, call| call.give(Ok(Outcome::Nothing));
+            "spin" => |_, call| call.run(|_| Ok(std::future::ready(Err(Error::unexpected_reply()))));
         } };
         type Parent = ();
 
@@ -203,15 +213,32 @@ mod tests {
     #[test]
     fn a_row_says_who_is_named_and_what_is_measured() {
         let rows: Vec<_> = Toy::VERBS.iter().map(|verb| (verb.name, verb.owner, (verb.operation)().name())).collect();
-        assert_eq!(rows, [("toy.wind", "ToyBox.wind", "toy.wind"), ("toy.wound", "ToyBox.wind", "toy.wind")]);
+        assert_eq!(
+            rows,
+            [
+                ("toy.wind", "ToyBox.wind", "toy.wind"),
+                ("toy.wound", "ToyBox.wind", "toy.wind"),
+                ("toy.spin", "ToyBox.spin", "toy.spin")
+            ]
+        );
     }
 
     #[test]
     fn a_verb_that_a_class_has_not_is_not_called() {
         let target: Box<dyn Target> = Box::new(Toy);
-        for (place, is_there) in [(0, true), (1, true), (2, false), (0_usize.wrapping_sub(1), false)] {
+        for (place, is_there) in [(0, true), (1, true), (3, false), (0_usize.wrapping_sub(1), false)] {
             assert_eq!(target.call(place, &[], Answer::to_nobody()).is_ok(), is_there, "{place}");
         }
+    }
+
+    #[test]
+    fn a_reply_that_steps_cannot_decode_is_an_error_that_names_their_verb() {
+        lifecycle::start().unwrap();
+        let (answer, outcomes) = HandedOn::answer();
+        let target: Box<dyn Target> = Box::new(Toy);
+        target.call(2, &[], answer).unwrap();
+        let error = outcomes.recv_timeout(Duration::from_secs(5)).unwrap().unwrap_err();
+        assert_eq!(error.message(), "unexpected reply to a command of toy.spin");
     }
 
     #[test]

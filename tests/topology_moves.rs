@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_backplane::connection::command::Way;
+use redis_backplane::connection::command::Dispatch;
 use redis_backplane::connection::{Channel, ChannelKind, Manager, Sink};
 use redis_backplane::error::Result;
 use redis_backplane::resp::Reply;
@@ -17,7 +17,7 @@ use support::{Ear, Server, bulk, run, stretched, until, until_async};
 
 fn blpop(manager: &Manager, key: &str, seconds: &str) -> oneshot::Receiver<Result<Reply>> {
     let (command, way) = manager.prepare(&[b"BLPOP", key.as_bytes(), seconds.as_bytes()]).unwrap();
-    let Way::Own(blocks_for) = way else { panic!("{way:?}") };
+    let Dispatch::Own(blocks_for) = way else { panic!("{way:?}") };
     let (send, answer) = oneshot::channel();
     manager.submit_blocking(command, Sink::Waiter(send), blocks_for);
     answer

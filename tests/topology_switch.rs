@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use redis_backplane::connection::command::Way;
+use redis_backplane::connection::command::Dispatch;
 use redis_backplane::connection::{Channel, ChannelKind, Manager, Reserved, Sink, Tries};
 use redis_backplane::error::Result;
 use redis_backplane::resp::Reply;
@@ -39,7 +39,7 @@ fn listeners(sentinel: &Server) -> usize {
 
 fn blpop(manager: &Manager, key: &str, seconds: &str) -> oneshot::Receiver<Result<Reply>> {
     let (command, way) = manager.prepare(&[b"BLPOP", key.as_bytes(), seconds.as_bytes()]).unwrap();
-    let Way::Own(blocks_for) = way else { panic!("{way:?}") };
+    let Dispatch::Own(blocks_for) = way else { panic!("{way:?}") };
     let (send, answer) = oneshot::channel();
     manager.submit_blocking(command, Sink::Waiter(send), blocks_for);
     answer

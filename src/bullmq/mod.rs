@@ -22,7 +22,7 @@ mod shape;
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::connection::command::Way;
+use crate::connection::command::Dispatch;
 use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State, Tries};
 use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -123,8 +123,8 @@ fn connect(bridge: &Bridge, call: Call<'_>) {
 /// The words of a command that does not block, or does so on a connection that is opened for it.
 fn command(bridge: &Bridge, call: Call<'_>) {
     match words(&call, 0).and_then(|words| bridge.manager.prepare(&words)) {
-        Ok((command, Way::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
-        Ok((command, Way::Own(time))) => {
+        Ok((command, Dispatch::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
+        Ok((command, Dispatch::Own(time))) => {
             bridge.manager.submit_blocking(command, Sink::Answer(call.answer, shape::resp2), time);
         }
         Err(error) => call.give(Err(error)),
@@ -133,7 +133,7 @@ fn command(bridge: &Bridge, call: Call<'_>) {
 
 /// The words of a command for the connection of blocking commands.
 fn block(bridge: &Bridge, call: Call<'_>) {
-    let prepare = || -> Result<(&Reserved, Command, Way)> {
+    let prepare = || -> Result<(&Reserved, Command, Dispatch)> {
         let words = words(&call, 0)?;
         let (mut command, way) = bridge.manager.prepare(&words)?;
         // It takes nothing away, so it may be asked again.
@@ -141,10 +141,10 @@ fn block(bridge: &Bridge, call: Call<'_>) {
         Ok((bridge.reserved()?, command, way))
     };
     match prepare() {
-        Ok((reserved, command, Way::Own(time))) => {
+        Ok((reserved, command, Dispatch::Own(time))) => {
             reserved.submit(command, Sink::Answer(call.answer, shape::resp2), time);
         }
-        Ok((_, command, Way::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
+        Ok((_, command, Dispatch::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
         Err(error) => call.give(Err(error)),
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::connection::secret::{Password, Secret};
-use crate::connection::tls::Given;
+use crate::connection::tls::TlsOptions;
 use crate::connection::{Config, Target};
 use crate::error::{Error, Result};
 
@@ -84,7 +84,7 @@ fn put_secret(put: &mut impl FnMut(&str, Value), name: &str, secret: Option<&Sec
     }
 }
 
-fn tls_options(given: &Given) -> Value {
+fn tls_options(given: &TlsOptions) -> Value {
     let mut options = Map::new();
     let mut put = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
     put_secret(&mut put, "ca", given.ca.as_ref());

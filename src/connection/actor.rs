@@ -15,19 +15,19 @@ use tokio::time::{Sleep, timeout};
 
 use super::connect::is_final;
 use super::event::Event;
-use super::line::{self, Line};
-use super::pipeline::{Demand, Leftovers, timed_out};
-use super::request::Request;
+use super::pipeline::{Demand, Leftovers};
+use super::request::{Request, timed_out};
 use super::server_info::ServerInfo;
 use super::shared::{Lane, Shared};
 use super::state::{self, State};
-use super::{link, topology};
+use super::upstream::{self, Upstream};
+use super::{dial, topology};
 use crate::crossing::batch;
 use crate::embedded::Hold;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
-/// Wait before a request goes again that the server could not serve "now".
+/// The wait before a request is sent again that the server could not serve yet.
 const LATER: Duration = Duration::from_millis(50);
 /// How long the actor sleeps when nothing has a deadline.
 const FAR: Duration = Duration::from_hours(1);
@@ -57,7 +57,7 @@ enum Stop {
     Dropped,
 }
 
-enum Turn {
+enum Round {
     Wait(Instant),
     Lost(Error),
     /// Given up, because another server is the master now.
@@ -66,7 +66,7 @@ enum Turn {
     Done,
 }
 
-enum Served {
+enum Ended {
     Lost(Error),
     Left(Error),
     Stopped(Stop),
@@ -99,8 +99,8 @@ impl Actor {
     async fn lives(&mut self) {
         loop {
             let stop = match self.rest().await {
-                Some(event) => {
-                    self.shared.step(event);
+                Some(trigger) => {
+                    self.shared.step(trigger);
                     self.live().await
                 }
                 None => return,
@@ -118,31 +118,31 @@ impl Actor {
     fn recover(&mut self) {
         let message = "a defect in redis-backplane ended the connection; what it was is on stderr";
         let error = Error::new(ErrorKind::Connection, message);
-        let line = self.shared.lane().pipeline.take();
-        if let Some(line) = line {
-            answer_left(line.end(), &error);
+        let upstream = self.shared.lane().upstream.take();
+        if let Some(upstream) = upstream {
+            answer_left(upstream.end(), &error);
         }
         self.connecting.append(&mut self.reopening);
-        self.shared.step(state::Event::Lost);
+        self.shared.step(state::Trigger::Lost);
         self.shared.core.failed(&error);
         let closing = self.give_up(&error).is_some() || !self.closing.is_empty();
-        if closing || self.shared.core.state() == State::Closing {
+        if closing || self.shared.core.status.state() == State::Closing {
             self.close();
         }
     }
 
     /// Waits in `idle`, `failed` or `closed` for a reason to connect.
-    async fn rest(&mut self) -> Option<state::Event> {
+    async fn rest(&mut self) -> Option<state::Trigger> {
         if !self.reopening.is_empty() {
             self.connecting.append(&mut self.reopening);
-            return Some(state::Event::Connect);
+            return Some(state::Trigger::Connect);
         }
         loop {
             tokio::select! {
                 control = self.control.recv() => match control? {
                     Control::Connect(done) => {
                         self.connecting.push(done);
-                        return Some(state::Event::Connect);
+                        return Some(state::Trigger::Connect);
                     }
                     Control::Close(done) => {
                         self.closing.push(done);
@@ -154,12 +154,12 @@ impl Actor {
                     if self.shared.lane().queue.is_empty() {
                         continue;
                     }
-                    if self.shared.core.state() == State::Closed {
+                    if self.shared.core.status.state() == State::Closed {
                         let error = self.shared.core.closed();
                         self.refuse_queue(&error);
                         continue;
                     }
-                    return Some(state::Event::Use);
+                    return Some(state::Trigger::Use);
                 }
             }
         }
@@ -179,21 +179,21 @@ impl Actor {
                 Err(stop) => return Some(stop),
             };
             match connected {
-                Ok((server, line)) => {
+                Ok((server, upstream)) => {
                     was_up = true;
                     failures = 0;
                     missing = None;
                     let since = Instant::now();
                     self.up(server);
-                    let (error, left) = match self.serve(line).await {
-                        Served::Stopped(stop) => return Some(stop),
-                        Served::Left(error) => (error, true),
-                        Served::Lost(error) => (error, false),
+                    let (error, left) = match self.serve(upstream).await {
+                        Ended::Stopped(stop) => return Some(stop),
+                        Ended::Left(error) => (error, true),
+                        Ended::Lost(error) => (error, false),
                     };
-                    self.shared.step(state::Event::Lost);
+                    self.shared.step(state::Trigger::Lost);
                     self.shared.core.failed(&error);
                     if left {
-                        // Whoever is the master now is there.
+                        // The new master is known: no pause is needed.
                         continue;
                     }
                     // A connection that never lasts is no reason to start over with short delays.
@@ -226,7 +226,7 @@ impl Actor {
     async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
         let delay = self.shared.core.config.reconnect.delay(attempt);
         self.shared.core.metrics.reconnection_attempts.add(1);
-        self.shared.core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+        self.shared.core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
         let news = self.shared.core.topology.changed();
         let over = async {
             tokio::select! {
@@ -237,12 +237,12 @@ impl Actor {
         self.wait(over).await
     }
 
-    /// One attempt. Where another server turns out to be the master, what is being tried is dropped for that one.
-    /// `data` is what keeps an embedded engine's from the first attempt on that found an engine.
-    async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Line)>, Stop> {
+    /// One attempt. If another server turns out to be the master, the attempt is dropped and that server is tried.
+    /// `data` holds the data of an embedded engine, from the first attempt that found the engine.
+    async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Upstream)>, Stop> {
         let shared = Arc::clone(&self.shared);
         if data.is_none() {
-            match link::hold(&shared.core.config) {
+            match dial::hold(&shared.core.config) {
                 Ok(held) => *data = held,
                 Err(error) => return Ok(Err(error)),
             }
@@ -253,7 +253,7 @@ impl Actor {
             let opened = async {
                 tokio::select! {
                     biased;
-                    opened = line::open(&shared.core) => Some(opened),
+                    opened = upstream::open(&shared.core) => Some(opened),
                     () = news => None,
                 }
             };
@@ -297,15 +297,15 @@ impl Actor {
     }
 
     fn up(&mut self, server: ServerInfo) {
-        self.shared.core.met(server);
+        self.shared.core.status.met(server);
         self.shared.core.metrics.concurrent_initialization_attempts.at_least(1);
-        self.shared.step(state::Event::Up);
-        self.shared.core.tell(Event::Ready);
+        self.shared.step(state::Trigger::Up);
+        self.shared.core.status.tell(Event::Ready);
         self.answer_connecting(&Ok(()));
     }
 
     fn give_up(&mut self, error: &Error) -> Option<Stop> {
-        // Who called while the attempt ran shares it, even where the attempt was faster than the call.
+        // Callers of `connect()` share the attempt that ran at the time, even if it failed before their call was read.
         let mut stop = None;
         while stop.is_none() {
             match self.control.try_recv() {
@@ -317,11 +317,11 @@ impl Actor {
                 Err(_) => break,
             }
         }
-        self.shared.step(state::Event::GiveUp);
+        self.shared.step(state::Trigger::GiveUp);
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(error);
-        self.shared.core.tell(Event::End);
+        self.shared.core.status.tell(Event::End);
         stop
     }
 
@@ -333,28 +333,28 @@ impl Actor {
     }
 
     /// Uses the connection until it is lost or must end.
-    async fn serve(&mut self, opened: Line) -> Served {
+    async fn serve(&mut self, opened: Upstream) -> Ended {
         {
             let mut lane = self.shared.lane();
-            lane.pipeline = Some(opened);
+            lane.upstream = Some(opened);
             lane.renewing = false;
         }
         let mut close_at: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            match self.turn(now, close_at) {
-                Turn::Wait(until) => self.arm(Some(until), now),
-                Turn::Lost(error) => return self.stop_serving(error, close_at, Served::Lost),
-                Turn::Left(error) => return self.stop_serving(error, close_at, Served::Left),
-                Turn::Done => {
+            match self.round(now, close_at) {
+                Round::Wait(until) => self.arm(Some(until), now),
+                Round::Lost(error) => return self.stop_serving(error, close_at, Ended::Lost),
+                Round::Left(error) => return self.stop_serving(error, close_at, Ended::Left),
+                Round::Done => {
                     self.hang_up().await;
-                    return Served::Stopped(Stop::Close);
+                    return Ended::Stopped(Stop::Close);
                 }
             }
             let shared = &self.shared;
             tokio::select! {
                 progress = progress(shared) => if let Err(error) = progress {
-                    return self.stop_serving(error, close_at, Served::Lost);
+                    return self.stop_serving(error, close_at, Ended::Lost);
                 },
                 control = self.control.recv() => match control {
                     Some(Control::Connect(done)) if close_at.is_some() => self.reopening.push(done),
@@ -365,14 +365,14 @@ impl Actor {
                             drop(done.send(Err(self.shared.core.closed())));
                         }
                         if close_at.is_none() {
-                            self.shared.step(state::Event::Close);
+                            self.shared.step(state::Trigger::Close);
                             self.shared.core.interrupt_exclusive();
                             // Only a closed tracker says when it is empty; `disconnect()` opens it again.
                             self.shared.core.exclusive.close();
                             close_at = Some(Instant::now() + self.shared.core.config.close_timeout);
                         }
                     }
-                    None => return Served::Stopped(Stop::Dropped),
+                    None => return Ended::Stopped(Stop::Dropped),
                 },
                 () = self.shared.core.arrived.notified() => {}
                 () = self.shared.core.exclusive.wait(), if close_at.is_some() && !self.shared.core.exclusive.is_empty() => {}
@@ -382,7 +382,7 @@ impl Actor {
     }
 
     /// All that is due now, between two waits.
-    fn turn(&mut self, now: Instant, close_at: Option<Instant>) -> Turn {
+    fn round(&mut self, now: Instant, close_at: Option<Instant>) -> Round {
         let (command_timeout, keep_alive) =
             (self.shared.core.config.command_timeout, self.shared.core.config.keep_alive);
         self.intake();
@@ -391,51 +391,51 @@ impl Actor {
         self.repeat_later(&mut shared.lane(), now);
         self.expire_queue(now);
         let mut lane = shared.lane();
-        let Lane { queue, pipeline: Some(pipeline), renewing } = &mut *lane else {
-            return Turn::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
+        let Lane { queue, upstream: Some(upstream), renewing } = &mut *lane else {
+            return Round::Lost(Error::new(ErrorKind::Connection, "the connection was lost"));
         };
-        if let Some(error) = pipeline.left(&shared.core.topology) {
-            return Turn::Left(error);
+        if let Some(error) = upstream.left(&shared.core.topology) {
+            return Round::Left(error);
         }
-        *renewing |= self.take_demands(pipeline, now);
-        if *renewing && pipeline.is_idle() {
-            return Turn::Lost(Error::new(
+        *renewing |= self.take_demands(upstream, now);
+        if *renewing && upstream.is_idle() {
+            return Round::Lost(Error::new(
                 ErrorKind::Connection,
                 "the server became a replica: looking for the master",
             ));
         }
-        while !*renewing && pipeline.has_room() {
+        while !*renewing && upstream.has_room() {
             let Some(request) = queue.pop_front() else {
                 break;
             };
-            pipeline.append(request);
+            upstream.append(request);
         }
-        batch(|| pipeline.expire(command_timeout, now));
+        batch(|| upstream.expire(command_timeout, now));
         if let Some(close_at) = close_at {
-            let idle = pipeline.is_idle() && queue.is_empty() && self.later.is_empty();
+            let idle = upstream.is_idle() && queue.is_empty() && self.later.is_empty();
             if now >= close_at || (idle && shared.core.exclusive.is_empty()) {
-                return Turn::Done;
+                return Round::Done;
             }
         }
-        let look_again = match pipeline.check_alive(keep_alive, now) {
+        let look_again = match upstream.check_alive(keep_alive, now) {
             Ok(at) => at,
-            Err(error) => return Turn::Lost(error),
+            Err(error) => return Round::Lost(error),
         };
         let next = [
             // Not later, whatever is written meanwhile: see `Shared::write_through`.
             Some(now + command_timeout),
             Some(look_again),
-            pipeline.next_deadline(command_timeout),
+            upstream.next_deadline(command_timeout),
             queue.front().map(|request| request.deadline(command_timeout)),
             self.later.iter().map(|(at, _)| *at).min(),
             close_at,
         ];
-        Turn::Wait(next.into_iter().flatten().min().unwrap_or(look_again))
+        Round::Wait(next.into_iter().flatten().min().unwrap_or(look_again))
     }
 
-    fn stop_serving(&mut self, error: Error, close_at: Option<Instant>, served: fn(Error) -> Served) -> Served {
+    fn stop_serving(&mut self, error: Error, close_at: Option<Instant>, served: fn(Error) -> Ended) -> Ended {
         let error = self.lost(error);
-        if close_at.is_some() { Served::Stopped(Stop::Close) } else { served(error) }
+        if close_at.is_some() { Ended::Stopped(Stop::Close) } else { served(error) }
     }
 
     /// Sorts what a lost connection leaves: what is certainly or harmlessly repeatable waits for the next one, the
@@ -443,7 +443,7 @@ impl Actor {
     fn lost(&mut self, error: Error) -> Error {
         let shared = Arc::clone(&self.shared);
         let mut lane = shared.lane();
-        let Some(left) = lane.pipeline.take().map(Line::end) else {
+        let Some(left) = lane.upstream.take().map(Upstream::end) else {
             return error;
         };
         let mut again = left.repeatable(&error, &self.shared.core.metrics, Instant::now());
@@ -464,9 +464,9 @@ impl Actor {
     }
 
     /// Takes what the server wants to see again. True when it must be on another connection.
-    fn take_demands(&mut self, pipeline: &mut Line, now: Instant) -> bool {
+    fn take_demands(&mut self, upstream: &mut Upstream, now: Instant) -> bool {
         let mut renew = false;
-        for demand in pipeline.take_demands() {
+        for demand in upstream.take_demands() {
             self.shared.core.metrics.resent_commands.add(1);
             match demand {
                 Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
@@ -496,7 +496,7 @@ impl Actor {
         if lane.queue.front().is_none_or(|request| request.deadline(limit) > now) {
             return;
         }
-        let why = self.shared.core.last_error().filter(|_| self.shared.core.state() != State::Ready);
+        let why = self.shared.core.status.last_error().filter(|_| self.shared.core.status.state() != State::Ready);
         batch(|| {
             while let Some(request) = lane.queue.pop_front_if(|request| request.deadline(limit) <= now) {
                 let error = timed_out(limit, request.delivery_while_waiting());
@@ -522,26 +522,26 @@ impl Actor {
 
     /// Ends the connection in good order, then answers what is still unanswered.
     async fn hang_up(&mut self) {
-        let Some(mut pipeline) = self.shared.lane().pipeline.take() else {
+        let Some(mut upstream) = self.shared.lane().upstream.take() else {
             return;
         };
-        let good_bye = poll_fn(|cx| pipeline.poll_shutdown(cx));
-        // The peer may be gone: then there is nobody to be polite to.
+        let good_bye = poll_fn(|cx| upstream.poll_shutdown(cx));
+        // The peer may be gone already.
         let _ = timeout(Duration::from_millis(100), good_bye).await;
         let message = "disconnect() ended the wait for the answer after closeTimeoutMs";
-        answer_left(pipeline.end(), &Error::new(ErrorKind::Closed, message));
+        answer_left(upstream.end(), &Error::new(ErrorKind::Closed, message));
     }
 
     /// The end of `disconnect()`, from whatever state.
     fn close(&mut self) {
-        self.shared.step(state::Event::Close);
+        self.shared.step(state::Trigger::Close);
         self.shared.core.interrupt_exclusive();
         let error = self.shared.core.closed();
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(&error);
-        if self.shared.step(state::Event::Ended) {
-            self.shared.core.tell(Event::End);
+        if self.shared.step(state::Trigger::Ended) {
+            self.shared.core.status.tell(Event::End);
         }
         self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {
@@ -573,7 +573,7 @@ fn answer_left(left: Leftovers, error: &Error) {
 
 /// Ends when something was read, or with an error when the connection is lost.
 async fn progress(shared: &Shared) -> Result<()> {
-    let is_sated = shared.lane().pipeline.as_mut().is_some_and(Line::take_sated);
+    let is_sated = shared.lane().upstream.as_mut().is_some_and(Upstream::take_sated);
     if is_sated {
         yield_now().await;
     }
@@ -581,8 +581,8 @@ async fn progress(shared: &Shared) -> Result<()> {
 }
 
 fn poll(shared: &Shared, cx: &mut Context<'_>) -> Poll<Result<()>> {
-    match &mut shared.lane().pipeline {
-        Some(pipeline) => batch(|| pipeline.poll(cx)),
+    match &mut shared.lane().upstream {
+        Some(upstream) => batch(|| upstream.poll(cx)),
         None => Poll::Ready(Ok(())),
     }
 }

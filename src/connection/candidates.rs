@@ -1,4 +1,4 @@
-//! Several servers, or several addresses of one, that would do: who is tried when, and what is said when none will do.
+//! Several servers, or several addresses of one server: when each is tried, and the error if none can be used.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

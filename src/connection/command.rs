@@ -44,6 +44,18 @@ impl Command {
     pub fn calling(self, script: Script) -> Self {
         Self { script: Some(script), ..self }
     }
+
+    /// How an error names it: the command, and the operation where that is more than the command. Without arguments, which may be secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let operation = self.operation.name();
+        let name = resp::unpack(&self.payload).and_then(|(words, _)| String::from_utf8(words.first()?.to_vec()).ok());
+        match name.map(|name| name.to_uppercase()) {
+            Some(name) if name == operation => format!("`{name}`"),
+            Some(name) => format!("`{name}` of {operation}"),
+            None => operation.to_owned(),
+        }
+    }
 }
 
 /// What is known of a command.
@@ -55,7 +67,7 @@ pub struct Spec {
 
 /// How a command travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Dispatch {
     /// With all others.
     Shared,
     /// On a connection of its own, for at most this long; `None` is until the connection ends.
@@ -115,16 +127,16 @@ impl Spec {
     /// # Errors
     ///
     /// `config` for a command that would change or end a shared connection, and for a timeout that is no number.
-    pub fn way(&self, name: &[u8], args: &[&[u8]], longest: Duration) -> Result<Way> {
+    pub fn dispatch(&self, name: &[u8], args: &[&[u8]], longest: Duration) -> Result<Dispatch> {
         let name = || String::from_utf8_lossy(name).to_uppercase();
         match self.sharing() {
-            Sharing::Shared => Ok(Way::Shared),
+            Sharing::Shared => Ok(Dispatch::Shared),
             Sharing::Refused(why) => Err(self.refusal(why)),
             Sharing::Waits => {
                 // It is about the writes of the connection it comes on, so it cannot go elsewhere.
                 let timeout = args.last().and_then(|arg| number(arg)).map(|ms| ms / 1e3);
                 match timeout {
-                    Some(seconds) if seconds > 0.0 && seconds < longest.as_secs_f64() => Ok(Way::Shared),
+                    Some(seconds) if seconds > 0.0 && seconds < longest.as_secs_f64() => Ok(Dispatch::Shared),
                     _ => Err(Error::config(format!(
                         "{}: expected a timeout above 0 and below commandTimeoutMs, {}, because it holds up the shared connection",
                         name(),
@@ -146,19 +158,19 @@ impl Spec {
     }
 }
 
-fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Result<Way> {
+fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Result<Dispatch> {
     let (timeout, unit) = match place {
         Timeout::LastSeconds => (args.last(), 1.0),
         Timeout::FirstSeconds => (args.first(), 1.0),
         Timeout::BlockOption => match block_option(args) {
             Some(at) => (args.get(at + 1), 1e-3),
-            None => return Ok(Way::Shared),
+            None => return Ok(Dispatch::Shared),
         },
     };
     let seconds = timeout.and_then(|arg| number(arg)).map(|n| n * unit);
     match seconds {
-        Some(0.0) => Ok(Way::Own(None)),
-        Some(seconds) if seconds > 0.0 && seconds <= 1e7 => Ok(Way::Own(Some(Duration::from_secs_f64(seconds)))),
+        Some(0.0) => Ok(Dispatch::Own(None)),
+        Some(seconds) if seconds > 0.0 && seconds <= 1e7 => Ok(Dispatch::Own(Some(Duration::from_secs_f64(seconds)))),
         _ => Err(Error::config(format!("{}: expected a timeout from 0 on, got something else", name()))),
     }
 }
@@ -210,29 +222,33 @@ fn number(arg: &[u8]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn way(words: &[&str]) -> Result<Way> {
+    fn dispatch(words: &[&str]) -> Result<Dispatch> {
         let args: Vec<&[u8]> = words[1..].iter().map(|word| word.as_bytes()).collect();
         let all: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        spec(&all).way(all[0], &args, Duration::from_secs(5))
+        spec(&all).dispatch(all[0], &args, Duration::from_secs(5))
     }
 
     #[test]
     fn blocking_commands_get_a_connection_of_their_own_for_as_long_as_they_say() {
-        assert_eq!(way(&["blpop", "k", "1.5"]).unwrap(), Way::Own(Some(Duration::from_millis(1500))));
-        assert_eq!(way(&["BLMPOP", "2", "1", "k", "LEFT"]).unwrap(), Way::Own(Some(Duration::from_secs(2))));
+        assert_eq!(dispatch(&["blpop", "k", "1.5"]).unwrap(), Dispatch::Own(Some(Duration::from_millis(1500))));
+        assert_eq!(dispatch(&["BLMPOP", "2", "1", "k", "LEFT"]).unwrap(), Dispatch::Own(Some(Duration::from_secs(2))));
         assert_eq!(
-            way(&["XREAD", "block", "100", "STREAMS", "s", "$"]).unwrap(),
-            Way::Own(Some(Duration::from_millis(100)))
+            dispatch(&["XREAD", "block", "100", "STREAMS", "s", "$"]).unwrap(),
+            Dispatch::Own(Some(Duration::from_millis(100)))
         );
-        assert_eq!(way(&["XREAD", "STREAMS", "s", "0"]).unwrap(), Way::Shared);
-        assert_eq!(way(&["XREAD", "STREAMS", "block", "0"]).unwrap(), Way::Shared);
-        assert_eq!(way(&["XREADGROUP", "GROUP", "block", "block", "STREAMS", "s", ">"]).unwrap(), Way::Shared);
+        assert_eq!(dispatch(&["XREAD", "STREAMS", "s", "0"]).unwrap(), Dispatch::Shared);
+        assert_eq!(dispatch(&["XREAD", "STREAMS", "block", "0"]).unwrap(), Dispatch::Shared);
         assert_eq!(
-            way(&["XREADGROUP", "GROUP", "block", "c", "COUNT", "1", "BLOCK", "0", "STREAMS", "block", ">"]).unwrap(),
-            Way::Own(None)
+            dispatch(&["XREADGROUP", "GROUP", "block", "block", "STREAMS", "s", ">"]).unwrap(),
+            Dispatch::Shared
         );
-        assert_eq!(way(&["BRPOP", "k", "0"]).unwrap(), Way::Own(None));
-        assert!(way(&["BLPOP", "k", "soon"]).is_err());
+        assert_eq!(
+            dispatch(&["XREADGROUP", "GROUP", "block", "c", "COUNT", "1", "BLOCK", "0", "STREAMS", "block", ">"])
+                .unwrap(),
+            Dispatch::Own(None)
+        );
+        assert_eq!(dispatch(&["BRPOP", "k", "0"]).unwrap(), Dispatch::Own(None));
+        assert!(dispatch(&["BLPOP", "k", "soon"]).is_err());
     }
 
     #[test]
@@ -273,7 +289,7 @@ mod tests {
             &["QUIT"],
             &["WAIT", "1", "0"],
         ] {
-            let error = way(words).unwrap_err();
+            let error = dispatch(words).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Config, "{words:?}");
         }
     }
@@ -312,6 +328,18 @@ mod tests {
         ] {
             assert!(!is_safe(line), "{line}");
         }
+    }
+
+    #[test]
+    fn an_error_names_the_command_and_the_operation_and_no_argument() {
+        let shown = |words: &[&[u8]], operation| {
+            let mut packed = BytesMut::new();
+            resp::pack(&mut packed, words);
+            Command::raw(packed.freeze(), Operation::named(operation)).shown()
+        };
+        assert_eq!(shown(&[b"get", b"secret"], "GET"), "`GET`");
+        assert_eq!(shown(&[b"EVALSHA", b"digest", b"0"], "kv.lock"), "`EVALSHA` of kv.lock");
+        assert_eq!(Command::raw(Bytes::new(), Operation::named("kv.get")).shown(), "kv.get");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::handshake::Greeted;
 use super::state::State;
 use super::target::Target;
 use super::topology::Settled;
-use super::{cluster, handshake, link, probe};
+use super::{cluster, dial, handshake, probe};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One attempt: a stream and the first words on it, within `connectTimeoutMs`.
@@ -24,11 +24,11 @@ pub(super) async fn connect(core: &Core) -> Result<Greeted> {
                 Ok(greeted)
             }
             (None, Target::Cluster(seeds)) => cluster::connect(core, seeds).await,
-            (None, _) => handshake::greet(config, link::open(config).await?).await,
+            (None, _) => handshake::greet(config, dial::open(config).await?).await,
         }
     };
     let attempt = async {
-        if core.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
+        if core.status.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };
     // It is large, and whoever connects would be.
     timeout(limit, Box::pin(attempt)).await.unwrap_or_else(|_| {

@@ -1,17 +1,17 @@
 //! What every connection of a manager uses: its configuration and its metrics, the state it is in, and what is known of its servers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::Config;
-use super::event::{Event, Observer};
+use super::event::Observer;
 use super::sentinel::Sentinels;
-use super::server_info::ServerInfo;
 use super::state::State;
+use super::status::Status;
 use super::topology::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Mutex;
@@ -20,12 +20,9 @@ use crate::telemetry::Metrics;
 pub(super) struct Core {
     pub(super) config: Config,
     pub(super) metrics: Arc<Metrics>,
-    observer: Arc<dyn Observer>,
-    state: AtomicU8,
+    pub(super) status: Status,
     /// Wakes the actor: the inbox has something, or the topology has changed.
     pub(super) arrived: Notify,
-    server: Mutex<Option<ServerInfo>>,
-    last_error: Mutex<Option<Error>>,
     /// The tasks that have a connection of their own: blocking commands, and the subscriber.
     pub(super) exclusive: TaskTracker,
     interrupt: Mutex<CancellationToken>,
@@ -47,20 +44,13 @@ impl Core {
             config,
             topology: Topology::new(Arc::clone(&metrics)),
             metrics,
-            observer,
-            state: AtomicU8::new(State::Idle as u8),
+            status: Status::new(observer),
             arrived: Notify::new(),
-            server: Mutex::new(None),
-            last_error: Mutex::new(None),
             exclusive: TaskTracker::new(),
             interrupt: Mutex::new(CancellationToken::new()),
             forsaken: CancellationToken::new(),
             asked_for_eviction: AtomicBool::new(false),
         }
-    }
-
-    pub(super) fn state(&self) -> State {
-        State::from_u8(self.state.load(Ordering::Acquire))
     }
 
     /// Is in the state `to` from now on, and tells the observer.
@@ -71,32 +61,13 @@ impl Core {
                 *interrupt = CancellationToken::new();
             }
         }
-        let from = self.state();
-        self.state.store(to as u8, Ordering::Release);
-        self.tell(Event::State { from, to });
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        self.observer.event(event);
+        self.status.enter(to);
     }
 
     /// Counts and tells a failure of a connection.
     pub(super) fn failed(&self, error: &Error) {
         self.metrics.connection_errors.add(1);
-        *self.last_error.lock() = Some(error.clone());
-        self.tell(Event::Error(error.clone()));
-    }
-
-    pub(super) fn last_error(&self) -> Option<Error> {
-        self.last_error.lock().clone()
-    }
-
-    pub(super) fn server(&self) -> Option<ServerInfo> {
-        self.server.lock().clone()
-    }
-
-    pub(super) fn met(&self, server: ServerInfo) {
-        *self.server.lock() = Some(server);
+        self.status.failed(error);
     }
 
     /// Ends every blocking command.
@@ -111,7 +82,7 @@ impl Core {
 
     /// The error of anything that is used after its end.
     pub(super) fn closed(&self) -> Error {
-        let state = if self.state().is_over() { self.state() } else { State::Closing };
+        let state = Some(self.status.state()).filter(|state| state.is_over()).unwrap_or(State::Closing);
         Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
     }
 

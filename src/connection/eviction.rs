@@ -38,7 +38,7 @@ impl Manager {
                     }
                     reply => {
                         if let Some(policy) = policy_of(reply) {
-                            core.tell(Event::Evicts { policy });
+                            core.status.tell(Event::Evicts { policy });
                         }
                     }
                 }

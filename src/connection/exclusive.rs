@@ -76,7 +76,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
     }
 }
 
-/// Is a connection that is blocked for so long to be watched?
+/// Is a connection to be watched that is blocked for this long?
 fn is_watched(core: &Core, blocks_for: Option<Duration>) -> bool {
     blocks_for.is_none_or(|time| time > core.config.keep_alive)
 }
@@ -136,8 +136,9 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
 
 /// May it be another matter the next time? A manager that is ready may not know yet that its connection is lost.
 fn is_passing(core: &Core, wait: &Wait, error: &Error) -> bool {
-    let restores =
-        matches!(core.state(), State::Ready | State::Reconnecting) || core.topology.is_known() || wait.why.is_some();
+    let restores = matches!(core.status.state(), State::Ready | State::Reconnecting)
+        || core.topology.is_known()
+        || wait.why.is_some();
     restores && matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout)
 }
 

@@ -10,22 +10,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cluster::{self, Redirect, SLOTS, SlotMap};
 use super::config::Config;
+use super::dial::Stream;
 use super::handshake::{Greeted, Wire, greet};
-use super::link::Stream;
 use super::sentinel::{Sentinels, must_be_master};
 use super::server_info::ServerInfo;
-use super::subscriber::Heard;
+use super::subscriber::Received;
 use super::target::{Address, Target, parse};
 use crate::error::{Error, Result};
 use crate::resp::{Reader, Reply};
 
 /// A server that says what it was given, in pieces, and hangs up. What it is told goes nowhere.
-struct Said {
+struct Scripted {
     bytes: Bytes,
     piece: usize,
 }
 
-impl AsyncRead for Said {
+impl AsyncRead for Scripted {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let length = self.piece.min(self.bytes.len()).min(buf.remaining());
         buf.put_slice(&self.bytes[..length]);
@@ -34,7 +34,7 @@ impl AsyncRead for Said {
     }
 }
 
-impl AsyncWrite for Said {
+impl AsyncWrite for Scripted {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
@@ -48,10 +48,10 @@ impl AsyncWrite for Said {
     }
 }
 
-impl Stream for Said {}
+impl Stream for Scripted {}
 
 fn said(bytes: &[u8], piece: usize) -> Box<dyn Stream> {
-    Box::new(Said { bytes: Bytes::copy_from_slice(bytes), piece: piece.max(1) })
+    Box::new(Scripted { bytes: Bytes::copy_from_slice(bytes), piece: piece.max(1) })
 }
 
 /// Runs `steps` on a clock that does not wait.
@@ -187,8 +187,8 @@ pub fn redirected(line: &[u8]) -> Option<Address> {
 /// The payload of a message, if it is one that a subscriber hears.
 #[must_use]
 pub fn heard(reply: Reply) -> Option<Bytes> {
-    match Heard::of(reply) {
-        Heard::Message(_, message) => Some(message.payload),
+    match Received::of(reply) {
+        Received::Message(_, message) => Some(message.payload),
         _ => None,
     }
 }

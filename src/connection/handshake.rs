@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::config::Config;
-use super::link::{Stream, is_tls};
+use super::dial::{Stream, is_tls};
 use super::server_info::{ServerInfo, describe, field};
 use super::target::Address;
 use crate::error::{Error, ErrorKind, Result};

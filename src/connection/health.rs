@@ -13,7 +13,7 @@ use super::cluster::{SLOTS, SlotSet, slot_of};
 use super::manager::Manager;
 use super::packed::Packed;
 use super::pages::is_gone;
-use super::request::Place;
+use super::request::Destination;
 use super::server_info::{self, ServerInfo};
 use super::state::State;
 use super::target::{Address, Target};
@@ -22,7 +22,7 @@ use crate::keys::Namespace;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// Tags that are tried to find a key of a slot: with so many, one of a single slot is missed once in a million times.
+/// How many tags are tried to find a key of a slot. With this many, a single slot is missed once in a million times.
 const TAGS: u32 = 230_000;
 /// Codes by which a server says that it takes no writes now.
 const NO_WRITES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
@@ -37,7 +37,7 @@ pub struct Health {
     pub latency: Option<Duration>,
     /// An error where the server does not answer, or a part of the cluster's keys is not served.
     pub outcome: Result<()>,
-    /// An error where writes are refused, or not answered. Who may not write is not judged.
+    /// An error if writes are refused, or not answered. A user without the permission to write counts as writable.
     pub writable: Result<()>,
     pub server: Option<ServerInfo>,
     pub cluster: Option<ClusterHealth>,
@@ -73,7 +73,7 @@ impl Manager {
         let (outcome, writable, cluster) = match answered {
             Err(error) => (Err(error.clone()), Err(error), is_cluster.then(|| ClusterHealth::of(false, 0))),
             Ok(()) if is_cluster => {
-                let found = Found::look(self, deadline).await;
+                let found = ClusterReport::look(self, deadline).await;
                 (found.outcome, found.writable, Some(found.cluster))
             }
             Ok(()) => (Ok(()), probe(self, &self.namespace().health(None), None, deadline).await, None),
@@ -89,21 +89,21 @@ impl ClusterHealth {
 }
 
 /// What was found in a cluster.
-struct Found {
+struct ClusterReport {
     cluster: ClusterHealth,
     outcome: Result<()>,
     writable: Result<()>,
 }
 
 /// What a master said.
-struct Said {
+struct MasterReport {
     slots: SlotSet,
     /// What it says of the cluster; an error where it does not answer, or serves no keys.
     is_ok: Result<bool>,
     writable: Result<()>,
 }
 
-impl Found {
+impl ClusterReport {
     /// Asks every master at once. One that is none any more is asked for again by the new slot map.
     async fn look(manager: &Manager, deadline: Instant) -> Self {
         let mut served = SlotSet::none();
@@ -150,7 +150,7 @@ impl Found {
 }
 
 /// Asks the masters of those slots that are not among `served`.
-async fn ask_masters(manager: &Manager, served: &SlotSet, deadline: Instant) -> Vec<Said> {
+async fn ask_masters(manager: &Manager, served: &SlotSet, deadline: Instant) -> Vec<MasterReport> {
     let mut asked = JoinSet::new();
     let Some(map) = manager.map() else { return Vec::new() };
     for master in map.masters() {
@@ -163,13 +163,15 @@ async fn ask_masters(manager: &Manager, served: &SlotSet, deadline: Instant) -> 
     asked.join_all().await
 }
 
-async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadline: Instant) -> Said {
-    let place = Place::Master(Box::new(master.clone()));
-    let info = manager
-        .call_plainly(Packed::sized(0).begin(2, b"CLUSTER").word(b"INFO").reads(operation()), Some(place.clone()));
+async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadline: Instant) -> MasterReport {
+    let destination = Destination::Master(Box::new(master.clone()));
+    let info = manager.call_plainly(
+        Packed::sized(0).begin(2, b"CLUSTER").word(b"INFO").reads(operation()),
+        Some(destination.clone()),
+    );
     let wrote = async {
         match key_of(manager.namespace(), &slots) {
-            Some(key) => probe(manager, &key, Some(place), deadline).await,
+            Some(key) => probe(manager, &key, Some(destination), deadline).await,
             // Where the namespace has a hash tag this master has none of its keys.
             None => Ok(()),
         }
@@ -188,7 +190,7 @@ async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadlin
         (Ok(true), Err(error)) if error.server_code().is_some_and(|code| NO_KEYS.contains(&code)) => Err(error.clone()),
         (says, _) => says,
     };
-    Said { slots, is_ok, writable }
+    MasterReport { slots, is_ok, writable }
 }
 
 fn is_answer(error: &Error) -> bool {
@@ -201,10 +203,10 @@ fn key_of(namespace: &Namespace, slots: &SlotSet) -> Option<Bytes> {
 }
 
 /// Would a write be taken?
-async fn probe(manager: &Manager, key: &Bytes, place: Option<Place>, deadline: Instant) -> Result<()> {
+async fn probe(manager: &Manager, key: &Bytes, destination: Option<Destination>, deadline: Instant) -> Result<()> {
     let packed = Packed::sized(key.len()).begin(4, b"SET").word(key).word(b"").word(b"XX");
     // It writes nothing, so it may go twice.
-    match bounded(manager.call_plainly(packed.reads(operation()), place), deadline).await {
+    match bounded(manager.call_plainly(packed.reads(operation()), destination), deadline).await {
         Ok(_) => Ok(()),
         Err(error) if is_answer(&error) => {
             if error.server_code().is_some_and(|code| NO_WRITES.contains(&code)) {

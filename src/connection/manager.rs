@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Control};
 use super::cluster::SlotMap;
-use super::command::{self, Command, Way};
+use super::command::{self, Command, Dispatch};
 use super::config::Config;
 use super::core::Core;
 use super::cursor::Origin;
 use super::event::Observer;
 use super::exclusive;
-use super::request::Place;
+use super::request::Destination;
 use super::request::Sink;
 use super::server_info::ServerInfo;
 use super::shared::Shared;
@@ -111,7 +111,7 @@ impl Manager {
             Ok(Err(_)) => Err(self.shared.core.closed()),
             Err(_) => {
                 let error = Error::new(ErrorKind::Timeout, format!("not connected within {} ms", limit.as_millis()));
-                Err(match self.shared.core.last_error() {
+                Err(match self.shared.core.status.last_error() {
                     Some(cause) => error.caused_by(cause),
                     None => error,
                 })
@@ -142,7 +142,7 @@ impl Manager {
 
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.core.state()
+        self.shared.core.status.state()
     }
 
     #[must_use]
@@ -196,8 +196,8 @@ impl Manager {
     /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
     /// Dropping the future unanswered, or what it gives, ends the subscription.
     ///
-    /// A manager that is not connected connects, as for a command: who only subscribes learns as fast, and for the same reason, that
-    /// there is no server, and its manager's state says that it is in use.
+    /// A manager that is not connected connects, as for a command. So a caller that only subscribes learns as fast that there is no
+    /// server, and why; and the manager's state says that it is in use.
     ///
     /// # Errors
     ///
@@ -244,10 +244,10 @@ impl Manager {
     pub(super) fn call_at(
         &self,
         command: Command,
-        place: Option<Place>,
+        destination: Option<Destination>,
     ) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
-        self.shared.submit_at(command, Sink::Located(sink), place, false);
+        self.shared.submit_at(command, Sink::Located(sink), destination, false);
         self.answered(answer)
     }
 
@@ -255,14 +255,14 @@ impl Manager {
     pub(super) fn call_plainly(
         &self,
         command: Command,
-        place: Option<Place>,
+        destination: Option<Destination>,
     ) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
-        self.shared.submit_at(command, Sink::Waiter(sink), place, true);
+        self.shared.submit_at(command, Sink::Waiter(sink), destination, true);
         self.answered(answer)
     }
 
-    /// What comes of a request. It is settled whatever happens, so the error of a closed manager stands for what cannot be.
+    /// The outcome of a request. Every request is settled, so the error of a closed manager is never given in fact.
     fn answered<T: Send>(
         &self,
         answer: oneshot::Receiver<Result<T>>,
@@ -271,9 +271,9 @@ impl Manager {
         async move { answer.await.unwrap_or_else(|_| Err(core.closed())) }
     }
 
-    /// Who answered, or who answered last.
+    /// The server that answered last.
     pub(super) fn server(&self) -> Option<ServerInfo> {
-        self.shared.core.server()
+        self.shared.core.status.server()
     }
 
     /// Where there is a cluster: which node has which slot, as is known at present.
@@ -281,7 +281,7 @@ impl Manager {
         self.shared.core.topology.map()
     }
 
-    /// What a server says contradicts what is known of the topology: it is asked for anew.
+    /// A server contradicts the known topology: the topology is asked for again.
     pub(super) fn doubt(&self) {
         self.shared.core.topology.doubt();
     }
@@ -290,17 +290,17 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// `config`, see [`command::Spec::way`].
-    pub fn prepare(&self, words: &[&[u8]]) -> Result<(Command, Way)> {
+    /// `config`, see [`command::Spec::dispatch`].
+    pub fn prepare(&self, words: &[&[u8]]) -> Result<(Command, Dispatch)> {
         let Some((name, args)) = words.split_first().filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::config("command: expected the name of a Redis command, got an empty one"));
         };
         let spec = command::spec(words);
-        let way = spec.way(name, args, self.shared.core.config.command_timeout)?;
+        let dispatch = spec.dispatch(name, args, self.shared.core.config.command_timeout)?;
         let mut payload = BytesMut::with_capacity(words.iter().map(|word| word.len() + 16).sum());
         resp::pack(&mut payload, words);
         let command = Command { safe: spec.is_safe(args), ..Command::raw(payload.freeze(), spec.operation) };
-        Ok((command, way))
+        Ok((command, dispatch))
     }
 
     /// Packs `MULTI`, the commands and `EXEC`. The answer is for [`transaction_outcome`](Self::transaction_outcome).
@@ -329,12 +329,9 @@ impl Manager {
     /// failed while the others were executed, which Redis does not take back; `maybe-executed` too if it refused `MULTI` and then
     /// executed commands on their own.
     pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
-        let strange = || {
-            Error::new(ErrorKind::Server, "unexpected answer of the server to a transaction")
-                .with_delivery(Delivery::MaybeExecuted)
-        };
+        let unexpected = || Error::unexpected_reply().to_command(|| "`EXEC`".to_owned());
         let Reply::Array(mut replies) = reply else {
-            return Err(strange());
+            return Err(unexpected());
         };
         let error_of = |line: &[u8]| Error::from_reply(&String::from_utf8_lossy(line));
         match replies.pop() {
@@ -358,7 +355,7 @@ impl Manager {
                     _ => None,
                 };
                 let first = replies.iter().find_map(refused);
-                // Without its `MULTI` each command was one of its own. Who is refused everything is refused with one code.
+                // Without its `MULTI` each command was executed on its own. A user that may execute none of them gets the same code for all.
                 let came_apart = replies.first().and_then(refused).is_some_and(|multi| {
                     replies
                         .iter()
@@ -376,7 +373,7 @@ impl Manager {
                     None => error_of(&line),
                 })
             }
-            _ => Err(strange()),
+            _ => Err(unexpected()),
         }
     }
 

@@ -5,11 +5,12 @@
 //! | `manager` | the handle that everyone else holds |
 //! | `health` | whether it is reached, served whole, and writable |
 //! | `state` | the life of a manager, a pure state machine |
+//! | `status` | the state that a manager is in, its server, its last failure |
 //! | `core` | what every connection uses: configuration, metrics, state, what is known of the servers |
 //! | `shared` | what is to be sent, and what it is sent on |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
-//! | `pipeline` | a live connection: what was written, what is awaited, liveness |
-//! | `passing` | replies that are read past: what is said of them, and how long one may go on |
+//! | `pipeline` | a live connection: requests are written on it, and its replies are given to them |
+//! | `outgoing`, `incoming`, `awaited`, `loading` | its parts: what is to be written, what has come, what is still to come, which scripts are loaded |
 //! | `refusal` | which answers say that nothing was executed |
 //! | `subscriber/` | the connection that subscribes, and what is subscribed |
 //! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and what is left of their time |
@@ -18,8 +19,8 @@
 //! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
 //! | `config`, `target`, `secret`, `tls` | what a manager is told |
 //! | `connect` | one attempt to connect |
-//! | `link`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
-//! | `line` | what the actor serves on: one pipeline, or those of a cluster |
+//! | `dial`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
+//! | `upstream` | what the actor serves on: one pipeline, or those of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
 //! | `sentinel` | which server is the master, where sentinels know |
 //! | `cursor`, `pages`, `walk` | which connection a cursor came from; the pages of one server's keys; a walk over all keys |
@@ -29,6 +30,7 @@
 //! | `event` | what is told |
 
 mod actor;
+mod awaited;
 mod candidates;
 mod cluster;
 pub mod command;
@@ -36,6 +38,7 @@ pub mod config;
 mod connect;
 mod core;
 mod cursor;
+mod dial;
 pub mod event;
 mod eviction;
 mod exclusive;
@@ -43,14 +46,14 @@ mod exclusive;
 pub mod fuzzing;
 mod handshake;
 mod health;
-mod line;
-mod link;
+mod incoming;
 mod liveness;
+mod loading;
 mod manager;
 mod opened;
+mod outgoing;
 mod packed;
 mod pages;
-mod passing;
 mod pipeline;
 mod probe;
 mod refusal;
@@ -63,10 +66,12 @@ mod server_info;
 mod shared;
 mod silence;
 mod state;
+mod status;
 mod subscriber;
 mod target;
 pub mod tls;
 mod topology;
+mod upstream;
 mod wait;
 mod walk;
 
@@ -78,7 +83,7 @@ pub use event::{Event, Observer, Unobserved};
 pub use health::{ClusterHealth, Health};
 pub use manager::Manager;
 pub use packed::Packed;
-pub use pages::Look;
+pub use pages::ScanOptions;
 pub use request::{Decode, Sink};
 pub use reserved::{Notice, Reserved, Tries};
 pub use script::Script;

@@ -16,27 +16,27 @@ use super::command::{self, Command};
 use super::config::Config;
 use super::connect::connect;
 use super::core::{Core, Counted};
+use super::dial::Stream;
 use super::handshake::Greeted;
-use super::link::Stream;
+use super::incoming::Incoming;
 use super::liveness;
-use super::passing::{Patience, unread};
 use super::shared::Shared;
 use super::target::{Address, Target};
 use super::topology::Seat;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
-use crate::resp::{self, Read, Reader, Reply};
+use crate::resp::{self, Read, Reply};
 
 /// What a server may take beyond the timeout it was given.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The time between two attempts to unblock a command that the server has not seen yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a server that another one has taken the place of may take for its last words. What it says later is of no worth.
+/// How long a server may still answer after another one has taken its place. A later answer is of no use.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A connection that is ready to be blocked.
 pub(super) struct Opened {
-    pub(super) wire: Wire,
+    pub(super) framed: Framed,
     /// What the server calls it, if it says so.
     id: Option<i64>,
     /// What it listens to for signs of life, if it is watched.
@@ -47,7 +47,7 @@ pub(super) struct Opened {
     pub(super) seat: Option<Seat>,
     /// Was the server made to end the wait, because another one is right now?
     pub(super) is_left: bool,
-    /// Who is to hear what the server says to the names it was told. It says that before anything else.
+    /// Waits for the replies to `CLIENT SETNAME`, which come before any other reply.
     naming: Vec<oneshot::Sender<Result<()>>>,
     _counted: Counted,
 }
@@ -67,14 +67,14 @@ impl Opened {
         blocks_for: Option<Duration>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Reply> {
-        let Self { wire, id, channel, address, seat, is_left, naming, .. } = self;
-        let heard = wire.heard.subscribe();
+        let Self { framed, id, channel, address, seat, is_left, naming, .. } = self;
+        let heard = framed.heard.subscribe();
         let ends = blocks_for.map(|time| time + GRACE.max(shared.core.config.command_timeout));
         let answer = async {
             let answer = async {
-                wire.tell(payload).await?;
-                wire.named(naming).await?;
-                wire.next().await
+                framed.tell(payload).await?;
+                framed.named(naming).await?;
+                framed.next().await
             };
             match ends {
                 Some(ends) => timeout(ends, answer).await.unwrap_or_else(|_| Err(too_late(ends))),
@@ -112,21 +112,21 @@ impl Opened {
 
     /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
     pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
-        self.wire.ask(&naming(name)).await
+        self.framed.ask(&naming(name)).await
     }
 
     /// As [`Opened::rename`], but what is asked next does not wait for the answer, which goes to `done`.
     pub(super) async fn rename_ahead(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> Result<()> {
-        self.wire.tell(&naming(name)).await?;
+        self.framed.tell(&naming(name)).await?;
         self.naming.push(done);
         Ok(())
     }
 
-    /// Ends when the connection, of which nothing is asked, is lost.
+    /// Ends when the idle connection is lost.
     pub(super) async fn hung_up(&mut self) {
-        if self.wire.named(&mut self.naming).await.is_ok() {
+        if self.framed.named(&mut self.naming).await.is_ok() {
             // Nobody has asked anything: an answer means as little good as an end.
-            drop(self.wire.next().await);
+            drop(self.framed.next().await);
         }
     }
 }
@@ -161,9 +161,9 @@ pub(super) async fn open(
     };
     let address = greeted.address.clone();
     let watched = watched && greeted.server.protocol >= 3 && !matches!(core.config.target, Target::Memory(_));
-    let mut wire = Wire::new(greeted, &core.config);
+    let mut framed = Framed::new(greeted, &core.config);
     let introduced = async {
-        let id = match wire.ask(&pack(&[b"CLIENT", b"ID"])).await? {
+        let id = match framed.ask(&pack(&[b"CLIENT", b"ID"])).await? {
             Reply::Int(id) => Some(id),
             _ => None,
         };
@@ -172,13 +172,13 @@ pub(super) async fn open(
             // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
             let mut words = pack(&[b"SUBSCRIBE", name]);
             resp::pack(&mut words, &[b"PING"]);
-            if let Reply::Error(_) = wire.ask(&words).await? {
-                wire.next().await?;
+            if let Reply::Error(_) = framed.ask(&words).await? {
+                framed.next().await?;
                 channel = None;
             }
         }
         if redirect.is_some_and(|redirect| redirect.ask) {
-            wire.ask(&pack(&[b"ASKING"])).await?;
+            framed.ask(&pack(&[b"ASKING"])).await?;
         }
         Ok((id, channel))
     };
@@ -190,7 +190,7 @@ pub(super) async fn open(
             Err(Error::new(ErrorKind::Timeout, message))
         })
         .map_err(|error: Error| error.with_delivery(Delivery::NotSent))?;
-    Ok(Opened { wire, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
+    Ok(Opened { framed, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
 }
 
 /// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
@@ -200,9 +200,9 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
     if let Some(address) = address {
         if let Ok(greeted) = cluster::connect_to(&shared.core.config, address).await {
-            let mut wire = Wire::new(greeted, &shared.core.config);
+            let mut framed = Framed::new(greeted, &shared.core.config);
             // It is not blocked yet: what blocks it is still on its way there.
-            while matches!(wire.ask(&payload).await, Ok(Reply::Int(0))) {
+            while matches!(framed.ask(&payload).await, Ok(Reply::Int(0))) {
                 sleep(UNBLOCK_AGAIN).await;
             }
         }
@@ -218,7 +218,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
     }
     if let Ok(greeted) = connect(&shared.core).await {
         // Where this fails too, the connection is ended all the same.
-        let _ = Wire::new(greeted, &shared.core.config).ask(&payload).await;
+        let _ = Framed::new(greeted, &shared.core.config).ask(&payload).await;
     }
 }
 
@@ -236,24 +236,18 @@ fn too_late(limit: Duration) -> Error {
     .with_delivery(Delivery::MaybeExecuted)
 }
 
-pub(super) struct Wire {
+pub(super) struct Framed {
     stream: Box<dyn Stream>,
-    buffer: BytesMut,
-    reader: Reader,
-    patience: Patience,
-    max_reply_bytes: usize,
+    incoming: Incoming,
     /// When something came last.
     heard: watch::Sender<Instant>,
 }
 
-impl Wire {
+impl Framed {
     fn new(greeted: Greeted, config: &Config) -> Self {
         Self {
             stream: greeted.stream,
-            buffer: greeted.input,
-            reader: greeted.reader,
-            patience: Patience::new(config.command_timeout),
-            max_reply_bytes: config.max_reply_bytes,
+            incoming: Incoming::new(greeted.input, greeted.reader, config),
             heard: watch::Sender::new(Instant::now()),
         }
     }
@@ -283,13 +277,13 @@ impl Wire {
     /// The next reply that is no push.
     pub(super) async fn next(&mut self) -> Result<Reply> {
         loop {
-            match self.reader.next(&mut self.buffer) {
+            match self.incoming.next() {
                 Ok(Some(Read::Reply(reply))) => return Ok(reply),
                 Ok(Some(Read::Passed(passed))) if passed.is_push => {}
-                Ok(Some(Read::Passed(passed))) => return Err(unread(passed.why, self.max_reply_bytes)),
+                Ok(Some(Read::Passed(passed))) => return Err(self.incoming.unread(passed.why)),
                 Ok(None) => {
-                    self.patience.check(&self.reader, Instant::now()).map_err(|why| lost(&why))?;
-                    match self.stream.read_buf(&mut self.buffer).await {
+                    self.incoming.check(Instant::now()).map_err(|why| lost(&why))?;
+                    match self.stream.read_buf(&mut self.incoming.bytes).await {
                         Ok(0) => return Err(lost("closed by the server")),
                         Ok(_) => drop(self.heard.send_replace(Instant::now())),
                         Err(e) => return Err(lost(&e.to_string())),

@@ -9,7 +9,7 @@ use super::command::Command;
 use super::cursor::Origin;
 use super::manager::Manager;
 use super::packed::Packed;
-use super::request::Place;
+use super::request::Destination;
 use super::server_info::field;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -17,7 +17,7 @@ use crate::telemetry::Operation;
 
 /// What is looked for, and how.
 #[derive(Debug)]
-pub struct Look {
+pub struct ScanOptions {
     /// A glob pattern.
     pub pattern: Bytes,
     /// About how many keys the server looks at for one page.
@@ -25,14 +25,14 @@ pub struct Look {
     pub operation: Operation,
 }
 
-/// How long a step goes on trying.
+/// The time in which a step is tried again.
 #[derive(Debug)]
-pub(super) struct Patience(Instant);
+pub(super) struct RetryWindow(Instant);
 
-/// What is waited before a server, or the slot map, is asked once more.
+/// The pause before a server, or the slot map, is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-impl Patience {
+impl RetryWindow {
     pub(super) fn new(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
@@ -47,37 +47,37 @@ impl Patience {
     }
 }
 
-/// A cursor, and whose it is.
+/// A cursor of one server's `SCAN`, and the process that gave it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Thread {
+pub(super) struct ServerCursor {
     origin: Origin,
     /// The process; `None` where it does not say.
     run: Option<String>,
     cursor: String,
 }
 
-impl Thread {
-    /// The first page of a server: the one of `place` in a cluster, which is then also asked for `CLUSTER NODES`, before `SCAN`.
+impl ServerCursor {
+    /// The first page of a server: the one of `destination` in a cluster, which is then also asked for `CLUSTER NODES`, before `SCAN`.
     pub(super) async fn first(
         manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
+        destination: Option<&Destination>,
+        options: &ScanOptions,
         nodes: bool,
-        patience: &Patience,
+        window: &RetryWindow,
     ) -> Result<(Option<String>, Self, Vec<Bytes>)> {
-        let mut packed = Packed::sized(look.pattern.len() + 128);
+        let mut packed = Packed::sized(options.pattern.len() + 128);
         if nodes {
             packed = cluster_nodes(packed);
         }
-        let command = scan(info(packed), "0", look).reads(look.operation);
+        let command = scan(info(packed), "0", options).reads(options.operation);
         loop {
-            let (replies, origin) = ask(manager, command.clone(), place).await?;
+            let (replies, origin) = ask(manager, command.clone(), destination).await?;
             let mut replies = replies.into_iter();
             let view = if nodes { replies.next().map(text).transpose()? } else { None };
             let run = replies.next().and_then(run_id);
-            match replies.next().ok_or_else(strange).and_then(page) {
+            match replies.next().ok_or_else(unexpected_reply).and_then(page) {
                 Ok((cursor, keys)) => return Ok((view, Self { origin, run, cursor }, keys)),
-                Err(error) if is_not_yet(&error) => patience.pause(error).await?,
+                Err(error) if is_not_yet(&error) => window.pause(error).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -87,12 +87,12 @@ impl Thread {
     pub(super) async fn next(
         self,
         manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
-        patience: &Patience,
+        destination: Option<&Destination>,
+        options: &ScanOptions,
+        window: &RetryWindow,
     ) -> Result<Option<(Self, Vec<Bytes>)>> {
-        let pack = |packed| scan(packed, &self.cursor, look);
-        let Some((reply, origin)) = self.ask(manager, place, look.operation, &pack, patience).await? else {
+        let pack = |packed| scan(packed, &self.cursor, options);
+        let Some((reply, origin)) = self.ask(manager, destination, options.operation, &pack, window).await? else {
             return Ok(None);
         };
         let (cursor, keys) = page(reply)?;
@@ -103,11 +103,11 @@ impl Thread {
     pub(super) async fn view(
         &self,
         manager: &Manager,
-        place: Option<&Place>,
-        look: &Look,
-        patience: &Patience,
+        destination: Option<&Destination>,
+        options: &ScanOptions,
+        window: &RetryWindow,
     ) -> Result<Option<String>> {
-        match self.ask(manager, place, look.operation, &cluster_nodes, patience).await? {
+        match self.ask(manager, destination, options.operation, &cluster_nodes, window).await? {
             Some((reply, _)) => text(reply).map(Some),
             None => Ok(None),
         }
@@ -126,25 +126,25 @@ impl Thread {
     async fn ask(
         &self,
         manager: &Manager,
-        place: Option<&Place>,
+        destination: Option<&Destination>,
         operation: Operation,
         pack: &(impl Fn(Packed) -> Packed + Sync),
-        patience: &Patience,
+        window: &RetryWindow,
     ) -> Result<Option<(Reply, Origin)>> {
-        let (mut replies, origin) = ask(manager, pack(Packed::sized(128)).reads(operation), place).await?;
+        let (mut replies, origin) = ask(manager, pack(Packed::sized(128)).reads(operation), destination).await?;
         if origin == self.origin {
             return Ok(replies.pop().map(|reply| (reply, origin)));
         }
         let Some(run) = &self.run else { return Ok(None) };
         let command = pack(info(Packed::sized(128))).reads(operation);
         loop {
-            let (replies, origin) = ask(manager, command.clone(), place).await?;
-            let [said, reply] = <[Reply; 2]>::try_from(replies).map_err(|_| strange())?;
+            let (replies, origin) = ask(manager, command.clone(), destination).await?;
+            let [said, reply] = <[Reply; 2]>::try_from(replies).map_err(|_| unexpected_reply())?;
             if run_id(said).as_ref() != Some(run) {
                 return Ok(None);
             }
             match error_of(&reply) {
-                Some(error) if is_not_yet(&error) => patience.pause(error).await?,
+                Some(error) if is_not_yet(&error) => window.pause(error).await?,
                 Some(error) => return Err(error),
                 None => return Ok(Some((reply, origin))),
             }
@@ -152,7 +152,7 @@ impl Thread {
     }
 }
 
-/// Is it that the place is no master of the cluster any more?
+/// Is it that the destination is no master of the cluster any more?
 pub(super) fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::Connection && error.delivery() == Delivery::NotSent
 }
@@ -162,17 +162,17 @@ fn is_not_yet(error: &Error) -> bool {
     matches!(error.server_code(), Some("LOADING" | "MASTERDOWN"))
 }
 
-async fn ask(manager: &Manager, command: Command, place: Option<&Place>) -> Result<(Vec<Reply>, Origin)> {
+async fn ask(manager: &Manager, command: Command, destination: Option<&Destination>) -> Result<(Vec<Reply>, Origin)> {
     let several = command.replies > 1;
-    match manager.call_at(command, place.cloned()).await? {
+    match manager.call_at(command, destination.cloned()).await? {
         (Reply::Array(replies), origin) if several => Ok((replies, origin)),
         (reply, origin) => Ok((vec![reply], origin)),
     }
 }
 
-fn scan(packed: Packed, cursor: &str, look: &Look) -> Packed {
-    let packed = packed.begin(6, b"SCAN").word(cursor.as_bytes()).word(b"MATCH").word(&look.pattern);
-    packed.word(b"COUNT").number(look.count)
+fn scan(packed: Packed, cursor: &str, options: &ScanOptions) -> Packed {
+    let packed = packed.begin(6, b"SCAN").word(cursor.as_bytes()).word(b"MATCH").word(&options.pattern);
+    packed.word(b"COUNT").number(options.count)
 }
 
 fn info(packed: Packed) -> Packed {
@@ -183,7 +183,7 @@ fn cluster_nodes(packed: Packed) -> Packed {
     packed.begin(2, b"CLUSTER").word(b"NODES")
 }
 
-/// Who may not ask for it is told no process.
+/// The process of a server, from `INFO server`. `None` if the user may not ask for it.
 fn run_id(reply: Reply) -> Option<String> {
     field(&text(reply).ok()?, "run_id").map(str::to_owned)
 }
@@ -198,7 +198,7 @@ fn error_of(reply: &Reply) -> Option<Error> {
 fn text(reply: Reply) -> Result<String> {
     match reply {
         Reply::Bulk(text) | Reply::Simple(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        other => Err(error_of(&other).unwrap_or_else(strange)),
+        other => Err(error_of(&other).unwrap_or_else(unexpected_reply)),
     }
 }
 
@@ -206,12 +206,12 @@ fn page(reply: Reply) -> Result<(String, Vec<Bytes>)> {
     if let Some(error) = error_of(&reply) {
         return Err(error);
     }
-    let Reply::Array(parts) = reply else { return Err(strange()) };
-    let Ok([cursor, Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else { return Err(strange()) };
-    let keys = keys.into_iter().map(|key| if let Reply::Bulk(key) = key { Ok(key) } else { Err(strange()) });
+    let Reply::Array(parts) = reply else { return Err(unexpected_reply()) };
+    let Ok([cursor, Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else { return Err(unexpected_reply()) };
+    let keys = keys.into_iter().map(|key| if let Reply::Bulk(key) = key { Ok(key) } else { Err(unexpected_reply()) });
     Ok((text(cursor)?, keys.collect::<Result<_>>()?))
 }
 
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "unexpected answer of the server to SCAN").with_delivery(Delivery::Rejected)
+fn unexpected_reply() -> Error {
+    Error::unexpected_reply().to_command(|| "`SCAN`".to_owned()).with_delivery(Delivery::Rejected)
 }

@@ -1,55 +1,46 @@
-//! One live connection: what was written on it, in order, and which answers are still to come.
+//! One live connection: requests are written on it, and its replies are given to them.
 //!
-//! Reading and writing are polled together, so a server that stops reading until its answers are taken never
-//! blocks both ends. Answers are matched by order alone; a request whose deadline passes is settled
-//! but keeps its place, so no answer is ever given to the wrong caller.
+//! | part | what |
+//! |---|---|
+//! | [`Outgoing`] | what is to be written |
+//! | [`Incoming`] | what has come, read as replies |
+//! | [`Awaited`] | the replies that are still to come, in order |
+//! | [`Loading`] | the scripts that are loaded on it |
+//! | [`Silence`] | whether the server lives: a silent one is asked with a `PING` |
 //!
-//! Liveness: a silent peer is asked with a `PING`, see `silence`. A peer that still takes in what is written is not silent: our `PING`
-//! waits behind that.
+//! Reading and writing are polled together, so a server that stops reading until its replies are taken never blocks both ends. A server
+//! that still takes in what is written is not silent: our `PING` waits behind that.
 
-use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::awaited::{Awaited, Expected};
 use super::config::Config;
 use super::cursor::Origin;
+use super::dial::Stream;
 use super::handshake::Greeted;
-use super::link::Stream;
-use super::passing::{Patience, unread};
+use super::incoming::Incoming;
+use super::loading::Loading;
+use super::outgoing::Outgoing;
 use super::refusal::{confirms, question, refusal};
 use super::request::{Refusal, Refused, Request};
 use super::silence::{Due, Silence};
 use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::resp::{Read, Reader, Reply, Why};
+use crate::resp::{Read, Reply, Why};
 use crate::telemetry::Metrics;
 
-/// Bytes that may wait in the output buffer before further requests stay in the queue, where they can still expire unsent.
-const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 const READ_CHUNK: usize = 64 * 1024;
 /// Reads in a row before other work of the thread gets a turn.
 const READS_PER_TURN: usize = 4;
-/// How often a script is loaded for one call of it: others may have flushed all scripts in between.
-const LOADS: u8 = 2;
-/// How many digests of users' scripts a connection remembers to have loaded.
-const MOST_LOADED: usize = 10_000;
-const ASKING: Bytes = Bytes::from_static(b"*1\r\n$6\r\nASKING\r\n");
-const PING: Bytes = Bytes::from_static(b"*1\r\n$4\r\nPING\r\n");
-
-#[expect(clippy::large_enum_variant, reason = "nearly all are requests; a box would be an allocation for each")]
-enum Expected {
-    Request(Request),
-    /// Nobody waits: an answer to a `PING` of ours.
-    Ours,
-    /// The answer to a `SCRIPT LOAD` of ours; the request that needs it is next.
-    Load,
-}
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// What an answer asks for, beyond being given to its caller.
 pub(super) enum Demand {
@@ -76,7 +67,7 @@ impl Leftovers {
         batch(|| {
             for mut request in self.unanswered {
                 if request.command.safe {
-                    request.repeated = true;
+                    request.retries.repeated = true;
                     metrics.resent_commands.add(1);
                     again.push(request);
                 } else {
@@ -94,39 +85,19 @@ impl Leftovers {
     }
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 pub(super) struct Pipeline {
     origin: Origin,
     stream: Box<dyn Stream>,
-    reader: Reader,
-    patience: Patience,
-    max_reply_bytes: usize,
-    input: BytesMut,
-    output: BytesMut,
-    unflushed: bool,
-    /// Was as much read as one turn may?
-    sated: bool,
-    /// Did the kernel refuse to take more? Once it does again, the peer has acknowledged something.
-    stuck: bool,
-    expected: VecDeque<Expected>,
-    /// How many at the front of `expected` are settled already.
-    settled: usize,
-    /// Is some deadline in `expected` earlier than one before it?
-    unordered: bool,
-    newest: Option<Instant>,
-    appended: u64,
-    written: u64,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    awaited: Awaited,
+    loading: Loading,
     silence: Silence,
     demands: Vec<Demand>,
+    /// Was as much read as one turn may?
+    sated: bool,
     /// To a node of a cluster: what it refuses may be for another.
     in_cluster: bool,
-    /// The error of the `SCRIPT LOAD` that was answered last, until the next answer.
-    not_loaded: Option<Bytes>,
-    /// Where the last `SCRIPT LOAD` stands in all that was ever written. Whatever was written before it may come again behind it, and
-    /// until that is known nothing new is: calls of one script keep their order.
-    loaded_at: u64,
-    /// Digests of the scripts of users that were loaded on this connection.
-    loaded: HashSet<String>,
     metrics: Arc<Metrics>,
 }
 
@@ -136,26 +107,14 @@ impl Pipeline {
         Self {
             origin: Origin::new(),
             stream: greeted.stream,
-            reader: greeted.reader,
-            patience: Patience::new(config.command_timeout),
-            max_reply_bytes: config.max_reply_bytes,
-            input: greeted.input,
-            output: BytesMut::new(),
-            unflushed: false,
-            sated: false,
-            stuck: false,
-            expected: VecDeque::new(),
-            settled: 0,
-            unordered: false,
-            newest: None,
-            appended: 0,
-            written: 0,
+            incoming: Incoming::new(greeted.input, greeted.reader, config),
+            outgoing: Outgoing::default(),
+            awaited: Awaited::default(),
+            loading: Loading::default(),
             silence: Silence::since(now),
             demands: Vec::new(),
+            sated: false,
             in_cluster: false,
-            not_loaded: None,
-            loaded_at: 0,
-            loaded: HashSet::new(),
             metrics,
         }
     }
@@ -168,75 +127,42 @@ impl Pipeline {
 
     /// May a further request be appended now?
     pub(super) fn has_room(&self) -> bool {
-        self.output.len() < OUTPUT_HIGH_WATER && !self.is_loading()
+        self.outgoing.has_room()
+            && !self.loading.holds_back(self.awaited.oldest().map(|oldest| oldest.written.position))
     }
 
-    /// Is there something unanswered from before the last `SCRIPT LOAD`?
-    fn is_loading(&self) -> bool {
-        let oldest = self.expected.iter().find_map(|expected| match expected {
-            Expected::Request(request) => Some(request.position),
-            Expected::Ours | Expected::Load => None,
-        });
-        oldest.is_some_and(|position| position < self.loaded_at)
-    }
-
-    /// Is nothing to be written, and nobody waiting for an answer?
+    /// Is nothing to be written, and nobody waiting for a reply?
     pub(super) fn is_idle(&self) -> bool {
-        self.settled_everywhere() && self.output.is_empty() && self.demands.is_empty()
-    }
-
-    fn settled_everywhere(&self) -> bool {
-        self.expected.iter().skip(self.settled).all(|expected| match expected {
-            Expected::Request(request) => request.is_settled(),
-            Expected::Ours | Expected::Load => true,
-        })
+        self.awaited.is_settled() && self.outgoing.is_empty() && self.demands.is_empty()
     }
 
     /// Appends a request to what is written next.
     pub(super) fn append(&mut self, mut request: Request) {
-        self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
-        self.newest = Some(request.accepted);
-        self.load_first(&request);
-        if request.asking {
-            self.append_ours(&ASKING, Expected::Ours);
+        if let Some(script) = &request.command.script
+            && self.loading.must_load_first(script)
+        {
+            self.append_ours(&script.load(), Expected::Load);
         }
-        request.position = self.appended;
-        request.origin = self.origin;
-        request.partial.clear();
-        self.write(&request.command.payload);
-        self.expected.push_back(Expected::Request(request));
-    }
-
-    /// Loads the script of a user ahead of its first call on this connection: a `NOSCRIPT` to the call itself would leave in doubt whether
-    /// the server says so or the script, which somebody else may have loaded meanwhile.
-    fn load_first(&mut self, request: &Request) {
-        let Some(script) = request.command.script.as_ref().filter(|script| !script.is_ours()) else { return };
-        if self.loaded.contains(script.digest()) {
-            return;
+        if request.routing.asking {
+            self.append_ours(ASKING, Expected::Ours);
         }
-        if self.loaded.len() >= MOST_LOADED {
-            self.loaded.clear();
-        }
-        self.loaded.insert(script.digest().to_owned());
-        self.append_ours(&script.load(), Expected::Load);
+        request.written.start(self.origin, self.outgoing.position());
+        self.outgoing.append(&request.command.payload);
+        self.awaited.push(request);
     }
 
-    fn write(&mut self, bytes: &Bytes) {
-        self.output.extend_from_slice(bytes);
-        self.appended += bytes.len() as u64;
+    fn append_ours(&mut self, bytes: &[u8], reply: Expected) {
+        self.outgoing.append(bytes);
+        self.awaited.push_ours(reply);
     }
 
-    fn append_ours(&mut self, bytes: &Bytes, answer: Expected) {
-        self.write(bytes);
-        self.expected.push_back(answer);
-    }
-
-    /// What answers have asked for since the last call.
+    /// What replies have asked for since the last call.
     pub(super) fn take_demands(&mut self) -> Vec<Demand> {
         std::mem::take(&mut self.demands)
     }
 
-    /// Was as much read in the last turn as one may? Then others of the thread are next: a server that sends without end is not to keep it.
+    /// Was as much read in the last turn as one may? Then other work of the thread is next: a server that sends without end must not
+    /// occupy it.
     pub(super) fn take_sated(&mut self) -> bool {
         std::mem::take(&mut self.sated)
     }
@@ -244,12 +170,16 @@ impl Pipeline {
     /// Writes what can be written and reads what can be read. Ready when something was read, with an error when the
     /// connection is lost.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Poll::Ready(Err(e)) = self.poll_write(cx) {
+        let written = self.outgoing.poll(&mut self.stream, cx, &self.metrics);
+        if self.outgoing.take_resumed() {
+            self.silence.interrupt(Instant::now());
+        }
+        if let Poll::Ready(Err(e)) = written {
             return Poll::Ready(Err(lost(&e.to_string()).caused_by(e)));
         }
         for turn in 0..READS_PER_TURN {
-            self.input.reserve(READ_CHUNK);
-            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
+            self.incoming.bytes.reserve(READ_CHUNK);
+            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.incoming.bytes) {
                 Poll::Pending if turn == 0 => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(lost("closed by the server"))),
@@ -270,58 +200,16 @@ impl Pipeline {
 
     /// Writes at once what the stream takes, from whatever thread. False when something is left for [`Pipeline::poll`].
     pub(super) fn try_write(&mut self) -> bool {
-        if self.output.is_empty() {
-            return true;
-        }
-        if self.output.len() > OUTPUT_HIGH_WATER {
-            return false;
-        }
-        match self.stream.try_write(&self.output) {
-            Some(Ok(count)) if count > 0 => {
-                self.wrote(count);
-                self.output.is_empty()
-            }
-            // Whatever is wrong, the I/O thread meets it too.
-            _ => false,
-        }
-    }
-
-    fn wrote(&mut self, count: usize) {
-        self.output.advance(count);
-        self.written += count as u64;
-        self.metrics.sent_bytes.add(count as u64);
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.output.is_empty() {
-            let Poll::Ready(count) = Pin::new(&mut self.stream).poll_write(cx, &self.output) else {
-                self.stuck = true;
-                return Poll::Pending;
-            };
-            let count = count?;
-            if count == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.wrote(count);
-            self.unflushed = true;
-            if std::mem::take(&mut self.stuck) {
-                self.silence.interrupt(Instant::now());
-            }
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
+        self.outgoing.try_write(&*self.stream, &self.metrics)
     }
 
     fn take_replies(&mut self, now: Instant) -> Result<()> {
         loop {
-            if matches!(self.expected.front(), Some(Expected::Request(request)) if request.is_settled()) {
-                self.reader.pass_one();
+            if self.awaited.is_next_settled() {
+                self.incoming.pass_one();
             }
-            match self.reader.next(&mut self.input) {
-                Ok(None) => return self.patience.check(&self.reader, now).map_err(|why| lost(&why)),
+            match self.incoming.next() {
+                Ok(None) => return self.incoming.check(now).map_err(|why| lost(&why)),
                 Ok(Some(Read::Reply(reply))) => self.take_reply(Ok(reply), now)?,
                 Ok(Some(Read::Passed(passed))) if passed.is_push => {}
                 Ok(Some(Read::Passed(passed))) => self.take_reply(Err(passed.why), now)?,
@@ -330,57 +218,40 @@ impl Pipeline {
         }
     }
 
-    /// Takes the next reply, or why there is none of it.
+    /// Takes the next reply, or why it was read past.
     fn take_reply(&mut self, reply: Result<Reply, Why>, now: Instant) -> Result<()> {
-        let mut request = match self.expected.pop_front() {
+        let mut request = match self.awaited.pop() {
             Some(Expected::Request(request)) => request,
-            Some(ours @ (Expected::Ours | Expected::Load)) => {
-                self.settled = self.settled.saturating_sub(1);
-                if let (Expected::Load, Ok(Reply::Error(line))) = (ours, reply) {
-                    self.not_loaded = Some(line);
+            Some(Expected::Load) => {
+                if let Ok(Reply::Error(line)) = reply {
+                    self.loading.failed(line);
                 }
                 return Ok(());
             }
+            Some(Expected::Ours) => return Ok(()),
             None => return Err(Error::new(ErrorKind::Connection, "the server sent a reply without a request")),
         };
         let reply = reply.unwrap_or_else(|why| {
-            request.abandon(unread(why, self.max_reply_bytes), now);
+            request.abandon(self.incoming.unread(why), now);
             Reply::Nil
         });
-        let reply = if request.command.replies > 1 {
-            request.partial.push(reply);
-            if request.partial.len() < request.command.replies as usize {
-                self.expected.push_front(Expected::Request(request));
-                return Ok(());
-            }
-            Reply::Array(std::mem::take(&mut request.partial))
-        } else {
-            reply
+        let Some(reply) = request.written.collect(reply, request.command.replies) else {
+            self.awaited.put_back(request);
+            return Ok(());
         };
-        self.settled = self.settled.saturating_sub(1);
-        if self.expected.is_empty() {
-            self.unordered = false;
-            self.newest = None;
-        }
-        // The answer of a `SCRIPT LOAD` is about the request right behind it, and no other.
-        let not_loaded = self.not_loaded.take();
+        let load_failure = self.loading.take_failure();
         if request.is_settled() {
             return Ok(());
         }
-        if let Some(doubted) = request.doubted.take() {
-            let said = Reply::Error(doubted.line.clone());
-            if confirms(doubted.refusal, &doubted.line, &reply) {
-                self.take_refusal(request, doubted, said, None, now);
-            } else {
-                request.settle(Ok(said), now);
-            }
+        if let Some(doubted) = request.retries.doubted.take() {
+            self.resolve_doubt(request, *doubted, &reply, now);
             return Ok(());
         }
-        let refused = if request.plain { None } else { refusal(&request, &reply, self.in_cluster) };
+        let refused = if request.retries.forbidden { None } else { refusal(&request, &reply, self.in_cluster) };
         match refused {
             // What cannot be loaded needs no doubt.
-            Some(refused) if refused.is_doubtful && not_loaded.is_none() => self.doubt(request, refused),
-            Some(refused) => self.take_refusal(request, refused, reply, not_loaded, now),
+            Some(refused) if refused.is_doubtful && load_failure.is_none() => self.doubt(request, refused),
+            Some(refused) => self.take_refusal(request, refused, reply, load_failure, now),
             None => request.settle(Ok(reply), now),
         }
         Ok(())
@@ -388,16 +259,23 @@ impl Pipeline {
 
     /// Asks the server whether it said what the script of a user answered with.
     fn doubt(&mut self, mut request: Request, refused: Refused) {
-        if request.asking {
-            self.append_ours(&ASKING, Expected::Ours);
+        if request.routing.asking {
+            self.append_ours(ASKING, Expected::Ours);
         }
-        self.unordered |= self.newest.is_some_and(|newest| request.accepted < newest);
-        // What is written from now on waits, as behind a `SCRIPT LOAD`.
-        self.loaded_at = self.appended;
-        let question = question(&request.command, refused.refusal);
-        self.write(&question);
-        request.doubted = Some(refused);
-        self.expected.push_back(Expected::Request(request));
+        self.loading.hold_back(self.outgoing.position());
+        self.outgoing.append(&question(&request.command, refused.refusal));
+        request.retries.doubted = Some(Box::new(refused));
+        self.awaited.push(request);
+    }
+
+    /// Goes by the server's `reply` to the question of [`Pipeline::doubt`].
+    fn resolve_doubt(&mut self, request: Request, doubted: Refused, reply: &Reply, now: Instant) {
+        let said = Reply::Error(doubted.line.clone());
+        if confirms(doubted.refusal, &doubted.line, reply) {
+            self.take_refusal(request, doubted, said, None, now);
+        } else {
+            request.settle(Ok(said), now);
+        }
     }
 
     fn take_refusal(
@@ -405,78 +283,50 @@ impl Pipeline {
         mut request: Request,
         refused: Refused,
         reply: Reply,
-        not_loaded: Option<Bytes>,
+        load_failure: Option<Bytes>,
         now: Instant,
     ) {
         let Refused { refusal, line, .. } = refused;
         match (refusal, &request.command.script) {
-            // It cannot be loaded, and asking again would not change that.
-            (Refusal::Unloaded, _) if not_loaded.is_some() => {
-                request.settle(Ok(not_loaded.map_or(reply, Reply::Error)), now);
+            // The script cannot be loaded, and asking again would not change that.
+            (Refusal::Unloaded, _) if load_failure.is_some() => {
+                request.settle(Ok(load_failure.map_or(reply, Reply::Error)), now);
             }
-            (Refusal::Unloaded, Some(script)) if request.loaded < LOADS => {
+            (Refusal::Unloaded, Some(script)) if request.retries.may_load() => {
                 let load = script.load();
-                request.loaded += 1;
                 self.metrics.resent_commands.add(1);
-                self.loaded_at = self.appended;
+                self.loading.hold_back(self.outgoing.position());
                 self.append_ours(&load, Expected::Load);
                 self.append(request);
             }
             (Refusal::Elsewhere, _) => self.demands.push(Demand::Elsewhere(request, line)),
             (Refusal::Later, _) => self.demands.push(Demand::Later(request)),
-            (Refusal::Renew, _) if !request.renewed => {
-                request.renewed = true;
-                self.demands.push(Demand::Renew(request));
-            }
+            (Refusal::Renew, _) if request.retries.may_renew() => self.demands.push(Demand::Renew(request)),
             (Refusal::Unloaded | Refusal::Renew, _) => request.settle(Ok(reply), now),
         }
     }
 
-    /// Since when a request has waited for an answer while nothing came.
+    /// Since when a request has waited for a reply while nothing came.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        let oldest = self.expected.iter().find_map(|expected| match expected {
-            Expected::Request(request) => Some(request.accepted),
-            Expected::Ours | Expected::Load => None,
-        })?;
-        Some(self.silence.began().max(oldest))
+        Some(self.silence.began().max(self.awaited.oldest()?.accepted))
     }
 
     /// When the next deadline of a request passes.
     pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Instant> {
-        let mut open = self.expected.iter().skip(self.settled).filter_map(|expected| match expected {
-            Expected::Request(request) if !request.is_settled() => Some(request.deadline(timeout)),
-            _ => None,
-        });
-        if self.unordered { open.min() } else { open.next() }
+        self.awaited.next_deadline(timeout)
     }
 
     /// Settles every request whose deadline has passed. They keep their places.
     pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
-        for at in self.settled..self.expected.len() {
-            match &mut self.expected[at] {
-                Expected::Request(request) if !request.is_settled() => {
-                    if request.deadline(timeout) <= now {
-                        request.abandon(timed_out(timeout, Delivery::MaybeExecuted), now);
-                    } else if self.unordered {
-                        continue;
-                    } else {
-                        return;
-                    }
-                }
-                _ => {}
-            }
-            if at == self.settled {
-                self.settled += 1;
-            }
-        }
+        self.awaited.expire(timeout, now);
     }
 
-    /// Asks a silent peer, and gives up on one that stays silent. Says when to look again.
+    /// Asks a silent server, and gives up on one that stays silent. Says when to look again.
     pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
         match self.silence.due(keep_alive, now) {
             Due::Wait(until) => Ok(until),
             Due::Ask(until) => {
-                self.append_ours(&PING, Expected::Ours);
+                self.append_ours(PING, Expected::Ours);
                 Ok(until)
             }
             Due::Lost(silence) => Err(lost(&format!("the server has been silent for {} ms", silence.as_millis()))),
@@ -485,21 +335,15 @@ impl Pipeline {
 
     /// Ends the connection and gives back what was not answered.
     pub(super) fn end(mut self) -> Leftovers {
-        let mut left = Leftovers { unsent: Vec::new(), unanswered: Vec::new() };
-        for expected in std::mem::take(&mut self.expected) {
-            match expected {
-                Expected::Request(request) if request.is_settled() => {}
-                Expected::Request(request) if request.position >= self.written => left.unsent.push(request),
-                Expected::Request(request) => left.unanswered.push(request),
-                Expected::Ours | Expected::Load => {}
-            }
-        }
+        let awaited = std::mem::take(&mut self.awaited);
+        let (unanswered, mut unsent): (Vec<_>, Vec<_>) =
+            awaited.into_unsettled().partition(|request| self.outgoing.has_written(request.written.position));
         for demand in std::mem::take(&mut self.demands) {
             let (Demand::Later(request) | Demand::Renew(request) | Demand::Elsewhere(request, _)) = demand;
-            left.unsent.push(request);
+            unsent.push(request);
         }
-        left.unsent.sort_by_key(|request| request.accepted);
-        left
+        unsent.sort_by_key(|request| request.accepted);
+        Leftovers { unsent, unanswered }
     }
 
     /// Says good-bye to the peer, so that it need not wait for a reset.
@@ -516,14 +360,4 @@ impl Drop for Pipeline {
 
 fn lost(why: &str) -> Error {
     Error::new(ErrorKind::Connection, format!("the connection was lost: {why}"))
-}
-
-/// The error of a request whose deadline passed.
-pub(super) fn timed_out(timeout: Duration, delivery: Delivery) -> Error {
-    let what = match delivery {
-        Delivery::NotSent => "it was not sent",
-        Delivery::MaybeExecuted | Delivery::Rejected => "it was sent and may have been executed",
-    };
-    Error::new(ErrorKind::Timeout, format!("no answer within commandTimeoutMs, {} ms: {what}", timeout.as_millis()))
-        .with_delivery(delivery)
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::config::Config;
 use super::target::{Address, Target};
 use super::tls::Tls;
-use super::{handshake, link};
+use super::{dial, handshake};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a server may think about a TLS greeting before it is asked in plain.
@@ -58,7 +58,7 @@ fn was_hung_up(error: &Error) -> bool {
 async fn until_answered_in_plain(address: &Address) {
     sleep(SILENCE).await;
     let first = timeout(ANSWER, async {
-        let mut stream = link::open_plain(address).await.ok()?;
+        let mut stream = dial::open_plain(address).await.ok()?;
         stream.write_all(b"PING\r\n").await.ok()?;
         stream.read_u8().await.ok()
     });
@@ -71,7 +71,7 @@ async fn speaks_tls(address: &Address) -> bool {
     let greeted = async {
         let tls = Tls::unverified().ok()?;
         let name = ServerName::try_from(address.host.clone()).ok()?;
-        let stream = link::open_plain(address).await.ok()?;
+        let stream = dial::open_plain(address).await.ok()?;
         Some(TlsConnector::from(tls.config).connect(name, stream).await.err())
     };
     match timeout(ANSWER, greeted).await {

@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::command::Command;
-use super::request::{Place, Refusal, Refused, Request};
+use super::request::{Destination, Refusal, Refused, Request};
 use super::script::Script;
 use crate::error::said_in_script;
 use crate::resp::{self, Reply};
@@ -28,7 +28,7 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
         _ => return None,
     };
     let runs_script = runs_script(&command.payload);
-    if runs_script && !is_the_servers(said, request.place.as_ref()) {
+    if runs_script && !is_the_servers(said, request.routing.destination.as_ref()) {
         return None;
     }
     let is_doubtful = runs_script && !command.script.as_ref().is_some_and(Script::is_ours);
@@ -85,8 +85,8 @@ pub(super) fn confirms(refusal: Refusal, line: &[u8], answer: &Reply) -> bool {
     }
 }
 
-/// The error line of a request of which nothing was executed: that of a command; of a transaction that was aborted, or of
-/// several commands that were all refused, that of the first one.
+/// The error line of a request, if nothing of the request was executed. Of a transaction that was aborted, or of several commands that were
+/// all refused, it is the first error line.
 fn refusing_line(command: &Command, reply: &Reply) -> Option<Bytes> {
     let line_of = |reply: &Reply| match reply {
         Reply::Error(line) => Some(line.clone()),
@@ -120,10 +120,10 @@ fn runs_script(payload: &[u8]) -> bool {
 }
 
 /// Are these the server's own words about a script whose keys are at `place`?
-fn is_the_servers(said: &[u8], place: Option<&Place>) -> bool {
+fn is_the_servers(said: &[u8], destination: Option<&Destination>) -> bool {
     let Ok(said) = std::str::from_utf8(said) else { return false };
     match said.split(' ').collect::<Vec<_>>()[..] {
-        ["MOVED" | "ASK", slot, _] => matches!(place, Some(Place::Slot(own)) if slot == own.to_string()),
+        ["MOVED" | "ASK", slot, _] => matches!(destination, Some(Destination::Slot(own)) if slot == own.to_string()),
         // Which server it is that loads differs.
         ["LOADING", _, "is", "loading", "the", "dataset", "in", "memory"] => true,
         ["NOSCRIPT" | "TRYAGAIN" | "CLUSTERDOWN", ..] => [
@@ -194,7 +194,7 @@ mod tests {
     fn of_a_script_only_the_servers_own_words_count() {
         let ours = request(&[&[b"EVALSHA", b"digest", b"0"]], Some(Script::new("return 1")));
         let mut users = request(&[&[b"fcall", b"name", b"1", b"k"]], None);
-        users.place = Some(Place::Slot(7));
+        users.routing.destination = Some(Destination::Slot(7));
         for (line, expected) in [
             ("NOSCRIPT No matching script. Please use EVAL.", Refusal::Unloaded),
             ("LOADING Redis is loading the dataset in memory", Refusal::Later),

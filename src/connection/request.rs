@@ -1,4 +1,4 @@
-//! A command on its way: where it is executed, what became of it, and who waits for the answer.
+//! A command that waits for its reply: where it is executed, what became of it, and its sink.
 //!
 //! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
 //! with kind `closed`. That is what makes "every promise settles" a property of a type.
@@ -18,15 +18,18 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// What a reply becomes for who waits for it. Counts what it must in the manager's metrics.
+/// How often a script is loaded for one call of it: others may have flushed all scripts in between.
+const LOADS: u8 = 2;
+
+/// Makes an outcome of a reply, for the caller. Counts in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
 /// What is done with a reply. A function, in a type of its own so that it has a `Debug`.
-pub struct Next(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
+pub struct Callback(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
 
-impl fmt::Debug for Next {
+impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Next")
+        f.write_str("Callback")
     }
 }
 
@@ -35,10 +38,10 @@ impl fmt::Debug for Next {
 pub enum Sink {
     Answer(Answer, Decode),
     Waiter(oneshot::Sender<Result<Reply>>),
-    /// Is also told on which connection the answer came.
+    /// Is also told on which connection the reply came.
     Located(oneshot::Sender<Result<(Reply, Origin)>>),
     /// Called with the reply, on whatever thread settles it; must not block.
-    Then(Next),
+    Then(Callback),
     /// Nobody.
     Ignored,
 }
@@ -46,22 +49,25 @@ pub enum Sink {
 impl Sink {
     /// Has `next` called with the reply, on whatever thread settles it; it must not block.
     pub fn then(next: impl FnOnce(Result<Reply>) + Send + Sync + 'static) -> Self {
-        Self::Then(Next(Box::new(next)))
+        Self::Then(Callback(Box::new(next)))
     }
 
-    /// Gives the outcome to who waits for it.
+    /// Gives the outcome of something that was never a request to whoever waits for it.
     pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
-        self.settle_from(Origin::default(), outcome, metrics);
+        self.settle_from(Origin::default(), outcome, metrics, String::new);
     }
 
-    /// The same; the outcome came on connection `origin`.
-    fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics) {
+    /// Gives the outcome to whoever waits for it. It came on connection `origin`, and answers the command that `shown` names.
+    fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics, shown: impl FnOnce() -> String) {
         match self {
-            Self::Answer(answer, decode) => answer.give(outcome.and_then(|reply| decode(reply, metrics))),
+            Self::Answer(answer, decode) => {
+                let outcome = outcome.and_then(|reply| decode(reply, metrics));
+                answer.give(outcome.map_err(|error| error.to_command(shown)));
+            }
             // A caller that no longer waits wants no answer.
             Self::Waiter(sender) => drop(sender.send(outcome)),
             Self::Located(sender) => drop(sender.send(outcome.map(|reply| (reply, origin)))),
-            Self::Then(Next(next)) => next(outcome),
+            Self::Then(Callback(next)) => next(outcome),
             Self::Ignored => {}
         }
     }
@@ -92,7 +98,7 @@ pub(super) struct Refused {
 
 /// The place in a cluster where a request is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Destination {
     /// The master of the slot.
     Slot(u16),
     /// Any master.
@@ -103,34 +109,80 @@ pub(super) enum Place {
     Node(Box<Address>),
 }
 
-/// A [`Command`] with who waits for it.
+/// Where a request stands on the connection that it was written on last.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) origin: Origin,
+    /// Where its first byte stands in all that was ever written on that connection.
+    pub(super) position: u64,
+    /// Its replies that have come, where it gets several.
+    replies: Vec<Reply>,
+}
+
+impl Written {
+    /// It is written on connection `origin`, at `position`. Replies that came on another connection do not count.
+    pub(super) fn start(&mut self, origin: Origin, position: u64) {
+        (self.origin, self.position) = (origin, position);
+        self.replies.clear();
+    }
+
+    /// Adds a reply. Gives the whole, an array where there are several, once all `count` of them have come.
+    #[inline]
+    pub(super) fn collect(&mut self, reply: Reply, count: u32) -> Option<Reply> {
+        if count <= 1 {
+            return Some(reply);
+        }
+        self.replies.push(reply);
+        (self.replies.len() >= count as usize).then(|| Reply::Array(std::mem::take(&mut self.replies)))
+    }
+}
+
+/// Why a request was sent again, so that it is not sent again for ever.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    /// Was it sent on a connection that was lost? It is sent again, and may have been executed.
+    pub(super) repeated: bool,
+    /// Is it never sent again for what the server says, whatever that is?
+    pub(super) forbidden: bool,
+    /// What its script answered with, while the server is asked whether these are its own words. Boxed, because it is rare and large.
+    pub(super) doubted: Option<Box<Refused>>,
+    renewed: bool,
+    loads: u8,
+}
+
+impl Retries {
+    /// May its script be loaded for it once more? Counts that.
+    pub(super) fn may_load(&mut self) -> bool {
+        let may = self.loads < LOADS;
+        self.loads += u8::from(may);
+        may
+    }
+
+    /// May it go to a new connection, because the server became a replica? Once.
+    pub(super) fn may_renew(&mut self) -> bool {
+        !std::mem::replace(&mut self.renewed, true)
+    }
+}
+
+/// Where in a cluster a request goes.
+#[derive(Debug, Default)]
+pub(super) struct Routing {
+    /// `None` until it is known.
+    pub(super) destination: Option<Destination>,
+    /// How often a node said that its slot has moved.
+    pub(super) hops: u8,
+    /// Is it to be introduced by `ASKING`?
+    pub(super) asking: bool,
+}
+
+/// A [`Command`] with whoever waits for its reply.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub(super) struct Request {
     pub(super) command: Command,
     pub(super) accepted: Instant,
-    /// Where its first byte stands in all that was ever written on the present connection.
-    pub(super) position: u64,
-    /// The connection it was given to last.
-    pub(super) origin: Origin,
-    /// Replies of several that have come.
-    pub(super) partial: Vec<Reply>,
-    /// Sent again on the server's demand, so as not to do so twice for the same reason.
-    pub(super) renewed: bool,
-    /// Was it sent on a connection that was lost? It may be executed again, and may have been.
-    pub(super) repeated: bool,
-    /// How often its script was loaded for it.
-    pub(super) loaded: u8,
-    /// What its script answered with, while the server is asked whether these are its own words.
-    pub(super) doubted: Option<Refused>,
-    /// Is the first answer given to who waits, also one by which it would be repeated?
-    pub(super) plain: bool,
-    /// In a cluster: where it is executed, once that is known.
-    pub(super) place: Option<Place>,
-    /// In a cluster: how often a node said that it has moved.
-    pub(super) hops: u8,
-    /// In a cluster: to be introduced by `ASKING`.
-    pub(super) asking: bool,
+    pub(super) written: Written,
+    pub(super) retries: Retries,
+    pub(super) routing: Routing,
     sink: Option<Sink>,
     metrics: Arc<Metrics>,
 }
@@ -143,23 +195,15 @@ impl Request {
         Self {
             command,
             accepted,
-            position: 0,
-            origin: Origin::default(),
-            partial: Vec::new(),
-            renewed: false,
-            repeated: false,
-            loaded: 0,
-            doubted: None,
-            plain: false,
-            place: None,
-            hops: 0,
-            asking: false,
+            written: Written::default(),
+            retries: Retries::default(),
+            routing: Routing::default(),
             sink: Some(sink),
             metrics,
         }
     }
 
-    /// Gives the outcome to who waits for it.
+    /// Gives the outcome to whoever waits for it.
     pub(super) fn settle(mut self, outcome: Result<Reply>, now: Instant) {
         self.finish(outcome, now);
     }
@@ -176,7 +220,7 @@ impl Request {
 
     /// What is known of it while it waits to be sent.
     pub(super) fn delivery_while_waiting(&self) -> Delivery {
-        if self.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
+        if self.retries.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
     }
 
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {
@@ -199,7 +243,7 @@ impl Request {
             Ok(Reply::Error(line)) => Err(Error::from_reply(&String::from_utf8_lossy(&line))),
             other => other,
         };
-        sink.settle_from(self.origin, outcome, &self.metrics);
+        sink.settle_from(self.written.origin, outcome, &self.metrics, || self.command.shown());
     }
 }
 
@@ -213,6 +257,34 @@ impl Drop for Request {
     }
 }
 
+/// The error of a request whose deadline passed.
+pub(super) fn timed_out(timeout: Duration, delivery: Delivery) -> Error {
+    let what = match delivery {
+        Delivery::NotSent => "it was not sent",
+        Delivery::MaybeExecuted | Delivery::Rejected => "it was sent and may have been executed",
+    };
+    Error::new(ErrorKind::Timeout, format!("no answer within commandTimeoutMs, {} ms: {what}", timeout.as_millis()))
+        .with_delivery(delivery)
+}
+
 fn size(command: &Command) -> i64 {
     i64::try_from(command.payload.len()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crossing::HandedOn;
+    use crate::telemetry::Operation;
+
+    #[test]
+    fn a_reply_that_cannot_be_decoded_is_an_error_that_names_the_command() {
+        let (answer, outcomes) = HandedOn::answer();
+        let sink = Sink::Answer(answer, |_, _| Err(Error::unexpected_reply()));
+        let payload = Bytes::from_static(b"*2\r\n$3\r\nGET\r\n$6\r\nsecret\r\n");
+        let command = Command::raw(payload, Operation::named("kv.get"));
+        Request::new(command, sink, Instant::now(), Arc::default()).settle(Ok(Reply::Int(1)), Instant::now());
+        let error = outcomes.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.message(), "unexpected reply to `GET` of kv.get");
+    }
 }

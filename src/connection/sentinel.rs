@@ -1,18 +1,18 @@
 //! The master of a name, as sentinels know it.
 //!
-//! They are asked side by side, with a head start each, until one names a server that says of itself that it is a master.
-//! A sentinel that was cut off, or has not heard yet, may still name the old one, which may still take itself for the master: what is
-//! named from an older epoch than the known one counts only where most sentinels say so and none names a newer one, as after they were set
-//! up anew. The sentinel that was right is asked first
-//! the next time. Sentinels that are not in the configuration are learnt from those that are.
+//! The sentinels are asked side by side, with a head start each, until one names a server that says itself that it is a master.
+//! A sentinel that was cut off, or has not heard yet, may still name the old master, and the old master may still take itself for one. So a
+//! master of an older epoch than the known one counts only if most sentinels name it and none names a newer one; that happens when
+//! the sentinels were set up again. The sentinel that was right is asked first the next time. Sentinels that are not in the configuration
+//! are learnt from those that are.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::candidates::{Failures, HEAD_START, race, within};
 use super::config::Config;
+use super::dial::open_tcp;
 use super::handshake::{Greeted, Wire, greet};
-use super::link::open_tcp;
 use super::target::{Address, Target};
 use super::topology::{Named, Settled, Topology};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,16 +21,16 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// How many sentinels are remembered at most.
 const MOST: usize = 32;
-/// For how long the word of a sentinel counts that is not asked again: those that are listened to are asked every few seconds.
+/// How long the answer of a sentinel counts. Sentinels that are listened to are asked every few seconds.
 const WORD: Duration = Duration::from_secs(30);
 
 /// The sentinels of one master.
 pub(super) struct Sentinels {
     master: String,
-    known: Mutex<Known>,
+    known: Mutex<KnownSentinels>,
 }
 
-struct Known {
+struct KnownSentinels {
     /// In the order they are asked.
     order: Vec<Address>,
     /// Those that are being listened to.
@@ -65,7 +65,7 @@ impl Sentinels {
     }
 
     fn new(master: String, order: Vec<Address>) -> Self {
-        let known = Known { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
+        let known = KnownSentinels { order, taken: Vec::new(), named: HashMap::new(), moved: Instant::now() };
         Self { master, known: Mutex::new(known) }
     }
 
@@ -209,7 +209,7 @@ impl Sentinels {
             (["SENTINEL", "get-master-addr-by-name", &self.master], ["SENTINEL", "MASTER", &self.master]);
         wire.tell(&[&address, &details]).await?;
         let named = wire.answer().await;
-        // Who may ask for the address only is told no epoch.
+        // A user that may only ask for the address is told no epoch.
         let epoch = match wire.answer().await {
             Ok(details) => field(&details, "config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
             Err(_) => 0,
@@ -270,7 +270,7 @@ impl Sentinels {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownSentinels> {
         self.known.lock()
     }
 
@@ -287,7 +287,7 @@ impl Sentinels {
     }
 }
 
-impl Known {
+impl KnownSentinels {
     fn may_name(&mut self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
         if asked >= self.moved {
             self.named.insert(sentinel.clone(), (named.clone(), asked));

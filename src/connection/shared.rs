@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::cluster::Answer;
+use super::cluster::AwaitedMap;
 use super::command::Command;
 use super::core::Core;
-use super::line::Line;
-use super::request::{Place, Request, Sink};
-use super::state::{Event, State};
+use super::request::{Destination, Request, Sink};
+use super::state::{State, Trigger};
+use super::upstream::Upstream;
 use crate::crossing::at_end_of_batch;
 use crate::error::Result;
 use crate::resp::Reply;
@@ -26,12 +26,12 @@ pub(super) struct Shared {
     announced: AtomicBool,
 }
 
-/// The connection and what waits for it. The actor works on it; whoever submits may write through it, if nobody else does.
+/// The connection, and the requests that wait for it. The actor works on it; a caller that submits may write on it too, while nobody else does.
 #[derive(Default)]
 pub(super) struct Lane {
     /// Requests that were not given to a connection yet, oldest first.
     pub(super) queue: VecDeque<Request>,
-    pub(super) pipeline: Option<Line>,
+    pub(super) upstream: Option<Upstream>,
     /// The connection is to be replaced: nothing new goes on it.
     pub(super) renewing: bool,
 }
@@ -54,9 +54,9 @@ impl Shared {
         }
     }
 
-    /// Moves to the state after `event` and tells the observer. False where the event changes nothing.
-    pub(super) fn step(&self, event: Event) -> bool {
-        let Some(to) = self.core.state().after(event) else {
+    /// Moves to the state after `trigger` and tells the observer. False where the event changes nothing.
+    pub(super) fn step(&self, trigger: Trigger) -> bool {
+        let Some(to) = self.core.status.state().after(trigger) else {
             return false;
         };
         match to {
@@ -73,8 +73,14 @@ impl Shared {
         self.submit_at(command, sink, None, false);
     }
 
-    /// The same, for a place in a cluster, and perhaps with the first answer whatever it is: see [`Request::plain`].
-    pub(super) fn submit_at(self: &Arc<Self>, command: Command, sink: Sink, place: Option<Place>, plain: bool) {
+    /// The same, for a destination in a cluster. With `once` the first reply is the answer, whatever it is.
+    pub(super) fn submit_at(
+        self: &Arc<Self>,
+        command: Command,
+        sink: Sink,
+        destination: Option<Destination>,
+        once: bool,
+    ) {
         let refused = {
             let mut inbox = self.inbox.lock();
             if !inbox.open || inbox.closing > 0 {
@@ -83,7 +89,7 @@ impl Shared {
                 Err((sink, error))
             } else {
                 let mut request = Request::new(command, sink, Instant::now(), Arc::clone(&self.core.metrics));
-                (request.place, request.plain) = (place, plain);
+                (request.routing.destination, request.retries.forbidden) = (destination, once);
                 inbox.requests.push(request);
                 Ok(())
             }
@@ -94,7 +100,7 @@ impl Shared {
         }
     }
 
-    /// Takes in a command of the manager's own, even while it is closing. The future gives its answer; the error where there is none.
+    /// Takes in a command of the manager's own, even while the manager is closing. The future gives its reply, or the error.
     pub(super) fn ask(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.submit_inside(command, Sink::Waiter(sink));
@@ -113,7 +119,7 @@ impl Shared {
         self.inbox.lock().closing += 1;
     }
 
-    /// So many calls of `disconnect()` are answered; from here on the state alone says whether requests are accepted.
+    /// `calls` calls of `disconnect()` are answered. From here on the state alone says whether requests are accepted.
     pub(super) fn has_closed(&self, calls: usize) {
         let mut inbox = self.inbox.lock();
         inbox.closing = inbox.closing.saturating_sub(calls);
@@ -144,16 +150,16 @@ impl Shared {
         let Some(mut lane) = self.lane.try_lock() else {
             return false;
         };
-        let Lane { queue, pipeline: Some(pipeline), renewing: false } = &mut *lane else {
+        let Lane { queue, upstream: Some(upstream), renewing: false } = &mut *lane else {
             return false;
         };
-        if !queue.is_empty() || !pipeline.has_room() {
+        if !queue.is_empty() || !upstream.has_room() {
             return false;
         }
         for request in self.take_inbox() {
-            pipeline.append(request);
+            upstream.append(request);
         }
-        pipeline.try_write()
+        upstream.try_write()
     }
 
     /// The connection and its queue. Not to be held across an await.
@@ -162,10 +168,10 @@ impl Shared {
     }
 
     /// Asks up to `most` nodes of the cluster for the slot map, over connections that are in use.
-    pub(super) fn ask_nodes(&self, most: usize) -> Vec<Answer> {
-        let asked = match &mut self.lane().pipeline {
-            Some(Line::Cluster(nodes)) => nodes.ask_map(most),
-            Some(Line::One { .. }) | None => Vec::new(),
+    pub(super) fn ask_nodes(&self, most: usize) -> Vec<AwaitedMap> {
+        let asked = match &mut self.lane().upstream {
+            Some(Upstream::Cluster(nodes)) => nodes.ask_map(most),
+            Some(Upstream::One { .. }) | None => Vec::new(),
         };
         if !asked.is_empty() {
             self.core.arrived.notify_one();

@@ -9,14 +9,14 @@ pub(super) struct Silence {
     asked: bool,
 }
 
-/// What is to be done about it.
+/// What is to be done about a silence.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Nothing before then.
     Wait(Instant),
     /// A sign of life is to be asked for now; it must come before then.
     Ask(Instant),
-    /// The peer is lost. It has been silent for so long.
+    /// The peer is lost: it has been silent for this long.
     Lost(Duration),
 }
 

@@ -27,7 +27,7 @@ pub enum State {
 
 /// What happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum Trigger {
     /// A command came.
     Use,
     /// `connect()` was called.
@@ -48,20 +48,20 @@ impl State {
     pub const ALL: [Self; 7] =
         [Self::Idle, Self::Connecting, Self::Ready, Self::Reconnecting, Self::Closing, Self::Closed, Self::Failed];
 
-    /// The state after `event`, or `None` where the event changes nothing.
+    /// The state after `trigger`, or `None` where the event changes nothing.
     #[must_use]
-    pub fn after(self, event: Event) -> Option<Self> {
-        match (self, event) {
-            (Self::Idle | Self::Failed, Event::Use | Event::Connect) | (Self::Closed, Event::Connect) => {
+    pub fn after(self, trigger: Trigger) -> Option<Self> {
+        match (self, trigger) {
+            (Self::Idle | Self::Failed, Trigger::Use | Trigger::Connect) | (Self::Closed, Trigger::Connect) => {
                 Some(Self::Connecting)
             }
-            (Self::Connecting | Self::Reconnecting, Event::Up) => Some(Self::Ready),
-            (Self::Connecting | Self::Reconnecting, Event::GiveUp) => Some(Self::Failed),
-            (Self::Ready, Event::Lost) => Some(Self::Reconnecting),
-            (Self::Idle | Self::Connecting | Self::Ready | Self::Reconnecting | Self::Failed, Event::Close) => {
+            (Self::Connecting | Self::Reconnecting, Trigger::Up) => Some(Self::Ready),
+            (Self::Connecting | Self::Reconnecting, Trigger::GiveUp) => Some(Self::Failed),
+            (Self::Ready, Trigger::Lost) => Some(Self::Reconnecting),
+            (Self::Idle | Self::Connecting | Self::Ready | Self::Reconnecting | Self::Failed, Trigger::Close) => {
                 Some(Self::Closing)
             }
-            (Self::Closing, Event::Ended) => Some(Self::Closed),
+            (Self::Closing, Trigger::Ended) => Some(Self::Closed),
             _ => None,
         }
     }
@@ -95,16 +95,16 @@ impl State {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 7] =
-        [Event::Use, Event::Connect, Event::Up, Event::GiveUp, Event::Lost, Event::Close, Event::Ended];
+    const TRIGGERS: [Trigger; 7] =
+        [Trigger::Use, Trigger::Connect, Trigger::Up, Trigger::GiveUp, Trigger::Lost, Trigger::Close, Trigger::Ended];
 
     #[test]
     fn every_transition_is_one_of_those_written_above() {
         let mut moves = Vec::new();
         for state in State::ALL {
-            for event in EVENTS {
-                if let Some(next) = state.after(event) {
-                    moves.push(format!("{} {event:?} {}", state.name(), next.name()));
+            for trigger in TRIGGERS {
+                if let Some(next) = state.after(trigger) {
+                    moves.push(format!("{} {trigger:?} {}", state.name(), next.name()));
                 }
             }
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_command_never_reopens_what_was_closed() {
-        assert_eq!(State::Closed.after(Event::Use), None);
-        assert_eq!(State::Closing.after(Event::Connect), None);
+        assert_eq!(State::Closed.after(Trigger::Use), None);
+        assert_eq!(State::Closing.after(Trigger::Connect), None);
     }
 }

@@ -23,7 +23,7 @@ use crate::resp::Reply;
 const AGAIN: Duration = Duration::from_millis(50);
 /// The bound of that.
 const MOST_AGAIN: u32 = 10;
-/// Redirections that are followed at once; after so many it waits between them.
+/// How many redirections are followed at once; from then on there is a wait before each.
 const HOPS: u32 = 5;
 
 /// One blocking command on its way.
@@ -152,6 +152,6 @@ fn has_peers(core: &Core) -> bool {
 pub(super) fn not_connected(limit: Duration, why: Option<&Error>, error: Error) -> Error {
     match why {
         Some(why) => why.clone(),
-        None => super::pipeline::timed_out(limit, Delivery::NotSent).caused_by(error),
+        None => super::request::timed_out(limit, Delivery::NotSent).caused_by(error),
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{self, Course};
 use super::manager::Manager;
-use super::pages::{Look, Patience, Thread};
+use super::pages::{RetryWindow, ScanOptions, ServerCursor};
 use super::target::Target;
 use crate::error::Result;
 
@@ -21,7 +21,7 @@ use crate::error::Result;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Walk {
     /// On one server.
-    thread: Option<Thread>,
+    cursor: Option<ServerCursor>,
     /// In a cluster.
     course: Option<Course>,
 }
@@ -37,9 +37,9 @@ pub struct Page {
 }
 
 impl Walk {
-    /// Further on the server of `thread`, unless it is over there.
-    fn on_server(thread: Thread) -> Option<Self> {
-        (!thread.is_over()).then_some(Self { thread: Some(thread), course: None })
+    /// Further on the server of `cursor`, unless it is over there.
+    fn on_server(cursor: ServerCursor) -> Option<Self> {
+        (!cursor.is_over()).then_some(Self { cursor: Some(cursor), course: None })
     }
 
     /// Reads what [`Walk::write`] wrote.
@@ -60,21 +60,21 @@ impl Manager {
     /// # Errors
     ///
     /// As for any command; `server` with `CLUSTERDOWN` where a part of a cluster's keys is served by nobody.
-    pub async fn walk(&self, walk: Walk, look: &Look) -> Result<Page> {
+    pub async fn walk(&self, walk: Walk, options: &ScanOptions) -> Result<Page> {
         if matches!(self.config().target, Target::Cluster(_)) {
             let course = walk.course.unwrap_or_default();
-            let step = cluster::walk_on(self, course, look).await?;
-            let next = step.course.map(|course| Walk { thread: None, course: Some(course) });
+            let step = cluster::walk_on(self, course, options).await?;
+            let next = step.course.map(|course| Walk { cursor: None, course: Some(course) });
             return Ok(Page { keys: step.keys, next, disturbed: step.disturbed });
         }
-        let patience = Patience::new(self.config().command_timeout);
-        let begun = walk.thread.is_some();
-        if let Some(thread) = walk.thread
-            && let Some((thread, keys)) = thread.next(self, None, look, &patience).await?
+        let window = RetryWindow::new(self.config().command_timeout);
+        let begun = walk.cursor.is_some();
+        if let Some(cursor) = walk.cursor
+            && let Some((cursor, keys)) = cursor.next(self, None, options, &window).await?
         {
-            return Ok(Page { keys, next: Walk::on_server(thread), disturbed: false });
+            return Ok(Page { keys, next: Walk::on_server(cursor), disturbed: false });
         }
-        let (_, thread, keys) = Thread::first(self, None, look, false, &patience).await?;
-        Ok(Page { keys, next: Walk::on_server(thread), disturbed: begun })
+        let (_, cursor, keys) = ServerCursor::first(self, None, options, false, &window).await?;
+        Ok(Page { keys, next: Walk::on_server(cursor), disturbed: begun })
     }
 }

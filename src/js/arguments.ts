@@ -91,7 +91,7 @@ export function jsonArgument(name: string, value: unknown): string {
 
 /** The error of a value that JSON cannot express: a function, a `BigInt`, a cycle, an object that becomes nothing. */
 export function inexpressible(name: string, value: unknown, cause?: unknown): RedisError {
-  const got = typeof value === 'object' ? 'one that it cannot' : describe(value);
+  const got = typeof value === 'object' ? 'a value that it cannot' : describe(value);
   return new RedisError('serialization', `${name}: expected a value that JSON can express, got ${got}`, { cause });
 }
 

@@ -3,11 +3,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { json, parse } from './arguments.js';
 import { RedisError } from './errors.js';
+import type { NumberingTarget } from './internals.js';
 import { internals } from './internals.js';
 import type { GetOrSetOptions } from './kv.js';
 import { verbs } from './native.js';
 import type { IRedisConnection } from './ports.js';
-import { type WaitingHome, within } from './waiting.js';
+import { within } from './within.js';
 
 const V = verbs('kv', 'peek', 'load', 'loaded', 'loadFailed');
 
@@ -39,23 +40,23 @@ interface Within {
   readonly outer: Within | undefined;
 }
 
-/** In which load the present code runs. It is off while none runs: before Node 24 it makes every promise of the process slower. */
-const inside = new AsyncLocalStorage<Within>();
+/** The load in which the present code runs. It is off while no load runs: before Node 24 it makes every promise of the process slower. */
+const loading = new AsyncLocalStorage<Within>();
 let running = 0;
 
 /** What {@link Cache} needs of its store. */
-interface Home extends WaitingHome {
+interface CachedStore extends NumberingTarget {
   nameOf(key: string): string;
 }
 
 /** The cache of one store. */
 export class Cache {
-  readonly #home: Home;
+  readonly #store: CachedStore;
   readonly #manager: IRedisConnection;
   readonly #loads: Loads;
 
-  constructor(home: Home, manager: IRedisConnection) {
-    this.#home = home;
+  constructor(store: CachedStore, manager: IRedisConnection) {
+    this.#store = store;
     this.#manager = manager;
     // A `Proxy` of a manager is that manager.
     const shared = manager[internals];
@@ -65,10 +66,10 @@ export class Cache {
 
   async getOrSet(key: string, load: () => unknown, options: Options): Promise<unknown> {
     const { awaited } = this.#loads;
-    const name = this.#home.nameOf(key);
+    const name = this.#store.nameOf(key);
     const begun = clock();
     const before = awaited.get(name);
-    const found = (await this.#home.port.call(this.#home.handle, V.peek, key, options.staleSec, before?.token, options.waitMs)) as
+    const found = (await this.#store.port.call(this.#store.handle, V.peek, key, options.staleSec, before?.token, options.waitMs)) as
       | [isFresh: boolean, value: unknown]
       | true
       | null;
@@ -81,7 +82,7 @@ export class Cache {
     // A load whose right a write has taken away may have read what was there before the write.
     const isCurrent = present !== undefined && (present.token === undefined || (found === true && present === before));
     const left = Math.max(0, options.waitMs - (clock() - begun));
-    if (isCurrent) return parse(await within(this.#home, left, present.text, () => waitedTooLong(options.waitMs)));
+    if (isCurrent) return parse(await within(this.#store, left, present.text, () => waitedTooLong(options.waitMs)));
     const mine: Load = { text: Promise.resolve('') };
     mine.text = this.#load(key, name, load, options, mine, left).finally(() => {
       if (awaited.get(name) === mine) awaited.delete(name);
@@ -90,11 +91,11 @@ export class Cache {
     return parse(await mine.text);
   }
 
-  /** Loads a value and stores it, unless another process does: then waits for what that one stores. Gives JSON. */
+  /** Loads a value and stores it. If another process loads, waits for the value that the other process stores. Gives JSON. */
   async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load, left: number): Promise<string> {
-    const id = this.#home.nextId();
+    const id = this.#store.nextId();
     const { staleSec, loadTimeoutMs, waitMs } = options;
-    const asked = this.#home.port.call(this.#home.handle, V.load, id, key, staleSec, loadTimeoutMs, true, waitMs, left);
+    const asked = this.#store.port.call(this.#store.handle, V.load, id, key, staleSec, loadTimeoutMs, true, waitMs, left);
     const [isMine, text] = (await asked) as [boolean, string];
     if (!isMine) return text;
     mine.token = text;
@@ -107,8 +108,8 @@ export class Cache {
     if (refreshing.has(name)) return;
     refreshing.add(name);
     try {
-      const id = this.#home.nextId();
-      const asked = this.#home.port.call(this.#home.handle, V.load, id, key, options.staleSec, options.loadTimeoutMs, false);
+      const id = this.#store.nextId();
+      const asked = this.#store.port.call(this.#store.handle, V.load, id, key, options.staleSec, options.loadTimeoutMs, false);
       const [isMine] = (await asked) as [boolean];
       if (isMine) await this.#loadAs(id, key, name, load, options);
     } catch (error) {
@@ -120,11 +121,11 @@ export class Cache {
 
   /** Loads by the right `id`, and stores what came, unless the right is gone. Gives JSON. */
   async #loadAs(id: number, key: string, name: string, load: () => unknown, options: Options): Promise<string> {
-    const { port, handle } = this.#home;
+    const { port, handle } = this.#store;
     let text: string;
     try {
       const work = this.#run(name, load);
-      const value = work instanceof Promise ? await within(this.#home, options.loadTimeoutMs, work, () => tookTooLong(options)) : work;
+      const value = work instanceof Promise ? await within(this.#store, options.loadTimeoutMs, work, () => tookTooLong(options)) : work;
       const written = json('KVStore.getOrSet: value', value);
       if (typeof written !== 'string') throw written;
       text = written;
@@ -142,16 +143,16 @@ export class Cache {
     return text;
   }
 
-  /** Calls `load` where a call of `getOrSet` sees that it is inside of it. A thenable comes back as a promise. */
+  /** Calls `load` so that a call of `getOrSet` within it is noticed. Gives a promise in place of a thenable. */
   #run(name: string, load: () => unknown): unknown {
     running++;
     const ended = (): void => {
       running--;
-      if (running === 0) inside.disable();
+      if (running === 0) loading.disable();
     };
     let value: unknown;
     try {
-      value = inside.run({ loads: this.#loads, name, outer: inside.getStore() }, load);
+      value = loading.run({ loads: this.#loads, name, outer: loading.getStore() }, load);
     } catch (error) {
       ended();
       throw error;
@@ -164,7 +165,7 @@ export class Cache {
   }
 
   #refuseReentry(name: string): void {
-    for (let outer = inside.getStore(); outer !== undefined; outer = outer.outer) {
+    for (let outer = loading.getStore(); outer !== undefined; outer = outer.outer) {
       if (outer.loads !== this.#loads || outer.name !== name) continue;
       throw new RedisError(
         'config',

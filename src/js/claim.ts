@@ -47,10 +47,10 @@ export class HeldClaim implements WorkerClaim {
   readonly release: WorkerClaim['release'];
 
   /** @param owner The registry, which must not be collected before the claim. */
-  constructor(home: Internals, owner: object, made: { claim: string; token: number; worker: WorkerInfo }, leaseMs: number | undefined) {
+  constructor(target: Internals, owner: object, made: { claim: string; token: number; worker: WorkerInfo }, leaseMs: number | undefined) {
     const call = async (verb: number, ...args: unknown[]): Promise<boolean> => {
       void owner;
-      return (await home.port.call(home.handle, verb, made.claim, ...args)) as boolean;
+      return (await target.port.call(target.handle, verb, made.claim, ...args)) as boolean;
     };
     this.workerId = made.worker.id;
     this.worker = made.worker;

@@ -148,7 +148,7 @@ export function redisConfigFromEnv(env: Environment = process.env): RedisConfig 
     const port = portOf(get('REDIS_PORT'), host, get('REDIS_SERVICE_HOST'));
     if (port !== undefined) config.port = port;
   } else if (enabled) {
-    throw new RedisError('config', 'REDIS_ENABLED: expected REDIS_URL or REDIS_HOST beside true, got neither');
+    throw new RedisError('config', 'REDIS_ENABLED: expected REDIS_URL or REDIS_HOST as well, because it is true, got neither');
   } else {
     return null;
   }

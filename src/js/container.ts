@@ -120,8 +120,8 @@ const builtIn: Record<string, Coordinator> = {
   },
 };
 
-/** What is behind a container. */
-class Parts {
+/** What a container keeps to itself. */
+class ContainerInternals {
   readonly manager: RedisConnectionManager;
   readonly bus: MessageBus;
   readonly kv: KVStore;
@@ -204,7 +204,7 @@ class Parts {
 }
 
 /** What the user is given: its methods are bound, and it has no other members. */
-function containerOf(parts: Parts): Container {
+function containerOf(parts: ContainerInternals): Container {
   return {
     manager: parts.manager,
     getBus: () => parts.bus,
@@ -296,9 +296,9 @@ export async function createContainer(options?: ContainerOptions | string | URL)
   }
   const starting = coordinatorsOf(optionsOf('createContainer: coordinators', coordinators));
   const manager = new RedisConnectionManager(configOf({ url, redisUrl, redis, namespace, redisNamespace }));
-  let parts: Parts | undefined;
+  let parts: ContainerInternals | undefined;
   try {
-    parts = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    parts = new ContainerInternals(manager, { bus, registry, queue }, timeoutMs);
     const container = containerOf(parts);
     await manager.connect();
     await parts.start(container, starting);

@@ -29,9 +29,9 @@ function fingerprint(text: string): string {
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
-/** Gives `owner` what it keeps to itself, and says that this copy made it. */
-export function keep(owner: object, kind: Kind, inside: unknown): void {
-  Object.defineProperty(owner, internals, { value: inside });
+/** Gives `owner` its internals, and marks it as made by this copy of the package. */
+export function keep(owner: object, kind: Kind, hidden: unknown): void {
+  Object.defineProperty(owner, internals, { value: hidden });
   Object.defineProperty(owner, made, { value: { version: own, kind } satisfies Made });
 }
 

@@ -78,7 +78,7 @@ function checkText(name: string, value: unknown, most: number): void {
   }
 }
 
-/** Refuses an envelope of which its receivers would not take everything. */
+/** Refuses an envelope if receivers would not accept all of it. */
 export function checkEnvelope(owner: string, envelope: Envelope): void {
   const { id, type, ts, corrId, tenantId, traceparent } = envelope;
   if (id.length > MAX_NAME) throw configError(`${owner}: id`, `a string of 1 to ${MAX_NAME} characters`, id);

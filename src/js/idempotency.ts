@@ -7,7 +7,7 @@ import { internals } from './internals.js';
 import { verbs } from './native.js';
 import { optionsJson } from './port.js';
 import type { IKVStore } from './ports.js';
-import { within } from './waiting.js';
+import { within } from './within.js';
 
 const V = verbs('kv', 'once', 'onceDone', 'onceFailed', 'deduplicateEvent');
 
@@ -44,12 +44,12 @@ export async function once<T>(
   ttlSec: number,
   options?: OnceOptions,
 ): Promise<T | null> {
-  const inside = insideOf('once', kv);
-  const { port, handle } = inside;
+  const store = internalsOf('once', kv);
+  const { port, handle } = store;
   checkText('once: key', key);
   checkFunction('once: fn', fn);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, ...rest } = optionsOf('once: options', options);
-  const id = inside.nextId();
+  const id = store.nextId();
   if (!(await port.call(handle, V.once, id, key, ttlSec, optionsJson({ ...rest, timeoutMs })))) return null;
   let isLate = false;
   const late = (): RedisError => {
@@ -59,7 +59,7 @@ export async function once<T>(
   let result: T;
   try {
     const work = fn();
-    result = isThenable(work) ? await within(inside, timeoutMs, Promise.resolve(work), late) : work;
+    result = isThenable(work) ? await within(store, timeoutMs, Promise.resolve(work), late) : work;
   } catch (error) {
     if (isLate) throw error;
     // If the server is away the key runs out; what the caller must see is why the function failed.
@@ -85,7 +85,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
  * @throws RedisError of kind `config`, `connection`, `timeout`, …
  */
 export async function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean> {
-  const { port, handle } = insideOf('deduplicateEvent', kv);
+  const { port, handle } = internalsOf('deduplicateEvent', kv);
   checkText('deduplicateEvent: eventId', eventId);
   return (await port.call(handle, V.deduplicateEvent, eventId, ttlSec)) as boolean;
 }
@@ -96,7 +96,7 @@ function checkText(name: string, text: string): void {
   throw new RedisError('config', `${name}: expected a well-formed string, got one with a lone surrogate`);
 }
 
-function insideOf(name: string, kv: IKVStore): IKVStore[typeof internals] {
+function internalsOf(name: string, kv: IKVStore): IKVStore[typeof internals] {
   checkMade(`${name}: kv`, 'KVStore', kv);
   return kv[internals];
 }

@@ -76,8 +76,8 @@ export type {
   WorkerOptions,
 } from './queue/options.js';
 export { TaskQueue } from './queue/queue.js';
-export type { TaskWorkerEvents } from './queue/serving.js';
 export { TaskWorker } from './queue/worker.js';
+export type { TaskWorkerEvents } from './queue/worker-internals.js';
 export { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 export type {
   HeartbeatUpdate,

@@ -1,4 +1,4 @@
-/** What the classes of this package share and do not show. */
+/** The internals of the public classes: where they are kept, and what they have in common. */
 
 import type { Endpoint } from './diagnostics.js';
 import type { Port } from './port.js';
@@ -10,8 +10,8 @@ export const internals: unique symbol = Symbol.for('redis-backplane.internals') 
  * Gives a public object what it keeps to itself. Public objects have no `#private` members: through a `Proxy` of one these cannot be read, and a
  * class that has some is no type that another class could implement.
  */
-export function hide<T>(owner: { readonly [internals]: T }, inside: T): void {
-  Object.defineProperty(owner, internals, { value: inside });
+export function hide<T>(owner: { readonly [internals]: T }, hidden: T): void {
+  Object.defineProperty(owner, internals, { value: hidden });
 }
 
 /** How to reach a native object. */
@@ -19,6 +19,11 @@ export interface Internals {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
+}
+
+/** A native object that numbers its calls: what one call starts, another one ends by that number. */
+export interface NumberingTarget extends Internals {
+  nextId(): number;
 }
 
 // Older Node versions define `Symbol.asyncDispose` in the main context only; a Jest test runs in another, where `await using`, compiled

@@ -5,13 +5,13 @@ import { Cache } from './cache.js';
 import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
+import type { NumberingTarget } from './internals.js';
 import { internals } from './internals.js';
 import { type Lock, type LockOptions, takeLock } from './lock.js';
 import { verbs } from './native.js';
 import type { Port } from './port.js';
 import type { IRedisConnection } from './ports.js';
 import { type UpdateOptions, Updates } from './update.js';
-import type { WaitingHome } from './waiting.js';
 
 /** Options of a {@link KVStore}. Unknown names are refused. */
 export interface KVStoreOptions {
@@ -80,7 +80,7 @@ const DEFAULT_WAIT_MS = 30_000;
 const LEAST_LOAD_MS = 3_000;
 
 /** What a store keeps to itself; reached by {@link internals}. */
-class Inside implements WaitingHome {
+class StoreInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
@@ -130,7 +130,7 @@ class Inside implements WaitingHome {
  */
 export class KVStore {
   /** @internal */
-  declare readonly [internals]: Inside;
+  declare readonly [internals]: StoreInternals;
 
   /**
    * Opens nothing: one manager serves any number of stores, and they need no closing.
@@ -139,7 +139,7 @@ export class KVStore {
    */
   constructor(manager: IRedisConnection, options?: KVStoreOptions) {
     checkMade('KVStore: manager', 'RedisConnectionManager', manager);
-    keep(this, 'KVStore', new Inside(manager, optionsOf('KVStore: options', options)));
+    keep(this, 'KVStore', new StoreInternals(manager, optionsOf('KVStore: options', options)));
   }
 
   /** The value of `key`, or `null` if there is none. */

@@ -1,7 +1,8 @@
 /** Leader election: one leader per role in the whole fleet. */
 
+import { acquire } from './acquire.js';
+import type { NumberingTarget } from './internals.js';
 import { verbs } from './native.js';
-import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link WorkerRegistry.elect}. */
 export interface ElectOptions {
@@ -34,7 +35,7 @@ export interface Leadership {
 }
 
 /** What a leadership needs of its registry. */
-export interface LeadershipHome extends TakingHome {
+export interface LeadershipTarget extends NumberingTarget {
   /** Keeps the registry from being collected while something is led. */
   lead(leading: number): void;
 }
@@ -48,8 +49,8 @@ class HeldLeadership implements Leadership {
   readonly signal: AbortSignal;
   readonly resign: Leadership['resign'];
 
-  constructor(home: LeadershipHome, id: number, role: string, token: number) {
-    const { port, handle } = home;
+  constructor(target: LeadershipTarget, id: number, role: string, token: number) {
+    const { port, handle } = target;
     const controller = new AbortController();
     this.role = role;
     this.token = token;
@@ -57,12 +58,12 @@ class HeldLeadership implements Leadership {
     this.resign = async () => {
       await port.call(handle, V.resign, id);
     };
-    home.lead(1);
+    target.lead(1);
     // Leading does not keep the process alive.
     port
       .callQuietly(handle, V.led, id)
       .catch((error: unknown) => controller.abort(error))
-      .finally(() => home.lead(-1));
+      .finally(() => target.lead(-1));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -71,12 +72,12 @@ class HeldLeadership implements Leadership {
 }
 
 /** Waits until this process leads `role`. */
-export function lead(home: LeadershipHome, role: string, options: ElectOptions | undefined): Promise<Leadership> {
-  return take<Leadership>(home, role, options, {
+export function lead(target: LeadershipTarget, role: string, options: ElectOptions | undefined): Promise<Leadership> {
+  return acquire<Leadership>(target, role, options, {
     call: 'WorkerRegistry.elect',
-    take: V.elect,
+    verb: V.elect,
     cancel: V.electCancel,
-    hold: (id, token) => new HeldLeadership(home, id, role, token),
+    hold: (id, token) => new HeldLeadership(target, id, role, token),
     giveBack: (leadership) => leadership.resign(),
   });
 }

@@ -1,4 +1,4 @@
-/** Listeners of events, none of which can harm another or the process. */
+/** Listeners of events: one that fails harms neither the others nor the process. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { configError, warnOfListener } from './errors.js';
@@ -19,7 +19,7 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
   readonly #owner: string;
   readonly #names: readonly (keyof E & string)[];
 
-  /** @param owner The class of which the events are, as errors name it. */
+  /** @param owner The class that has the events, as errors name it. */
   constructor(owner: string, names: readonly (keyof E & string)[]) {
     this.#owner = owner;
     this.#names = names;

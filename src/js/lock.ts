@@ -1,8 +1,8 @@
 /** Locks with fencing tokens: how a lock is held and lost. */
 
-import type { Internals } from './internals.js';
+import { acquire } from './acquire.js';
+import type { Internals, NumberingTarget } from './internals.js';
 import { verbs } from './native.js';
-import { type TakingHome, take } from './taking.js';
 
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
@@ -83,12 +83,12 @@ class HeldLock implements Lock {
 }
 
 /** Takes the lock `key`. */
-export function takeLock(home: TakingHome, key: string, options: LockOptions | undefined): Promise<Lock> {
-  return take<Lock>(home, key, options, {
+export function takeLock(target: NumberingTarget, key: string, options: LockOptions | undefined): Promise<Lock> {
+  return acquire<Lock>(target, key, options, {
     call: 'KVStore.lock',
-    take: V.lock,
+    verb: V.lock,
     cancel: V.waitCancel,
-    hold: (id, token, leaseMs) => new HeldLock(home, id, key, token, leaseMs),
+    hold: (id, token, leaseMs) => new HeldLock(target, id, key, token, leaseMs),
     giveBack: (lock) => lock.release(),
   });
 }

@@ -64,7 +64,7 @@ const V = verbs('manager', 'connect', 'disconnect', 'ping', 'health', 'password'
 const CONNECTION_EVENTS: readonly (keyof ConnectionEvents)[] = ['state', 'ready', 'reconnecting', 'error', 'end'];
 
 /** What a manager keeps to itself; reached by {@link internals}. */
-class Inside implements Internals {
+class ManagerInternals implements Internals {
   readonly port = port();
   readonly handle: number;
   readonly endpoint: Endpoint;
@@ -141,7 +141,7 @@ class Inside implements Internals {
         warnOfEviction(this.endpoint, event.policy as string);
         break;
       case 'password':
-        // A port that is closed has nobody who asks.
+        // Nobody asks a closed port.
         this.#givePassword(event.number as number).catch(() => {});
         break;
     }
@@ -194,7 +194,7 @@ const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>((
  */
 export class RedisConnectionManager {
   /** @internal */
-  declare readonly [internals]: Inside;
+  declare readonly [internals]: ManagerInternals;
 
   /**
    * @param config A configuration, or a URL. Default: the local server.
@@ -202,9 +202,9 @@ export class RedisConnectionManager {
    * or the event queue that the first manager of a process needs.
    */
   constructor(config: RedisConfig | string | URL = {}) {
-    const inside = new Inside(readConfig('RedisConnectionManager', config));
-    keep(this, 'RedisConnectionManager', inside);
-    const { port, handle } = inside;
+    const own = new ManagerInternals(readConfig('RedisConnectionManager', config));
+    keep(this, 'RedisConnectionManager', own);
+    const { port, handle } = own;
     collected.register(this, { port, handle });
   }
 
@@ -214,13 +214,13 @@ export class RedisConnectionManager {
    * @throws RedisError of kind `connection`, `auth`, `tls` or `timeout`; `closed` if `disconnect()` comes in between.
    */
   async connect(): Promise<void> {
-    const inside = this[internals];
-    const { port, handle, endpoint } = inside;
-    inside.hold();
+    const own = this[internals];
+    const { port, handle, endpoint } = own;
+    own.hold();
     try {
       await traceConnect(endpoint, () => port.call(handle, V.connect));
     } finally {
-      inside.letGo();
+      own.letGo();
     }
   }
 

@@ -1,9 +1,8 @@
 /**
  * Where calls cross to Rust and outcomes come back, many at a time.
  *
- * A call makes its promise here and keeps it in a table by number; its words and bytes are collected until the present run of
- * promise jobs has gone on once, then cross in one native call. Outcomes are announced by one wake-up and taken out in flat
- * arrays. Nothing here uses a timer, `process.nextTick` or `queueMicrotask`, so fake timers do not stop it.
+ * A call makes a promise, which is kept in a table by number. The words and bytes of calls are collected until the next promise job, then
+ * they cross in one native call. One wake-up announces outcomes, which are taken out in flat arrays. Nothing here uses a timer, `process.nextTick` or `queueMicrotask`, so fake timers do not stop it.
  */
 
 import { bytesOf } from './bytes.js';
@@ -16,7 +15,7 @@ import { native, verbName } from './native.js';
 /** Collected bytes after which a submission does not wait for more. */
 const FLUSH_BYTES = 256 * 1024;
 const FLUSH_WORDS = 16 * 1024;
-/** Collected calls after which the server begins with them while the rest are still being made. */
+/** Collected calls after which a submission does not wait for more: the server starts on them while the rest are being made. */
 const FLUSH_CALLS = 128;
 /** Room that stays allocated between submissions. */
 const KEPT_BYTES = 1024 * 1024;
@@ -45,7 +44,7 @@ export type EventHandler = (event: { event: string; [field: string]: unknown }) 
 /** Takes what is delivered to one handle. Must not throw. */
 export type DeliveryHandler = (values: unknown[]) => void;
 
-/** What the port holds of whoever takes something: it, or not even that. */
+/** How the port holds a handler: strongly, or weakly. */
 type Held<T extends object> = T | WeakRef<T>;
 
 const settled: Promise<void> = Promise.resolve();
@@ -92,8 +91,8 @@ class Port {
   }
 
   /**
-   * Calls `verb` on `target` here and now, after what was collected before. Nobody hears of an outcome, which saves the wake-up that would
-   * announce it. Throws what cannot cross.
+   * Calls `verb` on `target` here and now, after all calls collected before. Its outcome goes to nobody, which saves a wake-up. Throws if
+   * an argument cannot cross.
    */
   post(target: number, verb: number, args: unknown[]): void {
     this.#pack(target, verb, NOBODY, args);
@@ -168,7 +167,7 @@ class Port {
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
-  /** Says who `handle` talks to, for traces. */
+  /** Names the server of `handle`, for traces. */
   describe(handle: number, endpoint: Endpoint): void {
     this.#endpoints.set(handle, endpoint);
   }
@@ -177,7 +176,7 @@ class Port {
     return native.state(this.#id, manager);
   }
 
-  /** Has `tell` called, once, before numbers are read next: what is counted here need not cross each time. */
+  /** Has `tell` called once, before metrics are read the next time: so counts need not cross one by one. */
   owe(tell: () => void): void {
     this.#owed.add(tell);
   }
@@ -329,7 +328,7 @@ class Port {
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
-  /** Gives what came for a handle to whoever takes it. One that throws all the same must not cost the others what is theirs. */
+  /** Gives an event or a delivery to the handler of its handle. A handler that throws must not cost other handlers theirs. */
   #handOver(handle: number, tag: Tag, value: unknown): void {
     try {
       if (tag === Tag.Event) there(this.#handlers.get(handle))?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
@@ -437,7 +436,7 @@ function allocate(size: number): Buffer<ArrayBuffer> {
   }
 }
 
-/** What is held, if it is there still. */
+/** The handler, if it was not collected. */
 function there<T extends object>(held: Held<T> | undefined): T | undefined {
   return typeof held === 'function' ? held : (held as WeakRef<T> | undefined)?.deref();
 }

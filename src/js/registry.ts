@@ -7,7 +7,7 @@ import { checkMade, keep } from './copies.js';
 import type { Endpoint } from './diagnostics.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
-import { type ElectOptions, type Leadership, type LeadershipHome, lead } from './leadership.js';
+import { type ElectOptions, type Leadership, type LeadershipTarget, lead } from './leadership.js';
 import { Listeners } from './listeners.js';
 import { verbs } from './native.js';
 import { type DeliveryHandler, type EventHandler, optionsJson, type Port } from './port.js';
@@ -91,10 +91,10 @@ function residentMemory(): number {
 }
 
 /** Registries that must not be collected: their workers beat, somebody listens, or something is led. */
-const inUse = new Map<Inside, WorkerRegistry>();
+const inUse = new Map<RegistryInternals, WorkerRegistry>();
 
 /** What a registry keeps to itself; reached by {@link internals}. It does not know its registry, which may be collected. */
-class Inside implements LeadershipHome {
+class RegistryInternals implements LeadershipTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
@@ -236,7 +236,7 @@ class Inside implements LeadershipHome {
  */
 export class WorkerRegistry {
   /** @internal */
-  declare readonly [internals]: Inside;
+  declare readonly [internals]: RegistryInternals;
 
   /**
    * Opens and starts nothing before the first worker or listener.
@@ -245,8 +245,8 @@ export class WorkerRegistry {
    */
   constructor(manager: IRedisConnection, options?: WorkerRegistryOptions) {
     checkMade('WorkerRegistry: manager', 'RedisConnectionManager', manager);
-    const inside = new Inside(this, manager, optionsOf('WorkerRegistry: options', options));
-    keep(this, 'WorkerRegistry', inside);
+    const registry = new RegistryInternals(this, manager, optionsOf('WorkerRegistry: options', options));
+    keep(this, 'WorkerRegistry', registry);
   }
 
   /**
@@ -259,16 +259,16 @@ export class WorkerRegistry {
    * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
    */
   async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
-    const inside = this[internals];
+    const registry = this[internals];
     const options = optionsOf('WorkerRegistry.register: worker', worker);
     const metadata = metadataJson('WorkerRegistry.register: metadata', options.metadata);
     const text = optionsJson(options, { metadata: undefined });
     // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
-    const { workers } = inside;
+    const { workers } = registry;
     const info = (await call(this[internals], V.register, text, metadata, hostname())) as WorkerInfo;
     workers.set(info.id, info);
-    inside.settle(this);
-    inside.watch(this);
+    registry.settle(this);
+    registry.watch(this);
     return info;
   }
 
@@ -431,25 +431,25 @@ export class WorkerRegistry {
    * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
-    const inside = this[internals];
-    inside.listeners.add(event, listener);
-    inside.watch(this);
+    const registry = this[internals];
+    registry.listeners.add(event, listener);
+    registry.watch(this);
     return this;
   }
 
   /** Removes a listener. */
   off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
-    const inside = this[internals];
-    inside.listeners.remove(event, listener);
-    inside.unwatch();
+    const registry = this[internals];
+    registry.listeners.remove(event, listener);
+    registry.unwatch();
     return this;
   }
 
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
-    const inside = this[internals];
-    inside.listeners.addOnce(event, listener, () => inside.unwatch());
-    inside.watch(this);
+    const registry = this[internals];
+    registry.listeners.addOnce(event, listener, () => registry.unwatch());
+    registry.watch(this);
     return this;
   }
 
@@ -458,9 +458,9 @@ export class WorkerRegistry {
    * registry tries again by itself, and another call waits for the next attempt.
    */
   async ready(): Promise<void> {
-    const inside = this[internals];
-    inside.watch(this);
-    await inside.watching;
+    const registry = this[internals];
+    registry.watch(this);
+    await registry.watching;
   }
 
   /**
@@ -468,14 +468,14 @@ export class WorkerRegistry {
    * Idempotent; afterwards the registry can be used again.
    */
   async cleanup(): Promise<void> {
-    const inside = this[internals];
-    inside.listeners.clear();
-    inside.unwatch();
-    inside.workers = new Map();
+    const registry = this[internals];
+    registry.listeners.clear();
+    registry.unwatch();
+    registry.workers = new Map();
     try {
       await call(this[internals], V.cleanup);
     } finally {
-      inside.settle(undefined);
+      registry.settle(undefined);
     }
   }
 
@@ -485,6 +485,6 @@ export class WorkerRegistry {
   }
 }
 
-function call(inside: Inside, verb: number, ...args: unknown[]): Promise<unknown> {
-  return inside.port.callWith(inside.handle, verb, args);
+function call(registry: RegistryInternals, verb: number, ...args: unknown[]): Promise<unknown> {
+  return registry.port.callWith(registry.handle, verb, args);
 }

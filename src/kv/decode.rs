@@ -94,7 +94,7 @@ pub(super) fn nothing(_reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::Nothing)
 }
 
-/// Was the value set? `SET … NX` says nil when it was not.
+/// Was the value set? `SET … NX` replies nil if not.
 pub(super) fn was_set(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::Bool(reply != Reply::Nil))
 }
@@ -190,7 +190,7 @@ pub(super) fn second(reply: Reply) -> Result<Reply> {
     refused.map_or_else(|| replies.into_iter().next_back().ok_or_else(Error::unexpected_reply), Err)
 }
 
-/// A transaction of which only its success matters.
+/// A transaction: only its success matters.
 pub(super) fn transaction(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Manager::transaction_outcome(reply).map(|_| Outcome::Nothing)
 }

@@ -3,18 +3,21 @@
 use std::sync::LazyLock;
 
 use super::{Kv, scripts};
-use crate::lease::{Ask, Means};
+use crate::lease::{Ask, LeaseScripts};
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
 static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("kv.renew"));
 
 /// A lock, in a hash with its fencing token.
-pub(super) static LOCK: Means = Means { renew: &scripts::EXTEND, end: &scripts::RELEASE, operation: &RENEW };
+pub(super) static LOCK: LeaseScripts =
+    LeaseScripts { renew: &scripts::EXTEND, end: &scripts::RELEASE, operation: &RENEW };
 /// A plain key with the token: who runs a `once`.
-pub(super) static TOKEN: Means = Means { renew: &scripts::RENEW, end: &scripts::GIVE_UP, operation: &RENEW };
+pub(super) static TOKEN: LeaseScripts =
+    LeaseScripts { renew: &scripts::RENEW, end: &scripts::GIVE_UP, operation: &RENEW };
 /// The mark of a load. It is renewed only while the value at the key beside it is as the load found it.
-pub(super) static LOAD: Means = Means { renew: &scripts::RENEW_LOAD, end: &scripts::LEAVE_LOAD, operation: &RENEW };
+pub(super) static LOAD: LeaseScripts =
+    LeaseScripts { renew: &scripts::RENEW_LOAD, end: &scripts::LEAVE_LOAD, operation: &RENEW };
 
 /// Argument: id. Gives a lease up; false if it was not held any more.
 pub(super) fn release(kv: &Kv, call: Call<'_>) {

@@ -1,13 +1,12 @@
-//! `getOrSet`: one who loads a value at a time, across processes; a stale value while a new one is loaded.
+//! `getOrSet`: one caller at a time loads a value, across processes. Meanwhile the others get a stale value or wait.
 //!
-//! Who loads holds a token with a short lease that is renewed while the load runs, so a process that dies is
-//! succeeded soon, and one that is slow is not. Who waits asks again with jittered backoff. A load that takes too long
-//! loses the right.
+//! The loading caller holds a token with a short lease, which is renewed while the load runs. So a process that dies is soon succeeded by
+//! another one, and a slow process is not. Waiting callers ask again with jittered backoff. A load that takes too long loses the token.
 //!
 //! # Writes end a load
 //!
-//! A value is stored only if the key was not written since its load began. What stood at the key then is in the mark of
-//! the load; each renewal, and the storing, compare it with what stands there now. So a write that leaves something
+//! A value is stored only if the key was not written since its load began. The mark of the load holds the value that the key had
+//! then; each renewal, and the storing, compare it with the present value. So a write that leaves something
 //! else at the key for longer than between two renewals is noticed, and costs nothing. A write that may leave the key absent sooner,
 //! a deletion or one with an expiry below [`LEASE`], takes the mark away with it ([`Kv::mark_of`]).
 
@@ -27,7 +26,7 @@ use crate::lease::{Ask, Held, Limit, millis};
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// For how long a loader that died is waited for; two renewals of one load are never further apart.
+/// How long the others wait for a loader that died. Two renewals of one load are never further apart.
 const LEASE: Duration = Duration::from_secs(3);
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(250) };
@@ -70,7 +69,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     };
     let patience = patience(wait, wait);
     if patience >= kv.manager.config().command_timeout {
-        // It has an answer by then, of any kind.
+        // The command timeout ends the wait before.
         return call.send(&kv.manager, decode::peeked, pack);
     }
     let kv = kv.clone();
@@ -83,7 +82,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// For how long an answer is waited for where `left` of `wait` is left. Who does not wait for others waits for the server as for any command.
+/// How long to wait for an answer, with `left` of `wait` left. A caller that does not wait for others waits for the server as for any command.
 fn patience(wait: Duration, left: Duration) -> Duration {
     if wait.is_zero() { Duration::MAX } else { left.max(LEAST_PATIENCE) }
 }
@@ -93,7 +92,7 @@ fn unanswered(wait: Duration) -> Error {
     Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::MaybeExecuted)
 }
 
-/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs, what is left of it. Gives `[true, token]` to who shall
+/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs, what is left of it. Gives `[true, token]` to the caller that shall
 /// load, `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
 pub(super) fn load(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
@@ -106,7 +105,7 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
         let value_key = kv.namespace.key(key);
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::LOAD,
+            scripts: &held::LOAD,
             key: kv.namespace.loader(key),
             beside: Some(value_key.clone()),
             token: kv.leases.token(id),
@@ -118,18 +117,18 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
             loop {
                 let sent = Instant::now();
                 let patience = patience(wait, gives_up.saturating_duration_since(sent));
-                let turn = timeout(patience, ask(operation, &held, &value_key, stale)).await;
-                match turn.unwrap_or_else(|_| Err(unanswered(wait))) {
-                    Ok(Turn::Load) => {
+                let answer = timeout(patience, ask(operation, &held, &value_key, stale)).await;
+                match answer.unwrap_or_else(|_| Err(unanswered(wait))) {
+                    Ok(LoadAnswer::Load) => {
                         let token = Bytes::from(held.token.clone());
                         kv.leases.keep(id, held, sent, LEASE, Limit::GiveUp(longest));
                         return Ok(Outcome::List(vec![Outcome::Bool(true), Outcome::Text(token)]));
                     }
-                    Ok(Turn::Value(value)) => return Ok(Outcome::List(vec![Outcome::Bool(false), value])),
-                    Ok(Turn::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
-                    Ok(Turn::Wait) => {}
+                    Ok(LoadAnswer::Value(value)) => return Ok(Outcome::List(vec![Outcome::Bool(false), value])),
+                    Ok(LoadAnswer::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
+                    Ok(LoadAnswer::Wait) => {}
                     Err(error) => {
-                        // It may be ours to load, and we will not.
+                        // The token may be ours, and nobody will load with it.
                         held.abandon();
                         return Err(error);
                     }
@@ -153,13 +152,13 @@ fn too_long(wait: Duration) -> Error {
     .with_delivery(Delivery::Rejected)
 }
 
-enum Turn {
+enum LoadAnswer {
     Load,
     Value(Outcome),
     Wait,
 }
 
-async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) -> Result<Turn> {
+async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) -> Result<LoadAnswer> {
     let packed = Packed::sized(held.key.len() + value_key.len() + 128)
         .script(&scripts::LOAD, 2, 3)
         .word(value_key)
@@ -170,9 +169,9 @@ async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) ->
     let reply = held.manager.call(packed.runs(operation, &scripts::LOAD)).await?;
     let (word, value) = decode::tagged(reply)?;
     match &word[..] {
-        b"load" => Ok(Turn::Load),
-        b"wait" => Ok(Turn::Wait),
-        _ => decode::raw(value).map(Turn::Value),
+        b"load" => Ok(LoadAnswer::Load),
+        b"wait" => Ok(LoadAnswer::Wait),
+        _ => decode::raw(value).map(LoadAnswer::Value),
     }
 }
 

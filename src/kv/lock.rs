@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::lines::Place;
+use super::lock_queues::Ticket;
 use super::{Kv, held, scripts};
 use crate::backoff::Backoff;
 use crate::connection::Packed;
@@ -18,11 +18,11 @@ use crate::verb::Call;
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// For how long an answer is waited for at least, though `waitMs` is over: a round trip of a loaded machine.
+/// The least time to wait for an answer, even if `waitMs` is over: a round trip of a loaded machine.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// The time between two attempts of one who is told when the lock is released, unless the lease of its holder ends before.
+/// The time between two attempts of a caller that messages tell of releases, unless the holder's lease ends before.
 const LOOK: Duration = Duration::from_secs(5);
-/// The delays between the attempts of one who cannot be told.
+/// The delays between two attempts of a caller that no message tells of releases.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
 /// Arguments: id, key, options as JSON. Gives the fencing token.
@@ -37,27 +37,27 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
         let (lock_key, last_key) = kv.namespace.lock(key);
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::LOCK,
+            scripts: &held::LOCK,
             key: lock_key,
             beside: None,
             token: kv.leases.token(id),
         };
         let cancelled = kv.waits.start(id);
-        // Here and now, so that callers are in the line in their order.
-        let place = (!wait.is_zero()).then(|| kv.lines.join(&kv.manager, &held.key));
+        // Here and now, so that callers stand in the queue in their order.
+        let ticket = (!wait.is_zero()).then(|| kv.lock_queues.join(&kv.manager, &held.key));
         let operation = call.operation();
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {
-                    // An attempt may be on its way to succeed; what follows it on the connection takes it back.
+                    // An attempt may still succeed. The release that follows it on the connection takes that back.
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
-                outcome = obtain(operation, &held, &last_key, lease, wait, place.as_ref()) => outcome,
+                outcome = obtain(operation, &held, &last_key, lease, wait, ticket.as_ref()) => outcome,
             };
             kv.waits.end(id);
-            drop(place);
+            drop(ticket);
             let (token, since) = outcome?;
             kv.leases.keep(id, held, since, lease, Limit::None);
             Ok(Outcome::Number(token as f64))
@@ -72,23 +72,23 @@ async fn obtain(
     last_key: &[u8],
     lease: Duration,
     wait: Duration,
-    place: Option<&Place>,
+    ticket: Option<&Ticket>,
 ) -> Result<(i64, Instant)> {
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
-    if let Some(place) = place {
-        // Whose time is over before its turn comes tries all the same.
-        while !place.is_first() && timeout_at(gives_up.into(), place.called()).await.is_ok() {}
+    if let Some(ticket) = ticket {
+        // A caller whose time is over before its turn comes tries once all the same.
+        while !ticket.is_first() && timeout_at(gives_up.into(), ticket.notified()).await.is_ok() {}
     }
     loop {
         let sent = Instant::now();
-        // Who tries once waits for the answer for as long as for any other.
+        // A caller that tries once waits for the answer as long as for that of any command.
         let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
         let outcome = tokio::time::timeout(patience, take(operation, held, last_key, lease, sent < gives_up)).await;
         let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
-            // The script gives the same token the same answer, so asking again is safe.
+            // The script answers the same token in the same way, so asking again is safe.
             Err(error) if error.retryable() => (Duration::MAX, Some(error)),
             Err(error) => return Err(error),
         };
@@ -106,13 +106,13 @@ async fn obtain(
                 .with_delivery(Delivery::Rejected),
             });
         }
-        let told = place.is_some_and(Place::hears) && failure.is_none();
+        let told = ticket.is_some_and(Ticket::is_told) && failure.is_none();
         let delay = if told { LOOK.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { BACKOFF.delay(attempt) };
         let next = now + delay.min(held_for.max(BACKOFF.min)).min(gives_up - now);
         attempt = attempt.saturating_add(1);
-        if let Some(place) = place {
-            // Told, or not: it tries again.
-            let _ = timeout_at(next.into(), place.called()).await;
+        if let Some(ticket) = ticket {
+            // Told of a release or not, the caller tries again.
+            let _ = timeout_at(next.into(), ticket.notified()).await;
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - A value's key is the manager's namespace, the store's and the user's key, one after another: without a namespace
 //!   `foo` is key `foo`, also for other programs.
-//! - What takes several steps on the server is one command, one transaction or one script.
+//! - A call that takes several steps on the server is one command, one transaction or one script.
 //! - Bad arguments are refused before anything is sent, with kind `config` naming them; stored bytes that are no text with
 //!   kind `serialization`.
 //! - A call that only reads is sent again after a lost connection; no other is.
@@ -19,16 +19,16 @@
 //! | `scan` | listing and clearing |
 //! | `held` | what is held by a token for a time, and by which scripts |
 //! | `lock`, `load`, `once` | what is held |
-//! | `lines` | who waits for a lock |
+//! | `lock_queues` | the callers that wait for a lock |
 //! | `waits` | waits that the face may end |
 //! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 
 mod cas;
 mod decode;
 mod held;
-mod lines;
 mod load;
 mod lock;
+mod lock_queues;
 mod once;
 mod scan;
 mod scripts;
@@ -54,7 +54,7 @@ pub struct Kv {
     namespace: Namespace,
     leases: Arc<Leases>,
     waits: Arc<waits::Waits>,
-    lines: Arc<lines::Lines>,
+    lock_queues: Arc<lock_queues::LockQueues>,
 }
 
 impl Class for Kv {
@@ -117,7 +117,7 @@ impl Kv {
         let inner = read_namespace(&mut options)?;
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
-        Ok(Self { manager, namespace, leases: Arc::default(), waits: Arc::default(), lines: Arc::default() })
+        Ok(Self { manager, namespace, leases: Arc::default(), waits: Arc::default(), lock_queues: Arc::default() })
     }
 
     fn is_on_cluster(&self) -> bool {

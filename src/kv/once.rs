@@ -1,7 +1,7 @@
 //! `once`: a token where there is none, kept while the caller's function runs and for its time afterwards.
 //!
-//! While the function runs the token is renewed, so a function that takes longer than the time is not run twice. A process
-//! that dies in the middle leaves the token to run out, and so does a function that takes too long.
+//! While the function runs, the token is renewed: so a function that takes longer than the time is not run twice. If the process dies, or
+//! the function takes too long, the token runs out.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::verb::Call;
 /// The least time that the token of a running function lasts, in milliseconds: a shorter one could run out between two renewals.
 const LEAST: u64 = 1_000;
 
-/// Arguments: id, key, ttlSec, options as JSON. Gives true to the one who runs its function.
+/// Arguments: id, key, ttlSec, options as JSON. Gives true to the one caller that runs its function.
 pub(super) fn once(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -25,7 +25,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
         options.finish()?;
         let held = Held {
             manager: kv.manager.clone(),
-            means: &held::TOKEN,
+            scripts: &held::TOKEN,
             key: kv.namespace.key(key),
             beside: None,
             token: kv.leases.token(id),
@@ -44,7 +44,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
             match claimed {
                 Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
                 Ok(false) => {}
-                // It may be claimed, and nobody will run the function.
+                // The token may be ours, and nobody will run the function.
                 Err(_) => held.abandon(),
             }
             claimed.map(Outcome::Bool)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Kv;
-use crate::connection::{Look, Packed, Walk};
+use crate::connection::{Packed, ScanOptions, Walk};
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::resp::Reply;
@@ -19,17 +19,19 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     call.run(|call| {
         let walk = match call.at(0) {
             Arg::Absent => Walk::default(),
-            Arg::Text(written) => Walk::read(written.as_bytes()).ok_or_else(Error::unexpected_reply)?,
-            other => return Err(call.wrong("cursor", "what the call before gave", other)),
+            written => {
+                let walk = if let Arg::Text(text) = written { Walk::read(text.as_bytes()) } else { None };
+                walk.ok_or_else(|| call.wrong("cursor", "what the call before gave", written))?
+            }
         };
         let pattern = match call.at(1) {
             Arg::Absent => &b"*"[..],
             Arg::Text(pattern) => pattern.as_bytes(),
             other => return Err(call.wrong("match", "a string", other)),
         };
-        let look = look(kv.namespace.pattern(pattern), call.operation());
+        let options = options(kv.namespace.pattern(pattern), call.operation());
         Ok(async move {
-            let page = kv.manager.walk(walk, &look).await?;
+            let page = kv.manager.walk(walk, &options).await?;
             let mut keys: Vec<Bytes> = page
                 .keys
                 .iter()
@@ -70,12 +72,12 @@ pub(super) fn clear(kv: &Kv, call: Call<'_>) {
 
 /// Deletes what matches `pattern`. Gives how many keys of the user there were.
 async fn clear_all(kv: &Kv, operation: Operation, pattern: Bytes) -> Result<i64> {
-    let look = look(pattern, operation);
+    let options = options(pattern, operation);
     let mut cleared = 0;
     let mut disturbed = false;
     let mut walk = Walk::default();
     loop {
-        let page = kv.manager.walk(walk, &look).await?;
+        let page = kv.manager.walk(walk, &options).await?;
         let (theirs, others): (Vec<_>, Vec<_>) = page.keys.iter().partition(|full| kv.namespace.strip(full).is_some());
         let ours: Vec<_> = others.into_iter().filter(|full| kv.namespace.is_of_kv(full)).collect();
         unlink(kv, operation, &ours).await?;
@@ -102,6 +104,6 @@ async fn unlink(kv: &Kv, operation: Operation, keys: &[&Bytes]) -> Result<i64> {
     }
 }
 
-fn look(pattern: Bytes, operation: Operation) -> Look {
-    Look { pattern, count: BATCH, operation }
+fn options(pattern: Bytes, operation: Operation) -> ScanOptions {
+    ScanOptions { pattern, count: BATCH, operation }
 }

@@ -15,15 +15,15 @@ use crate::verb::Call;
 
 /// How the reply to a write is read: sent alone, as the last command of a transaction, and as the second of two commands.
 #[derive(Clone, Copy)]
-struct Read {
+struct Decoders {
     alone: Decode,
     last: Decode,
     second: Decode,
 }
 
-macro_rules! read {
+macro_rules! decoders {
     ($decode:ident) => {
-        Read {
+        Decoders {
             alone: decode::$decode,
             last: |reply, metrics| decode::$decode(decode::last(reply)?, metrics),
             second: |reply, metrics| decode::$decode(decode::second(reply)?, metrics),
@@ -49,35 +49,35 @@ fn get_command(kv: &Kv, call: &Call<'_>) -> Result<Command> {
 
 /// Arguments: key, JSON, ttlSec.
 pub(super) fn set(kv: &Kv, call: Call<'_>) {
-    put(kv, call, read!(nothing), |call| {
+    put(kv, call, decoders!(nothing), |call| {
         let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
         Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
 pub(super) fn cache_set(kv: &Kv, call: Call<'_>) {
-    put(kv, call, read!(nothing), |call| {
+    put(kv, call, decoders!(nothing), |call| {
         let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
         Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
 pub(super) fn set_if_absent(kv: &Kv, call: Call<'_>) {
-    put(kv, call, read!(was_set), |call| {
+    put(kv, call, decoders!(was_set), |call| {
         let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
         Ok(Put { key, value, ttl, flag: b"NX" })
     });
 }
 
 pub(super) fn set_buffer(kv: &Kv, call: Call<'_>) {
-    put(kv, call, read!(nothing), |call| {
+    put(kv, call, decoders!(nothing), |call| {
         let (key, value, ttl) = (call.key(0)?, call.bytes(1, "value")?, call.ttl(2)?);
         Ok(Put { key, value, ttl, flag: b"" })
     });
 }
 
 pub(super) fn get_set(kv: &Kv, call: Call<'_>) {
-    put(kv, call, read!(json), |call| {
+    put(kv, call, decoders!(json), |call| {
         let (key, value, ttl) = (call.key(0)?, call.text(1, "value")?, call.ttl(2)?);
         Ok(Put { key, value, ttl, flag: b"GET" })
     });
@@ -105,12 +105,12 @@ impl Put<'_> {
     }
 }
 
-fn put<'a>(kv: &Kv, call: Call<'a>, read: Read, put: impl FnOnce(&Call<'a>) -> Result<Put<'a>>) {
+fn put<'a>(kv: &Kv, call: Call<'a>, decoders: Decoders, put: impl FnOnce(&Call<'a>) -> Result<Put<'a>>) {
     match put(&call) {
         Ok(put) => {
             let mark = if load::is_brief(put.ttl) { kv.mark_of(put.key) } else { None };
             let room = sized(kv, put.key, put.value.len());
-            kv.write(call, read, mark, room, |packed| put.pack(kv, packed));
+            kv.write(call, decoders, mark, room, |packed| put.pack(kv, packed));
         }
         Err(error) => call.give(Err(error)),
     }
@@ -121,16 +121,16 @@ impl Kv {
     fn write(
         &self,
         call: Call<'_>,
-        read: Read,
+        decoders: Decoders,
         mark: Option<Bytes>,
         room: Packed,
         pack: impl FnOnce(Packed) -> Packed,
     ) {
         let (packed, decode) = match mark {
-            None => (pack(room), read.alone),
+            None => (pack(room), decoders.alone),
             Some(mark) => {
                 let packed = room.begin(1, b"MULTI").begin(2, b"DEL").word(&mark);
-                (pack(packed).begin(1, b"EXEC"), read.last)
+                (pack(packed).begin(1, b"EXEC"), decoders.last)
             }
         };
         self.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, decode));
@@ -140,14 +140,14 @@ impl Kv {
 impl Kv {
     /// Sends the deletion of `key` that `pack` packs; before it the mark of a load of it, if there may be one, is taken away. In a
     /// cluster that is one transaction: while a slot moves, two commands may be executed by two nodes.
-    fn remove(&self, call: Call<'_>, read: Read, key: &[u8], pack: impl FnOnce(Packed) -> Packed) {
+    fn remove(&self, call: Call<'_>, decoders: Decoders, key: &[u8], pack: impl FnOnce(Packed) -> Packed) {
         let (mark, room) = (self.mark_of(key), sized(self, key, 128));
         match mark {
             Some(mark) if !self.is_on_cluster() => {
                 let packed = pack(room.begin(2, b"DEL").word(&mark));
-                self.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, read.second));
+                self.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, decoders.second));
             }
-            mark => self.write(call, read, mark, room, pack),
+            mark => self.write(call, decoders, mark, room, pack),
         }
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn del(kv: &Kv, call: Call<'_>) {
     };
     match keys[..] {
         [] => call.give(Ok(Outcome::Number(0.0))),
-        [key] => kv.remove(call, read!(number), key, |packed| packed.begin(2, b"DEL").key(&kv.namespace, key)),
+        [key] => kv.remove(call, decoders!(number), key, |packed| packed.begin(2, b"DEL").key(&kv.namespace, key)),
         _ if kv.is_on_cluster() => {
             // The keys of a transaction are of one slot.
             let each = keys.iter().map(|key| ending_load(kv, key, sized(kv, key, 128).begin(1, b"MULTI")));
@@ -195,7 +195,7 @@ pub(super) fn del(kv: &Kv, call: Call<'_>) {
             let packed = keys.iter().fold(packed, |packed, key| packed.word(&kv.namespace.loader(key)));
             let packed = packed.begin(1 + keys.len(), b"DEL");
             let packed = keys.iter().fold(packed, |packed, key| packed.key(&kv.namespace, key));
-            kv.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, read!(number).second));
+            kv.manager.submit(packed.writes(call.operation()), Sink::Answer(call.answer, decoders!(number).second));
         }
     }
 }
@@ -340,7 +340,7 @@ pub(super) fn decr(kv: &Kv, call: Call<'_>) {
 
 pub(super) fn get_del(kv: &Kv, call: Call<'_>) {
     match call.key(0) {
-        Ok(key) => kv.remove(call, read!(json), key, |packed| packed.begin(2, b"GETDEL").key(&kv.namespace, key)),
+        Ok(key) => kv.remove(call, decoders!(json), key, |packed| packed.begin(2, b"GETDEL").key(&kv.namespace, key)),
         Err(error) => call.give(Err(error)),
     }
 }
@@ -354,7 +354,7 @@ pub(super) fn expire(kv: &Kv, call: Call<'_>) {
     match call.key(0).and_then(|key| Ok((key, call.required_ttl(1)?))) {
         Ok((key, ttl)) => {
             let mark = if load::is_brief(Some(ttl)) { kv.mark_of(key) } else { None };
-            kv.write(call, read!(flag), mark, sized(kv, key, 32), |packed| {
+            kv.write(call, decoders!(flag), mark, sized(kv, key, 32), |packed| {
                 packed.begin(3, b"PEXPIRE").key(&kv.namespace, key).number(ttl)
             });
         }

@@ -1,6 +1,6 @@
 //! Waits that the face may end before their time: for a lock, for a function of the user.
 //!
-//! Time is counted here and not by a timer of JavaScript, so that neither a blocked event loop nor fake timers stop it.
+//! The time is measured in Rust, not by a timer of JavaScript: so neither a blocked event loop nor fake timers stop it.
 
 use std::collections::HashMap;
 use std::time::Duration;

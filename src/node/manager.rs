@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::failure::Failure;
 use super::port;
 use crate::arguments::Arguments;
-use crate::connection::command::Way;
+use crate::connection::command::Dispatch;
 use crate::connection::secret::{Password, PasswordSource, Secret};
 use crate::connection::{AskPassword, Command, Config, Event, Manager, Observer, Script, Sink};
 use crate::crossing::{Arg, Outcome, Outlet};
@@ -199,8 +199,8 @@ fn password(target: &ManagerTarget, call: Call<'_>) {
 
 fn command(target: &ManagerTarget, call: Call<'_>) {
     match words(&call, 0).and_then(|words| target.manager.prepare(&words)) {
-        Ok((command, Way::Shared)) => target.manager.submit(command, Sink::Answer(call.answer, as_it_is)),
-        Ok((command, Way::Own(time))) => {
+        Ok((command, Dispatch::Shared)) => target.manager.submit(command, Sink::Answer(call.answer, as_it_is)),
+        Ok((command, Dispatch::Own(time))) => {
             target.manager.submit_blocking(command, Sink::Answer(call.answer, as_it_is), time);
         }
         Err(error) => call.give(Err(error)),

@@ -28,7 +28,7 @@ pub(super) enum Element {
     /// More bytes must come.
     Incomplete,
     Whole(Reply),
-    /// An aggregate of so many elements (for a map: keys and values).
+    /// An aggregate of this many elements (for a map: keys and values).
     Opens(Kind, u64),
     /// A string longer than the room that is left for it: all of it is to come.
     Excess(Tail),

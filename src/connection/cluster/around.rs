@@ -1,10 +1,10 @@
-//! The slot map of a cluster in use, anew: from whichever of its nodes gives it first.
+//! The slot map of a cluster that is in use, asked for again: the first answer of any of its nodes.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::discovery::{Answer, Best, ask, candidates, connect_to};
+use super::discovery::{AwaitedMap, Best, ask, candidates, connect_to};
 use super::slots::SlotMap;
 use crate::connection::candidates::{Failures, race, within};
 use crate::connection::config::Config;
@@ -22,10 +22,10 @@ const ASK_NEXT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many nodes are asked over connections that are in use, and how many over new ones.
 const ASKED_IN_USE: usize = 2;
-const ASKED_ANEW: usize = 8;
+const ASKED_NEW: usize = 8;
 
-/// The slot map anew, from whichever node gives it first: two over connections that are in use, then others over new ones.
-/// The one that answered over a new one is kept in `spare`, and asked before any new one the next time.
+/// Asks for the slot map again; the first answer counts. Two nodes are asked over connections that are in use, then others over new ones.
+/// If the answer came over a new connection, that is kept in `spare`; the next call asks over it before it opens new ones.
 ///
 /// # Errors
 ///
@@ -36,12 +36,12 @@ pub(in crate::connection) async fn ask_around(
     spare: &mut Spare,
 ) -> Result<SlotMap> {
     let known = shared.core.topology.map();
-    let mut asked: Vec<Asked> = shared.ask_nodes(ASKED_IN_USE).into_iter().map(Asked::InUse).collect();
-    asked.extend(spare.take().map(|(address, wire)| Asked::Spare(address, Box::new(wire))));
+    let mut asked: Vec<Source> = shared.ask_nodes(ASKED_IN_USE).into_iter().map(Source::InUse).collect();
+    asked.extend(spare.take().map(|(address, wire)| Source::Spare(address, Box::new(wire))));
     let (masters, replicas) = known.as_ref().map_or((&[][..], &[][..]), |map| (map.masters(), map.replicas()));
     let mut others = candidates(masters, &candidates(replicas, seeds));
     others.retain(|other| !asked.iter().any(|asked| asked.address() == other));
-    asked.extend(others.into_iter().take(ASKED_ANEW).map(Asked::Anew));
+    asked.extend(others.into_iter().take(ASKED_NEW).map(Source::New));
     let mut failures = Failures::default();
     let mut best = Best::than(known);
     let attempts: Vec<_> = asked.into_iter().map(|asked| within(PATIENCE, asked.answer(&shared.core.config))).collect();
@@ -63,40 +63,40 @@ pub(in crate::connection) async fn ask_around(
 }
 
 /// A node that is asked for the slot map.
-enum Asked {
-    InUse(Answer),
+enum Source {
+    InUse(AwaitedMap),
     Spare(Address, Box<Wire>),
-    Anew(Address),
+    New(Address),
 }
 
-/// A slot map, and the connection on which it came if that is nobody else's.
-struct Given {
+/// A slot map, and the connection on which it came if nothing else uses that.
+struct Fetched {
     map: SlotMap,
     spare: Spare,
 }
 
-impl Asked {
+impl Source {
     fn address(&self) -> &Address {
         match self {
-            Self::InUse(Answer { address, .. }) | Self::Spare(address, _) | Self::Anew(address) => address,
+            Self::InUse(AwaitedMap { address, .. }) | Self::Spare(address, _) | Self::New(address) => address,
         }
     }
 
-    async fn answer(self, config: &Config) -> Result<Given> {
+    async fn answer(self, config: &Config) -> Result<Fetched> {
         let (address, mut wire) = match self {
-            Self::InUse(answer) => return Ok(Given { map: answer.map().await?, spare: None }),
+            Self::InUse(answer) => return Ok(Fetched { map: answer.map().await?, spare: None }),
             Self::Spare(address, wire) => (address, *wire),
-            Self::Anew(address) => {
+            Self::New(address) => {
                 let greeted = connect_to(config, &address).await?;
                 (address, Wire::of(greeted).0)
             }
         };
         let map = ask(&mut wire, &address).await?;
-        Ok(Given { map, spare: Some((address, wire)) })
+        Ok(Fetched { map, spare: Some((address, wire)) })
     }
 }
 
-impl AsRef<SlotMap> for Given {
+impl AsRef<SlotMap> for Fetched {
     fn as_ref(&self) -> &SlotMap {
         &self.map
     }

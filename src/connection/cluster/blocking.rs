@@ -9,7 +9,7 @@ use crate::connection::candidates::within;
 use crate::connection::command::Command;
 use crate::connection::core::Core;
 use crate::connection::handshake::Greeted;
-use crate::connection::request::Place;
+use crate::connection::request::Destination;
 use crate::connection::target::Address;
 use crate::connection::topology::Seat;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub(in crate::connection) async fn connect_any(core: &Core, seeds: &[Address]) -
 }
 
 /// A connection for `command`: where it leads, and what it is for. After `ASK` that is only the one command.
-pub(in crate::connection) struct Led {
+pub(in crate::connection) struct Routed {
     pub(in crate::connection) address: Address,
     pub(in crate::connection) seat: Option<Seat>,
     pub(in crate::connection) greeted: Greeted,
@@ -40,10 +40,10 @@ pub(in crate::connection) async fn connect_for(
     seeds: &[Address],
     command: &Command,
     redirect: Option<&Redirect>,
-) -> Result<Led> {
+) -> Result<Routed> {
     if let Some(Redirect { address, ask: true, .. }) = redirect {
         let greeted = within(core.config.connect_timeout, connect_to(&core.config, address)).await?;
-        return Ok(Led { address: address.clone(), seat: None, greeted });
+        return Ok(Routed { address: address.clone(), seat: None, greeted });
     }
     let map = if let Some(map) = core.topology.map() {
         map
@@ -57,7 +57,7 @@ pub(in crate::connection) async fn connect_for(
     let Some(address) = address else {
         // Its slot is nobody's: any node will say so.
         let (address, greeted) = connect_any(core, seeds).await?;
-        return Ok(Led { seat: Some(Seat { address: address.clone(), slot }), address, greeted });
+        return Ok(Routed { seat: Some(Seat { address: address.clone(), slot }), address, greeted });
     };
     let seat = Seat { address: address.clone(), slot };
     let greeted = tokio::select! {
@@ -67,13 +67,13 @@ pub(in crate::connection) async fn connect_for(
             return Err(Error::new(ErrorKind::Connection, message));
         }
     };
-    Ok(Led { address, seat: Some(seat), greeted })
+    Ok(Routed { address, seat: Some(seat), greeted })
 }
 
 /// The slot of `command`'s key, if it has one.
 fn slot(command: &Command, map: &SlotMap) -> Result<Option<u16>> {
     Ok(match route(command, map)? {
-        Route::Whole(Place::Slot(slot)) => Some(slot),
-        Route::Whole(Place::Anywhere | Place::Master(_) | Place::Node(_)) | Route::Parts(..) => None,
+        Route::Whole(Destination::Slot(slot)) => Some(slot),
+        Route::Whole(Destination::Anywhere | Destination::Master(_) | Destination::Node(_)) | Route::Parts(..) => None,
     })
 }

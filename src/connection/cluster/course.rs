@@ -1,9 +1,9 @@
 //! The course of a walk over a cluster's keys: which slots are still to be walked over, and where.
 //!
-//! The walk goes from node to node. Before a node's first page the node says which slots it has, and after its last one once more: a slot
-//! that it had all the while is done. One that moved away meanwhile is walked over again at its new owner. One whose keys are on the move is
-//! walked over where they come from and after that where they go to: keys go one way only, so each is at the one or the other when
-//! its turn comes. A key is given only with the slots that are walked over, so it comes again only where a part starts again.
+//! The walk goes from node to node. A node says which slots it has before its first page and after its last page. A slot that the node
+//! had both times is done. A slot that moved away meanwhile is walked over again at its new owner. A slot that is migrating is walked over
+//! at its old owner first and at its new owner afterwards: keys migrate in one direction only, so each key is seen at one of them.
+//! A key is given only if its slot is being walked over, so it is given twice only where the walk of a node starts again.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use super::slot_set::SlotSet;
 use super::slots::{SlotMap, slot_of};
 use super::view::View;
 use crate::connection::manager::Manager;
-use crate::connection::pages::{Look, Patience, Thread, is_gone};
-use crate::connection::request::Place;
+use crate::connection::pages::{RetryWindow, ScanOptions, ServerCursor, is_gone};
+use crate::connection::request::Destination;
 use crate::connection::target::Address;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Delivery, Error, Result};
 
 /// What is left of a walk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub(in crate::connection) struct Course {
     /// Slots to be walked over where their keys go to.
     bound: Vec<Bound>,
     /// Where the walk stands. Its slots are among those above until it has ended there.
-    part: Option<Part>,
+    part: Option<NodeWalk>,
 }
 
 /// Slots whose keys go from one node to another.
@@ -40,11 +40,11 @@ struct Bound {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Part {
+struct NodeWalk {
     address: Address,
     /// Was it known as a master when it began? Then it must stay one.
     is_master: bool,
-    thread: Thread,
+    cursor: ServerCursor,
     slots: SlotSet,
     /// Those of them whose keys were leaving when it began.
     leaving: SlotSet,
@@ -57,7 +57,7 @@ impl Default for Course {
 }
 
 /// What one step of the walk gives.
-pub(in crate::connection) struct Step {
+pub(in crate::connection) struct WalkPage {
     pub(in crate::connection) keys: Vec<Bytes>,
     /// What is left; `None` where nothing is.
     pub(in crate::connection) course: Option<Course>,
@@ -66,25 +66,29 @@ pub(in crate::connection) struct Step {
 }
 
 /// One step of the walk.
-pub(in crate::connection) async fn walk_on(manager: &Manager, mut course: Course, look: &Look) -> Result<Step> {
-    let patience = Patience::new(manager.config().command_timeout);
+pub(in crate::connection) async fn walk_on(
+    manager: &Manager,
+    mut course: Course,
+    options: &ScanOptions,
+) -> Result<WalkPage> {
+    let window = RetryWindow::new(manager.config().command_timeout);
     let mut disturbed = false;
     loop {
-        let turn = match course.part.take() {
-            Some(part) => course.go_on(part, manager, look, &patience).await?,
-            None => course.begin(manager, look, &patience).await?,
+        let progress = match course.part.take() {
+            Some(part) => course.go_on(part, manager, options, &window).await?,
+            None => course.begin(manager, options, &window).await?,
         };
-        match turn {
-            Turn::Page { keys, all_done } => {
+        match progress {
+            Progress::Page { keys, all_done } => {
                 let left = (!course.is_over()).then_some(course);
-                return Ok(Step { keys, course: left, disturbed: disturbed || !all_done });
+                return Ok(WalkPage { keys, course: left, disturbed: disturbed || !all_done });
             }
-            Turn::Again => disturbed = true,
+            Progress::Again => disturbed = true,
         }
     }
 }
 
-enum Turn {
+enum Progress {
     Page {
         keys: Vec<Bytes>,
         /// Is nothing of what was walked over to be walked over again?
@@ -100,35 +104,35 @@ impl Course {
     }
 
     /// The first page of the next node.
-    async fn begin(&mut self, manager: &Manager, look: &Look, patience: &Patience) -> Result<Turn> {
-        let Some(address) = self.heading(manager, patience).await? else { return Ok(Turn::Again) };
+    async fn begin(&mut self, manager: &Manager, options: &ScanOptions, window: &RetryWindow) -> Result<Progress> {
+        let Some(address) = self.heading(manager, window).await? else { return Ok(Progress::Again) };
         // A node that owns nothing yet is not known as a master.
         let is_master = manager.map().is_none_or(|map| map.masters().contains(&address));
-        let first = Thread::first(manager, Some(&place(&address, is_master)), look, true, patience).await;
-        let (view, thread, keys) = match first {
+        let first = ServerCursor::first(manager, Some(&destination(&address, is_master)), options, true, window).await;
+        let (view, cursor, keys) = match first {
             Err(error) if is_gone(&error) => {
                 self.give_back(&address);
-                patience.pause(error).await?;
-                return Ok(Turn::Again);
+                window.pause(error).await?;
+                return Ok(Progress::Again);
             }
             other => other?,
         };
-        let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(strange)?;
+        let view = view.and_then(|text| View::read(&text, &address)).ok_or_else(unexpected_reply)?;
         let slots = self.enter(&view, &address);
         if slots.lowest().is_none() {
-            // It has nothing of what it was thought to have.
+            // The node has none of the slots that the map says it has.
             if !self.is_over() {
                 manager.doubt();
-                patience.pause(not_served(self.owned.lowest())).await?;
+                window.pause(not_served(self.owned.lowest())).await?;
             }
-            return Ok(Turn::Again);
+            return Ok(Progress::Again);
         }
         let leaving = view.leaving().and(&slots);
-        self.finish(Part { address, is_master, thread, slots, leaving }, keys, manager, look, patience).await
+        self.finish(NodeWalk { address, is_master, cursor, slots, leaving }, keys, manager, options, window).await
     }
 
     /// Where to begin next.
-    async fn heading(&mut self, manager: &Manager, patience: &Patience) -> Result<Option<Address>> {
+    async fn heading(&mut self, manager: &Manager, window: &RetryWindow) -> Result<Option<Address>> {
         let Some(map) = manager.map() else {
             // Whatever is asked first connects, and that brings the map.
             manager.ping().await?;
@@ -146,16 +150,22 @@ impl Course {
             return Ok(Some(owner.clone()));
         }
         manager.doubt();
-        patience.pause(not_served(self.owned.lowest())).await?;
+        window.pause(not_served(self.owned.lowest())).await?;
         Ok(None)
     }
 
-    async fn go_on(&mut self, part: Part, manager: &Manager, look: &Look, patience: &Patience) -> Result<Turn> {
-        let place = place(&part.address, part.is_master);
-        match part.thread.clone().next(manager, Some(&place), look, patience).await {
-            Ok(Some((thread, keys))) => self.finish(Part { thread, ..part }, keys, manager, look, patience).await,
-            Ok(None) => Ok(Turn::Again),
-            Err(error) if is_gone(&error) => Ok(Turn::Again),
+    async fn go_on(
+        &mut self,
+        part: NodeWalk,
+        manager: &Manager,
+        options: &ScanOptions,
+        window: &RetryWindow,
+    ) -> Result<Progress> {
+        let destination = destination(&part.address, part.is_master);
+        match part.cursor.clone().next(manager, Some(&destination), options, window).await {
+            Ok(Some((cursor, keys))) => self.finish(NodeWalk { cursor, ..part }, keys, manager, options, window).await,
+            Ok(None) => Ok(Progress::Again),
+            Err(error) if is_gone(&error) => Ok(Progress::Again),
             Err(error) => Err(error),
         }
     }
@@ -163,25 +173,25 @@ impl Course {
     /// Gives a page; where it is the node's last, sees which slots are done.
     async fn finish(
         &mut self,
-        part: Part,
+        part: NodeWalk,
         mut keys: Vec<Bytes>,
         manager: &Manager,
-        look: &Look,
-        patience: &Patience,
-    ) -> Result<Turn> {
+        options: &ScanOptions,
+        window: &RetryWindow,
+    ) -> Result<Progress> {
         keys.retain(|key| part.slots.has(slot_of(key)));
-        if !part.thread.is_over() {
+        if !part.cursor.is_over() {
             self.part = Some(part);
-            return Ok(Turn::Page { keys, all_done: true });
+            return Ok(Progress::Page { keys, all_done: true });
         }
-        let place = place(&part.address, part.is_master);
-        let view = match part.thread.view(manager, Some(&place), look, patience).await {
+        let destination = destination(&part.address, part.is_master);
+        let view = match part.cursor.view(manager, Some(&destination), options, window).await {
             Err(error) if is_gone(&error) => None,
             other => other?,
         };
         let all_done = match view {
             Some(text) => {
-                let view = View::read(&text, &part.address).ok_or_else(strange)?;
+                let view = View::read(&text, &part.address).ok_or_else(unexpected_reply)?;
                 self.leave(&part, &view, manager.map().as_deref())
             }
             None => false,
@@ -189,7 +199,7 @@ impl Course {
         if !all_done {
             manager.doubt();
         }
-        Ok(Turn::Page { keys, all_done })
+        Ok(Progress::Page { keys, all_done })
     }
 
     /// What was to be walked over at `address` without being owned there goes back to the owners.
@@ -222,7 +232,7 @@ impl Course {
     }
 
     /// Strikes out what is done at the node that `view` is of. False where something is to be walked over again.
-    fn leave(&mut self, part: &Part, view: &View, map: Option<&SlotMap>) -> bool {
+    fn leave(&mut self, part: &NodeWalk, view: &View, map: Option<&SlotMap>) -> bool {
         self.owned = self.owned.without(&part.slots);
         for bound in &mut self.bound {
             bound.slots = bound.slots.without(&part.slots);
@@ -244,7 +254,7 @@ impl Course {
         open.lowest().is_none()
     }
 
-    /// Has `slot` walked over where its keys go to. False where nobody knows where that is.
+    /// Has `slot` walked over at the node that its keys migrate to. False if that node is unknown.
     fn bind(&mut self, slot: u16, view: &View, to: &str, map: Option<&SlotMap>) -> bool {
         if let Some(bound) = self.bound.iter_mut().find(|bound| bound.from == view.id && bound.to == to) {
             bound.slots.add(slot);
@@ -266,9 +276,9 @@ impl Course {
 }
 
 /// A request to a master ends when it is none any more.
-fn place(address: &Address, is_master: bool) -> Place {
+fn destination(address: &Address, is_master: bool) -> Destination {
     let address = Box::new(address.clone());
-    if is_master { Place::Master(address) } else { Place::Node(address) }
+    if is_master { Destination::Master(address) } else { Destination::Node(address) }
 }
 
 fn not_served(slot: Option<u16>) -> Error {
@@ -276,8 +286,8 @@ fn not_served(slot: Option<u16>) -> Error {
         .with_message(|message| format!("{message}: slot {}", slot.unwrap_or_default()))
 }
 
-fn strange() -> Error {
-    Error::new(ErrorKind::Server, "unexpected answer of a cluster node to CLUSTER NODES")
+fn unexpected_reply() -> Error {
+    Error::unexpected_reply().to_command(|| "`CLUSTER NODES`".to_owned()).with_delivery(Delivery::NotSent)
 }
 
 #[cfg(test)]
@@ -299,10 +309,16 @@ mod tests {
         View::read(&(line("a", 1, a) + &line("b", 2, b)).replace(" \n", "\n"), &at(1)).unwrap()
     }
 
-    fn part(course: &mut Course, view: &View, address: &Address) -> Part {
+    fn part(course: &mut Course, view: &View, address: &Address) -> NodeWalk {
         let slots = course.enter(view, address);
         let leaving = view.leaving().and(&slots);
-        Part { address: address.clone(), is_master: true, thread: Thread::at("0", Origin::default()), slots, leaving }
+        NodeWalk {
+            address: address.clone(),
+            is_master: true,
+            cursor: ServerCursor::at("0", Origin::default()),
+            slots,
+            leaving,
+        }
     }
 
     fn over_both() -> Course {

@@ -11,8 +11,8 @@ use crate::connection::candidates::{Failures, HEAD_START, race, within};
 use crate::connection::command::Command;
 use crate::connection::config::Config;
 use crate::connection::core::Core;
+use crate::connection::dial::open_tcp;
 use crate::connection::handshake::{Greeted, Wire, greet};
-use crate::connection::link::open_tcp;
 use crate::connection::target::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
@@ -152,12 +152,12 @@ impl AsRef<SlotMap> for Found {
 }
 
 /// The answer to [`slots_command`] that is awaited from a node in use.
-pub(in crate::connection) struct Answer {
+pub(in crate::connection) struct AwaitedMap {
     pub(super) address: Address,
     pub(super) answer: oneshot::Receiver<Result<Reply>>,
 }
 
-impl Answer {
+impl AwaitedMap {
     pub(super) async fn map(self) -> Result<SlotMap> {
         let lost = || Error::new(ErrorKind::Connection, "the connection was lost");
         let Ok(Reply::Array(replies)) = self.answer.await.unwrap_or_else(|_| Err(lost())) else { return Err(lost()) };

@@ -9,13 +9,13 @@ use crate::redis_commands::Merge;
 use crate::resp::Reply;
 
 /// A part that was sent.
-pub(super) struct Sent {
+pub(super) struct SentPart {
     pub(super) answer: oneshot::Receiver<Result<Reply>>,
     pub(super) elements: Vec<usize>,
 }
 
 /// Waits for every part, then settles `request`. Each part is settled by its own deadline, so this ends.
-pub(super) async fn gather(request: Request, parts: Vec<Sent>, assembly: Assembly) {
+pub(super) async fn gather(request: Request, parts: Vec<SentPart>, assembly: Assembly) {
     let mut answers = Vec::with_capacity(parts.len());
     for part in parts {
         let answer = part.answer.await.unwrap_or_else(|_| {
@@ -49,7 +49,7 @@ fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, assembly: Assembly, s
         }
     }
     match failure {
-        None => assembled(replies, assembly).ok_or_else(strange),
+        None => assembled(replies, assembly).ok_or_else(mismatch),
         Some(error) if whole || safe => Err(error),
         Some(error) => {
             let agree = deliveries.iter().all(|delivery| *delivery == deliveries[0]);
@@ -144,7 +144,7 @@ fn int(reply: &Reply) -> Option<i64> {
     }
 }
 
-fn strange() -> Error {
+fn mismatch() -> Error {
     Error::new(ErrorKind::Server, "the answers of a cluster's nodes do not fit together")
         .with_delivery(Delivery::MaybeExecuted)
 }

@@ -3,10 +3,10 @@
 //! | file | what |
 //! |---|---|
 //! | `nodes`, `node` | the connections, in place of the one of a single server |
-//! | `discovery`, `around` | the slot map, from whichever node gives it: to begin with, and anew |
+//! | `discovery`, `around` | the slot map, from the node that answers first: at the start, and later again |
 //! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
 //! | `route`, `scan` | where a request goes |
-//! | `gather` | the answers of a request that went in parts |
+//! | `gather` | the replies to a request that was sent in parts |
 //! | `blocking` | where a blocking command goes |
 //! | `course`, `view`, `slot_set` | a walk over all keys, whatever moves meanwhile |
 
@@ -28,7 +28,7 @@ pub(super) use blocking::{connect, connect_any, connect_for};
 pub(super) use course::{Course, walk_on};
 #[cfg(fuzzing)]
 pub(super) use discovery::ask;
-pub(super) use discovery::{Answer, connect_to};
+pub(super) use discovery::{AwaitedMap, connect_to};
 pub(super) use nodes::Nodes;
 pub(super) use slot_set::{SLOTS, SlotSet};
 pub(super) use slots::{Redirect, SlotMap, slot_of};

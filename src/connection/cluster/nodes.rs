@@ -1,7 +1,7 @@
-//! The connections to a cluster's masters, in place of the one to a single server.
+//! The connections to a cluster's masters, in destination of the one to a single server.
 //!
 //! Each master that something was routed to has a queue and, while there is use for it, a pipeline. A request stands in
-//! one place at a time: a queue, a pipeline, or the actor's list of what to repeat. A node that is lost says nothing
+//! one destination at a time: a queue, a pipeline, or the actor's list of what to repeat. A node that is lost says nothing
 //! about the others: its requests are sorted as those of a lost single connection are, and wait for it or its
 //! successor. Only when no node is left is the whole lost, and the actor starts again.
 //!
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::discovery::{Answer, Found, connect_to, find, slots_command};
-use super::gather::{Sent, gather};
+use super::discovery::{AwaitedMap, Found, connect_to, find, slots_command};
+use super::gather::{SentPart, gather};
 use super::node::{Link, Node};
 use super::route::{Part, Route, route};
 use super::slots::{Redirect, SlotMap};
@@ -25,9 +25,8 @@ use crate::connection::command::Command;
 use crate::connection::config::Config;
 use crate::connection::core::Core;
 use crate::connection::handshake::Greeted;
-use crate::connection::pipeline::{Demand, Leftovers, Pipeline, timed_out};
-use crate::connection::request::Place;
-use crate::connection::request::{Request, Sink};
+use crate::connection::pipeline::{Demand, Leftovers, Pipeline};
+use crate::connection::request::{Destination, Request, Sink, timed_out};
 use crate::connection::server_info::ServerInfo;
 use crate::connection::target::Address;
 use crate::connection::topology::News;
@@ -37,14 +36,14 @@ use crate::lifecycle;
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// `MOVED` that a request follows at once; after so many it waits between them.
+/// How many `MOVED` a request follows at once; from then on it waits before each.
 const HOPS: u8 = 5;
 /// How long the connection to a node that owns no slot is kept unused.
 const RETIREMENT: Duration = Duration::from_secs(30);
 /// What a node that has lost its slots may take to answer what was sent to it. What it answers later, as one does that stood
-/// still while another node took its place, is of no worth.
+/// still while another node took its destination, is of no worth.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// How long a node may leave a request unanswered before it is looked for whoever may take its place.
+/// How long a node may leave a request unanswered before it is looked for whoever may take its destination.
 const STANDS_STILL: Duration = Duration::from_secs(1);
 /// What the actor waits before it repeats a request.
 const LATER: Duration = Duration::from_millis(50);
@@ -99,10 +98,10 @@ impl Nodes {
 
     /// Takes a request in: routes it, in parts if it must be.
     pub(in crate::connection) fn append(&mut self, mut request: Request) {
-        request.asking = false;
-        if request.place.is_none() {
+        request.routing.asking = false;
+        if request.routing.destination.is_none() {
             match route(&request.command, &self.map) {
-                Ok(Route::Whole(place)) => request.place = Some(place),
+                Ok(Route::Whole(destination)) => request.routing.destination = Some(destination),
                 Ok(Route::Parts(parts, merge)) => {
                     let sent = parts.into_iter().map(|part| self.send_part(&request, part)).collect();
                     lifecycle::spawn(gather(request, sent, merge));
@@ -114,21 +113,21 @@ impl Nodes {
         self.place(request);
     }
 
-    fn send_part(&mut self, whole: &Request, part: Part) -> Sent {
+    fn send_part(&mut self, whole: &Request, part: Part) -> SentPart {
         let (sink, answer) = oneshot::channel();
         // Only a call of a script can be answered with NOSCRIPT, so it does no harm at the other parts.
         let command = Command { payload: part.payload, replies: 1, ..whole.command.clone() };
         let mut request = Request::new(command, Sink::Waiter(sink), whole.accepted, Arc::clone(&self.uncounted));
-        request.place = Some(part.place);
+        request.routing.destination = Some(part.destination);
         self.place(request);
-        Sent { answer, elements: part.elements }
+        SentPart { answer, elements: part.elements }
     }
 
     /// Puts a request to the node it belongs to.
     fn place(&mut self, request: Request) {
-        let address = match &request.place {
-            Some(Place::Slot(slot)) => self.map.owner(*slot),
-            Some(Place::Master(address)) => {
+        let address = match &request.routing.destination {
+            Some(Destination::Slot(slot)) => self.map.owner(*slot),
+            Some(Destination::Master(address)) => {
                 if !self.map.masters().contains(address) {
                     let error =
                         Error::new(ErrorKind::Connection, format!("{address} is not a master of the cluster now"));
@@ -136,8 +135,8 @@ impl Nodes {
                 }
                 Some(&**address)
             }
-            Some(Place::Node(address)) => Some(&**address),
-            Some(Place::Anywhere) | None => None,
+            Some(Destination::Node(address)) => Some(&**address),
+            Some(Destination::Anywhere) | None => None,
         };
         // The slot of nobody goes anywhere: the node says CLUSTERDOWN, or where it is.
         let address = address.cloned().unwrap_or_else(|| self.home());
@@ -280,7 +279,7 @@ impl Nodes {
     }
 
     /// Asks up to `most` nodes for the slot map, over connections that are up; those that may stand still last.
-    pub(in crate::connection) fn ask_map(&mut self, most: usize) -> Vec<Answer> {
+    pub(in crate::connection) fn ask_map(&mut self, most: usize) -> Vec<AwaitedMap> {
         let now = Instant::now();
         let mut up: Vec<(bool, &Address, &mut Pipeline)> = Vec::with_capacity(self.members.len());
         for node in &mut self.members {
@@ -295,9 +294,9 @@ impl Nodes {
         let asked = up.into_iter().take(most).map(|(_, address, pipeline)| {
             let (sink, answer) = oneshot::channel();
             let mut request = Request::new(slots_command(), Sink::Waiter(sink), now, Arc::clone(&self.uncounted));
-            request.place = Some(Place::Anywhere);
+            request.routing.destination = Some(Destination::Anywhere);
             pipeline.append(request);
-            Answer { address: address.clone(), answer }
+            AwaitedMap { address: address.clone(), answer }
         });
         asked.collect()
     }
@@ -323,7 +322,7 @@ impl Nodes {
         self.metrics.resent_commands.add(1);
         match Redirect::read(&line, from) {
             Some(Redirect { address, ask: true, .. }) => {
-                request.asking = true;
+                request.routing.asking = true;
                 return self.give(&address, request);
             }
             Some(Redirect { slot, address, ask: false }) => {
@@ -331,8 +330,8 @@ impl Nodes {
                     core.topology.moved(slot, &address);
                     self.take_in(now);
                 }
-                request.hops = request.hops.saturating_add(1);
-                if request.hops <= HOPS {
+                request.routing.hops = request.routing.hops.saturating_add(1);
+                if request.routing.hops <= HOPS {
                     return self.append(request);
                 }
             }

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use super::scan;
 use super::slots::{SlotMap, slot_of};
 use crate::connection::command::Command;
-use crate::connection::request::Place;
+use crate::connection::request::Destination;
 use crate::error::{Error, Result};
 use crate::redis_commands::{self, Keys, Merge, Reach, keys_of};
 use crate::resp;
@@ -24,7 +24,7 @@ use crate::resp;
 /// A part of a request that goes its own way.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    pub(super) place: Place,
+    pub(super) destination: Destination,
     pub(super) payload: Bytes,
     /// Where its elements stand among those of the whole.
     pub(super) elements: Vec<usize>,
@@ -32,14 +32,14 @@ pub(super) struct Part {
 
 #[derive(Debug)]
 pub(super) enum Route {
-    Whole(Place),
+    Whole(Destination),
     Parts(Vec<Part>, Assembly),
 }
 
 /// How the answers of the parts become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Assembly {
-    /// The answers themselves, each at its place; an error reply is one of them.
+    /// The answers themselves, each at its destination; an error reply is one of them.
     Each,
     Merged(Merge),
     /// The one answer, with the cursor of the cluster.
@@ -59,7 +59,7 @@ pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
         rest = after;
     }
     match &commands[..] {
-        [] => Ok(Route::Whole(Place::Anywhere)),
+        [] => Ok(Route::Whole(Destination::Anywhere)),
         [(words, _)] if command.script.is_some() => one_slot("script", keys_of(words)).map(Route::Whole),
         [(words, _)] => Ok(route_one(words, map)),
         [(first, _), ..] if first[0].eq_ignore_ascii_case(b"MULTI") => {
@@ -68,7 +68,7 @@ pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
         }
         several => {
             let parts = several.iter().enumerate().map(|(at, (words, packed))| Part {
-                place: first_key(words),
+                destination: first_key(words),
                 payload: command.payload.slice_ref(packed),
                 elements: vec![at],
             });
@@ -77,15 +77,15 @@ pub(super) fn route(command: &Command, map: &SlotMap) -> Result<Route> {
     }
 }
 
-fn first_key(words: &[&[u8]]) -> Place {
-    keys_of(words).first().map_or(Place::Anywhere, |key| Place::Slot(slot_of(key)))
+fn first_key(words: &[&[u8]]) -> Destination {
+    keys_of(words).first().map_or(Destination::Anywhere, |key| Destination::Slot(slot_of(key)))
 }
 
-fn one_slot(what: &str, keys: Vec<&[u8]>) -> Result<Place> {
+fn one_slot(what: &str, keys: Vec<&[u8]>) -> Result<Destination> {
     let mut slots = keys.into_iter().map(slot_of);
-    let Some(slot) = slots.next() else { return Ok(Place::Anywhere) };
+    let Some(slot) = slots.next() else { return Ok(Destination::Anywhere) };
     if slots.all(|other| other == slot) {
-        return Ok(Place::Slot(slot));
+        return Ok(Destination::Slot(slot));
     }
     Err(Error::config(format!(
         "{what}: expected keys of one hash slot, because a cluster executes it on one node, got keys of several \
@@ -110,7 +110,7 @@ fn route_one(words: &[&[u8]], map: &SlotMap) -> Route {
 fn every_master(words: &[&[u8]], map: &SlotMap, merge: Merge) -> Route {
     let payload = pack(words);
     let everywhere = map.masters().iter().map(|master| Part {
-        place: Place::Master(Box::new(master.clone())),
+        destination: Destination::Master(Box::new(master.clone())),
         payload: payload.clone(),
         elements: Vec::new(),
     });
@@ -131,7 +131,7 @@ fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
         groups[group].1.push(at);
     }
     if groups.len() < 2 {
-        return Route::Whole(groups.first().map_or(Place::Anywhere, |(slot, _)| Place::Slot(*slot)));
+        return Route::Whole(groups.first().map_or(Destination::Anywhere, |(slot, _)| Destination::Slot(*slot)));
     }
     let parts = groups.into_iter().map(|(slot, elements)| {
         let mut part = Vec::with_capacity(1 + elements.len() * step);
@@ -139,7 +139,7 @@ fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
         for at in &elements {
             part.extend_from_slice(&words[1 + at * step..][..step]);
         }
-        Part { place: Place::Slot(slot), payload: pack(&part), elements }
+        Part { destination: Destination::Slot(slot), payload: pack(&part), elements }
     });
     Route::Parts(parts.collect(), Assembly::Merged(merge))
 }
@@ -147,12 +147,12 @@ fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
 fn scan(words: &[&[u8]], map: &SlotMap) -> Route {
     let cursor = words.get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
     let Some((step, own)) = cursor.and_then(|cursor| scan::Step::at(cursor, &map.lowest_slots())) else {
-        return Route::Whole(Place::Anywhere);
+        return Route::Whole(Destination::Anywhere);
     };
     let own = own.to_string();
     let mut part = words.to_vec();
     part[1] = own.as_bytes();
-    let parts = vec![Part { place: Place::Slot(step.slot), payload: pack(&part), elements: Vec::new() }];
+    let parts = vec![Part { destination: Destination::Slot(step.slot), payload: pack(&part), elements: Vec::new() }];
     Route::Parts(parts, Assembly::Scanned(step))
 }
 
@@ -190,9 +190,9 @@ mod tests {
         Command { replies, ..Command::raw(payload.freeze(), Operation::named("test")) }
     }
 
-    fn whole(commands: &[&[&str]]) -> Place {
+    fn whole(commands: &[&[&str]]) -> Destination {
         match route(&command(commands), &map()).unwrap() {
-            Route::Whole(place) => place,
+            Route::Whole(destination) => destination,
             Route::Parts(parts, _) => panic!("{parts:?}"),
         }
     }
@@ -200,24 +200,24 @@ mod tests {
     fn parts(words: &[&str]) -> (Vec<Part>, Assembly) {
         match route(&command(&[words]), &map()).unwrap() {
             Route::Parts(parts, assembly) => (parts, assembly),
-            Route::Whole(place) => panic!("{place:?}"),
+            Route::Whole(destination) => panic!("{destination:?}"),
         }
     }
 
     #[test]
     fn a_command_goes_where_its_first_key_is() {
-        assert_eq!(whole(&[&["GET", "foo"]]), Place::Slot(12_182));
-        assert_eq!(whole(&[&["MGET", "{foo}a", "{foo}b"]]), Place::Slot(12_182));
-        assert_eq!(whole(&[&["MSETNX", "foo", "1", "bar", "2"]]), Place::Slot(12_182));
-        assert_eq!(whole(&[&["MSET", "foo", "1", "bar"]]), Place::Slot(12_182));
-        assert_eq!(whole(&[&["PING"]]), Place::Anywhere);
+        assert_eq!(whole(&[&["GET", "foo"]]), Destination::Slot(12_182));
+        assert_eq!(whole(&[&["MGET", "{foo}a", "{foo}b"]]), Destination::Slot(12_182));
+        assert_eq!(whole(&[&["MSETNX", "foo", "1", "bar", "2"]]), Destination::Slot(12_182));
+        assert_eq!(whole(&[&["MSET", "foo", "1", "bar"]]), Destination::Slot(12_182));
+        assert_eq!(whole(&[&["PING"]]), Destination::Anywhere);
     }
 
     #[test]
     fn keys_of_several_slots_are_grouped_and_their_places_remembered() {
         let (parts, assembly) = parts(&["mget", "foo", "bar", "{foo}2"]);
         assert_eq!(assembly, Assembly::Merged(Merge::Array));
-        assert_eq!(parts[0].place, Place::Slot(12_182));
+        assert_eq!(parts[0].destination, Destination::Slot(12_182));
         assert_eq!(parts[0].elements, [0, 2]);
         assert_eq!(parts[0].payload, command(&[&["mget", "foo", "{foo}2"]]).payload);
         assert_eq!(parts[1].elements, [1]);
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_transaction_or_script_over_several_slots_is_refused() {
         let transaction = |other| command(&[&["MULTI"], &["SET", "foo", "1"], &["SET", other, "1"], &["EXEC"]]);
-        assert!(matches!(route(&transaction("{foo}2"), &map()).unwrap(), Route::Whole(Place::Slot(12_182))));
+        assert!(matches!(route(&transaction("{foo}2"), &map()).unwrap(), Route::Whole(Destination::Slot(12_182))));
         let error = route(&transaction("bar"), &map()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let mut script = command(&[&["EVALSHA", "sha", "2", "foo", "bar"]]);
@@ -242,8 +242,8 @@ mod tests {
         else {
             panic!("not in parts");
         };
-        assert_eq!(parts[0].place, Place::Slot(12_182));
-        assert_eq!(parts[1].place, Place::Anywhere);
+        assert_eq!(parts[0].destination, Destination::Slot(12_182));
+        assert_eq!(parts[1].destination, Destination::Anywhere);
         assert_eq!(parts[1].payload, command(&[&["PING"]]).payload);
     }
 
@@ -252,11 +252,11 @@ mod tests {
         let there = (77 * 16_384 + 8192).to_string();
         for (cursor, slot, own) in [("0", 0, "0"), (there.as_str(), 8192, "77")] {
             let (parts, assembly) = parts(&["SCAN", cursor, "COUNT", "5"]);
-            assert_eq!(parts[0].place, Place::Slot(slot));
+            assert_eq!(parts[0].destination, Destination::Slot(slot));
             assert_eq!(parts[0].payload, command(&[&["SCAN", own, "COUNT", "5"]]).payload);
             assert!(matches!(assembly, Assembly::Scanned(step) if step.slot == slot));
         }
-        assert_eq!(whole(&[&["SCAN", "soon"]]), Place::Anywhere);
+        assert_eq!(whole(&[&["SCAN", "soon"]]), Destination::Anywhere);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         {
             assert_eq!(parts(words).0.len(), 2, "{words:?}");
         }
-        assert_eq!(whole(&[&["CONFIG", "GET", "a"]]), Place::Anywhere);
+        assert_eq!(whole(&[&["CONFIG", "GET", "a"]]), Destination::Anywhere);
     }
 
     proptest! {

@@ -21,7 +21,7 @@ pub(in crate::connection) fn slot_of(key: &[u8]) -> u16 {
 pub(in crate::connection) struct SlotMap {
     masters: Vec<Address>,
     replicas: Vec<Address>,
-    /// For each slot the place of its master in `masters`.
+    /// For each slot the index of its master in `masters`.
     owners: Vec<u16>,
     /// The cluster's current epoch as that node knows it; 0 where it did not say. A node that was cut off knows an older one.
     epoch: u64,
@@ -47,8 +47,8 @@ impl SlotMap {
                 continue;
             };
             let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
-            let place = map.place(&master)?;
-            map.owners.get_mut(first..=last)?.fill(place);
+            let index = map.index_of(&master)?;
+            map.owners.get_mut(first..=last)?.fill(index);
         }
         Some(map)
     }
@@ -86,7 +86,7 @@ impl SlotMap {
 
     /// Who owns `slot`.
     pub(in crate::connection) fn owner(&self, slot: u16) -> Option<&Address> {
-        self.owners.get(usize::from(slot)).and_then(|place| self.masters.get(usize::from(*place)))
+        self.owners.get(usize::from(slot)).and_then(|index| self.masters.get(usize::from(*index)))
     }
 
     /// The slots of a master.
@@ -98,10 +98,10 @@ impl SlotMap {
 
     /// Gives `slot` to `address`, as a node has said.
     pub(in crate::connection) fn moved(&mut self, slot: u16, address: &Address) {
-        if let Some(place) = self.place(address)
+        if let Some(index) = self.index_of(address)
             && let Some(owner) = self.owners.get_mut(usize::from(slot))
         {
-            *owner = place;
+            *owner = index;
         }
     }
 
@@ -116,12 +116,12 @@ impl SlotMap {
             .collect()
     }
 
-    fn place(&mut self, master: &Address) -> Option<u16> {
+    fn index_of(&mut self, master: &Address) -> Option<u16> {
         let at = self.masters.iter().position(|known| known == master).unwrap_or_else(|| {
             self.masters.push(master.clone());
             self.masters.len() - 1
         });
-        u16::try_from(at).ok().filter(|place| *place != NOBODY)
+        u16::try_from(at).ok().filter(|index| *index != NOBODY)
     }
 }
 

@@ -59,7 +59,7 @@ impl View {
                 me = Some(Self { id, is_master, owned: slots, importing, migrating, others: Vec::new() });
             } else {
                 let serves = is("master") && !is("fail") && !is("noaddr");
-                others.push(Described { id: (*id).to_owned(), address: place(address, asked), serves, slots });
+                others.push(Described { id: (*id).to_owned(), address: address_in(address, asked), serves, slots });
             }
         }
         me.map(|me| Self { others, ..me })
@@ -78,7 +78,7 @@ impl View {
 }
 
 /// `host:port@bus,name,…`
-fn place(text: &str, asked: &Address) -> Option<Address> {
+fn address_in(text: &str, asked: &Address) -> Option<Address> {
     let (host, port) = text.split(['@', ',']).next()?.rsplit_once(':')?;
     at_host(host, port.parse().ok().filter(|port| *port != 0)?, asked)
 }

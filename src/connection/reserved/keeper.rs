@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Notice, Notify, Order, Tries, Waiting, closed};
+use super::{BlockingCommand, Notice, Notify, Order, Tries, closed};
 use crate::connection::core::Core;
 use crate::connection::exclusive;
 use crate::connection::manager::Manager;
@@ -31,22 +31,22 @@ pub(super) struct Keeper {
     orders: mpsc::UnboundedReceiver<Order>,
     name: Arc<Mutex<Option<String>>>,
     notify: Notify,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<BlockingCommand>,
     opening: Vec<oneshot::Sender<Result<()>>>,
     closing: Vec<oneshot::Sender<()>>,
 }
 
-/// What is reached: a connection, and in a cluster the leave to open one to whichever node a command needs.
-struct Line {
+/// What an attempt has reached: a connection; or a cluster, where one is opened to the node that a command needs.
+struct Reached {
     opened: Option<Opened>,
     in_cluster: bool,
     /// Cancelled when the manager is disconnected.
     interrupted: CancellationToken,
 }
 
-enum Served {
+enum Ended {
     Lost,
-    Ended,
+    Stopped,
 }
 
 impl Keeper {
@@ -82,8 +82,8 @@ impl Keeper {
     /// From `open` to the end; says why it ended.
     async fn live(&mut self, session: &CancellationToken, mut tries: Tries) -> Error {
         loop {
-            let mut line = match self.reach(session, tries).await {
-                Ok(line) => line,
+            let mut reached = match self.reach(session, tries).await {
+                Ok(reached) => reached,
                 Err(error) => return error,
             };
             // `disconnect()` of the manager waits for it.
@@ -92,10 +92,10 @@ impl Keeper {
             tries = Tries::Endless;
             (self.notify)(Notice::Ready);
             self.opened();
-            match Box::pin(self.serve(&mut line, session)).await {
-                Served::Lost => (self.notify)(Notice::Lost),
-                Served::Ended if line.interrupted.is_cancelled() => return self.shared.core.closed(),
-                Served::Ended => return closed(),
+            match Box::pin(self.serve(&mut reached, session)).await {
+                Ended::Lost => (self.notify)(Notice::Lost),
+                Ended::Stopped if reached.interrupted.is_cancelled() => return self.shared.core.closed(),
+                Ended::Stopped => return closed(),
             }
         }
     }
@@ -135,7 +135,7 @@ impl Keeper {
     }
 
     /// Tries until a connection is there. Commands that come meanwhile wait, each until its deadline.
-    async fn reach(&mut self, session: &CancellationToken, tries: Tries) -> Result<Line> {
+    async fn reach(&mut self, session: &CancellationToken, tries: Tries) -> Result<Reached> {
         if tries == Tries::One && self.manager.state() != State::Ready {
             return Err(Error::new(ErrorKind::Connection, "the connection manager is not connected"));
         }
@@ -169,7 +169,7 @@ impl Keeper {
     /// Answers the commands that have waited for a connection for too long. Says when to look again.
     fn expire(&mut self) -> Option<Instant> {
         let (now, command_timeout) = (Instant::now(), self.shared.core.config.command_timeout);
-        let is_late = |one: &Waiting| one.deadline(command_timeout).is_some_and(|deadline| deadline <= now);
+        let is_late = |one: &BlockingCommand| one.deadline(command_timeout).is_some_and(|deadline| deadline <= now);
         while let Some(at) = self.waiting.iter().position(is_late) {
             if let Some(late) = self.waiting.remove(at) {
                 late.request.settle(Err(no_connection()), now);
@@ -179,34 +179,34 @@ impl Keeper {
     }
 
     /// Executes commands until the connection is lost or to be closed.
-    async fn serve(&mut self, line: &mut Line, session: &CancellationToken) -> Served {
+    async fn serve(&mut self, reached: &mut Reached, session: &CancellationToken) -> Ended {
         loop {
-            if session.is_cancelled() || line.interrupted.is_cancelled() {
-                return Served::Ended;
+            if session.is_cancelled() || reached.interrupted.is_cancelled() {
+                return Ended::Stopped;
             }
             if let Some(waiting) = self.waiting.pop_front() {
-                if !self.execute(line, waiting, session).await {
-                    return Served::Lost;
+                if !self.execute(reached, waiting, session).await {
+                    return Ended::Lost;
                 }
                 continue;
             }
-            let seat = line.opened.as_ref().and_then(|opened| opened.seat.clone());
+            let seat = reached.opened.as_ref().and_then(|opened| opened.seat.clone());
             tokio::select! {
                 () = session.cancelled() => {}
-                () = line.interrupted.cancelled() => {}
+                () = reached.interrupted.cancelled() => {}
                 () = self.shared.core.topology.left(seat.as_ref()) => {
-                    if !line.in_cluster {
-                        return Served::Lost;
+                    if !reached.in_cluster {
+                        return Ended::Lost;
                     }
-                    line.opened = None;
+                    reached.opened = None;
                 }
-                () = hung_up(&mut line.opened) => return Served::Lost,
+                () = hung_up(&mut reached.opened) => return Ended::Lost,
                 order = self.orders.recv() => match order {
-                    Some(Order::Rename(name, done)) => if !line.rename(&name, done).await {
-                        return Served::Lost;
+                    Some(Order::Rename(name, done)) => if !reached.rename(&name, done).await {
+                        return Ended::Lost;
                     },
                     order => if !self.take(order) {
-                        return Served::Ended;
+                        return Ended::Stopped;
                     },
                 },
             }
@@ -216,15 +216,15 @@ impl Keeper {
 
     /// Executes one command, at whichever server is the right one until its own time is over. False when the connection was
     /// lost over it.
-    async fn execute(&mut self, line: &mut Line, waiting: Waiting, session: &CancellationToken) -> bool {
+    async fn execute(&mut self, reached: &mut Reached, waiting: BlockingCommand, session: &CancellationToken) -> bool {
         let mut wait = Wait::new(&waiting.request, waiting.blocks_for);
         loop {
-            match self.ask(line, &waiting, &mut wait, session).await {
+            match self.ask(reached, &waiting, &mut wait, session).await {
                 Ok(Next::Again) => {}
-                Ok(Next::Done(outcome)) => return self.conclude(line, waiting, outcome, session),
+                Ok(Next::Done(outcome)) => return self.conclude(reached, waiting, outcome, session),
                 Err(not_asked) => {
                     waiting.request.settle(Err(not_asked), Instant::now());
-                    return line.in_cluster || line.opened.is_some();
+                    return reached.in_cluster || reached.opened.is_some();
                 }
             }
         }
@@ -237,21 +237,21 @@ impl Keeper {
     /// Why none could be asked.
     async fn ask(
         &self,
-        line: &mut Line,
-        waiting: &Waiting,
+        reached: &mut Reached,
+        waiting: &BlockingCommand,
         wait: &mut Wait,
         session: &CancellationToken,
     ) -> Result<Next> {
-        let Waiting { request, .. } = waiting;
+        let BlockingCommand { request, .. } = waiting;
         let shared = &self.shared;
-        let interrupted = line.interrupted.clone();
+        let interrupted = reached.interrupted.clone();
         let stopped = async || {
             tokio::select! {
                 () = session.cancelled() => {}
                 () = interrupted.cancelled() => {}
             }
         };
-        let kept = line.opened.take();
+        let kept = reached.opened.take();
         let is_right = |opened: &Opened| opened.seat.as_ref().is_none_or(|seat| shared.core.topology.is_right(seat));
         let mut opened = if let Some(opened) = kept.filter(is_right) {
             opened
@@ -264,7 +264,7 @@ impl Keeper {
         let (payload, blocks_for) = match wait.rest(&request.command) {
             Ok(rest) => rest,
             Err(error) => {
-                line.opened = Some(opened);
+                reached.opened = Some(opened);
                 return Err(error);
             }
         };
@@ -272,7 +272,7 @@ impl Keeper {
         let answered = outcome.is_ok();
         let next = wait.judge(&shared.core, request, &opened, outcome);
         if answered && wait.keeps(&shared.core, &opened) {
-            line.opened = Some(opened);
+            reached.opened = Some(opened);
         }
         if matches!(next, Next::Again) {
             tokio::select! {
@@ -283,23 +283,22 @@ impl Keeper {
         Ok(next)
     }
 
-    /// Gives the outcome to who waits for it. False when it means that the connection was lost.
+    /// Gives the outcome to whoever waits for it. False when it means that the connection was lost.
     fn conclude(
         &mut self,
-        line: &Line,
-        mut waiting: Waiting,
+        reached: &Reached,
+        mut waiting: BlockingCommand,
         outcome: Result<Reply>,
         session: &CancellationToken,
     ) -> bool {
-        let stopped = session.is_cancelled() || line.interrupted.is_cancelled();
+        let stopped = session.is_cancelled() || reached.interrupted.is_cancelled();
         let lost = outcome.is_err() && !stopped;
         let refused = outcome.as_ref().ok().and_then(|reply| refusal(&waiting.request, reply, false));
         if let Some(Refused { refusal: Refusal::Renew, is_doubtful: false, .. }) = refused
             && !stopped
-            && !waiting.request.renewed
+            && waiting.request.retries.may_renew()
         {
             // The server became a replica: the next connection leads to the master, where there is one.
-            waiting.request.renewed = true;
             self.shared.core.metrics.resent_commands.add(1);
             self.waiting.push_front(waiting);
             return false;
@@ -315,7 +314,7 @@ impl Keeper {
     }
 }
 
-impl Line {
+impl Reached {
     /// False when the connection was lost over it.
     async fn rename(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> bool {
         let Some(opened) = &mut self.opened else {
@@ -333,7 +332,7 @@ async fn attempt(
     manager: Manager,
     shared: Arc<Shared>,
     name: Arc<Mutex<Option<String>>>,
-) -> Result<Line> {
+) -> Result<Reached> {
     sleep(delay).await;
     // Only the user opens again what the user has closed.
     if shared.is_shut() {
@@ -347,7 +346,7 @@ async fn attempt(
     } else {
         Some(named(&shared.core, opened::open(&shared.core, None, true, None).await?, &name).await?)
     };
-    Ok(Line { opened, in_cluster, interrupted })
+    Ok(Reached { opened, in_cluster, interrupted })
 }
 
 /// Opens a connection for a command that is on its way, under the reservation's name.

@@ -73,17 +73,17 @@ pub enum Tries {
 
 enum Order {
     Open(CancellationToken, Tries, oneshot::Sender<Result<()>>),
-    Run(Waiting),
+    Run(BlockingCommand),
     Rename(String, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
-struct Waiting {
+struct BlockingCommand {
     request: Request,
     blocks_for: Option<Duration>,
 }
 
-impl Waiting {
+impl BlockingCommand {
     /// When it has waited for a connection for too long; one that blocks for ever waits for ever.
     fn deadline(&self, command_timeout: Duration) -> Option<Instant> {
         self.blocks_for.map(|time| self.request.deadline(time + GRACE.max(command_timeout)))
@@ -127,7 +127,7 @@ impl Reserved {
             return sink.settle(Err(error), &self.shared.core.metrics);
         }
         let request = Request::new(command, sink, Instant::now(), Arc::clone(&self.shared.core.metrics));
-        self.order(Order::Run(Waiting { request, blocks_for }));
+        self.order(Order::Run(BlockingCommand { request, blocks_for }));
     }
 
     /// Has the server call the connection `name`, and every later one of this reservation. Commands that come after it do not wait for

@@ -41,7 +41,7 @@ pub struct Channel {
     pub name: Bytes,
 }
 
-/// Who is told of the messages of one channel, by number.
+/// The listeners of one channel, by number.
 pub(super) type Listeners = Arc<[(u64, Arc<dyn Listener>)]>;
 
 #[derive(Default)]
@@ -74,18 +74,18 @@ impl Entry {
 
 /// A question on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Question {
     /// To subscribe, or to end that.
     Subscription(Channel, bool),
     /// For a sign of life.
     Ping,
 }
 
-/// What is to be told after something changed.
-pub(super) enum Told {
-    /// Confirmed again; messages may have been missed for so long.
+/// What changed for the listeners.
+pub(super) enum Change {
+    /// Confirmed again; messages may have been missed for this long.
     Restored(Listeners, Duration),
-    /// Refused to those who have it already: it must be asked for again, later.
+    /// Refused although some listeners have it already: it must be asked for again, later.
     Refused(Error),
     Nothing,
 }
@@ -97,11 +97,11 @@ pub(super) struct Moved(Channel, Entry);
 #[derive(Default)]
 pub(super) struct Book {
     entries: HashMap<Channel, Entry>,
-    /// How many are wanted and not confirmed. Asked for with each change, so that it is counted.
+    /// How many are wanted and not confirmed. Question for with each change, so that it is counted.
     open: usize,
     /// Where something may be to repair.
     changed: HashSet<Channel>,
-    asked: VecDeque<Asked>,
+    asked: VecDeque<Question>,
 }
 
 impl Book {
@@ -160,13 +160,13 @@ impl Book {
 
     /// Takes out what the oldest question is about, to be wanted in another book, where that is a sharded channel.
     pub(super) fn take_refused(&mut self) -> Option<Moved> {
-        let Asked::Subscription(channel, true) = self.asked.front()? else {
+        let Question::Subscription(channel, true) = self.asked.front()? else {
             return None;
         };
         if channel.kind != ChannelKind::Sharded || self.entries.get(channel).is_none_or(|entry| entry.unanswered != 1) {
             return None;
         }
-        let Asked::Subscription(channel, _) = self.asked.pop_front()? else {
+        let Question::Subscription(channel, _) = self.asked.pop_front()? else {
             return None;
         };
         let mut entry = self.remove(&channel)?;
@@ -226,7 +226,7 @@ impl Book {
     }
 
     /// What must be asked to have confirmed what is wanted. It counts as asked from now on.
-    pub(super) fn repairs(&mut self) -> Vec<Asked> {
+    pub(super) fn repairs(&mut self) -> Vec<Question> {
         let mut repairs = Vec::new();
         for channel in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&channel) else {
@@ -235,7 +235,7 @@ impl Book {
             if entry.wanted() != entry.asked {
                 entry.asked = !entry.asked;
                 entry.unanswered += 1;
-                repairs.push(Asked::Subscription(channel, entry.asked));
+                repairs.push(Question::Subscription(channel, entry.asked));
             }
         }
         self.asked.extend(repairs.iter().cloned());
@@ -244,18 +244,18 @@ impl Book {
 
     /// A sign of life was asked for.
     pub(super) fn pinged(&mut self) {
-        self.asked.push_back(Asked::Ping);
+        self.asked.push_back(Question::Ping);
     }
 
     /// The server answered a `PING`. False where none was asked.
     pub(super) fn ponged(&mut self) -> bool {
-        self.asked.pop_front_if(|asked| *asked == Asked::Ping).is_some()
+        self.asked.pop_front_if(|asked| *asked == Question::Ping).is_some()
     }
 
     /// The server says that `channel` is (not) subscribed. `None` where that answers nothing that was asked.
-    pub(super) fn confirmed(&mut self, channel: &Channel, on: bool, now: Instant) -> Option<Told> {
+    pub(super) fn confirmed(&mut self, channel: &Channel, on: bool, now: Instant) -> Option<Change> {
         let answers =
-            matches!(self.asked.front(), Some(Asked::Subscription(asked, was)) if asked == channel && *was == on);
+            matches!(self.asked.front(), Some(Question::Subscription(asked, was)) if asked == channel && *was == on);
         if !answers {
             // A sharded channel whose slot went elsewhere is ended without having been asked.
             if on {
@@ -266,12 +266,12 @@ impl Book {
             entry.asked = false;
             entry.missing_since.get_or_insert(now);
             self.changed.insert(channel.clone());
-            return Some(Told::Nothing);
+            return Some(Change::Nothing);
         }
         self.asked.pop_front();
         let entry = self.entries.get_mut(channel)?;
         entry.unanswered -= 1;
-        let mut told = Told::Nothing;
+        let mut told = Change::Nothing;
         // An older answer than the last question says nothing of how it is now.
         if entry.unanswered == 0 {
             Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
@@ -281,7 +281,7 @@ impl Book {
                 // Who waits no longer needs no answer.
                 entry.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
                 if let Some(since) = entry.missing_since.take() {
-                    told = Told::Restored(shared(entry), now.saturating_duration_since(since));
+                    told = Change::Restored(shared(entry), now.saturating_duration_since(since));
                 }
             }
         }
@@ -290,9 +290,9 @@ impl Book {
     }
 
     /// The server refused the oldest question. `None` where nothing was asked.
-    pub(super) fn refused(&mut self, error: &Error) -> Option<Told> {
-        let Asked::Subscription(channel, on) = self.asked.pop_front()? else {
-            return Some(Told::Nothing);
+    pub(super) fn refused(&mut self, error: &Error) -> Option<Change> {
+        let Question::Subscription(channel, on) = self.asked.pop_front()? else {
+            return Some(Change::Nothing);
         };
         let entry = self.entries.get_mut(&channel)?;
         entry.unanswered -= 1;
@@ -307,11 +307,11 @@ impl Book {
                 let _ = waiting.send(Err(error.clone()));
             }
             if had_it {
-                return Some(Told::Refused(error.clone()));
+                return Some(Change::Refused(error.clone()));
             }
         }
         self.forget(&channel);
-        Some(Told::Nothing)
+        Some(Change::Nothing)
     }
 
     /// What is wanted but was refused is asked for again.
@@ -356,7 +356,7 @@ impl Book {
         self.entries.drain().map(|(_, mut entry)| shared(&mut entry)).collect()
     }
 
-    /// Who is to be given the messages of `channel`.
+    /// The listeners of `channel`.
     pub(super) fn listeners(&mut self, channel: &Channel) -> Option<Listeners> {
         self.entries.get_mut(channel).map(shared)
     }
@@ -386,12 +386,12 @@ mod tests {
         book.want(&channel(name), number, Arc::new(Silent))
     }
 
-    fn on(name: &'static str) -> Asked {
-        Asked::Subscription(channel(name), true)
+    fn on(name: &'static str) -> Question {
+        Question::Subscription(channel(name), true)
     }
 
-    fn off(name: &'static str) -> Asked {
-        Asked::Subscription(channel(name), false)
+    fn off(name: &'static str) -> Question {
+        Question::Subscription(channel(name), false)
     }
 
     #[test]
@@ -500,14 +500,14 @@ mod tests {
         assert_eq!(again, [on("a"), on("b")]);
         let later = then + Duration::from_secs(3);
         for asked in again {
-            let Asked::Subscription(channel, _) = asked else { unreachable!() };
+            let Question::Subscription(channel, _) = asked else { unreachable!() };
             let first = book.asked.front().cloned();
             let told = match first {
-                Some(Asked::Subscription(front, _)) if front == channel => book.confirmed(&channel, true, later),
-                Some(Asked::Subscription(front, _)) => book.confirmed(&front, true, later),
+                Some(Question::Subscription(front, _)) if front == channel => book.confirmed(&channel, true, later),
+                Some(Question::Subscription(front, _)) => book.confirmed(&front, true, later),
                 _ => None,
             };
-            if let Some(Told::Restored(_, gap)) = told {
+            if let Some(Change::Restored(_, gap)) = told {
                 assert_eq!(gap, Duration::from_secs(3));
             }
         }
@@ -543,13 +543,13 @@ mod tests {
         let mut wait = here.want(&sharded, 1, Arc::new(Silent)).unwrap();
         want(&mut here, "b", 2);
         here.repairs();
-        while here.asked.front() != Some(&Asked::Subscription(sharded.clone(), true)) {
+        while here.asked.front() != Some(&Question::Subscription(sharded.clone(), true)) {
             assert!(here.take_refused().is_none(), "only a sharded channel moves");
             here.confirmed(&channel("b"), true, Instant::now());
         }
         there.put(here.take_refused().unwrap());
         assert!(!here.has(&sharded));
-        assert_eq!(there.repairs(), [Asked::Subscription(sharded.clone(), true)]);
+        assert_eq!(there.repairs(), [Question::Subscription(sharded.clone(), true)]);
         there.confirmed(&sharded, true, Instant::now());
         assert!(wait.try_recv().unwrap().is_ok());
     }

@@ -5,16 +5,16 @@
 //! |---|---|
 //! | `book` | what is wanted, asked for and confirmed: a pure unit |
 //! | `task` | the one task that connects, asks, hears and restores |
-//! | `lines` | the connections, and which channel is on which |
-//! | `hearing` | what comes in on the connection |
+//! | `connections` | the connections, and which channel is on which |
+//! | `received` | what comes in on the connection |
 //!
 //! A subscription is registered at once and confirmed later; what is published after its confirmation, by anyone, is heard.
 //! A connection that is lost is restored without end, with the manager's backoff; then everything is subscribed again, and
 //! each listener is told for how long it may have missed messages. `disconnect()` ends all subscriptions.
 
 mod book;
-mod hearing;
-mod lines;
+mod connections;
+mod received;
 mod task;
 
 use std::fmt;
@@ -28,9 +28,9 @@ use tokio::time::timeout;
 
 pub use book::{Channel, ChannelKind};
 
+pub(super) use connections::Subscriber;
 #[cfg(fuzzing)]
-pub(super) use hearing::Heard;
-pub(super) use lines::Subscriber;
+pub(super) use received::Received;
 
 use super::core::Core;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -54,7 +54,7 @@ pub trait Listener: Send + Sync {
     /// The connection is gone, and the subscription is being restored.
     fn lost(&self, _error: &Error) {}
 
-    /// It is confirmed again; messages may have been missed for so long.
+    /// It is confirmed again; messages may have been missed for this long.
     fn restored(&self, _gap: Duration) {}
 
     /// It is over for good: the manager was disconnected.
@@ -167,7 +167,7 @@ fn too_late(core: &Core) -> Error {
         ErrorKind::Timeout,
         format!("the subscription was not confirmed within commandTimeoutMs, {limit} ms"),
     );
-    match core.last_error() {
+    match core.status.last_error() {
         Some(cause) => error.caused_by(cause),
         None => error,
     }

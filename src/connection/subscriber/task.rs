@@ -10,23 +10,23 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Message;
-use super::book::{Asked, Channel, ChannelKind, Told};
-use super::hearing::Heard;
-use super::lines::{Line, Route, Subscriber};
+use super::book::{Change, Channel, ChannelKind, Question};
+use super::connections::{Endpoint, Subscriber, Subscriptions};
+use super::received::Received;
 use crate::connection::candidates::within;
 use crate::connection::cluster::{self, Redirect};
 use crate::connection::connect::connect;
 use crate::connection::core::Core;
+use crate::connection::dial::Stream;
 use crate::connection::event::Event;
 use crate::connection::handshake::Greeted;
-use crate::connection::link::Stream;
-use crate::connection::passing::Patience;
+use crate::connection::incoming::Incoming;
 use crate::connection::silence::{Due, Silence};
 use crate::connection::target::{Address, Target};
 use crate::connection::topology::Seat;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resp::{self, Read, Reader, Reply};
+use crate::resp::{self, Read, Reply};
 
 /// How long a connection on which nothing is subscribed is kept for the next subscription.
 const LINGER: Duration = Duration::from_secs(1);
@@ -47,8 +47,8 @@ enum Ended {
     Left(Error, Instant),
 }
 
-/// Lives while something is subscribed on `line`.
-pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Line>) {
+/// Lives while something is subscribed on `subscriptions`.
+pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscriptions: Arc<Subscriptions>) {
     let core = Arc::clone(subscriber.core());
     let interrupted = core.interruption();
     let mut attempt = 0;
@@ -56,30 +56,30 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Lin
     subscriber.watch_topology();
     loop {
         let connected = tokio::select! {
-            connected = connect_to(&core, route.as_ref()) => connected,
-            () = interrupted.cancelled() => return end(&subscriber, &line),
+            connected = connect_to(&core, endpoint.as_ref()) => connected,
+            () = interrupted.cancelled() => return end(&subscriber, &subscriptions),
         };
         match connected {
             Ok(greeted) => {
                 missing = None;
                 let since = Instant::now();
                 let ended = tokio::select! {
-                    ended = serve(&subscriber, &line, greeted) => ended,
-                    () = interrupted.cancelled() => return end(&subscriber, &line),
+                    ended = serve(&subscriber, &subscriptions, greeted) => ended,
+                    () = interrupted.cancelled() => return end(&subscriber, &subscriptions),
                 };
                 let (error, missed, left) = match ended {
-                    Ended::Idle if line.rest() => return,
+                    Ended::Idle if subscriptions.rest() => return,
                     Ended::Idle => continue,
                     Ended::Lost(error, missed) => (error, missed, false),
                     Ended::Left(error, missed) => (error, missed, true),
                 };
-                lost(&subscriber, &line, &error, missed);
-                if left && route.is_none() {
+                lost(&subscriber, &subscriptions, &error, missed);
+                if left && endpoint.is_none() {
                     // Whoever is right now is there.
                     continue;
                 }
                 if left {
-                    return subscriber.abandon(&route);
+                    return subscriber.abandon(&endpoint);
                 }
                 if since.elapsed() > core.config.reconnect.max {
                     attempt = 0;
@@ -89,23 +89,23 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Lin
                 core.failed(&error);
                 if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
                     // It would fail the same way next time: nobody is to wait for that.
-                    batch(|| line.inner().book.refuse_waiting(&error));
+                    batch(|| subscriptions.inner().book.refuse_waiting(&error));
                 }
-                if route.is_some() {
+                if endpoint.is_some() {
                     // Until the cluster has seen it too, it sends back here whoever asks.
                     if interrupted.run_until_cancelled(sleep(UNREACHABLE_PAUSE)).await.is_none() {
-                        return end(&subscriber, &line);
+                        return end(&subscriber, &subscriptions);
                     }
-                    return subscriber.abandon(&route);
+                    return subscriber.abandon(&endpoint);
                 }
             }
         }
-        if line.rest() {
+        if subscriptions.rest() {
             return;
         }
         missing.get_or_insert_with(|| core.topology.missing());
         if interrupted.run_until_cancelled(pause(&core, attempt)).await.is_none() {
-            return end(&subscriber, &line);
+            return end(&subscriber, &subscriptions);
         }
         attempt = attempt.saturating_add(1);
     }
@@ -115,7 +115,7 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, route: Route, line: Arc<Lin
 async fn pause(core: &Core, attempt: u32) {
     let delay = core.config.reconnect.delay(attempt);
     core.metrics.reconnection_attempts.add(1);
-    core.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+    core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
     tokio::select! {
         () = sleep(delay) => {}
         () = core.topology.changed() => {}
@@ -123,9 +123,9 @@ async fn pause(core: &Core, attempt: u32) {
 }
 
 /// Uses a connection until it is lost, or not needed.
-async fn serve(subscriber: &Arc<Subscriber>, line: &Line, greeted: Greeted) -> Ended {
+async fn serve(subscriber: &Arc<Subscriber>, subscriptions: &Subscriptions, greeted: Greeted) -> Ended {
     let _counted = subscriber.core().counted();
-    Connection::new(subscriber, line, greeted).serve().await
+    Connection::new(subscriber, subscriptions, greeted).serve().await
 }
 
 /// A connection, and where it leads if that may be elsewhere one day. One that takes long has the server looked for elsewhere too.
@@ -156,16 +156,16 @@ async fn connect_to(core: &Core, to: Option<&Address>) -> Result<Greeted> {
     }
 }
 
-fn end(subscriber: &Subscriber, line: &Line) {
+fn end(subscriber: &Subscriber, subscriptions: &Subscriptions) {
     let error = subscriber.core().closed();
-    line.stop();
-    let listeners = line.inner().book.end(&error);
+    subscriptions.stop();
+    let listeners = subscriptions.inner().book.end(&error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.ended(&error)));
     subscriber.publish();
 }
 
-fn lost(subscriber: &Subscriber, line: &Line, error: &Error, missing: Instant) {
-    let listeners = line.inner().book.lost(missing);
+fn lost(subscriber: &Subscriber, subscriptions: &Subscriptions, error: &Error, missing: Instant) {
+    let listeners = subscriptions.inner().book.lost(missing);
     subscriber.publish();
     subscriber.core().failed(error);
     batch(|| listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.lost(error)));
@@ -173,15 +173,12 @@ fn lost(subscriber: &Subscriber, line: &Line, error: &Error, missing: Instant) {
 
 struct Connection<'a> {
     subscriber: &'a Arc<Subscriber>,
-    core: &'a Core,
-    line: &'a Line,
+    subscriptions: &'a Subscriptions,
     /// Where it leads, if that may be elsewhere one day.
     seat: Option<Seat>,
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
-    reader: Reader,
-    patience: Patience,
-    input: BytesMut,
+    incoming: Incoming,
     output: BytesMut,
     opened: Instant,
     silence: Silence,
@@ -194,19 +191,15 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(subscriber: &'a Arc<Subscriber>, line: &'a Line, greeted: Greeted) -> Self {
+    fn new(subscriber: &'a Arc<Subscriber>, subscriptions: &'a Subscriptions, greeted: Greeted) -> Self {
         let (read, write) = split(greeted.stream);
-        let core = subscriber.core();
         Self {
             subscriber,
-            core,
-            line,
+            subscriptions,
             seat: greeted.address.map(|address| Seat { address, slot: None }),
             read,
             write,
-            reader: greeted.reader.keeping_pushes(),
-            patience: Patience::new(core.config.command_timeout),
-            input: greeted.input,
+            incoming: Incoming::new(greeted.input, greeted.reader.keeping_pushes(), &subscriber.core().config),
             output: BytesMut::new(),
             opened: Instant::now(),
             silence: Silence::since(Instant::now()),
@@ -218,7 +211,7 @@ impl<'a> Connection<'a> {
 
     /// Uses the connection until it is lost, or not needed.
     async fn serve(&mut self) -> Ended {
-        let (core, seat) = (self.core, self.seat.clone());
+        let (core, seat) = (self.core(), self.seat.clone());
         let mut left = pin!(core.topology.left(seat.as_ref()));
         loop {
             self.repair();
@@ -226,10 +219,10 @@ impl<'a> Connection<'a> {
                 Ok(wake) => wake,
                 Err(ended) => return ended,
             };
-            self.input.reserve(READ_CHUNK);
+            self.incoming.bytes.reserve(READ_CHUNK);
             // Reading never waits for writing: a peer that stops reading until it is read from blocks nobody.
             tokio::select! {
-                read = self.read.read_buf(&mut self.input) => {
+                read = self.read.read_buf(&mut self.incoming.bytes) => {
                     let outcome = match read {
                         // Everything that was sent before has come.
                         Ok(0) => return Ended::Lost(gone("closed by the server"), Instant::now()),
@@ -254,11 +247,15 @@ impl<'a> Connection<'a> {
                         return self.lost(gone(&e.to_string()).caused_by(e));
                     }
                 }
-                () = self.line.changed.notified() => {}
+                () = self.subscriptions.changed.notified() => {}
                 () = &mut left => return self.left(),
                 () = sleep_until(wake.into()) => {}
             }
         }
+    }
+
+    fn core(&self) -> &'a Core {
+        self.subscriber.core()
     }
 
     /// The end of a connection that may have been dead since something came last.
@@ -270,19 +267,19 @@ impl<'a> Connection<'a> {
     fn left(&self) -> Ended {
         let error =
             self.seat.as_ref().map_or_else(|| gone("another server was found"), |seat| not_right(&seat.address));
-        Ended::Left(error, self.core.topology.before_change().max(self.opened))
+        Ended::Left(error, self.core().topology.before_change().max(self.opened))
     }
 
     /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
     fn repair(&mut self) {
         let repairs = {
-            let mut inner = self.line.inner();
+            let mut inner = self.subscriptions.inner();
             let repairs = inner.book.repairs();
             self.idle = inner.book.is_empty().then(|| self.idle.unwrap_or_else(Instant::now));
             repairs
         };
         for asked in repairs {
-            let Asked::Subscription(Channel { kind, name }, on) = asked else { continue };
+            let Question::Subscription(Channel { kind, name }, on) = asked else { continue };
             let verb: &[u8] = match (kind, on) {
                 (ChannelKind::Exact, true) => b"SUBSCRIBE",
                 (ChannelKind::Exact, false) => b"UNSUBSCRIBE",
@@ -297,10 +294,10 @@ impl<'a> Connection<'a> {
 
     /// All that time brings about. Gives when to look again.
     fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
-        let silence = match self.silence.due(self.core.config.keep_alive, now) {
+        let silence = match self.silence.due(self.core().config.keep_alive, now) {
             Due::Wait(until) => until,
             Due::Ask(until) => {
-                self.line.inner().book.pinged();
+                self.subscriptions.inner().book.pinged();
                 resp::pack(&mut self.output, &[b"PING"]);
                 until
             }
@@ -313,7 +310,7 @@ impl<'a> Connection<'a> {
         }
         if self.again.is_some_and(|at| now >= at) {
             self.again = None;
-            self.line.inner().book.retry();
+            self.subscriptions.inner().book.retry();
             self.repair();
         }
         let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
@@ -321,53 +318,53 @@ impl<'a> Connection<'a> {
     }
 
     fn took(&mut self, count: usize) -> Result<()> {
-        self.core.metrics.received_bytes.add(count as u64);
+        self.core().metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
         self.silence.end(self.heard);
         batch(|| {
-            while let Some(read) = self.reader.next(&mut self.input).map_err(|e| gone(&e.to_string()))? {
+            while let Some(read) = self.incoming.next().map_err(|e| gone(&e.to_string()))? {
                 match read {
-                    Read::Reply(reply) => self.hear(Heard::of(reply))?,
+                    Read::Reply(reply) => self.hear(Received::of(reply))?,
                     Read::Passed(passed) => self.missed(&passed.head),
                 }
             }
-            self.patience.check(&self.reader, self.heard).map_err(|why| gone(&why))
+            self.incoming.check(self.heard).map_err(|why| gone(&why))
         })
     }
 
     /// A message was longer than `maxReplyBytes`; `head` is what came first of it.
     fn missed(&self, head: &[Reply]) {
-        let Some(channel) = Heard::channel_of(head) else { return };
-        let listeners = self.line.inner().book.listeners(&channel);
+        let Some(channel) = Received::channel_of(head) else { return };
+        let listeners = self.subscriptions.inner().book.listeners(&channel);
         listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.missed());
     }
 
-    fn hear(&mut self, heard: Heard) -> Result<()> {
+    fn hear(&mut self, heard: Received) -> Result<()> {
         let told = match heard {
-            Heard::Message(kind, message) => {
+            Received::Message(kind, message) => {
                 self.give(kind, &message);
                 return Ok(());
             }
-            Heard::Confirmed(channel, on) => {
-                let told = self.line.inner().book.confirmed(&channel, on, self.heard);
+            Received::Confirmed(channel, on) => {
+                let told = self.subscriptions.inner().book.confirmed(&channel, on, self.heard);
                 // The end of what nobody knew of changes nothing.
-                told.or((!on).then_some(Told::Nothing))
+                told.or((!on).then_some(Change::Nothing))
             }
-            Heard::Pong => self.line.inner().book.ponged().then_some(Told::Nothing),
-            Heard::Refused(line) if self.moves(&line) => Some(Told::Nothing),
-            Heard::Refused(line) => {
+            Received::Pong => self.subscriptions.inner().book.ponged().then_some(Change::Nothing),
+            Received::Refused(line) if self.moves(&line) => Some(Change::Nothing),
+            Received::Refused(line) => {
                 let error = Error::from_reply(&String::from_utf8_lossy(&line));
-                self.line.inner().book.refused(&error)
+                self.subscriptions.inner().book.refused(&error)
             }
-            Heard::Strange => Some(Told::Nothing),
+            Received::Unknown => Some(Change::Nothing),
         };
         match told {
-            Some(Told::Nothing) => {}
-            Some(Told::Restored(listeners, gap)) => {
+            Some(Change::Nothing) => {}
+            Some(Change::Restored(listeners, gap)) => {
                 listeners.iter().for_each(|(_, listener)| listener.restored(gap));
             }
-            Some(Told::Refused(error)) => {
-                self.core.failed(&error);
+            Some(Change::Refused(error)) => {
+                self.core().failed(&error);
                 self.again = Some(self.heard + REFUSED_PAUSE);
             }
             None => return Err(gone("the server answered what was not asked")),
@@ -379,12 +376,12 @@ impl<'a> Connection<'a> {
     /// Where a node says that a channel is for another one, it goes there.
     fn moves(&self, refusal: &[u8]) -> bool {
         let redirect = self.seat.as_ref().and_then(|seat| Redirect::read(refusal, &seat.address));
-        redirect.is_some_and(|redirect| self.subscriber.moves(self.line, redirect.address))
+        redirect.is_some_and(|redirect| self.subscriber.moves(self.subscriptions, redirect.address))
     }
 
     fn give(&self, kind: ChannelKind, message: &Message) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
-        let listeners = self.line.inner().book.listeners(&Channel { kind, name });
+        let listeners = self.subscriptions.inner().book.listeners(&Channel { kind, name });
         for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {
             listener.message(message);
         }

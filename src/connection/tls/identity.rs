@@ -11,14 +11,14 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::certificate::Certificate;
-use super::{Given, certificates, wrong_pem};
+use super::{TlsOptions, certificates, wrong_pem};
 use crate::error::{Error, Result};
 
 /// Reads `cert`, `key` and `passphrase`; `None` where there is no certificate.
 ///
 /// # Errors
 /// `config`: one without the other, no PEM, the wrong passphrase, or a key of another certificate.
-pub(super) fn read(given: &Given, provider: &CryptoProvider) -> Result<Option<SingleCertAndKey>> {
+pub(super) fn read(given: &TlsOptions, provider: &CryptoProvider) -> Result<Option<SingleCertAndKey>> {
     let (cert, key) = match (&given.cert, &given.key) {
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert.reveal(), key.reveal()),

@@ -30,12 +30,12 @@ pub struct Tls {
     /// The name to expect in the certificate; `None`: the host connected to.
     pub server_name: Option<ServerName<'static>>,
     /// What it was made from.
-    pub given: Given,
+    pub given: TlsOptions,
 }
 
 /// TLS as a user describes it; certificates and keys are PEM.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct TlsOptions {
     /// All authorities, one after another.
     pub ca: Option<Secret>,
     pub cert: Option<Secret>,
@@ -59,7 +59,7 @@ impl Tls {
 
     /// Reads `{ ca, cert, key, passphrase, servername, rejectUnauthorized }`; certificates and keys are PEM.
     pub fn from_options(mut options: Options) -> Result<Self> {
-        let given = Given {
+        let given = TlsOptions {
             ca: read_authorities(&mut options)?,
             cert: read_pem(&mut options, "cert", "a certificate")?,
             key: read_pem(&mut options, "key", "a private key")?,

@@ -17,7 +17,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::Certificate;
-use super::{Given, certificates, wrong_pem};
+use super::{TlsOptions, certificates, wrong_pem};
 use crate::error::{Error, Result};
 
 /// The variable that names a file of further authorities, as Node has it.
@@ -30,7 +30,7 @@ type Verdict<T> = Result<T, rustls::Error>;
 
 /// What judges a server's certificate: the authorities in `ca`, or the public ones and those of `NODE_EXTRA_CA_CERTS`, or
 /// nothing where the user said `rejectUnauthorized: false`.
-pub(super) fn verifier(given: &Given, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+pub(super) fn verifier(given: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
     let algorithms = provider.signature_verification_algorithms;
     let trusted = if given.verify { Some(Trusted::by(given, provider)?) } else { None };
     Ok(Arc::new(Verifier { trusted, algorithms }))
@@ -53,7 +53,7 @@ struct Trusted {
 }
 
 impl Trusted {
-    fn by(given: &Given, provider: &Arc<CryptoProvider>) -> Result<Self> {
+    fn by(given: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         let authorities = if let Some(pem) = &given.ca {
             certificates("ca", pem.reveal())?

@@ -21,14 +21,14 @@ pub(in crate::connection) struct Named {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct KnownTopology {
     master: Option<Named>,
     map: Option<Arc<SlotMap>>,
 }
 
 /// When what is known was last heard.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct LastHeard {
     last: Instant,
     /// For the last time before it changed.
     before_change: Instant,
@@ -64,8 +64,8 @@ pub(super) struct Trouble {
 
 /// What is known of the topology, what is wrong with it, and the task that watches it.
 pub(in crate::connection) struct Topology {
-    known: watch::Sender<Known>,
-    heard: Mutex<Heard>,
+    known: watch::Sender<KnownTopology>,
+    heard: Mutex<LastHeard>,
     trouble: Arc<watch::Sender<Trouble>>,
     metrics: Arc<Metrics>,
     /// Is there a task?
@@ -85,7 +85,7 @@ impl Drop for Missing {
 
 /// Gives each new slot map once.
 #[derive(Debug)]
-pub(in crate::connection) struct News(watch::Receiver<Known>);
+pub(in crate::connection) struct News(watch::Receiver<KnownTopology>);
 
 impl News {
     pub(in crate::connection) fn map(&mut self) -> Option<Arc<SlotMap>> {
@@ -101,7 +101,7 @@ impl Topology {
         let now = Instant::now();
         Self {
             known: watch::Sender::default(),
-            heard: Mutex::new(Heard { last: now, before_change: now }),
+            heard: Mutex::new(LastHeard { last: now, before_change: now }),
             trouble: Arc::default(),
             metrics,
             watched: Mutex::new(false),
@@ -180,7 +180,7 @@ impl Topology {
     }
 
     /// Applies `change`, which says whether it is news, and counts.
-    fn take_in(&self, change: impl FnOnce(&mut Known) -> bool) -> bool {
+    fn take_in(&self, change: impl FnOnce(&mut KnownTopology) -> bool) -> bool {
         let mut heard = self.heard.lock();
         let mut is_first = false;
         let news = self.known.send_if_modified(|known| {
@@ -266,7 +266,7 @@ impl Topology {
     }
 }
 
-impl Known {
+impl KnownTopology {
     fn is_right(&self, seat: &Seat) -> bool {
         let master = self.master.as_ref().is_none_or(|master| master.address == seat.address);
         let map = self.map.as_ref().is_none_or(|map| match seat.slot {

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `known` | what is known, and who is to be told when it changes |
+//! | `known` | what is known; wakes connections when that changes |
 //! | `pace` | when to ask next: seldom while all is well, often while something is missing |
 //! | `cluster` | asks nodes for the slot map |
 //! | `sentinel` | listens to sentinels, and asks them |
@@ -58,6 +58,6 @@ async fn run(shared: Arc<Shared>) {
 
 /// Is there a connection, or an attempt to have one?
 fn is_needed(core: &Core) -> bool {
-    let live = matches!(core.state(), State::Connecting | State::Ready | State::Reconnecting);
+    let live = matches!(core.status.state(), State::Connecting | State::Ready | State::Reconnecting);
     !core.interruption().is_cancelled() && (live || !core.exclusive.is_empty())
 }

@@ -1,7 +1,7 @@
-//! Listens to sentinels for a switch of the master, and asks them now and then.
+//! Listens to sentinels for a switch of the master, and asks them from time to time.
 //!
-//! Up to three of them at once: so one that is gone, swallows packets or was cut off keeps no switch from being heard.
-//! Whoever is lost is followed by the next one. What they name is believed when it says itself that it is a master.
+//! It listens to up to three sentinels at once: so a sentinel that is gone, drops packets or was cut off does not hide a switch. When one is
+//! lost, the next one takes its place. A server that they name is believed once it says itself that it is a master.
 
 use std::time::{Duration, Instant};
 
@@ -70,9 +70,9 @@ async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result
     let (mut wire, tells) = within(PATIENCE.min(core.config.connect_timeout), opened).await?;
     let _counted = core.counted();
     let mut pace = Pace::new(&core.topology, if tells { CALM } else { CALM_UNHEARD }, LISTENERS);
-    let mut heard = Heard::default();
+    let mut report = Report::default();
     while super::is_needed(core) {
-        ask(core, sentinels, taken, &mut wire, &mut heard).await?;
+        ask(core, sentinels, taken, &mut wire, &mut report).await?;
         pace.asked();
         tokio::select! {
             () = pace.next() => {}
@@ -84,14 +84,20 @@ async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result
 
 /// What one sentinel has said.
 #[derive(Default)]
-struct Heard {
+struct Report {
     last: Option<Named>,
-    /// While what it names has not come true.
+    /// Held while the server that it names does not say that it is a master.
     unsettled: Option<Missing>,
 }
 
 /// Asks a sentinel, and goes by what it names.
-async fn ask(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>, wire: &mut Wire, heard: &mut Heard) -> Result<()> {
+async fn ask(
+    core: &Core,
+    sentinels: &Sentinels,
+    taken: &Taken<'_>,
+    wire: &mut Wire,
+    report: &mut Report,
+) -> Result<()> {
     let topology = &core.topology;
     let asked_at = Instant::now();
     let named = within(PATIENCE, sentinels.ask(wire)).await.inspect_err(|error| core.failed(error))?;
@@ -101,19 +107,19 @@ async fn ask(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>, wire: &mut W
     if !sentinels.may_name(&taken.address, &named, asked_at, known.as_ref()) {
         return Err(is_older());
     }
-    let switched = heard.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
+    let switched = report.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
     let is_known = match known {
         Some(known) => known.address == named.address,
-        // Whoever connects for the first time asks by itself. Only a switch is news.
-        None if !switched && heard.unsettled.is_none() => return Ok(()),
+        // The first connect asks by itself. Only a switch is news.
+        None if !switched && report.unsettled.is_none() => return Ok(()),
         None => false,
     };
     if !is_known && !is_master(core, &named).await {
         // Named while it is being promoted, or by a sentinel that is wrong.
-        heard.unsettled.get_or_insert_with(|| topology.missing());
+        report.unsettled.get_or_insert_with(|| topology.missing());
         return Ok(());
     }
-    heard.unsettled = None;
+    report.unsettled = None;
     match sentinels.settle(topology, &taken.address, &named, asked_at) {
         Settled::Known => Ok(()),
         Settled::Moved => {

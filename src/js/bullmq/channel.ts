@@ -55,9 +55,9 @@ export class Channel {
   #named: Promise<unknown> = Promise.resolve();
 
   constructor(readonly manager: IRedisConnection) {
-    const inside = manager[internals];
-    this.port = inside.port;
-    this.handle = this.port.open('bullmq', inside.handle, {}, this);
+    const own = manager[internals];
+    this.port = own.port;
+    this.handle = this.port.open('bullmq', own.handle, {}, this);
   }
 
   /** Calls `verb` on `handle`. */

@@ -11,7 +11,7 @@ interface Shaped extends Step {
   readonly shape?: ((reply: unknown) => unknown) | undefined;
 }
 
-interface Inside {
+interface TransactionInternals {
   readonly channel: Channel;
   readonly atomic: boolean;
   /** Throws where the client has ended. */
@@ -21,7 +21,7 @@ interface Inside {
 
 export class Transaction implements BullMQTransaction {
   /** @internal */
-  declare readonly [internals]: Inside;
+  declare readonly [internals]: TransactionInternals;
 
   /** @param isOpen Throws where the client has ended. */
   constructor(channel: Channel, atomic: boolean, isOpen: () => void) {
@@ -72,12 +72,12 @@ export class Transaction implements BullMQTransaction {
   }
 
   async exec(): Promise<BullMQResult[] | null> {
-    const inside = this[internals];
-    inside.isOpen();
-    const steps = inside.steps.splice(0);
+    const own = this[internals];
+    own.isOpen();
+    const steps = own.steps.splice(0);
     if (steps.length === 0) return [];
-    if (!inside.atomic) return Promise.all(steps.map((step) => alone(inside.channel, step)));
-    const results = (await inside.channel.transaction(steps)) as [error: string | null, reply: unknown][] | null;
+    if (!own.atomic) return Promise.all(steps.map((step) => alone(own.channel, step)));
+    const results = (await own.channel.transaction(steps)) as [error: string | null, reply: unknown][] | null;
     return (
       results?.map(([error, reply], at): BullMQResult => {
         if (error !== null) return [serverError(error), null];

@@ -14,7 +14,7 @@ import type { BusEvents } from './events.js';
 import { Feeds } from './feed.js';
 import { groupsOf, removeGroup, type TopicGroup } from './groups.js';
 import { type Handler, Handling } from './handling.js';
-import { Inside, unheard } from './inside.js';
+import { BusInternals, unheard } from './internals.js';
 import { Messages } from './messages.js';
 import {
   boundsOf,
@@ -40,7 +40,7 @@ const DEDUPE_MS = 120_000;
 const STANDARD = { maxPending: 100_000, maxPendingBytes: 64 * 1024 * 1024 };
 
 /** What a bus keeps to itself. */
-class Parts extends Inside {
+class PublicInternals extends BusInternals {
   readonly feeds = new Feeds(this);
 
   /** Subscribes one handler to live messages. */
@@ -66,7 +66,7 @@ class Parts extends Inside {
  */
 export class MessageBus {
   /** @internal */
-  declare readonly [internals]: Parts;
+  declare readonly [internals]: PublicInternals;
 
   /**
    * Opens nothing: the first use connects.
@@ -92,7 +92,7 @@ export class MessageBus {
     }
     checkWhole('MessageBus.closeTimeoutMs', closeTimeoutMs, 0, MAX_MS);
     const bounds = boundsOf('MessageBus', { maxPending, maxPendingBytes }, STANDARD);
-    Object.defineProperty(this, internals, { value: new Parts(manager, given, bounds, closeTimeoutMs) });
+    Object.defineProperty(this, internals, { value: new PublicInternals(manager, given, bounds, closeTimeoutMs) });
   }
 
   /**
@@ -101,10 +101,10 @@ export class MessageBus {
    * @throws RedisError what `connect()` rejects with; `timeout`; `closed`.
    */
   async ready(): Promise<void> {
-    const inside = this[internals];
-    inside.checkOpen('MessageBus.ready');
-    await inside.feeds.settled();
-    await inside.ready();
+    const bus = this[internals];
+    bus.checkOpen('MessageBus.ready');
+    await bus.feeds.settled();
+    await bus.ready();
   }
 
   /**
@@ -117,9 +117,9 @@ export class MessageBus {
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number> {
-    const inside = this[internals];
+    const bus = this[internals];
     try {
-      inside.checkPublishing();
+      bus.checkPublishing();
       checkTopic('MessageBus.publish: topic', topic);
       const { key, durable, traceparent, id, dedupeMs } = options === undefined ? NOTHING : publishOptions(options);
       let text: string;
@@ -131,11 +131,12 @@ export class MessageBus {
         if (dedupeMs !== undefined) once ??= message.id;
       } else {
         text = encodeBare('MessageBus.publish', topic, message, key, traceparent, id);
-        if (dedupeMs !== undefined && id === undefined) throw configError('MessageBus.publish: id', 'a string beside dedupeMs', id);
+        if (dedupeMs !== undefined && id === undefined)
+          throw configError('MessageBus.publish: id', 'a string, because dedupeMs is given', id);
       }
       if (durable)
-        return publishDurable(inside, topic, text, key, once === undefined ? undefined : { id: once, dedupeMs: dedupeMs ?? DEDUPE_MS });
-      return inside.port.call(inside.out, V.publish, topic, text) as Promise<number>;
+        return publishDurable(bus, topic, text, key, once === undefined ? undefined : { id: once, dedupeMs: dedupeMs ?? DEDUPE_MS });
+      return bus.port.call(bus.out, V.publish, topic, text) as Promise<number>;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -155,10 +156,10 @@ export class MessageBus {
     handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: SubscribeOptions,
   ): Promise<Unsubscribe> {
-    const inside = this[internals];
-    const { given, handling } = begin(inside, 'MessageBus.subscribe', 'topic', topic, handler, options);
-    if (given.group === undefined) return inside.live('MessageBus.subscribe', topic, false, handling, given);
-    return subscribeDurable(inside, topic, handling, { ...given, group: given.group });
+    const bus = this[internals];
+    const { given, handling } = begin(bus, 'MessageBus.subscribe', 'topic', topic, handler, options);
+    if (given.group === undefined) return bus.live('MessageBus.subscribe', topic, false, handling, given);
+    return subscribeDurable(bus, topic, handling, { ...given, group: given.group });
   }
 
   /**
@@ -169,10 +170,10 @@ export class MessageBus {
     handler: (message: Envelope<T>, context: MessageContext) => unknown,
     options?: Omit<SubscribeOptions, 'group' | 'from' | 'retry' | 'claimAfterMs' | 'timeoutMs'>,
   ): Promise<Unsubscribe> {
-    const inside = this[internals];
-    const { given, handling } = begin(inside, 'MessageBus.psubscribe', 'pattern', pattern, handler, options);
+    const bus = this[internals];
+    const { given, handling } = begin(bus, 'MessageBus.psubscribe', 'pattern', pattern, handler, options);
     if (given.group !== undefined) throw configError('MessageBus.psubscribe.group', 'nothing: a pattern has no groups', given.group);
-    return inside.live('MessageBus.psubscribe', pattern, true, handling, given);
+    return bus.live('MessageBus.psubscribe', pattern, true, handling, given);
   }
 
   /**
@@ -182,16 +183,15 @@ export class MessageBus {
    * @throws RedisError of kind `config`; the iteration throws what `subscribe()` rejects with.
    */
   messages<T>(topic: string, options?: MessagesOptions): AsyncIterable<Envelope<T>> {
-    const inside = this[internals];
-    inside.checkOpen('MessageBus.messages');
+    const bus = this[internals];
+    bus.checkOpen('MessageBus.messages');
     checkTopic('MessageBus.messages: topic', topic);
     const { group, concurrency, ...given } = subscribeOptions('MessageBus.messages', options);
     if (group !== undefined) throw configError('MessageBus.messages.group', 'nothing', group);
     if (concurrency !== undefined) throw configError('MessageBus.messages.concurrency', 'nothing', concurrency);
-    const bounds = boundsOf('MessageBus.messages', given, inside.bounds);
+    const bounds = boundsOf('MessageBus.messages', given, bus.bounds);
     return {
-      [Symbol.asyncIterator]: () =>
-        new Messages(inside, inside.feeds, topic, bounds, given.signal).iterator() as AsyncIterator<Envelope<T>>,
+      [Symbol.asyncIterator]: () => new Messages(bus, bus.feeds, topic, bounds, given.signal).iterator() as AsyncIterator<Envelope<T>>,
     };
   }
 
@@ -202,10 +202,10 @@ export class MessageBus {
    * `timeout`; `cancelled`. {@link ResponderError} with the responder's error.
    */
   async request<Q, R>(topic: string, payload: Q, options?: RequestOptions): Promise<R> {
-    const inside = this[internals];
-    inside.checkOpen('MessageBus.request');
+    const bus = this[internals];
+    bus.checkOpen('MessageBus.request');
     checkTopic('MessageBus.request: topic', topic);
-    return request<R>(inside, topic, payload, options);
+    return request<R>(bus, topic, payload, options);
   }
 
   /**
@@ -214,17 +214,17 @@ export class MessageBus {
    * @throws RedisError as {@link subscribe}.
    */
   async respond<Q, R>(topic: string, handler: (payload: Q, envelope: Envelope<Q>) => R | Promise<R>): Promise<Unsubscribe> {
-    const inside = this[internals];
+    const bus = this[internals];
     checkFunction('MessageBus.respond: handler', handler);
-    const { handling } = begin(inside, 'MessageBus.respond', 'topic', topic, responding(inside, handler), undefined);
-    return inside.live('MessageBus.respond', topic, false, handling, { requests: true });
+    const { handling } = begin(bus, 'MessageBus.respond', 'topic', topic, responding(bus, handler), undefined);
+    return bus.live('MessageBus.respond', topic, false, handling, { requests: true });
   }
 
   /** The dead letters of a consumer group. */
   deadLetters(topic: string, group: string): DeadLetters {
-    const inside = this[internals];
+    const bus = this[internals];
     checkTopic('MessageBus.deadLetters: topic', topic);
-    return deadLetters(inside, topic, group);
+    return deadLetters(bus, topic, group);
   }
 
   /**
@@ -233,10 +233,10 @@ export class MessageBus {
    * @throws RedisError of kind `config`; what a command rejects with.
    */
   async groups(topic: string): Promise<TopicGroup[]> {
-    const inside = this[internals];
-    inside.checkOpen('MessageBus.groups');
+    const bus = this[internals];
+    bus.checkOpen('MessageBus.groups');
     checkTopic('MessageBus.groups: topic', topic);
-    return groupsOf(inside, topic);
+    return groupsOf(bus, topic);
   }
 
   /**
@@ -246,11 +246,11 @@ export class MessageBus {
    * @throws RedisError of kind `config` while a consumer of the group is alive; what a command rejects with.
    */
   async removeGroup(topic: string, group: string): Promise<boolean> {
-    const inside = this[internals];
-    inside.checkOpen('MessageBus.removeGroup');
+    const bus = this[internals];
+    bus.checkOpen('MessageBus.removeGroup');
     checkTopic('MessageBus.removeGroup: topic', topic);
     checkTopic('MessageBus.removeGroup: group', group);
-    return removeGroup(inside, topic, group);
+    return removeGroup(bus, topic, group);
   }
 
   /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
@@ -270,15 +270,15 @@ export class MessageBus {
    * later calls reject with kind `closed`. Idempotent. The manager stays as it is.
    */
   async close(): Promise<void> {
-    const inside = this[internals];
-    const first = !inside.closing;
-    inside.closing = true;
+    const bus = this[internals];
+    const first = !bus.closing;
+    bus.closing = true;
     // Each call waits for the members itself: a handler that closes its own bus is not waited for by that call, nor by the others.
-    const ended = Promise.all([...inside.members].map((member) => member.end()));
-    if (first) await inside.port.call(inside.handle, V.close).catch(unheard);
+    const ended = Promise.all([...bus.members].map((member) => member.end()));
+    if (first) await bus.port.call(bus.handle, V.close).catch(unheard);
     await ended;
-    await inside.feeds.ended(inside.closeTimeoutMs);
-    if (first) await inside.release();
+    await bus.feeds.ended(bus.closeTimeoutMs);
+    if (first) await bus.release();
   }
 
   /** The same as {@link close}. */
@@ -293,11 +293,11 @@ export class MessageBus {
 }
 
 /** The arguments of a subscription, checked. */
-function begin(inside: Parts, owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
+function begin(bus: PublicInternals, owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
   checkTopic(`${owner}: ${name}`, topic);
   checkFunction(`${owner}: handler`, handler);
   const given = subscribeOptions(owner, options);
-  inside.checkOpen(owner);
+  bus.checkOpen(owner);
   if (given.signal?.aborted) throw cancelled(owner, given.signal);
   return { given, handling: new Handling(handler as Handler) };
 }

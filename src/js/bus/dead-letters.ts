@@ -5,7 +5,7 @@ import type { Envelope } from '../envelope.js';
 import { configError } from '../errors.js';
 import { verbs } from '../native.js';
 import { tried } from './durable-subscription.js';
-import type { Inside } from './inside.js';
+import type { BusInternals } from './internals.js';
 import { checkTopic } from './options.js';
 import { decode } from './wire.js';
 
@@ -69,19 +69,19 @@ export interface DeadLetters {
 }
 
 /** The dead letters of `group`. */
-export function deadLetters(inside: Inside, topic: string, group: string): DeadLetters {
+export function deadLetters(bus: BusInternals, topic: string, group: string): DeadLetters {
   checkTopic('MessageBus.deadLetters: group', group);
   const call = async (verb: number, ...args: unknown[]): Promise<unknown> => {
-    inside.checkOpen('DeadLetters');
-    return inside.port.callWith(inside.out, verb, [topic, group, ...args]);
+    bus.checkOpen('DeadLetters');
+    return bus.port.callWith(bus.out, verb, [topic, group, ...args]);
   };
   const redriven = async (limit: number | undefined, ids: readonly string[]): Promise<number> => {
     const [count, ...strays] = (await call(V.redrive, limit, ...ids)) as [number, ...(string | number)[]];
     for (let at = 0; at < strays.length; at += 2) {
-      inside.counts.malformed++;
-      inside.counted();
+      bus.counts.malformed++;
+      bus.counted();
       const [letterId, bytes] = [strays[at] as string, strays[at + 1] as number];
-      inside.emit('malformed', { topic, group, letterId, bytes });
+      bus.emit('malformed', { topic, group, letterId, bytes });
     }
     return count;
   };

@@ -13,9 +13,9 @@ import type { DurableOptions } from './durable.js';
 import { DurableContext, type Waiting } from './durable-context.js';
 import type { BusEvents } from './events.js';
 import type { Done, Hand, Handling } from './handling.js';
-import { type Inside, type Member, type Receiver, unheard } from './inside.js';
-import { left, unsubscribeBy } from './leaving.js';
+import { type BusInternals, type Member, type Receiver, unheard } from './internals.js';
 import type { Unsubscribe } from './options.js';
+import { left, unsubscribeBy } from './unsubscribing.js';
 import { decode } from './wire.js';
 
 const V = verbs('bus', 'consume', 'acknowledge', 'fail', 'refuse', 'giveBack', 'pause', 'leave');
@@ -30,7 +30,7 @@ const settled: Promise<void> = Promise.resolve();
 const clock = performance.now.bind(performance);
 
 export class DurableSubscription implements Receiver, Member {
-  readonly #inside: Inside;
+  readonly #bus: BusInternals;
   readonly #handling: Handling;
   readonly #topic: string;
   readonly #options: DurableOptions;
@@ -54,21 +54,21 @@ export class DurableSubscription implements Receiver, Member {
   #left: Promise<void> | undefined;
   #forget: () => void = () => {};
 
-  constructor(inside: Inside, topic: string, handling: Handling, options: DurableOptions) {
-    this.#inside = inside;
+  constructor(bus: BusInternals, topic: string, handling: Handling, options: DurableOptions) {
+    this.#bus = bus;
     this.#handling = handling;
     this.#topic = topic;
     this.#options = options;
-    this.#id = inside.nextId();
+    this.#id = bus.nextId();
     this.#concurrency = options.concurrency ?? 1;
   }
 
   /** Joins the group. */
   async begin(signal: AbortSignal | undefined): Promise<Unsubscribe> {
-    const { port, handle } = this.#inside;
+    const { port, handle } = this.#bus;
     const text = optionsJson(this.#options, { signal: undefined, from: startOf(this.#options.from) });
-    this.#inside.register(this.#id, this);
-    this.#inside.members.add(this);
+    this.#bus.register(this.#id, this);
+    this.#bus.members.add(this);
     port.retain();
     let abort: () => void = () => {};
     const aborted = new Promise<void>((resolve) => {
@@ -90,7 +90,7 @@ export class DurableSubscription implements Receiver, Member {
       joined.catch(unheard);
       throw cancelled('MessageBus.subscribe', signal);
     }
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.end());
   }
 
@@ -125,11 +125,11 @@ export class DurableSubscription implements Receiver, Member {
         this.#lost(event.upto as number);
         break;
       case 'failed':
-        this.#inside.emit('error', { topic: this.#topic, group: this.#options.group, error: error() });
+        this.#bus.emit('error', { topic: this.#topic, group: this.#options.group, error: error() });
         break;
       case 'deadLetter': {
         const { letterId, streamId, attempts, lastError } = event as unknown as BusEvents['dead-letter'];
-        this.#inside.emit('dead-letter', { topic: this.#topic, group: this.#options.group, letterId, streamId, attempts, lastError });
+        this.#bus.emit('dead-letter', { topic: this.#topic, group: this.#options.group, letterId, streamId, attempts, lastError });
         break;
       }
       case 'ended':
@@ -146,11 +146,11 @@ export class DurableSubscription implements Receiver, Member {
     if (!this.#over) {
       this.#over = true;
       this.#forget();
-      this.#inside.port.callQuietly(this.#inside.handle, V.pause, this.#id).catch(unheard);
+      this.#bus.port.callQuietly(this.#bus.handle, V.pause, this.#id).catch(unheard);
       this.#giveBackWaiting();
       this.#abortRunning(new RedisError('closed', 'the subscription has ended: its handlers are waited for, for at most closeTimeoutMs'));
     }
-    await left(this.#inside, this.#handling, this.#topic);
+    await left(this.#bus, this.#handling, this.#topic);
     // A handler that waits for the end itself still has its message: that is told when it has ended.
     if ([...this.#running.values()].every((hand) => hand.leaving)) this.#leaveWhenDone();
     else this.#leave();
@@ -167,16 +167,16 @@ export class DurableSubscription implements Receiver, Member {
     const begun = [...this.#running.keys(), ...this.#interrupted];
     this.#running.clear();
     this.#tellDone();
-    this.#left = this.#inside.port.callWith(this.#inside.handle, V.leave, [this.#id, ...begun]).then(unheard, unheard);
+    this.#left = this.#bus.port.callWith(this.#bus.handle, V.leave, [this.#id, ...begun]).then(unheard, unheard);
     void this.#left.then(() => this.#release());
   }
 
   /** Nothing comes for it any more. */
   #release(): void {
-    if (!this.#inside.members.delete(this)) return;
+    if (!this.#bus.members.delete(this)) return;
     this.#forget();
-    this.#inside.unregister(this.#id);
-    this.#inside.port.free();
+    this.#bus.unregister(this.#id);
+    this.#bus.port.free();
   }
 
   #startMore(): void {
@@ -184,9 +184,9 @@ export class DurableSubscription implements Receiver, Member {
     this.#handling.batch(this.#pump);
     if (this.#done.length > 0) this.#tellSoon();
     if (this.#delivered === 0) return;
-    this.#inside.counts.delivered += this.#delivered;
+    this.#bus.counts.delivered += this.#delivered;
     this.#delivered = 0;
-    this.#inside.counted();
+    this.#bus.counted();
   }
 
   /** Has what is done by the end of this moment told. */
@@ -245,7 +245,7 @@ export class DurableSubscription implements Receiver, Member {
       if (this.#over && reason !== undefined) this.#interrupted.push(number);
       else this.#fail(number, failure.error);
       const { topic, group } = context;
-      this.#inside.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
+      this.#bus.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
     }
     if (this.#over) {
       if (this.#running.size === 0 && hand.leaving) this.#leave();
@@ -260,23 +260,23 @@ export class DurableSubscription implements Receiver, Member {
     this.#done = [];
     for (let at = 0; at < done.length; at += TOLD_AT_ONCE) {
       const some = done.length <= TOLD_AT_ONCE ? done : done.slice(at, at + TOLD_AT_ONCE);
-      this.#inside.port.callQuietly(this.#inside.handle, V.acknowledge, this.#id, ...some).catch(unheard);
+      this.#bus.port.callQuietly(this.#bus.handle, V.acknowledge, this.#id, ...some).catch(unheard);
     }
   }
 
   #fail(number: number, error: unknown): void {
     // What ended before is told before.
     this.#tellDone();
-    this.#inside.port.callQuietly(this.#inside.handle, V.fail, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
+    this.#bus.port.callQuietly(this.#bus.handle, V.fail, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
   }
 
   #refuse(waiting: Waiting): void {
-    const { inside, topic, group } = { inside: this.#inside, topic: this.#topic, group: this.#options.group };
+    const { bus, topic, group } = { bus: this.#bus, topic: this.#topic, group: this.#options.group };
     const bytes = typeof waiting.raw === 'string' ? Buffer.byteLength(waiting.raw) : ((waiting.raw as Buffer | null)?.length ?? 0);
-    inside.counts.malformed++;
-    inside.counted();
-    inside.port.callQuietly(inside.handle, V.refuse, this.#id, waiting.number, 'not JSON').catch(unheard);
-    inside.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
+    bus.counts.malformed++;
+    bus.counted();
+    bus.port.callQuietly(bus.handle, V.refuse, this.#id, waiting.number, 'not JSON').catch(unheard);
+    bus.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
   }
 
   #giveBackWaiting(): void {
@@ -289,7 +289,7 @@ export class DurableSubscription implements Receiver, Member {
   #giveBack(numbers: number[]): void {
     for (let at = 0; at < numbers.length; at += TOLD_AT_ONCE) {
       const some = numbers.slice(at, at + TOLD_AT_ONCE);
-      this.#inside.port.callQuietly(this.#inside.handle, V.giveBack, this.#id, ...some).catch(unheard);
+      this.#bus.port.callQuietly(this.#bus.handle, V.giveBack, this.#id, ...some).catch(unheard);
     }
   }
 
@@ -310,7 +310,7 @@ export class DurableSubscription implements Receiver, Member {
       (hand.context as DurableContext)[internals].abort(error);
       this.#fail(number, error);
       const { envelope } = hand;
-      this.#inside.failed({ topic: this.#topic, group: this.#options.group, envelopeId: envelope.id, corrId: envelope.corrId, error });
+      this.#bus.failed({ topic: this.#topic, group: this.#options.group, envelopeId: envelope.id, corrId: envelope.corrId, error });
     }
     // Others may have time for what waits behind.
     const waiting = this.#waiting.slice(this.#next);
@@ -325,9 +325,9 @@ export class DurableSubscription implements Receiver, Member {
   #overdueIn(ms: number, number: number): void {
     // The subscription, which may have ended long before then, is not kept.
     const ref = new WeakRef(this);
-    void this.#inside.wait(Math.ceil(ms)).then(() => {
+    void this.#bus.wait(Math.ceil(ms)).then(() => {
       const self = ref.deref();
-      if (self === undefined || !self.#inside.members.has(self)) return;
+      if (self === undefined || !self.#bus.members.has(self)) return;
       self.#overdue([number]);
     });
   }

@@ -4,7 +4,7 @@ import { cancelled } from '../arguments.js';
 import { verbs } from '../native.js';
 import { DurableSubscription } from './durable-subscription.js';
 import type { Handling } from './handling.js';
-import type { Inside } from './inside.js';
+import type { BusInternals } from './internals.js';
 import type { SubscribeOptions, Unsubscribe } from './options.js';
 
 export { type DeadLetter, type DeadLetterListOptions, type DeadLetters, deadLetters, type RedriveOptions } from './dead-letters.js';
@@ -21,20 +21,25 @@ export interface DurableOptions extends SubscribeOptions {
  * appended within that window is not appended again.
  */
 export function publishDurable(
-  inside: Inside,
+  bus: BusInternals,
   topic: string,
   text: string,
   key: string | undefined,
   once: { id: string; dedupeMs: number } | undefined,
 ): Promise<number> {
-  if (once === undefined) return inside.port.call(inside.out, V.publishDurable, topic, text, key) as Promise<number>;
-  return inside.port.callWith(inside.out, V.publishDurable, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
+  if (once === undefined) return bus.port.call(bus.out, V.publishDurable, topic, text, key) as Promise<number>;
+  return bus.port.callWith(bus.out, V.publishDurable, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
 }
 
 /** Makes `handling` one of the consumers of a group; resolves when the group knows. */
-export async function subscribeDurable(inside: Inside, topic: string, handling: Handling, options: DurableOptions): Promise<Unsubscribe> {
+export async function subscribeDurable(
+  bus: BusInternals,
+  topic: string,
+  handling: Handling,
+  options: DurableOptions,
+): Promise<Unsubscribe> {
   const { signal } = options;
-  const subscription = new DurableSubscription(inside, topic, handling, options);
+  const subscription = new DurableSubscription(bus, topic, handling, options);
   const unsubscribe = await subscription.begin(signal);
   if (signal?.aborted) {
     await unsubscribe();

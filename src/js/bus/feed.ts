@@ -2,7 +2,7 @@
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { verbs } from '../native.js';
-import { type Inside, type Receiver, unheard } from './inside.js';
+import { type BusInternals, type Receiver, unheard } from './internals.js';
 import type { Bounds } from './options.js';
 import { Arrival } from './wire.js';
 
@@ -22,13 +22,13 @@ export interface Subscriber {
 
 /** The feeds of a bus. */
 export class Feeds {
-  readonly #inside: Inside;
+  readonly #bus: BusInternals;
   readonly #feeds = new Map<string, Feed>();
   /** Those that the server was told the end of, until it has confirmed. */
   readonly #ending = new Set<Promise<void>>();
 
-  constructor(inside: Inside) {
-    this.#inside = inside;
+  constructor(bus: BusInternals) {
+    this.#bus = bus;
   }
 
   /** Adds a subscriber; {@link Feed.confirmed} says when it gets everything. */
@@ -36,7 +36,7 @@ export class Feeds {
     const name = `${isPattern ? 'pattern' : 'topic'} ${topic}`;
     let feed = this.#feeds.get(name);
     if (feed === undefined) {
-      const made = new Feed(this.#inside, topic, isPattern, subscriber, (ended) => {
+      const made = new Feed(this.#bus, topic, isPattern, subscriber, (ended) => {
         if (this.#feeds.get(name) === made) this.#feeds.delete(name);
         this.#ending.add(ended);
         const forget = (): void => void this.#ending.delete(ended);
@@ -58,7 +58,7 @@ export class Feeds {
   /** Resolves when the server has confirmed what ends now, for at most `ms` milliseconds. */
   async ended(ms: number): Promise<void> {
     if (this.#ending.size === 0) return;
-    await Promise.race([Promise.allSettled(this.#ending), this.#inside.wait(ms)]);
+    await Promise.race([Promise.allSettled(this.#ending), this.#bus.wait(ms)]);
   }
 }
 
@@ -67,7 +67,7 @@ export class Feed implements Receiver {
   readonly isPattern: boolean;
   /** Resolves when the server has confirmed it. */
   readonly confirmed: Promise<unknown>;
-  readonly #inside: Inside;
+  readonly #bus: BusInternals;
   readonly #id: number;
   readonly #subscribers: Subscriber[];
   readonly #gone: (ended: Promise<void>) => void;
@@ -78,23 +78,23 @@ export class Feed implements Receiver {
   #takenBytes = 0;
   #retained = false;
 
-  constructor(inside: Inside, topic: string, isPattern: boolean, first: Subscriber, gone: (ended: Promise<void>) => void) {
-    this.#inside = inside;
+  constructor(bus: BusInternals, topic: string, isPattern: boolean, first: Subscriber, gone: (ended: Promise<void>) => void) {
+    this.#bus = bus;
     this.topic = topic;
     this.isPattern = isPattern;
     this.#subscribers = [first];
     this.#bounds = first.bounds;
     this.#gone = gone;
-    this.#id = inside.nextId();
+    this.#id = bus.nextId();
     this.#setBounds(first.bounds);
-    inside.register(this.#id, this);
+    bus.register(this.#id, this);
     const { maxPending, maxPendingBytes } = first.bounds;
-    this.confirmed = inside.port.call(inside.handle, V.subscribe, this.#id, topic, isPattern, maxPending, maxPendingBytes);
+    this.confirmed = bus.port.call(bus.handle, V.subscribe, this.#id, topic, isPattern, maxPending, maxPendingBytes);
     this.confirmed.then(
       () => {
         if (this.#ended !== undefined) return;
         this.#retained = true;
-        inside.port.retain();
+        bus.port.retain();
       },
       () => this.#end(),
     );
@@ -108,7 +108,7 @@ export class Feed implements Receiver {
       maxPending: Math.max(maxPending, this.#bounds.maxPending),
       maxPendingBytes: Math.max(maxPendingBytes, this.#bounds.maxPendingBytes),
     });
-    const { port, handle } = this.#inside;
+    const { port, handle } = this.#bus;
     port.callQuietly(handle, V.bound, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
   }
 
@@ -133,7 +133,7 @@ export class Feed implements Receiver {
       for (let at = from + 1; at < to; at++) arrivals.push(this.#arrival(this.topic, values[at]));
     }
     this.#tell(arrivals.length);
-    if (dropped > 0) this.#inside.emit('slow', { ...this.about(this.topic), dropped });
+    if (dropped > 0) this.#bus.emit('slow', { ...this.about(this.topic), dropped });
     const subscribers = this.#subscribers;
     if (subscribers.length === 1) subscribers[0]?.take(arrivals);
     // A handler may subscribe or end a subscription: what goes on here is for those who were there.
@@ -142,9 +142,9 @@ export class Feed implements Receiver {
 
   event(event: { event: string; [field: string]: unknown }): void {
     if (event.event === 'gap') {
-      this.#inside.emit('gap', { ...this.about(this.topic), durationMs: event.durationMs as number });
+      this.#bus.emit('gap', { ...this.about(this.topic), durationMs: event.durationMs as number });
     } else if (event.event === 'missed') {
-      this.#inside.emit('slow', { ...this.about(this.topic), dropped: 1 });
+      this.#bus.emit('slow', { ...this.about(this.topic), dropped: 1 });
     } else if (event.event === 'ended') {
       const error = new RedisError(event.kind as RedisErrorKind, `the subscription has ended: ${String(event.message)}`);
       this.#end();
@@ -157,21 +157,21 @@ export class Feed implements Receiver {
     return this.isPattern ? { topic, pattern: this.topic } : { topic };
   }
 
-  /** Tells that a subscriber had to let so many go, and counts them. */
+  /** Tells how many messages a subscriber had to drop, and counts them. */
   dropped(dropped: number): void {
-    this.#inside.counts.dropped += dropped;
-    this.#inside.counted();
-    this.#inside.emit('slow', { ...this.about(this.topic), dropped });
+    this.#bus.counts.dropped += dropped;
+    this.#bus.counted();
+    this.#bus.emit('slow', { ...this.about(this.topic), dropped });
   }
 
   /** Tells, once, that a message is not JSON. */
   malformed(arrival: Arrival): void {
     if (arrival.malformed) return;
     arrival.malformed = true;
-    this.#inside.counts.malformed++;
-    this.#inside.counted();
+    this.#bus.counts.malformed++;
+    this.#bus.counted();
     const bytes = typeof arrival.raw === 'string' ? Buffer.byteLength(arrival.raw) : arrival.size;
-    this.#inside.emit('malformed', { ...this.about(arrival.topic), bytes });
+    this.#bus.emit('malformed', { ...this.about(arrival.topic), bytes });
   }
 
   #arrival(topic: string, raw: unknown): Arrival {
@@ -184,7 +184,7 @@ export class Feed implements Receiver {
   #tell(count: number): void {
     this.#taken += count;
     if (this.#taken < this.#tellMessages && this.#takenBytes < TELL_BYTES) return;
-    this.#inside.port.callQuietly(this.#inside.handle, V.took, this.#id, this.#taken).catch(unheard);
+    this.#bus.port.callQuietly(this.#bus.handle, V.took, this.#id, this.#taken).catch(unheard);
     this.#taken = 0;
     this.#takenBytes = 0;
   }
@@ -196,12 +196,12 @@ export class Feed implements Receiver {
 
   #end(): void {
     if (this.#ended !== undefined) return;
-    const { port, handle } = this.#inside;
+    const { port, handle } = this.#bus;
     this.#ended = endOf(port.call(handle, V.unsubscribe, this.#id));
-    // Who waits for it is told; the others need not know.
+    // A caller that waits is told; the others need not know.
     this.#ended.catch(unheard);
     this.#gone(this.#ended);
-    this.#inside.unregister(this.#id);
+    this.#bus.unregister(this.#id);
     if (this.#retained) port.free();
   }
 }

@@ -2,7 +2,7 @@
 
 import { GROUP_VALUES } from '../codes.js';
 import { verbs } from '../native.js';
-import type { Inside } from './inside.js';
+import type { BusInternals } from './internals.js';
 
 const V = verbs('bus', 'groups', 'removeGroup');
 
@@ -20,8 +20,8 @@ export interface TopicGroup {
   readonly lastActiveAt?: number | undefined;
 }
 
-export async function groupsOf(inside: Inside, topic: string): Promise<TopicGroup[]> {
-  const values = (await inside.port.call(inside.out, V.groups, topic)) as (string | number | undefined)[];
+export async function groupsOf(bus: BusInternals, topic: string): Promise<TopicGroup[]> {
+  const values = (await bus.port.call(bus.out, V.groups, topic)) as (string | number | undefined)[];
   const groups: TopicGroup[] = [];
   for (let at = 0; at < values.length; at += GROUP_VALUES) {
     const [name, lag, pending, consumers, lastActiveAt] = values.slice(at, at + GROUP_VALUES) as [string, number, number, number, number?];
@@ -30,6 +30,6 @@ export async function groupsOf(inside: Inside, topic: string): Promise<TopicGrou
   return groups;
 }
 
-export async function removeGroup(inside: Inside, topic: string, group: string): Promise<boolean> {
-  return (await inside.port.call(inside.out, V.removeGroup, topic, group)) as boolean;
+export async function removeGroup(bus: BusInternals, topic: string, group: string): Promise<boolean> {
+  return (await bus.port.call(bus.out, V.removeGroup, topic, group)) as boolean;
 }

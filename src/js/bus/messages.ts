@@ -4,7 +4,7 @@ import { onAbort } from '../aborts.js';
 import type { Envelope } from '../envelope.js';
 import type { RedisError } from '../errors.js';
 import type { Feed, Feeds, Subscriber } from './feed.js';
-import type { Inside, Member } from './inside.js';
+import type { BusInternals, Member } from './internals.js';
 import type { Bounds } from './options.js';
 import { Pending } from './pending.js';
 import type { Arrival } from './wire.js';
@@ -19,7 +19,7 @@ const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 /** One iteration: subscribed from its start to its end. */
 export class Messages implements Subscriber, Member {
   readonly bounds: Bounds;
-  readonly #inside: Inside;
+  readonly #bus: BusInternals;
   readonly #pending: Pending;
   /** Calls of `next()` that have nothing yet. */
   readonly #asked: Asked[] = [];
@@ -31,17 +31,17 @@ export class Messages implements Subscriber, Member {
   /** What ended it, until somebody is told. */
   #error: unknown;
 
-  constructor(inside: Inside, feeds: Feeds, topic: string, bounds: Bounds, signal: AbortSignal | undefined) {
+  constructor(bus: BusInternals, feeds: Feeds, topic: string, bounds: Bounds, signal: AbortSignal | undefined) {
     this.bounds = bounds;
-    this.#inside = inside;
+    this.#bus = bus;
     this.#pending = new Pending(bounds);
-    if (signal?.aborted || inside.closing) {
+    if (signal?.aborted || bus.closing) {
       this.#over = true;
       return;
     }
     const feed = feeds.join(topic, false, this);
     this.#feed = feed;
-    inside.members.add(this);
+    bus.members.add(this);
     this.#forget = onAbort(signal, () => this.#stop());
     feed.confirmed.catch((error: unknown) => this.#stop(error));
   }
@@ -102,8 +102,8 @@ export class Messages implements Subscriber, Member {
       if (arrival === undefined) return undefined;
       const decoded = arrival.read();
       if (decoded !== undefined) {
-        this.#inside.counts.delivered++;
-        this.#inside.counted();
+        this.#bus.counts.delivered++;
+        this.#bus.counted();
         return decoded.envelope;
       }
       this.#feed?.malformed(arrival);
@@ -114,7 +114,7 @@ export class Messages implements Subscriber, Member {
     if (this.#over) return;
     this.#over = true;
     this.#pending.clear();
-    this.#inside.members.delete(this);
+    this.#bus.members.delete(this);
     this.#forget();
     this.#gone = this.#feed?.leave(this);
     const asked = this.#asked.splice(0);

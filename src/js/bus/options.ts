@@ -157,7 +157,7 @@ function checkLive(owner: string, options: SubscribeOptions): void {
   refuseUnknown(owner, rest, [...LIVE, ...DURABLE]);
   if (options.concurrency !== undefined) checkWhole(`${owner}.concurrency`, options.concurrency, 1);
   for (const name of DURABLE) {
-    if (options[name] !== undefined) throw configError(`${owner}.${name}`, 'group beside it', options[name]);
+    if (options[name] !== undefined) throw configError(`${owner}.${name}`, 'the option group too', options[name]);
   }
 }
 

@@ -5,7 +5,7 @@ import { cancelled, checkSignal, MAX_MS, optionsOf, refuseUnknown } from '../arg
 import { createEnvelope, type Envelope, envelopeOf } from '../envelope.js';
 import { configError, messageOf, RedisError } from '../errors.js';
 import { verbs } from '../native.js';
-import type { Inside } from './inside.js';
+import type { BusInternals } from './internals.js';
 import type { MessageContext, RequestOptions } from './options.js';
 import { replyOf } from './subscription.js';
 import { encode } from './wire.js';
@@ -43,7 +43,7 @@ export class ResponderError extends RedisError {
 }
 
 /** Publishes a request and waits for the first reply to it. */
-export async function request<R>(inside: Inside, topic: string, payload: unknown, options: RequestOptions | undefined): Promise<R> {
+export async function request<R>(bus: BusInternals, topic: string, payload: unknown, options: RequestOptions | undefined): Promise<R> {
   const { timeoutMs, signal, ...rest } = optionsOf('MessageBus.request: options', options);
   refuseUnknown('MessageBus.request', rest, ['timeoutMs', 'signal']);
   checkSignal('MessageBus.request: signal', signal);
@@ -51,7 +51,7 @@ export async function request<R>(inside: Inside, topic: string, payload: unknown
     throw configError('MessageBus.request: timeoutMs', `a number of milliseconds from 1 to ${MAX_MS}`, timeoutMs);
   }
   if (signal?.aborted) throw cancelled('MessageBus.request', signal);
-  const { port, handle } = inside;
+  const { port, handle } = bus;
   const envelope = createEnvelope(topic, payload);
   const text = encode('MessageBus.request', envelope);
   const cancel = (): void => {
@@ -86,14 +86,16 @@ function payloadOf<R>(raw: unknown): R {
   }
   const msg = reply?.msg;
   if (typeof msg === 'object' && msg !== null && Object.hasOwn(msg, 'payload')) return msg.payload as R;
-  throw new RedisError('serialization', 'MessageBus.request: the reply is not one', { delivery: 'maybe-executed' });
+  throw new RedisError('serialization', 'MessageBus.request: expected a reply, got a message of another form', {
+    delivery: 'maybe-executed',
+  });
 }
 
 /** The handler of a responder's subscription: replies with what `handler` gives, or with its error, which it throws on. */
-export function responding(inside: Inside, handler: (payload: never, envelope: Envelope<never>) => unknown) {
+export function responding(bus: BusInternals, handler: (payload: never, envelope: Envelope<never>) => unknown) {
   return async (envelope: Envelope<never>, context: MessageContext): Promise<void> => {
     const to = replyOf(context);
-    const send = (text: string): Promise<unknown> => inside.port.call(inside.out, V.reply, to, text);
+    const send = (text: string): Promise<unknown> => bus.port.call(bus.out, V.reply, to, text);
     let text: string;
     try {
       const result = await handler(envelope.payload, envelope);

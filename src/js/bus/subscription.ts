@@ -6,10 +6,10 @@ import { RedisError } from '../errors.js';
 import { apart } from '../scope.js';
 import type { Feed, Feeds, Subscriber } from './feed.js';
 import type { Done, Hand, Handling } from './handling.js';
-import type { Inside, Member } from './inside.js';
-import { left, unsubscribeBy } from './leaving.js';
+import type { BusInternals, Member } from './internals.js';
 import type { Bounds, MessageContext, Unsubscribe } from './options.js';
 import { Pending } from './pending.js';
+import { left, unsubscribeBy } from './unsubscribing.js';
 import type { Arrival, Decoded } from './wire.js';
 
 /** What a live subscription is told. */
@@ -56,7 +56,7 @@ function contextsOf(subscription: LiveSubscription): typeof LiveContext {
 export class LiveSubscription implements Subscriber, Member {
   readonly bounds: Bounds;
   readonly pattern: string | undefined;
-  readonly #inside: Inside;
+  readonly #bus: BusInternals;
   readonly #handling: Handling;
   readonly #topic: string;
   readonly #most: number;
@@ -76,8 +76,8 @@ export class LiveSubscription implements Subscriber, Member {
   #delivered = 0;
   #forget: () => void = () => {};
 
-  constructor(inside: Inside, topic: string, isPattern: boolean, handling: Handling, options: LiveOptions) {
-    this.#inside = inside;
+  constructor(bus: BusInternals, topic: string, isPattern: boolean, handling: Handling, options: LiveOptions) {
+    this.#bus = bus;
     this.#handling = handling;
     this.#topic = topic;
     this.pattern = isPattern ? topic : undefined;
@@ -100,7 +100,7 @@ export class LiveSubscription implements Subscriber, Member {
   async begin(feeds: Feeds, signal: AbortSignal | undefined): Promise<Unsubscribe> {
     const feed = feeds.join(this.#topic, this.pattern !== undefined, this);
     this.#feed = feed;
-    this.#inside.members.add(this);
+    this.#bus.members.add(this);
     let abort: () => void = () => {};
     const aborted = new Promise<void>((resolve) => {
       abort = (): void => {
@@ -113,11 +113,11 @@ export class LiveSubscription implements Subscriber, Member {
       await Promise.race([feed.confirmed, aborted]);
     } catch (error) {
       this.#stop();
-      this.#inside.members.delete(this);
+      this.#bus.members.delete(this);
       throw error;
     }
     if (signal?.aborted) throw cancelled('MessageBus.subscribe', signal);
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: ended before the server had confirmed');
+    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.#unsubscribe());
   }
 
@@ -131,13 +131,13 @@ export class LiveSubscription implements Subscriber, Member {
 
   ended(error: RedisError): void {
     this.#stop(error);
-    this.#inside.members.delete(this);
+    this.#bus.members.delete(this);
   }
 
   async end(): Promise<void> {
     this.#stop();
-    await left(this.#inside, this.#handling, this.#topic);
-    this.#inside.members.delete(this);
+    await left(this.#bus, this.#handling, this.#topic);
+    this.#bus.members.delete(this);
   }
 
   /** Ends it, and resolves when the server has confirmed, too. */
@@ -159,9 +159,9 @@ export class LiveSubscription implements Subscriber, Member {
     if (this.#pumping || this.#pending.isEmpty || !this.#hasRoom()) return;
     this.#handling.batch(this.#pump);
     if (this.#delivered === 0) return;
-    this.#inside.counts.delivered += this.#delivered;
+    this.#bus.counts.delivered += this.#delivered;
     this.#delivered = 0;
-    this.#inside.counted();
+    this.#bus.counted();
   }
 
   /** May one more be in hand? One message may be larger than the bound. */
@@ -202,7 +202,7 @@ export class LiveSubscription implements Subscriber, Member {
     if (failure !== undefined) {
       const { envelope, context } = hand;
       const about = { topic: context.topic, ...(this.pattern !== undefined && { pattern: this.pattern }) };
-      this.#inside.failed({ ...about, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
+      this.#bus.failed({ ...about, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
     }
     this.#startMore();
   }

@@ -3,7 +3,7 @@
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
 import type { Port } from '../port.js';
-import { type Job, type JobHome, StoredJob, type Writing, wellFormed } from './job.js';
+import { type Job, type JobQueue, StoredJob, type Writing, wellFormed } from './job.js';
 import { parseStored } from './outcome.js';
 
 const V = verbs('worker', 'updateData', 'updateProgress', 'log', 'children');
@@ -33,10 +33,10 @@ export class HeldJob<T, R> extends StoredJob<T, R> {
   /** Of its options, which are parsed for it only where they name one. */
   readonly corrId: string | undefined;
 
-  constructor(home: JobHome, worker: number, values: readonly unknown[], at: number) {
+  constructor(queue: JobQueue, worker: number, values: readonly unknown[], at: number) {
     const [slot, id, name, data, options] = values.slice(at, at + 5) as [number, string, string, string, string | null];
     const [attemptsMade, addedAt, startedAt, stalledCount] = values.slice(at + 5, at + 9) as [number, number, number, number];
-    super(home, id, name, data, options ?? undefined, addedAt, new HeldWriting(home.port, worker, slot));
+    super(queue, id, name, data, options ?? undefined, addedAt, new HeldWriting(queue.port, worker, slot));
     this.corrId = options?.includes('"corrId":') === true ? this.options.corrId : undefined;
     this.state = 'active';
     this.attemptsMade = attemptsMade;
@@ -127,9 +127,9 @@ class AttemptContext implements JobContext {
   readonly [internals]: Omit<JobContext, 'attempt'>;
   readonly attempt: number;
 
-  constructor(inside: Omit<JobContext, 'attempt'>, attempt: number) {
+  constructor(own: Omit<JobContext, 'attempt'>, attempt: number) {
     this.attempt = attempt;
-    this[internals] = inside;
+    this[internals] = own;
   }
 
   get signal(): AbortSignal {

@@ -86,7 +86,7 @@ export interface Job<T = unknown, R = unknown> {
 }
 
 /** What a job needs of its queue. */
-export interface JobHome {
+export interface JobQueue {
   readonly port: Port;
   /** The queue's. */
   readonly handle: number;
@@ -144,8 +144,8 @@ export interface Writing {
 }
 
 /** What a job keeps to itself. */
-class Inside {
-  readonly home: JobHome;
+class JobInternals {
+  readonly queue: JobQueue;
   readonly writing: Writing;
   data: Lazy;
   options: Lazy;
@@ -153,8 +153,8 @@ class Inside {
   result: Lazy | undefined;
   stacktrace: Lazy | undefined;
 
-  constructor(home: JobHome, data: string | undefined, options: string | undefined, writing: Writing) {
-    this.home = home;
+  constructor(queue: JobQueue, data: string | undefined, options: string | undefined, writing: Writing) {
+    this.queue = queue;
     this.writing = writing;
     this.data = new Lazy('Job.data', data);
     this.options = new Lazy('Job.options', options);
@@ -169,7 +169,7 @@ class Inside {
 export class StoredJob<T, R> implements Job<T, R> {
   // Assigned, not hidden: one is made for each job, and `hide` costs more than all the rest of it.
   /** @internal */
-  readonly [internals]: Inside;
+  readonly [internals]: JobInternals;
   readonly id: string;
   name: string;
   state: JobState = 'waiting';
@@ -181,24 +181,24 @@ export class StoredJob<T, R> implements Job<T, R> {
   failedReason?: string | undefined;
 
   constructor(
-    home: JobHome,
+    queue: JobQueue,
     id: string,
     name: string,
     data: string,
     options: string | undefined,
     addedAt: number,
-    writing: Writing = new FreeWriting(home, id),
+    writing: Writing = new FreeWriting(queue, id),
   ) {
     this.id = id;
     this.name = name;
     this.addedAt = addedAt;
-    this[internals] = new Inside(home, data, options, writing);
+    this[internals] = new JobInternals(queue, data, options, writing);
   }
 
   /** The job of a snapshot. */
-  static of<T, R>(home: JobHome, snapshot: Snapshot): StoredJob<T, R> {
+  static of<T, R>(queue: JobQueue, snapshot: Snapshot): StoredJob<T, R> {
     const [id, name, data, options, , , addedAt] = snapshot as [string, string, string, string | null, unknown, unknown, number];
-    const job = new StoredJob<T, R>(home, id, name, data, options ?? undefined, addedAt);
+    const job = new StoredJob<T, R>(queue, id, name, data, options ?? undefined, addedAt);
     take(job, snapshot);
     return job;
   }
@@ -228,16 +228,16 @@ export class StoredJob<T, R> implements Job<T, R> {
 
   async updateData(data: T): Promise<void> {
     const text = jsonArgument('Job.updateData: data', data);
-    const inside = this[internals];
-    await inside.writing.data(text);
-    inside.data = new Lazy('Job.data', text);
+    const own = this[internals];
+    await own.writing.data(text);
+    own.data = new Lazy('Job.data', text);
   }
 
   async updateProgress(progress: unknown): Promise<void> {
     const text = jsonArgument('Job.updateProgress: progress', progress);
-    const inside = this[internals];
-    await inside.writing.progress(text);
-    inside.progressText = text;
+    const own = this[internals];
+    await own.writing.progress(text);
+    own.progressText = text;
   }
 
   log(line: string): Promise<number> {
@@ -245,46 +245,46 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 
   logs(): Promise<string[]> {
-    return this[internals].home.call('Job.logs', V.logs, this.id) as Promise<string[]>;
+    return this[internals].queue.call('Job.logs', V.logs, this.id) as Promise<string[]>;
   }
 
   async refresh(): Promise<Job<T, R> | null> {
-    const snapshot = (await this[internals].home.call('Job.refresh', V.get, this.id)) as Snapshot | null;
+    const snapshot = (await this[internals].queue.call('Job.refresh', V.get, this.id)) as Snapshot | null;
     if (snapshot === null) return null;
     take(this, snapshot);
     return this;
   }
 
   remove(): Promise<boolean> {
-    return this[internals].home.call('Job.remove', V.remove, this.id) as Promise<boolean>;
+    return this[internals].queue.call('Job.remove', V.remove, this.id) as Promise<boolean>;
   }
 
   retry(): Promise<void> {
-    return this[internals].home.call('Job.retry', V.retry, this.id) as Promise<void>;
+    return this[internals].queue.call('Job.retry', V.retry, this.id) as Promise<void>;
   }
 
   promote(): Promise<void> {
-    return this[internals].home.call('Job.promote', V.promote, this.id) as Promise<void>;
+    return this[internals].queue.call('Job.promote', V.promote, this.id) as Promise<void>;
   }
 
   changeDelay(ms: number): Promise<void> {
-    return this[internals].home.call('Job.changeDelay', V.changeDelay, this.id, ms) as Promise<void>;
+    return this[internals].queue.call('Job.changeDelay', V.changeDelay, this.id, ms) as Promise<void>;
   }
 
   changePriority(priority: number): Promise<void> {
-    return this[internals].home.call('Job.changePriority', V.changePriority, this.id, priority) as Promise<void>;
+    return this[internals].queue.call('Job.changePriority', V.changePriority, this.id, priority) as Promise<void>;
   }
 
   async waitUntilFinished(options?: WaitOptions): Promise<R> {
     const what = 'Job.waitUntilFinished';
     const { timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
     refuseUnknown(what, rest, ['timeoutMs', 'signal']);
-    const { home } = this[internals];
-    return (await endOf(home, what, signal, (number) => home.call(what, V.wait, number, this.id, timeoutMs), this.id)) as R;
+    const { queue } = this[internals];
+    return (await endOf(queue, what, signal, (number) => queue.call(what, V.wait, number, this.id, timeoutMs), this.id)) as R;
   }
 
   cancel(reason?: string): Promise<boolean> {
-    return this[internals].home.call('Job.cancel', V.cancel, this.id, wellFormed(reason)) as Promise<boolean>;
+    return this[internals].queue.call('Job.cancel', V.cancel, this.id, wellFormed(reason)) as Promise<boolean>;
   }
 
   /** For `JSON.stringify`: what the job shows. */
@@ -301,26 +301,26 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 }
 
-/** What is written by whoever does not hold the job. */
+/** Writes to a job without its lease. */
 class FreeWriting implements Writing {
-  readonly home: JobHome;
+  readonly queue: JobQueue;
   readonly id: string;
 
-  constructor(home: JobHome, id: string) {
-    this.home = home;
+  constructor(queue: JobQueue, id: string) {
+    this.queue = queue;
     this.id = id;
   }
 
   data(text: string): Promise<unknown> {
-    return this.home.call('Job.updateData', V.updateData, this.id, text);
+    return this.queue.call('Job.updateData', V.updateData, this.id, text);
   }
 
   progress(text: string): Promise<unknown> {
-    return this.home.call('Job.updateProgress', V.updateProgress, this.id, text);
+    return this.queue.call('Job.updateProgress', V.updateProgress, this.id, text);
   }
 
   log(line: string): Promise<unknown> {
-    return this.home.call('Job.log', V.log, this.id, wellFormed(line));
+    return this.queue.call('Job.log', V.log, this.id, wellFormed(line));
   }
 }
 
@@ -328,20 +328,20 @@ class FreeWriting implements Writing {
 function take(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
   const texts = snapshot as readonly (string | null)[];
   const numbers = snapshot as readonly (number | null)[];
-  const inside = job[internals];
+  const own = job[internals];
   job.name = texts[1] as string;
-  inside.data = new Lazy('Job.data', texts[2] ?? undefined);
-  inside.options = new Lazy('Job.options', texts[3] ?? undefined);
+  own.data = new Lazy('Job.data', texts[2] ?? undefined);
+  own.options = new Lazy('Job.options', texts[3] ?? undefined);
   job.state = texts[4] as JobState;
   job.attemptsMade = numbers[5] as number;
   job.addedAt = numbers[6] as number;
   job.startedAt = numbers[7] ?? undefined;
   job.finishedAt = numbers[8] ?? undefined;
   job.stalledCount = numbers[9] as number;
-  inside.progressText = texts[10] ?? undefined;
-  inside.result = typeof texts[11] === 'string' ? new Lazy('Job.result', texts[11]) : undefined;
+  own.progressText = texts[10] ?? undefined;
+  own.result = typeof texts[11] === 'string' ? new Lazy('Job.result', texts[11]) : undefined;
   job.failedReason = texts[12] ?? undefined;
-  inside.stacktrace = typeof texts[13] === 'string' ? new Lazy('Job.stacktrace', texts[13]) : undefined;
+  own.stacktrace = typeof texts[13] === 'string' ? new Lazy('Job.stacktrace', texts[13]) : undefined;
 }
 
 /**
@@ -350,7 +350,7 @@ function take(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
  * @throws JobFailedError, or what {@link Job.waitUntilFinished} throws.
  */
 export async function endOf(
-  home: JobHome,
+  queue: JobQueue,
   what: string,
   signal: AbortSignal | undefined,
   wait: (number: number) => Promise<unknown>,
@@ -358,10 +358,10 @@ export async function endOf(
 ): Promise<unknown> {
   checkSignal(`${what}: signal`, signal);
   if (signal?.aborted) throw cancelled(what, signal);
-  const number = home.nextWait();
+  const number = queue.nextWait();
   const cancel = (): void => {
     // A wait that has just ended has nothing to cancel.
-    home.port.callQuietly(home.handle, V.waitCancel, number).catch(() => {});
+    queue.port.callQuietly(queue.handle, V.waitCancel, number).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
   try {

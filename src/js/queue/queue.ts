@@ -10,7 +10,7 @@ import type { IRedisConnection } from '../ports.js';
 import { inheritedCorrId } from './adding.js';
 import type { Processor } from './attempt.js';
 import type { TaskQueueEvents } from './events.js';
-import { Home } from './home.js';
+import { QueueInternals } from './internals.js';
 import { endOf, type Job, type Snapshot, StoredJob, wellFormed } from './job.js';
 import type {
   AddAndWaitOptions,
@@ -66,7 +66,7 @@ const DEFAULT_LIMIT = 100;
  */
 export class TaskQueue<T = unknown, R = unknown> {
   /** @internal */
-  declare readonly [internals]: Home<R>;
+  declare readonly [internals]: QueueInternals<R>;
 
   /**
    * Opens nothing: one manager serves any number of queues.
@@ -79,8 +79,8 @@ export class TaskQueue<T = unknown, R = unknown> {
     if (typeof connection !== 'object' || connection === null) {
       throw configError('TaskQueue: connection', 'a RedisConnectionManager or a RedisConfig', connection);
     }
-    const inside = new Home<R>(name, connection, optionsOf('TaskQueue: options', options));
-    Object.defineProperty(this, internals, { value: inside });
+    const queue = new QueueInternals<R>(name, connection, optionsOf('TaskQueue: options', options));
+    Object.defineProperty(this, internals, { value: queue });
   }
 
   /** Its name. */
@@ -98,12 +98,12 @@ export class TaskQueue<T = unknown, R = unknown> {
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
-    const inside = this[internals];
+    const queue = this[internals];
     const text = jsonArgument('TaskQueue.add: data', data);
-    const { text: chosen, state } = inside.packer.pack('TaskQueue.add', options, inheritedCorrId());
+    const { text: chosen, state } = queue.packer.pack('TaskQueue.add', options, inheritedCorrId());
     const kept = wellFormed(name);
-    const added = (await inside.call('TaskQueue.add', V.add, kept, text, chosen)) as unknown[];
-    return inside.job<T>(added, 0, kept, text, chosen, state);
+    const added = (await queue.call('TaskQueue.add', V.add, kept, text, chosen)) as unknown[];
+    return queue.job<T>(added, 0, kept, text, chosen, state);
   }
 
   /**
@@ -119,11 +119,11 @@ export class TaskQueue<T = unknown, R = unknown> {
     const what = 'TaskQueue.addAndWait';
     const { job, timeoutMs, signal, ...rest } = optionsOf(`${what}: options`, options);
     refuseUnknown(what, rest, ['job', 'timeoutMs', 'signal']);
-    const inside = this[internals];
+    const queue = this[internals];
     const text = jsonArgument(`${what}: data`, data);
-    const { text: chosen } = inside.packer.pack(what, job, inheritedCorrId());
-    const wait = (number: number) => inside.call(what, V.addAndWait, number, timeoutMs, wellFormed(name), text, chosen);
-    return (await endOf(inside, what, signal, wait)) as R;
+    const { text: chosen } = queue.packer.pack(what, job, inheritedCorrId());
+    const wait = (number: number) => queue.call(what, V.addAndWait, number, timeoutMs, wellFormed(name), text, chosen);
+    return (await endOf(queue, what, signal, wait)) as R;
   }
 
   /**
@@ -154,9 +154,9 @@ export class TaskQueue<T = unknown, R = unknown> {
 
   /** The job with this id, or `null`. */
   async getJob(id: string): Promise<Job<T, R> | null> {
-    const inside = this[internals];
-    const snapshot = (await inside.call('TaskQueue.getJob', V.get, wellFormed(id))) as Snapshot | null;
-    return snapshot === null ? null : StoredJob.of<T, R>(inside, snapshot);
+    const queue = this[internals];
+    const snapshot = (await queue.call('TaskQueue.getJob', V.get, wellFormed(id))) as Snapshot | null;
+    return snapshot === null ? null : StoredJob.of<T, R>(queue, snapshot);
   }
 
   /**
@@ -167,10 +167,10 @@ export class TaskQueue<T = unknown, R = unknown> {
     const { start = 0, limit = DEFAULT_LIMIT, newestFirst = false, ...rest } = optionsOf('TaskQueue.list: options', options);
     refuseUnknown('TaskQueue.list', rest, ['start', 'limit', 'newestFirst']);
     checkFlag('TaskQueue.list: newestFirst', newestFirst);
-    const inside = this[internals];
+    const queue = this[internals];
     const states = Array.isArray(state) ? state : [state];
-    const snapshots = (await inside.call('TaskQueue.list', V.list, start, limit, newestFirst, ...states)) as Snapshot[];
-    return snapshots.map((snapshot) => StoredJob.of<T, R>(inside, snapshot));
+    const snapshots = (await queue.call('TaskQueue.list', V.list, start, limit, newestFirst, ...states)) as Snapshot[];
+    return snapshots.map((snapshot) => StoredJob.of<T, R>(queue, snapshot));
   }
 
   /** How many jobs are in each state, at one moment. */
@@ -254,9 +254,9 @@ export class TaskQueue<T = unknown, R = unknown> {
     const { name, data, options, ...rest } = objectOf(`${what}: job`, job);
     refuseUnknown(`${what}: job`, rest, ['name', 'data', 'options']);
     const text = jsonArgument(`${what}: job.data`, data);
-    const inside = this[internals];
-    const packed = inside.packer.pack(what, options);
-    await inside.call(what, V.schedule, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
+    const queue = this[internals];
+    const packed = queue.packer.pack(what, options);
+    await queue.call(what, V.schedule, wellFormed(id), optionsJson(times), wellFormed(name), text, packed.text);
   }
 
   /** All schedules, by their next tick. */
@@ -283,9 +283,9 @@ export class TaskQueue<T = unknown, R = unknown> {
    * @throws RedisError of kind `config`, naming the option; `closed`.
    */
   process(processor: Processor<T, R>, options?: WorkerOptions): TaskWorker<T, R> {
-    const inside = this[internals];
-    inside.refuseClosed('TaskQueue.process');
-    return new TaskWorker<T, R>(inside, processor, optionsOf('TaskQueue.process: options', options));
+    const queue = this[internals];
+    queue.refuseClosed('TaskQueue.process');
+    return new TaskWorker<T, R>(queue, processor, optionsOf('TaskQueue.process: options', options));
   }
 
   /**
@@ -293,18 +293,18 @@ export class TaskQueue<T = unknown, R = unknown> {
    * makes the queue listen: after {@link ready} no event is missed.
    */
   on<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
-    const inside = this[internals];
-    inside.refuseClosed('TaskQueue.on');
-    inside.listeners.add(event, listener);
-    inside.follow();
+    const queue = this[internals];
+    queue.refuseClosed('TaskQueue.on');
+    queue.listeners.add(event, listener);
+    queue.follow();
     return this;
   }
 
   /** Removes a listener. Without listeners of fleet events the queue stops listening. */
   off<E extends keyof TaskQueueEvents<R>>(event: E, listener: (...args: TaskQueueEvents<R>[E]) => unknown): this {
-    const inside = this[internals];
-    inside.listeners.remove(event, listener);
-    inside.follow();
+    const queue = this[internals];
+    queue.listeners.remove(event, listener);
+    queue.follow();
     return this;
   }
 
@@ -340,7 +340,7 @@ interface JobToAdd<T> {
 }
 
 /** Adds `jobs` from place `from` up to, without, `to`, in one atomic step. */
-async function addStep<T, R>(inside: Home<R>, jobs: JobToAdd<T>[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
+async function addStep<T, R>(queue: QueueInternals<R>, jobs: JobToAdd<T>[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
   const args: unknown[] = [];
   const states: JobState[] = [];
   const corrId = inheritedCorrId();
@@ -349,14 +349,14 @@ async function addStep<T, R>(inside: Home<R>, jobs: JobToAdd<T>[], from: number,
     const { name, data, options, ...rest } = objectOf(what, jobs[at] as JobToAdd<T>);
     refuseUnknown(what, rest, ['name', 'data', 'options']);
     const text = jsonArgument(`${what}.data`, data);
-    const packed = inside.packer.pack(what, options, corrId);
+    const packed = queue.packer.pack(what, options, corrId);
     args.push(wellFormed(name), text, packed.text);
     states.push(packed.state);
   }
-  const added = (await inside.call('TaskQueue.addBulk', V.addBulk, ...args)) as unknown[];
+  const added = (await queue.call('TaskQueue.addBulk', V.addBulk, ...args)) as unknown[];
   for (let at = from; at < to; at++) {
     const place = at - from;
     const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];
-    made[at] = inside.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
+    made[at] = queue.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
   }
 }

@@ -30,7 +30,7 @@ export function checkRegistry(registry: TaskWorkerRegistry | undefined): void {
 
 /**
  * Keeps one registration current. Changes that come while one is being sent are sent as one; a registration that failed, or that the
- * registry does not know any more, is made anew with the next change. Nothing here holds a job up.
+ * registry does not know any more, is made again with the next change. Nothing here holds a job up.
  */
 export class Registration {
   readonly #registry: TaskWorkerRegistry;

@@ -3,7 +3,7 @@
 import { internals } from '../internals.js';
 import type { Processor } from './attempt.js';
 import type { CloseOptions, WorkerOptions } from './options.js';
-import { Serving, type TaskWorkerEvents, type WorkerHome } from './serving.js';
+import { type TaskWorkerEvents, WorkerInternals, type WorkerQueue } from './worker-internals.js';
 
 /**
  * Runs a processor on jobs of a queue. Made by {@link TaskQueue.process}.
@@ -14,11 +14,11 @@ import { Serving, type TaskWorkerEvents, type WorkerHome } from './serving.js';
  */
 export class TaskWorker<T = unknown, R = unknown> {
   /** @internal */
-  declare readonly [internals]: Serving<T, R>;
+  declare readonly [internals]: WorkerInternals<T, R>;
 
   /** @internal */
-  constructor(home: WorkerHome, processor: Processor<T, R>, options: WorkerOptions) {
-    Object.defineProperty(this, internals, { value: new Serving<T, R>(home, processor, options) });
+  constructor(queue: WorkerQueue, processor: Processor<T, R>, options: WorkerOptions) {
+    Object.defineProperty(this, internals, { value: new WorkerInternals<T, R>(queue, processor, options) });
   }
 
   /**

@@ -1,4 +1,4 @@
-/** The inside of a worker: runs processors, collects their outcomes and sends them together. */
+/** What is behind a worker: it runs processors, collects their outcomes and sends them together. */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
@@ -13,7 +13,7 @@ import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import { runIn } from '../scope.js';
 import { Attempt, HeldJob, type JobContext, type Processor } from './attempt.js';
 import { DelayError, UnrecoverableError } from './errors.js';
-import type { Job, JobHome } from './job.js';
+import type { Job, JobQueue } from './job.js';
 import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.js';
 import { reasonOf, stackOf } from './outcome.js';
 import { checkRegistry, type Registrant, Registration } from './registration.js';
@@ -49,15 +49,15 @@ const settled: Promise<void> = Promise.resolve();
 const running = new Set<object>();
 
 /** What a worker needs of its queue. */
-export interface WorkerHome extends JobHome {
+export interface WorkerQueue extends JobQueue {
   readonly name: string;
   readonly manager: IRedisConnection;
   readonly workers: Set<{ close(options?: CloseOptions): Promise<boolean> }>;
 }
 
 /** What a {@link TaskWorker} keeps to itself; reached by {@link internals}. */
-export class Serving<T, R> implements Registrant {
-  readonly home: WorkerHome;
+export class WorkerInternals<T, R> implements Registrant {
+  readonly queue: WorkerQueue;
   readonly port: Port;
   readonly handle: number;
   readonly listeners = new Listeners<TaskWorkerEvents<T, R>>('TaskWorker', EVENTS);
@@ -77,15 +77,15 @@ export class Serving<T, R> implements Registrant {
   #isPaused = false;
   #closing: Promise<boolean> | undefined;
 
-  constructor(home: WorkerHome, processor: Processor<T, R>, options: WorkerOptions) {
+  constructor(queue: WorkerQueue, processor: Processor<T, R>, options: WorkerOptions) {
     checkFunction('TaskQueue.process: processor', processor);
     const { autorun, registry, ...rest } = options;
     checkFlag('TaskQueue.process: autorun', autorun);
     checkRegistry(registry);
-    this.home = home;
-    this.port = home.port;
-    this.handle = home.port.open('worker', home.handle, rest, this);
-    this.type = home.name;
+    this.queue = queue;
+    this.port = queue.port;
+    this.handle = queue.port.open('worker', queue.handle, rest, this);
+    this.type = queue.name;
     this.capacity = rest.concurrency ?? 1;
     this.#most = OUTCOME_VALUES * Math.max(MANY, Math.ceil(this.capacity / 2));
     this.#processor = processor;
@@ -110,7 +110,7 @@ export class Serving<T, R> implements Registrant {
     }
     this.#isRunning = true;
     running.add(this);
-    this.home.workers.add(this);
+    this.queue.workers.add(this);
     this.port.retain();
     this.#tellOf(this.#begin());
   }
@@ -162,7 +162,7 @@ export class Serving<T, R> implements Registrant {
     if (this.#isRunning) {
       this.#isRunning = false;
       running.delete(this);
-      this.home.workers.delete(this);
+      this.queue.workers.delete(this);
       this.port.free();
     }
     this.listeners.emit('closed');
@@ -214,7 +214,7 @@ export class Serving<T, R> implements Registrant {
 
   #start(values: unknown[], at: number): void {
     const slot = values[at] as number;
-    const job = new HeldJob<T, R>(this.home, this.handle, values, at);
+    const job = new HeldJob<T, R>(this.queue, this.handle, values, at);
     try {
       // Looked at here, so that a damaged job fails whatever its processor does.
       void job.data;
@@ -309,7 +309,7 @@ export class Serving<T, R> implements Registrant {
     this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected', cause: error }));
   }
 
-  /** A registry's word for what this worker does. */
+  /** Tells the registry what this worker does. */
   #tell(): void {
     if (this.#registration === undefined || !this.#isRunning) return;
     const inHand = this.#attempts.size;
@@ -320,10 +320,10 @@ export class Serving<T, R> implements Registrant {
   }
 
   async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
-    const inside = (registry as { [internals]?: { namespace: string; manager: IRedisConnection } | undefined })[internals];
+    const own = (registry as { [internals]?: { namespace: string; manager: IRedisConnection } | undefined })[internals];
     // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
-    if (inside !== undefined && inside.manager[internals] === this.home.manager[internals])
-      await this.port.call(this.handle, V.owner, id, epoch, inside.namespace);
+    if (own !== undefined && own.manager[internals] === this.queue.manager[internals])
+      await this.port.call(this.handle, V.owner, id, epoch, own.namespace);
   }
 
   obey(command: WorkerCommand): void {
@@ -336,7 +336,7 @@ export class Serving<T, R> implements Registrant {
     this.listeners.emit('error', asRedisError(error));
   }
 
-  /** What goes wrong where nobody waits is told. */
+  /** Emits the error of a call that nobody waits for. */
   #tellOf(call: Promise<unknown>): void {
     call.catch((error: unknown) => {
       // A worker that was released meanwhile has nothing to tell.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A server, or a cluster of them, that is being used. What each method promises is said at [`Pipeline`].
 #[expect(clippy::large_enum_variant, reason = "the pipeline of a single server is used without a detour")]
-pub(super) enum Line {
+pub(super) enum Upstream {
     One {
         pipeline: Pipeline,
         /// Where sentinels named the master.
@@ -26,20 +26,20 @@ pub(super) enum Line {
 }
 
 /// One attempt to reach what the configuration says, within `connectTimeoutMs`.
-pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Line)> {
+pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Upstream)> {
     if let Target::Cluster(seeds) = &core.config.target {
         let (server, nodes) = Nodes::open(core, seeds).await?;
-        return Ok((server, Line::Cluster(Box::new(nodes))));
+        return Ok((server, Upstream::Cluster(Box::new(nodes))));
     }
     let greeted = connect(core).await?;
     let (server, address) = (greeted.server.clone(), greeted.address.clone());
     let pipeline = Pipeline::new(greeted, &core.config, Arc::clone(&core.metrics), Instant::now());
     let seat = address.map(|address| Seat { address, slot: None });
-    Ok((server, Line::One { pipeline, seat }))
+    Ok((server, Upstream::One { pipeline, seat }))
 }
 
-impl Line {
-    /// Where the sentinels have named another master: that this one is to be left. A cluster sees to its nodes itself.
+impl Upstream {
+    /// The error of a connection that is to be left, because the sentinels have named another master. A cluster leaves its nodes itself.
     pub(super) fn left(&self, topology: &Topology) -> Option<Error> {
         match self {
             Self::One { seat: Some(seat), .. } if !topology.is_right(seat) => Some(Error::new(

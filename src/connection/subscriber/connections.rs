@@ -1,7 +1,7 @@
 //! The connections of a manager's subscriptions, and which channel is on which.
 //!
-//! Everything is wanted on the connection to whoever answers first. Only in a cluster does a node say that a sharded channel
-//! is for another one: it goes there then, and comes back when that one cannot be reached.
+//! Every channel is first wanted on the connection to the server, or to any node of a cluster. A node may say that a sharded channel belongs
+//! to another node: the channel then moves to a connection to that node, and back when that node cannot be reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::error::Result;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Where a connection leads: to a certain node of a cluster, or (`None`) to the server, or any node.
-pub(super) type Route = Option<Address>;
+pub(super) type Endpoint = Option<Address>;
 
 /// All of a manager's subscriptions.
 pub(in crate::connection) struct Subscriber {
     shared: Arc<Shared>,
-    lines: Mutex<HashMap<Route, Arc<Line>>>,
+    connections: Mutex<HashMap<Endpoint, Arc<Subscriptions>>>,
     last: AtomicU64,
     /// Is all that is wanted confirmed?
     settled: watch::Sender<bool>,
 }
 
-/// What handles and the task of one connection share.
+/// The subscriptions of one connection: handles and the connection's task share them.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct Subscriptions {
     inner: Mutex<Inner>,
     /// Wakes the task when something is to repair.
     pub(super) changed: Notify,
@@ -45,7 +45,7 @@ pub(super) struct Inner {
     running: bool,
 }
 
-impl Line {
+impl Subscriptions {
     /// Not to be held across an await, nor while a listener is called or dropped.
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
@@ -66,7 +66,7 @@ impl Line {
 
 impl Subscriber {
     pub(in crate::connection) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, lines: Mutex::default(), last: AtomicU64::new(0), settled: watch::Sender::new(true) }
+        Self { shared, connections: Mutex::default(), last: AtomicU64::new(0), settled: watch::Sender::new(true) }
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
@@ -91,12 +91,16 @@ impl Subscriber {
     ) -> (u64, Option<oneshot::Receiver<Result<()>>>) {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let confirmed = {
-            let mut lines = self.lines();
-            let there = lines.values().find(|line| line.inner().book.has(channel)).map(Arc::clone);
-            let line = there.unwrap_or_else(|| Arc::clone(lines.entry(None).or_default()));
-            let route = lines.iter().find(|(_, other)| Arc::ptr_eq(other, &line)).and_then(|(route, _)| route.clone());
-            let confirmed = line.inner().book.want(channel, number, listener);
-            self.wake(route, &line);
+            let mut connections = self.connections();
+            let there =
+                connections.values().find(|subscriptions| subscriptions.inner().book.has(channel)).map(Arc::clone);
+            let subscriptions = there.unwrap_or_else(|| Arc::clone(connections.entry(None).or_default()));
+            let endpoint = connections
+                .iter()
+                .find(|(_, other)| Arc::ptr_eq(other, &subscriptions))
+                .and_then(|(endpoint, _)| endpoint.clone());
+            let confirmed = subscriptions.inner().book.want(channel, number, listener);
+            self.wake(endpoint, &subscriptions);
             confirmed
         };
         self.publish();
@@ -106,10 +110,10 @@ impl Subscriber {
     /// Removes a listener. Where the subscription must be ended on the server, gives what is closed when that is confirmed.
     pub(super) fn unwant(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
         let removed = {
-            let lines = self.lines();
-            lines.values().find_map(|line| {
-                let removed = line.inner().book.unwant(channel, number)?;
-                line.changed.notify_one();
+            let connections = self.connections();
+            connections.values().find_map(|subscriptions| {
+                let removed = subscriptions.inner().book.unwant(channel, number)?;
+                subscriptions.changed.notify_one();
                 Some(removed)
             })
         };
@@ -120,28 +124,28 @@ impl Subscriber {
     }
 
     /// Has a channel that the node of `from` refused wanted at the node of `to`. False where it was no sharded channel.
-    pub(super) fn moves(self: &Arc<Self>, from: &Line, to: Address) -> bool {
-        let mut lines = self.lines();
+    pub(super) fn moves(self: &Arc<Self>, from: &Subscriptions, to: Address) -> bool {
+        let mut connections = self.connections();
         let Some(moved) = from.inner().book.take_refused() else {
             return false;
         };
-        self.give(&mut lines, Some(to), vec![moved]);
+        self.give(&mut connections, Some(to), vec![moved]);
         true
     }
 
-    /// The node of `route` cannot be reached: any other one will know who has its channels now. Its task ends with this call.
-    pub(super) fn abandon(self: &Arc<Self>, route: &Route) {
-        let mut lines = self.lines();
-        if let Some(line) = lines.remove(route) {
-            let moved = line.inner().book.take_all();
-            line.stop();
-            self.give(&mut lines, None, moved);
+    /// The node of `endpoint` cannot be reached: its channels go back to the first connection. Its task ends with this call.
+    pub(super) fn abandon(self: &Arc<Self>, endpoint: &Endpoint) {
+        let mut connections = self.connections();
+        if let Some(subscriptions) = connections.remove(endpoint) {
+            let moved = subscriptions.inner().book.take_all();
+            subscriptions.stop();
+            self.give(&mut connections, None, moved);
         }
     }
 
     /// Tells those who wait for it whether all is confirmed.
     pub(super) fn publish(&self) {
-        let settled = self.lines().values().all(|line| line.inner().book.is_settled());
+        let settled = self.connections().values().all(|subscriptions| subscriptions.inner().book.is_settled());
         self.settled.send_if_modified(|was| std::mem::replace(was, settled) != settled);
     }
 
@@ -150,25 +154,30 @@ impl Subscriber {
         self.settled.subscribe()
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Route, Arc<Line>>> {
-        self.lines.lock()
+    fn connections(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Subscriptions>>> {
+        self.connections.lock()
     }
 
-    fn give(self: &Arc<Self>, lines: &mut HashMap<Route, Arc<Line>>, to: Route, moved: Vec<Moved>) {
+    fn give(
+        self: &Arc<Self>,
+        connections: &mut HashMap<Endpoint, Arc<Subscriptions>>,
+        to: Endpoint,
+        moved: Vec<Moved>,
+    ) {
         if moved.is_empty() {
             return;
         }
-        let line = lines.entry(to.clone()).or_default();
-        moved.into_iter().for_each(|moved| line.inner().book.put(moved));
-        self.wake(to, line);
+        let subscriptions = connections.entry(to.clone()).or_default();
+        moved.into_iter().for_each(|moved| subscriptions.inner().book.put(moved));
+        self.wake(to, subscriptions);
     }
 
-    /// Has the task of `line` look, and starts it if there is none.
-    fn wake(self: &Arc<Self>, route: Route, line: &Arc<Line>) {
-        if !std::mem::replace(&mut line.inner().running, true) {
-            let task = task::run(Arc::clone(self), route, Arc::clone(line));
+    /// Has the task of `subscriptions` look, and starts it if there is none.
+    fn wake(self: &Arc<Self>, endpoint: Endpoint, subscriptions: &Arc<Subscriptions>) {
+        if !std::mem::replace(&mut subscriptions.inner().running, true) {
+            let task = task::run(Arc::clone(self), endpoint, Arc::clone(subscriptions));
             self.core().exclusive.spawn_on(task, crate::lifecycle::io());
         }
-        line.changed.notify_one();
+        subscriptions.changed.notify_one();
     }
 }

@@ -28,10 +28,10 @@ export interface Member {
 /** Deliveries after which the counts cross though nobody has asked for them. */
 const TELL_COUNTS = 100_000;
 
-/** The error of whoever does not wait for an answer: a released handle says so to those who do. */
+/** Ignores the error of a call that nobody waits for: only a released handle gives one, and every other call on it rejects too. */
 export const unheard = (): void => {};
 
-export class Inside {
+export class BusInternals {
   readonly port: Port;
   /** Not to be collected before the bus: they ask for passwords and tell what happens. */
   readonly managers: readonly IRedisConnection[];
@@ -123,7 +123,7 @@ export class Inside {
   }
 
   /**
-   * Resolves after so many milliseconds, however the clock of JavaScript is faked. Does not keep the process alive, nor the bus: whoever waits for
+   * Resolves after `ms` milliseconds, even if the clock of JavaScript is faked. Does not keep the process alive, nor the bus: whoever waits for
    * something else besides may have gone long before, and no `async` function is to stand here till then.
    */
   wait(ms: number): Promise<unknown> {

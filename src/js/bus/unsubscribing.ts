@@ -2,14 +2,14 @@
 
 import { RedisError } from '../errors.js';
 import type { Handling } from './handling.js';
-import type { Inside } from './inside.js';
+import type { BusInternals } from './internals.js';
 import type { Unsubscribe } from './options.js';
 
 /**
  * Resolves when no handler of `handling` runs any more, but for those that wait for this themselves; after `closeTimeoutMs` at the
  * latest: then it is told as an `error` that one still runs.
  */
-export async function left(inside: Inside, handling: Handling, topic: string): Promise<void> {
+export async function left(bus: BusInternals, handling: Handling, topic: string): Promise<void> {
   let over = false;
   const settled = handling.settled().then(() => {
     over = true;
@@ -17,15 +17,15 @@ export async function left(inside: Inside, handling: Handling, topic: string): P
   // Time for those that only have to take a step.
   await Promise.resolve();
   if (over) return;
-  inside.port.retain();
+  bus.port.retain();
   try {
-    await Promise.race([settled, inside.wait(inside.closeTimeoutMs)]);
+    await Promise.race([settled, bus.wait(bus.closeTimeoutMs)]);
   } finally {
-    inside.port.free();
+    bus.port.free();
   }
   if (over) return;
-  const message = `a handler has not ended within closeTimeoutMs, ${inside.closeTimeoutMs} ms: it is waited for no longer`;
-  inside.emit('error', { topic, error: new RedisError('timeout', message) });
+  const message = `a handler has not ended within closeTimeoutMs, ${bus.closeTimeoutMs} ms: it is waited for no longer`;
+  bus.emit('error', { topic, error: new RedisError('timeout', message) });
 }
 
 /** A function that ends a subscription with `end`. */

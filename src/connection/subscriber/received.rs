@@ -8,7 +8,7 @@ use crate::resp::Reply;
 
 /// One thing that was heard.
 #[derive(Debug)]
-pub(in crate::connection) enum Heard {
+pub(in crate::connection) enum Received {
     Message(ChannelKind, Message),
     /// A subscription was confirmed, or its end.
     Confirmed(Channel, bool),
@@ -16,16 +16,16 @@ pub(in crate::connection) enum Heard {
     /// The oldest question was refused, in these words.
     Refused(Bytes),
     /// Something that is not for us.
-    Strange,
+    Unknown,
 }
 
-impl Heard {
+impl Received {
     pub(in crate::connection) fn of(reply: Reply) -> Self {
         match reply {
             Reply::Push(items) | Reply::Array(items) => Self::list(items),
             Reply::Simple(_) => Self::Pong,
             Reply::Error(line) => Self::Refused(line),
-            _ => Self::Strange,
+            _ => Self::Unknown,
         }
     }
 
@@ -48,7 +48,7 @@ impl Heard {
         });
         let mut next = || parts.next().flatten();
         let Some(what) = next() else {
-            return Self::Strange;
+            return Self::Unknown;
         };
         let heard = match &what[..] {
             b"message" => next().zip(next()).map(|found| message(ChannelKind::Exact, None, found)),
@@ -65,16 +65,16 @@ impl Heard {
             b"pong" => Some(Self::Pong),
             _ => None,
         };
-        heard.unwrap_or(Self::Strange)
+        heard.unwrap_or(Self::Unknown)
     }
 }
 
-fn message(kind: ChannelKind, pattern: Option<Bytes>, (channel, payload): (Bytes, Bytes)) -> Heard {
-    Heard::Message(kind, Message { channel, pattern, payload })
+fn message(kind: ChannelKind, pattern: Option<Bytes>, (channel, payload): (Bytes, Bytes)) -> Received {
+    Received::Message(kind, Message { channel, pattern, payload })
 }
 
-fn confirmed(kind: ChannelKind, name: Bytes, on: bool) -> Heard {
-    Heard::Confirmed(Channel { kind, name }, on)
+fn confirmed(kind: ChannelKind, name: Bytes, on: bool) -> Received {
+    Received::Confirmed(Channel { kind, name }, on)
 }
 
 #[cfg(test)]
@@ -88,12 +88,12 @@ mod tests {
     #[test]
     fn messages_are_the_same_in_both_protocols() {
         for reply in [Reply::Push(bulks(&["message", "a", "x"])), Reply::Array(bulks(&["message", "a", "x"]))] {
-            let Heard::Message(ChannelKind::Exact, message) = Heard::of(reply) else { panic!("no message") };
+            let Received::Message(ChannelKind::Exact, message) = Received::of(reply) else { panic!("no message") };
             assert_eq!((&message.channel[..], &message.payload[..]), (&b"a"[..], &b"x"[..]));
         }
-        let pattern = Heard::of(Reply::Push(bulks(&["pmessage", "a*", "ab", "x"])));
+        let pattern = Received::of(Reply::Push(bulks(&["pmessage", "a*", "ab", "x"])));
         assert!(
-            matches!(pattern, Heard::Message(ChannelKind::Pattern, message) if message.pattern.as_deref() == Some(b"a*"))
+            matches!(pattern, Received::Message(ChannelKind::Pattern, message) if message.pattern.as_deref() == Some(b"a*"))
         );
     }
 
@@ -104,18 +104,18 @@ mod tests {
             (&["smessage", "a"], ChannelKind::Sharded),
             (&["pmessage", "a", "ab"], ChannelKind::Pattern),
         ] {
-            assert_eq!(Heard::channel_of(&bulks(words)), Some(Channel { kind, name: "a".into() }));
+            assert_eq!(Received::channel_of(&bulks(words)), Some(Channel { kind, name: "a".into() }));
         }
         for words in [&[][..], &["message"], &["subscribe", "a"]] {
-            assert_eq!(Heard::channel_of(&bulks(words)), None);
+            assert_eq!(Received::channel_of(&bulks(words)), None);
         }
     }
 
     #[test]
     fn what_is_not_known_is_strange_and_no_panic() {
         for words in [&[][..], &["message"], &["message", "a"], &["invalidate", "k"], &["pmessage", "a", "b"]] {
-            assert!(matches!(Heard::of(Reply::Push(bulks(words))), Heard::Strange), "{words:?}");
+            assert!(matches!(Received::of(Reply::Push(bulks(words))), Received::Unknown), "{words:?}");
         }
-        assert!(matches!(Heard::of(Reply::Int(1)), Heard::Strange));
+        assert!(matches!(Received::of(Reply::Int(1)), Received::Unknown));
     }
 }

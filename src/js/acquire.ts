@@ -1,29 +1,24 @@
-/** Waiting, until it is taken, for what one at a time may have: a lock, the lead of a role. */
+/** Acquiring what only one caller at a time may have: a lock, the lead of a role. */
 
 import { onAbort } from './aborts.js';
 import { cancelled, checkSignal, optionsOf } from './arguments.js';
 import { RedisError } from './errors.js';
-import type { Internals } from './internals.js';
+import type { NumberingTarget } from './internals.js';
 import { optionsJson } from './port.js';
 
-/** Where such a thing is taken. */
-export interface TakingHome extends Internals {
-  nextId(): number;
-}
-
-/** Options of every taking. */
-export interface TakingOptions {
+/** Options of every acquisition. */
+export interface AcquireOptions {
   leaseMs?: number | undefined;
   waitMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** One kind of thing that is taken. */
-export interface Taking<H> {
+/** One kind of thing that is acquired. */
+export interface Acquisition<H> {
   /** What the user called, for errors. */
   readonly call: string;
   /** The verb that waits. Its arguments: id, name, options as JSON. It answers with the token. */
-  readonly take: number;
+  readonly verb: number;
   /** The verb that ends a wait. */
   readonly cancel: number;
   /** Makes what the user is given. */
@@ -32,33 +27,38 @@ export interface Taking<H> {
   giveBack(held: H): Promise<unknown>;
 }
 
-/** Takes `name`, or rejects: with kind `cancelled` once the signal is aborted, though it was taken meanwhile. */
-export async function take<H>(home: TakingHome, name: string, options: TakingOptions | undefined, taking: Taking<H>): Promise<H> {
-  const { call } = taking;
+/** Acquires `name`. Rejects with kind `cancelled` once the signal is aborted, even if `name` was acquired meanwhile. */
+export async function acquire<H>(
+  target: NumberingTarget,
+  name: string,
+  options: AcquireOptions | undefined,
+  acquisition: Acquisition<H>,
+): Promise<H> {
+  const { call } = acquisition;
   const given = optionsOf(`${call}: options`, options);
   const { leaseMs, signal } = given;
   checkSignal(`${call}: signal`, signal);
   if (signal?.aborted) throw cancelled(call, signal);
   const text = optionsJson(given, { signal: undefined });
-  const id = home.nextId();
+  const id = target.nextId();
   const cancel = (): void => {
     // A wait that has just ended has nothing to cancel.
-    home.port.callQuietly(home.handle, taking.cancel, id).catch(() => {});
+    target.port.callQuietly(target.handle, acquisition.cancel, id).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
   let token: number;
   try {
-    token = (await home.port.call(home.handle, taking.take, id, name, text)) as number;
+    token = (await target.port.call(target.handle, acquisition.verb, id, name, text)) as number;
   } catch (error) {
     if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(call, signal);
     throw error;
   } finally {
     forget();
   }
-  const held = taking.hold(id, token, leaseMs);
+  const held = acquisition.hold(id, token, leaseMs);
   if (signal?.aborted) {
     // If it cannot be given back now it runs out.
-    await taking.giveBack(held).catch(() => {});
+    await acquisition.giveBack(held).catch(() => {});
     throw cancelled(call, signal);
   }
   return held;

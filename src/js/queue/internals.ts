@@ -14,7 +14,7 @@ import { OptionsPacker } from './adding.js';
 import { emitFleetEvents, emitOwnEvent, FLEET_EVENTS, QUEUE_EVENTS, type TaskQueueEvents } from './events.js';
 import { type Job, type Snapshot, StoredJob } from './job.js';
 import type { CloseOptions, JobState, TaskQueueOptions } from './options.js';
-import type { WorkerHome } from './serving.js';
+import type { WorkerQueue } from './worker-internals.js';
 
 const V = verbs('queue', 'listen', 'unlisten', 'close');
 
@@ -22,7 +22,7 @@ const V = verbs('queue', 'listen', 'unlisten', 'close');
 const listening = new Set<object>();
 
 /** What a {@link TaskQueue} keeps to itself; reached by {@link internals}. */
-export class Home<R> implements WorkerHome {
+export class QueueInternals<R> implements WorkerQueue {
   readonly name: string;
   readonly port: Port;
   readonly handle: number;

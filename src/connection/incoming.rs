@@ -1,0 +1,89 @@
+//! What has come in on a connection: bytes, read as replies.
+//!
+//! A reply that is kept nowhere is read past. Here is what its caller is told, and for how long that may go on.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::config::Config;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::resp::{MAX_DEPTH, ProtocolError, Read, Reader, Why};
+
+/// The bytes that a server has sent, and the reader of its replies.
+pub(super) struct Incoming {
+    /// Bytes that are not read as replies yet. Whoever reads from the stream appends here.
+    pub(super) bytes: BytesMut,
+    reader: Reader,
+    patience: Patience,
+    max_reply_bytes: usize,
+}
+
+impl Incoming {
+    /// For a connection whose handshake has left `bytes` unread.
+    pub(super) fn new(bytes: BytesMut, reader: Reader, config: &Config) -> Self {
+        let patience = Patience::new(config.command_timeout);
+        Self { bytes, reader, patience, max_reply_bytes: config.max_reply_bytes }
+    }
+
+    /// The next reply, or what was read past instead of one. `None` until more bytes have come: then [`Incoming::check`] is next.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<Read>, ProtocolError> {
+        self.reader.next(&mut self.bytes)
+    }
+
+    /// Has the next reply read past: nobody waits for it.
+    #[inline]
+    pub(super) fn pass_one(&mut self) {
+        self.reader.pass_one();
+    }
+
+    /// Says why the connection is lost, where one reply has been read past for too long.
+    pub(super) fn check(&mut self, now: Instant) -> Result<(), String> {
+        self.patience.check(&self.reader, now)
+    }
+
+    /// The error of the caller whose reply was read past. Its command has been executed, or refused.
+    pub(super) fn unread(&self, why: Why) -> Error {
+        let message = match why {
+            Why::TooDeep => format!("the reply: expected at most {MAX_DEPTH} levels of arrays in arrays, got more"),
+            Why::TooLong | Why::Unwanted => format!(
+                "the reply: expected at most RedisConfig.maxReplyBytes, {} bytes, got more: read it in parts",
+                self.max_reply_bytes
+            ),
+        };
+        Error::new(ErrorKind::Serialization, message).with_delivery(Delivery::MaybeExecuted)
+    }
+}
+
+/// Bounds the time in which one reply is read past. Commands behind it would get no answer in time; a new connection serves later ones.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    since: Option<(u64, Instant)>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: None }
+    }
+
+    fn check(&mut self, reader: &Reader, now: Instant) -> Result<(), String> {
+        let Some(number) = reader.passing() else {
+            self.since = None;
+            return Ok(());
+        };
+        match self.since {
+            Some((same, since)) if same == number => {
+                if now.saturating_duration_since(since) > self.limit {
+                    return Err(format!(
+                        "a reply that is kept nowhere had no end within {} ms",
+                        self.limit.as_millis()
+                    ));
+                }
+            }
+            _ => self.since = Some((number, now)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! How a manager is: its state, its server, its last failure, and who is told of changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::event::{Event, Observer};
+use super::server_info::ServerInfo;
+use super::state::State;
+use crate::error::Error;
+use crate::sync::Mutex;
+
+pub(super) struct Status {
+    observer: Arc<dyn Observer>,
+    state: AtomicU8,
+    server: Mutex<Option<ServerInfo>>,
+    last_error: Mutex<Option<Error>>,
+}
+
+impl Status {
+    pub(super) fn new(observer: Arc<dyn Observer>) -> Self {
+        let state = AtomicU8::new(State::Idle as u8);
+        Self { observer, state, server: Mutex::new(None), last_error: Mutex::new(None) }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::from_u8(self.state.load(Ordering::Acquire))
+    }
+
+    /// Is in the state `to` from now on, and tells the observer.
+    pub(super) fn enter(&self, to: State) {
+        let from = self.state();
+        self.state.store(to as u8, Ordering::Release);
+        self.tell(Event::State { from, to });
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        self.observer.event(event);
+    }
+
+    /// Remembers and tells a failure of a connection.
+    pub(super) fn failed(&self, error: &Error) {
+        *self.last_error.lock() = Some(error.clone());
+        self.tell(Event::Error(error.clone()));
+    }
+
+    pub(super) fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().clone()
+    }
+
+    /// The server that answered last.
+    pub(super) fn server(&self) -> Option<ServerInfo> {
+        self.server.lock().clone()
+    }
+
+    /// `server` has answered.
+    pub(super) fn met(&self, server: ServerInfo) {
+        *self.server.lock() = Some(server);
+    }
+}
