@@ -1682,8 +1682,6 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** What is behind a worker: it runs processors, collects their outcomes and sends them together. */
-
 /** The events of a {@link TaskWorker}: of this worker only, in this process. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** A job's processor starts. */
