@@ -21,6 +21,14 @@ const words = [
   [/\bof whatever\b/i, '"of any"'],
   [/\b(?:at most|at least|for) so many\b/i, 'the number, or "this many"'],
   [/\bof which nobody knows\b/i, 'a noun: "whose outcome is unknown"'],
+  [/\bkin\b/i, '"parents" or "children"'],
+  [/\b(?:ghosts?|haunt(?:s|ed)?)\b/i, '"tombstone"'],
+  [/\b(?:PutOff|put_off)\b/, '"Delayed" or "delay"'],
+  [/\b(?:InHand|in_hand)\b/, '"InFlight" or "in_flight"'],
+  [/\bShift\b/, '"WorkerState"'],
+  [/\b(?:line_up|lined_up)\b/, '"enqueue" or "push"'],
+  [/\blong_way\b/, '"paged"'],
+  [/\bsee_to_/, 'the verb: "deliver", "maintain"'],
 ];
 
 /** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */
