@@ -28,6 +28,14 @@ const words = [
   [/\bconst inside = (?:this|new|job|manager)\b/, 'the object whose internals it is: "bus", "queue", "own"'],
   [/\bfn strange\b/, '"unexpected_reply"'],
   [/\bWay::\w+/, '"Dispatch"'],
+  [/\bkin\b/i, '"parents" or "children"'],
+  [/\b(?:ghosts?|haunt(?:s|ed)?)\b/i, '"tombstone"'],
+  [/\b(?:PutOff|put_off)\b/, '"Delayed" or "delay"'],
+  [/\b(?:InHand|in_hand)\b/, '"InFlight" or "in_flight"'],
+  [/\bShift\b/, '"WorkerState"'],
+  [/\b(?:line_up|lined_up)\b/, '"enqueue" or "push"'],
+  [/\blong_way\b/, '"paged"'],
+  [/\bsee_to_/, 'the verb: "deliver", "maintain"'],
 ];
 
 /** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */

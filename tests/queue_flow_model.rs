@@ -52,7 +52,7 @@ enum Kid {
     Completed,
 }
 
-/// What parents are told of a child, as `part/kin.lua` lists it.
+/// The updates that parents get of a child, as `part/parents.lua` lists them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum News {
     Completed,

@@ -47,7 +47,7 @@ interface Yard {
 const seen = new Set<string>();
 /** Scripts that this file does not have run: they need damage, a crash or a failure on the way, and give or take one thing or one page of fixed size. */
 const NOT_TRIED = [
-  ...['RELEASE', 'ASK', 'MEND', 'HELD'].map((name) => `queue: ${name}`),
+  ...['RECOVER', 'CHECK_CHILDREN', 'SET_ASIDE', 'HELD'].map((name) => `queue: ${name}`),
   ...['DISCARD', 'SEARCH', 'SWEEP'].map((name) => `registry: ${name}`),
 ];
 const found: Found[] = [];

@@ -28,7 +28,7 @@ macro_rules! parts {
 
 pub(super) use parts;
 
-/// The key that starts so, goes on with `part` and ends with `rest`.
+/// The key of `start`, `part` and `rest`.
 pub(super) fn join(start: &[u8], part: &str, rest: &[u8]) -> Bytes {
     let mut key = BytesMut::with_capacity(start.len() + part.len() + rest.len());
     key.extend_from_slice(start);

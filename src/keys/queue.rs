@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | `jobs` | hash | by id: the job as it was added |
 //! | `run` | hash | by id: state, lease, attempts, times, result; none for a job that waits for its first attempt |
-//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how often it is in `wait` as a ghost; `n<id>`: the job that follows it |
-//! | `wait` | list | ids that wait, next first; may hold ghosts of some that have gone |
+//! | `more` | hash | `p<id>`: progress; `s<id>`: stacks of failed attempts; `g<id>`: how many tombstones it has in `wait`; `n<id>`: the job that follows it |
+//! | `wait` | list | ids that wait, next first; also ids of jobs that have left early, each with a tombstone |
 //! | `ranked` | sorted set | ids that wait with a priority, by priority and order |
 //! | `group:<group>` | sorted set | ids of a group that wait, by priority and order |
 //! | `ring` | list | groups that have waiting jobs, next first; an empty name stands for the jobs without a group |
@@ -17,24 +17,24 @@
 //! | `leases` | sorted set | owner tokens of workers by when their lease ends, ms |
 //! | `owners` | hash | by owner: `<epoch> <worker id>` of those that are registered in a registry |
 //! | `held:<owner>` | set | ids that a worker holds |
-//! | `idle` | sorted set | owners that wait for jobs, by until when that is believed, ms |
+//! | `idle` | sorted set | owners that wait for jobs, by until when that counts, ms |
 //! | `cancels` | hash | by id: the lease and the reason of a cancellation that its worker has not heard of |
 //! | `rate` | list | starts within the window of the rate limit: `<ms> <count>` |
-//! | `meta` | hash | paused, counters, who listens |
-//! | `events` | stream | what happened, bounded; written while somebody listens |
+//! | `meta` | hash | `paused`; counters `gone` (tombstones), `grouped` (waiting jobs with groups), `order` (of adding), `shared` (jobs with later parents), `mail` (messages), `rated` (starts in `rate`), `mended` (damage to report); `heard` until when events are written, `told` number of the last event, `born` token of the events, `asleep` where a subscriber wants a wake-up; `look` next page of parents to check; `longest` lease, ms |
+//! | `events` | stream | what happened, bounded; written while there are subscribers |
 //! | `outbox` | hash | messages for other queues that may not have been delivered |
-//! | `inbox` | sorted set | messages of other queues that were taken, by until when that is remembered, ms |
+//! | `inbox` | sorted set | messages of other queues that were accepted, by until when that is remembered, ms |
 //! | `schedules` | hash | by id: the schedule, JSON |
 //! | `ticks` | sorted set | ids of schedules by their next tick, ms |
 //! | `log:<id>` | list | log lines of a job |
 //! | `log:<id>\1` | string | a large result of a job that was not kept, for a minute |
 //! | `kids:<id>` | hash | by child: pending, failed, or its result; how many have not completed; where those in other queues are |
-//! | `kids:\1<id>` | sorted set | jobs that wait for one that was there before them, as JSON, in the order of adding |
-//! | `kids:\4<number>` | sorted set | those that wait for a job that is over, and have not all been told so |
-//! | `kids:\2` | sorted set | keys of dedupe ids that are held though the job is over, by until when, ms |
-//! | `once:<id>` | string | the job that holds a dedupe id; after it how that has ended, where it is over |
-//! | `damaged:<part>` | any | a key that somebody wrote over with one of another type |
-//! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one, of listeners |
+//! | `kids:\1<id>` | sorted set | parents that were added after the job, as JSON, in the order of adding |
+//! | `kids:\4<number>` | sorted set | parents of a job that is over, which still get that update |
+//! | `kids:\2` | sorted set | keys of dedupe ids that are held although the job is over, by until when, ms |
+//! | `once:<id>` | string | the job that holds a dedupe id; where that job is over, after it how it ended |
+//! | `damaged:<part>` | any | a key that a stranger overwrote with another type |
+//! | `wake`, `wake:<owner>`, `told` | channels | wake-ups of all workers, of one worker, of subscribers to events |
 
 use bytes::Bytes;
 
@@ -42,7 +42,7 @@ use super::Namespace;
 use super::parts::{join, parts};
 
 parts! {
-    /// A key whose name is whole. Those up to `Outbox` are given to most scripts, in this order: `src/queue/lua/part/base.lua`.
+    /// A key with a fixed name. Most scripts get those up to `Outbox`, in this order: `src/queue/lua/part/base.lua`.
     Part {
         Jobs = "jobs",
         Run = "run",
@@ -67,19 +67,19 @@ parts! {
         Schedules = "schedules",
         Ticks = "ticks",
         Inbox = "inbox",
-        // The sorted set of keys of dedupe ids that are held though the job is over: no id has such a character.
+        // The sorted set of keys of dedupe ids that are held although the job is over. No id has such a character.
         Holding = "kids:\x02",
     }
 }
 
 impl Part {
-    /// Those that most scripts are given first.
+    /// What most scripts get first.
     pub const BASE: &'static [Self] = Self::ALL.split_at(Self::Outbox as usize + 1).0;
 
-    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
-    pub const FEW: [Self; 5] = [Self::Jobs, Self::Wait, Self::Idle, Self::Meta, Self::Events];
+    /// What `append.lua` gets, in the order of `src/queue/lua/part/append_keys.lua`.
+    pub const APPEND: [Self; 5] = [Self::Jobs, Self::Wait, Self::Idle, Self::Meta, Self::Events];
 
-    /// What `renew.lua` is given, before the key of what the worker holds.
+    /// What `renew.lua` gets, before the key of the ids that the worker holds.
     pub const RENEW: [Self; 12] = {
         use Part::{Cancels, Delayed, Idle, Leases, Meta, Outbox, Owners, Parked, Ranked, Ring, Ticks, Wait};
         [Leases, Cancels, Idle, Ticks, Delayed, Outbox, Wait, Ranked, Ring, Owners, Parked, Meta]
@@ -101,20 +101,20 @@ impl Part {
 }
 
 parts! {
-    /// What most scripts are given behind their keys, in this order: the start of names that an id completes, and a channel.
+    /// What most scripts get after their keys, in this order: prefixes of names that an id completes, and a channel.
     Prefix {
         Log = "log:",
         Kids = "kids:",
         Group = "group:",
         Wake = "wake:",
-        // The channel of those who listen to events.
-        Told = "told",
+        // The channel of the subscribers to events.
+        EventChannel = "told",
     }
 }
 
 impl Prefix {
-    /// What `append.lua` is given, in the order of `src/queue/lua/part/few.lua`.
-    pub const FEW: [Self; 2] = [Self::Wake, Self::Told];
+    /// What `append.lua` gets, in the order of `src/queue/lua/part/append_keys.lua`.
+    pub const APPEND: [Self; 2] = [Self::Wake, Self::EventChannel];
 }
 
 /// The keys of one task queue.
@@ -139,7 +139,7 @@ impl QueueKeys {
         &self.parts[part as usize]
     }
 
-    /// Several keys, in the order in which a script takes them.
+    /// Several keys, in the order of a script.
     #[must_use]
     pub fn keys<const N: usize>(&self, parts: [Part; N]) -> [&Bytes; N] {
         parts.map(|part| self.key(part))
@@ -150,32 +150,32 @@ impl QueueKeys {
         &self.prefixes[prefix as usize]
     }
 
-    /// What most scripts of a queue are given first: the keys of [`Part::BASE`].
+    /// What most scripts of a queue get first: the keys of [`Part::BASE`].
     #[must_use]
     pub fn base(&self) -> &[Bytes] {
         &self.parts[..Part::BASE.len()]
     }
 
-    /// What most scripts of a queue are given behind their keys: all of [`Prefix`].
+    /// What most scripts of a queue get after their keys: all of [`Prefix`].
     #[must_use]
     pub fn prefixes(&self) -> &[Bytes] {
         &self.prefixes
     }
 
-    /// What `append.lua` is given: the keys of [`Part::FEW`], then [`Prefix::FEW`].
-    pub fn few(&self) -> impl Iterator<Item = &Bytes> {
-        Part::FEW.iter().map(|part| self.key(*part)).chain(Prefix::FEW.iter().map(|prefix| self.prefix(*prefix)))
+    /// What `append.lua` gets: the keys of [`Part::APPEND`], then [`Prefix::APPEND`].
+    pub fn append(&self) -> impl Iterator<Item = &Bytes> {
+        Part::APPEND.iter().map(|part| self.key(*part)).chain(Prefix::APPEND.iter().map(|prefix| self.prefix(*prefix)))
     }
 
-    /// The start of names for keys of a wrong type that were put aside.
+    /// The start of new names for keys of a wrong type.
     #[must_use]
-    pub fn aside(&self) -> Bytes {
+    pub fn aside_prefix(&self) -> Bytes {
         self.with("damaged", b"")
     }
 
-    /// The name under which the key was put aside that is called so.
+    /// The new name of `key`, where it was of a wrong type.
     #[must_use]
-    pub fn put_aside(&self, key: &[u8]) -> Bytes {
+    pub fn aside(&self, key: &[u8]) -> Bytes {
         self.with("damaged:", key.strip_prefix(&self.start[..]).unwrap_or(key))
     }
 
@@ -189,7 +189,7 @@ impl QueueKeys {
         self.with("held:", b"")
     }
 
-    /// What is left of a job that was not kept: no id has such a character.
+    /// The large result of a job that was not kept. No id has such a character.
     #[must_use]
     pub fn result(&self, id: &[u8]) -> Bytes {
         self.with(Prefix::Log.text(), &[id, b"\x01"].concat())
@@ -205,7 +205,7 @@ impl QueueKeys {
         self.with(Prefix::Kids.text(), id)
     }
 
-    /// The sorted set of those that wait for a job that was there before them: no id has such a character.
+    /// The sorted set of the parents that were added after a job. No id has such a character.
     #[must_use]
     pub fn others(&self, id: &[u8]) -> Bytes {
         self.with("kids:\x01", id)

@@ -26,9 +26,10 @@ fn with_options(call: ScriptCall<'_>, jobs: &[NewJob]) -> Command {
 }
 
 fn append(core: &Core, jobs: &[NewJob]) -> Command {
-    let words = || core.keys.few().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
+    let words = || core.keys.append().chain(jobs.iter().flat_map(|job| [&job.id, &job.body]));
     let size = words().map(|word| word.len() + 16).sum();
-    let mut packed = Packed::sized(size).script(&scripts::APPEND, Part::FEW.len(), Prefix::FEW.len() + jobs.len() * 2);
+    let mut packed =
+        Packed::sized(size).script(&scripts::APPEND, Part::APPEND.len(), Prefix::APPEND.len() + jobs.len() * 2);
     for word in words() {
         packed = packed.word(word);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::add_call::pack;
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
-use super::outbox::see_to_messages;
+use super::outbox::deliver_left;
 use super::record::Progressed;
 use super::scripts::{array, integer};
 use super::snapshot::Snapshot;
@@ -27,15 +27,15 @@ const BULK_BYTES: usize = 4 * 1024;
 
 /// Calls of `add` that wait for the end of the present turn.
 #[derive(Debug, Default)]
-pub(super) struct Collector(Mutex<Waiting>);
+pub(super) struct Collector(Mutex<Pending>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Pending {
     batch: Batch,
     announced: bool,
 }
 
-/// Jobs of one script, and who waits for which of them.
+/// Jobs of one script, and the answers of the callers that added them.
 #[derive(Debug, Default)]
 struct Batch {
     jobs: Vec<NewJob>,
@@ -45,7 +45,7 @@ struct Batch {
 }
 
 impl Collector {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Pending> {
         self.0.lock()
     }
 
@@ -91,7 +91,7 @@ impl Batch {
             command,
             Sink::then(move |reply| match reply.and_then(|reply| Added::read(&owner, reply, jobs)) {
                 Ok(mut added) => {
-                    see_to_messages(&owner, added.left);
+                    deliver_left(&owner, added.left);
                     for (answer, at) in answers {
                         answer.give(Ok(Outcome::List(added.pair(at).into())));
                     }
@@ -219,12 +219,12 @@ pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
             for (answer, jobs, places) in sent {
                 match answer.await.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
-                        see_to_messages(&core, added.left);
+                        deliver_left(&core, added.left);
                         for place in places {
                             outcomes.extend(added.pair(place));
                         }
                     }
-                    // The others are waited for, so that nothing is under way when the caller hears of it.
+                    // The other scripts are waited for, so that nothing is in progress when the caller gets the error.
                     Err(error) => {
                         core.failed(&error);
                         failed = failed.or(Some(error));
@@ -245,6 +245,6 @@ fn weight_of(job: &NewJob) -> usize {
 pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Option<(String, Result<Progressed>)>> {
     let reply = core.call(pack(core, &jobs)).await?;
     let added = Added::read(core, reply, jobs)?;
-    see_to_messages(core, added.left);
+    deliver_left(core, added.left);
     Ok(added.there.into_iter().find_map(|(at, id, progressed)| (at == 0).then_some((id, progressed))))
 }

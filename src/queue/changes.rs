@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
-use super::outbox::see_to_messages;
+use super::outbox::deliver_left;
 use super::reading::{self, Known, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
-use super::{Core, Queue, long_way, outbox};
+use super::{Core, Queue, outbox, paged_listing};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Arg, Outcome};
@@ -52,7 +52,7 @@ pub(super) fn drain(queue: &Queue, call: Call<'_>) {
         Ok(async move {
             let mut removed = 0;
             for kind in ["wait", "ranked", "group", "delayed"].into_iter().take(if delayed { 4 } else { 3 }) {
-                removed += sweep_out(&core, kind, u64::MAX, 0).await?;
+                removed += bulk_change(&core, kind, u64::MAX, 0).await?;
             }
             Ok(Outcome::Number(removed as f64))
         })
@@ -70,7 +70,7 @@ pub(super) fn clean(queue: &Queue, call: Call<'_>) {
         };
         let older = reading::count_or(call, 1, "olderThanMs", 0)?;
         let limit = reading::count_or(call, 2, "limit", u64::MAX)?;
-        Ok(async move { sweep_out(&core, kind, limit, older).await.map(|n| Outcome::Number(n as f64)) })
+        Ok(async move { bulk_change(&core, kind, limit, older).await.map(|n| Outcome::Number(n as f64)) })
     });
 }
 
@@ -82,16 +82,16 @@ pub(super) fn retry_failed(queue: &Queue, call: Call<'_>) {
         Ok(async move {
             // Those that fail again meanwhile are not retried again.
             let limit = limit.min(reading::total(&core, State::Failed).await?);
-            sweep_out(&core, "retry", limit, 0).await.map(|n| Outcome::Number(n as f64))
+            bulk_change(&core, "retry", limit, 0).await.map(|n| Outcome::Number(n as f64))
         })
     });
 }
 
 /// Removes up to `limit` jobs of a kind that are `older` ms, or has them wait again. Gives how many.
-async fn sweep_out(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Result<u64> {
+async fn bulk_change(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Result<u64> {
     let mut done = 0;
     while done < limit {
-        let call = ScriptCall::of(core, &scripts::SWEEP_OUT)
+        let call = ScriptCall::of(core, &scripts::BULK_CHANGE)
             .arg(kind.to_owned())
             .number(BATCH.min(limit - done))
             .number(older)
@@ -100,7 +100,7 @@ async fn sweep_out(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Resu
         let [looked, gone, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
             .map_err(|_| Error::unexpected_reply())?;
         done += integer(&gone).ok_or_else(Error::unexpected_reply)?.unsigned_abs();
-        see_to_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+        deliver_left(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
         if integer(&looked).is_none_or(|looked| looked == 0) {
             break;
         }
@@ -159,17 +159,17 @@ async fn remove_everything(core: &Core) -> Result<()> {
         }
         before = left;
     }
-    let owners = long_way::pairs(core, b"ZSCAN", core.key(Part::Leases)).await?;
+    let owners = paged_listing::pairs(core, b"ZSCAN", core.key(Part::Leases)).await?;
     let mut many: Vec<_> = owners.keys().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
-    many.extend(long_way::pairs(core, b"ZSCAN", core.key(Part::Holding)).await?.into_keys());
+    many.extend(paged_listing::pairs(core, b"ZSCAN", core.key(Part::Holding)).await?.into_keys());
     for page in many.chunks(1000) {
         several(core, b"UNLINK", None, page).await?;
     }
     // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
     let whole = || Part::ALL.iter().map(|part| core.key(*part));
-    let left: Vec<_> = whole().cloned().chain(whole().map(|key| core.keys.put_aside(key))).collect();
+    let left: Vec<_> = whole().cloned().chain(whole().map(|key| core.keys.aside(key))).collect();
     several(core, b"UNLINK", None, &left).await?;
-    several(core, b"PUBLISH", Some(core.keys.prefix(Prefix::Told)), &[Bytes::new()]).await?;
+    several(core, b"PUBLISH", Some(core.keys.prefix(Prefix::EventChannel)), &[Bytes::new()]).await?;
     several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
@@ -193,7 +193,7 @@ pub(super) fn update_data(queue: &Queue, call: Call<'_>) {
         let (id, data) = (job_id(call, 0)?.to_owned(), call.text(1, "data")?);
         check_data("Job.updateData: data", data)?;
         let data = Bytes::copy_from_slice(data);
-        Ok(async move { note(&core, "Job.updateData", "data", &id, "", data).await.map(|_| Outcome::Nothing) })
+        Ok(async move { update(&core, "Job.updateData", "data", &id, "", data).await.map(|_| Outcome::Nothing) })
     });
 }
 
@@ -204,7 +204,11 @@ pub(super) fn update_progress(queue: &Queue, call: Call<'_>) {
         let (id, progress) = (job_id(call, 0)?.to_owned(), call.text(1, "progress")?);
         check_data("Job.updateProgress: progress", progress)?;
         let progress = Bytes::copy_from_slice(progress);
-        Ok(async move { note(&core, "Job.updateProgress", "progress", &id, "", progress).await.map(|_| Outcome::Nothing) })
+        Ok(
+            async move {
+                update(&core, "Job.updateProgress", "progress", &id, "", progress).await.map(|_| Outcome::Nothing)
+            },
+        )
     });
 }
 
@@ -213,7 +217,7 @@ pub(super) fn log(queue: &Queue, call: Call<'_>) {
     let core = queue.flushed();
     call.run(|call| {
         let (id, line) = (job_id(call, 0)?.to_owned(), read_line(call)?);
-        Ok(async move { note(&core, "Job.log", "log", &id, "", line).await.map(|lines| Outcome::Number(lines as f64)) })
+        Ok(async move { update(&core, "Job.log", "log", &id, "", line).await.map(|lines| Outcome::Number(lines as f64)) })
     });
 }
 
@@ -225,13 +229,13 @@ pub(super) fn read_line(args: &Arguments<'_>) -> Result<Bytes> {
     }
 }
 
-/// Writes what is noted of a job; under a lease, where `fence` is not empty.
+/// Writes what is progress of a job; under a lease, where `fence` is not empty.
 ///
 /// # Errors
 ///
 /// `config` where there is no such job, `lease-lost` where the lease is not its own any more.
-pub(super) async fn note(core: &Core, said: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
-    let call = ScriptCall::of(core, &scripts::NOTE)
+pub(super) async fn update(core: &Core, said: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
+    let call = ScriptCall::of(core, &scripts::UPDATE)
         .arg(verb.to_owned())
         .arg(id.to_owned())
         .arg(fence.to_owned())
@@ -361,7 +365,7 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
     let reply = core.call(call.writes(*operation::CHANGE)).await?;
     let [letter, left] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
         .map_err(|_| Error::unexpected_reply())?;
-    see_to_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+    deliver_left(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
     let letter = bytes(letter).ok_or_else(Error::unexpected_reply)?;
     Ok(match &letter[..] {
         b"" => Changed::Done,

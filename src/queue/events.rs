@@ -1,9 +1,8 @@
-//! What happened in the whole fleet: for listeners, and for those who wait until a job has finished.
+//! Events of the whole fleet, for listeners and for callers that wait until a job has finished.
 //!
-//! Scripts write events to a bounded stream while somebody listens; entries are numbered one after another. A listener
-//! reads from where it stands; when there is nothing it says so in the same script, and the next script that writes
-//! publishes a wake-up. So none is missed, nobody polls, and a queue to which nobody listens writes nothing. A listener that
-//! finds a number missing tells a gap.
+//! Scripts write events to a bounded stream while there are subscribers. Entries are numbered one after another. A reader reads from its last
+//! position. Where there is nothing new, the same script marks it as waiting, and the next script that writes an event publishes a wake-up. So
+//! no event is missed, nothing polls, and a queue without subscribers writes no events. A reader that finds a number missing reports a gap.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,22 +27,22 @@ use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// For how long events are written after a listener was last heard of, and how often it is.
-const HEARD: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_secs(20);
-/// For how long a listener nobody needs goes on, so that waits one after another share one.
+/// For how long events are written after a reader has read, and how often it reads.
+const RECORD_FOR: Duration = Duration::from_mins(1);
+const READ_EVERY: Duration = Duration::from_secs(20);
+/// How long a reader without subscribers goes on, so that waits one after another share it.
 const LINGER: Duration = Duration::from_secs(10);
 const ENTRIES: &[u8] = b"200";
-/// In the place of a result that is too large for an event.
+/// In place of a result that is too large for an event.
 const LARGE: &[u8] = b">";
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
-/// The one listener of a queue's handle.
+/// The one reader of the events of a queue's handle.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct EventReader {
     core: Arc<Core>,
     outlet: Outlet,
-    hearing: Mutex<Hearing>,
+    subscribers: Mutex<Subscribers>,
     /// Is the queue closed?
     closed: CancellationToken,
     /// Wakes the task.
@@ -53,27 +52,27 @@ pub(super) struct Ears {
     read_to: watch::Sender<i64>,
 }
 
-/// How far a listener is.
+/// How far a reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    Deaf,
-    /// Events are written: what happens from now on will be heard.
-    Written,
-    /// And whatever is written is heard at once.
+    Stopped,
+    /// Events are written: the reader will see what happens from now on.
+    Recorded,
+    /// Events are read as soon as they are written.
     Live,
 }
 
-/// Why a listener reads no more.
+/// Why a reader has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follow {
-    /// Nobody needs it; it is noted that it has stopped.
-    Needless,
+enum Ended {
+    /// It has no subscribers, and is marked as stopped.
+    Unneeded,
     /// The queue is closed or the manager disconnected.
-    Over,
+    Closed,
 }
 
 #[derive(Debug, Default)]
-struct Hearing {
+struct Subscribers {
     listening: bool,
     running: bool,
     waits: HashMap<u64, Wait>,
@@ -82,97 +81,97 @@ struct Hearing {
 #[derive(Debug)]
 struct Wait {
     id: String,
-    /// Told what is news.
-    news: mpsc::UnboundedSender<Told>,
+    /// Gets the changes of the job.
+    change: mpsc::UnboundedSender<JobEvent>,
     cancel: Arc<Notify>,
 }
 
 impl Wait {
-    fn tell(&self, number: i64, news: News) {
+    fn tell(&self, number: i64, change: JobChange) {
         // Whoever waited may have given up.
-        let _ = self.news.send(Told { number, news });
+        let _ = self.change.send(JobEvent { number, change });
     }
 }
 
-/// Where a listener stands.
+/// The position of a reader in the events.
 #[derive(Debug)]
-struct Place {
+struct Position {
     /// The number of the last event that was read; -1: none yet.
     last: i64,
-    /// Which events it is a number of: a queue that was obliterated counts anew.
+    /// The token of the events that the number counts: an obliterated queue counts from the start, with another token.
     born: Bytes,
 }
 
-impl Default for Place {
+impl Default for Position {
     fn default() -> Self {
         Self { last: -1, born: Bytes::new() }
     }
 }
 
-/// News, and the number of the event that they are of.
+/// A change of a job, and the number of its event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct JobEvent {
     pub(super) number: i64,
-    pub(super) news: News,
+    pub(super) change: JobChange,
 }
 
-/// What one who waits for a job is told.
+/// A change of a job, for a caller that waits for its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum JobChange {
     Completed(Bytes),
     Failed(Bytes),
     Removed,
-    /// Something may have been missed, or is not in the event: look.
-    Look,
+    /// An event may have been missed, or does not say enough: the job must be read.
+    Unknown,
 }
 
-impl Ears {
+impl EventReader {
     pub(super) fn new(core: Arc<Core>, outlet: Outlet) -> Self {
-        let hearing = Mutex::default();
+        let subscribers = Mutex::default();
         Self {
             core,
             outlet,
-            hearing,
+            subscribers,
             closed: CancellationToken::new(),
             nudge: Notify::new(),
-            stage: watch::Sender::new(Stage::Deaf),
+            stage: watch::Sender::new(Stage::Stopped),
             read_to: watch::Sender::new(-1),
         }
     }
 
-    fn hearing(&self) -> MutexGuard<'_, Hearing> {
-        self.hearing.lock()
+    fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
+        self.subscribers.lock()
     }
 
-    /// Starts the task unless it runs; the future resolves when what happens from now on will be heard.
+    /// Starts the task unless it runs. The future resolves when events are written from now on.
     pub(super) fn written(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.reach(Stage::Written)
+        self.reach(Stage::Recorded)
     }
 
-    /// Starts the task unless it runs; the future resolves when what happens from now on is heard at once.
+    /// Starts the task unless it runs. The future resolves when events are read as soon as they are written.
     pub(super) fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
         self.reach(Stage::Live)
     }
 
     fn reach(self: &Arc<Self>, stage: Stage) -> impl Future<Output = Result<()>> + Send + use<> {
         let starts = {
-            let mut hearing = self.hearing();
-            !self.closed.is_cancelled() && !std::mem::replace(&mut hearing.running, true)
+            let mut subscribers = self.subscribers();
+            !self.closed.is_cancelled() && !std::mem::replace(&mut subscribers.running, true)
         };
         if starts {
-            let ears = Arc::clone(self);
-            lifecycle::spawn(async move { ears.run().await });
+            let reader = Arc::clone(self);
+            lifecycle::spawn(async move { reader.run().await });
         }
         let mut reached = self.stage.subscribe();
-        let patience = self.core.manager.config().command_timeout;
+        let limit = self.core.manager.config().command_timeout;
         let (closed, closing) = (self.closed.clone(), self.core.manager.closing());
         async move {
-            // Nobody is to be kept waiting, nor kept in memory, for what comes no more.
+            // A caller must not wait for a reader that never comes.
             tokio::select! {
                 biased;
                 () = closed.cancelled() => Err(Error::new(ErrorKind::Closed, "the queue is closed")),
                 () = closing.cancelled() => Err(Error::new(ErrorKind::Closed, "the connection manager was disconnected")),
-                reached = timeout(patience, reached.wait_for(|reached| *reached >= stage)) => match reached {
+                reached = timeout(limit, reached.wait_for(|reached| *reached >= stage)) => match reached {
                     Ok(Ok(_)) => Ok(()),
                     _ => Err(Error::new(ErrorKind::Timeout, "the events of the queue could not be subscribed to in time")),
                 },
@@ -182,115 +181,116 @@ impl Ears {
 
     async fn run(self: Arc<Self>) {
         let closing = self.core.manager.closing();
-        let mut place = Place::default();
-        // First of all, and it need not wait for the subscription. Where it fails it is done again below.
-        if self.read(&mut place).await.is_ok() {
-            self.stage.send_replace(Stage::Written);
+        let mut position = Position::default();
+        // The first read need not wait for the subscription. Where it fails, `follow` reads again.
+        if self.read(&mut position).await.is_ok() {
+            self.stage.send_replace(Stage::Recorded);
         }
         let mut troubled = false;
         let subscription = self.subscribed(&closing, &mut troubled).await;
-        if subscription.is_some() && self.follow(&closing, &mut place, troubled).await == Follow::Needless {
+        if subscription.is_some() && self.follow(&closing, &mut position, troubled).await == Ended::Unneeded {
             return;
         }
-        self.stage.send_replace(Stage::Deaf);
-        let mut hearing = self.hearing();
-        hearing.running = false;
-        hearing.waits.clear();
-        if closing.is_cancelled() && std::mem::take(&mut hearing.listening) {
+        self.stage.send_replace(Stage::Stopped);
+        let mut subscribers = self.subscribers();
+        subscribers.running = false;
+        subscribers.waits.clear();
+        if closing.is_cancelled() && std::mem::take(&mut subscribers.listening) {
             self.outlet.tell(json!({ "event": "closed" }).to_string());
         }
     }
 
-    /// Subscribes to wake-ups, however often it fails. `None` where the queue is closed meanwhile, or the manager disconnected.
+    /// Subscribes to wake-ups, and retries until it succeeds. `None` where the queue was closed meanwhile, or the manager disconnected.
     async fn subscribed(self: &Arc<Self>, closing: &CancellationToken, troubled: &mut bool) -> Option<Subscription> {
         let mut failures = 0;
         loop {
-            let channel = Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::Told).clone() };
-            match self.core.manager.subscribe(channel, Arc::new(Woken(Arc::downgrade(self)))).await {
+            let channel =
+                Channel { kind: ChannelKind::Exact, name: self.core.keys.prefix(Prefix::EventChannel).clone() };
+            match self.core.manager.subscribe(channel, Arc::new(WakeUps(Arc::downgrade(self)))).await {
                 Ok(subscription) => return Some(subscription),
                 Err(_) if closing.is_cancelled() || self.closed.is_cancelled() => return None,
                 Err(error) => {
                     *troubled = true;
-                    self.rest_after(&error, &mut failures).await;
+                    self.back_off(&error, &mut failures).await;
                 }
             }
         }
     }
 
-    /// Reads whenever there may be something.
-    async fn follow(&self, closing: &CancellationToken, place: &mut Place, mut troubled: bool) -> Follow {
+    /// Reads whenever there may be new events.
+    async fn follow(&self, closing: &CancellationToken, position: &mut Position, mut troubled: bool) -> Ended {
         let mut failures = 0;
         loop {
-            match self.read(place).await {
+            match self.read(position).await {
                 Ok(more) => {
                     failures = 0;
                     if more {
                         continue;
                     }
                     if std::mem::take(&mut troubled) {
-                        // Whoever asked to listen was told that it failed: what happened until now was not heard.
+                        // The listener got an error; events until now were not read.
                         self.missed(-1);
                     }
                     self.stage.send_replace(Stage::Live);
                 }
-                Err(_) if closing.is_cancelled() => return Follow::Over,
+                Err(_) if closing.is_cancelled() => return Ended::Closed,
                 Err(error) => {
-                    troubled = troubled || place.last < 0;
-                    self.rest_after(&error, &mut failures).await;
+                    troubled = troubled || position.last < 0;
+                    self.back_off(&error, &mut failures).await;
                     continue;
                 }
             }
             let needed = self.is_needed();
             tokio::select! {
                 () = self.nudge.notified() => {}
-                () = tokio::time::sleep(if needed { LOOK } else { LINGER }) => {
+                () = tokio::time::sleep(if needed { READ_EVERY } else { LINGER }) => {
                     if !needed && self.stop_unless_needed() {
-                        return Follow::Needless;
+                        return Ended::Unneeded;
                     }
                 }
-                () = closing.cancelled() => return Follow::Over,
+                () = closing.cancelled() => return Ended::Closed,
             }
             if self.closed.is_cancelled() {
-                return Follow::Over;
+                return Ended::Closed;
             }
         }
     }
 
-    /// Tells of the failure, and rests before the next try.
-    async fn rest_after(&self, error: &Error, failures: &mut u32) {
+    /// Reports the failure, and waits before the next attempt.
+    async fn back_off(&self, error: &Error, failures: &mut u32) {
         self.tell_error(error);
         tokio::time::sleep(BACKOFF.delay(*failures)).await;
         *failures = failures.saturating_add(1);
     }
 
     fn is_needed(&self) -> bool {
-        let hearing = self.hearing();
-        hearing.listening || !hearing.waits.is_empty()
+        let subscribers = self.subscribers();
+        subscribers.listening || !subscribers.waits.is_empty()
     }
 
     fn stop_unless_needed(&self) -> bool {
-        let mut hearing = self.hearing();
-        let stops = !hearing.listening && hearing.waits.is_empty();
+        let mut subscribers = self.subscribers();
+        let stops = !subscribers.listening && subscribers.waits.is_empty();
         if stops {
-            self.stage.send_replace(Stage::Deaf);
-            hearing.running = false;
+            self.stage.send_replace(Stage::Stopped);
+            subscribers.running = false;
         }
         stops
     }
 
     /// Reads on from `place`. True where there may be more.
-    async fn read(&self, place: &mut Place) -> Result<bool> {
-        let (from, keep) = (place.last.to_string(), HEARD.as_millis().to_string());
-        let (born, fresh) = (place.born.clone(), fresh_owner());
+    async fn read(&self, position: &mut Position) -> Result<bool> {
+        let (from, keep) = (position.last.to_string(), RECORD_FOR.as_millis().to_string());
+        let (born, fresh) = (position.born.clone(), fresh_owner());
         let keys = self.core.keys.keys([Part::Events, Part::Meta]);
         let command =
-            plain(&scripts::HEAR, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES, &born, fresh.as_bytes()])
-                .runs(*operation::HEAR, &scripts::HEAR);
+            plain(&scripts::READ_EVENTS, &keys, &[from.as_bytes(), keep.as_bytes(), ENTRIES, &born, fresh.as_bytes()])
+                .runs(*operation::EVENTS, &scripts::READ_EVENTS);
         let mut parts = array(self.core.call(command).await?).ok_or_else(Error::unexpected_reply)?.into_iter();
         let mut number = || parts.next().as_ref().and_then(integer).ok_or_else(Error::unexpected_reply);
         let (now_at, missed) = (number()?, number()?);
-        let begins = place.last < 0;
-        *place = Place { last: now_at, born: parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)? };
+        let begins = position.last < 0;
+        *position = Position { last: now_at, born: parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)? };
         if missed != 0 && !begins {
             self.missed(missed);
         }
@@ -302,7 +302,7 @@ impl Ears {
             let at = fields.next().as_ref().and_then(integer).ok_or_else(Error::unexpected_reply)?;
             let mut fields = fields.filter_map(bytes);
             while let (Some(field), Some(payload)) = (fields.next(), fields.next()) {
-                self.happened(at, &field, payload, &mut values);
+                self.on_event(at, &field, payload, &mut values);
             }
         }
         if !values.is_empty() {
@@ -312,8 +312,8 @@ impl Ears {
         Ok(more)
     }
 
-    /// One event: the number of its entry, its letter and the id of the job, and what is said of it.
-    fn happened(&self, number: i64, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
+    /// Passes on one event: the number of its entry, its letter and the id of the job, its payload.
+    fn on_event(&self, number: i64, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
         let Some((letter, _)) = field.split_first() else { return };
         let id = field.slice(1..);
         let name = match letter {
@@ -328,20 +328,20 @@ impl Ears {
             b'z' => "drained",
             _ => return,
         };
-        let hearing = self.hearing();
+        let subscribers = self.subscribers();
         let is_large = payload == LARGE;
         if matches!(letter, b'c' | b'f' | b'v') {
-            for wait in hearing.waits.values().filter(|wait| wait.id.as_bytes() == &id[..]) {
-                let news = match letter {
-                    b'c' if is_large => News::Look,
-                    b'c' => News::Completed(payload.clone()),
-                    b'f' => News::Failed(reason_of(&payload)),
-                    _ => News::Removed,
+            for wait in subscribers.waits.values().filter(|wait| wait.id.as_bytes() == &id[..]) {
+                let change = match letter {
+                    b'c' if is_large => JobChange::Unknown,
+                    b'c' => JobChange::Completed(payload.clone()),
+                    b'f' => JobChange::Failed(reason_of(&payload)),
+                    _ => JobChange::Removed,
                 };
-                wait.tell(number, news);
+                wait.tell(number, change);
             }
         }
-        if hearing.listening {
+        if subscribers.listening {
             let event: [Outcome; EVENT_VALUES as usize] = [
                 Outcome::Text(Bytes::from_static(name.as_bytes())),
                 Outcome::Text(id),
@@ -353,11 +353,11 @@ impl Ears {
 
     fn missed(&self, entries: i64) {
         let listening = {
-            let hearing = self.hearing();
-            for wait in hearing.waits.values() {
-                wait.tell(i64::MAX, News::Look);
+            let subscribers = self.subscribers();
+            for wait in subscribers.waits.values() {
+                wait.tell(i64::MAX, JobChange::Unknown);
             }
-            hearing.listening
+            subscribers.listening
         };
         if listening {
             let missed = (entries > 0).then_some(entries);
@@ -366,42 +366,42 @@ impl Ears {
     }
 
     fn tell_error(&self, error: &Error) {
-        if self.hearing().listening {
+        if self.subscribers().listening {
             self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
         }
     }
 }
 
 fn reason_of(payload: &[u8]) -> Bytes {
-    let said: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
-    said["reason"].as_str().unwrap_or_default().to_owned().into()
+    let fields: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+    fields["reason"].as_str().unwrap_or_default().to_owned().into()
 }
 
-struct Woken(std::sync::Weak<Ears>);
+struct WakeUps(std::sync::Weak<EventReader>);
 
-impl Listener for Woken {
+impl Listener for WakeUps {
     fn message(&self, _message: &Message) {
-        if let Some(ears) = self.0.upgrade() {
-            ears.nudge.notify_one();
+        if let Some(reader) = self.0.upgrade() {
+            reader.nudge.notify_one();
         }
     }
 
     fn restored(&self, _gap: Duration) {
-        if let Some(ears) = self.0.upgrade() {
-            ears.nudge.notify_one();
+        if let Some(reader) = self.0.upgrade() {
+            reader.nudge.notify_one();
         }
     }
 }
 
 pub(super) fn listen(queue: &Queue, call: Call<'_>) {
-    queue.events.hearing().listening = true;
+    queue.events.subscribers().listening = true;
     let live = queue.events.live();
     queue.events.nudge.notify_one();
     call.run(|_| Ok(async move { live.await.map(|()| Outcome::Nothing) }));
 }
 
 pub(super) fn unlisten(queue: &Queue, call: Call<'_>) {
-    queue.events.hearing().listening = false;
+    queue.events.subscribers().listening = false;
     queue.events.nudge.notify_one();
     call.give(Ok(Outcome::Nothing));
 }
@@ -409,35 +409,35 @@ pub(super) fn unlisten(queue: &Queue, call: Call<'_>) {
 pub(super) fn close(queue: &Queue, call: Call<'_>) {
     queue.events.closed.cancel();
     {
-        let mut hearing = queue.events.hearing();
-        hearing.listening = false;
-        // Whose news can come no more is told so.
-        hearing.waits.clear();
+        let mut subscribers = queue.events.subscribers();
+        subscribers.listening = false;
+        // Dropping its sender ends each wait.
+        subscribers.waits.clear();
     }
     queue.events.nudge.notify_one();
     queue.flushed();
     call.run(|_| Ok(async { Ok(Outcome::Nothing) }));
 }
 
-impl Ears {
-    /// Has `number` told how the job ends.
+impl EventReader {
+    /// Gives the wait `number` the changes of a job.
     pub(super) fn register(
         &self,
-        said: &str,
+        owner: &str,
         number: u64,
         id: &str,
         cancel: &Arc<Notify>,
-    ) -> Result<mpsc::UnboundedReceiver<Told>> {
-        let (sender, news) = mpsc::unbounded_channel();
-        let mut hearing = self.hearing();
+    ) -> Result<mpsc::UnboundedReceiver<JobEvent>> {
+        let (sender, change) = mpsc::unbounded_channel();
+        let mut subscribers = self.subscribers();
         if self.closed.is_cancelled() {
-            return Err(Error::new(ErrorKind::Closed, format!("{said}: the queue is closed")));
+            return Err(Error::new(ErrorKind::Closed, format!("{owner}: the queue is closed")));
         }
-        hearing.waits.insert(number, Wait { id: id.to_owned(), news: sender, cancel: Arc::clone(cancel) });
-        Ok(news)
+        subscribers.waits.insert(number, Wait { id: id.to_owned(), change: sender, cancel: Arc::clone(cancel) });
+        Ok(change)
     }
 
-    /// Reads on, and resolves when the event of that number has been told.
+    /// Reads on, and resolves when the event of that number has been passed on.
     pub(super) async fn read_until(&self, number: i64) {
         let mut read_to = self.read_to.subscribe();
         self.nudge.notify_one();
@@ -447,12 +447,12 @@ impl Ears {
 
     /// The wait of that number is over.
     pub(super) fn forget(&self, number: u64) {
-        self.hearing().waits.remove(&number);
+        self.subscribers().waits.remove(&number);
     }
 
     /// Ends the wait of that number.
     pub(super) fn cancel(&self, number: u64) {
-        if let Some(wait) = self.hearing().waits.get(&number) {
+        if let Some(wait) = self.subscribers().waits.get(&number) {
             wait.cancel.notify_one();
         }
     }

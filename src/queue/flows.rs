@@ -260,7 +260,7 @@ fn extra_of(core: &Core, options: &JobOptions) -> Map<String, Value> {
     extra
 }
 
-/// What the end of a job means beyond itself, for `part/kin.lua`; `added`: when it was added, where that is known.
+/// What the end of a job means beyond itself, for `part/parents.lua`; `added`: when it was added, where that is known.
 pub(super) fn ending(core: &Core, dedupe: Option<&Dedupe>, added: Option<u64>, parent: &str) -> Map<String, Value> {
     let mut end = Map::new();
     if let Some(dedupe) = dedupe {

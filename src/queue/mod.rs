@@ -4,46 +4,46 @@
 //!
 //! - All times are the server's; every script asks it.
 //! - All keys of a queue are of one slot, and every change of a job is one script.
-//! - A job that was claimed carries the lease it was claimed under. Who settles, renews or writes progress names that lease;
-//!   where it is not the job's any more nothing changes and the worker is told.
-//! - A worker's lease is one for all its jobs, renewed on the I/O thread whatever JavaScript does. Once it has ended and
-//!   another worker gave its jobs away it never comes back.
+//! - A claimed job carries the lease that it was claimed under. Settling, renewing and writing progress name that lease; where the lease is
+//!   no longer the job's, nothing changes and the worker is told.
+//! - A worker has one lease for all its jobs, renewed on the I/O thread whatever JavaScript does. After it has ended and another worker has
+//!   recovered its jobs, it never comes back.
 //! - What a script costs does not depend on how many jobs wait, run or are kept.
-//! - Who waits for jobs asks for none: whoever adds some wakes as many as are needed.
+//! - A worker that waits for jobs does not poll: the script that adds jobs wakes as many workers as are needed.
 //!
 //! | file | what |
 //! |---|---|
 //! | `record` | the states of a job, and what is stored of it |
 //! | `options` | options of jobs and workers |
 //! | `adding`, `flows` | adding jobs, many calls in one script; jobs with children |
-//! | `add_call` | what the scripts that add jobs are asked |
-//! | `worker/` | claiming, settling, leases, and giving away the jobs of those that are gone |
-//! | `reading`, `long_way` | jobs by id and by state; by state where a single script would hold the server up |
-//! | `snapshot` | a job as scripts show it and as the face reads it |
-//! | `changes` | what may be changed of a job, and of many |
+//! | `add_call` | the calls of the scripts that add jobs |
+//! | `worker/` | claiming, settling, leases, and recovering the jobs of crashed workers |
+//! | `reading`, `paged_listing` | jobs by id and by state; by state where a single script would hold the server up |
+//! | `snapshot` | a job as scripts return it and as the face reads it |
+//! | `changes` | changes of one job, and of many |
 //! | `outbox` | messages between queues, which may be of different slots |
-//! | `mending` | keys that somebody wrote over |
-//! | `events`, `waits` | what happened, for listeners and for those who wait for a job's end |
+//! | `damage` | keys that a stranger has overwritten |
+//! | `events`, `wait_until_finished` | events, for listeners and for callers that wait for a job's end |
 //! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
 //! | `scripts` | the scripts and how they are called |
 
 mod add_call;
 mod adding;
 mod changes;
+mod damage;
 mod events;
 mod flows;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod long_way;
-mod mending;
 mod options;
 mod outbox;
+mod paged_listing;
 mod reading;
 mod record;
 mod schedules;
 mod scripts;
 mod snapshot;
-mod waits;
+mod wait_until_finished;
 mod worker;
 
 use std::sync::Arc;
@@ -78,8 +78,8 @@ struct Core {
     /// Makes the ids of this handle unlike those of any other.
     instance: String,
     last: AtomicU64,
-    /// Are keys being put aside?
-    mending: Arc<AtomicBool>,
+    /// True while overwritten keys are being renamed.
+    repairing: Arc<AtomicBool>,
 }
 
 impl Core {
@@ -87,7 +87,7 @@ impl Core {
         let keys = namespace.queue(&name);
         let base_size = keys.base().iter().chain(keys.prefixes()).map(|key| key.len() + 16).sum();
         let instance = base36(fastrand::u64(..) >> 4);
-        Self { manager, namespace, name, keys, base_size, instance, last: AtomicU64::new(0), mending: Arc::default() }
+        Self { manager, namespace, name, keys, base_size, instance, last: AtomicU64::new(0), repairing: Arc::default() }
     }
 
     fn key(&self, part: Part) -> &Bytes {
@@ -140,7 +140,7 @@ fn base36(mut number: u64) -> String {
 pub struct Queue {
     core: Arc<Core>,
     adding: Arc<adding::Collector>,
-    events: Arc<events::Ears>,
+    events: Arc<events::EventReader>,
 }
 
 impl Class for Queue {
@@ -173,9 +173,9 @@ impl Class for Queue {
         "unschedule" => schedules::unschedule;
         "listen" => events::listen;
         "unlisten" => events::unlisten;
-        "wait" as "Job.waitUntilFinished" => waits::wait;
-        "waitCancel" as "Job.waitUntilFinished" => waits::wait_cancel;
-        "addAndWait" => waits::add_and_wait;
+        "wait" as "Job.waitUntilFinished" => wait_until_finished::wait;
+        "waitCancel" as "Job.waitUntilFinished" => wait_until_finished::wait_cancel;
+        "addAndWait" => wait_until_finished::add_and_wait;
         "close" => events::close;
     } };
     type Parent = Manager;
@@ -206,10 +206,10 @@ impl Queue {
         options.finish()?;
         let namespace = manager.namespace().containing(&inner);
         let core = Arc::new(Core::new(manager, namespace, name));
-        Ok(Self { adding: Arc::default(), events: Arc::new(events::Ears::new(Arc::clone(&core), outlet)), core })
+        Ok(Self { adding: Arc::default(), events: Arc::new(events::EventReader::new(Arc::clone(&core), outlet)), core })
     }
 
-    /// What a call needs that comes after what was added before: that is on its way now.
+    /// Sends the jobs that were added before, so that a later call sees them.
     fn flushed(&self) -> Arc<Core> {
         self.adding.flush(&self.core);
         Arc::clone(&self.core)

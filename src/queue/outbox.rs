@@ -1,12 +1,11 @@
-//! Messages between queues, which may be of different slots: children to be added there, news of children for their parent.
+//! Messages between queues, which may be of different slots: children to be added there, updates of children for their parents.
 //!
-//! A message is written by the script that makes it necessary, and deleted when it has been delivered. Whoever finds one may
-//! deliver it: who wrote it does so at once, a worker's renewal finds what a crash left behind. So one may be delivered twice.
-//! News told twice change nothing. A child must not be added twice, for the first may have run and gone: the queue it
-//! is added to remembers its message, in the script that adds it, until it is known to have been deleted and nobody can
-//! have it in hand any more.
+//! A message is written by the script that makes it necessary, and deleted when it has been delivered. The process that wrote a message
+//! delivers it at once; after a crash a worker's renewal finds it. So a message may be delivered twice. An update that is given twice changes
+//! nothing. A child must not be added twice, because the first may be over and gone: the queue that gets it remembers the message, in the script
+//! that adds the child, until the message has been deleted and no copy of it can be on its way.
 //!
-//! In a process one task delivers what one queue has left, however many have asked for it.
+//! In a process one task delivers the messages of one queue, however many callers have asked for it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -29,37 +28,37 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Messages read at once, about.
 const PAGE: u64 = 100;
-/// News that one script tells, and jobs that it adds, unless one message has more.
-const FEW: usize = 100;
-/// How old a message may be that was read and is delivered: a process that stood still reads again.
+/// Updates that one script gives, and jobs that it adds, unless one message has more.
+const BATCH: usize = 100;
+/// How long after it was read a message may be delivered. A process that stood still for longer reads again.
 const FRESH: Duration = Duration::from_secs(30);
-/// For how long a message is remembered that was deleted: far longer than one that was read before may be on its way.
+/// How long a deleted message is remembered: far longer than a copy that was read before may be on its way.
 const KEPT: Duration = Duration::from_mins(5);
 
 /// A manager, by its address, and an outbox.
 type Which = (usize, Bytes);
 
-/// What is being delivered in this process; whether more was left meanwhile.
+/// The outboxes that this process is delivering, and whether more messages were left meanwhile.
 static UNDER_WAY: LazyLock<Mutex<HashMap<Which, bool>>> = LazyLock::new(Mutex::default);
 
 fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
     UNDER_WAY.lock()
 }
 
-/// Delivers what is there, in a task of its own.
-pub(super) fn deliver_soon(core: Arc<Core>) {
-    deliver_telling(core, |_| ());
+/// Delivers all messages, in a task of its own.
+pub(super) fn spawn_delivery(core: Arc<Core>) {
+    spawn_delivery_reporting(core, |_| ());
 }
 
-/// Has messages for other queues delivered that a script left in the outbox, if it did.
-pub(super) fn see_to_messages(core: &Arc<Core>, left: i64) {
+/// Delivers messages in a task of its own, where a script has left some in the outbox.
+pub(super) fn deliver_left(core: &Arc<Core>, left: i64) {
     if left > 0 {
-        deliver_soon(Arc::clone(core));
+        spawn_delivery(Arc::clone(core));
     }
 }
 
-/// As [`deliver_soon`]; `refused` is told why a server did not take a message.
-pub(super) fn deliver_telling(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
+/// As [`spawn_delivery`]; `refused` is told why a server did not take a message.
+pub(super) fn spawn_delivery_reporting(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
     // While the task runs it has the manager, so that no other one has its address.
     let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.key(Part::Outbox).clone());
     match under_way().entry(which.clone()) {
@@ -136,9 +135,9 @@ pub(super) async fn deliver(core: &Core) -> Result<()> {
 struct Page {
     read: Instant,
     by_queue: HashMap<String, ForQueue>,
-    /// Fields of messages to the queue itself: more jobs wait for one than a script tells at once.
-    rests: Vec<Bytes>,
-    /// Fields whose messages say nothing to anybody: they are dropped.
+    /// Fields of messages to the queue itself: a job has more parents than one script updates.
+    remaining: Vec<Bytes>,
+    /// Fields of damaged messages, which are dropped.
     damaged: Vec<Bytes>,
 }
 
@@ -146,13 +145,13 @@ struct Page {
 struct ForQueue {
     /// Fields, and the jobs to be added.
     jobs: Vec<(Bytes, Vec<NewJob>)>,
-    /// Fields, and what parents are told.
-    news: Vec<(Bytes, [String; 5])>,
+    /// Fields, and the updates of parents.
+    updates: Vec<(Bytes, [String; 5])>,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { read: Instant::now(), by_queue: HashMap::new(), rests: Vec::new(), damaged: Vec::new() }
+        Self { read: Instant::now(), by_queue: HashMap::new(), remaining: Vec::new(), damaged: Vec::new() }
     }
 }
 
@@ -163,7 +162,7 @@ pub(super) fn read(field: &[u8], message: &[u8]) {
     page.sort(Bytes::copy_from_slice(field), message);
     let mut read = page.damaged.len();
     for there in page.by_queue.into_values() {
-        read += there.jobs.len() + there.news.len();
+        read += there.jobs.len() + there.updates.len();
         there.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
     }
     assert_eq!(read, 1, "a message is one thing, or damaged");
@@ -173,13 +172,15 @@ impl Page {
     fn sort(&mut self, field: Bytes, message: &[u8]) {
         let mut message: Value = serde_json::from_str(&String::from_utf8_lossy(message)).unwrap_or_default();
         if message["t"] == "rest" {
-            return self.rests.push(field);
+            return self.remaining.push(field);
         }
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
         let there = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {
             let parts = ["id", "name", "how", "value", "n"];
-            return there.news.push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
+            return there
+                .updates
+                .push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
         let jobs = if let Value::Array(jobs) = message["jobs"].take() { jobs } else { Vec::new() };
         let mut jobs = jobs.into_iter().filter_map(NewJob::from_message);
@@ -194,16 +195,16 @@ impl Page {
     }
 
     async fn deliver(self, core: &Core) -> Result<()> {
-        let Self { read, by_queue, rests, damaged } = self;
+        let Self { read, by_queue, remaining, damaged } = self;
         delete(core, &damaged).await?;
-        for field in &rests {
-            tell_rest(core, field).await?;
+        for field in &remaining {
+            update_remaining_parents(core, field).await?;
         }
         let mut outcome = Ok(());
         for (queue, there) in by_queue {
             // Without a name it is this queue.
             let queue = if queue.is_empty() { &core.name } else { &queue };
-            // What one queue does not take is nothing to the others.
+            // A message that one queue refuses does not hold up the others.
             if let Err(error) = there.deliver(core, queue, read).await {
                 outcome = Err(error);
             }
@@ -226,7 +227,7 @@ impl ForQueue {
             let mut size = 0;
             let mut few = |(_, jobs): &(Bytes, Vec<NewJob>)| {
                 size += jobs.len();
-                size <= FEW || size == jobs.len()
+                size <= BATCH || size == jobs.len()
             };
             let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut few)).collect();
             match add(core, &beside, &batch).await {
@@ -245,18 +246,18 @@ impl ForQueue {
                 Err(error) => return Err(error),
             }
         }
-        if !self.news.is_empty() {
-            let mut news = self.news;
-            while !news.is_empty() {
-                let few = news.split_off(news.len().saturating_sub(FEW));
+        if !self.updates.is_empty() {
+            let mut updates = self.updates;
+            while !updates.is_empty() {
+                let few = updates.split_off(updates.len().saturating_sub(BATCH));
                 let (fields, few): (Vec<_>, Vec<_>) = few.into_iter().unzip();
-                left += tell_parents(&beside, few).await?;
+                left += give_updates(&beside, few).await?;
                 delete(core, &fields).await?;
             }
         }
         if left > 0 {
-            // Children of children, the news of a parent that failed.
-            deliver_soon(beside);
+            // Children of children, and updates about parents that failed.
+            spawn_delivery(beside);
         }
         outcome
     }
@@ -300,23 +301,23 @@ async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
     core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
 }
 
-/// Tells all that wait for a job the news of it, a page at a time.
-async fn tell_rest(core: &Core, field: &Bytes) -> Result<()> {
+/// Gives all remaining parents of a job an update, a page at a time.
+async fn update_remaining_parents(core: &Core, field: &Bytes) -> Result<()> {
     loop {
-        let call = ScriptCall::of(core, &scripts::REST).arg(field.clone());
+        let call = ScriptCall::of(core, &scripts::REMAINING_PARENTS).arg(field.clone());
         let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)?;
         let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
-        see_to_messages(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
+        deliver_left(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
         if integer(&more) != Some(1) {
             return Ok(());
         }
     }
 }
 
-/// Tells parents of this queue how children of other ones have ended. Gives how many messages that left in its outbox.
-async fn tell_parents(core: &Core, news: Vec<[String; 5]>) -> Result<i64> {
-    let mut call = ScriptCall::of(core, &scripts::CHILD).number(news.len() as u64);
-    for part in news.into_iter().flatten() {
+/// Gives parents of this queue updates of children in other queues. Returns how many messages that left in its outbox.
+async fn give_updates(core: &Core, updates: Vec<[String; 5]>) -> Result<i64> {
+    let mut call = ScriptCall::of(core, &scripts::CHILD_UPDATES).number(updates.len() as u64);
+    for part in updates.into_iter().flatten() {
         call.add(part);
     }
     integer(&core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)

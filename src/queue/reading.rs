@@ -9,7 +9,7 @@ use super::options::{JobOptions, MAX_NAME};
 use super::record::{Progressed, State, Stored};
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::snapshot::{Snapshot, snapshots};
-use super::{Core, Queue, long_way};
+use super::{Core, Queue, paged_listing};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
 use crate::crossing::{Arg, Outcome};
@@ -39,27 +39,28 @@ pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
     }
 }
 
-/// How it stands with a job.
-pub(super) struct Standing {
+/// What a caller that waits for a job's end reads first.
+pub(super) struct WaitStatus {
     /// The number of the last event that was written by then.
-    pub(super) told: i64,
-    /// `None` where it is not there.
+    pub(super) newest: i64,
+    /// `None` where the job does not exist.
     pub(super) progressed: Option<Progressed>,
-    /// A large result that it left, though it is not there.
+    /// A large result of a job that was not kept.
     pub(super) left: Option<Bytes>,
 }
 
-pub(super) async fn stands(core: &Core, id: &str) -> Result<Standing> {
+pub(super) async fn wait_status(core: &Core, id: &str) -> Result<WaitStatus> {
     let [jobs, run, meta] = core.keys.keys([Part::Jobs, Part::Run, Part::Meta]);
     let keys = [jobs, run, meta, &core.keys.result(id.as_bytes())];
-    let command = plain(&scripts::STANDS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::STANDS);
+    let command =
+        plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::WAIT_STATUS);
     let reply = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
-    let [told, there, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
-    let told = integer(&told).ok_or_else(Error::unexpected_reply)?;
-    if integer(&there) == Some(1) {
-        Ok(Standing { told, progressed: Some(Progressed::read(bytes(record).as_ref())?), left: None })
+    let [newest, exists, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
+    let newest = integer(&newest).ok_or_else(Error::unexpected_reply)?;
+    if integer(&exists) == Some(1) {
+        Ok(WaitStatus { newest, progressed: Some(Progressed::read(bytes(record).as_ref())?), left: None })
     } else {
-        Ok(Standing { told, progressed: None, left: bytes(left) })
+        Ok(WaitStatus { newest, progressed: None, left: bytes(left) })
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) fn list(queue: &Queue, call: Call<'_>) {
                         page
                     } else {
                         wanted = left;
-                        long_way::list(&core, state, skip, wanted, backwards).await?
+                        paged_listing::list(&core, state, skip, wanted, backwards).await?
                     };
                     let came = page.len() as u64;
                     left -= came.min(left);

@@ -11,38 +11,38 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 
 scripts! {
-    before ["part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "part/forget.lua" "part/kin.lua" "part/trim.lua"];
-    ADD = "part/depart.lua" "part/append.lua" "add.lua";
-    TURN = "part/settle.lua" "part/take.lua" "turn.lua";
-    RELEASE = "part/settle.lua" "release.lua";
-    CHILD = "child.lua";
-    CHANGE = "part/depart.lua" "change.lua";
-    SWEEP_OUT = "part/depart.lua" "sweep_out.lua";
+    before ["part/base.lua" "part/clock.lua" "part/events.lua" "part/waiting.lua" "part/enqueue.lua" "part/delete_jobs.lua" "part/parents.lua" "part/trim.lua"];
+    ADD = "part/remove_from_state.lua" "part/append.lua" "add.lua";
+    STEP = "part/settle.lua" "part/claim.lua" "step.lua";
+    RECOVER = "part/settle.lua" "recover.lua";
+    CHILD_UPDATES = "child_updates.lua";
+    CHANGE = "part/remove_from_state.lua" "change.lua";
+    BULK_CHANGE = "part/remove_from_state.lua" "bulk_change.lua";
     OBLITERATE = "obliterate.lua";
-    LOOK = "look.lua";
-    ASK = "ask.lua";
-    REST = "rest.lua";
+    CHECK_PARENTS = "check_parents.lua";
+    CHECK_CHILDREN = "check_children.lua";
+    REMAINING_PARENTS = "remaining_parents.lua";
 }
 
 scripts! {
-    APPEND = "part/few.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/append.lua" "append.lua";
-    MEND = "mend.lua";
+    APPEND = "part/append_keys.lua" "part/clock.lua" "part/events.lua" "part/waiting.lua" "part/append.lua" "append.lua";
+    SET_ASIDE = "set_aside.lua";
     DELIVERED = "delivered.lua";
-    NOTE = "part/base.lua" "part/clock.lua" "part/tell.lua" "note.lua";
+    UPDATE = "part/base.lua" "part/clock.lua" "part/events.lua" "update.lua";
     RENEW = "renew.lua";
-    LEAVE = "leave.lua";
+    END_LEASE = "end_lease.lua";
     HELD = "held.lua";
     GET = "get.lua";
-    STANDS = "stands.lua";
+    WAIT_STATUS = "wait_status.lua";
     COUNTS = "counts.lua";
     LIST = "list.lua";
-    NAMES = "names.lua";
-    PICK = "pick.lua";
+    LIST_NAMES = "list_names.lua";
+    LIST_JOBS = "list_jobs.lua";
     PAUSE = "pause.lua";
-    HEAR = "hear.lua";
-    DUE = "due.lua";
+    READ_EVENTS = "read_events.lua";
+    DUE_SCHEDULES = "due_schedules.lua";
     SCHEDULE = "schedule.lua";
-    TICK = "part/base.lua" "part/clock.lua" "part/tell.lua" "part/line.lua" "part/enter.lua" "tick.lua";
+    TICK = "part/base.lua" "part/clock.lua" "part/events.lua" "part/waiting.lua" "part/enqueue.lua" "tick.lua";
 }
 
 /// A call of a script with the keys that every script of a queue begins with.
@@ -155,11 +155,11 @@ pub(super) mod operation {
     pub(in crate::queue) static ADD: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.add"));
     pub(in crate::queue) static ADMIN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.admin"));
     pub(in crate::queue) static CHANGE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.change"));
-    pub(in crate::queue) static HEAR: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.hear"));
+    pub(in crate::queue) static EVENTS: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.hear"));
     pub(in crate::queue) static READ: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.read"));
     pub(in crate::queue) static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.renew"));
     pub(in crate::queue) static SCHEDULE: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.schedule"));
-    pub(in crate::queue) static TURN: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.turn"));
+    pub(in crate::queue) static STEP: LazyLock<Operation> = LazyLock::new(|| Operation::named("queue.turn"));
 }
 
 #[cfg(test)]
@@ -176,10 +176,13 @@ mod tests {
         parts.iter().map(|part| (kind(part), part.text())).collect()
     }
 
-    /// `log:` is `log_of` in Lua, the channel `told` is `told_channel`.
+    /// The prefix `log:` is `log_of` in Lua.
     fn in_lua(prefixes: &[Prefix]) -> Vec<String> {
-        let named = |text: &str| text.strip_suffix(':').map_or(format!("{text}_channel"), |text| format!("{text}_of"));
-        prefixes.iter().map(|prefix| named(prefix.text())).collect()
+        let named = |prefix: &Prefix| match prefix {
+            Prefix::EventChannel => "event_channel".to_owned(),
+            other => other.text().replace(':', "_of"),
+        };
+        prefixes.iter().map(named).collect()
     }
 
     #[test]
@@ -188,9 +191,9 @@ mod tests {
         assert_eq!(lua::names(base, "KEYS"), numbered(Part::BASE.iter().map(|part| part.text())));
         assert_eq!(lua::header(base), headed(Part::BASE));
         assert_eq!(lua::names(base, "ARGV"), numbered(in_lua(Prefix::ALL).iter().map(String::as_str)));
-        let few = include_str!("lua/part/few.lua");
-        assert_eq!(lua::names(few, "KEYS"), numbered(Part::FEW.iter().map(|part| part.text())));
-        assert_eq!(lua::names(few, "ARGV"), numbered(in_lua(&Prefix::FEW).iter().map(String::as_str)));
+        let append = include_str!("lua/part/append_keys.lua");
+        assert_eq!(lua::names(append, "KEYS"), numbered(Part::APPEND.iter().map(|part| part.text())));
+        assert_eq!(lua::names(append, "ARGV"), numbered(in_lua(&Prefix::APPEND).iter().map(String::as_str)));
         let renewed = lua::header(include_str!("lua/renew.lua"));
         assert_eq!(renewed[..renewed.len() - 1], headed(&Part::RENEW));
     }

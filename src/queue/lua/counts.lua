@@ -1,4 +1,4 @@
--- How many jobs are in each state. Where very many workers have leases, what they hold is counted a page of them at a time.
+-- Counts the jobs in each state. Active jobs are counted by worker, a page of workers at a time where there are very many.
 --
 -- KEYS[1]  list        wait
 -- KEYS[2]  sorted set  ranked
@@ -8,16 +8,15 @@
 -- KEYS[6]  sorted set  failed
 -- KEYS[7]  sorted set  leases
 -- KEYS[8]  hash        meta
--- ARGV[1]  prefix      of the set of what a worker holds
---
+-- ARGV[1]  prefix      of the set of ids that a worker holds
 -- ARGV[2]  cursor      of the page of workers
 --
 -- Returns { waiting, active, delayed, completed, failed, waiting for children, cursor of the next page; 0 after the last }. Where there are
--- several pages of workers active is 0, and behind the cursor stands of each worker that holds something its name and how many; one may be in
+-- several pages, active is 0, and after the cursor come the name of each worker that holds jobs and how many it holds. A worker may be in
 -- several pages.
 local call = redis.call
 local counted = call('HMGET', KEYS[8], 'gone', 'grouped')
--- What is damaged counts as nothing.
+-- A stored whole number; 0 where it is damaged.
 local function whole(text)
   local n = tonumber(text or nil)
   return n and n > -1e15 and n < 1e15 and n or 0

@@ -1,7 +1,7 @@
--- Messages that this queue has taken were deleted where they came from: they are remembered for a while, not for long.
+-- Messages that this queue accepted were deleted from their outbox: from now on they are remembered for a short time only.
 --
--- KEYS[1]  sorted set  inbox: messages that were taken, by until when that is remembered, ms
--- ARGV[1]  ms          for how long from now
+-- KEYS[1]  sorted set  inbox: messages that were accepted, by until when that is remembered, ms
+-- ARGV[1]  ms          how long they are remembered from now
 -- ARGV[2…] messages
 --
 -- Returns how many are remembered.

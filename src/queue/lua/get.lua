@@ -1,4 +1,4 @@
--- One job.
+-- Reads one job.
 --
 -- KEYS[1]  hash  jobs
 -- KEYS[2]  hash  run

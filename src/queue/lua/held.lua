@@ -1,4 +1,4 @@
--- A page of what a worker holds. What it holds all the while is in some page, and may be in several.
+-- Reads a page of the jobs that a worker holds. A job that it holds all the while is in at least one page.
 --
 -- KEYS[1]  set     held
 -- KEYS[2]  hash    jobs

@@ -1,4 +1,4 @@
--- A page of the jobs in one state, where that is short work: what would hold the server up goes through names.lua and pick.lua, page by page.
+-- Reads a page of the jobs in one state, where that is quick. Where it is not, list_names.lua and list_jobs.lua do it in several calls.
 --
 -- KEYS[1]   list        wait
 -- KEYS[2]   sorted set  ranked
@@ -13,27 +13,28 @@
 -- KEYS[11]  list        ring
 -- KEYS[12]  set         blocked
 -- KEYS[13]  hash        meta
--- ARGV[1]   letter      of the state: w, a, d, c, f, k
--- ARGV[2]   count       jobs to leave out at the start
+-- ARGV[1]   letter      of the state, see src/queue/record.rs
+-- ARGV[2]   count       jobs to skip
 -- ARGV[3]   count       jobs wanted
 -- ARGV[4]   0 or 1      whether the last come first
--- ARGV[5]   prefix      of the set of what a worker holds
+-- ARGV[5]   prefix      of the set of ids that a worker holds
 -- ARGV[6]   prefix      of the sorted set of a group's waiting jobs
 --
--- Returns { id, job, record, progress, stacks … }; nil where too many are to be looked at.
+-- Returns { id, job, record, progress, stacks … }; nil where that is not quick.
+local WAITING, ACTIVE, DELAYED, WAITING_CHILDREN, COMPLETED = 'w', 'a', 'd', 'k', 'c'
 local state, start, limit, backwards = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local call = redis.call
 local jobs, run, more = KEYS[8], KEYS[9], KEYS[10]
 local found, seen, left = {}, {}, start
--- So many more names, groups and workers are looked at.
-local looks = 1000
+-- How many more ids, groups and workers may be read.
+local budget = 1000
 
 local function show(id)
   if limit == 0 or seen[id] then
     return
   end
   local body, record = call('HGET', jobs, id), call('HGET', run, id)
-  if not body or string.sub(record or 'w', 1, 1) ~= state then
+  if not body or string.sub(record or WAITING, 1, 1) ~= state then
     return
   end
   seen[id] = true
@@ -47,27 +48,27 @@ local function show(id)
   found[n + 1], found[n + 2], found[n + 3], found[n + 4], found[n + 5] = id, body, record, extra[1], extra[2]
 end
 
--- See part/enter.lua.
-local ghosts = {}
-local haunted = (call('HGET', KEYS[13], 'gone') or '0') ~= '0'
-local function is_ghost(id)
-  local left = ghosts[id] or tonumber(call('HGET', more, 'g' .. id) or 0) or 0
-  ghosts[id] = left - 1
+-- See part/enqueue.lua.
+local tombstones = {}
+local has_tombstones = (call('HGET', KEYS[13], 'gone') or '0') ~= '0'
+local function is_tombstone(id)
+  local left = tombstones[id] or tonumber(call('HGET', more, 'g' .. id) or 0) or 0
+  tombstones[id] = left - 1
   return left > 0
 end
 
--- Goes through a list or a sorted set by pages, leaving out at once what is before the page wanted.
+-- Reads a list or a sorted set by pages, and skips at once what is before the wanted page.
 local function go_through(read, reverse_read, key, size)
   local at = 0
-  -- Ghosts are only in the list; elsewhere every entry counts.
-  local counts = read ~= 'LRANGE' or not haunted
+  -- Tombstones are only in the list; elsewhere every entry counts.
+  local counts = read ~= 'LRANGE' or not has_tombstones
   if counts then
     at = math.min(left, size)
     left = left - at
   end
-  while at < size and limit > 0 and looks > 0 do
+  while at < size and limit > 0 and budget > 0 do
     local count = math.min(size - at, math.max(limit, 100))
-    looks = looks - count
+    budget = budget - count
     local page
     if not backwards then
       page = call(read, key, at, at + count - 1)
@@ -80,7 +81,7 @@ local function go_through(read, reverse_read, key, size)
       end
     end
     for i = 1, #page do
-      if counts or not is_ghost(page[i]) then
+      if counts or not is_tombstone(page[i]) then
         show(page[i])
       end
     end
@@ -91,16 +92,16 @@ local function of_set(key)
   go_through('ZRANGE', 'ZREVRANGE', key, call('ZCARD', key))
 end
 
--- A key that is none of ours is none.
+-- The jobs of a group. A key of another type has none.
 local function of_group(group)
-  looks = looks - 1
+  budget = budget - 1
   local size = redis.pcall('ZCARD', ARGV[6] .. group)
   if type(size) == 'number' then
     go_through('ZRANGE', 'ZREVRANGE', ARGV[6] .. group, size)
   end
 end
 
-if state == 'w' then
+if state == WAITING then
   local places = {
     function()
       go_through('LRANGE', nil, KEYS[1], call('LLEN', KEYS[1]))
@@ -113,15 +114,15 @@ if state == 'w' then
       repeat
         local page = call('LRANGE', KEYS[11], from, from + 99)
         for i = 1, #page do
-          if page[i] ~= '' and limit > 0 and looks > 0 then
+          if page[i] ~= '' and limit > 0 and budget > 0 then
             of_group(page[i])
           end
         end
         from = from + 100
-      until #page < 100 or limit == 0 or looks <= 0
-      if limit > 0 and looks > 0 then
-        looks = looks - call('SCARD', KEYS[12])
-        for _, group in ipairs(looks > 0 and call('SMEMBERS', KEYS[12]) or {}) do
+      until #page < 100 or limit == 0 or budget <= 0
+      if limit > 0 and budget > 0 then
+        budget = budget - call('SCARD', KEYS[12])
+        for _, group in ipairs(budget > 0 and call('SMEMBERS', KEYS[12]) or {}) do
           of_group(group)
         end
       end
@@ -130,14 +131,14 @@ if state == 'w' then
   for i = 1, 3 do
     places[backwards and 4 - i or i]()
   end
-elseif state == 'a' then
-  -- What workers hold has no order of its own.
+elseif state == ACTIVE then
+  -- The sets of held ids have no order.
   local held, started = {}, {}
-  looks = looks - call('ZCARD', KEYS[7])
-  for _, owner in ipairs(looks > 0 and call('ZRANGE', KEYS[7], 0, -1) or {}) do
+  budget = budget - call('ZCARD', KEYS[7])
+  for _, owner in ipairs(budget > 0 and call('ZRANGE', KEYS[7], 0, -1) or {}) do
     local count = redis.pcall('SCARD', ARGV[5] .. owner)
-    looks = looks - (type(count) == 'number' and count or 0)
-    if looks <= 0 then
+    budget = budget - (type(count) == 'number' and count or 0)
+    if budget <= 0 then
       break
     end
     for _, id in ipairs(redis.pcall('SMEMBERS', ARGV[5] .. owner)) do
@@ -151,13 +152,13 @@ elseif state == 'a' then
     end
     return one < other
   end)
-  for at = 1, looks > 0 and #held or 0 do
+  for at = 1, budget > 0 and #held or 0 do
     show(held[backwards and #held + 1 - at or at])
   end
 else
-  of_set(state == 'd' and KEYS[3] or state == 'k' and KEYS[4] or state == 'c' and KEYS[5] or KEYS[6])
+  of_set(state == DELAYED and KEYS[3] or state == WAITING_CHILDREN and KEYS[4] or state == COMPLETED and KEYS[5] or KEYS[6])
 end
-if limit > 0 and looks <= 0 then
+if limit > 0 and budget <= 0 then
   return false
 end
 return found

@@ -1,4 +1,4 @@
--- Removes a page of all jobs, in whatever state, and has parents in other queues wait for them no longer.
+-- Removes a page of all jobs, in any state. Parents in other queues no longer wait for them.
 --
 -- KEYS[1..17], ARGV[1..5]: see part/base.lua
 -- ARGV[6]  cursor of the page
@@ -11,17 +11,17 @@ local page = call('HSCAN', jobs, ARGV[6], 'COUNT', ARGV[7])
 local found, ids, keys = page[2], {}, {}
 for i = 1, #found, 2 do
   local id, body = found[i], found[i + 1]
-  local options, parent = added_with(body)
+  local options, parent = read_options(body)
   ids[#ids + 1] = id
   if sub(call('HGET', run, id) or 'w', 1, 1) ~= 'c' then
     local elsewhere = {}
-    for _, one in ipairs(parents_of(id, named(parent), 'r', '')) do
-      -- Those of this queue go too.
-      elsewhere[#elsewhere + 1] = one.x and one
+    for _, ending in ipairs(parents_of(id, read_parent(parent), 'r', '')) do
+      -- Parents of this queue are removed as well.
+      elsewhere[#elsewhere + 1] = ending.other_parent and ending
     end
-    pass_on(id, elsewhere, 'r', '')
+    notify(elsewhere, 'r', '')
   end
-  keys[#keys + 1] = others_of(id)
+  keys[#keys + 1] = later_parents_key(id)
   if type(options.group) == 'string' then
     keys[#keys + 1] = group_of .. options.group
   end
@@ -32,5 +32,5 @@ end
 for from = 1, #keys, 4000 do
   call('UNLINK', unpack(keys, from, math.min(from + 3999, #keys)))
 end
-forget(ids)
+delete_jobs(ids)
 return page[1]

@@ -11,7 +11,7 @@
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::line::Line;
+use super::cron::CronLine;
 
 /// More than any zone is from UTC.
 const FARTHEST: TimeDelta = TimeDelta::hours(15);
@@ -19,12 +19,12 @@ const FARTHEST: TimeDelta = TimeDelta::hours(15);
 const STEP: TimeDelta = TimeDelta::days(1);
 
 /// The first tick of `line` after `now`. `None`: it never ticks.
-pub(super) fn next(line: &Line, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn next(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if line.is_of_every_hour() { next_shown(line, zone, now) } else { next_reached(line, zone, now) }
 }
 
 /// When clocks next show a time that `line` names.
-fn next_shown(line: &Line, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn next_shown(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut from = now + TimeDelta::milliseconds(1);
     loop {
         let shown = shown(zone, from);
@@ -38,7 +38,7 @@ fn next_shown(line: &Line, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>
 }
 
 /// When clocks next show, or pass, a time that `line` names and that they have not shown or passed yet.
-fn next_reached(line: &Line, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn next_reached(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let shown_now = shown(zone, now);
     let from = match zone.from_local_datetime(&shown_now) {
         LocalResult::Ambiguous(first, second) if now >= second => {
@@ -172,7 +172,7 @@ mod tests {
                 let (hours_text, hours) = field(&mut random, 23);
                 let sample = Sample { text: format!("{minutes_text} {hours_text} * * *"), hours, minutes };
                 let (from, to) = (change - TimeDelta::hours(5), change + TimeDelta::hours(5));
-                let line = Line::parse(&sample.text).unwrap();
+                let line = CronLine::parse(&sample.text).unwrap();
                 let mut ticks = Vec::new();
                 let mut at = from;
                 while let Some(tick) = next(&line, zone, at).filter(|tick| *tick <= to) {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn ticks(line: &str, from: &str, count: usize) -> Vec<String> {
-        let line = Line::parse(line).unwrap();
+        let line = CronLine::parse(line).unwrap();
         let mut at: DateTime<Utc> = from.parse().unwrap();
         let mut found = Vec::new();
         while found.len() < count {

@@ -5,9 +5,9 @@
 //! nobody was there for run once, when somebody is again.
 
 mod clock;
+mod cron;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod line;
 mod when;
 
 use std::time::Instant;
@@ -200,7 +200,8 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
 pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
     loop {
         let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
-        let command = plain(&scripts::DUE, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE);
+        let command =
+            plain(&scripts::DUE_SCHEDULES, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE_SCHEDULES);
         let [now, first, due] =
             <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::clock;
-use super::line::Line;
+use super::cron::CronLine;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::queue::options::MAX_DELAY_MS;
@@ -23,7 +23,7 @@ pub(super) enum When {
     Every(u64),
     Cron {
         text: String,
-        line: Box<Line>,
+        line: Box<CronLine>,
         zone: Tz,
     },
 }
@@ -47,7 +47,7 @@ impl When {
                         zone.chars().count()
                     ))
                 })?;
-                let when = Self::Cron { line: Box::new(Line::parse(&line)?), text: line, zone };
+                let when = Self::Cron { line: Box::new(CronLine::parse(&line)?), text: line, zone };
                 // One that never ticks, such as on the 30th of February, is no schedule.
                 when.after(ANY_TIME, None)?;
                 Ok(when)

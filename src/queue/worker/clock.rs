@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 
 use super::Inner;
-use super::shift::Mode;
 use super::slot::Ending;
+use super::state::Mode;
 use crate::lifecycle;
 use crate::queue::schedules;
 
@@ -18,25 +18,25 @@ impl Inner {
     /// Starts the clock; it ends when the worker is closed or the manager disconnected.
     pub(super) fn start_clock(self: &Arc<Self>) {
         let worker = Arc::clone(self);
-        lifecycle::spawn(async move { worker.keep_time().await });
+        lifecycle::spawn(async move { worker.run_clock().await });
     }
 
-    async fn keep_time(self: Arc<Self>) {
+    async fn run_clock(self: Arc<Self>) {
         let closing = self.core.manager.closing();
         loop {
             let next = {
-                let mut shift = self.shift();
-                if shift.mode == Mode::Closed {
+                let mut state = self.state();
+                if state.mode == Mode::Closed {
                     return;
                 }
-                let room = self.has_room(&shift);
-                let alarm = shift.next_alarm(room).into_iter().chain(shift.lease.ends(self.options.lease)).min();
+                let room = self.has_room(&state);
+                let alarm = state.next_alarm(room).into_iter().chain(state.lease.ends(self.options.lease)).min();
                 let next = alarm.unwrap_or_else(|| Instant::now() + LONG);
-                shift.alarms.arm(next);
+                state.alarms.arm(next);
                 next
             };
             tokio::select! {
-                () = sleep_until(next.into()) => self.ring(),
+                () = sleep_until(next.into()) => self.on_alarm(),
                 () = self.nudge.notified() => {}
                 () = closing.cancelled() => return self.disconnected(),
             }
@@ -44,17 +44,17 @@ impl Inner {
     }
 
     /// Does what is due.
-    fn ring(self: &Arc<Self>) {
+    fn on_alarm(self: &Arc<Self>) {
         let now = Instant::now();
         let (renew, tick, lost, term) = {
-            let mut shift = self.shift();
-            let lost = shift.lease.ends(self.options.lease).is_some_and(|at| at <= now);
-            let renew = shift.lease.next_renewal().is_some_and(|at| at <= now);
-            let tick = shift.alarms.takes_tick(now);
-            if shift.alarms.takes_due(now) {
-                shift.claiming.look();
+            let mut state = self.state();
+            let lost = state.lease.ends(self.options.lease).is_some_and(|at| at <= now);
+            let renew = state.lease.next_renewal().is_some_and(|at| at <= now);
+            let tick = state.alarms.takes_tick(now);
+            if state.alarms.takes_due(now) {
+                state.claiming.want_jobs();
             }
-            (renew, tick, lost, shift.lease.term())
+            (renew, tick, lost, state.lease.term())
         };
         if lost {
             return self.lease_is_gone(term, Vec::new());
@@ -73,13 +73,13 @@ impl Inner {
     fn end_attempts(&self, now: Instant) {
         let mut ended = Vec::new();
         {
-            let mut shift = self.shift();
-            while let Some((number, slot)) = shift.hand.take_late(now) {
+            let mut state = self.state();
+            while let Some((number, slot)) = state.in_flight.take_late(now) {
                 let for_good = slot.cancelled.is_some();
                 let late = || "the attempt took longer than timeoutMs".to_owned();
                 let reason = slot.cancelled.clone().unwrap_or_else(late);
-                shift.hand.settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good }));
-                shift.claiming.look();
+                state.in_flight.settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good }));
+                state.claiming.want_jobs();
                 ended.push((number, "timeout", None));
             }
         }
@@ -91,32 +91,32 @@ impl Inner {
         let worker = Arc::clone(self);
         lifecycle::spawn(async move {
             let ticked = schedules::tick(&worker.core).await;
-            let mut shift = worker.shift();
+            let mut state = worker.state();
             match ticked {
-                Ok(next) => shift.alarms.ticked(next),
+                Ok(next) => state.alarms.ticked(next),
                 Err(error) => {
-                    shift.alarms.ticked(Some(Instant::now() + Duration::from_secs(1)));
+                    state.alarms.ticked(Some(Instant::now() + Duration::from_secs(1)));
                     worker.tell_error(&error);
                 }
             }
-            worker.rearm(&shift);
+            worker.rearm(&state);
         });
     }
 
-    /// The manager was disconnected: nobody renews, so nothing in hand is ours for long.
+    /// The manager was disconnected: nobody renews, so nothing in flight is ours for long.
     fn disconnected(self: &Arc<Self>) {
         let ended: Vec<_> = {
-            let mut shift = self.shift();
-            if shift.mode == Mode::Closed {
+            let mut state = self.state();
+            if state.mode == Mode::Closed {
                 return;
             }
-            shift.mode = Mode::Closed;
-            shift.lease.end_term();
-            shift.hand.take_outcomes(usize::MAX);
-            shift.claiming.land();
-            shift.subscriptions.clear();
-            let ended = shift.hand.take_all().into_iter().map(|(number, _)| (number, "closed", None)).collect();
-            self.after_turn(&mut shift);
+            state.mode = Mode::Closed;
+            state.lease.end_term();
+            state.in_flight.take_outcomes(usize::MAX);
+            state.claiming.request_done();
+            state.subscriptions.clear();
+            let ended = state.in_flight.take_all().into_iter().map(|(number, _)| (number, "closed", None)).collect();
+            self.after_step(&mut state);
             ended
         };
         self.tell_ended(ended);

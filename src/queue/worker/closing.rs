@@ -8,8 +8,8 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::shift::Mode;
 use super::slot::Ending;
+use super::state::Mode;
 use crate::crossing::Answer;
 use crate::keys::queue::Part;
 use crate::queue::scripts::{self, operation, plain};
@@ -22,20 +22,20 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) struct Closing {
     /// What it came to, once it has.
     outcome: Mutex<Option<bool>>,
-    /// Cancelled when the time of what is in hand is over.
+    /// Cancelled when the time of what is in flight is over.
     over: CancellationToken,
 }
 
 impl Inner {
-    /// Claims nothing any more; the answer is given when nothing is in hand.
+    /// Claims nothing any more; the answer is given when nothing is in flight.
     pub(super) fn pause(self: &Arc<Self>, answer: Answer) {
         {
-            let mut shift = self.shift();
-            if shift.mode == Mode::Running {
-                shift.mode = Mode::Paused;
+            let mut state = self.state();
+            if state.mode == Mode::Running {
+                state.mode = Mode::Paused;
             }
-            shift.pausing.push(answer);
-            self.after_turn(&mut shift);
+            state.pausing.push(answer);
+            self.after_step(&mut state);
         }
         // Nobody wakes it for a job from then on.
         self.renew(false);
@@ -43,13 +43,13 @@ impl Inner {
 
     /// Claims nothing from now on, ahead of [`Inner::close`].
     pub(super) fn stop_claiming(&self) {
-        let mut shift = self.shift();
-        if matches!(shift.mode, Mode::Running | Mode::Paused) {
-            shift.mode = Mode::Closing;
+        let mut state = self.state();
+        if matches!(state.mode, Mode::Running | Mode::Paused) {
+            state.mode = Mode::Closing;
         }
     }
 
-    /// Claims nothing any more and waits until nothing is in hand, for at most the `grace` of whichever call is over first; what is left
+    /// Claims nothing any more and waits until nothing is in flight, for at most the `grace` of whichever call is over first; what is left
     /// then is handed back. False where something was.
     pub(super) async fn close(self: &Arc<Self>, grace: Duration) -> bool {
         let closed = async {
@@ -72,14 +72,14 @@ impl Inner {
 
     async fn shut_down(self: &Arc<Self>) -> bool {
         {
-            let mut shift = self.shift();
-            if shift.mode == Mode::Off {
-                shift.mode = Mode::Closed;
+            let mut state = self.state();
+            if state.mode == Mode::Off {
+                state.mode = Mode::Closed;
             }
-            if shift.mode == Mode::Closed {
-                return !shift.hand.has_jobs();
+            if state.mode == Mode::Closed {
+                return !state.in_flight.has_jobs();
             }
-            shift.mode = Mode::Closing;
+            state.mode = Mode::Closing;
         }
         let finished = self.until_quiet(self.closing.over.cancelled()).await;
         let left = self.hand_back();
@@ -89,26 +89,27 @@ impl Inner {
             self.until_quiet(sleep_until(end.into())).await;
         }
         let owner = {
-            let mut shift = self.shift();
-            shift.mode = Mode::Closed;
-            shift.subscriptions.clear();
-            shift.mourning = None;
-            self.after_turn(&mut shift);
-            shift.lease.may_be_there().then(|| shift.lease.owner().to_owned())
+            let mut state = self.state();
+            state.mode = Mode::Closed;
+            state.subscriptions.clear();
+            state.deaths = None;
+            self.after_step(&mut state);
+            state.lease.may_be_there().then(|| state.lease.owner().to_owned())
         };
         self.nudge.notify_one();
         if let Some(owner) = owner {
             let [leases, idle, owners, meta] =
                 self.core.keys.keys([Part::Leases, Part::Idle, Part::Owners, Part::Meta]);
             let keys = [leases, idle, &self.core.keys.held(&owner), owners, meta];
-            let command = plain(&scripts::LEAVE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::LEAVE);
+            let command =
+                plain(&scripts::END_LEASE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::END_LEASE);
             // A lease that cannot be given up now runs out by itself.
             let _ = timeout_at(end.into(), self.core.call(command)).await;
         }
         !left
     }
 
-    /// Waits until nothing is in hand or on its way. False when `over` comes first.
+    /// Waits until nothing is in flight or on its way. False when `over` comes first.
     async fn until_quiet(&self, over: impl Future<Output = ()>) -> bool {
         tokio::pin!(over);
         loop {
@@ -116,8 +117,8 @@ impl Inner {
             tokio::pin!(quiet);
             quiet.as_mut().enable();
             {
-                let shift = self.shift();
-                if shift.is_quiet() || shift.mode == Mode::Closed {
+                let state = self.state();
+                if state.is_quiet() || state.mode == Mode::Closed {
                     return true;
                 }
             }
@@ -128,15 +129,15 @@ impl Inner {
         }
     }
 
-    /// Has everything in hand given back. True where there was something.
+    /// Has everything in flight given back. True where there was something.
     fn hand_back(&self) -> bool {
         let ended: Vec<_> = {
-            let mut shift = self.shift();
-            let slots = shift.hand.take_all();
+            let mut state = self.state();
+            let slots = state.in_flight.take_all();
             slots
                 .into_iter()
                 .map(|(number, slot)| {
-                    shift.hand.settle(slot.end(&self.core, Ending::HandedBack));
+                    state.in_flight.settle(slot.end(&self.core, Ending::HandedBack));
                     (number, "closed", None)
                 })
                 .collect()

@@ -1,8 +1,9 @@
-//! The lease of a worker: one for all its jobs. Begun, renewed on the I/O thread, lost.
+//! The lease of a worker, one for all its jobs: started, renewed on the I/O thread, lost.
 //!
 //! Time is counted from before a renewal was sent, while the server counts from when it executed it, so the lease is over here
-//! before it is over there. Once it was lost the worker goes on under another name: what the old one holds is the
-//! sweeper's. A worker that holds nothing rests: it gives its lease up with a renewal, and the turn that claims something begins one.
+//! before it is over there. After a lost lease the worker goes on under another name; the
+//! sweeper recovers the jobs of the old name. A worker that holds no job rests: a renewal ends its lease, and the next step that claims a job
+//! starts one.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::serving::after;
-use super::shift::{Mode, Shift};
 use super::slot::{Outgoing, id_text};
-use super::turn::milliseconds;
+use super::state::{Mode, WorkerState};
+use super::step::milliseconds;
 use super::{Inner, watch};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,7 +32,7 @@ struct Renewed {
     now: u64,
     /// Does it go on? Not where it had a lease that has ended.
     held: bool,
-    /// Does the worker rest, and nothing else is under way in the queue?
+    /// Does the worker rest, with nothing else in progress in the queue?
     quiet: bool,
     /// Id, lease and reason of each.
     cancelled: Vec<[Bytes; 3]>,
@@ -41,11 +42,11 @@ struct Renewed {
     messages: bool,
     waits: bool,
     looks: bool,
-    /// Records that were found damaged since a worker was told last.
+    /// How much damage was found since the last report.
     damaged: u64,
     /// How many jobs the server says this worker holds.
     holds: u64,
-    /// Where the look through cancellations goes on.
+    /// The cursor of the next page of cancellations.
     cancels_at: Bytes,
 }
 
@@ -54,7 +55,7 @@ struct Sent {
     term: u64,
     at: Instant,
     begins: bool,
-    /// How many turns had been sent, where none was on its way.
+    /// How many steps had been sent, where none was on its way.
     claims: Option<u64>,
 }
 
@@ -80,33 +81,33 @@ impl Renewed {
 }
 
 impl Inner {
-    /// Subscribes to wake-ups and begins a lease; then the first turn is sent.
+    /// Subscribes to wake-ups and begins a lease; then the first step is sent.
     pub(super) fn begin(self: &Arc<Self>) {
         let worker = Arc::downgrade(self);
         let (term, owner) = {
-            let shift = self.shift();
-            (shift.lease.term(), shift.lease.owner().to_owned())
+            let state = self.state();
+            (state.lease.term(), state.lease.owner().to_owned())
         };
         let manager = self.core.manager.clone();
         let channels = [self.core.keys.wake_all(), self.core.keys.wake(&owner)];
         lifecycle::spawn(async move {
             let mut confirmed = Vec::new();
             for name in channels {
-                let ears = Arc::new(Ears(worker.clone()));
+                let listener = Arc::new(WakeUps(worker.clone()));
                 let channel = Channel { kind: ChannelKind::Exact, name };
                 // Without them the worker still looks from time to time, so a failure is no reason not to begin.
-                if let Ok(subscription) = manager.subscribe(channel, ears).await {
+                if let Ok(subscription) = manager.subscribe(channel, listener).await {
                     confirmed.push(subscription);
                 }
             }
             let Some(worker) = worker.upgrade() else { return };
             {
-                let mut shift = worker.shift();
-                if shift.lease.term() != term {
+                let mut state = worker.state();
+                if state.lease.term() != term {
                     return;
                 }
                 // Those of the name before are dropped only now, so that a channel both have stays subscribed.
-                shift.subscriptions = confirmed;
+                state.subscriptions = confirmed;
             }
             worker.renew(true);
         });
@@ -115,29 +116,29 @@ impl Inner {
     /// Renews the lease, or begins it.
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
         let (command, registration, sent) = {
-            let mut shift = self.shift();
-            if begins && shift.mode.is_ending() || shift.mode == Mode::Closed || !(begins || shift.lease.is_begun()) {
+            let mut state = self.state();
+            if begins && state.mode.is_ending() || state.mode == Mode::Closed || !(begins || state.lease.is_begun()) {
                 return;
             }
-            if !shift.lease.send_renewal() {
+            if !state.lease.send_renewal() {
                 return;
             }
-            let rests = !begins && shift.may_rest();
+            let rests = !begins && state.may_rest();
             if rests
-                && shift.lease.rest()
-                && let Some(registration) = &mut shift.registration
+                && state.lease.rest()
+                && let Some(registration) = &mut state.registration
             {
                 registration.known = false;
             }
-            let held = self.core.keys.held(shift.lease.owner());
+            let held = self.core.keys.held(state.lease.owner());
             let mut keys = self.core.keys.keys(Part::RENEW).to_vec();
             keys.push(&held);
-            let registration = shift.registration.as_ref().filter(|known| (begins || !known.known) && !rests);
+            let registration = state.registration.as_ref().filter(|known| (begins || !known.known) && !rests);
             let registration = registration.map(|registration| registration.text.clone()).unwrap_or_default();
             let lease = self.options.lease.as_millis().to_string();
-            let believed = match shift.mode {
-                Mode::Running if shift.claiming.is_idle() && self.has_room(&shift) => {
-                    Self::believed(&shift).as_millis().to_string()
+            let idle_for = match state.mode {
+                Mode::Running if state.claiming.is_idle() && self.has_room(&state) => {
+                    Self::idle_for(&state).as_millis().to_string()
                 }
                 Mode::Running => "0".to_owned(),
                 _ => "-1".to_owned(),
@@ -147,11 +148,11 @@ impl Inner {
                 (false, true) => b"2",
                 (false, false) => b"0",
             };
-            let (owner, lease) = (shift.lease.owner().as_bytes(), lease.as_bytes());
-            let args = [owner, lease, how, believed.as_bytes(), registration.as_bytes(), shift.lease.cancels_at()];
+            let (owner, lease) = (state.lease.owner().as_bytes(), lease.as_bytes());
+            let args = [owner, lease, how, idle_for.as_bytes(), registration.as_bytes(), state.lease.cancels_at()];
             let command = plain(&scripts::RENEW, &keys, &args).runs(*operation::RENEW, &scripts::RENEW);
-            let claims = (!shift.claiming.is_in_flight()).then_some(shift.claiming.claims());
-            (command, registration, Sent { term: shift.lease.term(), at: Instant::now(), begins, claims })
+            let claims = (!state.claiming.is_requesting()).then_some(state.claiming.claims());
+            (command, registration, Sent { term: state.lease.term(), at: Instant::now(), begins, claims })
         };
         let worker = Arc::clone(self);
         self.core.manager.submit(
@@ -171,51 +172,50 @@ impl Inner {
 
     fn renewed(self: &Arc<Self>, sent: &Sent, mut renewed: Renewed) {
         let (cancelled, starts_watch) = {
-            let mut shift = self.shift();
-            if shift.lease.term() != sent.term {
+            let mut state = self.state();
+            if state.lease.term() != sent.term {
                 return;
             }
             if !renewed.held {
-                drop(shift);
+                drop(state);
                 return self.lease_is_gone(sent.term, Vec::new());
             }
-            let starts_watch = self.note_renewal(&mut shift, sent, &renewed);
-            let cancelled = note_cancelled(&mut shift, std::mem::take(&mut renewed.cancelled));
-            self.rearm(&shift);
+            let starts_watch = self.apply_renewal(&mut state, sent, &renewed);
+            let cancelled = apply_cancellations(&mut state, std::mem::take(&mut renewed.cancelled));
+            self.rearm(&state);
             (cancelled, starts_watch)
         };
         if starts_watch {
             watch::begin(self);
         }
         self.tell_ended(cancelled);
-        self.see_to_the_queue(&renewed);
+        self.maintain_queue(&renewed);
         self.pump();
     }
 
-    /// Notes what a renewal tells of the lease and of what there is to claim. True where the look at all quiet queues is for this one
-    /// too from now on.
-    fn note_renewal(&self, shift: &mut Shift, sent: &Sent, renewed: &Renewed) -> bool {
+    /// Applies what a renewal says of the lease and of jobs to claim. True where the queue is watched from now on.
+    fn apply_renewal(&self, state: &mut WorkerState, sent: &Sent, renewed: &Renewed) -> bool {
         let now = Instant::now();
         let next = |watched| now + self.next_renewal(watched);
-        let starts_watch = shift.lease.renewed(sent.at, renewed.quiet, renewed.cancels_at.clone(), next);
+        let starts_watch = state.lease.renewed(sent.at, renewed.quiet, renewed.cancels_at.clone(), next);
         let at = |ms: u64| after(now, ms.saturating_sub(renewed.now));
-        shift.alarms.due(renewed.due.map(at));
-        shift.alarms.tick(renewed.tick.map(at));
-        if sent.claims == Some(shift.claiming.claims()) && !shift.claiming.is_in_flight() {
-            shift.compare_with(renewed.holds);
+        state.alarms.due(renewed.due.map(at));
+        state.alarms.tick(renewed.tick.map(at));
+        if sent.claims == Some(state.claiming.claims()) && !state.claiming.is_requesting() {
+            state.compare_with(renewed.holds);
         }
-        if sent.begins || renewed.waits && !shift.alarms.has_limit() {
-            shift.claiming.look();
+        if sent.begins || renewed.waits && !state.alarms.has_limit() {
+            state.claiming.want_jobs();
         }
         starts_watch
     }
 
-    /// Sees to what a renewal found that any worker of the queue may see to.
-    fn see_to_the_queue(self: &Arc<Self>, renewed: &Renewed) {
+    /// Does the work of the queue that a renewal found and that any worker may do.
+    fn maintain_queue(self: &Arc<Self>, renewed: &Renewed) {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             let worker = Arc::downgrade(self);
-            outbox::deliver_telling(Arc::clone(&self.core), move |error| {
+            outbox::spawn_delivery_reporting(Arc::clone(&self.core), move |error| {
                 if let Some(worker) = worker.upgrade() {
                     worker.tell_error(error);
                 }
@@ -227,18 +227,18 @@ impl Inner {
             self.tell_error(&Error::new(ErrorKind::Serialization, said));
         }
         if renewed.looks {
-            self.look_after_parents();
+            self.check_parents();
         }
     }
 
     fn renewal_failed(self: &Arc<Self>, term: u64, begins: bool, error: &Error) {
         {
-            let mut shift = self.shift();
-            if shift.lease.term() != term {
+            let mut state = self.state();
+            if state.lease.term() != term {
                 return;
             }
-            shift.lease.renewal_failed(Instant::now() + RETRY);
-            self.rearm(&shift);
+            state.lease.renewal_failed(Instant::now() + RETRY);
+            self.rearm(&state);
         }
         self.tell_error(error);
         if begins {
@@ -254,21 +254,21 @@ impl Inner {
         }
     }
 
-    /// The lease of `term` is over: everything in hand is another worker's. Goes on under another name.
+    /// The lease of `term` is over: everything in flight is another worker's. Goes on under another name.
     pub(super) fn lease_is_gone(self: &Arc<Self>, term: u64, sent: Vec<Outgoing>) {
         let (ended, refused, goes_on) = {
-            let mut shift = self.shift();
-            if shift.lease.term() != term {
+            let mut state = self.state();
+            if state.lease.term() != term {
                 return;
             }
             let refused =
-                sent.into_iter().chain(shift.hand.take_outcomes(usize::MAX)).map(|outcome| outcome.id).collect();
-            let lost = shift.hand.take_all().into_iter();
+                sent.into_iter().chain(state.in_flight.take_outcomes(usize::MAX)).map(|outcome| outcome.id).collect();
+            let lost = state.in_flight.take_all().into_iter();
             let ended: Vec<_> = lost.map(|(number, _)| (number, "lease-lost", None)).collect();
-            shift.lease.lose(fresh_owner());
-            shift.claiming.start_over();
-            self.after_turn(&mut shift);
-            (ended, refused, !shift.mode.is_ending())
+            state.lease.lose(fresh_owner());
+            state.claiming.start_over();
+            self.after_step(&mut state);
+            (ended, refused, !state.mode.is_ending())
         };
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
         self.tell_ended(ended);
@@ -286,18 +286,18 @@ impl Inner {
             // When it is due, or ticks, is server time: a renewal tells how long that is from now.
             Some((b'd' | b't', rest)) if after(rest).is_some() => self.renew(false),
             _ => {
-                self.shift().claiming.wake();
+                self.state().claiming.wake();
                 self.pump();
             }
         }
     }
 }
 
-/// Notes which jobs in hand are cancelled, each by its id, its lease and a reason, and gives what JavaScript is told of them.
-fn note_cancelled(shift: &mut Shift, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'static str, Option<Bytes>)> {
+/// Cancels jobs in flight, each by its id, its lease and a reason, and returns what JavaScript is told of them.
+fn apply_cancellations(state: &mut WorkerState, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'static str, Option<Bytes>)> {
     let mut ended = Vec::new();
     for [id, lease, reason] in cancelled {
-        let slot = shift.hand.slots_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
+        let slot = state.in_flight.slots_mut().find(|(_, slot)| slot.id == id && slot.lease == lease);
         if let Some((number, slot)) = slot {
             let reason = Some(reason).filter(|reason| !reason.is_empty());
             slot.cancelled = Some(reason.as_ref().map_or_else(|| "cancelled".to_owned(), id_text));
@@ -307,9 +307,9 @@ fn note_cancelled(shift: &mut Shift, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'
     ended
 }
 
-struct Ears(Weak<Inner>);
+struct WakeUps(Weak<Inner>);
 
-impl Listener for Ears {
+impl Listener for WakeUps {
     fn message(&self, message: &Message) {
         if let Some(worker) = self.0.upgrade() {
             worker.woken(&message.payload);

@@ -1,22 +1,22 @@
-//! A worker: claims jobs for a processor in JavaScript, keeps its lease, settles what the processor made of them.
+//! A worker: claims jobs for a processor in JavaScript, keeps its lease, and settles the jobs with their outcomes.
 //!
-//! All of it is one state under one lock ([`shift::Shift`]). Whoever has news changes it and then calls
-//! [`Inner::pump`], which sends a turn if there is one to send and none is on its way: JavaScript's thread does so when it
-//! settles a job, so that a job costs no thread a detour; the I/O thread when an answer, a wake-up or a timer comes. While
-//! a turn is on its way outcomes collect, so the faster jobs end, the more of them one script settles.
+//! All of it is one state under one lock ([`state::WorkerState`]). A caller changes the state and then calls [`Inner::pump`], which sends a step
+//! if there is something to settle or to claim and no step is on its way. JavaScript's thread does so when it settles a job, which saves the job
+//! a change of threads; the I/O thread does so when an answer, a wake-up or a timer comes. While a step is on its way outcomes collect, so the
+//! faster jobs end, the more of them one script settles.
 //!
 //! | file | what |
 //! |---|---|
-//! | `slot` | a job in hand, and what becomes of it |
-//! | `shift/` | what a worker has in hand and is about to do |
-//! | `turn` | what the script of a turn is asked and answers |
-//! | `serving` | sending turns, and their answers |
-//! | `lease` | the lease: begin, renewal, loss |
+//! | `slot` | a job in flight, and what becomes of it |
+//! | `state/` | the state of a worker: its lease, its jobs in flight, its next step |
+//! | `step` | the call and the answer of the script of a step |
+//! | `serving` | sending steps, and their answers |
+//! | `lease` | the lease: start, renewal, loss |
 //! | `clock` | the one task with timers |
-//! | `watch` | the look at all quiet queues of a manager |
-//! | `sweeper` | giving away the jobs of workers that are gone |
-//! | `parents` | asking for children in other queues whose news were lost |
-//! | `registered` | a worker that is in a registry, and the crashes that one reports |
+//! | `watch` | one check of all quiet queues of a manager |
+//! | `sweeper` | recovering the jobs of workers that are gone |
+//! | `parents` | checking parents whose children are in other queues, and whose updates were lost |
+//! | `registered` | a worker that is in a registry, and the crashes that the registry reports |
 //! | `closing` | pausing and closing |
 //! | `verbs` | what JavaScript calls |
 
@@ -26,10 +26,10 @@ mod lease;
 mod parents;
 mod registered;
 mod serving;
-mod shift;
 mod slot;
+mod state;
+mod step;
 mod sweeper;
-mod turn;
 mod verbs;
 mod watch;
 
@@ -48,20 +48,20 @@ use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::options::Options;
 use crate::sync::{Mutex, MutexGuard};
-use shift::{Mode, Shift};
+use state::{Mode, WorkerState};
 
 pub(super) use serving::after;
 #[cfg(fuzzing)]
 pub(super) use slot::end_in_every_way;
 
-/// The longest time between renewals: they also look whether a wake-up was missed.
-const LOOK: Duration = Duration::from_secs(5);
-/// The same where the look at all quiet queues of the manager is for this one too.
-const RARELY: Duration = Duration::from_mins(2);
-/// For how long others believe that a worker waits for jobs, and one that rests.
-const BELIEVED: Duration = Duration::from_secs(16);
-const BELIEVED_AT_REST: Duration = Duration::from_mins(5);
-/// Outcomes in one turn at most, and jobs that it claims: a script holds up everybody else, and Lua hands some thousands of values to a
+/// The longest time between renewals, which also notice a wake-up that was missed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// The same for a worker whose queue is watched, see `watch`.
+const RENEW_WATCHED_EVERY: Duration = Duration::from_mins(2);
+/// How long a worker counts as waiting for jobs, and how long a resting worker does.
+const IDLE_FOR: Duration = Duration::from_secs(16);
+const IDLE_FOR_AT_REST: Duration = Duration::from_mins(5);
+/// Outcomes in one step at most, and jobs that it claims: a script holds up everybody else, and Lua hands some thousands of values to a
 /// command, and no more.
 const MOST_OUTCOMES: usize = 125;
 const MOST_CLAIMS: usize = 125;
@@ -71,7 +71,7 @@ fn delivery_of(what: WorkerDelivery) -> Vec<Outcome> {
     vec![Outcome::Number(f64::from(what as u32))]
 }
 
-/// A worker. Dropped, it hands back what it has in hand.
+/// A worker. Dropped, it hands back what it has in flight.
 #[derive(Debug)]
 pub struct Worker(Arc<Inner>);
 
@@ -80,10 +80,10 @@ struct Inner {
     core: Arc<Core>,
     options: WorkerOptions,
     outlet: Outlet,
-    shift: Mutex<Shift>,
+    state: Mutex<WorkerState>,
     /// Wakes the clock.
     nudge: Notify,
-    /// Told whenever nothing is in hand any more.
+    /// Notified whenever nothing is in flight any more.
     quiet: Notify,
     closing: closing::Closing,
 }
@@ -97,12 +97,12 @@ impl Worker {
     pub fn new(queue: &Queue, options: Options, outlet: Outlet) -> Result<Self> {
         let options = WorkerOptions::read(options)?;
         let core = Arc::clone(&queue.core);
-        let shift = Mutex::new(Shift::new(fresh_owner(), Instant::now()));
+        let state = Mutex::new(WorkerState::new(fresh_owner(), Instant::now()));
         Ok(Self(Arc::new(Inner {
             core,
             options,
             outlet,
-            shift,
+            state,
             nudge: Notify::new(),
             quiet: Notify::new(),
             closing: closing::Closing::default(),
@@ -118,23 +118,23 @@ impl Drop for Worker {
 }
 
 impl Inner {
-    fn shift(&self) -> MutexGuard<'_, Shift> {
-        self.shift.lock()
+    fn state(&self) -> MutexGuard<'_, WorkerState> {
+        self.state.lock()
     }
 
     /// How long from one renewal to the next; not the same for all, so that a fleet does not renew at once.
     fn renewal_interval(&self) -> Duration {
-        (self.options.lease / 3).min(LOOK).mul_f64(0.8 + 0.2 * fastrand::f64())
+        (self.options.lease / 3).min(RENEW_EVERY).mul_f64(0.8 + 0.2 * fastrand::f64())
     }
 
     /// How long from now to the next renewal.
     fn next_renewal(&self, watched: bool) -> Duration {
-        if watched { RARELY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
+        if watched { RENEW_WATCHED_EVERY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
     }
 
-    /// For how long others are to believe that it waits for jobs.
-    fn believed(shift: &Shift) -> Duration {
-        if shift.lease.is_resting() { BELIEVED_AT_REST } else { BELIEVED }
+    /// How long the worker counts as waiting for jobs.
+    fn idle_for(state: &WorkerState) -> Duration {
+        if state.lease.is_resting() { IDLE_FOR_AT_REST } else { IDLE_FOR }
     }
 
     /// Tells JavaScript that slots have ended.
@@ -176,14 +176,14 @@ impl Inner {
     }
 
     /// Has the clock look again if something is due before it would.
-    fn rearm(&self, shift: &Shift) {
-        let next = shift.next_alarm(self.has_room(shift));
-        if next.is_some_and(|next| shift.alarms.is_earlier(next)) {
+    fn rearm(&self, state: &WorkerState) {
+        let next = state.next_alarm(self.has_room(state));
+        if next.is_some_and(|next| state.alarms.is_earlier(next)) {
             self.nudge.notify_one();
         }
     }
 
-    fn has_room(&self, shift: &Shift) -> bool {
-        shift.mode == Mode::Running && shift.hand.room(self.options.concurrency) > 0
+    fn has_room(&self, state: &WorkerState) -> bool {
+        state.mode == Mode::Running && state.in_flight.room(self.options.concurrency) > 0
     }
 }

@@ -1,55 +1,55 @@
-//! A worker that is in a registry: when that one reports a crash, what the crashed worker held is given away at once, not when
-//! its lease ends.
+//! A worker that is in a registry. When the registry reports a crash, the jobs of the crashed worker are recovered at once, not when its lease
+//! ends.
 //!
-//! The server keeps, beside each lease, the registration of the worker that has it. Every registered worker hears of
-//! crashes and gives away what belonged to the registration that is over; of those who try at once the script lets one.
+//! The server keeps, beside each lease, the registration of its worker. Every registered worker gets reports of crashes and recovers the jobs
+//! of the registration that is over; where several try at once the script lets one of them.
 
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use super::Inner;
-use super::shift::Registration;
 use super::slot::id_text;
+use super::state::Registration;
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::long_way;
+use crate::queue::paged_listing;
 use crate::registry::{Death, How, Mourner, deaths};
 
 impl Inner {
     /// Notes the worker's registration and listens to the crashes that its registry reports.
     pub(super) async fn register(self: &Arc<Self>, id: &str, epoch: u64, namespace: &str) -> Result<()> {
-        self.shift().registration = Some(Registration { text: format!("{epoch} {id}"), known: false });
+        self.state().registration = Some(Registration { text: format!("{epoch} {id}"), known: false });
         self.renew(false);
-        if self.shift().mourning.is_some() {
+        if self.state().deaths.is_some() {
             return Ok(());
         }
         let namespace = self.core.manager.namespace().containing(&Namespace::NONE.join(namespace));
-        let mourner = Arc::new(Heir(Arc::downgrade(self)));
-        let subscription = deaths(&self.core.manager, &namespace, mourner).await?;
-        self.shift().mourning = Some(subscription);
+        let listener = Arc::new(CrashListener(Arc::downgrade(self)));
+        let subscription = deaths(&self.core.manager, &namespace, listener).await?;
+        self.state().deaths = Some(subscription);
         Ok(())
     }
 
-    /// The server has heard of `registration`.
+    /// The server knows `registration`.
     pub(super) fn registration_is_known(&self, term: u64, registration: &str) {
-        let mut shift = self.shift();
-        if shift.lease.term() == term
-            && let Some(of_registry) = &mut shift.registration
+        let mut state = self.state();
+        if state.lease.term() == term
+            && let Some(of_registry) = &mut state.registration
             && of_registry.text == registration
         {
             of_registry.known = true;
         }
     }
 
-    /// Gives away what the registration held that is over.
-    async fn bury(&self, death: &Death) -> Result<()> {
+    /// Recovers the jobs of a registration that is over.
+    async fn recover_crashed(&self, death: &Death) -> Result<()> {
         let key = self.core.key(Part::Owners);
-        for (owner, text) in long_way::pairs(&self.core, b"HSCAN", key).await? {
+        for (owner, text) in paged_listing::pairs(&self.core, b"HSCAN", key).await? {
             if belongs(&text, death) {
-                self.give_away(&id_text(&owner), true).await?;
+                self.recover(&id_text(&owner), true).await?;
             }
         }
         Ok(())
@@ -63,9 +63,9 @@ fn belongs(text: &Bytes, death: &Death) -> bool {
     text[space + 1..] == death.worker[..] && epoch.is_some_and(|epoch| epoch <= death.epoch)
 }
 
-struct Heir(Weak<Inner>);
+struct CrashListener(Weak<Inner>);
 
-impl Mourner for Heir {
+impl Mourner for CrashListener {
     fn died(&self, death: &Death) {
         // A worker that registered again goes on; its lease is its own.
         if death.how != How::Crashed {
@@ -74,8 +74,8 @@ impl Mourner for Heir {
         if let Some(worker) = self.0.upgrade() {
             let death = death.clone();
             lifecycle::spawn(async move {
-                // What fails now is found by the sweep when the lease has ended.
-                if let Err(error) = worker.bury(&death).await {
+                // Where this fails, the sweep recovers the jobs when the lease has ended.
+                if let Err(error) = worker.recover_crashed(&death).await {
                     worker.tell_error(&error);
                 }
             });

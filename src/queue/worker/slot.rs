@@ -1,4 +1,4 @@
-//! A job in hand, and what becomes of it.
+//! A job in flight, and what becomes of it.
 
 use std::time::Instant;
 
@@ -44,8 +44,8 @@ pub(super) enum Ending {
         stack: Option<String>,
         for_good: bool,
     },
-    /// To be tried again after so many milliseconds, without an attempt being used up.
-    PutOff(u64),
+    /// To be tried again after this many milliseconds, without using up an attempt.
+    Delayed(u64),
     HandedBack,
     /// Its worker is gone; with how often that may happen.
     Stalled(u64),
@@ -129,7 +129,7 @@ impl Slot {
             ),
             Ending::Completed(result) => self.completed(core, &result),
             Ending::Failed { reason, stack, for_good } => self.failed(core, &reason, stack.as_deref(), for_good),
-            Ending::PutOff(delay) => self.off(delay, self.attempts, "put off by its processor", None),
+            Ending::Delayed(delay) => self.off(delay, self.attempts, "put off by its processor", None),
             Ending::HandedBack => self.again("h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
                 let reason = format!("the job stalled more often than maxStalls, {most}");
@@ -267,7 +267,7 @@ pub(in crate::queue) fn end_in_every_way(core: &Core, stored: &Stored, progresse
         Ending::Completed(Bytes::from_static(b"1")),
         failed(false),
         failed(true),
-        Ending::PutOff(1),
+        Ending::Delayed(1),
         Ending::HandedBack,
         Ending::Stalled(0),
         Ending::Stalled(u64::MAX),

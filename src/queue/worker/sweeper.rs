@@ -1,9 +1,8 @@
-//! Gives away the jobs of workers whose leases have ended: back to the head of the queue, or failed where they stalled too
-//! often.
+//! Recovers the jobs of workers whose leases have ended: they go back to the head of the queue, or fail where they stalled too often.
 //!
-//! Any worker may do it; each renewal tells which leases have ended. What is given away is read first and decided here,
-//! where options are understood; the script that does it looks again whether the lease has ended and each job is still
-//! held under it, so of several who try one succeeds.
+//! Any worker may do it; each renewal reports which leases have ended. The jobs are read first, and their outcomes decided here, where options
+//! are understood. The script checks again that the lease has ended and that each job is still held under it, so of several workers that try
+//! one succeeds.
 
 use std::sync::Arc;
 
@@ -12,40 +11,40 @@ use bytes::Bytes;
 use super::Inner;
 use super::serving::Held;
 use super::slot::{Ending, Outgoing, Slot, id_text};
-use super::turn::add_outcomes;
+use super::step::add_outcomes;
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::outbox::see_to_messages;
+use crate::queue::outbox::deliver_left;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
 
-/// Jobs given away by one script.
+/// Jobs that one script recovers.
 const BATCH: usize = 125;
 
 impl Inner {
-    /// Gives away what `owners` hold, in a task of its own.
+    /// Recovers the jobs of `owners`, in tasks of their own.
     pub(super) fn sweep(self: &Arc<Self>, owners: &[Bytes]) {
-        let own = self.shift().lease.owner().to_owned();
+        let own = self.state().lease.owner().to_owned();
         for owner in owners.iter().map(id_text).filter(|owner| *owner != own) {
             let worker = Arc::clone(self);
             lifecycle::spawn(async move {
-                // What fails now is found again by the next renewal, of whoever.
-                if let Err(error) = worker.give_away(&owner, false).await {
+                // Where this fails, the next renewal of any worker reports the lease again.
+                if let Err(error) = worker.recover(&owner, false).await {
                     worker.tell_error(&error);
                 }
             });
         }
     }
 
-    /// Gives away what `owner` holds; where it is known to have crashed, whether or not its lease has ended.
-    pub(super) async fn give_away(&self, owner: &str, crashed: bool) -> Result<()> {
+    /// Recovers the jobs of `owner`: after its lease has ended, or where it is known to have crashed.
+    pub(super) async fn recover(&self, owner: &str, crashed: bool) -> Result<()> {
         let mut held = self.held_by(owner).await?;
         loop {
             let rest = held.split_off(held.len().min(BATCH));
             let outgoing: Vec<_> = held.into_iter().map(|job| self.stalled(job)).collect();
-            let mut call = ScriptCall::of(&self.core, &scripts::RELEASE)
+            let mut call = ScriptCall::of(&self.core, &scripts::RECOVER)
                 .key(self.core.keys.held(owner))
                 .part(Part::Owners)
                 .arg(owner.to_owned())
@@ -54,7 +53,7 @@ impl Inner {
             let given = self.core.call(call.writes(*operation::RENEW)).await?;
             let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;
-            see_to_messages(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+            deliver_left(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
             if given == Reply::Int(1) {
                 self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
             }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Worker;
-use super::shift::Mode;
 use super::slot::{Ending, id_text};
+use super::state::Mode;
 use crate::arguments::Arguments;
 use crate::crossing::codes::{OUTCOME_VALUES, OutcomeKind};
 use crate::crossing::{Arg, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::queue::Queue;
-use crate::queue::changes::{note, read_line};
+use crate::queue::changes::{read_line, update};
 use crate::queue::options::{MAX_DELAY_MS, check_data};
 use crate::queue::reading::children_of;
 use crate::verb::{Call, Class, Verb, verbs};
@@ -44,12 +44,12 @@ impl Class for Worker {
 fn run(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     let (starts, refused) = {
-        let mut shift = inner.shift();
-        let refused = shift.mode.is_ending();
-        let starts = shift.mode == Mode::Off;
+        let mut state = inner.state();
+        let refused = state.mode.is_ending();
+        let starts = state.mode == Mode::Off;
         if !refused {
-            shift.mode = Mode::Running;
-            shift.claiming.look();
+            state.mode = Mode::Running;
+            state.claiming.want_jobs();
         }
         (starts, refused)
     };
@@ -85,14 +85,14 @@ fn close(worker: &Worker, call: Call<'_>) {
 fn settle(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     {
-        let mut shift = inner.shift();
+        let mut state = inner.state();
         for outcome in call.from(0).chunks(OUTCOME_VALUES as usize) {
             let [Arg::Number(slot), Arg::Number(kind), ..] = outcome else { continue };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
-            let Some(slot) = shift.hand.take(*slot as u64) else { continue };
+            let Some(slot) = state.in_flight.take(*slot as u64) else { continue };
             let values = (outcome.get(2).copied(), outcome.get(3).copied());
-            shift.hand.settle(slot.end(&inner.core, ending(*kind, values)));
-            shift.claiming.look();
+            state.in_flight.settle(slot.end(&inner.core, ending(*kind, values)));
+            state.claiming.want_jobs();
         }
     }
     inner.pump();
@@ -109,7 +109,7 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
     match kind {
         Some(OutcomeKind::Completed) => Ending::Completed(text(first).map(Bytes::from).unwrap_or_default()),
         Some(OutcomeKind::Delayed) => match first {
-            Some(Arg::Number(ms)) if (0.0..=MAX_DELAY_MS as f64).contains(&ms) => Ending::PutOff(ms as u64),
+            Some(Arg::Number(ms)) if (0.0..=MAX_DELAY_MS as f64).contains(&ms) => Ending::Delayed(ms as u64),
             _ => Ending::Failed {
                 reason: format!("DelayError.delayMs: expected a number of milliseconds from 0 to {MAX_DELAY_MS}"),
                 stack: None,
@@ -125,17 +125,17 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
 }
 
 /// The job in a slot: its id and how its record begins as long as it is held.
-fn in_hand(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
+fn held_job(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     let number = args.id(0)?;
-    let shift = worker.0.shift();
-    match shift.hand.slot(number) {
+    let state = worker.0.state();
+    match state.in_flight.slot(number) {
         Some(slot) => Ok((id_text(&slot.id), slot.fence())),
-        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is no longer in hand", args.owner()))),
+        None => Err(Error::new(ErrorKind::LeaseLost, format!("{}: the job is no longer in flight", args.owner()))),
     }
 }
 
-/// Notes something of a job in hand, under its lease: the script's verb, and what is noted.
-fn note_in_hand(
+/// Notes something of a job in flight, under its lease: the script's verb, and what is progress.
+fn update_held(
     worker: &Worker,
     call: Call<'_>,
     verb: &'static str,
@@ -143,9 +143,9 @@ fn note_in_hand(
 ) {
     let core = worker.0.core.clone();
     call.run(|call| {
-        let ((id, fence), value, owner) = (in_hand(worker, call)?, value(call)?, call.owner());
+        let ((id, fence), value, owner) = (held_job(worker, call)?, value(call)?, call.owner());
         Ok(async move {
-            let lines = note(&core, owner, verb, &id, &fence, value).await?;
+            let lines = update(&core, owner, verb, &id, &fence, value).await?;
             Ok(if verb == "log" { Outcome::Number(lines as f64) } else { Outcome::Nothing })
         })
     });
@@ -153,12 +153,12 @@ fn note_in_hand(
 
 /// Arguments: slot, data.
 fn update_data(worker: &Worker, call: Call<'_>) {
-    note_in_hand(worker, call, "data", |args| json_of(args, "data", "Job.updateData: data"));
+    update_held(worker, call, "data", |args| json_of(args, "data", "Job.updateData: data"));
 }
 
 /// Arguments: slot, progress.
 fn update_progress(worker: &Worker, call: Call<'_>) {
-    note_in_hand(worker, call, "progress", |args| json_of(args, "progress", "Job.updateProgress: progress"));
+    update_held(worker, call, "progress", |args| json_of(args, "progress", "Job.updateProgress: progress"));
 }
 
 fn json_of(args: &Arguments<'_>, name: &str, said: &str) -> Result<Bytes> {
@@ -169,14 +169,14 @@ fn json_of(args: &Arguments<'_>, name: &str, said: &str) -> Result<Bytes> {
 
 /// Arguments: slot, line.
 fn log(worker: &Worker, call: Call<'_>) {
-    note_in_hand(worker, call, "log", read_line);
+    update_held(worker, call, "log", read_line);
 }
 
 /// Argument: slot.
 fn children(worker: &Worker, call: Call<'_>) {
     let core = worker.0.core.clone();
     call.run(|call| {
-        let (id, _) = in_hand(worker, call)?;
+        let (id, _) = held_job(worker, call)?;
         Ok(async move { children_of(&core, &id).await })
     });
 }

@@ -1,13 +1,13 @@
-//! The look at all quiet queues of a manager: what a worker that rests would miss where a message was lost, or where another worker of its
-//! queue ended without a word, is found by one command for many queues, and not by each of them.
+//! One check of all quiet queues of a manager. A resting worker would not notice that a message was lost, or that another worker of its queue
+//! crashed. One command for many queues finds that, instead of one command for each queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use super::shift::Mode;
-use super::{Inner, LOOK};
+use super::state::Mode;
+use super::{Inner, RENEW_EVERY};
 use crate::connection::{Packed, Target};
 use crate::error::Result;
 use crate::keys::queue::Part;
@@ -18,20 +18,20 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Queues in one command.
 const CHUNK: usize = 64;
-/// The keys of a queue that are there only while something is under way.
-const SIGNS: [Part; 6] = [Part::Wait, Part::Ranked, Part::Parked, Part::Leases, Part::Ring, Part::Outbox];
+/// The keys of a queue that exist only while something is in progress.
+const ACTIVITY_KEYS: [Part; 6] = [Part::Wait, Part::Ranked, Part::Parked, Part::Leases, Part::Ring, Part::Outbox];
 
-/// By the address of a manager its workers, by theirs.
+/// Workers by the address of their manager, and by their own.
 type Watched = HashMap<usize, HashMap<usize, Weak<Inner>>>;
 
 static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(Mutex::default);
 
-/// No shift is locked while this is asked for; the reverse may be.
+/// No state is locked while this is asked for; the reverse may be.
 fn watched() -> MutexGuard<'static, Watched> {
     WATCHED.lock()
 }
 
-/// Has the queue of `worker` looked at, as long as the worker says that it is.
+/// Checks the queue of `worker`, as long as the worker is watched.
 pub(super) fn begin(worker: &Arc<Inner>) {
     let manager = Arc::as_ptr(worker.core.manager.metrics()) as usize;
     let is_first = {
@@ -50,7 +50,7 @@ async fn run(manager: usize, mut closing: CancellationToken) {
     let mut end = Ends(Some(manager));
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK.mul_f64(0.8 + 0.2 * fastrand::f64())) => {}
+            () = tokio::time::sleep(RENEW_EVERY.mul_f64(0.8 + 0.2 * fastrand::f64())) => {}
             () = closing.cancelled() => {}
         }
         let Some(workers) = still_watched(manager) else {
@@ -58,11 +58,11 @@ async fn run(manager: usize, mut closing: CancellationToken) {
             return;
         };
         closing = workers[0].core.manager.closing();
-        look(&workers).await;
+        check(&workers).await;
     }
 }
 
-/// The workers that are to be looked after; `None` where there is none any more, and none is watched from then on.
+/// The workers that are still watched; `None` where none is.
 fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
     let mut all = watched();
     let present = all.get_mut(&manager)?;
@@ -70,8 +70,8 @@ fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
     present.retain(|_, worker| {
         let Some(worker) = worker.upgrade() else { return false };
         let stays = {
-            let shift = worker.shift();
-            shift.lease.is_watched() && shift.mode != Mode::Closed
+            let state = worker.state();
+            state.lease.is_watched() && state.mode != Mode::Closed
         };
         let stays = stays && !worker.core.manager.closing().is_cancelled();
         if stays {
@@ -97,27 +97,27 @@ impl Drop for Ends {
     }
 }
 
-async fn look(workers: &[Arc<Inner>]) {
+async fn check(workers: &[Arc<Inner>]) {
     // The keys of two queues are of two slots.
     let is_cluster = matches!(workers[0].core.manager.config().target, Target::Cluster(_));
     let mut asked = ask(workers, if is_cluster { 1 } else { CHUNK });
     while let Some((chunk, reply)) = asked.pop() {
-        // A server that cannot be asked is asked again with the next look.
+        // Where the server cannot be asked, the next check asks again.
         let Ok(reply) = reply.await else { continue };
         match chunk {
             _ if integer(&reply) == Some(0) => {}
-            [worker] => worker.stirred(),
+            [worker] => worker.became_active(),
             several => asked.extend(ask(several, 1)),
         }
     }
 }
 
-/// Asks, `size` queues at once, how many signs of something under way there are.
+/// Asks how many of the activity keys exist, `size` queues at once.
 fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<Output = Result<Reply>> + Send)> {
     let ask = |chunk: &[Arc<Inner>]| {
-        let keys = || chunk.iter().flat_map(|worker| worker.core.keys.keys(SIGNS));
+        let keys = || chunk.iter().flat_map(|worker| worker.core.keys.keys(ACTIVITY_KEYS));
         let size = keys().map(|key| key.len() + 16).sum();
-        let packed = Packed::sized(size).begin(1 + chunk.len() * SIGNS.len(), b"EXISTS");
+        let packed = Packed::sized(size).begin(1 + chunk.len() * ACTIVITY_KEYS.len(), b"EXISTS");
         let packed = keys().fold(packed, |packed, key| packed.word(key));
         chunk[0].core.manager.call(packed.reads(*operation::RENEW))
     };
@@ -125,9 +125,9 @@ fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<O
 }
 
 impl Inner {
-    /// Something is under way in the queue: the worker looks after it by itself again.
-    fn stirred(self: &Arc<Self>) {
-        self.shift().lease.unwatch();
+    /// Something is in progress in the queue: the worker renews by itself again.
+    fn became_active(self: &Arc<Self>) {
+        self.state().lease.unwatch();
         self.renew(false);
     }
 }

@@ -1,19 +1,20 @@
--- Adds jobs at the tail, or anywhere: what is said of them is collected, and written together.
+-- Adds jobs at the tail. What is stored in `jobs` is collected here by `collect`, also for jobs that wait elsewhere, and written
+-- together by `write_bodies`.
 local bodies, size = {}, 0
-local before = now_text .. ' '
+local added_at = now_text .. ' '
 
-local function describe(id, body)
-  bodies[size + 1], bodies[size + 2] = id, before .. body
+local function collect(id, body)
+  bodies[size + 1], bodies[size + 2] = id, added_at .. body
   size = size + 2
   if listening then
     local length, rest = match(body, '^(%d+)[^\n]*\n(.*)$')
-    tell('a', id, cjson.encode({ name = sub(rest, 1, tonumber(length)) }))
+    emit('added', id, cjson.encode({ name = sub(rest, 1, tonumber(length)) }))
   end
 end
 
 local function append(id, body)
-  describe(id, body)
-  entered = entered + 1
+  collect(id, body)
+  enqueued = enqueued + 1
   tail[#tail + 1] = id
 end
 
@@ -22,5 +23,5 @@ local function write_bodies()
     call('HSET', jobs, unpack(bodies, from, math.min(from + 3999, size)))
   end
   bodies, size = {}, 0
-  line_up()
+  push_tail()
 end

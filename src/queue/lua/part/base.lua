@@ -1,8 +1,8 @@
--- The start of most scripts of a queue: its keys, and the prefixes of names that ids complete.
+-- The start of most scripts of a queue: its keys, the prefixes of names that an id completes, and the letters of states and fields.
 --
--- KEYS[1]   hash        jobs: the job as it was added, by id: '<added at ms> <body>'
+-- KEYS[1]   hash        jobs: by id, the job as it was added: '<added at ms> <body>'
 -- KEYS[2]   hash        run: by id, 'state|lease|attempts|stalls|started|finished|priority|group\nrest'; see src/queue/record.rs
--- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks, 'g<id>' ghosts in the list, 'n<id>' the job that follows it
+-- KEYS[3]   hash        more: 'p<id>' progress, 's<id>' stacks, 'g<id>' tombstones in the list, 'n<id>' the job that follows it
 -- KEYS[4]   list        wait
 -- KEYS[5]   sorted set  ranked
 -- KEYS[6]   sorted set  delayed
@@ -17,17 +17,31 @@
 -- KEYS[15]  set         blocked
 -- KEYS[16]  hash        busy
 -- KEYS[17]  hash        outbox
--- ARGV[1]   prefix      of the list of a job's log lines; with '\1' behind the id, of its large result where it was not kept
--- ARGV[2]   prefix      of the hash of a job's children: by the job's name for the child 'p' pending, 'f' failed, each with the number of the
---                       news, or 'c' and its result; '' how many are not completed; '\1' what the job's own end means, JSON; '\2' and the name
---                       of a child in another queue: '<queue>\n<id>\n<message that adds it>\n<key of its dedupe id>'; '\3' the job that it
---                       follows, '\4' how it waits then: 'd<ms>' delayed, 'l' at the head. With '\1' before the id, of the sorted set of those that wait for it though it was
---                       there before them; with '\2' alone, the sorted set of dedupe ids that are held though the job is over; with '\4' and a number, of those
---                       that wait for a job that is over, see rest.lua
+-- ARGV[1]   prefix      of the list of a job's log lines; with '\1' behind the id: of its large result, where the job was not kept
+-- ARGV[2]   prefix      of a job's hash of children, see below
 -- ARGV[3]   prefix      of the sorted set of a group's waiting jobs
 -- ARGV[4]   prefix      of a worker's channel
--- ARGV[5]   channel     of those who listen
+-- ARGV[5]   channel     of the subscribers to events
+--
+-- A job's hash of children has, by the job's name for the child: 'p' pending or 'f' failed, each with the number of the last update; or 'c'
+-- and the result. It also has:
+--
+--   ''              how many children have not completed
+--   '\1'            the job's own ending, JSON, see parents.lua
+--   '\2' and a name a child in another queue: '<queue>\n<id>\n<message that adds it>\n<key of its dedupe id>'
+--   '\3'            the job that this job follows
+--   '\4'            the place of a job that follows another one: 'd<ms>' delayed, 'l' at the head
+--
+-- Keys with the same prefix: with '\1' before the id the sorted set of the parents that were added after the job; '\2' alone the sorted
+-- set of dedupe ids that are held although their job is over; '\4' and a number the sorted set of parents that still get an update, see
+-- remaining_parents.lua.
+--
+-- Letters stand in the code as they are: a local that many functions capture costs each call of a script more than a literal.
+--
+--   states of a job, the start of its record in `run`: 'w' waiting, 'a' active, 'd' delayed, 'k' waiting for children, 'c' completed,
+--   'f' failed
+--   fields of the JSON that comes with a job, see src/queue/fields.rs: d ms of delay, n priority, g group, l at the head
 local jobs, run, more, wait, ranked, delayed, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local completed, failed, leases, idle, meta, events = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local ring, blocked, busy, outbox = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
-local log_of, kids_of, group_of, wake_of, told_channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local log_of, kids_of, group_of, wake_of, event_channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -1,22 +1,24 @@
--- Settles what was claimed. An outcome whose lease is not the job's any more changes nothing.
+-- Settles jobs that a worker held: records their outcomes. An outcome under a lease that is no longer the job's changes nothing.
 --
--- Six arguments for each: what, a letter as below; id; how its record must begin; the record before and after the time of its end; and
--- JSON or nothing: g: group; n: priority; d: ms of delay; k: stack of a failed attempt; e: what listeners are told; o, u, p, x: see kin.lua.
+-- Six arguments for each outcome: its letter, see below; the id; the fence, which the job's record must start with; the new record before and
+-- after the time of its end; and JSON or nothing, with the fields g group, n priority, d ms of delay,
+-- k stack of a failed attempt, e payload of its event, and those of an ending, see parents.lua.
 --
--- `settle` returns the places, from 0, of those refused.
-local COMPLETED, FAILED, COMPLETED_GONE, FAILED_GONE = 'c', 'f', 'C', 'F' -- the last two: and not kept
-local RETRIED, DELAYED, HANDED_BACK, STALLED = 'r', 'd', 'h', 's'
--- The largest result, in bytes, that is in an event; of a larger one the event says '>'.
-local LARGE = 65536
--- The newest stacks that are kept of a job.
-local STACKS = 10
+-- Outcomes: 'c' completed, 'f' failed, 'C' and 'F' the same of a job that is not kept, 'r' retried, 'd' delayed, 'h' handed back, 's' stalled.
+--
+-- `settle` returns the places, from 0, of the refused outcomes.
 
--- A job that is not held as its worker believes: of no state where its record is damaged or gone, then it waits again.
-local function strayed(id, record, held)
+-- The largest result, in bytes, that is written into an event. In place of a larger one the event has '>'.
+local LARGE = 65536
+-- How many stacks are kept of a job.
+local MOST_STACKS = 10
+
+-- A job whose outcome is refused. Where its record is damaged or gone it would be lost: it waits again.
+local function recover_stray(id, record, held)
   if call('SREM', held, id) == 1 and not match(record or '', STATE) and call('HEXISTS', jobs, id) == 1 then
-    mended()
+    count_damage()
     call('HSET', run, id, 'w||0|0|0|0||\n')
-    enter(id, 0, '', true)
+    enqueue(id, 0, '', true)
   end
 end
 
@@ -26,59 +28,61 @@ local function keep_stack(id, stack)
     stacks = {}
   end
   stacks[#stacks + 1] = stack
-  if #stacks > STACKS then
+  if #stacks > MOST_STACKS then
     table.remove(stacks, 1)
   end
   call('HSET', more, 's' .. id, cjson.encode(stacks))
 end
 
--- One job of `group` is active no more: the group may run again if it was blocked.
+-- A job of `group` is no longer active. A blocked group may run again.
 local function leave_group(group)
   if count_up(busy, group, -1) <= 0 then
     call('HDEL', busy, group)
   end
-  if own('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
-    entered = entered + 1
+  if safe_call('SREM', blocked, group) == 1 and call('EXISTS', group_of .. group) == 1 then
+    enqueued = enqueued + 1
     grouped = true
-    if own('RPUSH', ring, group) == 1 then
-      own('RPUSH', ring, '')
+    if safe_call('RPUSH', ring, group) == 1 then
+      safe_call('RPUSH', ring, '')
     end
   end
 end
 
--- Tells of the end of a job whose record ends with `after`, and what the end means to other jobs.
-local function settle_end(what, id, after, with)
-  local how = what == COMPLETED_GONE and COMPLETED or what
-  local value = (listening or shared or with and (with.p or with.x)) and match(after, '\n(.*)$') or ''
-  if how ~= COMPLETED then
-    tell('f', id, with and with.e)
+-- The job is over: emits that, and updates the jobs that its end concerns. `after`: the end of its record. `fields`: nil where there are none.
+local function finish(outcome, id, after, fields)
+  local update = outcome == 'C' and 'c' or outcome
+  local ending = fields and ending_of(fields)
+  local value = (listening or shared or ending and (ending.parent or ending.other_parent)) and match(after, '\n(.*)$') or ''
+  if update ~= 'c' then
+    emit('failed', id, fields and fields.e)
   elseif #value <= LARGE then
-    tell('c', id, value)
+    emit('completed', id, value)
   else
-    tell('c', id, '>')
-    if what == COMPLETED_GONE and listening then
-      -- Whoever waits for it can find it nowhere else.
+    emit('completed', id, '>')
+    if outcome == 'C' and listening then
+      -- The result is nowhere else: a caller that waits for the job reads it here.
       call('SET', log_of .. id .. '\1', value, 'PX', 60000)
     end
   end
-  if with or shared then
-    ended(id, with, how, value)
+  if ending or shared then
+    job_ended(id, ending, update, value)
   end
 end
 
--- Puts a job that has not ended to where it waits.
-local function settle_again(what, id, group, with)
-  if what == DELAYED then
-    put_off(id, now + with.d)
-    tell('r', id, with.e)
-  elseif what == RETRIED then
-    enter(id, with and with.n or 0, group, false)
-    tell('r', id, with and with.e)
+-- The job is not over: it waits again, or is delayed.
+local function requeue(outcome, id, group, fields)
+  local priority, event = fields and fields.n or 0, fields and fields.e
+  if outcome == 'd' then
+    delay(id, now + fields.d)
+    emit('retrying', id, event)
+  elseif outcome == 'r' then
+    enqueue(id, priority, group, false)
+    emit('retrying', id, event)
   else
-    -- HANDED_BACK or STALLED: to the head.
-    enter(id, with and with.n or 0, group, true)
-    if what == STALLED then
-      tell('s', id)
+    -- Handed back or stalled: at the head.
+    enqueue(id, priority, group, true)
+    if outcome == 's' then
+      emit('stalled', id)
     end
   end
 end
@@ -92,35 +96,35 @@ local function settle(at, count, held)
   local present = call('HMGET', run, unpack(ids))
   for i = 1, count do
     local base = at + (i - 1) * 6
-    local what, id, fence, extra = ARGV[base], ids[i], ARGV[base + 2], ARGV[base + 5]
+    local outcome, id, fence, json = ARGV[base], ids[i], ARGV[base + 2], ARGV[base + 5]
     local record = present[i]
     if not record or sub(record, 1, #fence) ~= fence then
       refused[#refused + 1] = i - 1
-      strayed(id, record, held)
+      recover_stray(id, record, held)
     else
       settled[#settled + 1] = id
-      local with = extra ~= '' and cjson.decode(extra)
+      local fields = json ~= '' and cjson.decode(json)
       local before, after = ARGV[base + 3], ARGV[base + 4]
       local n = #records
-      if with and with.k then
-        keep_stack(id, with.k)
+      if fields and fields.k then
+        keep_stack(id, fields.k)
       end
-      local group = with and with.g or ''
+      local group = fields and fields.g or ''
       if group ~= '' then
         leave_group(group)
       end
-      if what == COMPLETED_GONE or what == FAILED_GONE then
+      if outcome == 'C' or outcome == 'F' then
         gone[#gone + 1] = id
-        settle_end(what, id, after, with)
-      elseif what == COMPLETED or what == FAILED then
+        finish(outcome, id, after, fields)
+      elseif outcome == 'c' or outcome == 'f' then
         records[n + 1], records[n + 2] = id, before .. now_text .. after
-        local list = what == COMPLETED and good or bad
-        local m = #list
-        list[m + 1], list[m + 2] = now_text, id
-        settle_end(what, id, after, with)
+        local scores = outcome == 'c' and good or bad
+        local m = #scores
+        scores[m + 1], scores[m + 2] = now_text, id
+        finish(outcome, id, after, fields)
       else
         records[n + 1], records[n + 2] = id, before .. '0' .. after
-        settle_again(what, id, group, with)
+        requeue(outcome, id, group, fields)
       end
     end
   end
@@ -137,7 +141,7 @@ local function settle(at, count, held)
     call('ZADD', failed, unpack(bad))
   end
   if gone[1] then
-    forget(gone)
+    delete_jobs(gone)
   end
   return refused
 end

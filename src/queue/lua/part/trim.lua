@@ -1,6 +1,6 @@
--- Keeps the `most` newest of a sorted set of finished jobs, and those not older than `age` ms; -1 is no bound. Of 1 000 and more a
--- twentieth more stay, at most 100, until they go together: a few calls for all of them, not for each. One script removes at most 150 by
--- each bound, which is more than it settles.
+-- Keeps the `most` newest of a sorted set of finished jobs, and those not older than `age` ms; -1: no bound. From a bound of 1 000 on, up
+-- to a twentieth more are kept, at most 100, and removed together: that takes a few calls for all of them. One script removes at most 150
+-- by each bound, which is more than it settles.
 trim = function(set, most, age)
   local ids = {}
   if most >= 0 then
@@ -25,13 +25,13 @@ trim = function(set, most, age)
     return
   end
   if set == failed then
-    -- The parent of a completed child has its result; that of a failed one may wait for it to be retried.
+    -- A parent may wait for a failed child to be retried. Of a completed child it has the result.
     for from = 1, #ids, 1000 do
       local bodies = call('HMGET', jobs, unpack(ids, from, math.min(from + 999, #ids)))
       for i = 1, #bodies do
-        removed(ids[from + i - 1], bodies[i])
+        failed_job_removed(ids[from + i - 1], bodies[i])
       end
     end
   end
-  forget(ids)
+  delete_jobs(ids)
 end
