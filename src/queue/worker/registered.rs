@@ -16,7 +16,7 @@ use crate::keys::Namespace;
 use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::long_way;
-use crate::registry::{Death, How, Mourner, deaths};
+use crate::registry::{DeathCause as How, DeathListener as Mourner, DeathNotice as Death, listen_for_deaths as deaths};
 
 impl Inner {
     /// Notes the worker's registration and listens to the crashes that its registry reports.
