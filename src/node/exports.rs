@@ -10,7 +10,7 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::failure;
-use super::frame::{self, Calls};
+use super::frame::Calls;
 use super::manager::{self, ManagerTarget};
 use super::memory;
 use super::port::{self, Port};
