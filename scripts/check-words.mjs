@@ -21,6 +21,11 @@ const words = [
   [/\bof whatever\b/i, '"of any"'],
   [/\b(?:at most|at least|for) so many\b/i, 'the number, or "this many"'],
   [/\bof which nobody knows\b/i, 'a noun: "whose outcome is unknown"'],
+  [/\bGrave\b/, '"death notice"'],
+  [/\b(?:may judge|judge others|judges others)\b/i, '"may declare … late or crashed", "may take over"'],
+  [/\bnobody of this package\b/i, '"not written by this package"'],
+  [/\ba lane of\b/i, '"a key queue of"'],
+  [/\bin (?:its|their|a consumer's) hands\b/i, '"in flight"'],
 ];
 
 /** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */
