@@ -25,7 +25,7 @@ pub fn answer(reply: Reply) {
         assert_eq!(values.len(), 7, "a dead letter has as many values as the face reads");
         check(&values[..5]);
     }
-    if let Ok(PollReply::Running { messages, notices, .. }) = read_poll(reply) {
+    if let Ok(PollReply::Given { messages, notices, .. }) = read_poll(reply) {
         for message in messages {
             let mut delivery = Vec::new();
             put(&mut delivery, 1, &message);

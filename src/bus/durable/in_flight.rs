@@ -289,8 +289,8 @@ mod tests {
             take(&mut in_flight, "3-0", Some("other"), 1).is_some() && take(&mut in_flight, "4-0", None, 1).is_some()
         );
         assert_eq!((in_flight.running(), in_flight.queued()), (3, 1));
-        let (next, told) = settle(&mut in_flight, first, Verdict::Done);
-        assert_eq!((next, told), (Some("2-0".into()), vec![("1-0".into(), Action::Acknowledge)]));
+        let (next, settled) = settle(&mut in_flight, first, Verdict::Done);
+        assert_eq!((next, settled), (Some("2-0".into()), vec![("1-0".into(), Action::Acknowledge)]));
         assert_eq!((in_flight.running(), in_flight.queued()), (3, 0));
     }
 
@@ -299,9 +299,9 @@ mod tests {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", Some("k"), 1).unwrap();
         take(&mut in_flight, "2-0", Some("k"), 1);
-        let (next, told) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
+        let (next, settled) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
         assert_eq!(next, None);
-        assert_eq!(told, [("1-0".into(), Action::Retry(100, "no".into())), ("2-0".into(), Action::Return(0))]);
+        assert_eq!(settled, [("1-0".into(), Action::Retry(100, "no".into())), ("2-0".into(), Action::Return(0))]);
         assert!(in_flight.is_empty() && !in_flight.has_key(&"k".into()));
     }
 
@@ -310,8 +310,8 @@ mod tests {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", Some("k"), 2).unwrap();
         take(&mut in_flight, "2-0", Some("k"), 1);
-        let (next, told) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
-        assert_eq!((next, told), (Some("2-0".into()), vec![("1-0".into(), Action::DeadLetter(2, "no".into()))]));
+        let (next, settled) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
+        assert_eq!((next, settled), (Some("2-0".into()), vec![("1-0".into(), Action::DeadLetter(2, "no".into()))]));
     }
 
     #[test]

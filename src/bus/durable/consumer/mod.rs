@@ -207,8 +207,10 @@ impl Consumer {
             // Nothing can be sent before the answer.
             Instant::now() + LOOK_EVERY
         } else {
-            let tend = self.maintenance.next();
-            self.retry_pause.until().unwrap_or_else(|| self.reading.next().map_or(tend, |due| due.min(tend)))
+            let maintenance = self.maintenance.next();
+            self.retry_pause
+                .until()
+                .unwrap_or_else(|| self.reading.next().map_or(maintenance, |due| due.min(maintenance)))
         };
         self.in_flight.next_overdue(self.settings.timeout).map_or(next, |overdue| overdue.min(next))
     }
