@@ -17,7 +17,7 @@ const structs = {
   'src/connection/config.rs Config': 'a list: one field for each option of a manager',
   'src/queue/options.rs JobOptions': 'a list: one field for each option of a job',
   'src/queue/worker/lease.rs Renewed': 'a list: one field for each part of the answer of one script',
-  'src/registry/fuzzing.rs Told': 'a list: one field for each of what a worker is told as, read back from JSON',
+  'src/registry/fuzzing.rs WorkerJson': 'a list: one field for each of what a worker is told as, read back from JSON',
   'src/embedded/state.rs Core': 'everything that one engine owns; a running script owns all of it meanwhile',
   'src/embedded/client.rs Client': 'everything that the engine knows of a client, as CLIENT LIST tells it',
   'src/registry/mod.rs Inner': 'what everything of one registry uses; each is a thing of its own',

@@ -36,6 +36,12 @@ const words = [
   [/\b(?:line_up|lined_up)\b/, '"enqueue" or "push"'],
   [/\blong_way\b/, '"paged"'],
   [/\bsee_to_/, 'the verb: "deliver", "maintain"'],
+  [/\b[Mm]ourners?\b/, '"death listener"'],
+  [/\bGrave\b/, '"death notice"'],
+  [/\b(?:may judge|judge others|judges others)\b/i, '"may declare … late or crashed", "may take over"'],
+  [/\bnobody of this package\b/i, '"not written by this package"'],
+  [/\ba lane of\b/i, '"a key queue of"'],
+  [/\bin (?:its|their|a consumer's) hands\b/i, '"in flight"'],
 ];
 
 /** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */

@@ -1,7 +1,7 @@
-//! How calls come in from a binding and outcomes go back, without naming Node.
+//! The boundary between a binding and the features: calls in, outcomes out, without naming Node.
 //!
-//! A call is a verb and [`Arg`]s; its caller is an [`Answer`], which is given exactly one [`Outcome`]. What an outcome
-//! becomes on the other side is written here once, so features decide what they return and the binding only moves it.
+//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features decide
+//! what they return; the binding only converts it.
 
 pub mod codes;
 
@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 use crate::error::{Delivery, Error, ErrorKind, Result, describe_text};
 use crate::resp::Reply;
 
-/// One argument of a call, as it came.
+/// One argument of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arg<'a> {
     /// Not given, or `undefined`.
@@ -25,7 +25,7 @@ pub enum Arg<'a> {
     Number(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
-    /// Anything else; this is what it is called in an error.
+    /// Anything else; the text describes it in errors.
     Other(&'a str),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Arg<'_> {
     }
 }
 
-/// What a call gives back.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// `undefined`.
@@ -62,7 +62,7 @@ pub enum Outcome {
     Reply(Reply),
 }
 
-/// Is it what `JSON.parse` takes? However deep, with numbers of any size, and with halves of surrogate pairs.
+/// Does `JSON.parse` accept the text? At any depth, with numbers of any size, and with halves of surrogate pairs.
 #[must_use]
 pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
@@ -70,19 +70,19 @@ pub fn is_json(text: &str) -> bool {
 
 /// Takes outcomes by number; implemented by the binding.
 pub trait Completions: Send + Sync {
-    /// Takes an outcome. Says whether [`Completions::wake`] must be called, which may be later and once for many.
+    /// Takes an outcome. Returns whether [`Completions::wake`] must be called; once for many outcomes is enough.
     fn complete(&self, number: u32, outcome: Result<Outcome>) -> bool;
-    /// Takes what nobody called for: values for the object behind `handle`. The answer is as for [`Completions::complete`].
+    /// Takes values for the object behind `handle` that belong to no call. Returns the same as [`Completions::complete`].
     fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool;
-    /// Takes an event, JSON, for the object behind `handle`. The answer is as for [`Completions::complete`].
+    /// Takes an event, JSON, for the object behind `handle`. Returns the same as [`Completions::complete`].
     fn tell(&self, handle: u32, event: String) -> bool;
-    /// Tells whoever takes the outcomes out that there are some.
+    /// Announces that there are outcomes to take out.
     fn wake(&self);
 }
 
-/// The way to one object of the binding, for what nobody called for: messages, jobs, events. Cheap to clone.
+/// Sends values that belong to no call (messages, jobs, events) to one object of the binding. Cheap to clone.
 ///
-/// It does not bound what waits: who delivers more than the other side takes must.
+/// It bounds nothing: a sender that may deliver more than the other side takes must bound it.
 #[derive(Clone)]
 pub struct Outlet {
     completions: Arc<dyn Completions>,
@@ -108,7 +108,7 @@ impl Outlet {
         }
     }
 
-    /// Tells an event: a JSON object whose `event` names it. For what is rare; it is parsed on its own.
+    /// Sends an event: a JSON object whose `event` names it. For rare events: each is parsed on its own.
     pub fn tell(&self, event: String) {
         if self.completions.tell(self.handle, event) {
             self.wake();
@@ -121,7 +121,7 @@ impl Outlet {
     }
 }
 
-/// Who waits for the outcome of a call, if anybody does. Dropped without one, it answers with kind `closed`.
+/// The caller of a call, if it waits for the outcome. Dropped without an outcome, it answers with kind `closed`.
 pub struct Answer(Option<(Arc<dyn Completions>, u32)>);
 
 impl fmt::Debug for Answer {
@@ -136,7 +136,7 @@ impl Answer {
         Self(Some((completions, number)))
     }
 
-    /// For a call whose outcome nobody waits for: there is nothing to announce.
+    /// For a call without a waiting caller.
     #[must_use]
     pub fn to_nobody() -> Self {
         Self(None)
@@ -169,14 +169,14 @@ impl Drop for Answer {
     }
 }
 
-/// What to do at the end of the batch that is open, if one is.
+/// The acts for the end of the open batch, if one is open.
 type Afterwards = Option<Vec<Box<dyn FnOnce()>>>;
 
 thread_local! {
     static AFTERWARDS: RefCell<Afterwards> = const { RefCell::new(None) };
 }
 
-/// Runs `work`; wake-ups that it causes happen once, at its end.
+/// Runs `work`. Wake-ups that it causes happen once, at its end.
 pub fn batch<T>(work: impl FnOnce() -> T) -> T {
     let outermost = AFTERWARDS.try_with(|list| {
         let mut list = list.borrow_mut();
@@ -184,9 +184,9 @@ pub fn batch<T>(work: impl FnOnce() -> T) -> T {
         list.get_or_insert_default();
         outermost
     });
-    // A thread that ends has nothing to collect in any more: then each act is done at once.
+    // An ending thread cannot collect acts any more; then each act is done at once.
     let outermost = outermost.unwrap_or(false);
-    // Dropped also when `work` panics: what was completed by then is announced all the same.
+    // Dropped also when `work` panics, so that outcomes completed by then are announced.
     let _end = outermost.then_some(EndOfBatch);
     work()
 }
@@ -202,7 +202,7 @@ impl Drop for EndOfBatch {
     }
 }
 
-/// Does `act` at the end of the present [`batch`], or now if there is none: also where something is dropped with the thread it is on.
+/// Does `act` at the end of the open [`batch`], or now if there is none. Works while the thread ends, too.
 pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
     let collects = AFTERWARDS.try_with(|list| list.borrow().is_some()).unwrap_or(false);
     if collects {

@@ -294,11 +294,20 @@ mod tests {
     fn a_misspelt_option_is_told_which_one_was_probably_meant() {
         let hint = |name: &str| {
             let text = unknown("Thing", name, ["ttlSec", "timeoutMs", "db"]);
-            text.strip_prefix(&format!("Thing.{name}: expected one of the options ttlSec, timeoutMs, db, got an unknown option"))
-                .unwrap()
-                .to_owned()
+            text.strip_prefix(&format!(
+                "Thing.{name}: expected one of the options ttlSec, timeoutMs, db, got an unknown option"
+            ))
+            .unwrap()
+            .to_owned()
         };
-        for (name, meant) in [("ttlsec", "ttlSec"), ("ttl", ""), ("tltSec", "ttlSec"), ("timeout", "timeoutMs"), ("bd", "db"), ("url", "")] {
+        for (name, meant) in [
+            ("ttlsec", "ttlSec"),
+            ("ttl", ""),
+            ("tltSec", "ttlSec"),
+            ("timeout", "timeoutMs"),
+            ("bd", "db"),
+            ("url", ""),
+        ] {
             let expected = if meant.is_empty() { String::new() } else { format!(": did you mean {meant}?") };
             assert_eq!(hint(name), expected, "{name}");
         }

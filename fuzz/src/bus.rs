@@ -1,4 +1,4 @@
-//! Messages of the bus, live and durable, whoever wrote them, and what a consumer has in hand.
+//! Messages of the bus, live and durable, whoever wrote them, and the messages in flight of a consumer.
 //!
 //! The first byte of an input chooses the reader.
 #![no_main]
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
             }
         }
         1 => request_of(Bytes::copy_from_slice(bytes)),
-        _ => fuzzing::hands(bytes),
+        _ => fuzzing::in_flight(bytes),
     }
 });
 

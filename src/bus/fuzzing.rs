@@ -1,4 +1,4 @@
-//! For fuzzing: what the bus makes of messages and of answers, whoever wrote them.
+//! For fuzzing: how the bus reads messages and answers.
 
 use bytes::Bytes;
 

@@ -1,7 +1,7 @@
-//! What is subscribed by one topic or one pattern, and what of it waits for JavaScript.
+//! The messages of one subscribed topic or pattern that wait for JavaScript.
 //!
-//! A feed sends messages ahead until a window of them is on its way; JavaScript says how many it has taken. What comes
-//! meanwhile waits here, and past its bounds the oldest is dropped: the connection is read on whatever JavaScript does.
+//! A feed sends messages to JavaScript until a window of them is in flight; JavaScript says how many it has taken. Further
+//! messages are queued here. Past the bounds the oldest is dropped, so that the connection is read whatever JavaScript does.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -21,16 +21,16 @@ use crate::sync::Mutex;
 use crate::telemetry::Metrics;
 use crate::verb::Call;
 
-/// Messages on their way to JavaScript at once, per feed.
+/// Messages in flight to JavaScript, per feed.
 const WINDOW: usize = 1024;
-/// Bytes on their way to JavaScript at once, per feed; one message may be larger.
+/// Bytes in flight to JavaScript, per feed; one message may be larger.
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// The feeds of one bus.
 pub(super) struct Live {
     outlet: Outlet,
     metrics: Arc<Metrics>,
-    feeds: Mutex<HashMap<u64, Entry>>,
+    feeds: Mutex<HashMap<u64, FeedEntry>>,
 }
 
 impl fmt::Debug for Live {
@@ -39,13 +39,13 @@ impl fmt::Debug for Live {
     }
 }
 
-struct Entry {
+struct FeedEntry {
     feed: Arc<Feed>,
-    /// Once it is confirmed.
+    /// Set once the server has confirmed it.
     confirmed: Option<Confirmed>,
 }
 
-/// A subscription that is counted while it lasts.
+/// A confirmed subscription, counted in the metrics while it lasts.
 struct Confirmed {
     subscription: Subscription,
     _counted: Counted,
@@ -83,16 +83,16 @@ impl Live {
         }
     }
 
-    /// Gives the subscription that is to be ended, if it was confirmed.
+    /// Removes a feed. Returns the subscription to end, if it was confirmed.
     fn remove(&self, id: u64) -> Option<Subscription> {
-        // Taken out first: the end of a subscription reaches into the connection, where nothing may be locked.
+        // Removed before the subscription is ended: that reaches into the connection, where no lock may be held.
         let entry = self.feeds.lock().remove(&id)?;
         entry.feed.end();
         entry.confirmed.map(|confirmed| confirmed.subscription)
     }
 }
 
-/// Arguments: id, topic, is it a pattern?, maxPending, maxPendingBytes. Answers when the server has confirmed.
+/// Arguments: id, topic, is it a pattern?, maxPending, maxPendingBytes. Answers when the server has confirmed the subscription.
 pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
@@ -111,7 +111,7 @@ pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
             (bus.kind(), bus.namespace.key(name))
         };
         let feed = Feed::new(id, is_pattern.then(|| bus.namespace.clone()), &bus.live, bounds);
-        bus.live.feeds.lock().insert(id, Entry { feed: Arc::clone(&feed), confirmed: None });
+        bus.live.feeds.lock().insert(id, FeedEntry { feed: Arc::clone(&feed), confirmed: None });
         let confirmed = bus.manager.subscribe(Channel { kind, name }, feed);
         let live = Arc::clone(&bus.live);
         Ok(async move {
@@ -127,11 +127,11 @@ pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Arguments: id. Answers when the server has confirmed.
+/// Arguments: id. Answers when the server has confirmed the end.
 pub(super) fn unsubscribe(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        // At once, whatever becomes of the answer.
+        // At once, whatever the answer is.
         let ended = bus.live.remove(call.id(0)?).map(Subscription::end);
         Ok(async move {
             if let Some(ended) = ended {
@@ -142,21 +142,21 @@ pub(super) fn unsubscribe(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, maxPending, maxPendingBytes, as the most patient subscriber of the feed has them.
+/// Arguments: id, maxPending, maxPendingBytes: the largest bounds of the feed's subscribers.
 pub(super) fn bound(bus: &Bus, call: Call<'_>) {
     call.at_once(|call| {
         let bounds = read_bounds(call, 1)?;
         if let Some(feed) = bus.live.feed(call.id(0)?) {
             let mut state = feed.state.lock();
             state.bounds = bounds;
-            // There may be room now for what waits.
+            // Queued messages may fit now.
             feed.send(&mut state);
         }
         Ok(Outcome::Nothing)
     });
 }
 
-/// Arguments: id, how many messages were taken.
+/// Arguments: id, how many messages JavaScript has taken.
 pub(super) fn took(bus: &Bus, call: Call<'_>) {
     call.at_once(|call| {
         let count = call.id(1)?;
@@ -172,7 +172,7 @@ fn read_bounds(args: &Arguments<'_>, place: usize) -> Result<Bounds> {
     Ok(Bounds { messages: read(place, "maxPending")?, bytes: read(place + 1, "maxPendingBytes")? })
 }
 
-/// How much may wait.
+/// The bounds of the queue of a feed.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     messages: usize,
@@ -188,40 +188,40 @@ impl Bounds {
 /// The messages of one topic or pattern.
 struct Feed {
     id: u64,
-    /// Of a pattern: the namespace that is taken off the channels.
+    /// For a pattern: the namespace that is taken off the channels.
     strip: Option<Namespace>,
     outlet: Outlet,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<FeedState>,
     this: Weak<Feed>,
 }
 
-struct State {
+struct FeedState {
     bounds: Bounds,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
-    /// The bytes of each message that is on its way.
-    flying: VecDeque<usize>,
-    flying_bytes: usize,
-    /// Not yet told.
+    queued: VecDeque<QueuedMessage>,
+    queued_bytes: usize,
+    /// The bytes of each message in flight.
+    in_flight: VecDeque<usize>,
+    in_flight_bytes: usize,
+    /// Dropped messages that JavaScript does not know of yet.
     dropped: u64,
-    /// Will what waits be looked at, at the end of the batch?
+    /// Will queued messages be sent at the end of the batch?
     announced: bool,
     ended: bool,
 }
 
-struct Waiting {
-    /// Of a pattern: where it was published.
+struct QueuedMessage {
+    /// For a pattern: the topic of the message.
     topic: Option<Bytes>,
     payload: Bytes,
 }
 
-impl Waiting {
+impl QueuedMessage {
     fn size(&self) -> usize {
         self.payload.len() + self.topic.as_ref().map_or(0, Bytes::len)
     }
 
-    /// Lets go of the read buffer it was a part of.
+    /// Copies the message out of the read buffer.
     fn detach(&mut self) {
         self.payload = Bytes::copy_from_slice(&self.payload);
         self.topic = self.topic.as_deref().map(Bytes::copy_from_slice);
@@ -235,12 +235,12 @@ impl Feed {
             strip,
             outlet: live.outlet.clone(),
             metrics: Arc::clone(&live.metrics),
-            state: Mutex::new(State {
+            state: Mutex::new(FeedState {
                 bounds,
-                waiting: VecDeque::new(),
-                waiting_bytes: 0,
-                flying: VecDeque::new(),
-                flying_bytes: 0,
+                queued: VecDeque::new(),
+                queued_bytes: 0,
+                in_flight: VecDeque::new(),
+                in_flight_bytes: 0,
                 dropped: 0,
                 announced: false,
                 ended: false,
@@ -252,14 +252,14 @@ impl Feed {
     fn took(&self, count: u64) {
         let mut state = self.state.lock();
         for _ in 0..count {
-            let Some(size) = state.flying.pop_front() else { break };
-            state.flying_bytes -= size;
+            let Some(size) = state.in_flight.pop_front() else { break };
+            state.in_flight_bytes -= size;
         }
         self.send(&mut state);
     }
 
-    /// Sends as much of what waits as there is room for. Within the lock, so that the order is kept.
-    fn send(&self, state: &mut State) {
+    /// Sends as many queued messages as the window has room for. Under the lock, so that the order is kept.
+    fn send(&self, state: &mut FeedState) {
         let ready = state.take();
         if ready.is_empty() {
             return;
@@ -269,7 +269,7 @@ impl Feed {
         values.push(number(self.id));
         values.push(number((1 + ready.len() * each) as u64));
         values.push(number(std::mem::take(&mut state.dropped)));
-        for Waiting { topic, payload } in ready {
+        for QueuedMessage { topic, payload } in ready {
             values.extend(topic.map(Outcome::Text));
             values.push(Outcome::Text(payload));
         }
@@ -279,46 +279,47 @@ impl Feed {
     fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
-        state.waiting = VecDeque::new();
-        state.waiting_bytes = 0;
+        state.queued = VecDeque::new();
+        state.queued_bytes = 0;
     }
 }
 
-impl State {
-    /// May one more be on its way?
+impl FeedState {
+    /// Has the window room for one more message?
     fn has_room(&self) -> bool {
-        self.flying.len() < self.bounds.window() && (self.flying.is_empty() || self.flying_bytes < WINDOW_BYTES)
+        self.in_flight.len() < self.bounds.window()
+            && (self.in_flight.is_empty() || self.in_flight_bytes < WINDOW_BYTES)
     }
 
-    /// What can go now; it counts as on its way from here on.
-    fn take(&mut self) -> Vec<Waiting> {
+    /// Takes the messages that fit the window; they count as in flight.
+    fn take(&mut self) -> Vec<QueuedMessage> {
         let mut ready = Vec::new();
         while self.has_room() {
-            let Some(next) = self.waiting.pop_front() else { break };
+            let Some(next) = self.queued.pop_front() else { break };
             let size = next.size();
-            self.waiting_bytes -= size;
-            self.flying.push_back(size);
-            self.flying_bytes += size;
+            self.queued_bytes -= size;
+            self.in_flight.push_back(size);
+            self.in_flight_bytes += size;
             ready.push(next);
         }
         ready
     }
 
-    /// Adds a message. Gives how many older ones had to go for it.
-    fn add(&mut self, mut next: Waiting) -> u64 {
-        let free = self.bounds.window().saturating_sub(self.flying.len());
-        let free_bytes = WINDOW_BYTES.saturating_sub(self.flying_bytes);
-        if self.waiting.len() >= free || self.waiting_bytes >= free_bytes {
+    /// Queues a message. Returns how many older messages were dropped.
+    fn add(&mut self, mut next: QueuedMessage) -> u64 {
+        let free = self.bounds.window().saturating_sub(self.in_flight.len());
+        let free_bytes = WINDOW_BYTES.saturating_sub(self.in_flight_bytes);
+        if self.queued.len() >= free || self.queued_bytes >= free_bytes {
             next.detach();
         }
-        self.waiting_bytes += next.size();
-        self.waiting.push_back(next);
+        self.queued_bytes += next.size();
+        self.queued.push_back(next);
         let mut dropped = 0;
-        while self.waiting.len() > self.bounds.messages.saturating_add(free)
-            || (self.waiting_bytes > self.bounds.bytes.saturating_add(free_bytes) && self.waiting.len() > 1)
+        while self.queued.len() > self.bounds.messages.saturating_add(free)
+            || (self.queued_bytes > self.bounds.bytes.saturating_add(free_bytes) && self.queued.len() > 1)
         {
-            let Some(oldest) = self.waiting.pop_front() else { break };
-            self.waiting_bytes -= oldest.size();
+            let Some(oldest) = self.queued.pop_front() else { break };
+            self.queued_bytes -= oldest.size();
             dropped += 1;
         }
         self.dropped += dropped;
@@ -332,7 +333,7 @@ impl Listener for Feed {
             None => None,
             Some(namespace) => match namespace.strip(&message.channel) {
                 Some(topic) => Some(message.channel.slice_ref(topic)),
-                // A channel of ours, not of a user.
+                // An internal channel of this package.
                 None => return,
             },
         };
@@ -340,7 +341,7 @@ impl Listener for Feed {
         if state.ended {
             return;
         }
-        let dropped = state.add(Waiting { topic, payload: message.payload.clone() });
+        let dropped = state.add(QueuedMessage { topic, payload: message.payload.clone() });
         if dropped > 0 {
             self.metrics.bus_dropped.add(dropped);
         }
@@ -382,21 +383,21 @@ fn number(number: u64) -> Outcome {
 mod tests {
     use super::*;
 
-    fn state(messages: usize, bytes: usize) -> State {
-        State {
+    fn state(messages: usize, bytes: usize) -> FeedState {
+        FeedState {
             bounds: Bounds { messages, bytes },
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            flying: VecDeque::new(),
-            flying_bytes: 0,
+            queued: VecDeque::new(),
+            queued_bytes: 0,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
             dropped: 0,
             announced: false,
             ended: false,
         }
     }
 
-    fn message(size: usize) -> Waiting {
-        Waiting { topic: None, payload: Bytes::from(vec![b'x'; size]) }
+    fn message(size: usize) -> QueuedMessage {
+        QueuedMessage { topic: None, payload: Bytes::from(vec![b'x'; size]) }
     }
 
     #[test]
@@ -405,10 +406,10 @@ mod tests {
         assert_eq!((1..=3).map(|size| state.add(message(size))).sum::<u64>(), 0);
         assert_eq!(state.take().len(), 3, "as many are sent ahead as may wait");
         let dropped: u64 = (1..=10).map(|size| state.add(message(size))).sum();
-        assert_eq!((dropped, state.dropped, state.waiting.len()), (7, 7, 3));
-        assert_eq!(state.waiting.front().map(Waiting::size), Some(8));
+        assert_eq!((dropped, state.dropped, state.queued.len()), (7, 7, 3));
+        assert_eq!(state.queued.front().map(QueuedMessage::size), Some(8));
         assert!(state.take().is_empty(), "nothing goes until something was taken");
-        assert_eq!(state.waiting_bytes, 8 + 9 + 10);
+        assert_eq!(state.queued_bytes, 8 + 9 + 10);
     }
 
     #[test]

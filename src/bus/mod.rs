@@ -1,17 +1,18 @@
-//! The message bus: live messages, durable ones, requests and their replies.
+//! The message bus: live messages, durable messages, requests and replies.
 //!
 //! # Promises
 //!
-//! - A subscription is confirmed by the server before its call is answered: what is published after that, by anyone, arrives.
-//! - One subscription on the server per topic and manager, however many subscribers; it is restored after a lost connection,
-//!   and who listens is told for how long messages may have been missed.
-//! - What waits for JavaScript is bounded in number and bytes, also while its event loop is blocked; what is dropped is counted.
+//! - The server confirms a subscription before its call is answered: every message that is published afterwards arrives.
+//! - One subscription on the server per topic and manager, for any number of subscribers. It is restored after a lost connection,
+//!   and the subscribers get an event that says how long messages may have been missed.
+//! - Messages that wait for JavaScript are bounded in number and bytes, also while its event loop is blocked. Dropped messages
+//!   are counted.
 //! - Messages are bytes here: their JSON is made and read in V8.
 //!
 //! | file | what |
 //! |---|---|
-//! | `live` | what is subscribed by one topic or pattern, and what of it waits |
-//! | `publish` | publishing |
+//! | `live` | the messages of one subscribed topic or pattern that wait for JavaScript |
+//! | `publish` | publishing live messages |
 //! | `requests` | requests, their deadlines and replies |
 //! | `durable/` | topics that are streams |
 
@@ -117,10 +118,10 @@ impl Bus {
     }
 }
 
-/// What [`is_topic`] is true of.
+/// What [`is_topic`] accepts, for errors.
 const A_TOPIC: &str = "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon";
 
-/// May it name a topic, a pattern of topics or a group?
+/// May the text name a topic, a pattern of topics or a group?
 fn is_topic(text: &str) -> bool {
     (1..=MAX_TOPIC).contains(&text.len())
         && !text.bytes().any(|byte| byte.is_ascii_control())
@@ -135,7 +136,7 @@ fn topic<'a>(args: &Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]>
     }
 }
 
-/// Waits until it is connected and all that is subscribed is confirmed.
+/// Answers when the manager is connected and all subscriptions are confirmed.
 fn ready(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|_| {
@@ -154,7 +155,7 @@ fn ready(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// What handlers did since the last call. Arguments: delivered, dropped, malformed, failed.
+/// Counts what handlers did since the last call. Arguments: delivered, dropped, malformed, failed.
 fn count(bus: &Bus, call: Call<'_>) {
     let metrics = bus.manager.metrics();
     let counters = [&metrics.bus_delivered, &metrics.bus_dropped, &metrics.bus_malformed, &metrics.bus_handler_errors];
@@ -166,7 +167,7 @@ fn count(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Answers after so many milliseconds.
+/// Argument: ms. Answers after that time.
 fn wait(_bus: &Bus, call: Call<'_>) {
     call.run(|call| {
         let time = call.millis(0, "ms", 0.0)?.unwrap_or_default();

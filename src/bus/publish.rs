@@ -1,4 +1,4 @@
-//! Publishing: one command, packed and submitted at once.
+//! Publishing a live message: one command, packed and submitted at once.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
 use crate::verb::Call;
 
-/// Arguments: topic, message. Answers how many live subscriptions the server gave it to.
+/// Arguments: topic, message. Returns how many live subscriptions received it.
 pub(super) fn publish(bus: &Bus, call: Call<'_>) {
     call.send(&bus.manager, receivers, |call| {
         let topic = topic(call, 0, "topic")?;
@@ -24,7 +24,7 @@ pub(super) fn publish(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// `message` on one of our own channels.
+/// Publishes `message` on an internal channel of this package.
 pub(super) fn on_channel(bus: &Bus, channel: &Bytes, message: &[u8], operation: Operation) -> Command {
     Packed::sized(channel.len() + message.len()).begin(3, verb(bus)).word(channel).word(message).writes(operation)
 }
@@ -40,7 +40,7 @@ fn receivers(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The number of receivers that the server says.
+/// The number of receivers in a reply.
 pub(super) fn count(reply: &Reply) -> Result<Outcome> {
     match reply {
         #[expect(clippy::cast_precision_loss, reason = "no server has 2^53 clients")]

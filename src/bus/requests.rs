@@ -1,6 +1,6 @@
-//! Requests: published on a topic, answered on the one channel of this process for replies.
+//! Requests: published on a topic, answered on this process' one reply channel.
 //!
-//! A reply names its request in its member `re`. That is all that is read of it here.
+//! A reply names its request in its member `re`. Nothing else of the reply is read here.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
 
 use super::{Bus, publish, topic};
@@ -21,20 +21,20 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{Metrics, Operation};
 use crate::verb::Call;
 
-/// What the channel for replies of this process is called.
+/// The name of this process' reply channel.
 static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
 
-/// How long a request waits unless it says otherwise.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest name of a channel for replies.
+/// The timeout of a request that sets none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest name of a reply channel.
 const MAX_PROCESS: usize = 64;
 
 /// The requests of one bus.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    open: Arc<Open>,
-    /// The channel for replies, from the first request on.
-    replies: Turn<Option<Replies>>,
+    open: Arc<OpenRequests>,
+    /// The reply channel, from the first request on.
+    replies: AsyncMutex<Option<Replies>>,
 }
 
 #[derive(Debug)]
@@ -43,20 +43,20 @@ struct Replies {
     channel: Arc<ReplyChannel>,
 }
 
-/// Requests without an answer, by the ids of their envelopes.
+/// Open requests, by the ids of their envelopes.
 #[derive(Debug, Default)]
-struct Open(Mutex<HashMap<Bytes, oneshot::Sender<Result<Bytes>>>>);
+struct OpenRequests(Mutex<HashMap<Bytes, oneshot::Sender<Result<Bytes>>>>);
 
-impl Open {
+impl OpenRequests {
     fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, oneshot::Sender<Result<Bytes>>>> {
         self.0.lock()
     }
 
-    /// Settles one request. Nobody waits any more for one that is not known.
+    /// Settles one request. An unknown id is a request that nobody waits for any more.
     fn settle(&self, id: &[u8], outcome: Result<Bytes>) {
         let waiting = self.lock().remove(id);
         if let Some(waiting) = waiting {
-            // Its deadline may just have passed.
+            // The deadline may just have passed.
             let _ = waiting.send(outcome);
         }
     }
@@ -69,9 +69,9 @@ impl Open {
     }
 }
 
-/// A request in [`Open`]; forgotten when this is dropped.
+/// An entry of [`OpenRequests`]; removed when this is dropped.
 struct Ticket {
-    open: Arc<Open>,
+    open: Arc<OpenRequests>,
     id: Bytes,
 }
 
@@ -81,14 +81,14 @@ impl Drop for Ticket {
     }
 }
 
-/// Hears the channel for replies.
+/// Receives the replies.
 #[derive(Debug)]
 struct ReplyChannel {
-    open: Arc<Open>,
+    open: Arc<OpenRequests>,
     metrics: Arc<Metrics>,
-    /// Is it being restored?
+    /// Is the connection being restored?
     lost: AtomicBool,
-    /// Is it over for good?
+    /// Has the subscription ended for good?
     ended: AtomicBool,
 }
 
@@ -118,32 +118,32 @@ impl Listener for ReplyChannel {
     }
 }
 
-/// What is read of a reply.
+/// The part of a reply that is read.
 #[derive(Deserialize)]
-struct Named {
+struct ReplyHead {
     re: String,
 }
 
 /// The id of the request that a reply is for.
 pub(super) fn request_of(reply: &Bytes) -> Option<Bytes> {
-    // So our responders begin; an id of theirs is a UUID.
+    // Replies of this package start like this; their ids are UUIDs.
     if let Some(rest) = reply.strip_prefix(b"{\"re\":\"") {
         let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
         if rest[end] == b'"' {
             return Some(reply.slice_ref(&rest[..end]));
         }
     }
-    serde_json::from_slice::<Named>(reply).ok().map(|named| named.re.into())
+    serde_json::from_slice::<ReplyHead>(reply).ok().map(|head| head.re.into())
 }
 
-/// Arguments: topic, id of the envelope, message (a JSON object), timeoutMs. Answers the reply, a text.
+/// Arguments: topic, id of the envelope, message (a JSON object), timeoutMs. Returns the reply, a text.
 pub(super) fn request(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
         let topic = topic(call, 0, "topic")?;
         let id = Bytes::copy_from_slice(call.text(1, "id")?);
         let message = call.text(2, "message")?;
-        let limit = call.millis(3, "timeoutMs", 1.0)?.unwrap_or(PATIENCE);
+        let limit = call.millis(3, "timeoutMs", 1.0)?.unwrap_or(DEFAULT_TIMEOUT);
         let message = [b"{\"reply\":\"", PROCESS.as_bytes(), b"\",", message.get(1..).unwrap_or_default()].concat();
         let channel = bus.namespace.key(topic);
         let (settle, mut settled) = oneshot::channel();
@@ -177,13 +177,13 @@ fn outcome(settled: Result<Result<Bytes>, oneshot::error::RecvError>) -> Result<
     }
 }
 
-/// Publishes a request, once replies to it will be heard.
+/// Publishes a request once the reply channel is subscribed.
 async fn send(bus: &Bus, operation: Operation, channel: &Bytes, message: &[u8], delivery: &mut Delivery) -> Result<()> {
-    listening(bus).await?;
+    subscribe_to_replies(bus).await?;
     *delivery = Delivery::MaybeExecuted;
     let sent = bus.manager.call(publish::on_channel(bus, channel, message, operation)).await;
     let receivers = publish::count(&sent.inspect_err(|error| *delivery = error.delivery())?)?;
-    // A node of a cluster counts only those who listen at it, unless the channel is its own.
+    // A node of a cluster counts only its own subscribers, unless the channel is sharded.
     let counts_all = bus.sharded || !matches!(bus.manager.config().target, Target::Cluster(_));
     if receivers == Outcome::Number(0.0) && counts_all {
         return Err(Error::new(ErrorKind::Connection, "request: nobody responds on this topic")
@@ -193,8 +193,8 @@ async fn send(bus: &Bus, operation: Operation, channel: &Bytes, message: &[u8], 
     Ok(())
 }
 
-/// Resolves when the channel for replies is subscribed.
-fn listening(bus: &Bus) -> impl Future<Output = Result<()>> + Send {
+/// Subscribes to the reply channel, unless it is subscribed.
+fn subscribe_to_replies(bus: &Bus) -> impl Future<Output = Result<()>> + Send {
     let bus = bus.clone();
     async move {
         let mut replies = bus.requests.replies.lock().await;
@@ -219,7 +219,7 @@ fn listening(bus: &Bus) -> impl Future<Output = Result<()>> + Send {
     }
 }
 
-/// Arguments: id of the envelope. Answers nothing; the request itself is answered with kind `cancelled`.
+/// Arguments: id of the envelope. The request itself is answered with kind `cancelled`.
 pub(super) fn cancel(bus: &Bus, call: Call<'_>) {
     call.at_once(|call| {
         let id = call.text(0, "id")?;
@@ -228,7 +228,7 @@ pub(super) fn cancel(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Settles what waits with kind `closed`, and ends the subscription to replies.
+/// Settles all open requests with kind `closed`, and ends the reply channel.
 pub(super) fn close(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|_| {
@@ -243,7 +243,7 @@ pub(super) fn close(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Arguments: the requester's process, message. Answers how many got it.
+/// Arguments: the requester's process, message. Returns how many received it.
 pub(super) fn reply(bus: &Bus, call: Call<'_>) {
     call.send(
         &bus.manager,

@@ -1,4 +1,4 @@
-//! The numbers that both sides of the boundary must agree on, declared once. `src/js/codes.ts` is made of them: a test compares it, and
+//! The numbers that both sides of the boundary must agree on, declared once. `src/js/codes.ts` is generated from them: a test compares it, and
 //! `WRITE_CODES=1 cargo test --no-default-features codes::` writes it.
 
 macro_rules! codes {

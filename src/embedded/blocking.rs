@@ -1,14 +1,14 @@
-//! Clients that wait for a key: who waits for what, and who is served next.
+//! Clients that wait for a key: the keys they wait for, and the client that is served next.
 //!
 //! A waiting client keeps its command. When a key it waits for changes, the command runs again: either it answers now,
-//! or the client goes on waiting in its place in the line.
+//! or the client keeps its place in the line.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::bytes::Key;
 use super::reply::Wait;
 
-/// A client's part of waiting.
+/// A waiting client.
 #[derive(Debug)]
 pub(super) struct Blocked {
     pub(super) wait: Wait,

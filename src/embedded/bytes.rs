@@ -8,5 +8,5 @@ pub(super) type Bytes = Box<[u8]>;
 /// The name of a key, shared by all that mention it.
 pub(super) type Key = Rc<[u8]>;
 
-/// Up to so many bytes a member, field or value keeps its collection small.
+/// The longest member, field or value of a small collection, in bytes.
 pub(super) const LISTPACK_VALUE: usize = 64;

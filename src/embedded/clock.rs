@@ -34,7 +34,7 @@ impl Clock {
         seconds.saturating_mul(1_000_000).saturating_add(i64::from(now.subsec_micros()))
     }
 
-    /// Sets the clock by so many milliseconds, forward or back; not before 1970.
+    /// Moves the clock by `by_ms`, forward or back; not before 1970.
     pub(super) fn set(&mut self, by_ms: i64) {
         let by = Duration::from_millis(by_ms.unsigned_abs());
         self.epoch = if by_ms < 0 { self.epoch.saturating_sub(by) } else { self.epoch.saturating_add(by) };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What there is, and what it is to begin with.
+/// The parameters, and their initial values.
 pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("activedefrag", "no"),
     ("appendfsync", "everysec"),

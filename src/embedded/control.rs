@@ -86,7 +86,7 @@ impl Control {
         })
     }
 
-    /// Sets the engine's clock by so many milliseconds, as an administrator does, forward or back. No time has passed.
+    /// Moves the engine's clock by `by_ms`, forward or back, as an administrator may. No time passes by that.
     pub fn set_clock(&self, by_ms: i64) -> Result<(), Silent> {
         self.on_engine(move |core| {
             core.clock.set(by_ms);

@@ -1,9 +1,8 @@
 //! The engine threads of the process, and which engines live on which.
 //!
-//! There are at most [`THREADS`](super::name::THREADS), however many engines: a thousand of them cost no thousand threads, and a script that
-//! runs long in one holds up few others. A thread owns its engines; nobody else ever touches one. The name of an engine
-//! decides its thread, so there is nothing to agree on. Clients reach it through [`Hub`]: a list of messages and an
-//! unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the same name
+//! There are at most [`THREADS`](super::name::THREADS) threads for any number of engines, so that a long script delays few other engines.
+//! A thread owns its engines; no other thread touches them. The name of an engine decides its thread. Clients reach an engine through
+//! [`Hub`]: a list of messages and an unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the same name
 //! finds a new, empty engine, and a control call sees what was connected before it.
 //!
 //! A thread starts with the first connection to an engine of its and stays, parked, for the life of the process.
@@ -34,7 +33,7 @@ pub(super) fn hub_of(engine: &EngineName) -> io::Result<&'static Hub> {
     Hub::of(engine, run)
 }
 
-/// The connections to an engine that nobody has opened yet.
+/// Connections to an engine that are not opened yet.
 fn opens(engine: &EngineName) -> Vec<Arc<Pipe>> {
     Hub::at(engine).take_opens(engine)
 }

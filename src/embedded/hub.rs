@@ -97,7 +97,7 @@ impl Hub {
         self.inbox().pop_front()
     }
 
-    /// Takes out the connections to one engine that nobody has opened yet.
+    /// Takes out the connections to one engine that are not opened yet.
     ///
     /// For an engine whose script runs: everything else that was sent waits until the script has ended.
     pub(super) fn take_opens(&self, name: &EngineName) -> Vec<Arc<Pipe>> {

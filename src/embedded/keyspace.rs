@@ -1,7 +1,7 @@
 //! The databases: keys, their values, their expiry, and the memory they are estimated to take.
 //!
-//! A key whose time has come is gone for every reader at once (lazily), and is removed by a sweep soon after
-//! (`expired_keys`), so memory does not grow with keys nobody asks for.
+//! An expired key is gone for every reader at once. A sweep removes it soon after (`expired_keys`), so that memory does not
+//! grow with keys that no client reads.
 
 use std::collections::BTreeSet;
 

@@ -290,7 +290,7 @@ fn listpack(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
             _ => return None,
         };
         items.push(item);
-        // The length again, for whoever reads backwards.
+        // The length again, for reading backwards.
         let back = match before - from.rest.len() {
             0..=127 => 1,
             128..16_383 => 2,

@@ -203,7 +203,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
         return Reply::QUEUED;
     }
     let (id, db, resp3) = (client.id, client.db, client.resp3);
-    commands::monitor::tell(core, spec, Some(id), db, args);
+    commands::monitor::feed(core, spec, Some(id), db, args);
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Direct };
     handler(&mut cx, args).unwrap_or_else(Reply::from)
 }

@@ -49,7 +49,7 @@ pub(super) struct Pause {
     pub(super) writes_only: bool,
 }
 
-/// Takes out the connections to an engine that nobody has opened yet.
+/// Takes out the connections to an engine that are not opened yet.
 type Opens = fn(&EngineName) -> Vec<Arc<Pipe>>;
 
 #[derive(Debug, Default)]
@@ -220,7 +220,7 @@ impl Core {
         self.dbs.iter().map(Db::used).sum()
     }
 
-    /// Tells everyone who watches or waits for the key that it has changed.
+    /// Notes a change of the key for the clients that watch it or wait for it.
     pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
         if !self.watchers.is_empty() {
             let place = (db, Key::from(key));
@@ -233,8 +233,8 @@ impl Core {
         self.waiting.changed(db, key);
     }
 
-    /// A key is gone because its time had come. Who watched it while it was there loses; who began to watch it after its
-    /// time, and before it was removed, sees no change.
+    /// A key has expired. A client that watched the key while it existed sees a change. A client that watches it since after its
+    /// expiry sees none.
     pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
         self.stats.expired += 1;
         if self.watchers.is_empty() {

@@ -251,7 +251,7 @@ impl Stream {
         self.max_deleted >= from.unwrap_or(Id::MIN)
     }
 
-    /// How many entries were ever added up to `id`, if that can be told.
+    /// How many entries were ever added up to `id`, if that is known.
     pub(super) fn counter_at(&self, id: Id) -> Option<i64> {
         let added = i64::try_from(self.added).unwrap_or(i64::MAX);
         let len = i64::try_from(self.len()).unwrap_or(i64::MAX);

@@ -16,7 +16,7 @@ impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
 }
 
-/// The slots of clients, by what they have subscribed to. A name that nobody has subscribed to is not there.
+/// The slots of clients, by the name that they have subscribed to. A name without subscribers has no entry.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,

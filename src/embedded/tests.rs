@@ -285,7 +285,7 @@ async fn a_monitor_sees_commands_of_clients_transactions_and_scripts() {
     assert!(seen.contains("[0 lua] \"get\" \"b\""), "{seen}");
 }
 
-/// A consumer that finds nothing must not wake the others, who would wake it.
+/// A consumer that finds nothing must not wake the other consumers, because they would wake it again.
 #[tokio::test]
 async fn several_consumers_that_wait_for_one_entry_leave_the_engine_alone() {
     let (mut a, mut b, mut c) = (Client::of("consumers"), Client::of("consumers"), Client::of("consumers"));

@@ -310,8 +310,15 @@ mod tests {
             for topic in ["orders", "a b", "orders:{42}:x", "{x}{y}", "{first}", "50%"] {
                 let keys = Namespace::NONE.join(namespace).topic(topic.as_bytes());
                 let group = keys.group(b"{g}:h");
-                let all =
-                    [keys.stream(), group.lanes, group.due, group.parked, group.notes, group.consumers, group.dead];
+                let all = [
+                    keys.stream(),
+                    group.key_queues,
+                    group.due,
+                    group.parked,
+                    group.notes,
+                    group.consumers,
+                    group.dead,
+                ];
                 for key in all {
                     assert_eq!(hash_tag(&key), hash_tag(keys.live()), "{key:?}");
                 }

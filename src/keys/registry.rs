@@ -6,8 +6,8 @@ use super::Namespace;
 use super::parts::{join, parts};
 
 parts! {
-    /// What every script of a registry is given as its first `KEYS`, in this order (`src/registry/lua/part/base.lua`): keys, then the
-    /// start of keys that something completes, then channels.
+    /// What every script of a registry is given as its first `KEYS`, in this order (`src/registry/lua/part/keys.lua`): keys, then
+    /// prefixes of keys, then channels.
     Part {
         State = "state",
         Definition = "definition",
@@ -40,30 +40,30 @@ parts! {
 ///
 /// | last part | Redis type | what |
 /// |---|---|---|
-/// | `state` | hash | worker id → what changes of it: epoch, flags, load, status, claimed slots, limits |
+/// | `state` | hash | worker id → what changes: epoch, flags, load, status, claimed slots, limits |
 /// | `definition` | hash | worker id → type, capabilities, capacity, host and process, as the inside of a JSON object |
-/// | `metadata` | hash | worker id → its metadata, JSON; `{}` is left out |
+/// | `metadata` | hash | worker id → its metadata, JSON; left out where they are `{}` |
 /// | `labels` | hash | worker id → the indices it is in, a JSON array |
-/// | `alive` | sorted set | workers that beat in time, by when they will be late; ms of server time, as in all below |
-/// | `late` | sorted set | workers that are late, by when they will be declared crashed |
-/// | `crashed` | sorted set | workers that crashed, by when they will be forgotten |
+/// | `alive` | sorted set | workers whose last heartbeat was in time, by when they become late; ms of server time, as in all below |
+/// | `late` | sorted set | workers that are late, by when they may be declared crashed |
+/// | `crashed` | sorted set | workers that crashed, by when they are removed |
 /// | `degraded` | set | those of `alive` that are stalled, or said that they are degraded |
-/// | `unreaped` | list | crashes that nobody was handed yet, packed |
-/// | `claims` | sorted set | claims by the end of their lease |
+/// | `unreaped` | list | crashes that no call of `reap` has returned yet, packed |
+/// | `claims` | sorted set | claims, by the end of their lease |
 /// | `claimed` | hash | claim → token, epoch, lease in ms and worker |
-/// | `meta` | hash | counters; the server's run id and when it was looked at last; until when nobody is declared crashed; how far a walk that mends has come |
-/// | `events` | stream | what happened, bounded |
-/// | `everyone` | sorted set | all workers, by who is to be claimed next; those that cannot be at +inf |
+/// | `meta` | hash | counters; the mastership; when a sweep last ran; until when nobody is declared crashed; how far a repair has come |
+/// | `events` | stream | events, bounded |
+/// | `everyone` | sorted set | all workers, by rank: the next one to claim first, those that cannot be claimed at +inf |
 /// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
 /// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`), capability (`c…`) or class (`=…`) |
 /// | `has:/<label>` | set | the classes with that type or capability |
 /// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
 /// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
-/// | `reaped:<token>` | list | what one `reap` was handed, for as long as its answer may be lost; expires |
-/// | `leader:<role>` | hash | who leads: owner, deadline, lease, fencing token |
-/// | `wake` | channel | says that there are events |
-/// | `deaths` | channel | registrations that are over without having been ended by their holder |
-/// | `resigned` | channel | roles that are free again |
+/// | `reaped:<token>` | list | what one `reap` returned, while its answer may be lost; expires |
+/// | `leader:<role>` | hash | the leader: owner, deadline, lease, fencing token |
+/// | `wake` | channel | announces events |
+/// | `deaths` | channel | notices of registrations that ended without their holder's doing |
+/// | `resigned` | channel | roles that have become free |
 #[derive(Clone, Debug)]
 pub struct RegistryKeys {
     start: Bytes,

@@ -19,9 +19,9 @@ impl TopicKeys {
         } else {
             let channel = namespace.key(topic);
             match proper_tag(&channel) {
-                // The rest of the topic follows its tag, so that two topics with one tag have keys of their own.
+                // The rest of the topic follows its tag, so that two topics with the same tag have different keys.
                 Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
-                // Nothing follows here, so it is no other topic's either.
+                // Nothing follows here, so no other topic has this key.
                 None if channel.iter().any(|byte| b"{}".contains(byte)) => {
                     [&b"{"[..], &escaped(&channel, b"%{}"), b"}="].concat()
                 }
@@ -43,37 +43,37 @@ impl TopicKeys {
         self.namespace.with(&[b"~stream:", &self.place])
     }
 
-    /// The sorted set of the ids that were published with a window in which they count once.
+    /// The sorted set of the ids that were published with a dedupe window.
     #[must_use]
     pub fn seen(&self) -> Bytes {
         self.namespace.with(&[b"~seen:", &self.place])
     }
 
-    /// The number of bytes that were appended to the stream.
+    /// The sum of the bytes that were appended to the stream.
     #[must_use]
     pub fn appended(&self) -> Bytes {
         self.namespace.with(&[b"~appended:", &self.place])
     }
 
-    /// The sorted set of how much was appended to the stream up to some of its entries, in bytes.
+    /// The sorted set of that sum up to some of the entries.
     #[must_use]
     pub fn sizes(&self) -> Bytes {
         self.namespace.with(&[b"~sizes:", &self.place])
     }
 
-    /// The hash of how much each group has not read, for a moment.
+    /// The hash of the unread messages of each group; expires.
     #[must_use]
     pub fn unread(&self) -> Bytes {
         self.namespace.with(&[b"~unread:", &self.place])
     }
 
-    /// What is there while the stream need not be looked at for what may be trimmed.
+    /// The key that exists while the stream need not be trimmed; expires.
     #[must_use]
     pub fn rests(&self) -> Bytes {
         self.namespace.with(&[b"~rests:", &self.place])
     }
 
-    /// The channel on which its consumers are woken.
+    /// The channel that wakes its consumers.
     #[must_use]
     pub fn wake(&self) -> Bytes {
         self.namespace.with(&[b"~wake:", &self.place])
@@ -87,7 +87,7 @@ impl TopicKeys {
         let key = |kind: &[u8]| self.namespace.with(&[kind, &self.place, b":", &group]);
         GroupKeys {
             stream: self.stream(),
-            lanes: key(b"~lanes:"),
+            key_queues: key(b"~lanes:"),
             due: key(b"~due:"),
             parked: key(b"~parked:"),
             notes: key(b"~notes:"),
@@ -97,11 +97,11 @@ impl TopicKeys {
     }
 }
 
-/// The keys of a consumer group of a durable topic.
+/// The keys of a consumer group of a durable topic; `lua/group.lua` in `bus/durable` describes them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupKeys {
     pub stream: Bytes,
-    pub lanes: Bytes,
+    pub key_queues: Bytes,
     pub due: Bytes,
     pub parked: Bytes,
     pub notes: Bytes,

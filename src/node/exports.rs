@@ -22,7 +22,7 @@ use crate::crossing::{Answer, Outlet, batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options;
 
-/// The names of all verbs; a verb's number is its place.
+/// The names of all verbs; the number of a verb is its place in the list.
 #[napi(catch_unwind)]
 pub fn verbs() -> Vec<String> {
     verbs::names().into_iter().map(str::to_owned).collect()
@@ -40,7 +40,7 @@ pub fn unknown_option(owner: String, name: String, known: Vec<String>) -> String
     options::unknown(&owner, &name, known.iter().map(String::as_str))
 }
 
-/// Opens a port; `drain` is called, without arguments, when there is something to take out. It must not throw.
+/// Opens a port; `drain` is called without arguments when there are outcomes to take out. It must not throw.
 #[napi(catch_unwind)]
 pub fn open_port(env: Env, drain: Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {
     port::open(env, &drain)
@@ -52,13 +52,13 @@ pub fn close_port(port: u32) {
     port::close(port);
 }
 
-/// Has the port hold the process while something is pending.
+/// Makes the port keep the process alive, or not.
 #[napi(catch_unwind)]
 pub fn hold_port(env: Env, port: u32, hold: bool) -> napi::Result<()> {
     port::with(port, |port| raw::hold(env, port.wake(), hold)).unwrap_or(Ok(()))
 }
 
-/// Opens a target. Gives `{"handle": …}`, of a manager with where it leads as `"server"`, or `{"error": …}` as JSON.
+/// Opens a target. Returns `{"handle": …}`, for a manager also `"server"`, or `{"error": …}`, as JSON.
 #[napi(catch_unwind)]
 pub fn open(port: u32, kind: String, parent: u32, options: String) -> String {
     let opened = port::with(port, |port| open_target(port, &kind, parent, &options));
@@ -76,7 +76,7 @@ fn open_target(port: &mut Port, kind: &str, parent: u32, options: &str) -> Resul
     Ok((handle, port.target::<ManagerTarget>(handle).map(|opened| manager::server(&opened.manager))))
 }
 
-/// Lets a target go. What it has pending is settled with kind `closed`.
+/// Releases a target. Its pending calls are settled with kind `closed`.
 #[napi(catch_unwind)]
 pub fn release(port: u32, handle: u32) {
     let target = port::with(port, |port| port.remove(handle));
@@ -96,7 +96,7 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
                     NOBODY => Answer::to_nobody(),
                     number => Answer::to(port.outbox.clone(), number),
                 };
-                // A call that panics costs no other one: its answer is dropped, and says so.
+                // A call that panics affects no other call: its answer is dropped, which reports the panic.
                 let _ =
                     catch_unwind(AssertUnwindSafe(|| verbs::call(port, call.target, call.verb, &call.args, answer)));
             }
@@ -105,7 +105,7 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
 }
 
 /// Takes as many outcomes out as `heads` has room for: their numbers and tags go there, in turn, and their values come
-/// back in an array; see `raw`. The face asks again until nothing comes.
+/// back in an array; see `raw`. The face calls again until nothing comes.
 #[napi(catch_unwind, ts_return_type = "unknown[]")]
 pub fn drain(env: Env, port: u32, mut heads: Uint32ArraySlice<'_>) -> napi::Result<Values> {
     let items = port::with(port, |port| port.outbox.take(heads.len() / 2)).unwrap_or_default();

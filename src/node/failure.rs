@@ -55,7 +55,7 @@ fn cause(error: &(dyn StdError + 'static)) -> Failure {
     }
 }
 
-/// The name Node's own errors have for it.
+/// The code of the same error in Node.
 fn system_code(error: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind as E;
     #[cfg(unix)]
@@ -87,7 +87,7 @@ pub(super) fn to_json(error: &Error) -> String {
     serde_json::to_string(&Failure::from(error)).unwrap_or_default()
 }
 
-/// The error of JSON that is no text.
+/// The error of a stored value that is not UTF-8.
 pub(super) fn not_text() -> Error {
     Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
 }

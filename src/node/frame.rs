@@ -8,7 +8,7 @@ use crate::crossing::codes::{ArgumentKind, KIND_SHIFT, MAX_BYTES};
 
 /// One call.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct RawCall<'a> {
     pub(super) verb: u32,
     pub(super) target: u32,
     pub(super) number: u32,
@@ -28,9 +28,9 @@ impl<'a> Calls<'a> {
 }
 
 impl<'a> Iterator for Calls<'a> {
-    type Item = Call<'a>;
+    type Item = RawCall<'a>;
 
-    fn next(&mut self) -> Option<Call<'a>> {
+    fn next(&mut self) -> Option<RawCall<'a>> {
         let (head, rest) = self.words.split_at_checked(4)?;
         let (lengths, rest) = rest.split_at_checked(head[3] as usize)?;
         self.words = rest;
@@ -40,7 +40,7 @@ impl<'a> Iterator for Calls<'a> {
             self.bytes = rest;
             args.push(argument(word >> KIND_SHIFT, bytes));
         }
-        Some(Call { verb: head[0], target: head[1], number: head[2], args })
+        Some(RawCall { verb: head[0], target: head[1], number: head[2], args })
     }
 }
 

@@ -1,13 +1,13 @@
-//! What a port has for its face.
+//! The items that wait in a port for its face.
 
 use crate::crossing::Outcome;
 use crate::error::Result;
 
-/// What waits to be taken out.
+/// An item that waits to be taken out.
 #[derive(Debug)]
 pub(super) enum Item {
     Outcome(u32, Result<Outcome>),
-    /// Something happened to the target of that handle; JSON.
+    /// An event of the target of that handle, as JSON.
     Event(u32, String),
     /// Values for the target of that handle.
     Delivery(u32, Vec<Outcome>),

@@ -35,7 +35,7 @@ impl Drop for ManagerTarget {
     }
 }
 
-/// Where a manager leads, as the face shows it.
+/// The server of a manager, as the face shows it.
 pub(super) fn server(manager: &Manager) -> Value {
     let config = manager.config();
     let (address, port) = config.target.shown();
@@ -78,7 +78,7 @@ impl PasswordSource for Passwords {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         {
             let mut asked = self.asked.lock();
-            // Whoever asked before and gave up waits no more.
+            // Attempts that gave up wait no more.
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
         }
@@ -121,7 +121,7 @@ impl Class for ManagerTarget {
 }
 
 fn connect(target: &ManagerTarget, call: Call<'_>) {
-    // Called here and now, so that connects and disconnects keep the order of their calls.
+    // Called at once, so that connects and disconnects keep the order of their calls.
     let connected = target.manager.connect();
     call.run(|_| Ok(async move { connected.await.map(|()| Outcome::Nothing) }));
 }
@@ -168,7 +168,7 @@ fn health(target: &ManagerTarget, call: Call<'_>) {
     });
 }
 
-/// Takes the answer of the user's function: its number, and a text or what went wrong.
+/// The answer of the user's function. Arguments: its number, and a text or why there is none.
 fn password(target: &ManagerTarget, call: Call<'_>) {
     if let [Arg::Number(number), given, ..] = call.from(0) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]

@@ -6,7 +6,7 @@ use crate::connection::{MemoryControl, Silent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::MAX_MS;
 
-/// Does `action` to the engine called `name`. `given` is its argument, a number; only `dump` gives something back.
+/// Does `action` to the engine `name`. `given` is its argument, a number; only `dump` returns a value.
 pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<String>> {
     let control = MemoryControl::of(name).map_err(why)?;
     let checked = |what: &str, most: f64| -> Result<f64> {

@@ -2,11 +2,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `exports` | what the TypeScript face calls: every one synchronous, short, and unable to panic outward |
+//! | `exports` | the functions that the TypeScript face calls: synchronous, short, and no panic leaves them |
 //! | `port` | where outcomes and events wait for one environment, and its wake-up |
 //! | `item` | an outcome or event that waits |
 //! | `frame` | calls as they come in: many in two typed arrays |
-//! | `verbs` | the classes of what can be opened and called, one line each |
+//! | `verbs` | the classes that can be opened, one line each |
 //! | `raw` | outcomes as JavaScript values, a function held weakly; the one file with `unsafe` |
 //! | `manager` | the verbs of a connection manager, its events, its password callback |
 //! | `memory` | a test's control of an embedded engine |

@@ -31,7 +31,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     fn push(&self, item: Item) -> bool {
-        // A closed port has nobody who takes anything out.
+        // Nothing is taken out of a closed port.
         let Some(items) = &mut *self.items.lock() else {
             return false;
         };
@@ -66,12 +66,12 @@ impl Completions for Outbox {
     }
 
     fn wake(&self) {
-        // Refused only when the environment is going away, and then nobody waits.
+        // Refused only while the environment ends, when nothing waits.
         let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 }
 
-/// Something that is open, and the number of its class' first verb.
+/// An open target, and the number of its class' first verb.
 pub(super) struct Opened {
     pub(super) target: Box<dyn Target>,
     pub(super) first: usize,
@@ -91,12 +91,12 @@ impl Port {
         self.next_handle
     }
 
-    /// What has that handle.
+    /// The target of that handle.
     pub(super) fn opened(&self, handle: u32) -> Option<&Opened> {
         self.targets.get(&handle)
     }
 
-    /// The same, if it is a `T`.
+    /// The target of that handle, if it is a `T`.
     pub(super) fn target<T: 'static>(&self, handle: u32) -> Option<&T> {
         let target: &dyn Any = &*self.opened(handle)?.target;
         target.downcast_ref()

@@ -1,4 +1,4 @@
-//! The classes of what can be opened, and their verbs by number: the face calls by these alone.
+//! The classes that can be opened, and their verbs by number: the face calls verbs by number only.
 
 use super::manager::ManagerTarget;
 use super::port::{Opened, Port};
@@ -11,10 +11,10 @@ use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
 use crate::verb::{Class, Parent, Target};
 
-/// Opens one on what has that handle.
+/// Opens a target on the parent with that handle.
 type Open = fn(&Port, u32, &str, Outlet) -> Result<Box<dyn Target>>;
 
-/// A class, as the face knows it.
+/// A class as the face knows it.
 struct Known {
     name: &'static str,
     verbs: fn() -> Vec<&'static str>,
@@ -47,7 +47,7 @@ pub(super) fn names() -> Vec<&'static str> {
     CLASSES.iter().flat_map(|class| (class.verbs)()).collect()
 }
 
-/// Opens one of the class called `name` on what has the handle `parent`.
+/// Opens a target of the class `name` on the parent with that handle.
 pub(super) fn open(port: &Port, name: &str, parent: u32, options: &str, outlet: Outlet) -> Result<Opened> {
     let Some(at) = CLASSES.iter().position(|class| class.name == name) else {
         return Err(Error::config(format!("open: expected a known kind, got {name}")));
@@ -56,12 +56,12 @@ pub(super) fn open(port: &Port, name: &str, parent: u32, options: &str, outlet: 
     Ok(Opened { target: (CLASSES[at].open)(port, parent, options, outlet)?, first })
 }
 
-/// Calls verb number `verb` on what has that handle.
+/// Calls verb number `verb` on the target with that handle.
 pub(super) fn call(port: &Port, handle: u32, verb: u32, args: &[Arg<'_>], answer: Answer) {
     let number = verb as usize;
     let opened = port.opened(handle);
     let called = match opened {
-        // One of a class before this has no place in it, however it is counted.
+        // A verb of an earlier class wraps around to a number that no class has.
         Some(opened) => opened.target.call(number.wrapping_sub(opened.first), args, answer),
         None => Err(answer),
     };

@@ -1,4 +1,4 @@
-//! One script call: the registry's keys, what the caller may judge, and its own arguments.
+//! One script call: the registry's keys, the caller's authority, and the arguments of the script.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Inner;
+use super::authority::MASTERSHIP;
 use super::scripts::{self, Procedure};
-use super::sight::MASTERSHIP;
 use crate::connection::{Command, Origin, Packed};
 use crate::error::{Delivery, Error, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 
-/// Arguments of the prelude.
+/// Arguments that every script takes first.
 const POLICY: usize = 6;
 
 pub(super) fn millis(time: Duration) -> u64 {
@@ -22,7 +22,7 @@ pub(super) fn millis(time: Duration) -> u64 {
 }
 
 impl Inner {
-    /// Begins a call with `keys` behind the registry's own, and room for `args` arguments of `bytes` bytes.
+    /// Starts a call with `keys` after the registry's own, and room for `args` arguments of `bytes` bytes.
     pub(super) fn begin(&self, procedure: &Procedure, keys: &[Bytes], args: usize, bytes: usize) -> Packed {
         let fixed = self.keys.fixed();
         let size = fixed.iter().chain(keys).map(|key| key.len() + 8).sum::<usize>() + bytes + 128;
@@ -32,26 +32,26 @@ impl Inner {
         }
         let settings = &self.settings;
         packed
-            .word(self.sight.judges_until(self.manager.time_added()).as_bytes())
-            .word(format!("{} {}", settings.storm_share, self.sight.mastership()).as_bytes())
+            .word(self.authority.may_declare_until(self.manager.time_added()).as_bytes())
+            .word(format!("{} {}", settings.storm_share, self.authority.mastership()).as_bytes())
             .number(settings.storm_minimum)
             .number(millis(settings.lease()))
             .number(millis(settings.interval))
             .number(millis(settings.forget_after))
     }
 
-    /// Sends a call now; the future gives its reply.
-    pub(super) fn ask(
+    /// Sends a call now; the future resolves to its reply.
+    pub(super) fn call(
         self: &Arc<Self>,
         procedure: &'static Procedure,
         packed: Packed,
     ) -> impl Future<Output = Result<Reply>> + Send + use<> {
-        let located = self.ask_located(procedure, packed);
+        let located = self.call_located(procedure, packed);
         async move { located.await.map(|(reply, _)| reply) }
     }
 
-    /// The same; the future also says on which connection the reply came.
-    pub(super) fn ask_located(
+    /// As [`Inner::call`]; the future also says on which connection the reply came.
+    pub(super) fn call_located(
         self: &Arc<Self>,
         procedure: &'static Procedure,
         packed: Packed,
@@ -63,20 +63,20 @@ impl Inner {
         async move {
             let began = Instant::now();
             let (mut command, mut reply) = (command, first.await);
-            // Each at most once.
+            // Each refusal is answered at most once.
             for _ in 0..2 {
                 match reply.as_ref().err().and_then(Refusal::of) {
                     Some(Refusal::Stale(now)) => {
                         let took = began.elapsed() + inner.manager.time_added().saturating_sub(added);
-                        command = judging(&command, Some(inner.sight.refused(took)), None);
+                        command = with_authority(&command, Some(inner.authority.refused_as_stale(took)), None);
                         let again = inner.attempt(command.clone());
-                        // Only now: before, every other call is refused too.
-                        inner.heard(now);
+                        // The time is recorded only now: until this call arrives, every other call is refused too.
+                        inner.note_server_time(now);
                         reply = again.await;
                     }
                     Some(Refusal::Elsewhere(mastership)) => {
-                        let until = inner.sight.moved(&mastership);
-                        command = judging(&command, until, Some(&mastership));
+                        let until = inner.authority.refused_as_elsewhere(&mastership);
+                        command = with_authority(&command, until, Some(&mastership));
                         reply = inner.attempt(command.clone()).await;
                     }
                     None => break,
@@ -87,35 +87,36 @@ impl Inner {
     }
 
     fn attempt(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
-        self.sight.asks();
+        self.authority.sent();
         let answer = self.manager.call_located(command);
         self.manager.keeps();
         let inner = Arc::clone(self);
         async move {
             let reply = answer.await;
             if !reply.as_ref().is_err_and(|error| error.delivery() != Delivery::Rejected) {
-                inner.sight.answered();
+                inner.authority.answered();
             }
             reply
         }
     }
 
-    /// The server's time, just heard.
-    pub(super) fn heard(&self, ms: f64) {
-        self.sight.heard(ms, self.manager.time_added());
+    /// Records the server's time, just received.
+    pub(super) fn note_server_time(&self, ms: f64) {
+        self.authority.note_server_time(ms, self.manager.time_added());
     }
 
-    /// Sends a call nobody waits for.
-    pub(super) fn tell(self: &Arc<Self>, procedure: &'static Procedure, packed: Packed) {
-        let told = self.ask(procedure, packed);
+    /// Sends a call whose reply nobody waits for.
+    pub(super) fn submit(self: &Arc<Self>, procedure: &'static Procedure, packed: Packed) {
+        let reply = self.call(procedure, packed);
         lifecycle::spawn(async move {
-            // Nobody waits: what it was to end ends with its time.
-            let _ = told.await;
+            // No caller waits. What the call was to end ends with its lease.
+            let _ = reply.await;
         });
     }
 }
 
-/// Ends the registration of `id`. `who` is as [`Member::who`](super::members::Member::who) gives it, or empty for anyone.
+/// Ends the registration of `id`. `reference` is that of [`Member::reference`](super::members::Member::reference), or empty for
+/// any registration.
 pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bool) -> Packed {
     inner
         .begin(&scripts::UNREGISTER, &[], 3, id.len() + who.len() + 32)
@@ -132,12 +133,12 @@ pub(super) fn command(procedure: &Procedure, packed: Packed) -> Command {
     }
 }
 
-/// Why a call that judges was refused, with nothing done.
+/// Why a call with authority was refused; the script did nothing.
 #[derive(Debug, PartialEq)]
 enum Refusal {
-    /// It was too long on its way; the server's time.
+    /// The call took too long to arrive; the server's time.
     Stale(f64),
-    /// The caller was at another server before; the mastership of this one.
+    /// The caller was connected to another server before; the mastership of this server.
     Elsewhere(String),
 }
 
@@ -152,9 +153,9 @@ impl Refusal {
     }
 }
 
-/// The same call with another time until which it may judge, or from another mastership. The time is the first word of 13 bytes: the
-/// digest and every key are longer, the rest before it is shorter. The mastership is the end of the word behind it.
-fn judging(command: &Command, until: Option<&str>, mastership: Option<&str>) -> Command {
+/// The same call with another authority or another mastership. The authority is the first word of 13 bytes: the digest and all
+/// keys are longer, and the other words before it are shorter. The mastership is the end of the next word.
+fn with_authority(command: &Command, until: Option<&str>, mastership: Option<&str>) -> Command {
     let mut payload = command.payload.to_vec();
     let head = b"$13\r\n";
     if let Some(at) = payload.windows(head.len()).position(|window| window == head) {
@@ -194,8 +195,8 @@ mod tests {
         };
         let (here, there) = ("a".repeat(MASTERSHIP), "b".repeat(MASTERSHIP));
         let first = packed("1763721000000", &here);
-        assert_eq!(judging(&first, Some("0000000000000"), None).payload, packed("0000000000000", &here).payload);
-        assert_eq!(judging(&first, None, Some(&there)).payload, packed("1763721000000", &there).payload);
+        assert_eq!(with_authority(&first, Some("0000000000000"), None).payload, packed("0000000000000", &here).payload);
+        assert_eq!(with_authority(&first, None, Some(&there)).payload, packed("1763721000000", &there).payload);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Claims: a slot of a worker, for a time.
+//! Claims: one slot of a worker, for a limited time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::call::millis;
 use super::register::{capabilities, label};
 use super::scripts;
-use super::worker::yes;
+use super::worker::bool_reply;
 use super::{Inner, Registry};
 use crate::arguments::Arguments;
 use crate::connection::{Cursor, Packed};
@@ -19,10 +19,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// A shorter lease is one that a loaded machine cannot renew in time.
+/// A loaded machine cannot renew a shorter lease in time.
 const LEAST_LEASE_MS: f64 = 10.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// How often a claim is tried again whose worker's record cannot be read.
+/// How often a claim is tried again because the record of the chosen worker is damaged.
 const DAMAGED_ATTEMPTS: u32 = 100;
 
 fn claim_id<'a>(args: &Arguments<'a>) -> Result<&'a [u8]> {
@@ -33,7 +33,7 @@ fn lease(args: &Arguments<'_>, place: usize) -> Result<u64> {
     Ok(millis(args.millis(place, "leaseMs", LEAST_LEASE_MS)?.unwrap_or(DEFAULT_LEASE)))
 }
 
-/// Arguments: leaseMs, type, capabilities… Gives the claim, or null.
+/// Arguments: leaseMs, type, capabilities… Returns the claim, or null.
 pub(super) fn claim(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -62,8 +62,8 @@ pub(super) fn claim(registry: &Registry, call: Call<'_>) {
                 )),
                 Ok(_) => Ok(Outcome::Null),
                 Err(error) => {
-                    // It may be claimed, and nobody will use it.
-                    inner.tell(&scripts::RELEASE, release_call(&inner, claim.as_bytes()));
+                    // The claim may exist on the server, and no caller will use it.
+                    inner.submit(&scripts::RELEASE, release_call(&inner, claim.as_bytes()));
                     Err(error)
                 }
             }
@@ -74,10 +74,10 @@ pub(super) fn claim(registry: &Registry, call: Call<'_>) {
 enum Attempt {
     /// The token, and the worker as JSON.
     Claimed(String, String),
-    /// Of a worker whose record cannot be read: it has been taken away, and the claim with it.
+    /// The record of the chosen worker is damaged. The worker has been removed, and the claim with it.
     Damaged,
     None,
-    /// The place of the smallest index, whose first workers are not in the others.
+    /// The place of the smallest index. Its first workers are not in the other indices.
     Search(usize),
 }
 
@@ -97,14 +97,14 @@ fn attempt(
     for label in labels {
         packed = packed.word(label.as_bytes());
     }
-    let reply = inner.ask(&scripts::CLAIM, packed);
+    let reply = inner.call(&scripts::CLAIM, packed);
     let inner = Arc::clone(inner);
     async move {
         let Reply::Array(parts) = reply.await? else { return Err(Error::unexpected_reply()) };
         match &parts[..] {
             [Reply::Bulk(word), Reply::Bulk(token), Reply::Int(now), row] if &word[..] == b"claimed" => {
                 let token = String::from_utf8_lossy(token).into_owned();
-                inner.heard(*now as f64);
+                inner.note_server_time(*now as f64);
                 let row = inner.row(row).await?;
                 Ok(row.map_or(Attempt::Damaged, |row| Attempt::Claimed(token, row.json(*now as f64))))
             }
@@ -117,7 +117,7 @@ fn attempt(
     }
 }
 
-/// Walks the whole smallest index, in steps that hold nobody up, and claims the best of all that are in every index.
+/// Walks the whole smallest index, in short steps, and claims the best worker that is in every index.
 async fn search(
     inner: &Arc<Inner>,
     claim: &str,
@@ -133,14 +133,14 @@ async fn search(
     let gives_up = Instant::now() + limit;
     while Instant::now() < gives_up {
         let Some(best) = best(inner, &keys).await? else { return Ok(Attempt::None) };
-        // Its last slot may have gone meanwhile; then the search starts again.
+        // The worker's last slot may have been claimed meanwhile; then the search starts again.
         if let Attempt::Claimed(token, worker) = attempt(inner, claim, lease, &labels, &best).await? {
             return Ok(Attempt::Claimed(token, worker));
         }
     }
     Err(Error::new(
         ErrorKind::Timeout,
-        format!("WorkerRegistry.claim: whoever was found was taken by others for {} ms", limit.as_millis()),
+        format!("WorkerRegistry.claim: every worker that was found was claimed by others for {} ms", limit.as_millis()),
     ))
 }
 
@@ -155,7 +155,7 @@ async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
     let mut cursor = Cursor::default();
     loop {
         let packed = inner.begin(&scripts::SEARCH, keys, 1, 32).word(cursor.word());
-        let (Reply::Array(parts), origin) = inner.ask_located(&scripts::SEARCH, packed).await? else {
+        let (Reply::Array(parts), origin) = inner.call_located(&scripts::SEARCH, packed).await? else {
             return Err(Error::unexpected_reply());
         };
         let Some(Reply::Bulk(next)) = parts.first() else { return Err(Error::unexpected_reply()) };
@@ -171,22 +171,22 @@ async fn best(inner: &Arc<Inner>, keys: &[Bytes]) -> Result<Option<Bytes>> {
     }
 }
 
-/// Arguments: claim, leaseMs. Gives false if it had lapsed, or its worker has gone.
+/// Arguments: claim, leaseMs. Returns false if the claim had lapsed, or its worker is gone.
 pub(super) fn renew(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
         let packed = inner.begin(&scripts::RENEW, &[], 2, 64).word(claim_id(call)?).number(lease(call, 1)?);
-        let reply = inner.ask(&scripts::RENEW, packed);
-        Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
+        let reply = inner.call(&scripts::RENEW, packed);
+        Ok(async move { Ok(Outcome::Bool(bool_reply(&reply.await?)?)) })
     });
 }
 
-/// Argument: claim. Gives false if it was not held any more.
+/// Argument: claim. Returns false if the claim was no longer held.
 pub(super) fn release(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
-        let reply = inner.ask(&scripts::RELEASE, release_call(&inner, claim_id(call)?));
-        Ok(async move { Ok(Outcome::Bool(yes(&reply.await?)?)) })
+        let reply = inner.call(&scripts::RELEASE, release_call(&inner, claim_id(call)?));
+        Ok(async move { Ok(Outcome::Bool(bool_reply(&reply.await?)?)) })
     });
 }
 

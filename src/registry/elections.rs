@@ -1,7 +1,7 @@
-//! Leading a role: one of all who want to, with a fencing token, renewed by a task of the I/O thread.
+//! Leading a role: one candidate at a time leads, with a fencing token; a task of the I/O thread renews the lease.
 //!
-//! A term is in the hands of one task from the election on. It counts from before a renewal was sent, on this machine's
-//! monotonic clock, while the server counts from when it executed it: so a term is over here before it is over there.
+//! One task keeps a term from the election to its end. Here a term counts from before a renewal was sent, on this machine's
+//! monotonic clock; the server counts from when it executed the renewal. So a term ends here before it ends on the server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{command, millis};
 use super::scripts;
-use super::worker::yes;
+use super::worker::bool_reply;
 use super::{Inner, Registry};
 use crate::backoff::Backoff;
 use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Sink};
@@ -25,44 +25,44 @@ use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// A shorter lease would be renewed more often than a loaded machine can promise.
+/// A loaded machine cannot renew a shorter lease in time.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
-/// Between a renewal that failed and the next.
+/// The pause between a failed renewal and the next one.
 const RETRY: Duration = Duration::from_millis(250);
-/// Before another attempt where the server could not be asked.
+/// The pause before another attempt when the server could not be asked.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
-/// When a role is free again, those who want it do not all ask at once.
+/// The longest random delay after a role becomes free, so that the candidates do not all ask at once.
 const SPREAD_MS: u64 = 20;
 const MAX_ROLE: usize = 1_024;
 
-/// Who stands for election here, and who leads, by the number that the face gave them.
+/// The candidates and the leaders of this registry, by the number that the face gave them.
 #[derive(Debug, Default)]
 pub(super) struct Terms(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
     standing: HashMap<u64, CancellationToken>,
-    leading: HashMap<u64, mpsc::UnboundedSender<Ask>>,
+    leading: HashMap<u64, mpsc::UnboundedSender<Request>>,
 }
 
-/// What may be asked of the task that keeps a term.
+/// What callers ask of the task that keeps a term.
 #[derive(Debug)]
-enum Ask {
-    /// Answered when the term ends: with an error of kind `lease-lost` unless it was resigned.
+enum Request {
+    /// Answered when the term ends: with an error of kind `lease-lost`, unless the term was resigned.
     Ended(Answer),
     Resign(Answer),
-    /// As `Resign`, and tells when it is done.
-    ResignAndTell(oneshot::Sender<()>),
+    /// As `Resign`; the sender learns when it is done.
+    ResignAndNotify(oneshot::Sender<()>),
 }
 
-impl Ask {
-    /// The answer of whoever asks for what is over.
+impl Request {
+    /// Answers a request to a term that has ended.
     fn refuse(self) {
         match self {
             Self::Ended(answer) => answer.give(Err(lost("it has ended"))),
             Self::Resign(answer) => answer.give(Ok(Outcome::Bool(false))),
-            Self::ResignAndTell(_) => {}
+            Self::ResignAndNotify(_) => {}
         }
     }
 }
@@ -76,27 +76,27 @@ impl Terms {
         self.0.lock()
     }
 
-    fn ask(&self, id: u64, ask: Ask) {
-        let unheard = match self.open().leading.get(&id) {
-            Some(task) => task.send(ask).err().map(|unheard| unheard.0),
-            None => Some(ask),
+    fn send(&self, id: u64, request: Request) {
+        let undelivered = match self.open().leading.get(&id) {
+            Some(task) => task.send(request).err().map(|undelivered| undelivered.0),
+            None => Some(request),
         };
-        if let Some(ask) = unheard {
-            ask.refuse();
+        if let Some(request) = undelivered {
+            request.refuse();
         }
     }
 
-    /// Withdraws everywhere, and resigns everywhere; each receiver resolves or fails when that is done.
+    /// Withdraws all candidates and resigns all terms; each receiver resolves or fails when its term is resigned.
     pub(super) fn resign_all(&self) -> Vec<oneshot::Receiver<()>> {
         let open = self.open();
         open.standing.values().for_each(CancellationToken::cancel);
         open.leading
             .values()
             .map(|task| {
-                let (done, told) = oneshot::channel();
-                // Refused only by a task that has ended, and then `told` fails.
-                let _ = task.send(Ask::ResignAndTell(done));
-                told
+                let (done, resigned) = oneshot::channel();
+                // A task that has ended refuses the request; then `resigned` fails.
+                let _ = task.send(Request::ResignAndNotify(done));
+                resigned
             })
             .collect()
     }
@@ -116,7 +116,7 @@ impl Candidate {
         self.inner.keys.leader(&self.role)
     }
 
-    async fn stand(&self) -> Result<Vote> {
+    async fn stand(&self) -> Result<ElectOutcome> {
         let key = self.key();
         let packed = Packed::sized(key.len() + 128)
             .script(&scripts::ELECT.script, 1, 2)
@@ -127,9 +127,9 @@ impl Candidate {
             return Err(Error::unexpected_reply());
         };
         match parts[..] {
-            [Reply::Int(1), Reply::Int(token)] => Ok(Vote::Elected(token)),
+            [Reply::Int(1), Reply::Int(token)] => Ok(ElectOutcome::Elected(token)),
             [Reply::Int(0), Reply::Int(ms)] => {
-                Ok(Vote::LedFor(Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
+                Ok(ElectOutcome::LedFor(Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
             }
             _ => Err(Error::unexpected_reply()),
         }
@@ -142,7 +142,7 @@ impl Candidate {
             .word(&key)
             .word(self.owner.as_bytes())
             .number(millis(self.lease));
-        yes(&self.inner.manager.call(command(&scripts::REELECT, packed)).await?)
+        bool_reply(&self.inner.manager.call(command(&scripts::REELECT, packed)).await?)
     }
 
     fn resignation(&self) -> Command {
@@ -156,19 +156,19 @@ impl Candidate {
         command(&scripts::RESIGN, packed)
     }
 
-    /// Gives up what it may have, without waiting for the answer.
+    /// Gives up a role that the candidate may lead, without waiting for the answer.
     fn withdraw(&self) {
         self.inner.manager.submit(self.resignation(), Sink::Ignored);
     }
 }
 
-enum Vote {
+enum ElectOutcome {
     /// With the fencing token.
     Elected(i64),
     LedFor(Duration),
 }
 
-/// Notices that a role is free.
+/// Wakes a candidate when a role becomes free.
 struct Vacancy {
     role: Bytes,
     free: Notify,
@@ -186,7 +186,7 @@ impl Listener for Vacancy {
     }
 }
 
-/// Arguments: id, role, options as JSON. Gives the fencing token when the caller leads.
+/// Arguments: id, role, options as JSON. Returns the fencing token when the caller leads.
 pub(super) fn elect(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -218,11 +218,11 @@ pub(super) fn elect(registry: &Registry, call: Call<'_>) {
             inner.terms.open().standing.remove(&id);
             match outcome {
                 Ok((token, since)) => {
-                    keep(id, candidate, since);
+                    keep_term(id, candidate, since);
                     Ok(Outcome::Number(token as f64))
                 }
                 Err(error) => {
-                    // An attempt may be on its way to succeed; what follows it on the connection takes it back.
+                    // An attempt in flight may still succeed. The resignation follows it on the connection and takes it back.
                     candidate.withdraw();
                     Err(error)
                 }
@@ -231,7 +231,7 @@ pub(super) fn elect(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Stands until it is elected, or `wait` has passed; where that is nothing, once.
+/// Stands until the candidate is elected or `wait` has passed; without `wait`, for ever; with a `wait` of zero, once.
 async fn campaign(candidate: &Candidate, wait: Option<Duration>) -> Result<(i64, Instant)> {
     match wait {
         None => stand(candidate, false).await,
@@ -244,7 +244,7 @@ fn not_within(wait: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("WorkerRegistry.elect: not elected within waitMs, {} ms", wait.as_millis()))
 }
 
-/// Gives the fencing token and when it was asked for.
+/// Returns the fencing token, and when the successful attempt was sent.
 async fn stand(candidate: &Candidate, only_once: bool) -> Result<(i64, Instant)> {
     let vacancy = Arc::new(Vacancy { role: candidate.role.clone(), free: Notify::new() });
     let mut subscription = None;
@@ -252,8 +252,8 @@ async fn stand(candidate: &Candidate, only_once: bool) -> Result<(i64, Instant)>
     loop {
         let sent = Instant::now();
         let (pause, failure) = match candidate.stand().await {
-            Ok(Vote::Elected(token)) => return Ok((token, sent)),
-            Ok(Vote::LedFor(time)) => {
+            Ok(ElectOutcome::Elected(token)) => return Ok((token, sent)),
+            Ok(ElectOutcome::LedFor(time)) => {
                 failures = 0;
                 (time + Duration::from_millis(fastrand::u64(1..=SPREAD_MS)), None)
             }
@@ -268,9 +268,9 @@ async fn stand(candidate: &Candidate, only_once: bool) -> Result<(i64, Instant)>
         }
         if subscription.is_none() && failure.is_none() {
             let channel = Channel { kind: ChannelKind::Exact, name: candidate.inner.keys.resigned_channel() };
-            // Without it the end of the leader's lease is what it goes by.
+            // Without the subscription the candidate waits for the end of the leader's lease.
             subscription = candidate.inner.manager.subscribe(channel, Arc::clone(&vacancy) as _).await.ok();
-            // Somebody may have resigned before it was confirmed.
+            // The leader may have resigned before the subscription was confirmed.
             if subscription.is_some() {
                 continue;
             }
@@ -296,36 +296,36 @@ pub(super) fn cancel(registry: &Registry, call: Call<'_>) {
 /// Argument: id. Answers when the term ends.
 pub(super) fn watch(registry: &Registry, call: Call<'_>) {
     match call.id(0) {
-        Ok(id) => registry.0.terms.ask(id, Ask::Ended(call.answer)),
+        Ok(id) => registry.0.terms.send(id, Request::Ended(call.answer)),
         Err(error) => call.give(Err(error)),
     }
 }
 
-/// Argument: id. Gives false if it did not lead any more.
+/// Argument: id. Returns false if it did not lead any more.
 pub(super) fn resign(registry: &Registry, call: Call<'_>) {
     match call.id(0) {
-        Ok(id) => registry.0.terms.ask(id, Ask::Resign(call.answer)),
+        Ok(id) => registry.0.terms.send(id, Request::Resign(call.answer)),
         Err(error) => call.give(Err(error)),
     }
 }
 
-/// Has a task keep the term that was asked for at `since`.
-fn keep(id: u64, candidate: Candidate, since: Instant) {
-    let (sender, mut asks) = mpsc::unbounded_channel();
+/// Starts the task that keeps the term whose election was sent at `since`.
+fn keep_term(id: u64, candidate: Candidate, since: Instant) {
+    let (sender, mut requests) = mpsc::unbounded_channel();
     let inner = Arc::clone(&candidate.inner);
     inner.terms.open().leading.insert(id, sender);
     let term = Term { confirmed: since, next: since + candidate.lease / 3, candidate, watching: Vec::new() };
     lifecycle::spawn(async move {
-        term.run(&mut asks).await;
+        term.run(&mut requests).await;
         inner.terms.open().leading.remove(&id);
-        asks.close();
-        while let Ok(ask) = asks.try_recv() {
-            ask.refuse();
+        requests.close();
+        while let Ok(request) = requests.try_recv() {
+            request.refuse();
         }
     });
 }
 
-/// Why a term is over.
+/// Why a term has ended.
 enum End {
     Resigned,
     Lost(Error),
@@ -344,7 +344,7 @@ impl Term {
         self.confirmed + self.candidate.lease
     }
 
-    async fn run(mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
+    async fn run(mut self, requests: &mut mpsc::UnboundedReceiver<Request>) {
         let closing = self.candidate.inner.manager.closing();
         let ended = self.candidate.inner.ended.clone();
         let end = loop {
@@ -359,15 +359,15 @@ impl Term {
                     break End::Resigned;
                 }
                 () = sleep_until(ends.into()) => break End::Lost(lost("it ran out before a renewal was confirmed")),
-                Some(ask) = asks.recv() => match ask {
-                    Ask::Ended(answer) => self.watching.push(answer),
-                    Ask::Resign(answer) => {
+                Some(request) = requests.recv() => match request {
+                    Request::Ended(answer) => self.watching.push(answer),
+                    Request::Resign(answer) => {
                         let resigned = self.candidate.inner.manager.call(self.candidate.resignation()).await;
-                        answer.give(resigned.and_then(|reply| yes(&reply)).map(Outcome::Bool));
+                        answer.give(resigned.and_then(|reply| bool_reply(&reply)).map(Outcome::Bool));
                         break End::Resigned;
                     }
-                    Ask::ResignAndTell(done) => {
-                        // Where it cannot be resigned it runs out: nobody renews it.
+                    Request::ResignAndNotify(done) => {
+                        // If the resignation fails, the lease runs out: nothing renews it.
                         let _ = self.candidate.inner.manager.call(self.candidate.resignation()).await;
                         let _ = done.send(());
                         break End::Resigned;
@@ -386,7 +386,7 @@ impl Term {
         }
     }
 
-    /// Renews, and waits for the answer no longer than until the term ends. Gives why it is over, if it is.
+    /// Renews, and waits for the answer until the term ends at the latest. Returns why the term has ended, if it has.
     async fn renew(&mut self) -> Option<End> {
         let sent = Instant::now();
         match timeout_at(self.ends().into(), self.candidate.renew()).await {
@@ -395,7 +395,7 @@ impl Term {
                 self.next = sent + self.candidate.lease / 3;
                 None
             }
-            Ok(Ok(false)) => Some(End::Lost(lost("the server says that another one may lead"))),
+            Ok(Ok(false)) => Some(End::Lost(lost("the server says that another candidate may lead"))),
             Ok(Err(_)) => {
                 // The next attempt follows; only the end of the lease is final.
                 self.next = Instant::now() + RETRY.min(self.candidate.lease / 10);

@@ -1,8 +1,8 @@
-//! What happens in the fleet: a bounded stream of events, told to this process in order.
+//! Events of the fleet: a bounded stream, delivered to this process in order.
 //!
-//! A message on a channel says that there is something; what, is read from the stream. So nothing is told twice, a
-//! connection that was lost costs a delay, and what was trimmed before it was read is told as a gap. Who watches also looks by
-//! itself once in an interval, and has the server do what is due.
+//! A message on a channel says that there is a new event; the event itself is read from the stream. So no event is delivered
+//! twice, a lost connection only delays events, and events that were trimmed before they were read are reported as a gap. A
+//! watching registry also reads once in every interval, and sweeps then.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::scripts;
-use super::watching::Watching;
+use super::watch::WatchSession;
 use super::worker::Row;
 use super::{Inner, Registry, sweeper};
 use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
@@ -27,16 +27,16 @@ use crate::verb::Call;
 
 /// Events in one reply.
 const BATCH: usize = 256;
-/// Events that JavaScript may have before it and not have taken.
-const CREDIT: u64 = 2_048;
+/// Events that JavaScript may have received and not yet taken.
+const MOST_UNTAKEN: u64 = 2_048;
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_LIMIT: u64 = 10_000;
 
-/// Notices that there is something to read.
+/// Wakes the reader when there is something to read.
 #[derive(Debug, Default)]
-struct Bell(Notify);
+struct WakeUp(Notify);
 
-impl Listener for Bell {
+impl Listener for WakeUp {
     fn message(&self, _message: &Message) {
         self.0.notify_one();
     }
@@ -46,110 +46,110 @@ impl Listener for Bell {
     }
 }
 
-/// Begins to watch, if it is not done: what happens after this call is told. Settles when it is certain that nothing will be
-/// missed, or with why it is not yet; it is tried again by itself, and who calls again is told what comes of that.
+/// Starts to watch, unless the registry watches already. Events after this call are delivered. Settles when no event can be
+/// missed, or with why not yet. The attempt is repeated by itself; another call gets the result of the next attempt.
 pub(super) fn watch(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
-    let mut present = inner.watch.present();
-    if let Some(watching) = &*present {
-        return watching.ask(call.answer);
+    let mut current = inner.watch.current();
+    if let Some(session) = &*current {
+        return session.wait(call.answer);
     }
-    let watching = Arc::new(Watching::new(call.answer));
-    *present = Some(Arc::clone(&watching));
-    drop(present);
+    let session = Arc::new(WatchSession::new(call.answer));
+    *current = Some(Arc::clone(&session));
+    drop(current);
     inner.watch.untaken.store(0, Ordering::Release);
-    // Asked here and now: it goes out before whatever the caller does next.
-    let place = inner.last_place();
+    // Sent here and now: before any later call of the caller.
+    let position = inner.last_position();
     lifecycle::spawn(async move {
-        let bell = Arc::new(Bell::default());
+        let wake_up = Arc::new(WakeUp::default());
         let closing = inner.manager.closing();
-        let told = async {
-            let (mut place, subscription) = begin(&inner, &bell, place, &watching).await;
-            follow(&inner, &bell, &mut place).await;
+        let events = async {
+            let (mut position, subscription) = start(&inner, &wake_up, position, &session).await;
+            follow(&inner, &wake_up, &mut position).await;
             drop(subscription);
         };
         tokio::select! {
             biased;
-            () = watching.stop.cancelled() => {}
+            () = session.stop.cancelled() => {}
             () = closing.cancelled() => {
-                inner.watch.present().take_if(|present| Arc::ptr_eq(present, &watching));
+                inner.watch.current().take_if(|current| Arc::ptr_eq(current, &session));
                 inner.outlet.tell(r#"{"event":"ended"}"#.to_owned());
             }
             () = inner.ended.cancelled() => {}
-            () = told => {}
+            () = events => {}
         }
     });
 }
 
 /// Tries until it is subscribed and knows from where to read.
-async fn begin(
+async fn start(
     inner: &Arc<Inner>,
-    bell: &Arc<Bell>,
-    place: impl Future<Output = Result<Place>>,
-    watching: &Watching,
-) -> (Place, Subscription) {
-    let mut place = Some(place.await);
+    wake_up: &Arc<WakeUp>,
+    position: impl Future<Output = Result<Position>>,
+    session: &WatchSession,
+) -> (Position, Subscription) {
+    let mut position = Some(position.await);
     loop {
         let channel = Channel { kind: ChannelKind::Exact, name: inner.keys.key(Part::Wake).clone() };
-        let listener: Arc<dyn Listener> = Arc::clone(bell) as _;
+        let listener: Arc<dyn Listener> = Arc::clone(wake_up) as _;
         let subscribed = inner.manager.subscribe(channel, listener).await;
-        let known = match place.take() {
-            Some(Ok(place)) => Ok(place),
-            _ => inner.last_place().await,
+        let known = match position.take() {
+            Some(Ok(position)) => Ok(position),
+            _ => inner.last_position().await,
         };
         let error = match (subscribed, known) {
-            (Ok(subscription), Ok(place)) => {
-                watching.begun();
-                return (place, subscription);
+            (Ok(subscription), Ok(position)) => {
+                session.started();
+                return (position, subscription);
             }
             (Ok(_), Err(error)) => error,
             (Err(error), known) => {
-                place = known.ok().map(Ok);
+                position = known.ok().map(Ok);
                 error
             }
         };
-        watching.failed(&error);
+        session.failed(&error);
         sleep(RETRY).await;
     }
 }
 
-async fn follow(inner: &Arc<Inner>, bell: &Bell, place: &mut Place) {
+async fn follow(inner: &Arc<Inner>, wake_up: &WakeUp, position: &mut Position) {
     loop {
-        // Also at once: what happened before the subscription was there rang for nobody.
-        while let Ok(true) = read_on(inner, place).await {}
+        // The first read comes at once: events before the subscription woke nobody.
+        while let Ok(true) = read_on(inner, position).await {}
         let look = inner.settings.interval.mul_f64(1.0 - fastrand::f64() / 10.0);
         tokio::select! {
-            () = bell.0.notified() => {}
+            () = wake_up.0.notified() => {}
             () = sleep(look) => {
-                // What is due is done by somebody else if not now, and what cannot be read now is read later.
+                // A failure costs nothing: another process sweeps, and the next read finds the events.
                 let _ = sweeper::sweep(inner).await;
-                let _ = rewind(inner, place).await;
+                let _ = rewind(inner, position).await;
             }
         }
     }
 }
 
-/// Where one is in the events.
+/// A position in the stream of events.
 #[derive(Clone, Debug, PartialEq)]
-struct Place {
+struct Position {
     id: Bytes,
-    /// The number of the last event that was told.
+    /// The number of the last delivered event.
     number: u64,
 }
 
-impl Place {
-    /// How many events were never told that lie between this place and `next`; nothing where none do.
+impl Position {
+    /// How many events between this position and `next` were never delivered; nothing where none were missed.
     fn missed_until(&self, next: &Self) -> Option<u64> {
         let missed = next.number.checked_sub(self.number)?.checked_sub(1)?;
         (missed > 0 && self.number > 0).then_some(missed)
     }
 }
 
-/// A server that lost its data and whose clock went back starts again before the place.
-async fn rewind(inner: &Arc<Inner>, place: &mut Place) -> Result<()> {
-    let last = inner.last_place().await?;
-    if order(&last.id) < order(&place.id) {
-        *place = Place { id: Bytes::from_static(b"0-0"), number: 0 };
+/// Starts from the beginning where the stream ends before `position`: the server lost its data and its clock went back.
+async fn rewind(inner: &Arc<Inner>, position: &mut Position) -> Result<()> {
+    let last = inner.last_position().await?;
+    if order(&last.id) < order(&position.id) {
+        *position = Position { id: Bytes::from_static(b"0-0"), number: 0 };
     }
     Ok(())
 }
@@ -160,18 +160,19 @@ fn order(id: &[u8]) -> (u64, u64) {
     (ms.parse().unwrap_or(0), n.parse().unwrap_or(0))
 }
 
-/// Tells the next events. Says whether there may be more; one that could not be read whole is told next time.
-async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
-    let entries = inner.events_after(&place.id, BATCH as u64).await?;
+/// Delivers the next events. Returns whether there may be more. An event whose metadata could not be read is left for the next
+/// call.
+async fn read_on(inner: &Arc<Inner>, position: &mut Position) -> Result<bool> {
+    let entries = inner.events_after(&position.id, BATCH as u64).await?;
     let mut outcome = Ok(entries.len() == BATCH);
-    let mut told = Vec::with_capacity(entries.len());
+    let mut events = Vec::with_capacity(entries.len());
     for Entry { id, event } in entries {
         let Some(event) = event else {
-            inner.tell_damage("event", &id);
-            place.id = id;
+            inner.report_damaged("event", &id);
+            position.id = id;
             continue;
         };
-        let next = Place { id, number: event.number };
+        let next = Position { id, number: event.number };
         let json = match event.json(&next.id, inner).await {
             Ok(json) => json,
             Err(error) => {
@@ -179,26 +180,26 @@ async fn read_on(inner: &Arc<Inner>, place: &mut Place) -> Result<bool> {
                 break;
             }
         };
-        if let Some(missed) = place.missed_until(&next) {
+        if let Some(missed) = position.missed_until(&next) {
             inner.outlet.tell(format!(r#"{{"event":"gap","missed":{missed}}}"#));
         }
-        *place = next;
-        told.push(Outcome::Json(json.into()));
+        *position = next;
+        events.push(Outcome::Json(json.into()));
     }
-    if !told.is_empty() {
-        inner.watch.untaken.fetch_add(told.len() as u64, Ordering::AcqRel);
-        inner.outlet.deliver(told);
+    if !events.is_empty() {
+        inner.watch.untaken.fetch_add(events.len() as u64, Ordering::AcqRel);
+        inner.outlet.deliver(events);
     }
-    while inner.watch.untaken.load(Ordering::Acquire) > CREDIT {
+    while inner.watch.untaken.load(Ordering::Acquire) > MOST_UNTAKEN {
         inner.watch.taken.notified().await;
     }
     outcome
 }
 
-/// Ends watching.
+/// Stops watching.
 pub(super) fn unwatch(registry: &Registry, call: Call<'_>) {
-    if let Some(watching) = registry.0.watch.present().take() {
-        watching.stop.cancel();
+    if let Some(session) = registry.0.watch.current().take() {
+        session.stop.cancel();
     }
     call.give(Ok(Outcome::Nothing));
 }
@@ -216,7 +217,7 @@ pub(super) fn taken(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Arguments: position, limit. Gives events after that position, the position after them, and whether none is missing.
+/// Arguments: position, limit. Returns events after the position, the position after them, and whether none is missing.
 pub(super) fn read(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -235,16 +236,16 @@ pub(super) fn read(registry: &Registry, call: Call<'_>) {
             });
             let entries = inner.events_after(&position, limit).await?;
             let position = entries.last().map_or(position, |entry| entry.id.clone());
-            let mut told = Vec::with_capacity(entries.len());
+            let mut events = Vec::with_capacity(entries.len());
             for Entry { id, event } in entries {
                 match event {
-                    Some(event) => told.push(event.json(&id, &inner).await?),
-                    None => inner.tell_damage("event", &id),
+                    Some(event) => events.push(event.json(&id, &inner).await?),
+                    None => inner.report_damaged("event", &id),
                 }
             }
             let position = String::from_utf8_lossy(&position);
             Ok(Outcome::Json(
-                format!(r#"{{"events":[{}],"position":"{position}","complete":{complete}}}"#, told.join(",")).into(),
+                format!(r#"{{"events":[{}],"position":"{position}","complete":{complete}}}"#, events.join(",")).into(),
             ))
         })
     });
@@ -258,7 +259,7 @@ fn is_position(text: &str) -> bool {
 /// What happened to a worker, as events name it.
 const KINDS: [&str; 6] = ["joined", "left", "status", "degraded", "recovered", "crashed"];
 
-/// An entry of the stream. What is in it, unless it can be read, was not written by this package.
+/// An entry of the stream. An entry that cannot be read was not written by this package.
 struct Entry {
     id: Bytes,
     event: Option<Event>,
@@ -269,7 +270,7 @@ struct Event {
     kind: &'static str,
     row: Row,
     last_heartbeat: f64,
-    /// Its metadata were too large to be repeated.
+    /// The metadata were too large for the event.
     bare: bool,
 }
 
@@ -306,8 +307,8 @@ impl Event {
 
     async fn json(mut self, position: &[u8], inner: &Arc<Inner>) -> Result<String> {
         if self.bare {
-            let packed = inner.begin(&scripts::READ, &[], 1, self.row.id.len()).word(&self.row.id);
-            let (_, now) = inner.one_row(&inner.ask(&scripts::READ, packed).await?).await?;
+            let packed = inner.begin(&scripts::GET, &[], 1, self.row.id.len()).word(&self.row.id);
+            let (_, now) = inner.one_row(&inner.call(&scripts::GET, packed).await?).await?;
             if let Some(now) = now.filter(|now| now.state.epoch == self.row.state.epoch) {
                 self.row.take_metadata(now);
             }
@@ -322,15 +323,15 @@ impl Event {
     }
 }
 
-/// For fuzzing: what is told of entries, one after the other.
+/// For fuzzing: the JSON of entries, one after the other.
 #[cfg(fuzzing)]
-pub(super) fn told(replies: &[Reply]) -> Vec<String> {
-    let mut place = Place { id: Bytes::from_static(b"0-0"), number: 0 };
+pub(super) fn json_of(replies: &[Reply]) -> Vec<String> {
+    let mut position = Position { id: Bytes::from_static(b"0-0"), number: 0 };
     let events = replies.iter().filter_map(|reply| Entry::parse(reply).ok()).filter_map(|entry| {
         let event = entry.event?;
-        let next = Place { id: entry.id, number: event.number };
-        let missed = place.missed_until(&next);
-        place = next;
+        let next = Position { id: entry.id, number: event.number };
+        let missed = position.missed_until(&next);
+        position = next;
         Some(format!(
             r#"{{"missed":{},"worker":{}}}"#,
             missed.unwrap_or(0),
@@ -341,11 +342,11 @@ pub(super) fn told(replies: &[Reply]) -> Vec<String> {
 }
 
 impl Inner {
-    /// Where the events end now.
-    fn last_place(self: &Arc<Self>) -> impl Future<Output = Result<Place>> + Send + use<> {
+    /// The position of the last event.
+    fn last_position(self: &Arc<Self>) -> impl Future<Output = Result<Position>> + Send + use<> {
         let read = self.read_stream(b"XREVRANGE", b"+", b"-", 1);
         async move {
-            Ok(read.await?.pop().map_or(Place { id: Bytes::from_static(b"0-0"), number: 0 }, |entry| Place {
+            Ok(read.await?.pop().map_or(Position { id: Bytes::from_static(b"0-0"), number: 0 }, |entry| Position {
                 number: entry.event.map_or(0, |event| event.number),
                 id: entry.id,
             }))
@@ -377,7 +378,7 @@ impl Inner {
         async move {
             let mut reply = answer.await;
             if reply.as_ref().is_err_and(|error| error.message().starts_with("WRONGTYPE")) {
-                // The sweep takes away what is no stream.
+                // The sweep removes a key that is no stream.
                 sweeper::sweep(&inner).await?;
                 reply = inner.manager.call(command).await;
             }
@@ -398,11 +399,11 @@ mod tests {
 
     #[test]
     fn a_gap_is_what_lies_between_two_events_whatever_their_numbers() {
-        let place = |number| Place { id: Bytes::from_static(b"1-0"), number };
+        let position = |number| Position { id: Bytes::from_static(b"1-0"), number };
         for (last, next, missed) in [(0, 9, None), (4, 5, None), (4, 7, Some(2)), (7, 4, None), (5, 5, None)] {
-            assert_eq!(place(last).missed_until(&place(next)), missed, "{last} {next}");
+            assert_eq!(position(last).missed_until(&position(next)), missed, "{last} {next}");
         }
-        assert_eq!(place(u64::MAX).missed_until(&place(3)), None);
+        assert_eq!(position(u64::MAX).missed_until(&position(3)), None);
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! For fuzzing: what is told of a worker's record, whoever wrote it.
+//! For fuzzing: the JSON that is made of any worker record.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::damage::{split, texts};
+use super::damaged_records::{split, texts};
 use super::events;
-use super::worker::{Row, State};
+use super::worker::{Row, StoredState};
 use crate::resp::Reply;
 
-/// A worker as it is told: each name once, and no other. Numbers are those that a double holds.
+/// The JSON of a worker: each name once, and no other name. Every number fits a double.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[expect(dead_code, reason = "that they are there, and what they are, is all there is to know of most")]
-struct Told {
+struct WorkerJson {
     id: String,
     r#type: String,
     capabilities: Vec<String>,
     capacity: u64,
     hostname: String,
     pid: u32,
-    /// Whatever JavaScript reads: numbers beyond a double too.
+    /// Anything that JavaScript reads, including numbers that no double holds.
     metadata: IgnoredAny,
     status: String,
     health: String,
@@ -34,38 +34,38 @@ struct Told {
     memory_bytes: Option<f64>,
 }
 
-/// An event as [`events::told`] tells it.
+/// The JSON of an event as [`events::json_of`] makes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "that they are there, and what they are, is all there is to know")]
-struct ToldEvent {
+struct EventJson {
     missed: u64,
-    worker: Told,
+    worker: WorkerJson,
 }
 
-/// Reads a worker as the scripts tell it.
+/// Reads a worker as the scripts return it.
 ///
 /// # Panics
 ///
-/// Where what is told of it is not what its record says.
+/// If the JSON differs from the record.
 pub fn row(reply: Reply, now: f64) {
     let (answer, _) = split(reply);
     let Ok(texts) = texts(&answer) else { return };
     let Ok(row) = Row::of(&texts) else { return };
-    let state = State::parse(&texts[1]).expect("a worker that is told has a state");
+    let state = StoredState::parse(&texts[1]).expect("a worker that is worker has a state");
     let [definition, metadata] =
-        [2, 3].map(|at: usize| std::str::from_utf8(&texts[at]).expect("what is told is a text"));
+        [2, 3].map(|at: usize| std::str::from_utf8(&texts[at]).expect("what is worker is a text"));
     assert!(
         metadata.starts_with('{') && serde_json::from_str::<IgnoredAny>(metadata).is_ok(),
         "metadata are an object"
     );
     let registered = format!(r#",{definition},"metadata":{metadata},"status":"#);
     for json in [row.json(now), row.json_of_event(now)] {
-        let told: Told = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
-        assert_eq!(told.id.as_bytes(), &texts[0][..], "metadata forge no id");
-        assert_eq!(told.epoch, state.epoch, "metadata forge no epoch");
-        assert_eq!(told.status, state.status, "metadata forge no status");
-        assert!(json.contains(&registered), "what a worker was registered with is told as it is: {json}");
+        let worker: WorkerJson = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+        assert_eq!(worker.id.as_bytes(), &texts[0][..], "metadata forge no id");
+        assert_eq!(worker.epoch, state.epoch, "metadata forge no epoch");
+        assert_eq!(worker.status, state.status, "metadata forge no status");
+        assert!(json.contains(&registered), "what a worker was registered with is worker as it is: {json}");
     }
 }
 
@@ -73,9 +73,9 @@ pub fn row(reply: Reply, now: f64) {
 ///
 /// # Panics
 ///
-/// Where what is told of one is no event.
+/// If the JSON of an entry is no event.
 pub fn entries(replies: &[Reply]) {
-    for json in events::told(replies) {
-        serde_json::from_str::<ToldEvent>(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    for json in events::json_of(replies) {
+        serde_json::from_str::<EventJson>(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Heartbeats: what is said of workers, and what comes back. Those asked for in one batch of calls travel in one call.
+//! Heartbeats: what they say about workers, and the answers. Heartbeats that callers ask for in one batch travel in one call.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -32,38 +32,38 @@ const MAX_COMMAND: usize = 64 * 1_024;
 const COMMANDS: [&str; 4] = ["pause", "resume", "drain", "shutdown"];
 const MAX_LOAD: f64 = 1e9;
 
-/// A worker, and what is to be said of it once.
-pub(super) struct Beat {
+/// A worker, and the changes that one heartbeat carries.
+pub(super) struct Heartbeat {
     id: Bytes,
     status: Option<Bytes>,
     metadata: Option<Bytes>,
-    waiting: Vec<Answer>,
+    answers: Vec<Answer>,
 }
 
-impl Beat {
-    /// That it is still there.
+impl Heartbeat {
+    /// A heartbeat without changes.
     pub(super) fn plain(id: Bytes) -> Self {
-        Self { id, status: None, metadata: None, waiting: Vec::new() }
+        Self { id, status: None, metadata: None, answers: Vec::new() }
     }
 
-    /// Tells whoever waits for it.
+    /// Answers all callers that wait for it.
     fn answer(self, alive: &Result<bool>) {
-        self.waiting.into_iter().for_each(|answer| answer.give(alive.clone().map(Outcome::Bool)));
+        self.answers.into_iter().for_each(|answer| answer.give(alive.clone().map(Outcome::Bool)));
     }
 }
 
-/// Heartbeats that were asked for in the present batch of calls.
+/// Heartbeats that callers asked for in the current batch of calls.
 #[derive(Default)]
-pub(super) struct Asked(Mutex<HashMap<Bytes, Beat>>);
+pub(super) struct Requested(Mutex<HashMap<Bytes, Heartbeat>>);
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for Requested {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Asked")
+        f.write_str("Requested")
     }
 }
 
-/// What is said of a worker with its next heartbeats.
-fn apply(member: &mut Member, args: &Arguments<'_>) -> Result<()> {
+/// Records what the next heartbeats report about a worker.
+fn note_report(member: &mut Member, args: &Arguments<'_>) -> Result<()> {
     let load = match args.at(1) {
         Arg::Absent => None,
         Arg::Number(load) if (0.0..=MAX_LOAD).contains(&load) => Some(load),
@@ -75,35 +75,35 @@ fn apply(member: &mut Member, args: &Arguments<'_>) -> Result<()> {
         other => return Err(args.wrong("degraded", "true or false", other)),
     };
     if let Some(load) = load {
-        member.say(|member| member.load = decimal(load));
+        member.update(|member| member.load = decimal(load));
     }
     if let Some(reported) = reported {
-        member.say(|member| member.reported = reported);
+        member.update(|member| member.reported = reported);
     }
     Ok(())
 }
 
-/// In millionths, without trailing zeros: short, and the same for the same number.
+/// In millionths, without trailing zeros: short, and equal numbers give equal texts.
 fn decimal(load: f64) -> String {
     let text = format!("{load:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Arguments: id, load, degraded. What goes with the next heartbeat.
+/// Arguments: id, load, degraded. Recorded for the next heartbeat.
 pub(super) fn report(registry: &Registry, call: Call<'_>) {
     let noted = worker_id(&call, 0)
-        .and_then(|id| registry.0.members.with(id, |member| apply(member, &call)).unwrap_or(Ok(())))
+        .and_then(|id| registry.0.members.with(id, |member| note_report(member, &call)).unwrap_or(Ok(())))
         .map(|()| Outcome::Nothing);
     call.give(noted);
 }
 
-/// Arguments: id, load, degraded, status, metadata. Gives false if this registry's registration of it is over.
+/// Arguments: id, load, degraded, status, metadata. Returns false if this registry's registration of the worker has ended.
 pub(super) fn heartbeat(registry: &Registry, call: Call<'_>) {
     let inner = &registry.0;
-    let said = worker_id(&call, 0).and_then(|id| {
+    let read = worker_id(&call, 0).and_then(|id| {
         let (status, metadata) = (status(&call, 3)?, metadata(&call, 4)?);
         let applied = inner.members.with(id, |member| {
-            apply(member, &call)?;
+            note_report(member, &call)?;
             if let Some(status) = &status {
                 member.status = status.clone();
             }
@@ -113,97 +113,98 @@ pub(super) fn heartbeat(registry: &Registry, call: Call<'_>) {
             Ok::<_, Error>(member.lost.is_none().then(|| member.registration.id.clone()))
         });
         if matches!(applied, Some(Ok(None))) {
-            register::again(inner);
+            register::reregister_soon(inner);
         }
         Ok((applied.transpose()?.flatten(), status, metadata))
     });
-    let (id, status, metadata) = match said {
+    let (id, status, metadata) = match read {
         Ok((Some(id), status, metadata)) => (id, status, metadata),
         Ok(_) => return call.give(Ok(Outcome::Bool(false))),
         Err(error) => return call.give(Err(error)),
     };
-    let mut asked = inner.asked.0.lock();
-    if asked.is_empty() {
+    let mut requested = inner.requested.0.lock();
+    if requested.is_empty() {
         let inner = Arc::clone(inner);
         at_end_of_batch(move || flush(&inner));
     }
-    let beat = asked.entry(id.clone()).or_insert_with(|| Beat::plain(id));
-    beat.status = status.or(beat.status.take());
-    beat.metadata = metadata.or(beat.metadata.take());
-    beat.waiting.push(call.answer);
+    let heartbeat = requested.entry(id.clone()).or_insert_with(|| Heartbeat::plain(id));
+    heartbeat.status = status.or(heartbeat.status.take());
+    heartbeat.metadata = metadata.or(heartbeat.metadata.take());
+    heartbeat.answers.push(call.answer);
 }
 
-/// Sends what was asked for.
+/// Sends the heartbeats that callers asked for.
 fn flush(inner: &Arc<Inner>) {
-    let asked = std::mem::take(&mut *inner.asked.0.lock());
-    let mut beats: Vec<Beat> = asked.into_values().collect();
-    while !beats.is_empty() {
-        let rest = beats.split_off(beats.len().min(CHUNK));
-        let sent = send_beats(inner, beats, false);
+    let requested = std::mem::take(&mut *inner.requested.0.lock());
+    let mut heartbeats: Vec<Heartbeat> = requested.into_values().collect();
+    while !heartbeats.is_empty() {
+        let rest = heartbeats.split_off(heartbeats.len().min(CHUNK));
+        let sent = send_heartbeats(inner, heartbeats, false);
         lifecycle::spawn(async move {
-            // Each caller has its own answer.
+            // Each caller gets its own answer.
             let _ = sent.await;
         });
-        beats = rest;
+        heartbeats = rest;
     }
 }
 
-/// Beats for all of them, and gives their waiters what came. Says whether more is due on the server.
-pub(super) fn send_beats(
+/// Sends heartbeats, and gives the callers their answers. Returns whether more is due on the server.
+pub(super) fn send_heartbeats(
     inner: &Arc<Inner>,
-    beats: Vec<Beat>,
+    heartbeats: Vec<Heartbeat>,
     sweep: bool,
 ) -> impl Future<Output = Result<bool>> + Send + use<> {
-    let batch = Batch::of(inner, beats);
-    let reply = inner.ask(&scripts::BEAT, batch.packed(inner, sweep));
+    let batch = Batch::of(inner, heartbeats);
+    let reply = inner.call(&scripts::HEARTBEAT, batch.packed(inner, sweep));
     let inner = Arc::clone(inner);
     async move { batch.answered(&inner, reply.await) }
 }
 
-/// A beat that is sent, and the registration and the command that it speaks of.
+/// A heartbeat in flight, with the epoch and the last command of its worker when it was sent.
 struct Sent {
     epoch: u64,
     command: u64,
-    beat: Beat,
+    heartbeat: Heartbeat,
 }
 
-/// The beats of one call.
+/// The heartbeats of one call.
 struct Batch {
-    /// In the order in which the call names them.
+    /// In the order of the call's arguments.
     sent: Vec<Sent>,
-    /// What the call says of them.
+    /// The arguments of the call.
     words: Vec<Bytes>,
-    /// How many say only that a worker is still there. They come first.
+    /// How many heartbeats carry no change. They come first.
     plain: u64,
 }
 
 impl Batch {
-    /// Beats of workers that are not members any more are answered at once and left out.
-    fn of(inner: &Inner, beats: Vec<Beat>) -> Self {
-        let (mut sent, mut others) = (Vec::with_capacity(beats.len()), Vec::new());
-        let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) = (Vec::with_capacity(beats.len() * 2), Vec::new());
-        let stalled = inner.pulse.is_stalled();
+    /// Heartbeats of workers that are not members any more are answered at once and left out.
+    fn of(inner: &Inner, heartbeats: Vec<Heartbeat>) -> Self {
+        let (mut sent, mut others) = (Vec::with_capacity(heartbeats.len()), Vec::new());
+        let (mut words, mut more_words): (Vec<Bytes>, Vec<Bytes>) =
+            (Vec::with_capacity(heartbeats.len() * 2), Vec::new());
+        let stalled = inner.event_loop.is_stalled();
         let mut members = inner.members.lock();
-        for beat in beats {
-            let Some(member) = members.get_mut(&beat.id) else {
-                beat.answer(&Ok(false));
+        for heartbeat in heartbeats {
+            let Some(member) = members.get_mut(&heartbeat.id) else {
+                heartbeat.answer(&Ok(false));
                 continue;
             };
-            let expected = member.head(stalled);
-            let one = Sent { epoch: member.epoch, command: member.command, beat };
-            if !member.unacknowledged && one.beat.status.is_none() && one.beat.metadata.is_none() {
-                words.extend([one.beat.id.clone(), expected]);
+            let expected = member.state_prefix(stalled);
+            let one = Sent { epoch: member.epoch, command: member.last_command, heartbeat };
+            if !member.unacknowledged && one.heartbeat.status.is_none() && one.heartbeat.metadata.is_none() {
+                words.extend([one.heartbeat.id.clone(), expected]);
                 sent.push(one);
                 continue;
             }
             let acknowledged =
-                if member.unacknowledged { Bytes::from(member.command.to_string()) } else { Bytes::new() };
+                if member.unacknowledged { Bytes::from(member.last_command.to_string()) } else { Bytes::new() };
             more_words.extend([
-                one.beat.id.clone(),
+                one.heartbeat.id.clone(),
                 expected,
                 acknowledged,
-                one.beat.status.clone().unwrap_or_default(),
-                one.beat.metadata.clone().unwrap_or_default(),
+                one.heartbeat.status.clone().unwrap_or_default(),
+                one.heartbeat.metadata.clone().unwrap_or_default(),
             ]);
             others.push(one);
         }
@@ -216,10 +217,10 @@ impl Batch {
     fn packed(&self, inner: &Inner, sweep: bool) -> Packed {
         let bytes = self.words.iter().map(|word| word.len() + 8).sum::<usize>() + 256;
         let mut packed = inner
-            .begin(&scripts::BEAT, &[], 6 + self.words.len(), bytes)
+            .begin(&scripts::HEARTBEAT, &[], 6 + self.words.len(), bytes)
             .word(if sweep { b"1" } else { b"0" })
             .word(inner.process.as_bytes())
-            .word(inner.pulse.report().as_bytes())
+            .word(inner.event_loop.report().as_bytes())
             .number(inner.process_kept_ms())
             .number(millis(inner.settings.degraded_after))
             .number(self.plain);
@@ -229,58 +230,58 @@ impl Batch {
         packed
     }
 
-    /// Notes what the server said of each, and answers whoever waits. Says whether more is due on the server.
+    /// Records the server's answer about each worker, and answers the callers. Returns whether more is due on the server.
     fn answered(self, inner: &Arc<Inner>, reply: Result<Reply>) -> Result<bool> {
-        let answer = reply.and_then(|reply| verdicts(&reply, self.sent.len()));
+        let answer = reply.and_then(|reply| statuses(&reply, self.sent.len()));
         let (now, more, mut exceptions) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let failed = Err(error);
-                self.sent.into_iter().for_each(|one| one.beat.answer(&failed));
+                self.sent.into_iter().for_each(|one| one.heartbeat.answer(&failed));
                 return failed;
             }
         };
-        inner.heard(now);
+        inner.note_server_time(now);
         inner.manager.metrics().registry_heartbeats.add(self.sent.len() as u64);
         for (place, one) in self.sent.into_iter().enumerate() {
-            let alive = one.judged(inner, exceptions.remove(&place).unwrap_or(Verdict::Alive));
-            one.beat.answer(&Ok(alive));
+            let alive = one.record(inner, exceptions.remove(&place).unwrap_or(Status::Alive));
+            one.heartbeat.answer(&Ok(alive));
         }
         Ok(more)
     }
 }
 
 impl Sent {
-    /// Notes what the server said of the worker. False where the registration is over.
-    fn judged(&self, inner: &Arc<Inner>, verdict: Verdict) -> bool {
-        let id = &self.beat.id;
-        let alive = matches!(verdict, Verdict::Alive | Verdict::Commands(_));
-        match verdict {
-            Verdict::Alive => {
+    /// Records the server's answer about this worker. Returns false if the registration has ended.
+    fn record(&self, inner: &Arc<Inner>, status: Status) -> bool {
+        let id = &self.heartbeat.id;
+        let alive = matches!(status, Status::Alive | Status::Commands(_));
+        match status {
+            Status::Alive => {
                 inner.members.at_epoch(id, self.epoch, |member| {
-                    member.unacknowledged &= member.command != self.command;
+                    member.unacknowledged &= member.last_command != self.command;
                 });
             }
-            Verdict::Commands(commands) => hand_on(inner, id, self.epoch, &commands),
-            Verdict::Gone => register::lose(inner, id, self.epoch),
-            Verdict::Superseded => register::supersede(inner, id, self.epoch),
+            Status::Commands(commands) => deliver_commands(inner, id, self.epoch, &commands),
+            Status::Gone => register::lost(inner, id, self.epoch),
+            Status::Superseded => register::superseded(inner, id, self.epoch),
         }
         alive
     }
 }
 
-/// What the server says of one worker.
-enum Verdict {
+/// The server's answer about one worker.
+enum Status {
     Alive,
-    /// Each a number, a space and JSON.
+    /// Each is a number, a space and JSON.
     Commands(Vec<Bytes>),
-    /// Forgotten, or declared crashed.
+    /// The registration is unknown, or was declared crashed.
     Gone,
-    /// Somebody else has registered its id.
+    /// The id was registered again.
     Superseded,
 }
 
-fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Verdict>)> {
+fn statuses(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Status>)> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let [Reply::Int(now), Reply::Int(more), exceptions @ ..] = &parts[..] else {
         return Err(Error::unexpected_reply());
@@ -291,10 +292,10 @@ fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Ve
         let [Reply::Int(place), Reply::Bulk(what), rest @ ..] = &words[..] else {
             return Err(Error::unexpected_reply());
         };
-        let verdict = match &what[..] {
-            b"gone" | b"crashed" => Verdict::Gone,
-            b"superseded" => Verdict::Superseded,
-            b"commands" => Verdict::Commands(
+        let status = match &what[..] {
+            b"gone" | b"crashed" => Status::Gone,
+            b"superseded" => Status::Superseded,
+            b"commands" => Status::Commands(
                 rest.iter()
                     .filter_map(|word| if let Reply::Bulk(command) = word { Some(command.clone()) } else { None })
                     .collect(),
@@ -303,21 +304,21 @@ fn verdicts(reply: &Reply, count: usize) -> Result<(f64, bool, HashMap<usize, Ve
         };
         let place =
             usize::try_from(*place - 1).ok().filter(|place| *place < count).ok_or_else(Error::unexpected_reply)?;
-        found.insert(place, verdict);
+        found.insert(place, status);
     }
     Ok((*now as f64, *more == 1, found))
 }
 
-/// Hands commands on that were not yet, and remembers to say so.
-fn hand_on(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
+/// Delivers the commands that are new, and has the next heartbeat acknowledge them.
+fn deliver_commands(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
     let mut fresh = Vec::new();
     inner.members.at_epoch(id, epoch, |member| {
         for command in commands {
             let text = String::from_utf8_lossy(command);
             let Some((number, json)) = text.split_once(' ') else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };
-            if number > member.command {
-                member.command = number;
+            if number > member.last_command {
+                member.last_command = number;
                 fresh.push(json.to_owned());
             }
         }
@@ -325,16 +326,16 @@ fn hand_on(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
     });
     let damaged = fresh.extract_if(.., |json| !is_command(json)).count();
     for _ in 0..damaged {
-        inner.tell_damage("command", id);
+        inner.report_damaged("command", id);
     }
     let id = Value::from(String::from_utf8_lossy(id));
     for json in fresh {
         inner.outlet.tell(format!(r#"{{"event":"command","id":{id},"command":{json}}}"#));
     }
-    inner.beats.hurry();
+    inner.heartbeat_task.run_now();
 }
 
-/// What `send` leaves.
+/// A command as `send` stores it.
 #[derive(Deserialize)]
 struct Command {
     name: String,
@@ -346,7 +347,7 @@ fn is_command(json: &str) -> bool {
     serde_json::from_str::<Command>(json).is_ok_and(|command| COMMANDS.contains(&&*command.name))
 }
 
-/// Arguments: id, JSON. Gives false if no such worker is registered, or this registry's registration of it is over.
+/// Arguments: id, JSON. Returns false if the worker is not registered, or this registry's registration of it has ended.
 pub(super) fn send(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -364,21 +365,21 @@ pub(super) fn send(registry: &Registry, call: Call<'_>) {
             .word(command)
             .number(MAX_COMMANDS)
             .word(inner.members.own_epoch(id).as_bytes());
-        let reply = inner.ask(&scripts::SEND, packed);
+        let reply = inner.call(&scripts::SEND, packed);
         Ok(async move {
             match reply.await? {
                 Reply::Int(-1) => Err(Error::new(
                     ErrorKind::Overloaded,
                     format!("WorkerRegistry.send: {MAX_COMMANDS} commands wait for that worker already"),
                 )),
-                reply => Ok(Outcome::Bool(worker::yes(&reply)?)),
+                reply => Ok(Outcome::Bool(worker::bool_reply(&reply)?)),
             }
         })
     });
 }
 
 impl Inner {
-    /// For how long what is said of the process outlives its last heartbeat.
+    /// How long the record of the process outlives its last heartbeat.
     pub(super) fn process_kept_ms(&self) -> u64 {
         millis(self.settings.lease().saturating_mul(2)).max(1_000)
     }

@@ -21,12 +21,12 @@ const PAGE: u64 = 200;
 /// Overdue workers that one call looks at.
 const OVERDUE: u64 = 500;
 
-/// Argument: id. Gives the worker, or null.
+/// Argument: id. Returns the worker, or null.
 pub(super) fn get(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
         let id = worker_id(call, 0)?;
-        let reply = inner.ask(&scripts::READ, inner.begin(&scripts::READ, &[], 1, id.len()).word(id));
+        let reply = inner.call(&scripts::GET, inner.begin(&scripts::GET, &[], 1, id.len()).word(id));
         Ok(async move {
             let (now, row) = inner.one_row(&reply.await?).await?;
             Ok(row.map_or(Outcome::Null, |row| Outcome::Json(row.json(now).into())))
@@ -55,14 +55,14 @@ fn keys(indices: &[Index]) -> Vec<Bytes> {
     indices.iter().map(|index| index.key.clone()).collect()
 }
 
-/// What is asked for.
+/// What a caller asked for.
 struct Wanted {
     indices: Vec<Index>,
     health: Option<&'static str>,
     limit: usize,
 }
 
-/// Arguments: type, status, health, limit, capabilities… Gives workers, and the place in the events for which that is true.
+/// Arguments: type, status, health, limit, capabilities… Returns workers, and the position of the events at that time.
 pub(super) fn list(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -96,14 +96,14 @@ pub(super) fn list(registry: &Registry, call: Call<'_>) {
 async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
     let index = |part| inner.keys.key(part).clone();
     let sorted = |part| Some(Index { key: index(part), sorted: true });
-    // Health is looked for where it can be; what is found is judged by its state.
+    // Each health has indices that can hold it; the state of each worker found decides.
     let passes = match wanted.health {
         None if wanted.indices.is_empty() => vec![sorted(Part::Everyone)],
         None => vec![None],
         Some("healthy") => vec![sorted(Part::Alive)],
         Some("degraded") => {
             let mut passes = vec![sorted(Part::Late), Some(Index { key: index(Part::Degraded), sorted: false })];
-            // Late ones that nobody may call so.
+            // Workers that are late and that no process had the authority to mark late.
             if counts(&inner).await?.overdue > 0 {
                 passes.push(sorted(Part::Alive));
             }
@@ -126,7 +126,7 @@ async fn walk(inner: Arc<Inner>, wanted: Wanted) -> Result<Outcome> {
 struct Found {
     seen: HashSet<Bytes>,
     workers: Vec<String>,
-    /// As the first call saw it: what happened during the walk is told again from there.
+    /// The position at the first call: events during the walk are delivered again from there.
     position: Option<Bytes>,
 }
 
@@ -139,14 +139,14 @@ async fn walk_one(inner: &Arc<Inner>, indices: Vec<Index>, wanted: &Wanted, foun
             .word(letters.as_bytes())
             .word(cursor.word())
             .number(PAGE.min(u64::try_from(wanted.limit).unwrap_or(u64::MAX).max(10)));
-        let (Reply::Array(parts), origin) = inner.ask_located(&scripts::PAGE, packed).await? else {
+        let (Reply::Array(parts), origin) = inner.call_located(&scripts::PAGE, packed).await? else {
             return Err(Error::unexpected_reply());
         };
         let [Reply::Int(now), Reply::Bulk(next), Reply::Bulk(position), Reply::Array(rows)] = &parts[..] else {
             return Err(Error::unexpected_reply());
         };
         found.position.get_or_insert_with(|| position.clone());
-        inner.heard(*now as f64);
+        inner.note_server_time(*now as f64);
         for row in rows {
             let Some(row) = inner.row(row).await? else { continue };
             let fits = wanted.health.is_none_or(|health| row.health(*now as f64).name() == health);
@@ -166,14 +166,14 @@ async fn smallest_first(inner: &Arc<Inner>, indices: Vec<Index>) -> Result<Vec<I
         return Ok(indices);
     }
     let packed = inner.begin(&scripts::SIZES, &keys(&indices), 1, indices.len()).word(letters(&indices).as_bytes());
-    let Reply::Array(sizes) = inner.ask(&scripts::SIZES, packed).await? else { return Err(Error::unexpected_reply()) };
+    let Reply::Array(sizes) = inner.call(&scripts::SIZES, packed).await? else { return Err(Error::unexpected_reply()) };
     let mut by_size: Vec<_> =
         sizes.iter().map(|size| if let Reply::Int(size) = size { *size } else { i64::MAX }).zip(indices).collect();
     by_size.sort_by_key(|(size, _)| *size);
     Ok(by_size.into_iter().map(|(_, index)| index).collect())
 }
 
-/// Gives how many workers there are, by health.
+/// Returns how many workers there are, by health.
 pub(super) fn count(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|_| {
@@ -182,16 +182,16 @@ pub(super) fn count(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// How many workers there are, as `lua/count.lua` says.
+/// The numbers of workers, as `lua/count.lua` returns them.
 struct Counts {
     total: i64,
     alive: i64,
-    /// Of those alive, and not late only because nobody may judge.
+    /// Of those alive: late, and not yet marked late.
     overdue: i64,
     flagged: i64,
     late: i64,
-    /// Of those late.
-    unjudged: i64,
+    /// Of those late: their deadline is over, and they are not yet declared crashed.
+    late_overdue: i64,
     crashed: i64,
     overdue_flagged: i64,
     overdue_unknown: i64,
@@ -201,25 +201,25 @@ impl Counts {
     fn json(&self) -> String {
         let unflagged = self.alive - self.overdue - (self.flagged - self.overdue_flagged);
         let healthy = unflagged.max(0);
-        let degraded = (self.alive - healthy - self.overdue_unknown + self.late - self.unjudged).max(0);
+        let degraded = (self.alive - healthy - self.overdue_unknown + self.late - self.late_overdue).max(0);
         let Self { total, crashed, .. } = self;
         format!(r#"{{"total":{total},"healthy":{healthy},"degraded":{degraded},"crashed":{crashed}}}"#)
     }
 }
 
-/// One call, sent now, unless many are overdue.
+/// One call, sent now; more calls where many workers are overdue.
 fn counts(inner: &Arc<Inner>) -> impl Future<Output = Result<Counts>> + Send + use<> {
     let inner = Arc::clone(inner);
     let ask = move |looked: i64| {
         let packed = inner.begin(&scripts::COUNT, &[], 2, 32).number(looked.unsigned_abs()).number(OVERDUE);
-        inner.ask(&scripts::COUNT, packed)
+        inner.call(&scripts::COUNT, packed)
     };
     let mut reply = ask(0);
     async move {
         let (mut looked, mut overdue_flagged, mut overdue_unknown) = (0, 0, 0);
         loop {
             let Reply::Array(parts) = reply.await? else { return Err(Error::unexpected_reply()) };
-            let [total, alive, overdue, flagged, late, unjudged, crashed, seen, seen_flagged, seen_unknown] =
+            let [total, alive, overdue, flagged, late, late_overdue, crashed, seen, seen_flagged, seen_unknown] =
                 numbers(&parts)?[..]
             else {
                 return Err(Error::unexpected_reply());
@@ -234,7 +234,7 @@ fn counts(inner: &Arc<Inner>) -> impl Future<Output = Result<Counts>> + Send + u
                     overdue,
                     flagged,
                     late,
-                    unjudged,
+                    late_overdue,
                     crashed,
                     overdue_flagged,
                     overdue_unknown,

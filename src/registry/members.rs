@@ -1,4 +1,4 @@
-//! The workers that this registry has registered, and what is to be said of them with the next heartbeat.
+//! The workers that this registry has registered, and what their next heartbeat reports.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) id: Bytes,
-    /// The inside of the JSON object of its definition.
+    /// The inside of a JSON object.
     pub(super) definition: Bytes,
     /// A JSON array.
     pub(super) labels: Bytes,
@@ -25,20 +25,20 @@ pub(super) struct Member {
     pub(super) epoch: u64,
     pub(super) metadata: Bytes,
     pub(super) status: Bytes,
-    /// In decimal, as it is compared on the server.
+    /// In decimal, as the server compares it.
     pub(super) load: String,
     pub(super) reported: bool,
-    /// The last command that was handed on.
-    pub(super) command: u64,
-    /// The server does not know that yet.
+    /// The last command that was delivered.
+    pub(super) last_command: u64,
+    /// The server does not know yet that `last_command` was delivered.
     pub(super) unacknowledged: bool,
-    /// Its epoch is over, and it is to be registered again: under this nonce, so that an attempt whose answer was lost is known
-    /// again for its own.
+    /// Set when the epoch has ended without this registry's doing: the nonce of the new registration. The nonce stays the same
+    /// over all attempts, so that an attempt whose answer was lost is recognized.
     pub(super) lost: Option<String>,
-    /// The nonce of a registration of its id by this registry that failed: it may have ended this one.
-    pub(super) rival: Option<String>,
-    /// What [`Member::head`] gave last, and whether the event loop was stalled then.
-    head: Option<(bool, Bytes)>,
+    /// The nonce of a failed registration of this id by this registry. It may have replaced this registration.
+    pub(super) rival_nonce: Option<String>,
+    /// The last result of [`Member::state_prefix`], and whether the event loop was stalled then.
+    state_prefix: Option<(bool, Bytes)>,
 }
 
 impl Member {
@@ -50,32 +50,33 @@ impl Member {
             status: Bytes::from_static(b"idle"),
             load: "0".into(),
             reported: false,
-            command: 0,
+            last_command: 0,
             unacknowledged: false,
             lost: None,
-            rival: None,
-            head: None,
+            rival_nonce: None,
+            state_prefix: None,
         }
     }
 
-    /// Which registration it is, as `is_of` in `lua/prelude.lua` reads it: a rival that came about is this registry's too.
-    pub(super) fn who(&self) -> String {
-        format!("{} {}", self.epoch, self.rival.as_deref().unwrap_or_default())
+    /// The reference of this registration, as `is_registration` in `lua/part/worker.lua` reads it: its epoch, and the nonce of a
+    /// failed registration that counts as this one too.
+    pub(super) fn reference(&self) -> String {
+        format!("{} {}", self.epoch, self.rival_nonce.as_deref().unwrap_or_default())
     }
 
-    /// Its state on the server begins like this while nothing has changed it: epoch, flags and load.
-    pub(super) fn head(&mut self, stalled: bool) -> Bytes {
-        match &self.head {
-            Some((then, head)) if *then == stalled => head.clone(),
+    /// The start of its state on the server while nothing has changed it: epoch, flags and load.
+    pub(super) fn state_prefix(&mut self, stalled: bool) -> Bytes {
+        match &self.state_prefix {
+            Some((then, prefix)) if *then == stalled => prefix.clone(),
             _ => {
-                let head = Bytes::from(format!("{} {} {} ", self.epoch, self.flags(stalled), self.load));
-                self.head = Some((stalled, head.clone()));
-                head
+                let prefix = Bytes::from(format!("{} {} {} ", self.epoch, self.flags(stalled), self.load));
+                self.state_prefix = Some((stalled, prefix.clone()));
+                prefix
             }
         }
     }
 
-    /// Its flags, as far as they are this process' to say.
+    /// The flags that this process reports.
     pub(super) fn flags(&self, stalled: bool) -> &'static str {
         match (stalled, self.reported) {
             (false, false) => "-",
@@ -85,35 +86,35 @@ impl Member {
         }
     }
 
-    /// Changes what its head says.
-    pub(super) fn say(&mut self, change: impl FnOnce(&mut Self)) {
+    /// Changes what [`Member::state_prefix`] says.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut Self)) {
         change(self);
-        self.head = None;
+        self.state_prefix = None;
     }
 }
 
-/// The workers of a registry, by id, and which ones it has held.
+/// The workers of a registry by id, and the ids that it has held.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     present: Mutex<HashMap<Bytes, Member>>,
     former: Mutex<Former>,
 }
 
-/// Which registrations were over last, by id: what a registry once held it touches by its own epoch only.
+/// The references of registrations that have ended, by id: a registry that has held an id acts on that id by its own epoch only.
 #[derive(Debug, Default)]
 struct Former {
     who: HashMap<Bytes, String>,
-    /// The id that was held first, first.
+    /// The ids, the oldest first.
     order: VecDeque<Bytes>,
 }
 
-/// Ids that a registry remembers to have held.
+/// How many ended registrations a registry remembers.
 const MAX_FORMER: usize = 10_000;
 
 impl Former {
     fn add(&mut self, member: &Member) {
         let id = &member.registration.id;
-        if self.who.insert(id.clone(), member.who()).is_none() {
+        if self.who.insert(id.clone(), member.reference()).is_none() {
             self.order.push_back(id.clone());
         }
         if self.order.len() > MAX_FORMER
@@ -133,7 +134,7 @@ impl Members {
         self.former.lock()
     }
 
-    /// Does `act` with a worker, if it is of this registry.
+    /// Does `act` with a worker of this registry.
     pub(super) fn with<T>(&self, id: &[u8], act: impl FnOnce(&mut Member) -> T) -> Option<T> {
         self.lock().get_mut(id).map(act)
     }
@@ -143,7 +144,7 @@ impl Members {
         self.lock().get_mut(id).filter(|member| member.epoch == epoch).map(act)
     }
 
-    /// Takes a worker out that still has that epoch.
+    /// Removes a worker that still has that epoch.
     pub(super) fn take(&self, id: &[u8], epoch: u64) -> Option<Member> {
         let mut members = self.lock();
         members.get(id).filter(|member| member.epoch == epoch)?;
@@ -169,17 +170,17 @@ impl Members {
         self.lock().get(id).map(|member| member.epoch)
     }
 
-    /// Which registration of `id` this registry may touch, as [`Member::who`] gives it: its own, also when that is over; any,
-    /// which is empty, where it never had one.
-    pub(super) fn who(&self, id: &[u8]) -> String {
+    /// The registration of `id` that this registry may act on, as [`Member::reference`] gives it: its own, even if it has ended.
+    /// Empty, which means any registration, where this registry has never held the id.
+    pub(super) fn reference(&self, id: &[u8]) -> String {
         let members = self.lock();
-        let own = members.get(id).map(Member::who);
+        let own = members.get(id).map(Member::reference);
         own.or_else(|| self.former().who.get(id).cloned()).unwrap_or_default()
     }
 
-    /// As [`Members::who`], by the epoch alone.
+    /// The epoch of [`Members::reference`].
     pub(super) fn own_epoch(&self, id: &[u8]) -> String {
-        self.who(id).split(' ').next().unwrap_or_default().to_owned()
+        self.reference(id).split(' ').next().unwrap_or_default().to_owned()
     }
 }
 
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn a_registration_that_is_over_is_remembered_among_the_last_ten_thousand() {
         let members = Members::default();
-        assert_eq!(members.who(b"w"), "");
+        assert_eq!(members.reference(b"w"), "");
         members.lock().insert(Bytes::from_static(b"w"), member("w", 7));
         assert_eq!(members.own_epoch(b"w"), "7");
         members.remove(b"w");
@@ -210,7 +211,7 @@ mod tests {
         for n in 0..MAX_FORMER {
             members.former().add(&member(&n.to_string(), 9));
         }
-        assert_eq!(members.who(b"w"), "");
+        assert_eq!(members.reference(b"w"), "");
         assert_eq!(members.own_epoch(b"0"), "9");
     }
 }

@@ -1,63 +1,64 @@
-//! The worker registry: who works, how well, and who takes over when one is gone.
+//! The worker registry: which workers there are, how healthy they are, and which of them crashed.
 //!
 //! # Promises
 //!
 //! - Time is the server's, in every script. No clock of a client is ever compared with another.
-//! - The workers of a process beat in one call, from the I/O thread, whatever the caller's thread does. A beat that changes
-//!   nothing rewrites nothing.
-//! - Health is observed, status is declared; see `worker`.
-//! - A registration has an epoch, a fencing token: who registered an id before the present holder changes nothing any more.
-//! - What a registry once held it touches by its own epoch only.
-//! - A record that no registry has written spoils no other; it is told and taken away. A later version writes other keys, or what
-//!   this one can read.
-//! - Each crash is declared by one script call in the fleet, and handed to one caller of `reap`.
-//! - A claim never exceeds a worker's capacity, and lapses with its lease, its worker's epoch, or its worker.
-//! - Every cost is independent of how many workers there are, or grows with its logarithm.
+//! - All workers of a process send their heartbeats in one call, from the I/O thread, whatever the JavaScript thread does. A
+//!   heartbeat that changes nothing rewrites nothing.
+//! - Health is observed; status is declared. See `worker`.
+//! - A registration has an epoch, which is a fencing token: an earlier holder of an id can change nothing once the id is
+//!   registered again.
+//! - A registry that has held an id acts on that id by its own epoch only.
+//! - A damaged record spoils no other record: it is reported and removed. A later version of this package writes other keys, or
+//!   what this version can read.
+//! - One script call in the fleet declares a crash; one caller of `reap` gets it.
+//! - A worker never has more claims than its capacity. A claim lapses with its lease, its worker's epoch or its worker.
+//! - No cost grows faster than the logarithm of the number of workers.
 //!
 //! | file | what |
 //! |---|---|
-//! | `options`, `scripts` | what a registry is told, and what it has executed |
+//! | `options`, `scripts` | the options of a registry; its scripts |
 //! | `call` | one script call |
-//! | `worker` | a worker as it is told: state, health, JSON |
-//! | `damage` | records that nobody of this package has written |
-//! | `members`, `entering` | the workers of this process; those that are about to be |
-//! | `register`, `leaving` | registering, again too; ending it |
-//! | `heartbeat` | heartbeats that somebody asks for, many in one call |
-//! | `beats` | the task that beats by itself |
-//! | `pulse` | the task that asks whether the event loop answers |
-//! | `sight`, `sweeper` | who may judge; doing what is due |
-//! | `events`, `watching` | what happens in the fleet, told in order; who wants to be told |
-//! | `deaths` | registrations that are over, for other features |
+//! | `worker` | a worker as callers see it: state, health, JSON |
+//! | `damaged_records` | records that this package cannot have written |
+//! | `members`, `pending` | the workers of this process; registrations in flight |
+//! | `register`, `unregister` | starting and restarting registrations; ending them |
+//! | `heartbeat` | heartbeats that callers ask for, many in one call |
+//! | `heartbeat_task` | the task that sends heartbeats by itself |
+//! | `event_loop` | the task that checks whether the event loop answers |
+//! | `authority`, `sweeper` | whether this process may declare others late or crashed; doing what is due |
+//! | `events`, `watch` | events of the fleet, delivered in order; the state of one subscription to them |
+//! | `death_notices` | registrations that ended without their holder's doing, for other features |
 //! | `lists`, `claims`, `elections` | finding, claiming and leading |
 
-mod beats;
+mod authority;
 mod call;
 mod claims;
-mod damage;
-mod deaths;
+mod damaged_records;
+mod death_notices;
 mod elections;
-mod entering;
+mod event_loop;
 mod events;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod heartbeat;
-mod leaving;
+mod heartbeat_task;
 mod lists;
 mod members;
 mod options;
-mod pulse;
+mod pending;
 mod register;
 mod scripts;
-mod sight;
 mod sweeper;
-mod watching;
+mod unregister;
+mod watch;
 mod worker;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use deaths::{Death, How, Mourner, deaths};
+pub use death_notices::{DeathCause, DeathListener, DeathNotice, listen_for_deaths};
 
 use crate::connection::Manager;
 use crate::crossing::Outlet;
@@ -65,38 +66,38 @@ use crate::error::Result;
 use crate::keys::{Namespace, RegistryKeys};
 use crate::options::Options;
 use crate::verb::{Class, Verb, verbs};
-use beats::Beats;
+use authority::Authority;
 use elections::Terms;
-use entering::Entering;
-use heartbeat::Asked;
+use event_loop::EventLoop;
+use heartbeat::Requested;
+use heartbeat_task::HeartbeatTask;
 use members::Members;
 use options::Settings;
-use pulse::Pulse;
-use sight::Sight;
-use sweeper::Unread;
-use watching::Watch;
+use pending::PendingRegistrations;
+use sweeper::ReapBacklog;
+use watch::Watch;
 
-/// A worker registry on a manager. Dropped while workers are registered, it declares them crashed: nobody said goodbye.
+/// A worker registry on a manager. Workers that are still registered when it is dropped are declared crashed.
 #[derive(Debug)]
 pub struct Registry(Arc<Inner>);
 
-/// What the tasks of a registry share.
+/// What the tasks of one registry share.
 #[derive(Debug)]
 struct Inner {
     manager: Manager,
     keys: RegistryKeys,
     settings: Settings,
     outlet: Outlet,
-    /// Makes what this registry says unlike what any other does.
+    /// Unique to this registry; part of the owner names that it uses.
     process: String,
     members: Members,
-    entering: Entering,
-    beats: Beats,
-    pulse: Pulse,
-    sight: Sight,
+    pending: PendingRegistrations,
+    heartbeat_task: HeartbeatTask,
+    event_loop: EventLoop,
+    authority: Authority,
     watch: Watch,
-    unread: Unread,
-    asked: Asked,
+    reap_backlog: ReapBacklog,
+    requested: Requested,
     terms: Terms,
     /// Cancelled when the registry is dropped.
     ended: CancellationToken,
@@ -109,8 +110,8 @@ impl Class for Registry {
         "heartbeat" => heartbeat::heartbeat;
         "report" => heartbeat::report;
         "setStatus" => register::set_status;
-        "unregister" => leaving::unregister;
-        "cleanup" => leaving::cleanup;
+        "unregister" => unregister::unregister;
+        "cleanup" => unregister::cleanup;
         "get" => lists::get;
         "list" => lists::list;
         "count" => lists::count;
@@ -119,7 +120,7 @@ impl Class for Registry {
         "claimRenew" as "WorkerClaim.renew" => claims::renew;
         "claimRelease" as "WorkerClaim.release" => claims::release;
         "send" => heartbeat::send;
-        "tick" => pulse::tick;
+        "tick" => event_loop::tick;
         "watch" => events::watch;
         "unwatch" => events::unwatch;
         "taken" as "WorkerRegistry.on" => events::taken;
@@ -150,13 +151,13 @@ impl Registry {
             outlet,
             process: format!("{:x}", uuid::Uuid::new_v4().as_u64_pair().0),
             members: Members::default(),
-            entering: Entering::default(),
-            beats: Beats::default(),
-            pulse: Pulse::default(),
-            sight: Sight::new(settings.lease()),
+            pending: PendingRegistrations::default(),
+            heartbeat_task: HeartbeatTask::default(),
+            event_loop: EventLoop::default(),
+            authority: Authority::new(settings.lease()),
             watch: Watch::default(),
-            unread: Unread::default(),
-            asked: Asked::default(),
+            reap_backlog: ReapBacklog::default(),
+            requested: Requested::default(),
             terms: Terms::default(),
             ended: CancellationToken::new(),
             settings,
@@ -172,6 +173,6 @@ fn registry_namespace(manager: &Manager, inner: &Namespace) -> Namespace {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.0.ended.cancel();
-        leaving::abandon(&self.0);
+        unregister::abandon(&self.0);
     }
 }

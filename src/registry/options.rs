@@ -1,4 +1,4 @@
-//! What a registry is told, with every default and range in one place.
+//! The options of a registry, with every default and range in one place.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::options::{MAX_MS, Options};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 const DEFAULT_FORGET: Duration = Duration::from_hours(1);
-/// A shorter interval is one that a loaded machine cannot keep.
+/// A loaded machine cannot keep a shorter interval.
 const LEAST_INTERVAL_MS: u64 = 10;
 
 /// The options of a `WorkerRegistry`.
@@ -28,7 +28,7 @@ pub(super) struct Settings {
     pub(super) forget_after: Duration,
     /// An event loop that has not answered for this long is stalled. Default one interval, least 10 ms.
     pub(super) stalled_after: Duration,
-    /// Does the registry beat by itself? Default true.
+    /// Are heartbeats sent automatically? Default true.
     pub(super) automatic: bool,
     /// A storm is when more than this part of the fleet falls due together. Default 0.3; 1 is never.
     pub(super) storm_share: f64,

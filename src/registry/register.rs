@@ -1,4 +1,4 @@
-//! Registering workers, again too when their epoch is over without their doing, and ending registrations.
+//! Registering workers; registering them again when their epoch has ended without their doing.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use super::call::{millis, unregistration};
 use super::members::{Member, Registration};
 use super::scripts;
 use super::worker::{self, MAX_CAPABILITIES, MAX_CAPACITY, MAX_ID, MAX_LABEL, STATUSES};
-use super::{Inner, Registry, entering};
+use super::{Inner, Registry, pending};
 use crate::arguments::Arguments;
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::verb::Call;
 
-/// Metadata are part of every answer that tells the worker.
+/// Every answer that describes the worker repeats its metadata.
 const MAX_METADATA: usize = 64 * 1_024;
 
-/// Registrations that are on their way at once.
+/// Registrations in flight at once.
 const AT_ONCE: usize = 128;
 
 pub(super) fn worker_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a [u8]> {
     short(args, "id", args.at(place), MAX_ID)
 }
 
-/// A type or a capability, as the label of its index.
+/// The label of the index of a type or a capability.
 pub(super) fn label(args: &Arguments<'_>, name: &str, kind: char, arg: Arg<'_>) -> Result<String> {
     let text = short(args, name, arg, MAX_LABEL)?;
     Ok(format!("{kind}{}", String::from_utf8_lossy(text)))
@@ -40,7 +40,7 @@ fn short<'a>(args: &Arguments<'_>, name: &str, arg: Arg<'a>, most: usize) -> Res
     }
 }
 
-/// The capabilities that are given from `place` on, as labels, each once.
+/// The labels of the capabilities from argument `place` on, each once.
 pub(super) fn capabilities(args: &Arguments<'_>, place: usize) -> Result<Vec<String>> {
     let given = args.from(place);
     if given.len() > MAX_CAPABILITIES {
@@ -53,7 +53,7 @@ pub(super) fn capabilities(args: &Arguments<'_>, place: usize) -> Result<Vec<Str
     Ok(unique(labels?))
 }
 
-/// Each label once.
+/// The labels, each once.
 fn unique(labels: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut each = Vec::new();
     for label in labels {
@@ -72,7 +72,7 @@ pub(super) fn status(args: &Arguments<'_>, place: usize) -> Result<Option<Bytes>
     }
 }
 
-/// Metadata, JSON that the face has made of an object.
+/// Metadata: JSON that the face made of an object.
 pub(super) fn metadata(args: &Arguments<'_>, place: usize) -> Result<Option<Bytes>> {
     match args.at(place) {
         Arg::Absent => Ok(None),
@@ -85,7 +85,7 @@ pub(super) fn metadata(args: &Arguments<'_>, place: usize) -> Result<Option<Byte
     }
 }
 
-/// Arguments: options as JSON, metadata, hostname. Gives the worker.
+/// Arguments: options as JSON, metadata, hostname. Returns the worker.
 pub(super) fn register(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -113,32 +113,37 @@ pub(super) fn register(registry: &Registry, call: Call<'_>) {
             Registration { id: id.into(), definition: definition.into(), labels: labels.to_string().into(), capacity };
         let member = Member::new(Arc::new(registration), 0, metadata);
         let nonce = nonce();
-        inner.entering.begin(nonce.clone(), member.registration.id.clone());
-        let registered = enter(&inner, &member, &nonce, "");
-        Ok(async move { conclude(&inner, member, &nonce, registered.await) })
+        inner.pending.add(nonce.clone(), member.registration.id.clone());
+        let registered = send_registration(&inner, &member, &nonce, "");
+        Ok(async move { complete_registration(&inner, member, &nonce, registered.await) })
     });
 }
 
-/// The answer of a registration has come, or will not. One that was withdrawn, or that nobody is told of, is taken back.
-fn conclude(inner: &Arc<Inner>, member: Member, nonce: &str, registered: Result<Entry>) -> Result<Outcome> {
+/// Handles the answer of a registration. A registration that was withdrawn, or whose caller gets an error, is taken back.
+fn complete_registration(
+    inner: &Arc<Inner>,
+    member: Member,
+    nonce: &str,
+    registered: Result<RegisterOutcome>,
+) -> Result<Outcome> {
     let registered = registered.and_then(|entry| match entry {
-        Entry::Registered(epoch, info) => Ok((epoch, info)),
-        Entry::Refused => Err(Error::unexpected_reply()),
+        RegisterOutcome::Registered(epoch, info) => Ok((epoch, info)),
+        RegisterOutcome::Refused => Err(Error::unexpected_reply()),
     });
     let id = member.registration.id.clone();
     let mut is_kept = true;
-    let is_wanted = inner.entering.end(nonce, || match &registered {
-        Ok((epoch, _)) => adopt(inner, member, *epoch),
-        // The one of that id that this registry has goes on, and takes its place where it has come about.
-        Err(_) => is_kept = inner.members.with(&id, |other| other.rival = Some(nonce.to_owned())).is_some(),
+    let is_wanted = inner.pending.complete(nonce, || match &registered {
+        Ok((epoch, _)) => add_member(inner, member, *epoch),
+        // This registry's registration of the same id goes on. If the failed one exists on the server, the worker takes it over.
+        Err(_) => is_kept = inner.members.with(&id, |other| other.rival_nonce = Some(nonce.to_owned())).is_some(),
     });
     let may_be = registered
         .as_ref()
         .err()
         .is_none_or(|error| error.kind() == ErrorKind::Timeout || error.delivery() == Delivery::MaybeExecuted);
     if may_be && !(is_wanted && is_kept) {
-        let packed = unregistration(inner, &id, &entering::who(nonce), false);
-        inner.tell(&scripts::UNREGISTER, packed);
+        let packed = unregistration(inner, &id, &pending::reference(nonce), false);
+        inner.submit(&scripts::UNREGISTER, packed);
     }
     let (_, info) = registered?;
     if is_wanted {
@@ -148,7 +153,7 @@ fn conclude(inner: &Arc<Inner>, member: Member, nonce: &str, registered: Result<
     }
 }
 
-/// The label that workers with this type and these capabilities share, and no others.
+/// The label that is common to all workers with this type and these capabilities, and to no others.
 fn class(kind: &str, capabilities: &[String]) -> String {
     let mut labels: Vec<&str> = capabilities.iter().map(String::as_str).chain([kind]).collect();
     labels.sort_unstable();
@@ -160,26 +165,27 @@ fn class(kind: &str, capabilities: &[String]) -> String {
     format!("={}", sum.digest())
 }
 
-/// Short, since it is part of what every heartbeat of the worker has looked up.
+/// Short, because every heartbeat reads it as part of the worker's state.
 fn nonce() -> String {
     format!("{:x}", uuid::Uuid::new_v4().as_u64_pair().0)
 }
 
-/// What came of a registration.
-enum Entry {
+/// The result of a registration.
+enum RegisterOutcome {
     /// The epoch, and the worker as JSON.
     Registered(u64, String),
-    /// Somebody else holds the id now.
+    /// Another registration holds the id.
     Refused,
 }
 
-/// Asks the server to register `member` under `nonce`; unless `only` is empty, if nobody but who it names holds its id.
-fn enter(
+/// Registers `member` under `nonce`. Unless `only` is empty, it registers only if the id is free or held by the registration
+/// `only`.
+fn send_registration(
     inner: &Arc<Inner>,
     member: &Member,
     nonce: &str,
     only: &str,
-) -> impl Future<Output = Result<Entry>> + Send + use<> {
+) -> impl Future<Output = Result<RegisterOutcome>> + Send + use<> {
     let registration = &member.registration;
     let settings = &inner.settings;
     let bytes = registration.definition.len() + member.metadata.len() + registration.labels.len() + 512;
@@ -194,75 +200,75 @@ fn enter(
         .number(registration.capacity)
         .word(&member.status)
         .word(member.load.as_bytes())
-        .word(member.flags(inner.pulse.is_stalled()).as_bytes())
+        .word(member.flags(inner.event_loop.is_stalled()).as_bytes())
         .number(millis(settings.degraded_after))
         .number(millis(settings.lease()))
         .number(millis(settings.forget_after))
         .word(inner.process.as_bytes())
-        .word(inner.pulse.report().as_bytes())
+        .word(inner.event_loop.report().as_bytes())
         .number(inner.process_kept_ms());
-    let reply = inner.ask(&scripts::REGISTER, packed);
+    let reply = inner.call(&scripts::REGISTER, packed);
     let inner = Arc::clone(inner);
     async move {
         let (now, row) = inner.one_row(&reply.await?).await?;
         Ok(match row {
-            Some(row) => Entry::Registered(row.state.epoch, row.json(now)),
-            None => Entry::Refused,
+            Some(row) => RegisterOutcome::Registered(row.state.epoch, row.json(now)),
+            None => RegisterOutcome::Refused,
         })
     }
 }
 
-/// Takes a registered worker in, and has it beat.
-fn adopt(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
-    member.say(|member| member.epoch = epoch);
+/// Adds a registered worker to the members, and starts its heartbeats.
+fn add_member(inner: &Arc<Inner>, mut member: Member, epoch: u64) {
+    member.update(|member| member.epoch = epoch);
     let before = inner.members.lock().insert(member.registration.id.clone(), member);
     if before.is_none() {
         inner.manager.metrics().registry_workers.add(1);
     }
     if inner.settings.automatic {
-        inner.start_beats();
+        inner.start_heartbeats();
     }
 }
 
-/// Registers a worker again whose epoch is over without its doing. Nobody waits; what came of it is told as an event.
-async fn enter_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()> {
+/// Registers a worker again whose epoch has ended without its doing. The result is delivered as an event.
+async fn register_again(inner: &Arc<Inner>, lost: Member, nonce: &str) -> Result<()> {
     let id = lost.registration.id.clone();
-    match enter(inner, &lost, nonce, &lost.who()).await? {
-        Entry::Registered(epoch, info) => {
+    match send_registration(inner, &lost, nonce, &lost.reference()).await? {
+        RegisterOutcome::Registered(epoch, info) => {
             let still = inner.members.at_epoch(&id, lost.epoch, |member| {
-                member.say(|member| member.epoch = epoch);
+                member.update(|member| member.epoch = epoch);
                 member.lost = None;
-                (member.command, member.unacknowledged) = (0, false);
+                (member.last_command, member.unacknowledged) = (0, false);
             });
             if still.is_some() {
-                tell_fenced(inner, &lost, &info);
+                emit_fenced(inner, &lost, &info);
             } else if inner.members.epoch(&id) != Some(epoch) {
-                // It was unregistered meanwhile, and not registered by another attempt under the same nonce.
-                inner.tell(&scripts::UNREGISTER, unregistration(inner, &id, &format!("{epoch} "), false));
+                // The worker was unregistered meanwhile, and no other attempt with the same nonce registered it.
+                inner.submit(&scripts::UNREGISTER, unregistration(inner, &id, &format!("{epoch} "), false));
             }
         }
-        // Else what comes of that one decides.
-        Entry::Refused if !inner.entering.has(&id) => forget(inner, &id, lost.epoch),
-        Entry::Refused => {}
+        // If another registration of the id is in flight, its answer decides.
+        RegisterOutcome::Refused if !inner.pending.has(&id) => drop_member(inner, &id, lost.epoch),
+        RegisterOutcome::Refused => {}
     }
     Ok(())
 }
 
-/// The registration of a worker of this process is over for good.
-pub(super) fn forget(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+/// Removes a worker whose registration has ended for good.
+pub(super) fn drop_member(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     if let Some(member) = inner.members.take(id, epoch) {
         inner.manager.metrics().registry_workers.add(-1);
-        tell_fenced(inner, &member, "null");
+        emit_fenced(inner, &member, "null");
     }
 }
 
-pub(super) fn tell_fenced(inner: &Inner, member: &Member, next: &str) {
+pub(super) fn emit_fenced(inner: &Inner, member: &Member, next: &str) {
     inner.manager.metrics().registry_fenced.add(1);
     let id = Value::from(String::from_utf8_lossy(&member.registration.id));
     inner.outlet.tell(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
 }
 
-/// Arguments: id, status. Gives false if it is not registered, or was by this registry and is not any more.
+/// Arguments: id, status. Returns false if the worker is not registered, or this registry's registration of it has ended.
 pub(super) fn set_status(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
@@ -272,9 +278,9 @@ pub(super) fn set_status(registry: &Registry, call: Call<'_>) {
         };
         let (epoch, only) = (inner.members.epoch(&id), inner.members.own_epoch(&id));
         let packed = inner.begin(&scripts::STATUS, &[], 3, id.len() + 64).word(&id).word(only.as_bytes()).word(&status);
-        let reply = inner.ask(&scripts::STATUS, packed);
+        let reply = inner.call(&scripts::STATUS, packed);
         Ok(async move {
-            let done = worker::yes(&reply.await?)?;
+            let done = worker::bool_reply(&reply.await?)?;
             if let Some(epoch) = epoch.filter(|_| done) {
                 inner.members.at_epoch(&id, epoch, |member| member.status = status);
             }
@@ -283,11 +289,12 @@ pub(super) fn set_status(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Registers again all that are lost, and says whether that was possible.
-pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
+/// Registers all lost workers again. Returns whether every attempt succeeded.
+pub(super) async fn register_all_again(inner: &Arc<Inner>) -> bool {
     let lost: Vec<Member> = inner.members.lock().values().filter(|member| member.lost.is_some()).cloned().collect();
     let mut all = true;
-    // After a restart of the server everyone comes at once: not so many that the last of them pass their deadline.
+    // After a restart of the server all workers register again at once. The bound keeps the last ones from passing their
+    // deadline.
     for some in lost.chunks(AT_ONCE) {
         let tries: Vec<_> = some
             .iter()
@@ -296,7 +303,7 @@ pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
                 let inner = Arc::clone(inner);
                 lifecycle::spawn(async move {
                     let nonce = member.lost.clone().unwrap_or_else(nonce);
-                    enter_again(&inner, member, &nonce).await
+                    register_again(&inner, member, &nonce).await
                 })
             })
             .collect();
@@ -307,42 +314,42 @@ pub(super) async fn enter_all_again(inner: &Arc<Inner>) -> bool {
     all
 }
 
-/// The epoch of a worker of this process is over without its doing. With automatic heartbeats it is registered again.
-pub(super) fn lose(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+/// The epoch of a worker has ended without its doing. With automatic heartbeats the worker is registered again.
+pub(super) fn lost(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     if inner.settings.automatic {
-        replace(inner, id, epoch);
+        register_under_new_epoch(inner, id, epoch);
     } else {
-        forget(inner, id, epoch);
+        drop_member(inner, id, epoch);
     }
 }
 
-/// Somebody has registered its id again. If that may have been a registration of this registry that failed, the worker takes its
-/// place; while one is on its way, its answer decides.
-pub(super) fn supersede(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
-    if inner.entering.has(id) {
+/// The id was registered again. If a failed registration of this registry may have done that, the worker takes it over. While a
+/// registration of the id is in flight, its answer decides.
+pub(super) fn superseded(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+    if inner.pending.has(id) {
         return;
     }
-    if inner.members.at_epoch(id, epoch, |member| member.rival.is_some()) == Some(true) {
-        replace(inner, id, epoch);
+    if inner.members.at_epoch(id, epoch, |member| member.rival_nonce.is_some()) == Some(true) {
+        register_under_new_epoch(inner, id, epoch);
     } else {
-        forget(inner, id, epoch);
+        drop_member(inner, id, epoch);
     }
 }
 
-fn replace(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
+fn register_under_new_epoch(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
     inner.members.at_epoch(id, epoch, |member| {
         member.lost.get_or_insert_with(nonce);
     });
-    again(inner);
+    reregister_soon(inner);
 }
 
-/// Has those that are lost registered again soon.
-pub(super) fn again(inner: &Arc<Inner>) {
+/// Has lost workers registered again soon.
+pub(super) fn reregister_soon(inner: &Arc<Inner>) {
     if inner.settings.automatic {
-        inner.beats.hurry();
+        inner.heartbeat_task.run_now();
     } else {
         let inner = Arc::clone(inner);
-        lifecycle::spawn(async move { enter_all_again(&inner).await });
+        lifecycle::spawn(async move { register_all_again(&inner).await });
     }
 }
 

@@ -1,16 +1,17 @@
-//! A worker as it is told: its state, its health at an instant, and both as JSON.
+//! A worker as callers see it: its state, its health at an instant, and both as JSON.
 //!
 //! # Health
 //!
 //! ```text
-//!            beats in time, loop answers        a heartbeat is late, the loop is stalled, or it says so
+//!            heartbeats in time, loop answers   a heartbeat is late, the loop is stalled, or it says so
 //! unknown ──────────────► healthy ◄───────────────────────────────► degraded
 //!    ▲  register()           │                                          │  crashedAfterMs and one more interval
 //!    │                       └── ended abnormally ──► crashed ◄─────────┘  without a heartbeat
 //!    └── forgetAfterMs later ◄────────────────────────┘  terminal: a new registration has a new epoch
 //! ```
 //!
-//! `unknown` is also what a worker is whose time is up, while nobody may judge: see `condemned` in `lua/part/sweep.lua`.
+//! A worker is also `unknown` when its deadline is over and no process has the authority to declare it: see `workers_to_crash` in
+//! `lua/part/deadlines.lua`.
 
 use std::fmt::Write;
 
@@ -29,7 +30,7 @@ pub(super) const MAX_CAPACITY: u64 = 1_000_000;
 /// The statuses of a worker.
 pub(super) const STATUSES: [&str; 4] = ["idle", "busy", "paused", "draining"];
 
-/// Up to here every whole number is a `f64`.
+/// The largest number up to which every whole number is an `f64`.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
 /// Longer than any name of a host.
 const MAX_HOSTNAME: usize = 65_536;
@@ -70,9 +71,9 @@ impl Reason {
     }
 }
 
-/// What a worker's state says; see `parse` in `lua/part/worker.lua`.
+/// The parsed state of a worker; see `parse` in `lua/part/worker.lua`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct State {
+pub(super) struct StoredState {
     pub(super) epoch: u64,
     flags: String,
     load: f64,
@@ -84,8 +85,8 @@ pub(super) struct State {
     last: f64,
 }
 
-impl State {
-    /// Nothing where it is not a state as the registry writes one.
+impl StoredState {
+    /// Returns nothing for a text that the registry does not write.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
         let [epoch, flags, load, status, claims, _, _, late_ms, crash_ms, _, _, registered_at, _, last] = words[..]
@@ -110,7 +111,7 @@ impl State {
         self.flags.contains(flag)
     }
 
-    /// As the flags say, without looking at the time.
+    /// The health by the flags alone, without the time.
     fn declared(&self) -> Health {
         if self.has('c') {
             Health::Crashed
@@ -126,16 +127,16 @@ impl State {
     }
 }
 
-/// A worker at an instant.
+/// The record of a worker at an instant.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) id: Bytes,
-    pub(super) state: State,
+    pub(super) state: StoredState,
     definition: Bytes,
     metadata: Bytes,
-    /// When it will be late; ms of server time.
+    /// When it becomes late; ms of server time.
     alive: Option<f64>,
-    /// When it will be declared crashed.
+    /// When it may be declared crashed.
     late: Option<f64>,
     process: Bytes,
 }
@@ -145,7 +146,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// The part that the registry cannot have written.
+    /// The damaged part.
     pub(super) fn of(texts: &[Bytes; 7]) -> std::result::Result<Self, &'static str> {
         let [id, state, definition, metadata, alive, late, process] = texts;
         Ok(Self {
@@ -156,7 +157,7 @@ impl Row {
         })
     }
 
-    /// As it was when an event was written.
+    /// The record at the time of an event.
     ///
     /// # Errors
     ///
@@ -170,7 +171,7 @@ impl Row {
         if !(1..=MAX_ID).contains(&id.len()) || std::str::from_utf8(&id).is_err() {
             return Err("id");
         }
-        let state = State::parse(state).ok_or("state")?;
+        let state = StoredState::parse(state).ok_or("state")?;
         if !is_definition(&definition) {
             return Err("definition");
         }
@@ -184,7 +185,7 @@ impl Row {
         let declared = self.state.declared();
         match (declared, self.alive, self.late) {
             (Health::Crashed, _, _) => Health::Crashed,
-            // Its time is up, and whoever looked declared nothing: nobody may judge now.
+            // The deadline is over, and no process had the authority to declare the worker.
             (_, _, Some(crash_at)) if crash_at <= now => Health::Unknown,
             (_, Some(late_at), _) if late_at - self.state.late_ms + self.state.crash_ms <= now => Health::Unknown,
             (_, Some(late_at), _) if late_at <= now => Health::Degraded(Reason::Late),
@@ -209,7 +210,7 @@ impl Row {
         self.json_with(self.health(now), self.last_heartbeat())
     }
 
-    /// The JSON of a `WorkerInfo` as an event tells it.
+    /// The JSON of a `WorkerInfo` in an event.
     pub(super) fn json_of_event(&self, last_heartbeat: f64) -> String {
         self.json_with(self.state.declared(), last_heartbeat)
     }
@@ -248,7 +249,7 @@ fn score(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|score: &f64| score.is_finite())
 }
 
-/// What a worker was registered with; the inside of a JSON object.
+/// What a worker was registered with: the inside of a JSON object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition {
@@ -273,12 +274,12 @@ fn is_definition(inside: &[u8]) -> bool {
     })
 }
 
-/// Is it the text of one JSON object, and nothing besides?
+/// Is the text one JSON object, and nothing else?
 pub(super) fn is_object(text: &[u8]) -> bool {
     text.first() == Some(&b'{') && std::str::from_utf8(text).is_ok_and(is_json)
 }
 
-/// Lag, age of the last tick and memory, as `process` tells them.
+/// Lag, age of the last tick, and memory, as `process` holds them.
 fn numbers(text: &[u8]) -> Option<[f64; 3]> {
     let text = std::str::from_utf8(text).ok()?;
     let mut words = text.split(' ').map(|word| word.parse::<f64>().ok().filter(|n| n.is_finite()));
@@ -286,7 +287,7 @@ fn numbers(text: &[u8]) -> Option<[f64; 3]> {
     Some(numbers)
 }
 
-pub(super) fn yes(reply: &Reply) -> Result<bool> {
+pub(super) fn bool_reply(reply: &Reply) -> Result<bool> {
     match reply {
         Reply::Int(number) => Ok(*number == 1),
         _ => Err(Error::unexpected_reply()),
@@ -301,7 +302,7 @@ mod tests {
         let state = format!("7 {flags} 0.5 idle 0 4 0 250 700 3600000 p 1000 n 4321");
         Row {
             id: Bytes::from_static(b"w"),
-            state: State::parse(state.as_bytes()).unwrap(),
+            state: StoredState::parse(state.as_bytes()).unwrap(),
             definition: Bytes::from_static(br#""type":"t""#),
             metadata: Bytes::from_static(b"{}"),
             alive,
@@ -352,7 +353,7 @@ mod tests {
             b"7 - 0.5 another 0 4 0 250 700 3600000 p 1000 n 0",
             b"9007199254740993 - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0",
         ] {
-            assert_eq!(State::parse(text), None);
+            assert_eq!(StoredState::parse(text), None);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Upper bounds of the buckets in microseconds; one more bucket has none.
+/// Upper bounds of the buckets in microseconds; one more bucket has no bound.
 const BOUNDS_US: [u64; 15] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000,
@@ -51,7 +51,7 @@ pub struct HistogramSnapshot {
     pub buckets: Vec<Bucket>,
 }
 
-/// How many were at most `le` milliseconds; `None` is no bound.
+/// How many durations were at most `le` milliseconds; `None` is no bound.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bucket {
     pub le: Option<f64>,

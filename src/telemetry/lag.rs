@@ -1,4 +1,4 @@
-//! How far the groups of durable topics are behind.
+//! The lag of the consumer groups of durable topics.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::sync::{Mutex, MutexGuard};
 /// By topic and by group.
 pub type LagSnapshot = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Messages that groups have not acknowledged, of the groups that are consumed here.
+/// Unacknowledged messages of the groups that this process consumes.
 #[derive(Debug, Default)]
 pub struct Lags(Mutex<BTreeMap<(Bytes, Bytes), u64>>);
 

@@ -1,8 +1,7 @@
-//! What happened, as numbers: counters, gauges and histograms of one manager.
+//! Metrics: counters, gauges and histograms of one manager.
 //!
-//! Updating one is a relaxed atomic addition. Nothing of a key's name, a value or a payload is ever
-//! recorded: operations are labelled by the names in [`operation`], a closed set. The one exception are the names of the topics
-//! and groups that this process consumes, by which lag is told.
+//! An update is a relaxed atomic addition. No key, value or payload is ever recorded: operations are labelled by the names in
+//! [`operation`], a closed set. The one exception: lag is labelled by the names of the topics and groups that this process consumes.
 
 mod histogram;
 mod lag;
@@ -64,7 +63,7 @@ pub struct Metrics {
     pub reconnection_attempts: Counter,
     /// Answers of sentinels and of a cluster's nodes about where the masters are.
     pub topology_refreshes: Counter,
-    /// How often the masters, their slots or their replicas had changed.
+    /// Changes of masters, slots or replicas.
     pub topology_changes: Counter,
     /// From the start of an attempt until the connection was usable, or the attempt had failed.
     pub initialization: Histogram,
@@ -72,26 +71,26 @@ pub struct Metrics {
     pub concurrent_initialization_attempts: Gauge,
     pub pending_commands: Gauge,
     pub pending_bytes: Gauge,
-    /// Refused because too much was waiting.
+    /// Commands refused because too much was waiting.
     pub rejected_commands: Counter,
     pub timed_out_commands: Counter,
-    /// Answered with an error reply.
+    /// Commands answered with an error reply.
     pub failed_commands: Counter,
-    /// Sent again after a lost connection, or because the server asked to try again.
+    /// Commands sent again after a lost connection, or because the server asked to try again.
     pub resent_commands: Counter,
     pub sent_bytes: Counter,
     pub received_bytes: Counter,
     pub cache_hits: Counter,
     pub cache_misses: Counter,
-    /// Accepted by the server.
+    /// Messages that the server accepted.
     pub bus_published: Counter,
-    /// Given to handlers and iterators; one that two of them got counts twice.
+    /// Messages given to handlers and iterators; a message that two of them get counts twice.
     pub bus_delivered: Counter,
-    /// Live messages that had to go because too many waited, or that were longer than a reply may be.
+    /// Live messages dropped because too many waited, or because they were longer than a reply may be.
     pub bus_dropped: Counter,
-    /// Messages that are not JSON, and records of consumer groups that cannot be read.
+    /// Messages that are not JSON, and damaged records of consumer groups.
     pub bus_malformed: Counter,
-    /// Messages whose records in Redis were lost, and that were put back.
+    /// Durable messages that were restored after their records in Redis were lost.
     pub bus_restored: Counter,
     /// Messages that became dead letters.
     pub bus_dead_letters: Counter,
@@ -101,29 +100,29 @@ pub struct Metrics {
     pub bus_gaps: Counter,
     /// Topics and patterns that are subscribed, and groups that are consumed.
     pub bus_subscriptions: Gauge,
-    /// What groups that are consumed here have not acknowledged.
+    /// Unacknowledged messages of the groups that this process consumes.
     pub bus_lag: Lags,
     /// Workers of this process that are registered.
     pub registry_workers: Gauge,
     pub registry_heartbeats: Counter,
-    /// Registrations of this process that were over without its doing.
+    /// Registrations of this process that ended without its doing.
     pub registry_fenced: Counter,
-    /// Records of a registry that nobody of this package has written.
+    /// Damaged records of a registry.
     pub registry_malformed: Counter,
-    /// How often the event loop was found to be stalled.
+    /// Times that the event loop was found stalled.
     pub registry_stalled: Counter,
     /// From a ping to the event loop until its answer.
     pub registry_event_loop_lag: Histogram,
-    /// Jobs that were added; those that were there already are none.
+    /// Jobs that were added; a job that existed already does not count.
     pub queue_added: Counter,
-    /// Jobs that this process' workers took in hand.
+    /// Jobs that this process' workers claimed.
     pub queue_claimed: Counter,
     pub queue_completed: Counter,
     /// Attempts that failed.
     pub queue_failed: Counter,
-    /// Jobs of workers that were gone.
+    /// Jobs of dead workers that were given to others.
     pub queue_given_away: Counter,
-    /// Records and keys of queues that were found damaged, by this process' workers.
+    /// Damaged records and keys of queues that this process' workers found.
     pub queue_damaged: Counter,
     /// Jobs whose lease was lost while they were in hand.
     pub queue_leases_lost: Counter,

@@ -1,7 +1,7 @@
 //! The names under which durations are recorded: a closed set, so that a metric's labels are bounded.
 //!
-//! A name is interned once, by the table of commands or by a feature; the first [`CAPACITY`] are kept apart, later
-//! ones are counted together as `other`.
+//! The table of commands or a feature interns each name once. The first [`CAPACITY`] names have a histogram each; later names share
+//! `other`.
 
 use std::sync::OnceLock;
 
@@ -33,7 +33,7 @@ impl Operation {
         Self(u16::try_from(at).unwrap_or(0))
     }
 
-    /// The name it was interned by.
+    /// The interned name.
     #[must_use]
     pub fn name(self) -> &'static str {
         let names = NAMES.read();
@@ -41,7 +41,7 @@ impl Operation {
     }
 }
 
-/// A histogram for each operation that was ever recorded.
+/// A histogram for each operation that was recorded.
 pub(super) struct Table(Box<[OnceLock<Box<Histogram>>]>);
 
 impl Default for Table {

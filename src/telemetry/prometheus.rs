@@ -17,7 +17,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_cache_miss_total",
-            "cacheGet and getOrSet calls that found none",
+            "cacheGet and getOrSet calls that found no value",
             as_f64(self.cache_misses),
         );
         self.connection(&mut page);
@@ -85,7 +85,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_commands_resent_total",
-            "commands that were sent again, because that was safe",
+            "commands that were sent again because it was safe",
             as_f64(self.resent_commands),
         );
         page.counter("redis_sent_bytes_total", "bytes written to the server", as_f64(self.sent_bytes));
@@ -112,7 +112,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_bus_restored_total",
-            "durable messages that were put back after their records in Redis were lost",
+            "durable messages that were restored after their records in Redis were lost",
             as_f64(self.bus_restored),
         );
         page.counter(
@@ -131,7 +131,7 @@ impl Snapshot {
             "topics and patterns that are subscribed, and groups that are consumed",
             self.bus_subscriptions as f64,
         );
-        page.head("redis_bus_lag", "messages that a consumer group has not acknowledged", "gauge");
+        page.head("redis_bus_lag", "unacknowledged messages of a consumer group", "gauge");
         for (topic, groups) in &self.bus_lag {
             for (group, lag) in groups {
                 let (topic, group) = (escaped(topic), escaped(group));
@@ -150,12 +150,12 @@ impl Snapshot {
         page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
         page.counter(
             "redis_registry_fenced_total",
-            "registrations of this process that somebody else ended",
+            "registrations of this process that ended without its doing",
             as_f64(self.registry_fenced),
         );
         page.counter(
             "redis_registry_malformed_total",
-            "records of a registry that were damaged",
+            "damaged records of a registry",
             as_f64(self.registry_malformed),
         );
         page.counter(
@@ -179,7 +179,7 @@ impl Snapshot {
                 "jobs of dead workers that were given to others",
                 self.queue_given_away,
             ),
-            ("redis_queue_damaged_total", "records and keys of queues that were found damaged", self.queue_damaged),
+            ("redis_queue_damaged_total", "damaged records and keys of queues", self.queue_damaged),
             (
                 "redis_queue_leases_lost_total",
                 "jobs whose lease was lost while they were in hand",
@@ -191,7 +191,7 @@ impl Snapshot {
     }
 }
 
-/// The value of a label.
+/// A label's value, escaped.
 fn escaped(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

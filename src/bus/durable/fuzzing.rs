@@ -1,4 +1,4 @@
-//! For fuzzing: what a durable consumer makes of answers and of the entries of a stream.
+//! For fuzzing: how a durable consumer reads answers and stream entries.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -6,34 +6,34 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::consumer::put;
-use super::hands::{Hands, Message, Retries, Settlement, Verdict, What, last_of_key};
-use super::letters::{Redriven, letter};
-use super::turn::{Turn, audited_of, tended_of, turn_of};
+use super::dead_letters::{RedrivePage, dead_letter};
+use super::in_flight::{Action, InFlight, Message, Retries, Settlement, Verdict, last_of_key};
+use super::protocol::{PollReply, read_audit, read_maintain, read_poll};
 use crate::crossing::Outcome;
 use crate::resp::Reply;
 
-/// Reads an answer as that of every script of a group, and an entry as a dead letter.
+/// Reads an answer as that of each group script, and an entry as a dead letter.
 ///
 /// # Panics
 ///
-/// Where what JavaScript would be given is none.
+/// If a value for JavaScript is invalid.
 pub fn answer(reply: Reply) {
     let (tended, audited, redriven) =
-        (tended_of(reply.clone()), audited_of(reply.clone()), Redriven::of(reply.clone()));
+        (read_maintain(reply.clone()), read_audit(reply.clone()), RedrivePage::of(reply.clone()));
     drop((tended, audited, redriven));
-    if let Some(Outcome::List(values)) = letter(reply.clone()) {
+    if let Some(Outcome::List(values)) = dead_letter(reply.clone()) {
         assert_eq!(values.len(), 7, "a dead letter has as many values as the face reads");
         check(&values[..5]);
     }
-    if let Ok(Turn::Given { messages, news, .. }) = turn_of(reply) {
+    if let Ok(PollReply::Given { messages, notices, .. }) = read_poll(reply) {
         for message in messages {
             let mut delivery = Vec::new();
             put(&mut delivery, 1, &message);
             // The message itself may be anything: the face reads it.
             check(&delivery[..5]);
         }
-        for buried in news.buried {
-            check(&[Outcome::Number(buried.attempts as f64), Outcome::Text(buried.error)]);
+        for new in notices.dead_letters {
+            check(&[Outcome::Number(new.attempts as f64), Outcome::Text(new.error)]);
         }
     }
 }
@@ -57,15 +57,15 @@ impl Retries for Thrice {
     }
 }
 
-/// Takes messages and settles them as `steps` say.
+/// Adds messages and settles them as `steps` say.
 ///
 /// # Panics
 ///
-/// Where a message is lost or settled twice, or two of one key are out at once.
-pub fn hands(steps: &[u8]) {
+/// If a message is lost or settled twice, or two messages of one key are running.
+pub fn in_flight(steps: &[u8]) {
     let now = Instant::now();
-    let (mut hands, mut last) = (Hands::default(), 0u64);
-    // By number what is out, and its key; the ids that are here at all.
+    let (mut in_flight, mut last) = (InFlight::default(), 0u64);
+    // The running messages by number, with their keys; the ids in flight.
     let (mut out, mut here) = (HashMap::<u64, Option<Bytes>>::new(), HashSet::<Bytes>::new());
     for step in steps {
         let mut settlements: Vec<Settlement> = Vec::new();
@@ -77,16 +77,16 @@ pub fn hands(steps: &[u8]) {
                 let id = Bytes::from(format!("{last}-0"));
                 here.insert(id.clone());
                 let deliveries = u64::from(step >> 2 & 3) + 1;
-                let message = Message { id, key, deliveries, earlier: 0, last_error: None, data: None };
-                next = hands.take(message, now).map(|(number, message)| (number, message.key.clone()));
+                let message = Message { id, key, deliveries, earlier_attempts: 0, last_error: None, data: None };
+                next = in_flight.take(message, now).map(|(number, message)| (number, message.key.clone()));
             }
             7 if *step == 255 => {
-                let upto = hands.lose();
+                let upto = in_flight.lose();
                 assert!(out.keys().all(|number| *number <= upto));
                 out.clear();
                 here.clear();
             }
-            7 => hands.give_back_followers(&mut settlements),
+            7 => in_flight.give_back_queued(&mut settlements),
             way => {
                 let mut numbers: Vec<u64> = out.keys().copied().collect();
                 numbers.sort_unstable();
@@ -98,22 +98,22 @@ pub fn hands(steps: &[u8]) {
                     _ => Verdict::Untried,
                 };
                 out.remove(number);
-                next = hands
+                next = in_flight
                     .settle(*number, verdict, &Thrice, now, &mut settlements)
                     .map(|(number, message)| (number, message.key.clone()));
             }
         }
         for settlement in &settlements {
             assert!(here.remove(&settlement.id), "what is here is settled once: {settlement:?}");
-            assert!(!matches!(settlement.what, What::Return(count) if count > 4), "a delivery counts at most once");
+            assert!(!matches!(settlement.action, Action::Return(count) if count > 4), "a delivery counts at most once");
         }
         if let Some((number, key)) = next {
             let is_alone = key.is_none() || out.values().all(|other| *other != key);
             assert!(is_alone, "of each key one message is out");
             assert!(out.insert(number, key).is_none(), "a number is given once");
         }
-        assert_eq!(hands.known().count(), here.len(), "nothing is lost");
-        assert_eq!(hands.followers() + out.len(), here.len(), "what is not out follows");
-        assert_eq!(last_of_key(&settlements, &hands).len(), settlements.len());
+        assert_eq!(in_flight.messages().count(), here.len(), "nothing is lost");
+        assert_eq!(in_flight.queued() + out.len(), here.len(), "what is not out follows");
+        assert_eq!(last_of_key(&settlements, &in_flight).len(), settlements.len());
     }
 }

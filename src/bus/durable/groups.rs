@@ -1,4 +1,4 @@
-//! The groups of a topic: who there is and how far each has come, and the end of one that nobody consumes.
+//! The groups of a topic and their state; removing a group that nobody consumes.
 
 use bytes::Bytes;
 
@@ -13,28 +13,28 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// Groups of which one script tells.
+/// Groups in one script call.
 const AT_ONCE: usize = 50;
 
-/// What the server says of a group.
-struct Said {
+/// A group, as `XINFO GROUPS` describes it.
+struct GroupInfo {
     name: Bytes,
-    /// Read and not acknowledged.
+    /// Messages that were read and not acknowledged.
     pending: i64,
-    /// Not read; `None` where it does not count: before Redis 7, and after deletions.
+    /// Messages that were not read; `None` where the server does not count: before Redis 7, and after deletions.
     unread: Option<i64>,
-    /// The id after which that begins.
+    /// The last id that the group has read.
     read_to: Bytes,
 }
 
-/// Argument: topic. Gives of each group, flat: name, messages that it has not acknowledged, those of them that it has read, consumers,
-/// ms of server time when one was last active or nothing.
+/// Argument: topic. Returns of each group, flat: name, unacknowledged messages, those of them that were read, consumers, when a
+/// consumer was last active in ms of server time, or nothing.
 pub(in crate::bus) fn groups(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
         let (keys, operation) = (bus.durable.namespace.topic(topic(call, 0, "topic")?), call.operation());
         Ok(async move {
-            let all = said(operation, &bus.durable.manager, &keys).await?;
+            let all = group_infos(operation, &bus.durable.manager, &keys).await?;
             let mut found = Vec::with_capacity(all.len() * GROUP_VALUES as usize);
             for some in all.chunks(AT_ONCE) {
                 found.extend(states(operation, &bus.durable.manager, &keys, some).await?);
@@ -44,20 +44,20 @@ pub(in crate::bus) fn groups(bus: &Bus, call: Call<'_>) {
     });
 }
 
-async fn said(operation: Operation, manager: &Manager, keys: &TopicKeys) -> Result<Vec<Said>> {
+async fn group_infos(operation: Operation, manager: &Manager, keys: &TopicKeys) -> Result<Vec<GroupInfo>> {
     let stream = keys.stream();
     let packed = Packed::sized(stream.len() + 32).begin(3, b"XINFO").word(b"GROUPS").word(&stream);
     let groups = match manager.call(packed.reads(operation)).await {
         Ok(Reply::Array(groups)) => groups,
-        // A topic to which nothing was ever appended.
+        // Nothing was ever appended to the topic.
         Err(error) if error.message().contains("no such key") => Vec::new(),
         Err(error) => return Err(error),
         Ok(_) => return Err(Error::unexpected_reply()),
     };
-    groups.into_iter().map(|about| said_of(about).ok_or_else(Error::unexpected_reply)).collect()
+    groups.into_iter().map(|about| read_group_info(about).ok_or_else(Error::unexpected_reply)).collect()
 }
 
-fn said_of(about: Reply) -> Option<Said> {
+fn read_group_info(about: Reply) -> Option<GroupInfo> {
     let fields: Vec<Reply> = match about {
         Reply::Array(fields) => fields,
         Reply::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
@@ -74,22 +74,27 @@ fn said_of(about: Reply) -> Option<Said> {
             _ => {}
         }
     }
-    Some(Said { name: name?, pending: pending?, unread, read_to: read_to? })
+    Some(GroupInfo { name: name?, pending: pending?, unread, read_to: read_to? })
 }
 
-async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, groups: &[Said]) -> Result<Vec<Outcome>> {
+async fn states(
+    operation: Operation,
+    manager: &Manager,
+    keys: &TopicKeys,
+    groups: &[GroupInfo],
+) -> Result<Vec<Outcome>> {
     let stream = keys.stream();
     let mut packed = Packed::sized(512).script(&scripts::GROUPS, 1 + groups.len(), 2 * groups.len()).word(&stream);
-    packed = groups.iter().fold(packed, |packed, said| packed.word(&keys.group(&said.name).consumers));
-    packed = groups.iter().fold(packed, |packed, said| {
-        packed.word(&said.name).word(if said.unread.is_some() { b"" } else { &said.read_to })
+    packed = groups.iter().fold(packed, |packed, info| packed.word(&keys.group(&info.name).consumers));
+    packed = groups.iter().fold(packed, |packed, info| {
+        packed.word(&info.name).word(if info.unread.is_some() { b"" } else { &info.read_to })
     });
     let Reply::Array(values) = manager.call(packed.runs_reading(operation, &scripts::GROUPS)).await? else {
         return Err(Error::unexpected_reply());
     };
     let mut found = Vec::with_capacity(groups.len() * GROUP_VALUES as usize);
     let mut values = values.into_iter();
-    for said in groups {
+    for info in groups {
         let (Some(Reply::Int(counted)), Some(Reply::Int(alive)), Some(Reply::Int(active))) =
             (values.next(), values.next(), values.next())
         else {
@@ -99,9 +104,9 @@ async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, group
             continue;
         }
         let group: [Outcome; GROUP_VALUES as usize] = [
-            Outcome::Text(scripts::readable(&said.name)),
-            Outcome::Number((said.pending + said.unread.unwrap_or(counted)) as f64),
-            Outcome::Number(said.pending as f64),
+            Outcome::Text(scripts::readable(&info.name)),
+            Outcome::Number((info.pending + info.unread.unwrap_or(counted)) as f64),
+            Outcome::Number(info.pending as f64),
             Outcome::Number(alive as f64),
             if active < 0 { Outcome::Nothing } else { Outcome::Number(active as f64) },
         ];
@@ -110,7 +115,7 @@ async fn states(operation: Operation, manager: &Manager, keys: &TopicKeys, group
     Ok(found)
 }
 
-/// Arguments: topic, group. Gives whether there was one.
+/// Arguments: topic, group. Returns whether the group existed.
 pub(in crate::bus) fn remove(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
@@ -118,7 +123,8 @@ pub(in crate::bus) fn remove(bus: &Bus, call: Call<'_>) {
         let (group, operation) = (topic(call, 1, "group")?.to_vec(), call.operation());
         Ok(async move {
             let keys = topic_keys.group(&group);
-            let keys = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
+            let keys =
+                [&keys.stream, &keys.key_queues, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
             let packed = keys
                 .into_iter()
                 .fold(Packed::sized(512).script(&scripts::REMOVE, keys.len(), 4), |packed, key| packed.word(key));

@@ -1,44 +1,44 @@
-//! Topics that are streams: nothing published to one is lost to a consumer group.
+//! Durable topics: a stream per topic, so that a consumer group loses no message.
 //!
 //! # Promises
 //!
-//! - A message is in the topic's stream and on its way to the live subscribers in one step, or in neither.
-//! - A group gives each message to one of its consumers, and again until one has acknowledged it, or it has failed as often as
-//!   it may and is among the dead letters. What is known of it (attempts, last error, when it is due) is kept in Redis.
-//! - Messages of one key are handed out strictly in order, one after the other is settled, in the whole group, retries included.
-//! - A consumer holds what it has by a lease, renewed by a task of the I/O thread, whatever JavaScript does. When it is over
-//!   the others take the messages over. A consumer that comes back later changes nothing that is not its own any more.
-//! - An idle consumer waits for a message on the subscriber connection; it looks by itself only every few seconds.
-//! - What is in a consumer's hands is bounded, in number and roughly in bytes.
-//! - Records of a group that are lost, or that anyone has written over, strand no message: consumers look at them regularly, and
-//!   `audit` makes them anew from what Redis knows to be pending.
+//! - A message is appended to the topic's stream and sent to the live subscribers in one script, or neither happens.
+//! - A group delivers each message to one of its consumers, and again until a consumer acknowledges it, or until it has failed as
+//!   often as it may and becomes a dead letter. Attempts, last error and due time are kept in Redis.
+//! - Messages of one key are handled strictly in order, one at a time, in the whole group, retries included.
+//! - A consumer holds its messages by a lease, which a task of the I/O thread renews, whatever JavaScript does. When the lease
+//!   ends, other consumers take the messages over. A consumer that comes back later changes only what is still its own.
+//! - An idle consumer waits for a wake-up on the subscriber connection; it polls by itself only every few seconds.
+//! - The messages in flight of a consumer are bounded in number, and roughly in bytes.
+//! - Lost or overwritten records of a group strand no message: consumers check the records regularly, and `audit` restores them
+//!   from what Redis knows to be pending.
 //!
-//! The stream, its groups and their pending messages are those of Redis: `XINFO GROUPS` and `XPENDING` show them. What is
-//! pending and in nobody's hands belongs to a consumer called `~waiting`.
+//! The stream, its groups and their pending messages are Redis' own: `XINFO GROUPS` and `XPENDING` show them. A pending message
+//! that no consumer has belongs to the consumer `~waiting`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `publish` | appending, many messages of one moment in one script; trimming |
-//! | `consumer/` | the task of one subscription; `asking`: what it asks the server |
-//! | `hands` | what a consumer has, and what follows by key |
-//! | `pace` | how much it takes ahead |
-//! | `turn` | one question to the server and its answer |
-//! | `settings` | what a subscription is told |
-//! | `letters` | dead letters |
-//! | `groups` | the groups of a topic, and the end of one |
-//! | `scripts` | the scripts; `lua/group.lua` says how a group is kept |
+//! | `publish` | appending, many messages in one script; trimming |
+//! | `consumer/` | the task of one subscription; `request`: its requests to the server; `state`: what it knows |
+//! | `in_flight` | the messages of a consumer: running handlers, and messages queued behind them by key |
+//! | `pace` | how many messages a consumer fetches ahead |
+//! | `protocol` | the commands of a consumer, and their replies |
+//! | `settings` | the options of a subscription |
+//! | `dead_letters` | dead letters |
+//! | `groups` | the groups of a topic; removing one |
+//! | `scripts` | the scripts; `lua/group.lua` describes the records of a group |
 
 mod consumer;
+mod dead_letters;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod groups;
-mod hands;
-mod letters;
+mod in_flight;
 mod pace;
+mod protocol;
 mod publish;
 mod scripts;
 mod settings;
-mod turn;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -54,12 +54,12 @@ use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-use consumer::{Ask, Consumer};
-use hands::Verdict;
+use consumer::{Consumer, ConsumerCommand};
+use in_flight::Verdict;
 use settings::Settings;
 
+pub(super) use dead_letters::{count, list, purge, redrive};
 pub(super) use groups::{groups, remove};
-pub(super) use letters::{count, list, purge, redrive};
 pub(super) use publish::{Retention, publish};
 
 /// The durable topics of one bus. Cheap to clone; its consumers end when the last clone is dropped.
@@ -75,7 +75,7 @@ pub(super) struct Durable {
 #[derive(Debug, Default)]
 struct Shared {
     publisher: publish::Publisher,
-    consumers: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+    consumers: Mutex<HashMap<u64, mpsc::UnboundedSender<ConsumerCommand>>>,
 }
 
 impl Durable {
@@ -83,19 +83,19 @@ impl Durable {
         Self { manager, namespace, retention, outlet, shared: Arc::default() }
     }
 
-    fn consumers(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+    fn consumers(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<ConsumerCommand>>> {
         self.shared.consumers.lock()
     }
 
-    /// Asks consumer `id`. What is said to one that has ended is of no use any more.
-    fn ask(&self, id: u64, ask: Ask) {
+    /// Sends a command to consumer `id`. A consumer that has ended needs none.
+    fn ask(&self, id: u64, ask: ConsumerCommand) {
         if let Some(consumer) = self.consumers().get(&id) {
             let _ = consumer.send(ask);
         }
     }
 }
 
-/// Begins a subscription. Arguments: id, topic, options as JSON. Answers when it is one of the group.
+/// Starts a subscription. Arguments: id, topic, options as JSON. Answers when the consumer is a member of the group.
 pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     let durable = &bus.durable;
     let read = || -> Result<(u64, Settings)> {
@@ -109,7 +109,7 @@ pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     let (sender, asks) = mpsc::unbounded_channel();
     durable.consumers().insert(id, sender);
     let consumer = Consumer::new(id, durable.manager.clone(), settings, durable.retention, durable.outlet.clone());
-    // The task must not keep the bus alive: when the bus goes, it is asked for nothing any more.
+    // The task must not keep the bus alive.
     let shared = Arc::downgrade(&durable.shared);
     lifecycle::spawn(async move {
         consumer.run(asks, call.answer).await;
@@ -119,17 +119,17 @@ pub(super) fn consume(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, then the number of each message whose handler is done.
+/// Arguments: id, then the number of each message whose handler has succeeded.
 pub(super) fn acknowledge(bus: &Bus, call: Call<'_>) {
     settle(bus, call, |_| Ok(Verdict::Done));
 }
 
-/// Arguments: id, number of the message, its error.
+/// Arguments: id, number of the message, the error of its handler.
 pub(super) fn fail(bus: &Bus, call: Call<'_>) {
     settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Failed(scripts::shortened(text))));
 }
 
-/// Arguments: id, number of the message, why no handler can be given it.
+/// Arguments: id, number of the message, why no handler can be given the message.
 pub(super) fn refuse(bus: &Bus, call: Call<'_>) {
     settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Refused(scripts::shortened(text))));
 }
@@ -144,28 +144,30 @@ fn settle(bus: &Bus, call: Call<'_>, verdict: impl FnOnce(&Call<'_>) -> Result<V
         let verdict = verdict(call)?;
         let last = if matches!(verdict, Verdict::Done | Verdict::Untried) { call.from(1).len() } else { 1 };
         let numbers = (1..=last).map(|place| call.id(place)).collect::<Result<Vec<u64>>>()?;
-        bus.durable.ask(call.id(0)?, Ask::Settle(numbers, verdict));
+        bus.durable.ask(call.id(0)?, ConsumerCommand::Settle(numbers, verdict));
         Ok(Outcome::Nothing)
     });
 }
 
-/// Argument: id. Has it take nothing more.
+/// Argument: id. The consumer fetches no more messages.
 pub(super) fn pause(bus: &Bus, call: Call<'_>) {
     call.at_once(|call| {
-        bus.durable.ask(call.id(0)?, Ask::Pause);
+        bus.durable.ask(call.id(0)?, ConsumerCommand::Pause);
         Ok(Outcome::Nothing)
     });
 }
 
-/// Arguments: id, then the number of each message that a handler has begun and not ended. Gives back everything that it still has,
-/// and ends. Answers when the group knows.
+/// Arguments: id, then the number of each message whose handler is running. Gives all other messages back, and ends the
+/// subscription. Answers when the group knows.
 pub(super) fn leave(bus: &Bus, call: Call<'_>) {
     let numbers = (1..=call.from(1).len()).map(|place| call.id(place)).collect::<Result<HashSet<u64>>>();
     match call.id(0).and_then(|id| Ok((id, numbers?))) {
         Ok((id, begun)) => {
             let consumer = bus.durable.consumers().get(&id).cloned();
             let Some(consumer) = consumer else { return call.give(Ok(Outcome::Nothing)) };
-            if let Err(mpsc::error::SendError(Ask::Leave(_, answer))) = consumer.send(Ask::Leave(begun, call.answer)) {
+            if let Err(mpsc::error::SendError(ConsumerCommand::Leave(_, answer))) =
+                consumer.send(ConsumerCommand::Leave(begun, call.answer))
+            {
                 answer.give(Ok(Outcome::Nothing));
             }
         }

@@ -1,21 +1,21 @@
-//! How many messages a consumer takes ahead of its handlers: what they finish in [`AHEAD_MS`].
+//! How many messages a consumer fetches ahead of its handlers: as many as they finish in [`AHEAD_MS`].
 //!
-//! Quick handlers get long batches, which cost little each; of slow ones nothing is held back from other consumers.
+//! Quick handlers get large batches, which are cheap per message. Slow handlers hold back no message from other consumers.
 
 use std::time::Instant;
 
 const AHEAD_MS: f64 = 25.0;
 const MOST: usize = 512;
-/// How much of what was measured last counts.
+/// The weight of the last measurement.
 const WEIGHT: f64 = 0.3;
-/// Bytes that are taken at once, roughly.
+/// Bytes to fetch at once, roughly.
 const BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Messages finished per millisecond.
     rate: f64,
-    /// Bytes of a message.
+    /// Average bytes of a message.
     size: f64,
     finished: u32,
     since: Instant,
@@ -26,18 +26,18 @@ impl Pace {
         Self { rate: 0.0, size: 0.0, finished: 0, since: now }
     }
 
-    /// Handlers have finished so many.
+    /// Handlers have finished `count` messages.
     pub(super) fn finished(&mut self, count: usize) {
         self.finished = self.finished.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    /// A message of so many bytes has come.
+    /// A message of `bytes` bytes has arrived.
     pub(super) fn came(&mut self, bytes: usize) {
         let size = bytes as f64;
         self.size += (size - self.size) * if size > self.size { 0.5 } else { 0.05 };
     }
 
-    /// Measures anew, when something was finished.
+    /// Updates the rate, if any handler has finished.
     pub(super) fn measure(&mut self, now: Instant) {
         if self.finished == 0 {
             return;
@@ -48,19 +48,19 @@ impl Pace {
         self.since = now;
     }
 
-    /// Nothing was to do until now.
+    /// The consumer had no messages until now.
     pub(super) fn idle_until(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// Messages to have beyond those that can run.
+    /// Messages to fetch beyond those that can run.
     pub(super) fn ahead(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
         let ahead = (self.rate * AHEAD_MS) as usize;
         ahead.min(MOST).min(self.at_once())
     }
 
-    /// Messages to take at once.
+    /// Messages to fetch at once.
     pub(super) fn at_once(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
         let by_size = (BYTES / self.size.max(1.0)) as usize;

@@ -1,4 +1,4 @@
-//! Appending to topics: what is published to one topic in one moment goes in one script.
+//! Appending to topics: the messages that are published to one topic in one batch of calls are appended by one script.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,19 +19,19 @@ use crate::resp::{self, Reply};
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// What one script appends at most: others wait while it runs.
+/// The most that one script appends, because it delays all other clients.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 * 1024;
-/// Published messages, or bytes of them, after which a topic is trimmed, and how long after the last time.
+/// A topic is trimmed after that many messages or bytes of this process, at most once in that time.
 const TRIM_AFTER: usize = 100;
 const TRIM_AFTER_BYTES: usize = 256 * 1024;
 const TRIM_EVERY: Duration = Duration::from_secs(1);
-/// Topics that are remembered though nothing of them waits.
+/// Topics that are remembered though none of their messages waits.
 const REMEMBERED: usize = 1024;
 /// The longest key, in bytes: the face allows 1 024 characters.
 const MAX_KEY: usize = 4096;
 
-/// How long a topic's messages are kept after every group has acknowledged them.
+/// How long the messages of a topic are kept after all groups have acknowledged them.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::bus) struct Retention {
     length: u64,
@@ -52,7 +52,7 @@ impl Retention {
         Ok(retention)
     }
 
-    /// Trims a topic, for the good of all; whether it could is no one's concern, since it is done again.
+    /// Trims a topic. A failure does not matter: the next trim does the same.
     pub(super) fn trim(self, manager: &Manager, keys: &TopicKeys) {
         let (manager, keys) = (manager.clone(), [keys.stream(), keys.appended(), keys.sizes(), keys.rests()]);
         lifecycle::spawn(async move {
@@ -77,13 +77,13 @@ impl Retention {
     }
 }
 
-/// What waits for the end of the moment, by topic.
+/// Messages that wait for the end of the batch, by topic.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     topics: Mutex<HashMap<Bytes, Topic>>,
-    /// How many topics have messages that wait: what is live looks here first, since it seldom has to wait for them.
+    /// How many topics have waiting messages. Live messages check this first, because they seldom have to wait for them.
     waiting: AtomicUsize,
-    /// Was the script sent ahead of its first call? A call that the server refuses for want of the script is sent again later, so that
+    /// Was the script loaded before its first call? A call that fails because the script is not loaded is sent again later, and
     /// live messages would overtake it.
     loaded: AtomicBool,
 }
@@ -100,22 +100,22 @@ struct Topic {
     /// The messages and keys, packed.
     words: BytesMut,
     answers: Vec<Answer>,
-    /// Of the only message that waits: it must not be appended again.
-    once: Option<Once>,
+    /// Set for a message with a dedupe window; it is sent alone.
+    dedupe: Option<Dedupe>,
     untrimmed: usize,
     untrimmed_bytes: usize,
     trimmed: Instant,
 }
 
-/// The id of a message, and for how long it is not appended again.
+/// The id of a message, and how long the same id is not appended again.
 #[derive(Debug)]
-struct Once {
+struct Dedupe {
     id: Bytes,
     window: Duration,
 }
 
-/// Arguments: topic, the message as it is on the wire, its key or nothing, its id and dedupeMs or nothing. Gives how many live
-/// subscribers it reached; 0 where the id was appended before.
+/// Arguments: topic, the message as sent, its key or nothing, its id and dedupeMs or nothing. Returns how many live subscribers
+/// received it; 0 where the id was appended before.
 pub(in crate::bus) fn publish(bus: &Bus, call: Call<'_>) {
     let read = || -> Result<_> {
         let key = match call.at(2) {
@@ -123,19 +123,28 @@ pub(in crate::bus) fn publish(bus: &Bus, call: Call<'_>) {
             Arg::Text(key) if (1..=MAX_KEY).contains(&key.len()) => key.as_bytes(),
             other => return Err(call.wrong("key", "a string of 1 to 1024 characters", other)),
         };
-        let once = call
+        let dedupe = call
             .millis(4, "dedupeMs", 1.0)?
-            .map(|window| -> Result<Once> { Ok(Once { id: Bytes::copy_from_slice(call.text(3, "id")?), window }) });
-        Ok((crate::bus::topic(&call, 0, "topic")?, call.text(1, "message")?, key, once.transpose()?))
+            .map(|window| -> Result<Dedupe> { Ok(Dedupe { id: Bytes::copy_from_slice(call.text(3, "id")?), window }) });
+        Ok((crate::bus::topic(&call, 0, "topic")?, call.text(1, "message")?, key, dedupe.transpose()?))
     };
     match read() {
-        Ok((topic, message, key, once)) => bus.durable.append(bus.sharded, topic, (message, key), once, call.answer),
+        Ok((topic, message, key, dedupe)) => {
+            bus.durable.append(bus.sharded, topic, (message, key), dedupe, call.answer);
+        }
         Err(error) => call.give(Err(error)),
     }
 }
 
 impl Durable {
-    fn append(&self, sharded: bool, name: &[u8], (message, key): (&[u8], &[u8]), once: Option<Once>, answer: Answer) {
+    fn append(
+        &self,
+        sharded: bool,
+        name: &[u8],
+        (message, key): (&[u8], &[u8]),
+        dedupe: Option<Dedupe>,
+        answer: Answer,
+    ) {
         let publisher = &self.shared.publisher;
         let mut topics = publisher.topics();
         if !topics.contains_key(name) {
@@ -146,7 +155,7 @@ impl Durable {
                 keys: self.namespace.topic(name),
                 words: BytesMut::new(),
                 answers: Vec::new(),
-                once: None,
+                dedupe: None,
                 untrimmed: 0,
                 untrimmed_bytes: 0,
                 trimmed: Instant::now(),
@@ -154,18 +163,18 @@ impl Durable {
             topics.insert(Bytes::copy_from_slice(name), topic);
         }
         let Some(topic) = topics.get_mut(name) else { return };
-        if once.is_some() {
-            // Alone in its script.
+        if dedupe.is_some() {
+            // A message with a dedupe window has a script call of its own.
             self.send(sharded, topic);
         }
-        topic.once = once;
+        topic.dedupe = dedupe;
         resp::push(&mut topic.words, message);
         resp::push(&mut topic.words, key);
         if topic.answers.is_empty() {
             publisher.waiting.fetch_add(1, Ordering::Relaxed);
         }
         topic.answers.push(answer);
-        if topic.once.is_some() || topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
+        if topic.dedupe.is_some() || topic.answers.len() >= MOST || topic.words.len() >= MOST_BYTES {
             self.send(sharded, topic);
         } else if topic.answers.len() == 1 {
             drop(topics);
@@ -174,7 +183,7 @@ impl Durable {
         }
     }
 
-    /// Sends what waits of topic `name`. What is published live is sent behind it, so that it arrives in the order of the calls.
+    /// Sends the waiting messages of topic `name`. Live messages are sent after them, in the order of the calls.
     pub(in crate::bus) fn send_waiting(&self, sharded: bool, name: &[u8]) {
         let publisher = &self.shared.publisher;
         if publisher.waiting.load(Ordering::Relaxed) == 0 {
@@ -185,7 +194,7 @@ impl Durable {
         }
     }
 
-    /// Sends what waits of one topic.
+    /// Sends the waiting messages of one topic.
     fn send(&self, sharded: bool, topic: &mut Topic) {
         let answers = std::mem::take(&mut topic.answers);
         if answers.is_empty() {
@@ -195,7 +204,7 @@ impl Durable {
         if !self.shared.publisher.loaded.swap(true, Ordering::Relaxed) {
             self.manager.submit(load_command(), Sink::Ignored);
         }
-        let command = append_command(sharded, &topic.keys, answers.len(), &topic.words, topic.once.take());
+        let command = append_command(sharded, &topic.keys, answers.len(), &topic.words, topic.dedupe.take());
         topic.untrimmed += answers.len();
         topic.untrimmed_bytes += topic.words.len();
         topic.words.clear();
@@ -213,7 +222,7 @@ impl Durable {
             if outcome.is_ok() {
                 metrics.bus_published.add(answers.len() as u64);
             }
-            batch(|| tell(outcome, answers));
+            batch(|| answer_all(outcome, answers));
         });
     }
 }
@@ -222,17 +231,17 @@ fn load_command() -> Command {
     Command::raw(scripts::PUBLISH.load(), *operation::LOAD).reading()
 }
 
-fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], once: Option<Once>) -> Command {
+fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], dedupe: Option<Dedupe>) -> Command {
     let script = &*scripts::PUBLISH;
     let (stream, appended, sizes, wake) = (keys.stream(), keys.appended(), keys.sizes(), keys.wake());
     let named = stream.len() + appended.len() + sizes.len() + wake.len() + keys.live().len();
     let mut payload = BytesMut::with_capacity(words.len() + named + 192);
-    let extra = if once.is_some() { 3 } else { 0 };
+    let extra = if dedupe.is_some() { 3 } else { 0 };
     resp::begin(&mut payload, 3 + 3 + 3 + extra + 2 * count);
     let verb: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
     let head: [&[u8]; 2] = [b"EVALSHA", script.digest().as_bytes()];
     head.into_iter().for_each(|word| resp::push(&mut payload, word));
-    if let Some(Once { id, window }) = once {
+    if let Some(Dedupe { id, window }) = dedupe {
         let window = window.as_millis().to_string();
         for word in
             [b"4", &stream[..], &appended, &sizes, &keys.seen(), verb, keys.live(), &wake, &id, window.as_bytes()]
@@ -248,12 +257,12 @@ fn append_command(sharded: bool, keys: &TopicKeys, count: usize, words: &[u8], o
     Command::raw(payload.freeze(), *operation::PUBLISH).calling(script.clone())
 }
 
-fn tell(outcome: Result<Reply>, answers: Vec<Answer>) {
+fn answer_all(outcome: Result<Reply>, answers: Vec<Answer>) {
     match outcome {
-        Ok(Reply::Array(reached)) if reached.len() == answers.len() => {
-            for (answer, reached) in answers.into_iter().zip(reached) {
-                answer.give(match reached {
-                    Reply::Int(reached) => Ok(Outcome::Number(reached as f64)),
+        Ok(Reply::Array(receivers)) if receivers.len() == answers.len() => {
+            for (answer, receivers) in answers.into_iter().zip(receivers) {
+                answer.give(match receivers {
+                    Reply::Int(receivers) => Ok(Outcome::Number(receivers as f64)),
                     _ => Err(Error::unexpected_reply()),
                 });
             }

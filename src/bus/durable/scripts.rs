@@ -1,4 +1,4 @@
-//! The scripts of `lua/`, what is measured of them, and what replies are made of.
+//! The scripts of `lua/`, their operations, and readers of replies.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,20 +10,20 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 
 scripts! {
-    AUDIT = "field.lua" "group.lua" "mend.lua" "audit.lua";
+    AUDIT = "field.lua" "group.lua" "remove_foreign_keys.lua" "audit.lua";
     GROUPS = "field.lua" "groups.lua";
-    JOIN = "field.lua" "group.lua" "mend.lua" "join.lua";
+    JOIN = "field.lua" "group.lua" "remove_foreign_keys.lua" "join.lua";
     LEAVE = "field.lua" "group.lua" "leave.lua";
-    PUBLISH = "grow.lua" "publish.lua";
+    PUBLISH = "count_appended.lua" "publish.lua";
     PURGE = "purge.lua";
-    REDRIVE = "grow.lua" "redrive.lua";
+    REDRIVE = "count_appended.lua" "redrive.lua";
     REMOVE = "field.lua" "group.lua" "remove.lua";
-    STEP = "field.lua" "group.lua" "step.lua";
-    TEND = "field.lua" "group.lua" "mend.lua" "tend.lua";
+    POLL = "field.lua" "group.lua" "poll.lua";
+    MAINTAIN = "field.lua" "group.lua" "remove_foreign_keys.lua" "maintain.lua";
     TRIM = "field.lua" "trim.lua";
 }
 
-/// What is measured of what no verb does by itself.
+/// Operations that belong to no verb.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 
@@ -33,15 +33,15 @@ pub(super) mod operation {
     pub(in crate::bus::durable) static LOAD: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.load"));
     pub(in crate::bus::durable) static PUBLISH: LazyLock<Operation> =
         LazyLock::new(|| Operation::named("bus.publishDurable"));
-    pub(in crate::bus::durable) static STEP: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.step"));
-    pub(in crate::bus::durable) static TEND: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.tend"));
+    pub(in crate::bus::durable) static POLL: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.step"));
+    pub(in crate::bus::durable) static MAINTAIN: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.tend"));
     pub(in crate::bus::durable) static TRIM: LazyLock<Operation> = LazyLock::new(|| Operation::named("bus.trim"));
 }
 
-/// The most bytes of an error that are kept with a message.
+/// The most bytes of an error that are stored with a message.
 const MAX_ERROR: usize = 1024;
 
-/// As much of `text` as is kept, cut between characters.
+/// The start of `text`, cut between characters.
 pub(super) fn shortened(text: &[u8]) -> Bytes {
     let mut end = text.len().min(MAX_ERROR);
     while end < text.len() && end > 0 && text[end] & 0xc0 == 0x80 {
@@ -50,7 +50,7 @@ pub(super) fn shortened(text: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&text[..end])
 }
 
-/// What anyone may have written, as text: cut, and with replacement characters for what is no UTF-8.
+/// The start of `text`, which anyone may have written, with replacement characters where it is not UTF-8.
 pub(super) fn readable(text: &[u8]) -> Bytes {
     let text = shortened(text);
     match String::from_utf8_lossy(&text) {
@@ -67,12 +67,12 @@ pub(super) fn bulk(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// The id of an entry of a stream: digits and a hyphen, or the server is none.
+/// The id of a stream entry: digits and a hyphen.
 pub(super) fn entry_id(reply: Reply) -> Option<Bytes> {
     bulk(reply).filter(|id| id.is_ascii())
 }
 
-/// A number that stands in a text.
+/// A number in decimal.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

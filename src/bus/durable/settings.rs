@@ -1,11 +1,11 @@
-//! What a durable subscription is told.
+//! The options of a durable subscription.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::hands::Retries;
+use super::in_flight::Retries;
 use crate::backoff::Backoff;
 use crate::bus::{A_TOPIC, is_topic};
 use crate::error::Result;
@@ -22,12 +22,12 @@ pub(super) struct Settings {
     pub(super) group: Bytes,
     pub(super) topic_keys: TopicKeys,
     pub(super) keys: GroupKeys,
-    /// The id after which a new group begins, or `$`.
+    /// The id after which a new group starts, or `$`.
     pub(super) from: Bytes,
     /// Handlers that may run at once.
     pub(super) concurrency: usize,
     pub(super) retry: Retry,
-    /// How long the others wait for a sign of life before they take over.
+    /// The lease: how long other consumers wait before they take over.
     pub(super) lease: Duration,
     /// How long a handler may run.
     pub(super) timeout: Duration,
@@ -59,7 +59,7 @@ impl Retry {
         Ok(Self { attempts, backoff: Backoff { min, max } })
     }
 
-    /// The longest wait before an attempt.
+    /// The longest delay before a retry.
     pub(super) fn longest_ms(&self) -> u64 {
         u64::try_from(self.backoff.max.as_millis()).unwrap_or(u64::MAX)
     }
@@ -101,7 +101,7 @@ impl Settings {
     }
 }
 
-/// The id after which a group begins whose first message has the id that is given, or a later one.
+/// The id after which a group must start so that its first message has the given id or a later one.
 fn start(options: &mut Options) -> Result<Bytes> {
     let Some(given) = options.take("from") else { return Ok(Bytes::from_static(b"$")) };
     let id = match given.as_str() {
@@ -120,7 +120,7 @@ fn start(options: &mut Options) -> Result<Bytes> {
     Ok(Bytes::from(format!("{ms}-{seq}")))
 }
 
-/// The two numbers of an id, the second one 0 where it is left out.
+/// The two numbers of an id; the second is 0 where it is left out.
 fn numbers_of_id(text: &str) -> Option<(u64, u64)> {
     let whole = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
     let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));

@@ -1,4 +1,4 @@
-//! ACL as far as it can be told of one user, who may do everything.
+//! ACL for the one user, who may do everything.
 
 use super::{Args, Cx, int_arg};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};

@@ -1,7 +1,7 @@
 //! GEOSEARCH, GEOSEARCHSTORE and the GEORADIUS family before them.
 //!
-//! Without ASC, DESC or COUNT Redis answers in the order in which it looks through the cells around the center, which
-//! nobody may rely on; here it is the order of the scores.
+//! Without ASC, DESC or COUNT Redis answers in the order of its search through the cells around the center, which it does not promise;
+//! here it is the order of the scores.
 
 use super::geo::{coordinates, meters, place, unit};
 use super::{Args, Cx, int_arg, is};

@@ -38,7 +38,7 @@ pub(in crate::embedded) fn all() -> impl Iterator<Item = &'static Spec> {
     COMMANDS.iter().flatten().map(|command| command.spec).filter(|spec| !spec.is_subcommand())
 }
 
-/// The command these arguments name, if it exists and takes so many of them.
+/// The command that these arguments name, if it exists and takes that many of them.
 pub(in crate::embedded) fn find(args: Args<'_>) -> Result<Command, Fault> {
     let spec = redis_commands::find(args).ok_or_else(|| unknown(args))?;
     match command(spec) {

@@ -126,7 +126,7 @@ impl Cx<'_> {
         Stream, stream, stream_or_new, Stream;
     }
 
-    /// To be called after every edit in place: counts, removes what is empty, tells watchers and waiters.
+    /// Must be called after every edit in place: counts, removes an empty collection, notes the change for watching and waiting clients.
     pub(super) fn changed(&mut self, key: &[u8]) {
         self.db().recount(key);
         self.core.touch(self.db, key);

@@ -1,4 +1,4 @@
-//! MONITOR: every command of the engine, told to whoever asked.
+//! MONITOR: sends every command of the engine to the clients that monitor it.
 
 use super::{Args, Cx, Mode};
 use crate::embedded::delivery;
@@ -35,7 +35,7 @@ fn quoted(word: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Tells the monitors of a command that is about to run, before it is answered. `client` is empty for a script.
-pub(in crate::embedded) fn tell(core: &mut Core, spec: &Spec, client: Option<u64>, db: usize, args: Args<'_>) {
+pub(in crate::embedded) fn feed(core: &mut Core, spec: &Spec, client: Option<u64>, db: usize, args: Args<'_>) {
     if core.monitors.is_empty() || spec.has(flag::UNSEEN) {
         return;
     }

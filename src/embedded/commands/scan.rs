@@ -1,8 +1,8 @@
 //! SCAN and its family.
 //!
 //! A large collection is walked from its last index to its first. Removing an element swaps the last one into the gap:
-//! that one was either visited already, or stays among those still to come. So whatever is there for the whole scan is
-//! returned, and a scan ends however much is added meanwhile. The cursor is the number of indexes still to visit.
+//! the last element was either visited already, or stays among those still to come. So every element that exists for the whole
+//! scan is returned, and a scan ends although elements are added meanwhile. The cursor is the number of indexes still to visit.
 
 use super::{Args, Cx, int_arg, is};
 use crate::embedded::glob;

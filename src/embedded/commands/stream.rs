@@ -55,7 +55,7 @@ struct AddOrTrim {
     trim: Option<Trim>,
     no_make: bool,
     id: NewId,
-    /// Where the arguments after the options begin.
+    /// The place of the first argument after the options.
     rest: usize,
 }
 
@@ -454,7 +454,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             Some(after) => Some(history(stream, group, consumer, after, n, now)),
             None => deliver_new(stream, group, consumer, n, read.no_ack, now),
         };
-        // Who watches the key, or waits for its entries, is not told of what a group has read.
+        // A read of a group is no change for clients that watch the key or wait for its entries.
         cx.db().recount(key);
         if let Some(entries) = entries {
             found.push((key.to_vec(), Reply::Array(entries)));
@@ -518,7 +518,7 @@ fn history(stream: &mut Stream, group: &[u8], consumer: &[u8], after: Id, n: usi
         .collect()
 }
 
-/// Gives a consumer entries nobody of the group has seen; `None` when there are none.
+/// Gives a consumer entries that the group has not read; `None` when there are none.
 fn deliver_new(
     stream: &mut Stream,
     group: &[u8],

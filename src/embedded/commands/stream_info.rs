@@ -17,7 +17,7 @@ fn id(id: Id) -> Reply {
     Reply::Bulk(id.text())
 }
 
-/// How many entries the group has not read yet, if that can be told.
+/// How many entries the group has not read yet, if that is known.
 fn lag(stream: &Stream, group: &Group) -> Reply {
     let added = i64::try_from(stream.added).unwrap_or(i64::MAX);
     if stream.added == 0 {

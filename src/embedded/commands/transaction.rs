@@ -89,7 +89,7 @@ fn run_queued(core: &mut Core, slot: usize, args: Args<'_>) -> Reply {
     };
     match lookup::find(args) {
         Ok(lookup::Command { spec, handler }) => {
-            super::monitor::tell(core, spec, Some(id), db, args);
+            super::monitor::feed(core, spec, Some(id), db, args);
             let mut cx = Cx { core, slot, db, resp3, mode: Mode::Exec };
             handler(&mut cx, args).unwrap_or_else(Reply::from)
         }

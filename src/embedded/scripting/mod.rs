@@ -1,8 +1,8 @@
 //! Lua: scripts by their SHA-1, one Lua state per engine, and the run of a script.
 //!
 //! While a script runs, the engine's whole state is in the host's [`Running`] slot, where `redis.call` reaches it, and
-//! comes back when the script ends. A script that runs past `lua-time-limit` lets other clients be told BUSY and send
-//! SCRIPT KILL (`watchdog`); one that runs on for [`HARD_LIMIT`] times that long is stopped.
+//! comes back when the script ends. A script that runs past `lua-time-limit` answers other clients with BUSY and accepts
+//! SCRIPT KILL (`watchdog`). After [`HARD_LIMIT`] times that limit the script is stopped.
 
 #![expect(clippy::needless_pass_by_value, reason = "Lua hands arguments over by value")]
 

@@ -29,7 +29,7 @@ pub(super) fn table(text: impl Into<Vec<u8>>) -> Error {
     Error::external(Raised { text: text.into(), table: true })
 }
 
-/// An error as a string, with the position of whoever called the function that raises it.
+/// An error as a string, with the position of the caller of the function that raises it.
 pub(super) fn string(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     let mut full = position(lua, 1).into_bytes();
     full.extend_from_slice(text.as_ref());
@@ -67,7 +67,7 @@ fn find(error: &Error) -> Option<Raised> {
     }
 }
 
-/// What was raised, whoever raised it.
+/// The raised value.
 pub(super) fn raised(error: &Error) -> Raised {
     find(error).unwrap_or_else(|| Raised { text: error.to_string().into_bytes(), table: false })
 }

@@ -132,7 +132,7 @@ fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     }
     running.wrote |= write;
     let (slot, db, resp3) = (running.slot, running.db, running.resp3);
-    monitor::tell(&mut running.core, spec, None, db, args);
+    monitor::feed(&mut running.core, spec, None, db, args);
     let mut cx = Cx { core: &mut running.core, slot, db, resp3, mode: Mode::Script };
     let reply = handler(&mut cx, args).unwrap_or_else(Reply::from);
     if spec.name == "select" {

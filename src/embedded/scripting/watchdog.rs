@@ -1,9 +1,9 @@
 //! The count hook: what happens while a script runs for too long, or takes too much memory.
 //!
-//! Lua calls the hook after so many instructions. Library functions count their steps as instructions (`lua_work` in
+//! Lua calls the hook after a fixed number of instructions. Library functions count their steps as instructions (`lua_work` in
 //! `vendor/lua-src`), and functions written in Rust count theirs with [`spend`], so no single call runs unseen.
 //!
-//! Past `lua-time-limit` the other clients of the engine hear BUSY, those that connect meanwhile too, and SCRIPT KILL is
+//! Past `lua-time-limit` the other clients of the engine get BUSY, also those that connect meanwhile, and SCRIPT KILL is
 //! obeyed unless the script has already written. Past the hard limit the script is stopped whatever it has done, and so
 //! is one that takes more than [`MEMORY`]: unlike a server, this engine is part of a process that has other work.
 

@@ -16,7 +16,7 @@ use crate::keys::Namespace;
 use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::paged_listing;
-use crate::registry::{Death, How, Mourner, deaths};
+use crate::registry::{DeathCause, DeathListener, DeathNotice, listen_for_deaths};
 
 impl Inner {
     /// Notes the worker's registration and listens to the crashes that its registry reports.
@@ -28,7 +28,7 @@ impl Inner {
         }
         let namespace = self.core.manager.namespace().containing(&Namespace::NONE.join(namespace));
         let listener = Arc::new(CrashListener(Arc::downgrade(self)));
-        let subscription = deaths(&self.core.manager, &namespace, listener).await?;
+        let subscription = listen_for_deaths(&self.core.manager, &namespace, listener).await?;
         self.state().deaths = Some(subscription);
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Inner {
     }
 
     /// Recovers the jobs of a registration that is over.
-    async fn recover_crashed(&self, death: &Death) -> Result<()> {
+    async fn recover_crashed(&self, death: &DeathNotice) -> Result<()> {
         let key = self.core.key(Part::Owners);
         for (owner, text) in paged_listing::pairs(&self.core, b"HSCAN", key).await? {
             if belongs(&text, death) {
@@ -57,7 +57,7 @@ impl Inner {
 }
 
 /// Is `<epoch> <id>` the registration that is over, or an earlier one of that worker?
-fn belongs(text: &Bytes, death: &Death) -> bool {
+fn belongs(text: &Bytes, death: &DeathNotice) -> bool {
     let Some(space) = text.iter().position(|byte| *byte == b' ') else { return false };
     let epoch = std::str::from_utf8(&text[..space]).ok().and_then(|epoch| epoch.parse::<u64>().ok());
     text[space + 1..] == death.worker[..] && epoch.is_some_and(|epoch| epoch <= death.epoch)
@@ -65,10 +65,10 @@ fn belongs(text: &Bytes, death: &Death) -> bool {
 
 struct CrashListener(Weak<Inner>);
 
-impl Mourner for CrashListener {
-    fn died(&self, death: &Death) {
+impl DeathListener for CrashListener {
+    fn died(&self, death: &DeathNotice) {
         // A worker that registered again goes on; its lease is its own.
-        if death.how != How::Crashed {
+        if death.how != DeathCause::Crashed {
             return;
         }
         if let Some(worker) = self.0.upgrade() {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_death_is_of_its_epoch_and_of_earlier_ones() {
-        let death = Death { worker: Bytes::from_static(b"w 1"), epoch: 5, how: How::Crashed };
+        let death = DeathNotice { worker: Bytes::from_static(b"w 1"), epoch: 5, how: DeathCause::Crashed };
         for (text, expected) in
             [("5 w 1", true), ("4 w 1", true), ("6 w 1", false), ("5 w", false), ("w 1", false), ("", false)]
         {

@@ -1,14 +1,14 @@
--- Claims a slot of the least loaded worker that can be claimed and is in every index given. Asked again with the same claim it
--- gives the same answer.
+-- Claims a slot of the least loaded worker that can be claimed and is in every given index. A repeated call with the same claim
+-- returns the same.
 --
 -- KEYS[25…]  sorted sets  indices; none: all workers
 -- ARGV[7]    text         the claim
--- ARGV[8]    ms           its lease
--- ARGV[9]    text         or '': only this worker, which a search has found
+-- ARGV[8]    ms           the lease of the claim
+-- ARGV[9]    text         a worker that a search has found, or '' for any worker
 -- ARGV[10…]  labels       of the indices, in the same order
 --
--- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index}: the first of it are not in the
--- others, and it goes on.
+-- Returns {'claimed', token, now, row}; {'none'}; or {'search', place of the smallest index} where its first workers are not in the other
+-- indices, and the caller must search the whole index.
 local claim, lease, wanted = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local had, epoch, _, holder = parse_claim(call('HGET', CLAIMED, claim))
 if holder then
@@ -16,7 +16,7 @@ if holder then
   if w and w.epoch == epoch and not w.crashed then
     return done({ 'claimed', had, now, rows({ holder })[1] })
   end
-  free(claim)
+  free_claim(claim)
 end
 sweep(10)
 
@@ -29,12 +29,12 @@ for at = 25, #KEYS do
   end
 end
 
--- Gives the answer for a worker that was found in the index `key`; nothing where that was wrong about it, which is mended.
+-- The answer for a worker that was found in the index `key`; nothing where the index was wrong, which is repaired here.
 local function take(id, key)
   local w = worker(id)
-  local was = w and view(w)
+  local was = w and snapshot(w)
   if not w or was.rank == '+inf' then
-    stray('ZREM', key, id)
+    remove_stray('ZREM', key, id)
     local labels = w and labels_of(id)
     if labels then
       index(id, was.rank, labels)
@@ -50,11 +50,11 @@ local function take(id, key)
   end
   local fence = token('token')
   call('HSET', CLAIMED, claim, table.concat({ fence, w.epoch, ARGV[8], id }, ' '))
-  call('ZADD', CLAIMS, whole(now + lease), claim)
+  call('ZADD', CLAIMS, integer(now + lease), claim)
   return { 'claimed', fence, now, rows({ id })[1] }
 end
 
--- Is it in the other indices, and not late without anybody having swept?
+-- Is the worker in the other indices, and not late?
 local function fits(id)
   for at, key in ipairs(indices) do
     if at ~= smallest and not call('ZSCORE', key, id) then
@@ -65,8 +65,9 @@ local function fits(id)
   return late_at and tonumber(late_at) > now
 end
 
--- With several labels: the best of the first of each class that has them all. Returns nothing where that would be many
--- classes, or many of one are late without anybody having been allowed to say so; false where there is none. And in which index.
+-- The best worker by several labels: the best of the first workers of each class that has all labels. Returns the worker and its
+-- index; false where there is none; nothing where there are too many classes, or too many first workers of one class are late and
+-- not yet marked late.
 local function best_of_classes()
   local sets, fewest = {}, math.huge
   for at = 1, #indices do
@@ -103,7 +104,7 @@ local function best_of_classes()
   return found, place
 end
 
--- The first of the smallest index that fits; false where there is none, nothing where that is still open.
+-- The first worker of the smallest index that fits; false where there is none, nothing where more must be searched.
 local function first_that_fits()
   local chunk, most = 16, math.max(16, math.min(256, math.floor(2048 / #indices)))
   for from = 0, most - 1, chunk do
@@ -123,7 +124,7 @@ local function first_that_fits()
   return nil
 end
 
--- The worker to take, as `first_that_fits` gives it, and the index it was found in.
+-- The worker to claim, as `first_that_fits` returns it, and the index where it was found.
 local function choose()
   if wanted ~= '' then
     local score = call('ZSCORE', indices[smallest], wanted)
@@ -138,7 +139,7 @@ local function choose()
   return first_that_fits(), indices[smallest]
 end
 
--- Again where an index was wrong: each time it is less so.
+-- Tried again where an index was wrong: each attempt repairs it a little.
 for _ = 1, 16 do
   local id, key = choose()
   local answer = id and take(id, key)

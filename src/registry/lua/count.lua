@@ -1,12 +1,12 @@
--- How many workers there are. Only sweeps and reads; asked again it does no harm.
+-- How many workers there are, by health. Only sweeps and reads, so a repeated call is harmless.
 --
--- Those that are due, and that nobody could judge, are looked at one by one, so many in one call.
+-- Overdue workers, which no caller had the authority to mark late, are looked at one by one, a bounded number in each call.
 --
--- ARGV[7]  count  the due ones that were looked at before
--- ARGV[8]  count  how many to look at now
+-- ARGV[7]  count  overdue workers that earlier calls looked at
+-- ARGV[8]  count  overdue workers to look at now
 --
--- Returns {all, beat in time, … and of these due all the same, … and of these flagged as degraded, late, … and of these due, crashed,
--- due ones looked at now, … and of these flagged, … and of these due for so long that their health is unknown}.
+-- Returns {all, alive, overdue of these, flagged as degraded of these, late, due to crash of these, crashed, overdue workers looked at now,
+-- flagged of these, of unknown health of these}.
 sweep(50)
 local ids = call('ZRANGEBYSCORE', ALIVE, '-inf', now, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[8])
 local looked, flagged, unknown = 0, 0, 0

@@ -1,9 +1,9 @@
--- Takes a worker away whose record a reader found damaged, unless it was registered again meanwhile.
+-- Removes a worker whose record a reader found damaged, unless it was registered again meanwhile.
 --
 -- ARGV[7]  text   id
--- ARGV[8]  epoch  of the registration that was read
+-- ARGV[8]  epoch  the registration that was read
 --
--- Returns 1, or 0 when it is another one by now.
+-- Returns 1, or 0 when the worker has another epoch.
 local w = worker(ARGV[7])
 if not w or w.epoch ~= ARGV[8] then
   return done(0)

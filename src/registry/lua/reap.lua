@@ -1,10 +1,11 @@
--- Sweeps, mends a part of what is to be mended, and hands out crashes that nobody was handed yet. Asked again with the same token it hands out the same.
+-- Sweeps, repairs a part, and returns crashes that no caller has got yet. A repeated call with the same token returns the same
+-- crashes.
 --
 -- ARGV[7]  text   token
 -- ARGV[8]  count  at most this many
--- ARGV[9]  ms     for how long the same is handed out again; the caller deletes it when it has come
+-- ARGV[9]  ms     how long the same crashes are returned again; the caller deletes the list once it has them
 --
--- Returns {now, more is there, rows}.
+-- Returns {now, 1 when there are more, rows}.
 local kept, most = REAPED .. ARGV[7], tonumber(ARGV[8])
 local packed = call('LRANGE', kept, 0, -1)
 local more = false
@@ -32,9 +33,9 @@ for _, text in ipairs(packed) do
   if is_packed and is_row(row) then
     out[#out + 1] = row
   else
-    note('crash', '')
+    note_damage('crash', '')
   end
 end
-look_after()
-more = mend() or more
+start_repair_if_needed()
+more = repair() or more
 return done({ now, (more or call('LLEN', UNREAPED) > 0) and 1 or 0, out })

@@ -1,4 +1,4 @@
--- Renews a claim that has not lapsed on a worker that is still of the same epoch. Asked again it does no harm.
+-- Renews a claim that has not lapsed, if its worker still has the same epoch. A repeated call is harmless.
 --
 -- ARGV[7]  text  the claim
 -- ARGV[8]  ms    its lease, from now
@@ -12,11 +12,11 @@ if not id then
 end
 local w = worker(id)
 if not w or w.epoch ~= epoch or w.crashed then
-  free(claim)
+  free_claim(claim)
   return done(0)
 end
 if lease ~= ARGV[8] then
   call('HSET', CLAIMED, claim, table.concat({ fence, epoch, ARGV[8], id }, ' '))
 end
-call('ZADD', CLAIMS, whole(now + tonumber(ARGV[8])), claim)
+call('ZADD', CLAIMS, integer(now + tonumber(ARGV[8])), claim)
 return done(1)

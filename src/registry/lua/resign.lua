@@ -1,11 +1,11 @@
--- Ends the caller's leadership of a role, and says so to who waits for it. The token stays, so that the next one is larger.
+-- Ends the caller's leadership of a role, and wakes the candidates. The token stays, so that the next one is larger.
 --
--- KEYS[1]  hash     see part/role.lua
--- KEYS[2]  channel  where it is said
+-- KEYS[1]  hash     see part/leader.lua
+-- KEYS[2]  channel  wakes the candidates
 -- ARGV[1]  text     the caller
 -- ARGV[2]  text     the role
 --
--- Returns 1, or 0 when the caller did not lead any more.
+-- Returns 1, or 0 when the caller was no longer the leader.
 if leader ~= ARGV[1] then
   return 0
 end

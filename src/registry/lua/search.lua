@@ -1,9 +1,10 @@
--- A part of a search through a large index for the least loaded worker that can be claimed and is in all others too. Reads.
+-- One part of a search through a large index for the least loaded worker that can be claimed and is in all other indices. Reads
+-- only.
 --
 -- KEYS[25…]  sorted sets  the indices, the smallest first; none: all workers
 -- ARGV[7]    cursor       0 for the first part; 0 comes back with the last
 --
--- Returns {cursor}, or {cursor, score, worker} with the best of this part.
+-- Returns {cursor}, or {cursor, score, worker} with the best worker of this part.
 local first = KEYS[25] or EVERYONE
 local step = call('ZSCAN', first, ARGV[7], 'COUNT', math.max(16, math.floor(1024 / math.max(1, #KEYS - 24))))
 local best, id
@@ -21,6 +22,6 @@ for at = 1, #step[2], 2 do
   end
 end
 if id then
-  return done({ step[1], whole(best), id })
+  return done({ step[1], integer(best), id })
 end
 return done({ step[1] })

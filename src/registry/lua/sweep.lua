@@ -1,9 +1,9 @@
--- Does what is due, and a part of what is to be mended. Asked again it does no harm.
+-- Sweeps, and repairs a part. A repeated call is harmless.
 --
--- ARGV[7]  count  at most this many
+-- ARGV[7]  count  do at most this many
 --
 -- Returns {now, 1 when more is due}.
 local more = sweep(tonumber(ARGV[7]))
-look_after()
-more = mend() or more
+start_repair_if_needed()
+more = repair() or more
 return done({ now, more and 1 or 0 })

@@ -1,13 +1,13 @@
-//! The task of one durable subscription: it takes messages as there is room, tells what became of them, keeps the lease.
+//! The task of one durable subscription: it fetches messages, settles them, and keeps the lease.
 //!
-//! It asks the server one thing at a time, so what it knows when it asks is what it has. A question whose answer was lost is
-//! asked again together with what is in hand, so that what was given and never arrived goes back to the group.
+//! It sends one request at a time, so its own state is exact when it sends. A request whose answer was lost is sent again
+//! together with the ids of the messages in flight: messages that never arrived go back to the group.
 //!
-//! It ends when it is told to leave, when the bus goes, or when the manager is disconnected; then the lease runs out, and the
-//! others take over.
+//! The task ends when it is told to leave, when the bus is dropped, or when the manager is disconnected. Then the lease runs out,
+//! and other consumers take over.
 
-mod asking;
-mod parts;
+mod request;
+mod state;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,38 +19,38 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep_until;
 
-use asking::{Flight, arrival};
-use parts::{Intake, Membership, Reading, Rest, Telling, Upkeep};
+use request::{PendingRequest, completion};
+use state::{Intake, Maintenance, Membership, Reading, RetryPause, Settlements};
 
-use super::hands::{Hands, Message, Verdict};
+use super::in_flight::{InFlight, Message, Verdict};
 use super::pace::Pace;
+use super::protocol::{self, Doubt};
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use super::turn::{self, Doubt};
 use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
 use crate::crossing::codes::MESSAGE_VALUES;
 use crate::crossing::{Answer, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a consumer looks by itself, at the least.
+/// The longest time between two polls.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_mins(1);
-/// What may be asked of a consumer.
+/// A command to a consumer.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum ConsumerCommand {
     Settle(Vec<u64>, Verdict),
-    /// To take nothing more.
+    /// Fetch no more messages.
     Pause,
-    /// To give back what it has and end; answered then. Handlers have begun the messages of these numbers, and no others.
+    /// Give all messages back and end, then answer. Handlers are running for the messages of these numbers, and for no others.
     Leave(HashSet<u64>, Answer),
 }
 
-/// Wakes a consumer when its topic has something for it.
+/// Wakes a consumer when its topic may have messages.
 #[derive(Default)]
 struct Wake {
     wake: Notify,
-    /// Was the connection lost since this was asked last?
+    /// Was the connection lost since this was read last?
     restored: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ impl Listener for Wake {
     }
 
     fn restored(&self, _gap: Duration) {
-        // What was said meanwhile was not heard.
+        // Wake-ups were missed meanwhile.
         self.restored.store(true, Relaxed);
         self.wake.notify_one();
     }
@@ -83,7 +83,7 @@ impl Face {
         }
     }
 
-    fn tell(&self, event: &str, code: &str, error: &Error) {
+    fn emit(&self, event: &str, code: &str, error: &Error) {
         let event = serde_json::json!({
             "event": event,
             "id": self.id,
@@ -100,13 +100,13 @@ pub(super) struct Consumer {
     manager: Manager,
     settings: Settings,
     membership: Membership,
-    hands: Hands,
-    telling: Telling,
+    in_flight: InFlight,
+    settlements: Settlements,
     pace: Pace,
     wake: Arc<Wake>,
     reading: Reading,
-    upkeep: Upkeep,
-    rest: Rest,
+    maintenance: Maintenance,
+    retry_pause: RetryPause,
     intake: Intake,
 }
 
@@ -118,26 +118,26 @@ impl Consumer {
             manager,
             membership: Membership::new(settings.from.clone()),
             settings,
-            hands: Hands::default(),
-            telling: Telling::default(),
+            in_flight: InFlight::default(),
+            settlements: Settlements::default(),
             pace: Pace::new(now),
             wake: Arc::default(),
             reading: Reading::default(),
-            upkeep: Upkeep::new(retention, now),
-            rest: Rest::default(),
+            maintenance: Maintenance::new(retention, now),
+            retry_pause: RetryPause::default(),
             intake: Intake::default(),
         }
     }
 
-    /// Runs until the subscription ends. `ready` is answered when the consumer is one of its group.
-    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, ready: Answer) {
+    /// Runs until the subscription ends. `ready` is answered when the consumer is a member of its group.
+    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<ConsumerCommand>, ready: Answer) {
         let closing = self.manager.closing();
         let first = tokio::select! {
             biased;
             () = closing.cancelled() => Err(closed()),
-            outcome = self.begin() => outcome,
+            outcome = self.join() => outcome,
         };
-        // Dropped with the task: it ends the wake-ups.
+        // Dropped with the task, which ends the wake-ups.
         let _subscription = match first {
             Ok(subscription) => {
                 ready.give(Ok(Outcome::Nothing));
@@ -149,7 +149,7 @@ impl Consumer {
         metrics.bus_subscriptions.add(1);
         tokio::select! {
             biased;
-            () = closing.cancelled() => self.face.tell("ended", "", &closed()),
+            () = closing.cancelled() => self.face.emit("ended", "", &closed()),
             () = self.serve(&mut asks) => {}
         }
         metrics.bus_subscriptions.add(-1);
@@ -159,33 +159,33 @@ impl Consumer {
         }
     }
 
-    async fn begin(&mut self) -> Result<Subscription> {
+    async fn join(&mut self) -> Result<Subscription> {
         let channel = Channel { kind: ChannelKind::Exact, name: self.settings.topic_keys.wake() };
         let subscription = self.manager.subscribe(channel, Arc::clone(&self.wake) as Arc<dyn Listener>).await?;
-        let join = turn::join(&self.settings, self.membership.name(), &self.settings.from, false);
+        let join = protocol::join(&self.settings, self.membership.name(), &self.settings.from, false);
         self.membership.joined(bulk(self.manager.call(join).await?).ok_or_else(Error::unexpected_reply)?);
         self.manager.keeps();
         Ok(subscription)
     }
 
-    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
+    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<ConsumerCommand>) {
         let wake = Arc::clone(&self.wake);
-        let mut flight: Option<Flight> = None;
+        let mut pending: Option<PendingRequest> = None;
         loop {
-            if flight.is_none() {
-                flight = self.depart(Instant::now());
+            if pending.is_none() {
+                pending = self.send_next(Instant::now());
             }
-            self.say_overdue(Instant::now());
-            let timer = self.next_timer(flight.is_some());
+            self.report_overdue(Instant::now());
+            let timer = self.next_timer(pending.is_some());
             tokio::select! {
                 biased;
                 ask = asks.recv(), if !self.intake.is_abandoned() => match ask {
-                    Some(ask) => self.hear(ask, asks),
+                    Some(ask) => self.handle_asks(ask, asks),
                     None => self.abandoned(),
                 },
-                answered = arrival(&mut flight) => {
-                    flight = None;
-                    if self.land(answered) {
+                answered = completion(&mut pending) => {
+                    pending = None;
+                    if self.complete(answered) {
                         return;
                     }
                 }
@@ -196,52 +196,54 @@ impl Consumer {
     }
 
     fn woken(&mut self) {
-        self.reading.look();
+        self.reading.wake();
         if self.wake.restored.swap(false, Relaxed) {
-            self.telling.doubts(Doubt::Server);
+            self.settlements.doubts(Doubt::Server);
         }
     }
 
     fn next_timer(&self, asking: bool) -> Instant {
         let next = if asking {
-            // There is nothing to ask before the answer.
+            // Nothing can be sent before the answer.
             Instant::now() + LOOK_EVERY
         } else {
-            let tend = self.upkeep.next();
-            self.rest.until().unwrap_or_else(|| self.reading.next().map_or(tend, |due| due.min(tend)))
+            let maintenance = self.maintenance.next();
+            self.retry_pause
+                .until()
+                .unwrap_or_else(|| self.reading.next().map_or(maintenance, |due| due.min(maintenance)))
         };
-        self.hands.next_overdue(self.settings.timeout).map_or(next, |overdue| overdue.min(next))
+        self.in_flight.next_overdue(self.settings.timeout).map_or(next, |overdue| overdue.min(next))
     }
 
-    /// Tells JavaScript which messages it has had for as long as a handler may run.
-    fn say_overdue(&mut self, now: Instant) {
-        let overdue = self.hands.overdue(now, self.settings.timeout);
+    /// Tells JavaScript which messages have run for longer than the timeout.
+    fn report_overdue(&mut self, now: Instant) {
+        let overdue = self.in_flight.overdue(now, self.settings.timeout);
         if !overdue.is_empty() {
             let event = serde_json::json!({ "event": "overdue", "id": self.face.id, "numbers": overdue });
             self.face.outlet.tell(event.to_string());
         }
     }
 
-    /// The bus is gone, and with it whoever had the messages.
+    /// The bus was dropped, and nothing handles the messages any more.
     fn abandoned(&mut self) {
         self.pause();
         self.intake.abandon();
     }
 
-    /// Takes in what was asked, and all that is asked by now.
-    fn hear(&mut self, first: Ask, asks: &mut mpsc::UnboundedReceiver<Ask>) {
+    /// Handles `first` and all commands that have arrived by now.
+    fn handle_asks(&mut self, first: ConsumerCommand, asks: &mut mpsc::UnboundedReceiver<ConsumerCommand>) {
         let mut next = Some(first);
         let mut delivery = Vec::new();
         while let Some(ask) = next {
             match ask {
-                Ask::Settle(numbers, verdict) => self.settle(&numbers, &verdict, &mut delivery),
-                Ask::Pause => self.pause(),
-                Ask::Leave(begun, answer) => {
+                ConsumerCommand::Settle(numbers, verdict) => self.settle(&numbers, &verdict, &mut delivery),
+                ConsumerCommand::Pause => self.pause(),
+                ConsumerCommand::Leave(begun, answer) => {
                     self.pause();
-                    let untried = self.hands.given_beside(&begun);
+                    let untried = self.in_flight.running_except(&begun);
                     self.settle(&untried, &Verdict::Untried, &mut delivery);
                     self.intake.leave(answer);
-                    self.rest.end();
+                    self.retry_pause.end();
                 }
             }
             next = asks.try_recv().ok();
@@ -251,13 +253,14 @@ impl Consumer {
 
     fn pause(&mut self) {
         self.intake.close();
-        self.hands.give_back_followers(self.telling.list());
+        self.in_flight.give_back_queued(self.settlements.list_mut());
     }
 
     fn settle(&mut self, numbers: &[u64], verdict: &Verdict, delivery: &mut Vec<Outcome>) {
         let now = Instant::now();
         for number in numbers {
-            let next = self.hands.settle(*number, verdict.clone(), &self.settings.retry, now, self.telling.list());
+            let next =
+                self.in_flight.settle(*number, verdict.clone(), &self.settings.retry, now, self.settlements.list_mut());
             if let Some((number, message)) = next {
                 put(delivery, number, message);
             }
@@ -266,7 +269,7 @@ impl Consumer {
     }
 }
 
-/// What another program wrote need not be UTF-8.
+/// Text of other programs need not be UTF-8.
 pub(super) fn as_text(bytes: &Bytes) -> Bytes {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(_) => bytes.clone(),
@@ -281,7 +284,7 @@ pub(super) fn put(delivery: &mut Vec<Outcome>, number: u64, message: &Message) {
     let values: [Outcome; MESSAGE_VALUES as usize] = [
         Outcome::Number(number as f64),
         Outcome::Text(message.id.clone()),
-        Outcome::Number(message.prior() as f64),
+        Outcome::Number(message.attempts_before() as f64),
         text(&message.last_error),
         key,
         text(&message.data),

@@ -1,14 +1,14 @@
--- One page of a look through what is known of a group's messages: what is lost is put back, what cannot be read is removed.
+-- One page of an audit of a group's records: lost records are restored, damaged ones removed.
 --
--- A message that nobody has is due or parked, and a lane names a message that is due or a consumer. The phases come in this order, since
--- each relies on the one before: `due` and `parked` remove what is not pending with nobody, `pending` adds what is missing, `lanes` ends
--- those of keys that have nothing left.
+-- A message of WAITING is due or parked; a key queue names the due message of its key, or the consumer that has its messages.
+-- Each phase relies on the one before. `due` and `parked` remove entries whose message is not pending with WAITING; `pending`
+-- adds what is missing; `queues` ends key queues without messages.
 --
 -- KEYS, ARGV[1..4]  see group.lua
 -- ARGV[5]  text     the phase
--- ARGV[6]  text     where it goes on: a cursor, in `pending` an id; '' at its start
+-- ARGV[6]  text     the position in the phase: a cursor, in `pending` an id; '' at its start
 --
--- Returns {phase, where it goes on, records removed, messages put back}; the phase is '' after the last page.
+-- Returns {next phase, next position, records removed, messages restored}; the phase is '' after the last page.
 local phase, cursor = ARGV[5], ARGV[6]
 local PAGE, PAGE_BYTES = 100, 1048576
 local restored = 0
@@ -23,17 +23,17 @@ local function is_waiting(id)
   return pending and pending[2] == WAITING
 end
 
--- The lane of `key` if what it says can be: who has its messages is one of the group, or what is due is.
-local function sound_lane(key)
-  local lane = lane_of(key)
-  if not lane then
+-- The queue of `key`, if the consumer that it names is a member of the group, or the message that it names is due.
+local function valid_key_queue(key)
+  local queue = key_queue_of(key)
+  if not queue then
     return nil
   end
-  local id = string.sub(lane[2], 1, 1) == '~' and string.sub(lane[2], 2)
+  local id = string.sub(queue[2], 1, 1) == '~' and string.sub(queue[2], 2)
   if id then
-    return redis.call('ZSCORE', due, id .. ':' .. key) and lane or nil
+    return redis.call('ZSCORE', due, id .. ':' .. key) and queue or nil
   end
-  return redis.call('ZSCORE', consumers, lane[2]) and lane or nil
+  return redis.call('ZSCORE', consumers, queue[2]) and queue or nil
 end
 
 local function count_parked(key)
@@ -41,7 +41,7 @@ local function count_parked(key)
   return redis.call('ZLEXCOUNT', parked, '[' .. prefix, '(' .. prefix .. ':')
 end
 
-local function look_at_due(member)
+local function check_due(member)
   local id = (#member == 41 or string.sub(member, 42, 42) == ':' and #member > 42) and unpad(member)
   if not id or not is_waiting(id) then
     redis.call('ZREM', due, member)
@@ -49,7 +49,7 @@ local function look_at_due(member)
   end
 end
 
-local function look_at_parked(member)
+local function check_parked(member)
   local digits = string.match(member, '^(%d+):')
   local start = digits and #digits < 16 and #digits + 2 + tonumber(digits)
   local id = start and #member == start + 41 and string.sub(member, start, start) == ':' and unpad(string.sub(member, start + 1))
@@ -69,28 +69,28 @@ local function restore(id, key, deliveries)
     end
     return
   end
-  local lane = sound_lane(key)
+  local queue = valid_key_queue(key)
   local place = prefix_of(key) .. pad(id)
   local is_parked = redis.call('ZSCORE', parked, place)
   if not (is_due or is_parked) then
     restored = restored + 1
   end
-  if not lane then
-    -- The earliest of its key that nobody has: pages go by id.
+  if not queue then
+    -- This is the earliest waiting message of the key, because pages go by id.
     redis.call('ZREM', parked, place)
     if not is_due then
       redis.call('ZADD', due, deliveries > 0 and now or 0, member)
     end
-    set_lane(key, count_parked(key), due_of(id))
-  elseif lane[2] ~= due_of(id) then
+    set_key_queue(key, count_parked(key), due_owner(id))
+  elseif queue[2] ~= due_owner(id) then
     redis.call('ZREM', due, member)
     redis.call('ZADD', parked, 0, place)
-    set_lane(key, count_parked(key), lane[2])
+    set_key_queue(key, count_parked(key), queue[2])
   end
 end
 
--- Gives the size of its message.
-local function look_at_pending(pending)
+-- Returns the size of the message.
+local function check_pending(pending)
   local id, owner = pending[1], pending[2]
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then
@@ -104,8 +104,8 @@ local function look_at_pending(pending)
   local key = key_of(entry[2])
   if owner == WAITING then
     restore(id, key, deliveries_of(pending))
-  elseif key and not sound_lane(key) and redis.call('ZSCORE', consumers, owner) then
-    set_lane(key, count_parked(key), owner)
+  elseif key and not valid_key_queue(key) and redis.call('ZSCORE', consumers, owner) then
+    set_key_queue(key, count_parked(key), owner)
   end
   local size = 0
   for _, text in ipairs(entry[2]) do
@@ -114,45 +114,45 @@ local function look_at_pending(pending)
   return size
 end
 
-local function look_at_lane(key)
-  local lane = sound_lane(key)
+local function check_key_queue(key)
+  local queue = valid_key_queue(key)
   local count = count_parked(key)
-  if not lane then
-    known[key] = { count, '' }
-    advance(key)
-  elseif lane[1] ~= count then
-    set_lane(key, count, lane[2])
+  if not queue then
+    loaded[key] = { count, '' }
+    release_next(key)
+  elseif queue[1] ~= count then
+    set_key_queue(key, count, queue[2])
   end
 end
 
-local NEXT = { due = 'parked', parked = 'pending', pending = 'lanes', lanes = '' }
-local goes_on = ''
+local NEXT = { due = 'parked', parked = 'pending', pending = 'queues', queues = '' }
+local next_cursor = ''
 if phase == 'pending' then
   local page = redis.call('XPENDING', stream, group, cursor == '' and '-' or '(' .. cursor, '+', PAGE)
   local size, last = 0, 0
   for at, pending in ipairs(page) do
-    size, last = size + look_at_pending(pending), at
+    size, last = size + check_pending(pending), at
     if size > PAGE_BYTES then
       break
     end
   end
   if last > 0 and (last < #page or #page == PAGE) then
-    goes_on = page[last][1]
+    next_cursor = page[last][1]
   end
 else
   local command, key = 'ZSCAN', phase == 'due' and due or parked
-  local look = phase == 'due' and look_at_due or look_at_parked
-  if phase == 'lanes' then
-    command, key, look = 'HSCAN', lanes, look_at_lane
+  local look = phase == 'due' and check_due or check_parked
+  if phase == 'queues' then
+    command, key, look = 'HSCAN', key_queues, check_key_queue
   end
   local page = redis.call(command, key, cursor == '' and '0' or cursor, 'COUNT', PAGE)
   for i = 1, #page[2], 2 do
     look(page[2][i])
   end
-  goes_on = page[1] ~= '0' and page[1] or ''
+  next_cursor = page[1] ~= '0' and page[1] or ''
 end
-store_lanes()
+store_key_queues()
 if restored > 0 or unparked > 0 then
   redis.call('PUBLISH', wake, '')
 end
-return { goes_on == '' and NEXT[phase] or phase, goes_on, damaged, restored }
+return { next_cursor == '' and NEXT[phase] or phase, next_cursor, damaged, restored }

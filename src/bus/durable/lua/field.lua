@@ -1,4 +1,4 @@
--- The first field of that name among names and values in turn, wherever it stands; `message` in turn.rs takes the same.
+-- The value of the first field `name` in a list of names and values; `message` in protocol.rs reads the same field.
 local function field(pairs_of, name)
   for i = 1, #pairs_of, 2 do
     if pairs_of[i] == name then

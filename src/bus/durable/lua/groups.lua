@@ -1,11 +1,11 @@
--- Who consumes groups of one topic, and how much they have not read where the server does not count it.
+-- The consumers of groups of one topic, and the unread messages where the server does not count them.
 --
 -- KEYS[1]  stream       the topic
--- rest     sorted sets  of each group its consumers: name -> ms of server time when its lease ends
--- ARGV     pairs        of each group, in the same order: name, the id after which what it has not read is to be counted, or ''
+-- rest     sorted sets  the consumers of each group: name -> ms of server time when its lease ends
+-- ARGV     pairs        for each group, in the same order: name, the last id that it has read where unread messages must be counted, or ''
 --
--- Returns of each group, flat: messages after that id, at most 1000, 0 where there was none; consumers that are alive; ms of server time
--- when one last did something, -1 where nobody ever has. A group that is gone has -1, 0, -1.
+-- Returns of each group, flat: messages after that id, at most 1000, or 0 without an id; consumers with a lease; ms of server time when a
+-- consumer was last active, -1 for never. A group that does not exist has -1, 0, -1.
 local stream = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -25,7 +25,7 @@ for i = 1, #ARGV, 2 do
       least = math.min(least or idle, idle)
     end
     unread = after == '' and 0 or #redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', 1000)
-    -- A consumer that lives and has nothing to do gives its signs by its lease alone.
+    -- An idle consumer shows that it lives only by its lease.
     active = alive > 0 and now or least and now - least or -1
   end
   for _, value in ipairs({ unread, alive, active }) do

@@ -1,12 +1,12 @@
--- Makes a consumer one of its group, and the group if there is none.
+-- Makes a consumer a member of its group, and creates the group if there is none.
 --
 -- KEYS, ARGV[1..4]  see group.lua
--- ARGV[5]  id or $    the id after which a new group begins; $: the stream's last
--- ARGV[6]  0 or 1     1: the group was there before and is gone, ARGV[5] is where it began. If the stream's ids are behind that
---                     it is another stream, and everything in it is the group's.
--- ARGV[7]  ms         its longest wait before a retry
+-- ARGV[5]  id or $    the id after which a new group starts; $: the stream's last id
+-- ARGV[6]  0 or 1     1: the group existed before and is gone, ARGV[5] is where it started. If the stream's last id is smaller, it is another
+--                     stream, and the group reads all of it.
+-- ARGV[7]  ms         its longest delay before a retry
 --
--- Returns the id after which the group began.
+-- Returns the id after which the group started.
 local from, again, wait = ARGV[5], ARGV[6] == '1', tonumber(ARGV[7])
 
 if again then
@@ -18,8 +18,8 @@ if again then
 end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if not made.err then
-  -- What is left of a group of that name that is gone.
-  redis.call('UNLINK', lanes, due, parked, notes, consumers)
+  -- Records of an earlier group with that name.
+  redis.call('UNLINK', key_queues, due, parked, notes, consumers)
   if from == '$' then
     from = field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
   end

@@ -1,17 +1,17 @@
--- Appends messages to a topic's stream and sends each to the live subscribers of the topic; where it may not send, it appends nothing.
+-- Appends messages to a topic's stream and publishes each to the live subscribers. If it may not publish, it appends nothing.
 --
 -- KEYS[1]  stream      the topic
--- KEYS[2]  number      how much was appended to it, see grow.lua
--- KEYS[3]  sorted set  the same up to some of its entries
--- KEYS[4]  sorted set  ids of the topic -> ms of server time until which they are not appended again; only where ARGV[4] and ARGV[5] are
+-- KEYS[2]  number      the bytes that were appended to it, see count_appended.lua
+-- KEYS[3]  sorted set  the same sum, up to some of its entries
+-- KEYS[4]  sorted set  ids of the topic -> ms of server time until which they are not appended again; only with ARGV[4] and ARGV[5]
 -- ARGV[1]  text        PUBLISH or SPUBLISH
 -- ARGV[2]  channel     of the live messages
 -- ARGV[3]  channel     wakes the topic's consumers
--- ARGV[4]  text        the id of the one message that follows
--- ARGV[5]  ms          how long it is not appended again
+-- ARGV[4]  text        the id of the only message; only with KEYS[4]
+-- ARGV[5]  ms          how long the id is not appended again
 -- rest     pairs       message, key ('' for none)
 --
--- Returns how many live subscribers each message reached; 0 for an id that was appended before.
+-- Returns how many live subscribers received each message; 0 for an id that was appended before.
 local stream, appended, sizes, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local publish, live, wake = ARGV[1], ARGV[2], ARGV[3]
 local first, now = 4, nil
@@ -22,7 +22,7 @@ if seen then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local is = redis.call('TYPE', seen).ok
   if is ~= 'zset' and is ~= 'none' then
-    -- None of this package's: whoever wrote it must not stop the topic.
+    -- Not written by this package; it must not stop the topic.
     redis.call('DEL', seen)
   end
   if (tonumber(redis.call('ZSCORE', seen, ARGV[4]) or '') or 0) > now then
@@ -30,7 +30,7 @@ if seen then
   end
 end
 
--- Before anything is written: a user may have no right to it. Nobody hears of it before the script is over.
+-- Before anything is written, because the user may have no right to the channel. Subscribers receive it after the script.
 redis.call('PUBLISH', wake, '')
 local reached, bytes, last = {}, 0, nil
 for i = first, #ARGV, 2 do
@@ -41,10 +41,10 @@ for i = first, #ARGV, 2 do
   else
     id = redis.call('XADD', stream, '*', 'key', key, 'data', message)
   end
-  -- Appended first, since that fails for more reasons; and what was sent cannot be taken back.
+  -- Appended before it is published: appending fails for more reasons, and a published message cannot be taken back.
   local sent = redis.pcall(publish, live, message)
   if type(sent) == 'table' then
-    -- No right to the channel, no SPUBLISH before Redis 7, or a channel of another slot: so it is from the first message on.
+    -- No right to the channel, no SPUBLISH before Redis 7, or a channel of another slot: the first message fails already.
     redis.call('XDEL', stream, id)
     if redis.call('XLEN', stream) == 0 and #redis.call('XINFO', 'GROUPS', stream) == 0 then
       redis.call('DEL', stream)
@@ -54,7 +54,7 @@ for i = first, #ARGV, 2 do
   reached[#reached + 1] = sent
   bytes, last = bytes + #message + #key + (key == '' and 4 or 7), id
 end
-grow(appended, sizes, bytes, last)
+count_appended(appended, sizes, bytes, last)
 if seen then
   local window = tonumber(ARGV[5])
   local over = redis.call('ZRANGEBYSCORE', seen, '-inf', now, 'LIMIT', 0, 100)

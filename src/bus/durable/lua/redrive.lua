@@ -1,21 +1,21 @@
--- Puts dead letters of one group back into the topic's stream, for that group only: other groups pass over them.
+-- Puts dead letters of a group back into the topic's stream, for that group only: other groups skip them.
 --
 -- KEYS[1]  stream   the topic
 -- KEYS[2]  stream   dead letters of the group
--- KEYS[3]  number   how much was appended to the topic, see grow.lua
--- KEYS[4]  sorted set  the same up to some of its entries
+-- KEYS[3]  number   the bytes that were appended to the topic, see count_appended.lua
+-- KEYS[4]  sorted set  the same sum, up to some of its entries
 -- ARGV[1]  text     the group
 -- ARGV[2]  channel  wakes the topic's consumers
--- ARGV[3]  number   the most to put back, the oldest first, where no ids follow
--- ARGV[4]  id or -  the dead letter behind which it goes on, where no ids follow
--- ARGV[5]  id or +  the last one to look at, where no ids follow; +: the last that there is now
+-- ARGV[3]  number   without ids: the most to put back, the oldest first
+-- ARGV[4]  id or -  without ids: the dead letter after which to start
+-- ARGV[5]  id or +  without ids: the last dead letter to look at; +: the last one now
 -- rest     ids      of dead letters
 --
--- Returns {how many were put back, the one behind which to go on or '' where none is left, the last one to look at, then id and size in
--- bytes of each that is no dead letter: those stay where they are}.
+-- Returns {how many were put back, the dead letter after which to continue or '' after the last, the last dead letter to look at, then id and
+-- size in bytes of each entry that is no dead letter; such entries stay}.
 local stream, dead, appended, sizes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, wake, most, after, upto = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
--- Lua's stack is bounded; one of ours has at most 1006.
+-- Lua's stack is bounded; dead letters of this package have at most 1006 fields.
 local MOST_FIELDS = 2000
 
 local put_back, strays = 0, {}
@@ -36,7 +36,7 @@ local function put(letter)
     return
   end
   local words = { '~group', group, '~attempts', fields[4], '~error', fields[6] }
-  -- What an earlier redrive had put before the message's own fields is left out.
+  -- Fields that an earlier redrive had added are left out.
   local own = 7
   while fields[own] == '~group' or fields[own] == '~attempts' or fields[own] == '~error' do
     own = own + 2
@@ -48,7 +48,7 @@ local function put(letter)
   for _, text in ipairs(words) do
     bytes = bytes + #text
   end
-  grow(appended, sizes, bytes, redis.call('XADD', stream, '*', unpack(words)))
+  count_appended(appended, sizes, bytes, redis.call('XADD', stream, '*', unpack(words)))
   redis.call('XDEL', dead, id)
   put_back = put_back + 1
 end
@@ -56,7 +56,7 @@ end
 local goes_on = ''
 if #ARGV > 5 then
   for i = 6, #ARGV do
-    -- One by one: an id that stands here twice is found once.
+    -- One by one, so that an id that is given twice is found once.
     local letter = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
     if letter then
       put(letter)
@@ -76,7 +76,7 @@ else
   end
 end
 if put_back > 0 then
-  -- They are back, whether or not this user may wake anyone; consumers look by themselves too.
+  -- The messages are back even if this user may not publish; consumers poll by themselves too.
   redis.pcall('PUBLISH', wake, '')
 end
 return { put_back, goes_on, upto, unpack(strays) }

@@ -1,20 +1,20 @@
--- Trims a topic's stream to a length, an age and a size, and never what one of its groups has not acknowledged.
+-- Trims a topic's stream to a length, an age and a size. Messages that a group has not acknowledged stay.
 --
--- What all of its groups need is looked up once a second at most, however many ask; where that does not let anything go, less often.
+-- What all groups need is looked up at most once a second, for any number of callers; less often where nothing can be trimmed.
 --
 -- KEYS[1]  stream      the topic
--- KEYS[2]  number      how much was appended to it, see grow.lua
--- KEYS[3]  sorted set  the same up to some of its entries
--- KEYS[4]  string      is there while the topic is not to be looked at
+-- KEYS[2]  number      the bytes that were appended to it, see count_appended.lua
+-- KEYS[3]  sorted set  the same sum, up to some of its entries
+-- KEYS[4]  string      exists while the topic must not be looked at
 -- ARGV[1]  number      messages to keep
 -- ARGV[2]  ms          how long to keep them
--- ARGV[3]  bytes       how much of them to keep
--- ARGV[4]  0 or 1      1: it goes on with what the call before has left
+-- ARGV[3]  bytes       bytes to keep
+-- ARGV[4]  0 or 1      1: continues the call before
 --
 -- Returns {how many were removed, 1 if there is more to remove}.
 local stream, appended, sizes, rests = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local length, age, size, goes_on = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
--- Others wait while it runs: messages and bytes that it removes at the most, and notes of `sizes`.
+-- The most messages, bytes and notes of one call, because it delays all other clients.
 local MOST, MOST_BYTES, MOST_NOTES = 10000, 67108864, 1000
 local REST_MS, LONG_REST_MS = 1000, 5000
 
@@ -34,7 +34,7 @@ if not oldest then
 end
 local first, count = oldest[1], redis.call('XLEN', stream)
 
--- Of what is gone no note is needed.
+-- Notes of trimmed entries are removed.
 local notes = redis.pcall('ZRANGE', sizes, 0, MOST_NOTES - 1)
 if notes.err then
   redis.call('DEL', sizes)
@@ -51,8 +51,7 @@ end
 local total = redis.pcall('GET', appended)
 total = type(total) == 'string' and tonumber(total) or 0
 
--- The id of the last entry in front of the newest `size` bytes, as far as it is noted: what is behind it is no less than that, however often
--- this is asked and whatever notes are gone.
+-- The id of the last noted entry before the newest `size` bytes. At least `size` bytes are behind it, whatever notes are lost.
 local function last_beyond_size()
   if total <= size then
     return nil
@@ -64,7 +63,7 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local excess = count - length
--- What is before this is too old, or too much.
+-- Entries before this id are too old, or exceed the size.
 local from = string.format('%.0f-0', math.max(0, now - age))
 local last = last_beyond_size()
 if last then
@@ -79,7 +78,7 @@ if not goes_on and not redis.call('SET', rests, '', 'NX', 'PX', LONG_REST_MS) th
   return { 0, 0 }
 end
 
--- Everything before `needed` is acknowledged by every group.
+-- All groups have acknowledged every entry before `needed`.
 local needed = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local unread = field(group, 'last-delivered-id')
@@ -91,7 +90,7 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   end
 end
 
--- Whole nodes of the stream, so that trimming costs little.
+-- Trims whole nodes of the stream, which is cheap.
 local noted = redis.call('ZRANGE', sizes, 0, 0, 'WITHSCORES')[2] or 0
 local average = math.max(1, (total - tonumber(noted)) / count)
 local most = math.max(100, math.min(MOST, math.floor(MOST_BYTES / average)))
@@ -99,7 +98,7 @@ local removed, more = 0, 0
 local function trim(to, limit)
   local these = redis.call('XTRIM', stream, 'MINID', '~', to, 'LIMIT', limit)
   removed = removed + these
-  -- Short of a node, for less was left.
+  -- XTRIM removes whole nodes, so it may stop short of the limit although there is more.
   if limit == most and these > most / 2 then
     more = 1
   end

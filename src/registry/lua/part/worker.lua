@@ -1,10 +1,14 @@
--- A worker: its state, its place in the indices, what is told of it.
+-- A worker: its state, its indices, and the rows that are returned of it.
 
 -- The words of a state: epoch flags load status claims capacity turn late_ms crash_ms forget_ms process registered nonce last.
 local STATE_WORDS = '^(%d+) ([-srlcm]+) (%d+%.?%d*) (%l+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%S+) (%d+)$'
 
--- A worker's state; nothing where the text is none. Flags are letters, or `-`: s its event loop is stalled, r it says that it is
--- degraded, l late, c crashed, m has commands.
+-- Flags of a state; `-` stands for none. STALLED: the event loop is stalled; REPORTED: the worker says that it is degraded.
+local STALLED, REPORTED, IS_LATE, IS_CRASHED, HAS_COMMANDS = 's', 'r', 'l', 'c', 'm'
+-- First letters of labels.
+local TYPE, CAPABILITY, CLASS = 't', 'c', '='
+
+-- Parses a state; nothing for any other text.
 local function parse(text)
   if #text > 512 then
     return nil
@@ -23,28 +27,30 @@ local function parse(text)
     return nil
   end
   if flag ~= '-' then
-    w.stalled, w.reported = find(flag, 's', 1, true) ~= nil, find(flag, 'r', 1, true) ~= nil
-    w.late, w.crashed, w.mail = find(flag, 'l', 1, true) ~= nil, find(flag, 'c', 1, true) ~= nil, find(flag, 'm', 1, true) ~= nil
+    w.stalled, w.reported = find(flag, STALLED, 1, true) ~= nil, find(flag, REPORTED, 1, true) ~= nil
+    w.late, w.crashed = find(flag, IS_LATE, 1, true) ~= nil, find(flag, IS_CRASHED, 1, true) ~= nil
+    w.has_commands = find(flag, HAS_COMMANDS, 1, true) ~= nil
   end
   return w
 end
 
 local function flags(w)
-  local text = (w.stalled and 's' or '') .. (w.reported and 'r' or '') .. (w.late and 'l' or '')
-    .. (w.crashed and 'c' or '') .. (w.mail and 'm' or '')
+  local text = (w.stalled and STALLED or '') .. (w.reported and REPORTED or '') .. (w.late and IS_LATE or '')
+    .. (w.crashed and IS_CRASHED or '') .. (w.has_commands and HAS_COMMANDS or '')
   return text == '' and '-' or text
 end
 
 local function format(w)
   return table.concat({
-    w.epoch, flags(w), w.load, w.status, whole(w.claims), whole(w.capacity), whole(w.turn), whole(w.late_ms),
-    whole(w.crash_ms), whole(w.forget_ms), w.process, w.registered, w.nonce, w.last,
+    w.epoch, flags(w), w.load, w.status, integer(w.claims), integer(w.capacity), integer(w.turn), integer(w.late_ms),
+    integer(w.crash_ms), integer(w.forget_ms), w.process, w.registered, w.nonce, w.last,
   }, ' ')
 end
 
--- Is it the registration that `who` names? That is an epoch, a space, and the nonce of another one that will do; either may be ''.
-local function is_of(w, who)
-  local epoch, nonce = match(who, '^(%d*) (.*)$')
+-- Is `w` the registration of this reference? A reference is an epoch, a space, and the nonce of another registration that counts
+-- as the same; either may be ''.
+local function is_registration(w, reference)
+  local epoch, nonce = match(reference, '^(%d*) (.*)$')
   return w.epoch == epoch or w.nonce == nonce
 end
 
@@ -52,29 +58,29 @@ local function reason(w)
   return w.late and 'late' or w.stalled and 'event-loop-stalled' or w.reported and 'reported' or nil
 end
 
--- Where a worker stands among those that can be claimed: by its load, then by who was claimed longest ago. In a double's 53
--- bits: 20 of load, 32 of turns.
+-- The rank of a worker among those that can be claimed: by load, then by how long ago it was claimed. The rank fits a double: 20
+-- bits of load, 32 of turns.
 local function rank(w)
   local open = w.status == 'idle' or w.status == 'busy'
   if w.crashed or reason(w) or not open or w.claims >= w.capacity then
     return '+inf'
   end
   local pressure = math.min(w.claims / w.capacity + tonumber(w.load), 255)
-  return whole(math.floor(pressure * 4096) * 4294967296 + w.turn % 4294967296)
+  return integer(math.floor(pressure * 4096) * 4294967296 + w.turn % 4294967296)
 end
 
--- In `degraded`: counted among those that beat in time.
+-- Is the worker in `degraded`? That set counts workers that are in `alive`.
 local function is_flagged(w)
   return (w.stalled or w.reported) and not w.late and not w.crashed or false
 end
 
-local function view(w)
+local function snapshot(w)
   return { rank = rank(w), reason = reason(w), flagged = is_flagged(w), status = w.status }
 end
 
--- A worker's labels: `t` and its type, `c` and a capability each, and last `=` and its class: workers with the same type and
--- capabilities are of one class, so that those who have several labels are found by few classes instead of among many workers.
--- Nothing where they cannot be read.
+-- The labels of a worker: TYPE and its type, CAPABILITY and each capability, and last CLASS and its class. Workers with the same
+-- type and capabilities are of one class, so that a search by several labels looks at a few classes instead of many workers.
+-- Nothing where the labels cannot be read.
 local function labels_of(id)
   local text = call('HGET', LABELS, id)
   if not text or #text > 1000000 then
@@ -85,14 +91,14 @@ local function labels_of(id)
     return nil
   end
   for _, label in ipairs(labels) do
-    if type(label) ~= 'string' or not match(label, '^[tc=]') then
+    if type(label) ~= 'string' or not match(label, '^[' .. TYPE .. CAPABILITY .. CLASS .. ']') then
       return nil
     end
   end
   return labels
 end
 
--- The set of the classes that have a label.
+-- The key of the set of classes that have a label.
 local function classes_with(label)
   return HAS .. '/' .. label
 end
@@ -104,7 +110,7 @@ local function index(id, score, labels)
   end
 end
 
--- Takes a worker out of everything.
+-- Removes a worker from all keys.
 local function remove(id)
   local labels = labels_of(id) or {}
   for _, label in ipairs(labels) do
@@ -129,13 +135,13 @@ local function remove(id)
   call('DEL', COMMANDS .. id)
 end
 
--- Takes a worker away of whose record `part` cannot be read. Its holder learns that with its next heartbeat, and registers it again.
+-- Removes a worker whose record is damaged in `part`. Its holder learns that with its next heartbeat, and registers it again.
 local function discard(id, part)
-  note(part, id)
+  note_damage(part, id)
   remove(id)
 end
 
--- A worker, by its state where that is known; nothing where it is not registered, or its state cannot be read.
+-- A worker, from its state where the caller has it; nothing where it is not registered, or its state is damaged.
 local function worker(id, text)
   text = text or call('HGET', STATE, id)
   if not text then
@@ -148,35 +154,35 @@ local function worker(id, text)
   return w
 end
 
--- Takes an id out of an index in which it has no business.
-local function stray(command, key, id)
+-- Removes an id from an index that should not have it.
+local function remove_stray(command, key, id)
   if call(command, key, id) == 1 then
-    note('index', id)
+    note_damage('index', id)
   end
 end
 
--- Adds to the events. Metadata beyond 4 KiB are not repeated in it.
+-- Appends an event. Metadata of more than 4 KiB are left out.
 local function emit(kind, id, w, last)
   local metadata = call('HGET', METADATA, id) or '{}'
   if #metadata > 4096 then
     metadata = ''
   end
-  announced = call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'n', whole(call('HINCRBY', META, 'events', 1)), 'kind', kind,
+  last_event = call('XADD', EVENTS, 'MAXLEN', '~', '10000', '*', 'n', integer(call('HINCRBY', META, 'events', 1)), 'kind', kind,
     'id', id, 'state', format(w), 'definition', call('HGET', DEFINITION, id) or '', 'metadata', metadata, 'last', last)
 end
 
--- When a worker that is not crashed beat last.
+-- The time of the last heartbeat of a worker that is not crashed.
 local function last_beat(id, w)
   local alive = call('ZSCORE', ALIVE, id)
   if alive then
-    return whole(number(tonumber(alive) - w.late_ms))
+    return integer(number(tonumber(alive) - w.late_ms))
   end
   local late = call('ZSCORE', LATE, id)
-  return late and whole(number(tonumber(late) - w.crash_ms)) or w.last
+  return late and integer(number(tonumber(late) - w.crash_ms)) or w.last
 end
 
--- Writes what was changed of a worker; `was` is its view from before. Says whether the worker is still there: its labels may turn
--- out to be damaged.
+-- Writes a changed worker; `was` is its snapshot from before. Returns whether the worker is still there: it is not if its labels
+-- are damaged.
 local function commit(id, w, was, last)
   call('HSET', STATE, id, format(w))
   local score = rank(w)
@@ -204,13 +210,13 @@ local function commit(id, w, was, last)
   return true
 end
 
--- Text that is told, unless it is longer than any that the registry writes: then it is told as none, which is read as damaged.
+-- A text to return; '', which is read as damaged, where it is longer than any text that the registry writes.
 local function bounded(text, most)
   return text and (#text <= most and text or '')
 end
 
--- What is told of workers: {id, state, definition, metadata, alive, late, process} each; alive and late are scores or ''.
--- `miss`, if it is given, is called with each that is not registered.
+-- Rows of workers: {id, state, definition, metadata, alive, late, process} each; alive and late are scores or ''. Calls `miss`,
+-- if it is given, with each id that is not registered.
 local function rows(ids, miss)
   if #ids == 0 then
     return {}

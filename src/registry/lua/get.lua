@@ -1,4 +1,4 @@
--- What is known of one worker. Only sweeps and reads; asked again it does no harm.
+-- One worker. Only sweeps and reads, so a repeated call is harmless.
 --
 -- ARGV[7]  text  id
 --

@@ -1,14 +1,14 @@
--- Mending: what no script of the registry leaves behind is found by a look at a few sizes, and set right in a walk over all
--- there is, a part in each call of `sweep`.
+-- Repair: a look at a few sizes finds what no script of the registry leaves behind; a walk over all records puts it right, one
+-- part in each call of `sweep`.
 
--- Is there a deadline later than any can be? `field` is how long it is from a heartbeat, or a crash.
+-- Is a deadline in `key` later than possible? `field` is the time from a heartbeat, or from a crash, to that deadline.
 local function is_beyond(key, field)
   local last = call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
   local w = last[1] and worker(last[1])
   return w and tonumber(last[2]) - w[field] > now + 1000
 end
 
--- Is a worker that was picked at random from `key` missing where its labels say that it is?
+-- Is a random worker of `key` missing from an index that its labels name?
 local function is_missing(key)
   local id = call('SRANDMEMBER', key)
   local labels = id and labels_of(id)
@@ -23,8 +23,8 @@ local function is_missing(key)
   return false
 end
 
--- Do the indices and the states disagree, as far as sizes and a few random workers show it?
-local function is_odd()
+-- Do the indices and the states disagree, by their sizes and a few random workers?
+local function is_inconsistent()
   local all, statuses, missing = call('HLEN', STATE), 0, false
   for _, key in pairs(STATUS) do
     statuses = statuses + call('SCARD', key)
@@ -39,20 +39,20 @@ local function is_odd()
     or is_beyond(ALIVE, 'late_ms') or is_beyond(LATE, 'crash_ms') or is_beyond(CRASHED, 'forget_ms')
 end
 
--- Takes away what holds no event and takes none.
-local function look_at_events()
+-- Removes a key that is no list or no stream, and a stream that can take no more events.
+local function check_events()
   call('LLEN', UNREAPED)
   local event = call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1]
   if event and #match(event[1], '^%d+') > 16 then
-    -- Behind an id that no clock gives nothing can be read.
+    -- No later id is possible, so no later event could be read.
     call('UNLINK', EVENTS)
-    note('key', EVENTS)
+    note_damage('key', EVENTS)
   end
 end
 
--- Looks whether a walk is needed, and whether the server's clock went back: then every deadline is too far away. Returns whether
--- a walk is under way.
-local function look_after()
+-- Starts a repair where one is needed, or where the server's clock went back: then every deadline is too late. Returns whether a
+-- repair is running.
+local function start_repair_if_needed()
   local kept = call('HMGET', META, 'seen', 'mend')
   local seen = number(kept[1])
   local went_back = seen > now
@@ -60,16 +60,16 @@ local function look_after()
     call('HDEL', META, 'grace', 'hold', 'stormy', 'next')
   end
   if went_back or now - seen >= 1000 then
-    call('HSET', META, 'seen', whole(now))
+    call('HSET', META, 'seen', integer(now))
   end
-  look_at_events()
-  if went_back or not kept[2] and is_odd() then
+  check_events()
+  if went_back or not kept[2] and is_inconsistent() then
     call('HSET', META, 'mend', '1 0')
   end
   return call('HEXISTS', META, 'mend') == 1
 end
 
--- Puts a worker where its state says that it is.
+-- Puts a worker into the indices that its state names.
 local function restore(id, text)
   local w = worker(id, text)
   local labels = w and labels_of(id)
@@ -100,22 +100,22 @@ local function restore(id, text)
   end
   local due = call('ZSCORE', key, id)
   if not due or tonumber(due) - time_left > now then
-    call('ZADD', key, whole(now + time_left), id)
+    call('ZADD', key, integer(now + time_left), id)
   end
 end
 
 local function restore_claim(claim, text)
   local _, _, lease = parse_claim(text)
   if not lease then
-    return free(claim)
+    return free_claim(claim)
   end
   local ends, latest = call('ZSCORE', CLAIMS, claim), now + number(lease)
   if not ends or tonumber(ends) > latest then
-    call('ZADD', CLAIMS, whole(latest), claim)
+    call('ZADD', CLAIMS, integer(latest), claim)
   end
 end
 
--- Calls `visit` with the members of a part of `key`, and what stands beside each. Returns the cursor of the next part.
+-- Calls `visit` with the members of one part of `key` and their values. Returns the cursor of the next part.
 local function visit_part(scan, key, cursor, visit)
   local part = call(scan, key, cursor, 'COUNT', scan == 'HSCAN' and key ~= STATE and key ~= CLAIMED and 20 or 100)
   local members = part[2]
@@ -125,14 +125,14 @@ local function visit_part(scan, key, cursor, visit)
   return part[1]
 end
 
--- What the walk goes over: how a key is scanned, and what is done with its members. Behind the first two, those are removed of
--- which nothing is known.
+-- The steps of the walk: how a key is scanned, and what is done with its members. The steps after the first two remove members
+-- without a state.
 local function walks()
   local list = { { 'HSCAN', STATE, restore }, { 'HSCAN', CLAIMED, restore_claim } }
   local function add(scan, key, command, known)
     list[#list + 1] = { scan, key, function(member)
       if call('HEXISTS', known, member) == 0 then
-        stray(command, key, member)
+        remove_stray(command, key, member)
       end
     end }
   end
@@ -149,8 +149,8 @@ local function walks()
   return list
 end
 
--- Goes on with the walk. Returns whether there is more of it.
-local function mend()
+-- Does the next part of the repair. Returns whether there is more.
+local function repair()
   local text = call('HGET', META, 'mend')
   if not text then
     return false

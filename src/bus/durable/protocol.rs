@@ -1,10 +1,10 @@
-//! One question of a consumer to the server, and what it answers.
+//! The commands of a consumer to the server, and their replies.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::hands::{Hands, Message, Settlement, What, last_of_key};
+use super::in_flight::{Action, InFlight, Message, Settlement, last_of_key};
 use super::scripts::{self, bulk, entry_id, number, operation, readable};
 use super::settings::Settings;
 use crate::connection::{Command, Packed, Script};
@@ -12,115 +12,117 @@ use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// Parked messages of a group from which on it reads nothing new: they cost memory in Redis.
-const WINDOW: u64 = 10_000;
+/// The number of parked messages from which on a group reads nothing new: they cost memory in Redis.
+const MOST_PARKED: u64 = 10_000;
 
-/// Settlements that one question tells, and those of them that are more than an acknowledgement: a script holds up everybody else.
-const MOST_TOLD: usize = 500;
-const MOST_DEAR: usize = 125;
+/// The most settlements of one poll, and the most of them that are more than an acknowledgement: a script delays all other
+/// clients.
+const MOST_SETTLEMENTS: usize = 500;
+const MOST_COSTLY: usize = 125;
 
-/// More attempts than any message can have had: such a number is none.
+/// The largest plausible number of attempts; a larger number counts as none.
 const MAX_EARLIER: u64 = 1 << 50;
 
-/// What a consumer has room for.
+/// How many messages a consumer has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Room {
-    /// For what failed before.
+    /// Free handlers: the most messages that failed before.
     pub(super) slots: usize,
-    /// For any other message, each of another key.
-    pub(super) heads: usize,
-    /// For those that follow one of their key.
-    pub(super) followers: usize,
+    /// The most other messages, each of another key.
+    pub(super) new_keys: usize,
+    /// The most messages that follow another one of their key.
+    pub(super) same_key: usize,
 }
 
-/// What a turn gave.
+/// The reply to a poll.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// The consumer is not one of the group any more.
+pub(super) enum PollReply {
+    /// The consumer is no longer a member of the group.
     Lost,
     Given {
         due_in: Option<Duration>,
         more: bool,
-        /// Has the group read all that there is?
+        /// Has the group read the whole stream?
         all_read: bool,
         messages: Vec<Message>,
-        news: News,
+        notices: Notices,
     },
 }
 
-/// What there is to tell of a turn beside its messages, as a rule nothing.
+/// What a poll reports beside its messages; usually nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
-    /// Records that could not be read, and are removed.
+pub(super) struct Notices {
+    /// Damaged records that were removed.
     pub(super) damaged: u64,
     /// Why a dead letter could not be written.
-    pub(super) trouble: Option<Bytes>,
-    pub(super) buried: Vec<Buried>,
+    pub(super) dead_letter_error: Option<Bytes>,
+    pub(super) dead_letters: Vec<NewDeadLetter>,
 }
 
 /// A message that became a dead letter.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Buried {
+pub(super) struct NewDeadLetter {
     /// Its id among the dead letters.
-    pub(super) letter: Bytes,
+    pub(super) letter_id: Bytes,
     /// Its id in the topic's stream.
     pub(super) id: Bytes,
     pub(super) attempts: u64,
     pub(super) error: Bytes,
 }
 
-/// What tending gave.
+/// The reply to maintenance.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Tended {
+pub(super) enum MaintainReply {
     Lost,
-    Fine(State),
+    Fine(GroupState),
 }
 
-/// What tending gave of a group.
+/// The state of a group, as maintenance returns it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct GroupState {
     pub(super) due_in: Option<Duration>,
     pub(super) lag: u64,
-    /// For how long it must not judge others: its own lease was over, so theirs may be too, though they live.
-    pub(super) lenient: Duration,
-    /// Where the look at what is parked goes on.
-    pub(super) goes_on: Bytes,
+    /// How long the consumer must not take over from others: its own lease had ended, so the leases of consumers that live may
+    /// have ended too.
+    pub(super) grace: Duration,
+    /// The cursor of the check of parked messages.
+    pub(super) parked_cursor: Bytes,
     /// Must the group's records be audited?
-    pub(super) amiss: bool,
-    /// Records that could not be read, and are removed.
+    pub(super) needs_audit: bool,
+    /// Damaged records that were removed.
     pub(super) damaged: u64,
 }
 
 /// One page of an audit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Audited {
-    /// Where the next one begins; `None`: there is none.
-    pub(super) next: Option<Place>,
+pub(super) struct AuditPage {
+    /// The cursor of the next page; `None` after the last.
+    pub(super) next: Option<AuditCursor>,
     pub(super) damaged: u64,
-    /// Messages that were put back.
+    /// Messages that were restored.
     pub(super) restored: u64,
 }
 
-/// Where an audit goes on: the phase, and how far that is.
+/// The cursor of an audit: its phase, and the position within the phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct AuditCursor {
     phase: Bytes,
     cursor: Bytes,
 }
 
-impl Place {
+impl AuditCursor {
     pub(super) fn first() -> Self {
         Self { phase: Bytes::from_static(b"due"), cursor: Bytes::new() }
     }
 }
 
-/// Begins a call of `script` with the keys and arguments that all scripts of a group have, and `more` arguments.
-fn begin(script: &Script, settings: &Settings, name: &str, room: usize, more: usize) -> Packed {
-    begin_with(script, settings, name, None, room, more)
+/// Starts a call of `script` with the keys and arguments of all group scripts, and room for `more` arguments.
+fn call(script: &Script, settings: &Settings, name: &str, room: usize, more: usize) -> Packed {
+    call_with_key(script, settings, name, None, room, more)
 }
 
-/// As [`begin`], with one more key.
-fn begin_with(
+/// As [`call`], with one more key.
+fn call_with_key(
     script: &Script,
     settings: &Settings,
     name: &str,
@@ -130,7 +132,8 @@ fn begin_with(
 ) -> Packed {
     let keys = &settings.keys;
     let lease = u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX);
-    let keys_of_group = [&keys.stream, &keys.lanes, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
+    let keys_of_group =
+        [&keys.stream, &keys.key_queues, &keys.due, &keys.parked, &keys.notes, &keys.consumers, &keys.dead];
     let size = keys_of_group.iter().map(|key| key.len() + 16).sum::<usize>();
     let count = keys_of_group.len() + usize::from(key.is_some());
     let packed = Packed::sized(size + 256 + room).script(script, count, 4 + more);
@@ -138,22 +141,29 @@ fn begin_with(
     packed.word(&settings.group).word(name.as_bytes()).number(lease).word(&settings.topic_keys.wake())
 }
 
-/// A call of a script that is given nothing more.
+/// A call of a script without further arguments.
 fn plain(operation: Operation, script: &Script, settings: &Settings, name: &str) -> Command {
-    begin(script, settings, name, 0, 0).runs(operation, script)
+    call(script, settings, name, 0, 0).runs(operation, script)
 }
 
-/// `may_judge`: may it take over from others? `looked`: where its look at what is parked goes on. `counts`: may there be what nobody
-/// has read?
-pub(super) fn tend(settings: &Settings, name: &str, may_judge: bool, looked: &[u8], counts: bool) -> Command {
+/// `may_take_over`: from consumers whose lease has ended. `parked_cursor`: of the check of parked messages. `counts`: count
+/// unread messages?
+pub(super) fn maintain(
+    settings: &Settings,
+    name: &str,
+    may_take_over: bool,
+    parked_cursor: &[u8],
+    counts: bool,
+) -> Command {
     let unread = settings.topic_keys.unread();
-    let packed = begin_with(&scripts::TEND, settings, name, Some(&unread), 0, 5).number(u64::from(may_judge));
-    let packed = packed.number(settings.retry.longest_ms()).word(looked).number(u64::from(counts));
-    packed.number(u64::from(fastrand::u32(..))).runs(*operation::TEND, &scripts::TEND)
+    let packed =
+        call_with_key(&scripts::MAINTAIN, settings, name, Some(&unread), 0, 5).number(u64::from(may_take_over));
+    let packed = packed.number(settings.retry.longest_ms()).word(parked_cursor).number(u64::from(counts));
+    packed.number(u64::from(fastrand::u32(..))).runs(*operation::MAINTAIN, &scripts::MAINTAIN)
 }
 
-pub(super) fn audit(settings: &Settings, name: &str, place: &Place) -> Command {
-    let packed = begin(&scripts::AUDIT, settings, name, 0, 2).word(&place.phase).word(&place.cursor);
+pub(super) fn audit(settings: &Settings, name: &str, place: &AuditCursor) -> Command {
+    let packed = call(&scripts::AUDIT, settings, name, 0, 2).word(&place.phase).word(&place.cursor);
     packed.runs(*operation::AUDIT, &scripts::AUDIT)
 }
 
@@ -161,58 +171,59 @@ pub(super) fn leave(settings: &Settings, name: &str) -> Command {
     plain(*operation::LEAVE, &scripts::LEAVE, settings, name)
 }
 
-/// Joins from `from` on, where the group is (`again`: anew) to be made.
+/// Joins a group. `from` is where a new group starts; `again`: the group existed before and is gone.
 pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) -> Command {
-    let packed = begin(&scripts::JOIN, settings, name, 0, 3).word(from).number(u64::from(again));
+    let packed = call(&scripts::JOIN, settings, name, 0, 3).word(from).number(u64::from(again));
     packed.number(settings.retry.longest_ms()).runs(*operation::JOIN, &scripts::JOIN)
 }
 
-/// Why a consumer may have been given more than it knows of.
+/// Why a consumer may have been given messages that it does not know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doubt {
     None,
-    /// An answer was lost: what it gave was never seen, so it was not tried.
+    /// An answer was lost: the consumer never saw its messages, so no handler tried them.
     Answer,
-    /// The server may have come back without what it was told last: what is pending may have been handled.
+    /// The server may have lost the last settlements: pending messages may have been handled.
     Server,
 }
 
-/// Settles as many as one question may, and takes. With a doubt, what is in hand is told too. Gives how many are settled as well.
-pub(super) fn step(
+/// Settles as many messages as one poll may, and fetches new ones. With a doubt, the poll names the messages in flight too. Also
+/// returns how many it settles.
+pub(super) fn poll(
     settings: &Settings,
     name: &str,
     room: Room,
-    hands: &Hands,
+    in_flight: &InFlight,
     settlements: &[Settlement],
     doubt: Doubt,
 ) -> (Command, usize) {
-    let script = &*scripts::STEP;
-    // Of what is acknowledged and has no note only the id matters, and the key when it is the last of it.
-    let is_plain = |settlement: &Settlement| !settlement.noted && settlement.what == What::Acknowledge;
-    let last = last_of_key(settlements, hands);
-    let is_dear = |(settlement, last): &(&Settlement, bool)| *last || !is_plain(settlement);
+    let script = &*scripts::POLL;
+    // Of an acknowledged message without a note only the id matters, and the key if it is the last message of the key.
+    let is_plain = |settlement: &Settlement| !settlement.noted && settlement.action == Action::Acknowledge;
+    let last = last_of_key(settlements, in_flight);
+    let is_costly = |(settlement, last): &(&Settlement, bool)| *last || !is_plain(settlement);
     let each = || settlements.iter().zip(last.iter().copied());
-    let told = each()
-        .scan(MOST_DEAR, |left, one| {
-            *left = left.checked_sub(usize::from(is_dear(&one)))?;
+    let settled = each()
+        .scan(MOST_COSTLY, |left, one| {
+            *left = left.checked_sub(usize::from(is_costly(&one)))?;
             Some(())
         })
-        .take(MOST_TOLD)
+        .take(MOST_SETTLEMENTS)
         .count();
-    let plain: Vec<&Bytes> = settlements[..told].iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
-    let others: Vec<(&Settlement, bool)> = each().take(told).filter(is_dear).collect();
+    let plain: Vec<&Bytes> = settlements[..settled].iter().filter(|one| is_plain(one)).map(|one| &one.id).collect();
+    let others: Vec<(&Settlement, bool)> = each().take(settled).filter(is_costly).collect();
     let known: Vec<(&Bytes, Option<&Bytes>)> = if doubt > Doubt::None {
-        hands.known().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
+        in_flight.messages().chain(settlements.iter().map(|one| (&one.id, one.key.as_ref()))).collect()
     } else {
         Vec::new()
     };
     let count = 7 + 2 * known.len() + 1 + plain.len() + 6 * others.len();
-    let mut packed = begin(script, settings, name, 64 * told, count)
+    let mut packed = call(script, settings, name, 64 * settled, count)
         .number(settings.retry.attempts)
         .number(room.slots as u64)
-        .number(room.heads as u64)
-        .number(room.followers as u64)
-        .number(WINDOW)
+        .number(room.new_keys as u64)
+        .number(room.same_key as u64)
+        .number(MOST_PARKED)
         .number(u64::from(doubt == Doubt::Answer));
     packed = if doubt > Doubt::None { packed.number(known.len() as u64) } else { packed.signed(-1) };
     for (id, key) in known {
@@ -221,12 +232,12 @@ pub(super) fn step(
     packed = packed.number(plain.len() as u64);
     packed = plain.into_iter().fold(packed, |packed, id| packed.word(id));
     for (settlement, last) in others {
-        let (what, given, error): (&[u8], u64, &[u8]) = match &settlement.what {
-            What::Acknowledge if is_plain(settlement) => (b"free", 0, b""),
-            What::Acknowledge => (b"ack", 0, b""),
-            What::Retry(delay, error) => (b"retry", *delay, error),
-            What::Return(deliveries) => (b"return", *deliveries, b""),
-            What::Bury(attempts, error) => (b"dead", *attempts, error),
+        let (what, given, error): (&[u8], u64, &[u8]) = match &settlement.action {
+            Action::Acknowledge if is_plain(settlement) => (b"acked", 0, b""),
+            Action::Acknowledge => (b"ack", 0, b""),
+            Action::Retry(delay, error) => (b"retry", *delay, error),
+            Action::Return(deliveries) => (b"return", *deliveries, b""),
+            Action::DeadLetter(attempts, error) => (b"dead", *attempts, error),
         };
         packed = packed
             .word(what)
@@ -236,14 +247,14 @@ pub(super) fn step(
             .number(given)
             .word(error);
     }
-    (packed.runs(*operation::STEP, script), told)
+    (packed.runs(*operation::POLL, script), settled)
 }
 
-pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
+pub(super) fn read_poll(reply: Reply) -> Result<PollReply> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(Reply::Int(0)), ..) => Ok(Turn::Lost),
+        (Some(Reply::Int(0)), ..) => Ok(PollReply::Lost),
         (
             Some(Reply::Int(1)),
             Some(Reply::Int(due_in)),
@@ -267,64 +278,70 @@ pub(super) fn turn_of(reply: Reply) -> Result<Turn> {
                 };
                 messages.push(fresh_message(id, about, data).ok_or_else(Error::unexpected_reply)?);
             }
-            let news = match parts.next() {
-                Some(damaged) => news(damaged, parts.next(), parts.next()).ok_or_else(Error::unexpected_reply)?,
-                None => News::default(),
+            let notices = match parts.next() {
+                Some(damaged) => notices(damaged, parts.next(), parts.next()).ok_or_else(Error::unexpected_reply)?,
+                None => Notices::default(),
             };
-            Ok(Turn::Given { due_in: millis(due_in), more: more == 1, all_read: more == 0, messages, news })
+            Ok(PollReply::Given { due_in: millis(due_in), more: more == 1, all_read: more == 0, messages, notices })
         }
         _ => Err(Error::unexpected_reply()),
     }
 }
 
-fn news(damaged: Reply, trouble: Option<Reply>, buried: Option<Reply>) -> Option<News> {
-    let (Reply::Int(damaged), Some(trouble), Some(Reply::Array(parts))) = (damaged, trouble.and_then(bulk), buried)
+fn notices(damaged: Reply, dead_letter_error: Option<Reply>, dead_letters: Option<Reply>) -> Option<Notices> {
+    let (Reply::Int(damaged), Some(dead_letter_error), Some(Reply::Array(parts))) =
+        (damaged, dead_letter_error.and_then(bulk), dead_letters)
     else {
         return None;
     };
-    let mut buried = Vec::with_capacity(parts.len() / 4);
+    let mut dead_letters = Vec::with_capacity(parts.len() / 4);
     let mut parts = parts.into_iter().map(bulk);
-    while let (Some(letter), Some(id), Some(attempts), Some(error)) =
+    while let (Some(letter_id), Some(id), Some(attempts), Some(error)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     {
-        buried.push(Buried { letter: letter?, id: id?, attempts: attempts_of(&attempts?), error: readable(&error?) });
+        dead_letters.push(NewDeadLetter {
+            letter_id: letter_id?,
+            id: id?,
+            attempts: attempts_of(&attempts?),
+            error: readable(&error?),
+        });
     }
-    let trouble = (!trouble.is_empty()).then_some(trouble);
-    Some(News { damaged: u64::try_from(damaged).unwrap_or_default(), trouble, buried })
+    let dead_letter_error = (!dead_letter_error.is_empty()).then_some(dead_letter_error);
+    Some(Notices { damaged: u64::try_from(damaged).unwrap_or_default(), dead_letter_error, dead_letters })
 }
 
-pub(super) fn tended_of(reply: Reply) -> Result<Tended> {
+pub(super) fn read_maintain(reply: Reply) -> Result<MaintainReply> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     match &parts[..] {
-        [Reply::Int(0)] => Ok(Tended::Lost),
+        [Reply::Int(0)] => Ok(MaintainReply::Lost),
         [
             Reply::Int(1),
             Reply::Int(due_in),
             Reply::Int(lag),
-            Reply::Int(lenient),
-            Reply::Bulk(goes_on),
-            Reply::Int(amiss),
+            Reply::Int(grace),
+            Reply::Bulk(parked_cursor),
+            Reply::Int(needs_audit),
             Reply::Int(damaged),
-        ] => Ok(Tended::Fine(State {
+        ] => Ok(MaintainReply::Fine(GroupState {
             due_in: millis(*due_in),
             lag: u64::try_from(*lag).unwrap_or_default(),
-            lenient: millis(*lenient).unwrap_or_default(),
-            goes_on: goes_on.clone(),
-            amiss: *amiss == 1,
+            grace: millis(*grace).unwrap_or_default(),
+            parked_cursor: parked_cursor.clone(),
+            needs_audit: *needs_audit == 1,
             damaged: u64::try_from(*damaged).unwrap_or_default(),
         })),
         _ => Err(Error::unexpected_reply()),
     }
 }
 
-pub(super) fn audited_of(reply: Reply) -> Result<Audited> {
+pub(super) fn read_audit(reply: Reply) -> Result<AuditPage> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let [Reply::Bulk(phase), Reply::Bulk(cursor), Reply::Int(damaged), Reply::Int(restored)] = &parts[..] else {
         return Err(Error::unexpected_reply());
     };
     let count = |count: i64| u64::try_from(count).unwrap_or_default();
-    Ok(Audited {
-        next: (!phase.is_empty()).then(|| Place { phase: phase.clone(), cursor: cursor.clone() }),
+    Ok(AuditPage {
+        next: (!phase.is_empty()).then(|| AuditCursor { phase: phase.clone(), cursor: cursor.clone() }),
         damaged: count(*damaged),
         restored: count(*restored),
     })
@@ -334,27 +351,34 @@ fn millis(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// A message that is given for the first time. `about`: its key, or all its fields.
+/// A message that is delivered for the first time. `about` is its key, or all its fields.
 fn fresh_message(id: Reply, about: Reply, data: Reply) -> Option<Message> {
     let about = match about {
         Reply::Bulk(key) => key,
         fields => return message(id, fields, 1, None),
     };
     let key = (!about.is_empty()).then_some(about);
-    Some(Message { id: entry_id(id)?, key, deliveries: 1, earlier: 0, last_error: None, data: Some(bulk(data)?) })
+    Some(Message {
+        id: entry_id(id)?,
+        key,
+        deliveries: 1,
+        earlier_attempts: 0,
+        last_error: None,
+        data: Some(bulk(data)?),
+    })
 }
 
-/// A message out of an entry of the stream. Of other programs' entries only the fields `data` and `key` are understood, wherever they
-/// stand; of several of one name the first, as in the scripts.
+/// A message from an entry of the stream. Only the fields `data` and `key` of other programs' entries are read, at any place; the
+/// first of a name counts, as in the scripts.
 fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>) -> Option<Message> {
     let Reply::Array(fields) = fields else { return None };
     let mut fields = fields.into_iter().map(bulk);
-    let (mut key, mut data, mut earlier, mut own_error) = (None, None, None, None);
+    let (mut key, mut data, mut earlier_attempts, mut own_error) = (None, None, None, None);
     while let (Some(Some(name)), Some(Some(value))) = (fields.next(), fields.next()) {
         let field = match &name[..] {
             b"key" => &mut key,
             b"data" => &mut data,
-            b"~attempts" => &mut earlier,
+            b"~attempts" => &mut earlier_attempts,
             b"~error" => &mut own_error,
             _ => continue,
         };
@@ -364,13 +388,13 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
         id: entry_id(id)?,
         key: key.filter(|key| !key.is_empty()),
         deliveries,
-        earlier: earlier.map_or(0, |text| attempts_of(&text)),
+        earlier_attempts: earlier_attempts.map_or(0, |text| attempts_of(&text)),
         last_error: last_error.or(own_error).map(|text| readable(&text)),
         data,
     })
 }
 
-/// How often a message was tried in earlier lives: anyone may have written that.
+/// The attempts that an entry claims to have had before it was a dead letter; anyone may have written it.
 pub(super) fn attempts_of(text: &[u8]) -> u64 {
     number(text).filter(|attempts| *attempts <= MAX_EARLIER).unwrap_or_default()
 }
@@ -411,14 +435,16 @@ mod tests {
                 text(""),
             ]),
         ]);
-        let Turn::Given { due_in: None, more: true, messages, .. } = turn_of(reply).unwrap() else { panic!("given") };
-        assert_eq!((&messages[0].id[..], messages[0].prior()), (&b"1-0"[..], 2));
+        let PollReply::Given { due_in: None, more: true, messages, .. } = read_poll(reply).unwrap() else {
+            panic!("given")
+        };
+        assert_eq!((&messages[0].id[..], messages[0].attempts_before()), (&b"1-0"[..], 2));
         assert_eq!(
             (messages[0].key.as_deref(), messages[0].last_error.as_deref()),
             (Some(&b"k"[..]), Some(&b"no"[..]))
         );
         assert_eq!(
-            (&messages[1].id[..], messages[1].prior(), messages[1].data.as_deref()),
+            (&messages[1].id[..], messages[1].attempts_before(), messages[1].data.as_deref()),
             (&b"2-0"[..], 0, Some(&b"[]"[..]))
         );
         let of = |at: usize| (messages[at].key.as_deref(), messages[at].data.as_deref());
@@ -447,7 +473,7 @@ mod tests {
             text("{}"),
         ]);
         let message = message(text("9-1"), fields, 1, None).unwrap();
-        assert_eq!((message.prior(), message.last_error.as_deref()), (5, Some(&b"no"[..])));
+        assert_eq!((message.attempts_before(), message.last_error.as_deref()), (5, Some(&b"no"[..])));
     }
 
     #[test]
@@ -467,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_consumer_that_is_none_any_more_is_told_so() {
-        assert_eq!(turn_of(array([Reply::Int(0)])).unwrap(), Turn::Lost);
-        assert_eq!(tended_of(array([Reply::Int(0)])).unwrap(), Tended::Lost);
+        assert_eq!(read_poll(array([Reply::Int(0)])).unwrap(), PollReply::Lost);
+        assert_eq!(read_maintain(array([Reply::Int(0)])).unwrap(), MaintainReply::Lost);
     }
 }

@@ -1,12 +1,11 @@
--- Who leads a role, as the scripts of elections read it. A field that is no number counts as 0, and a key of another type, which
--- somebody else has written, as none.
+-- The leader of a role, for the scripts of elections. A field that is no number counts as 0; a key of another type is removed.
 --
--- KEYS[1]  hash  owner: who leads; until: ms of server time; lease: how long from a renewal, ms; token: the last fencing token
+-- KEYS[1]  hash  owner: the leader; until: ms of server time; lease: its length in ms; token: the last fencing token
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local function whole(number)
+local function integer(number)
   return string.format('%.0f', number)
 end
 

@@ -1,4 +1,4 @@
-//! Ending registrations: one, all of this registry, and those that nobody ends.
+//! Ending registrations: one worker, all workers of this registry, and the workers of a dropped registry.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::call::unregistration;
-use super::register::{tell_fenced, worker_id};
+use super::register::{emit_fenced, worker_id};
 use super::{Inner, Registry, scripts, worker};
 use crate::crossing::Outcome;
 use crate::error::{ErrorKind, Result};
@@ -14,50 +14,50 @@ use crate::lifecycle;
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// Argument: id. Gives false if it was not registered any more.
+/// Argument: id. Returns false if the worker was not registered any more.
 pub(super) fn unregister(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|call| {
         let id = worker_id(call, 0)?;
-        // Before the members are looked at: what arrives in between is among them.
-        let mut ending = inner.entering.withdraw(|other| other == id);
+        // Before the members are read: a registration that completes in between is a member.
+        let mut ending = inner.pending.withdraw(|other| other == id);
         let own = inner.members.remove(id);
         if let Some(member) = own {
             inner.manager.metrics().registry_workers.add(-1);
-            ending.push((member.registration.id.clone(), member.who()));
+            ending.push((member.registration.id.clone(), member.reference()));
         } else if ending.is_empty() {
-            ending.push((Bytes::copy_from_slice(id), inner.members.who(id)));
+            ending.push((Bytes::copy_from_slice(id), inner.members.reference(id)));
         }
         let replies = end(&inner, &ending);
         Ok(async move {
             let mut ended = false;
             for reply in replies {
-                ended |= worker::yes(&reply.await?)?;
+                ended |= worker::bool_reply(&reply.await?)?;
             }
             Ok(Outcome::Bool(ended))
         })
     });
 }
 
-/// Has registrations ended now, each an id and who it is.
+/// Ends registrations now; each is an id and a reference.
 fn end(
     inner: &Arc<Inner>,
     registrations: &[(Bytes, String)],
 ) -> Vec<impl Future<Output = Result<Reply>> + Send + use<>> {
     registrations
         .iter()
-        .map(|(id, who)| inner.ask(&scripts::UNREGISTER, unregistration(inner, id, who, false)))
+        .map(|(id, who)| inner.call(&scripts::UNREGISTER, unregistration(inner, id, who, false)))
         .collect()
 }
 
-/// Unregisters every worker of this registry. Settles when each was; with the first error if one was not.
+/// Unregisters every worker of this registry. Settles when all are unregistered, or with the first error.
 pub(super) fn cleanup(registry: &Registry, call: Call<'_>) {
     let inner = Arc::clone(&registry.0);
     call.run(|_| {
-        let mut ending = inner.entering.withdraw(|_| true);
+        let mut ending = inner.pending.withdraw(|_| true);
         let members = inner.members.remove_all();
         inner.manager.metrics().registry_workers.add(-count(members.len()));
-        ending.extend(members.iter().map(|member| (member.registration.id.clone(), member.who())));
+        ending.extend(members.iter().map(|member| (member.registration.id.clone(), member.reference())));
         let replies = end(&inner, &ending);
         let terms = inner.terms.resign_all();
         Ok(async move {
@@ -68,11 +68,11 @@ pub(super) fn cleanup(registry: &Registry, call: Call<'_>) {
                 }
             }
             for term in terms {
-                // Resigned or ended otherwise: either way it leads no more.
+                // Resigned or ended otherwise: the candidate leads no more.
                 let _ = term.await;
             }
             match failure {
-                // After `disconnect()` there is nobody to tell; the workers will be missed.
+                // After `disconnect()` no call can be sent; the workers will be declared crashed.
                 Some(error) if error.kind() != ErrorKind::Closed => Err(error),
                 _ => Ok(Outcome::Nothing),
             }
@@ -84,34 +84,34 @@ fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Nobody will beat for the workers any more, and nobody said goodbye for them: they are declared crashed, so that who
-/// waits for that need not wait for their deadline. Best effort: the process may be ending.
+/// Declares the workers crashed, because nothing sends their heartbeats any more. So others need not wait for their deadline.
+/// This is best effort: the process may be ending.
 pub(super) fn abandon(inner: &Arc<Inner>) {
     let members = inner.members.remove_all();
     let replies: Vec<_> = members
         .iter()
         .map(|member| {
             inner.manager.metrics().registry_workers.add(-1);
-            let packed = unregistration(inner, &member.registration.id, &member.who(), true);
-            inner.ask(&scripts::UNREGISTER, packed)
+            let packed = unregistration(inner, &member.registration.id, &member.reference(), true);
+            inner.call(&scripts::UNREGISTER, packed)
         })
         .collect();
-    // The connection lasts as long as somebody has the manager.
+    // The connection lasts as long as a clone of the manager does.
     let inner = Arc::clone(inner);
     lifecycle::spawn(async move {
         for reply in replies {
-            // What could not be said will be noticed.
+            // A worker whose call failed passes its deadline instead.
             let _ = reply.await;
         }
         drop(inner);
     });
 }
 
-/// The manager was disconnected: the workers of this process beat no more, and are told so.
+/// The manager was disconnected: heartbeats stop, and the holders get a `fenced` event.
 pub(super) fn disconnected(inner: &Arc<Inner>) {
     let members = inner.members.remove_all();
     for member in members {
         inner.manager.metrics().registry_workers.add(-1);
-        tell_fenced(inner, &member, "null");
+        emit_fenced(inner, &member, "null");
     }
 }

@@ -1,10 +1,10 @@
-//! Dead letters of a group: listing them, giving them to the group again, deleting them.
+//! Dead letters of a group: listing, redriving, deleting.
 
 use bytes::Bytes;
 
 use super::consumer::as_text;
+use super::protocol::attempts_of;
 use super::scripts::{self, bulk, entry_id, readable};
-use super::turn::attempts_of;
 use crate::arguments::Arguments;
 use crate::bus::Bus;
 use crate::connection::{Manager, Packed};
@@ -15,11 +15,11 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// What one script or command deals with.
+/// How many entries one script or command handles.
 const AT_ONCE: usize = 100;
 const MOST: u64 = 10_000;
 
-struct Letters {
+struct DeadLetters {
     manager: Manager,
     topic: TopicKeys,
     group: Vec<u8>,
@@ -27,7 +27,7 @@ struct Letters {
     operation: Operation,
 }
 
-impl Letters {
+impl DeadLetters {
     /// Arguments: topic, group.
     fn of(bus: &Bus, call: &Call<'_>) -> Result<Self> {
         let topic = bus.durable.namespace.topic(crate::bus::topic(call, 0, "topic")?);
@@ -36,8 +36,8 @@ impl Letters {
         Ok(Self { manager: bus.durable.manager.clone(), keys, topic, group, operation: call.operation() })
     }
 
-    /// One page: of these ids, or where none are given of the letters after `after` up to `upto`.
-    async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<Redriven> {
+    /// Redrives one page: these ids, or without ids the dead letters after `after` up to `upto`.
+    async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<RedrivePage> {
         let wake = self.topic.wake();
         let mut packed = Packed::sized(512)
             .script(&scripts::REDRIVE, 4, 5 + ids.len())
@@ -52,31 +52,31 @@ impl Letters {
             .word(upto);
         packed = ids.iter().fold(packed, |packed, id| packed.word(id));
         let reply = self.manager.call(packed.runs(self.operation, &scripts::REDRIVE)).await?;
-        Redriven::of(reply).ok_or_else(Error::unexpected_reply)
+        RedrivePage::of(reply).ok_or_else(Error::unexpected_reply)
     }
 }
 
-/// What one page of redriving did.
-pub(super) struct Redriven {
+/// The result of one page.
+pub(super) struct RedrivePage {
     put_back: u64,
-    /// The letter behind which to go on; empty where none is left.
-    goes_on: Bytes,
+    /// The dead letter after which the next page starts; empty after the last page.
+    next: Bytes,
     upto: Bytes,
-    /// Id and size of each that is no dead letter.
-    strays: Vec<Outcome>,
+    /// Id and size of each entry that is no dead letter.
+    foreign: Vec<Outcome>,
 }
 
-impl Redriven {
+impl RedrivePage {
     pub(super) fn of(reply: Reply) -> Option<Self> {
         let Reply::Array(parts) = reply else { return None };
         let mut parts = parts.into_iter();
         let put_back = count_of(&parts.next()?).ok()?;
-        let (goes_on, upto) = (bulk(parts.next()?)?, bulk(parts.next()?)?);
-        let mut strays = Vec::new();
+        let (next, upto) = (bulk(parts.next()?)?, bulk(parts.next()?)?);
+        let mut foreign = Vec::new();
         while let (Some(id), Some(size)) = (parts.next(), parts.next()) {
-            strays.extend([Outcome::Text(entry_id(id)?), Outcome::Number(scripts::number(&bulk(size)?)? as f64)]);
+            foreign.extend([Outcome::Text(entry_id(id)?), Outcome::Number(scripts::number(&bulk(size)?)? as f64)]);
         }
-        Some(Self { put_back, goes_on, upto, strays })
+        Some(Self { put_back, next, upto, foreign })
     }
 }
 
@@ -105,25 +105,25 @@ fn ids(args: &Arguments<'_>, from: usize) -> Result<Vec<Vec<u8>>> {
     args.from(from).iter().map(|arg| id(args, "ids", *arg)).collect()
 }
 
-/// Arguments: topic, group. Gives how many there are.
+/// Arguments: topic, group. Returns how many there are.
 pub(in crate::bus) fn count(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        let letters = Letters::of(&bus, call)?;
+        let dead_letters = DeadLetters::of(&bus, call)?;
         Ok(async move {
-            let packed = Packed::sized(letters.keys.dead.len()).begin(2, b"XLEN").word(&letters.keys.dead);
-            let reply = letters.manager.call(packed.reads(letters.operation)).await?;
+            let packed = Packed::sized(dead_letters.keys.dead.len()).begin(2, b"XLEN").word(&dead_letters.keys.dead);
+            let reply = dead_letters.manager.call(packed.reads(dead_letters.operation)).await?;
             Ok(Outcome::Number(count_of(&reply)? as f64))
         })
     });
 }
 
-/// Arguments: topic, group, the id after which to begin or nothing, how many at most. Gives of each: id, the id it had in the
-/// stream, attempts, last error, key, message, is it no dead letter?
+/// Arguments: topic, group, the id to start after or nothing, the most to return. Returns of each: id, its id in the stream,
+/// attempts, last error, key, message, is it no dead letter?
 pub(in crate::bus) fn list(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        let letters = Letters::of(&bus, call)?;
+        let dead_letters = DeadLetters::of(&bus, call)?;
         let begin = match call.at(2) {
             Arg::Absent => b"-".to_vec(),
             arg => [b"(", &id(call, "after", arg)?[..]].concat(),
@@ -137,34 +137,34 @@ pub(in crate::bus) fn list(bus: &Bus, call: Call<'_>) {
                 .ok_or_else(|| call.wrong("limit", &format!("a whole number from 1 to {MOST}"), arg))?,
         };
         Ok(async move {
-            let packed = Packed::sized(letters.keys.dead.len() + begin.len())
+            let packed = Packed::sized(dead_letters.keys.dead.len() + begin.len())
                 .begin(6, b"XRANGE")
-                .word(&letters.keys.dead)
+                .word(&dead_letters.keys.dead)
                 .word(&begin)
                 .word(b"+")
                 .word(b"COUNT")
                 .number(limit);
-            let Reply::Array(found) = letters.manager.call(packed.reads(letters.operation)).await? else {
+            let Reply::Array(found) = dead_letters.manager.call(packed.reads(dead_letters.operation)).await? else {
                 return Err(Error::unexpected_reply());
             };
             found
                 .into_iter()
-                .map(|entry| letter(entry).ok_or_else(Error::unexpected_reply))
+                .map(|entry| dead_letter(entry).ok_or_else(Error::unexpected_reply))
                 .collect::<Result<_>>()
                 .map(Outcome::List)
         })
     });
 }
 
-pub(super) fn letter(entry: Reply) -> Option<Outcome> {
+pub(super) fn dead_letter(entry: Reply) -> Option<Outcome> {
     let Reply::Array(entry) = entry else { return None };
     let Ok([id, Reply::Array(fields)]) = <[Reply; 2]>::try_from(entry) else { return None };
     let id = Outcome::Text(entry_id(id)?);
     let fields: Vec<_> = fields.into_iter().filter_map(bulk).collect();
     let (head, own) = fields.split_at(fields.len().min(6));
-    let [id_name, stream_id, attempts_name, attempts, error_name, error] = head else { return Some(stray(id)) };
+    let [id_name, stream_id, attempts_name, attempts, error_name, error] = head else { return Some(foreign_entry(id)) };
     if (&id_name[..], &attempts_name[..], &error_name[..]) != (b"id", b"attempts", b"error") {
-        return Some(stray(id));
+        return Some(foreign_entry(id));
     }
     let field = |name: &[u8]| own.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone());
     Some(Outcome::List(vec![
@@ -178,64 +178,65 @@ pub(super) fn letter(entry: Reply) -> Option<Outcome> {
     ]))
 }
 
-/// An entry that is no dead letter, whoever wrote it.
-fn stray(id: Outcome) -> Outcome {
+/// An entry that is no dead letter.
+fn foreign_entry(id: Outcome) -> Outcome {
     let none = || Outcome::Text(Bytes::new());
     Outcome::List(vec![id, none(), Outcome::Number(0.0), none(), Outcome::Null, Outcome::Null, Outcome::Bool(true)])
 }
 
-/// Arguments: topic, group, the most where no ids follow or nothing, ids. Gives how many were put back, then id and size of each entry
-/// that is no dead letter.
+/// Arguments: topic, group, without ids the most to redrive or nothing, ids. Returns how many were redriven, then id and size of
+/// each entry that is no dead letter.
 pub(in crate::bus) fn redrive(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        let letters = Letters::of(&bus, call)?;
+        let dead_letters = DeadLetters::of(&bus, call)?;
         let limit = if call.at(2) == Arg::Absent { None } else { Some(call.count(2, "limit")?) };
         let ids = ids(call, 3)?;
         Ok(async move {
-            let (mut done, mut strays) = (0, Vec::new());
+            let (mut done, mut foreign) = (0, Vec::new());
             for some in ids.chunks(AT_ONCE) {
-                let page = letters.redrive(0, b"-", b"+", some).await?;
+                let page = dead_letters.redrive(0, b"-", b"+", some).await?;
                 done += page.put_back;
-                strays.extend(page.strays);
+                foreign.extend(page.foreign);
             }
             if ids.is_empty() {
-                // Up to what is the last one now: those that fail again meanwhile are not put back a second time.
+                // Up to the dead letter that is the last one now: messages that fail again meanwhile are not redriven a second
+                // time.
                 let (mut after, mut upto) = (Bytes::from_static(b"-"), Bytes::from_static(b"+"));
                 let mut left = limit.unwrap_or(u64::MAX);
                 while left > 0 && !after.is_empty() {
-                    let page = letters.redrive(left.min(AT_ONCE as u64), &after, &upto, &[]).await?;
+                    let page = dead_letters.redrive(left.min(AT_ONCE as u64), &after, &upto, &[]).await?;
                     done += page.put_back;
                     left -= page.put_back.min(left);
-                    strays.extend(page.strays);
-                    (after, upto) = (page.goes_on, page.upto);
+                    foreign.extend(page.foreign);
+                    (after, upto) = (page.next, page.upto);
                 }
             }
             let counts = std::iter::once(Outcome::Number(done as f64));
-            Ok(Outcome::List(counts.chain(strays).collect()))
+            Ok(Outcome::List(counts.chain(foreign).collect()))
         })
     });
 }
 
-/// Arguments: topic, group, ids; none: all. Gives how many were deleted.
+/// Arguments: topic, group, ids; none: all. Returns how many were deleted.
 pub(in crate::bus) fn purge(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        let letters = Letters::of(&bus, call)?;
+        let dead_letters = DeadLetters::of(&bus, call)?;
         let ids = ids(call, 2)?;
         if ids.len() > usize::try_from(MOST).unwrap_or(usize::MAX) {
             return Err(Error::config(format!("DeadLetters.purge: ids: expected at most {MOST}, got {}", ids.len())));
         }
         Ok(async move {
-            let dead = &letters.keys.dead;
+            let dead = &dead_letters.keys.dead;
             let packed = Packed::sized(dead.len() + 128 + 32 * ids.len());
             let command = if ids.is_empty() {
-                packed.script(&scripts::PURGE, 1, 0).word(dead).runs(letters.operation, &scripts::PURGE)
+                packed.script(&scripts::PURGE, 1, 0).word(dead).runs(dead_letters.operation, &scripts::PURGE)
             } else {
                 let packed = packed.begin(2 + ids.len(), b"XDEL").word(dead);
-                ids.iter().fold(packed, |packed, id| packed.word(id)).writes(letters.operation)
+                ids.iter().fold(packed, |packed, id| packed.word(id)).writes(dead_letters.operation)
             };
-            Ok(Outcome::Number(count_of(&letters.manager.call(command).await?)? as f64))
+            Ok(Outcome::Number(count_of(&dead_letters.manager.call(command).await?)? as f64))
         })
     });
 }

@@ -1,7 +1,7 @@
-//! Records that nobody of this package has written: they are passed over, told, and taken away.
+//! Records that this package cannot have written: they are skipped, reported and removed.
 //!
-//! A script notes what it cannot read and takes it away (`done` in `lua/part/base.lua`). What only a reader sees, JSON that is none,
-//! is found here. The holder of a worker that was taken away learns that with its next heartbeat, and registers the worker again.
+//! A script removes what it cannot read and notes it (`done` in `lua/part/call.lua`). Invalid JSON is found here. The holder of a
+//! removed worker learns of the removal with its next heartbeat, and registers the worker again.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::worker::Row;
 use crate::error::{Error, Result};
 use crate::resp::Reply;
 
-/// Part, and of what, in turn.
+/// Pairs: the part, and the id or key it belongs to.
 pub(super) type Notes = Vec<Reply>;
 
-/// What a script answered, and what it noted: `{'damaged', notes, answer}`, or the answer alone.
+/// Splits the reply of a script into its answer and its notes: `{'damaged', notes, answer}`, or the answer alone.
 pub(super) fn split(reply: Reply) -> (Reply, Notes) {
     match reply {
         Reply::Array(mut parts) if parts.len() == 3 && parts[0] == Reply::Bulk(Bytes::from_static(b"damaged")) => {
@@ -31,34 +31,34 @@ pub(super) fn split(reply: Reply) -> (Reply, Notes) {
 }
 
 impl Inner {
-    /// Tells what a script noted, and gives its answer.
+    /// Reports what a script noted, and returns its answer.
     pub(super) fn answer_of(&self, reply: Reply) -> Reply {
         let (answer, notes) = split(reply);
         for pair in notes.chunks_exact(2) {
             if let [Reply::Bulk(part), Reply::Bulk(of)] = pair {
-                self.tell_damage(&String::from_utf8_lossy(part), of);
+                self.report_damaged(&String::from_utf8_lossy(part), of);
             }
         }
         answer
     }
 
-    pub(super) fn tell_damage(&self, part: &str, of: &[u8]) {
+    pub(super) fn report_damaged(&self, part: &str, of: &[u8]) {
         self.manager.metrics().registry_malformed.add(1);
         let event = json!({ "event": "malformed", "part": part, "of": String::from_utf8_lossy(of) });
         self.outlet.tell(event.to_string());
     }
 
-    /// A worker as the scripts tell it; nothing where its record is damaged: then it is told, and taken away.
+    /// A worker as the scripts return it. A damaged record gives nothing: it is reported and removed.
     pub(super) async fn row(self: &Arc<Self>, reply: &Reply) -> Result<Option<Row>> {
         let texts = texts(reply)?;
         match Row::of(&texts) {
             Ok(row) => Ok(Some(row)),
             Err(part) => {
                 let [id, state, ..] = &texts;
-                self.tell_damage(part, &id[..id.len().min(1_024)]);
+                self.report_damaged(part, &id[..id.len().min(1_024)]);
                 let epoch = state.split(|byte| *byte == b' ').next().unwrap_or_default();
                 let packed = self.begin(&scripts::DISCARD, &[], 2, id.len() + epoch.len() + 32).word(id).word(epoch);
-                self.ask(&scripts::DISCARD, packed).await?;
+                self.call(&scripts::DISCARD, packed).await?;
                 Ok(None)
             }
         }
@@ -69,7 +69,7 @@ impl Inner {
         let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
         let Some(Reply::Int(now)) = parts.first() else { return Err(Error::unexpected_reply()) };
         let now = *now as f64;
-        self.heard(now);
+        self.note_server_time(now);
         let row = match parts.get(1) {
             None | Some(Reply::Nil) => None,
             Some(row) => self.row(row).await?,

@@ -1,49 +1,49 @@
--- Heartbeats of workers of one process. One whose state begins as expected has changed in nothing: it costs its part of one
--- HMGET and one ZADD. Sent twice it does no harm.
+-- Heartbeats of the workers of one process. A worker whose state starts with the given prefix has not changed: it costs a part of
+-- one HMGET and of one ZADD. A repeated call is harmless.
 --
 -- ARGV[7]   0 or 1  sweep too
--- ARGV[8]   text    the process, and in ARGV[9] its lag in ms, the age of its last tick in ms, its memory in bytes
+-- ARGV[8]   text    the process; ARGV[9] is its lag in ms, the age of its last tick in ms, its memory in bytes
 -- ARGV[10]  ms      how long that is kept
 -- ARGV[11]  ms      how long until the workers are late
--- ARGV[12]  count   of workers of which nothing else is to be said, then for each of them
+-- ARGV[12]  count   workers without other changes, then for each of them
 --   id
---   text     how its state begins if nothing changed: `<epoch> <flags> <load> `; flags are `-` or of s and r
+--   text     the start of its state if nothing changed: `<epoch> <flags> <load> `; flags are `-`, STALLED and REPORTED
 -- then for each other worker
 --   id, text  as above
---   number   the last command it was given, or '' for none since it said so
---   status   or '' for what it is
---   JSON     metadata, or '' for what they are
+--   number   the last command that was delivered, or '' if that is acknowledged
+--   status   or '' if unchanged
+--   JSON     metadata, or '' if unchanged
 -- At most 1 000 of both.
 --
--- Returns {now, more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
--- {place, 'commands', number and JSON, space between, …}.
-local late_at = whole(now + tonumber(ARGV[11]))
-local plain = tonumber(ARGV[12])
--- Where each worker's arguments begin.
+-- Returns {now, 1 when more is due, exceptions…}, each {place among the workers from 1, 'gone' | 'superseded' | 'crashed'} or
+-- {place, 'commands', '<number> <JSON>', …}.
+local late_at = integer(now + tonumber(ARGV[11]))
+local unchanged = tonumber(ARGV[12])
+-- The place of each worker's arguments.
 local places, ids = {}, {}
-for place = 1, plain do
+for place = 1, unchanged do
   places[place] = 11 + place * 2
   ids[place] = ARGV[11 + place * 2]
 end
-local count = plain
-for at = 13 + plain * 2, #ARGV, 5 do
+local count = unchanged
+for at = 13 + unchanged * 2, #ARGV, 5 do
   count = count + 1
   places[count] = at
   ids[count] = ARGV[at]
 end
 
--- Does what changed. Returns the exception, and whether the worker is alive.
+-- Writes the changes of a worker. Returns the exception, if any, and whether the worker is alive.
 local function change(place, text)
   local at = places[place]
-  local id, expected = ARGV[at], ARGV[at + 1]
+  local id, prefix = ARGV[at], ARGV[at + 1]
   local acknowledged, status, metadata = '', '', ''
-  if place > plain then
+  if place > unchanged then
     acknowledged, status, metadata = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   end
   if not text then
     return { 'gone' }
   end
-  local epoch, flag, load = match(expected, '^(%S+) (%S+) (%S+) $')
+  local epoch, flag, load = match(prefix, '^(%S+) (%S+) (%S+) $')
   local w = worker(id, text)
   if not w then
     return { 'gone' }
@@ -54,9 +54,9 @@ local function change(place, text)
   if w.crashed then
     return { 'crashed' }
   end
-  local was = view(w)
-  w.stalled = find(flag, 's', 1, true) ~= nil
-  w.reported = find(flag, 'r', 1, true) ~= nil
+  local was = snapshot(w)
+  w.stalled = find(flag, STALLED, 1, true) ~= nil
+  w.reported = find(flag, REPORTED, 1, true) ~= nil
   w.load = load
   if w.late then
     call('ZREM', LATE, id)
@@ -71,7 +71,7 @@ local function change(place, text)
     call('HSET', METADATA, id, metadata)
   end
   local commands = {}
-  if w.mail then
+  if w.has_commands then
     local seen, last = number(acknowledged), number(call('HGET', META, 'commands'))
     for _, command in ipairs(call('LRANGE', COMMANDS .. id, 0, -1)) do
       local place = tonumber(match(command, '^(%d+) {'))
@@ -80,13 +80,13 @@ local function change(place, text)
       else
         call('LREM', COMMANDS .. id, 1, command)
         if not place or place > last then
-          note('command', id)
+          note_damage('command', id)
         end
       end
     end
-    w.mail = #commands > 0
+    w.has_commands = #commands > 0
   end
-  if not commit(id, w, was, whole(now)) then
+  if not commit(id, w, was, integer(now)) then
     return { 'gone' }
   end
   if #commands > 0 then
@@ -96,12 +96,12 @@ local function change(place, text)
 end
 
 local answer = { now, 0 }
-local fresh, filled = {}, 0
+local alive_scores, filled = {}, 0
 if count > 0 then
   local states = call('HMGET', STATE, unpack(ids))
   for place = 1, count do
     local text = states[place]
-    local alive = place <= plain and text and find(text, ARGV[places[place] + 1], 1, true) == 1
+    local alive = place <= unchanged and text and find(text, ARGV[places[place] + 1], 1, true) == 1
     if not alive then
       local exception
       exception, alive = change(place, text)
@@ -111,18 +111,18 @@ if count > 0 then
       end
     end
     if alive then
-      fresh[filled + 1] = late_at
-      fresh[filled + 2] = ids[place]
+      alive_scores[filled + 1] = late_at
+      alive_scores[filled + 2] = ids[place]
       filled = filled + 2
     end
   end
   if filled > 0 then
-    call('ZADD', ALIVE, unpack(fresh))
+    call('ZADD', ALIVE, unpack(alive_scores))
     call('SET', PROCESS .. ARGV[8], ARGV[9], 'PX', ARGV[10])
   end
 end
 if ARGV[7] == '1' then
   local more = sweep(50)
-  answer[2] = (look_after() or more) and 1 or 0
+  answer[2] = (start_repair_if_needed() or more) and 1 or 0
 end
 return done(answer)
