@@ -5,12 +5,15 @@ import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
 import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError } from './errors.js';
+import { internals } from './internals.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
-import type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
+import type { IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
 import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
+import type { SessionStoreOptions } from './sessions/options.js';
+import { SessionStore } from './sessions/store.js';
 
 /** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
@@ -28,6 +31,8 @@ export interface ContainerOptions {
   registry?: WorkerRegistryOptions | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
+  /** Options of the sessions. */
+  sessions?: SessionStoreOptions | undefined;
   /**
    * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
    * crashed workers even if this process has no workers and no listeners.
@@ -42,7 +47,7 @@ export interface ContainerOptions {
 
 /**
  * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name.
+ * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
  */
 export interface ContainerHealth {
   ok: boolean;
@@ -60,6 +65,8 @@ export interface Container {
   getBus(): IMessageBus;
   getKV(): IKVStore;
   getRegistry(): IWorkerRegistry;
+  /** The sessions, the same object each time. */
+  getSessions<T extends object = Record<string, unknown>>(): ISessionStore<T>;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
@@ -77,7 +84,17 @@ export interface Container {
 // Taken before anyone can replace it by one that stands still.
 const { setTimeout, clearTimeout } = globalThis;
 
-const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'bus', 'registry', 'queue', 'coordinators', 'shutdownTimeoutMs'];
+const OPTIONS: readonly string[] = [
+  'redisUrl',
+  'redis',
+  'redisNamespace',
+  'bus',
+  'registry',
+  'queue',
+  'sessions',
+  'coordinators',
+  'shutdownTimeoutMs',
+];
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** For handing back the jobs that are left, and for the bus and the registry after that: a part of the time of all parts, and milliseconds. */
 const LAST_PART = 0.2;
@@ -103,6 +120,8 @@ class Parts {
   readonly registry: WorkerRegistry;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
+  readonly #sessionOptions: SessionStoreOptions | undefined;
+  #sessions: SessionStore | undefined;
   readonly #timeoutMs: number;
   /** What resolves if a part answers. */
   readonly #asked = new Map<string, () => Promise<unknown>>();
@@ -116,6 +135,7 @@ class Parts {
     this.registry = new WorkerRegistry(manager, options.registry);
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
+    this.#sessionOptions = options.sessions;
     this.#asked.set('redis', () => askRedis(manager));
     this.#asked.set('kv', () => this.kv.has('health'));
     this.#asked.set('registry', () => this.registry.count());
@@ -132,6 +152,16 @@ class Parts {
     }
     // What is in a queue of that name is the caller's word, as with `new TaskQueue<T, R>(name)`.
     return queue as TaskQueue<T, R>;
+  }
+
+  sessions<T extends object>(): ISessionStore<T> {
+    if (this.#sessions === undefined) {
+      const made = new SessionStore(this.manager, this.#sessionOptions);
+      this.#sessions = made;
+      this.#asked.set('sessions', () => made[internals].sessions.load('health', false));
+    }
+    // What is in a session is the caller's word, as with `new SessionStore<T>()`.
+    return this.#sessions as unknown as ISessionStore<T>;
   }
 
   async start(container: Container, coordinators: [string, Coordinator][]): Promise<void> {
@@ -186,6 +216,7 @@ function containerOf(parts: Parts): Container {
     getKV: () => parts.kv,
     getRegistry: () => parts.registry,
     getQueue: (name) => parts.queue(name),
+    getSessions: () => parts.sessions(),
     health: () => parts.health(),
     shutdown: () => parts.shutdown(),
     [Symbol.asyncDispose]: () => parts.shutdown(),
@@ -237,7 +268,7 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions): Promise<Container> {
-  const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
+  const { redisUrl, redis, redisNamespace, bus, registry, queue, sessions, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
     'createContainer: options',
     options,
   );
@@ -250,7 +281,7 @@ export async function createContainer(options?: ContainerOptions): Promise<Conta
   const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
   let parts: Parts | undefined;
   try {
-    parts = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    parts = new Parts(manager, { bus, registry, queue, sessions }, timeoutMs);
     const container = containerOf(parts);
     await manager.connect();
     await parts.start(container, starting);

@@ -186,3 +186,26 @@ pub(super) fn degraded(sessions: &Sessions, call: Call<'_>) {
         Ok(Outcome::Nothing)
     });
 }
+
+/// Answers when Redis is back: true, or false if the manager was ended.
+pub(super) fn back(sessions: &Sessions, call: Call<'_>) {
+    let reach = sessions.reach.clone();
+    call.run(|_| {
+        Ok(async move {
+            Ok(Outcome::Bool(match reach {
+                Some(reach) => reach.back().await,
+                None => true,
+            }))
+        })
+    });
+}
+
+/// Calls go to Redis again.
+pub(super) fn resume(sessions: &Sessions, call: Call<'_>) {
+    call.at_once(|_| {
+        if let Some(reach) = &sessions.reach {
+            reach.resume();
+        }
+        Ok(Outcome::Nothing)
+    });
+}

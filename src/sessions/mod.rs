@@ -78,6 +78,8 @@ impl Class for Sessions {
         "forget" as "BackplaneStore.destroy" => takeover::forget;
         "page" as "BackplaneStore.all" in "sessions.all" => listing::page;
         "degraded" => calls::degraded;
+        "back" => calls::back;
+        "resume" => calls::resume;
     } };
     type Parent = Manager;
 

@@ -1,19 +1,21 @@
 //! Whether Redis can be reached, for stores that go on without it.
 //!
 //! ```text
-//! near ── a call finds no usable connection, or gets no answer ──► away since then
-//! away ── a PING is answered ──► near, and the face is told
+//! near ────── a call finds no usable connection, or gets no answer ──► away        the face is told
+//! away ────── a PING is answered, or the manager was ended ──────────► answered    the face brings back what it kept meanwhile
+//! answered ── the face resumes ──────────────────────────────────────► near
 //! ```
 //!
-//! A call waits until Redis has been away for `after`, and no longer; later calls are refused at once. A write is sent only over a usable
-//! connection: refused, it has done nothing. What was sent and lost its connection is sent again, because scripts of this
-//! folder give the same call the same answer, and is waited for as long as any command.
+//! A call waits until Redis has been away for `after`, and no longer; later calls are refused at once, until the face resumes. A write is
+//! sent only over a usable connection: refused, it has done nothing. What was sent and lost its connection is sent again, because the scripts
+//! of this folder give the same call the same answer, and is waited for as long as any command.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::connection::{Command, Manager, State};
@@ -27,18 +29,32 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration
 /// What a server says that serves nobody for a time.
 const NOBODY: [&str; 3] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN"];
 
+/// A time without Redis.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Instant,
+    /// What ended it, once it is known: Redis answers, or the manager is at its end.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Answered,
+    Closed,
+}
+
 /// The way to Redis of one store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     manager: Manager,
     after: Duration,
     outlet: Outlet,
-    since: Arc<watch::Sender<Option<Instant>>>,
+    outage: Arc<watch::Sender<Option<Outage>>>,
 }
 
 impl Reach {
     pub(super) fn new(manager: Manager, after: Duration, outlet: Outlet) -> Self {
-        Self { manager, after, outlet, since: Arc::new(watch::Sender::new(None)) }
+        Self { manager, after, outlet, outage: Arc::new(watch::Sender::new(None)) }
     }
 
     /// Sends a command that may be sent twice, if Redis can be reached.
@@ -58,27 +74,28 @@ impl Reach {
                 refused = self.refused() => Err(refused),
             }
         };
-        outcome.inspect_err(|error| {
-            if is_away(error) {
-                self.leave(Instant::now().checked_sub(self.after).unwrap_or_else(Instant::now));
-            }
-        })
+        outcome.inspect_err(|error| self.note(error))
+    }
+
+    /// A call failed so: if Redis is away, it has been for long enough.
+    pub(super) fn note(&self, error: &Error) {
+        if is_away(error) {
+            self.leave(Instant::now().checked_sub(self.after).unwrap_or_else(Instant::now));
+        }
     }
 
     /// Passes while Redis can be reached.
     pub(super) async fn gate(&self) -> Result<()> {
         let state = self.manager.state();
-        if state == State::Ready && self.since.borrow().is_none() {
-            return Ok(());
-        }
-        if matches!(state, State::Closed | State::Closing) {
+        if matches!(state, State::Closed | State::Closing) || (state == State::Ready && self.outage.borrow().is_none())
+        {
             // Whoever ended the manager is told so by its own error.
             return Ok(());
         }
         self.leave(Instant::now());
-        let mut since = self.since.subscribe();
-        let Some(begun) = *since.borrow_and_update() else { return Ok(()) };
-        match timeout_at(begun + self.after, since.wait_for(Option::is_none)).await {
+        let mut outage = self.outage.subscribe();
+        let Some(Outage { since, .. }) = *outage.borrow_and_update() else { return Ok(()) };
+        match timeout_at(since + self.after, outage.wait_for(Option::is_none)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(self.refusal()),
         }
@@ -86,20 +103,19 @@ impl Reach {
 
     /// Resolves when Redis has been away for `after`.
     async fn refused(&self) -> Error {
-        let mut since = self.since.subscribe();
+        let mut outage = self.outage.subscribe();
         loop {
-            let begun = *since.borrow_and_update();
+            let since = outage.borrow_and_update().map(|outage| outage.since);
             let over = async {
-                match begun {
-                    Some(begun) => tokio::time::sleep_until(begun + self.after).await,
-                    None => std::future::pending().await,
+                match since {
+                    Some(since) => sleep_until(since + self.after).await,
+                    None => pending().await,
                 }
             };
             tokio::select! {
                 () = over => return self.refusal(),
-                changed = since.changed() => if changed.is_err() {
-                    return self.refusal();
-                },
+                // The sender is this store's own.
+                _ = outage.changed() => {}
             }
         }
     }
@@ -110,16 +126,17 @@ impl Reach {
             .with_delivery(Delivery::NotSent)
     }
 
-    /// Redis is away since `begun`, unless that is known already. Whoever finds it first begins to ask for it.
-    fn leave(&self, begun: Instant) {
-        let is_first = self.since.send_if_modified(|since| {
-            let is_first = since.is_none();
+    /// Redis is away, unless that is known already. Whoever finds it first begins to ask for it.
+    fn leave(&self, since: Instant) {
+        let is_first = self.outage.send_if_modified(|outage| {
+            let is_first = outage.is_none();
             if is_first {
-                *since = Some(begun);
+                *outage = Some(Outage { since, end: None });
             }
             is_first
         });
         if is_first {
+            self.outlet.tell(r#"{"event":"away"}"#.to_owned());
             lifecycle::spawn(self.clone().watch());
         }
     }
@@ -127,19 +144,37 @@ impl Reach {
     /// Asks until Redis answers, or the manager is ended.
     async fn watch(self) {
         let mut attempt = 0;
-        loop {
+        let end = loop {
             match self.manager.ping().await {
-                Ok(_) => break,
-                Err(error) if error.kind() == ErrorKind::Closed => break,
-                // A store without anyone else is of no use to anyone.
-                Err(_) if Arc::strong_count(&self.since) == 1 => return,
+                Ok(_) => break End::Answered,
+                Err(error) if error.kind() == ErrorKind::Closed => break End::Closed,
+                // Nobody has the store any more.
+                Err(_) if Arc::strong_count(&self.outage) == 1 => return,
                 Err(_) => {}
             }
             sleep(BACKOFF.delay(attempt)).await;
             attempt = attempt.saturating_add(1);
+        };
+        self.outage.send_modify(|outage| {
+            if let Some(outage) = outage {
+                outage.end = Some(end);
+            }
+        });
+    }
+
+    /// Resolves when Redis answers again; false if the manager was ended instead.
+    pub(super) async fn back(&self) -> bool {
+        let mut outage = self.outage.subscribe();
+        let is_over = |outage: &Option<Outage>| outage.is_none_or(|outage| outage.end.is_some());
+        match outage.wait_for(is_over).await {
+            Ok(outage) => !matches!(*outage, Some(Outage { end: Some(End::Closed), .. })),
+            Err(_) => false,
         }
-        self.since.send_replace(None);
-        self.outlet.tell(r#"{"event":"back"}"#.to_owned());
+    }
+
+    /// Calls go to Redis again.
+    pub(super) fn resume(&self) {
+        self.outage.send_replace(None);
     }
 }
 

@@ -121,7 +121,11 @@ impl Sessions {
         let asked: Vec<_> = commands.into_iter().map(|command| self.manager.call(command)).collect();
         let mut replies = Vec::with_capacity(asked.len());
         for answer in asked {
-            replies.push(answer.await?);
+            let answer = answer.await;
+            if let (Some(reach), Err(error)) = (&self.reach, &answer) {
+                reach.note(error);
+            }
+            replies.push(answer?);
         }
         Ok(replies)
     }
