@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,8 @@ pub(super) struct Core {
     pub(super) metrics: Arc<Metrics>,
     observer: Arc<dyn Observer>,
     state: AtomicU8,
+    /// The state once more, for those who wait for another one.
+    entered: watch::Sender<State>,
     /// Wakes the actor: the inbox has something, or the topology has changed.
     pub(super) arrived: Notify,
     server: Mutex<Option<ServerInfo>>,
@@ -49,6 +51,7 @@ impl Core {
             metrics,
             observer,
             state: AtomicU8::new(State::Idle as u8),
+            entered: watch::Sender::new(State::Idle),
             arrived: Notify::new(),
             server: Mutex::new(None),
             last_error: Mutex::new(None),
@@ -63,6 +66,12 @@ impl Core {
         State::from_u8(self.state.load(Ordering::Acquire))
     }
 
+    /// Resolves when the state is no longer `ready`.
+    pub(super) async fn unready(&self) {
+        // The sender is this core's own.
+        let _ = self.entered.subscribe().wait_for(|state| *state != State::Ready).await;
+    }
+
     /// Is in the state `to` from now on, and tells the observer.
     pub(super) fn enter(&self, to: State) {
         if to == State::Connecting {
@@ -73,6 +82,7 @@ impl Core {
         }
         let from = self.state();
         self.state.store(to as u8, Ordering::Release);
+        self.entered.send_replace(to);
         self.tell(Event::State { from, to });
     }
 

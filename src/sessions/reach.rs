@@ -10,7 +10,6 @@
 //! sent only over a usable connection: refused, it has done nothing. What was sent and lost its connection is sent again, because the scripts
 //! of this folder give the same call the same answer, and is waited for as long as any command.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,19 +100,25 @@ impl Reach {
         }
     }
 
-    /// Resolves when Redis has been away for `after`.
+    /// Resolves when Redis has been away for `after`, which it is from when the connection is lost.
     async fn refused(&self) -> Error {
         let mut outage = self.outage.subscribe();
         loop {
             let since = outage.borrow_and_update().map(|outage| outage.since);
             let over = async {
-                match since {
-                    Some(since) => sleep_until(since + self.after).await,
-                    None => pending().await,
+                if let Some(since) = since {
+                    sleep_until(since + self.after).await;
+                    return true;
                 }
+                self.manager.unready().await;
+                false
             };
             tokio::select! {
-                () = over => return self.refusal(),
+                is_over = over => if is_over {
+                    return self.refusal();
+                } else {
+                    self.leave(Instant::now());
+                },
                 // The sender is this store's own.
                 _ = outage.changed() => {}
             }
