@@ -1,6 +1,6 @@
 /// <reference types="node" />
 import session from 'express-session';
-import { IRedisConnection, SessionStore, SessionStoreOptions } from 'redis-backplane';
+import { SessionStore, IRedisConnection, SessionStoreOptions } from 'redis-backplane';
 
 /** A store for express-session and @fastify/session on a `SessionStore`. */
 

@@ -139,11 +139,12 @@ export class Away {
     const summary = { saved: 0, conflicts: 0, discarded: 0, destroyed: 0 };
     let kept: number;
     let isAwayAgain: boolean;
+    let isBack = false;
     do {
       kept = this.#kept;
       isAwayAgain = false;
       try {
-        const isBack = (await this.#port.callQuietly(this.#handle, V.back)) as boolean;
+        isBack = (await this.#port.callQuietly(this.#handle, V.back)) as boolean;
         if (isBack && this.#isDegraded) await this.#bringBack(summary);
       } catch (error) {
         isAwayAgain = error instanceof RedisError && isAway(error);
@@ -157,7 +158,8 @@ export class Away {
     busy.delete(this);
     if (!this.#isDegraded) return;
     this.#isDegraded = false;
-    this.#listeners.emit('restored', summary);
+    // A manager that was disconnected is not Redis; what the fallback has stays there.
+    if (isBack) this.#listeners.emit('restored', summary);
   }
 
   async #bringBack(summary: SessionStoreEvents['restored'][0]): Promise<void> {
