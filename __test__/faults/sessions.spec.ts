@@ -1,4 +1,5 @@
 /** Sessions on a real server that goes away, is slow, or forgets. */
+import session from 'express-session';
 import {
   memorySessions,
   type RedisError,
@@ -7,6 +8,7 @@ import {
   SessionStore,
   type SessionStoreOptions,
 } from 'redis-backplane';
+import { BackplaneStore } from 'redis-backplane/express-session';
 import { afterEach, describe, expect, it } from 'vitest';
 import { failureOf, refusalOf } from '../support/failure.ts';
 import { useRig } from '../support/rig.ts';
@@ -195,5 +197,53 @@ describe('while Redis is away', () => {
     await refusalOf(store.load('s'), 'closed');
     expect(manager.metrics().redis_session_degraded_total).toBe(0);
     expect(manager.state).toBe('closed');
+  });
+});
+
+describe('the store for express-session while Redis is away', () => {
+  const ask = <T>(call: (callback: (error: unknown, value?: T) => void) => void): Promise<T> =>
+    new Promise((resolve, reject) => call((error, value) => (error ? reject(error) : resolve(value as T))));
+  const cookie = () => Object.assign(new session.Cookie(), { maxAge: 60_000 });
+
+  async function adapterOn(options: SessionStoreOptions) {
+    const server = await rig.server({ durable: true });
+    const manager = rig.manager({ url: server.url, commandTimeoutMs: COMMAND_TIMEOUT_MS, reconnect: FAST });
+    await manager.connect();
+    const store = new BackplaneStore(manager, options);
+    const told: string[] = [];
+    for (const event of ['disconnect', 'connect'] as const) store.on(event, () => told.push(event));
+    return { server, store, told };
+  }
+
+  it("says so to express-session with 'none', and only then", async () => {
+    const { server, store, told } = await adapterOn({ whenAway: 'none' });
+    await server.kill9();
+    expect(await ask((callback) => store.get('s', callback))).toBeNull();
+    expect(told).toEqual(['disconnect']);
+    await server.restart();
+    await until(() => told.length === 2, { what: 'the word that Redis is back', timeoutMs: 15_000 });
+    expect(told).toEqual(['disconnect', 'connect']);
+  });
+
+  it('goes on with a fallback, and merges what was kept there', async () => {
+    const { server, store, told } = await adapterOn({ whenAway: { fallback: memorySessions(), onReturn: 'newest' } });
+    await ask((callback) => store.set('before', { cookie: cookie(), n: 1 } as session.SessionData, callback));
+    const before = await ask<session.SessionData & { n: number }>((callback) => store.get('before', callback as never));
+    const restored = new Promise((resolve) => store.sessions.on('restored', resolve));
+    await server.kill9();
+    before.n = 2;
+    await ask((callback) => store.set('before', before, callback));
+    await ask((callback) => store.set('fresh', { cookie: cookie(), n: 5 } as session.SessionData, callback));
+    const fresh = await ask<session.SessionData & { n: number }>((callback) => store.get('fresh', callback as never));
+    expect(fresh.n).toBe(5);
+    await ask((callback) => store.touch('fresh', fresh, callback));
+    await server.restart();
+    expect(await restored).toEqual({ saved: 2, conflicts: 0, discarded: 0, destroyed: 0 });
+    // A request that began while Redis was away ends now.
+    fresh.n = 6;
+    await ask((callback) => store.set('fresh', fresh, callback));
+    expect(await ask((callback) => store.get('fresh', callback))).toMatchObject({ n: 6 });
+    expect(await ask((callback) => store.get('before', callback))).toMatchObject({ n: 2 });
+    expect(told).toEqual([]);
   });
 });

@@ -10,7 +10,7 @@
 -- Returns how many messages there are, 0 where there is no session, and the user whose list is to be told of it, or ''.
 local token, message, limit, every = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local session = find(data, messages, gone)
+local session = find(data, messages)
 if not session then
   return { 0, '' }
 end

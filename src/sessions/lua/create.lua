@@ -14,10 +14,10 @@ local json, token, ttl, ends, user, taking = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('EXISTS', gone) == 1 then
   return { 'destroyed' }
 end
-local session = find(data, messages, gone)
+local session = find(data, messages, true)
 if session then
   local is_mine = redis.call('HGET', data, TOKEN) == token and session.version == 1
-  return { is_mine and 'created' or 'exists', told(session, redis.call('HGET', data, JSON), false) }
+  return { is_mine and 'created' or 'exists', told(session, session.json, false) }
 end
 if taking ~= '' then
   if redis.call('EXISTS', taken) == 1 then

@@ -16,7 +16,7 @@ if mark then
   end
   return { tonumber(string.sub(mark, 24, 24)), string.sub(mark, 26) }
 end
-local session = find(data, messages, gone)
+local session = find(data, messages)
 if session and user ~= '' and session.user ~= user then
   return { 0, '' }
 end

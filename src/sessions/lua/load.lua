@@ -6,9 +6,9 @@
 -- Returns version, JSON, ms of creation and of expiry, and the user whose list is to be told of it, or ''. nil: there is none.
 local every = tonumber(ARGV[1])
 
-local session = find(data, messages, gone)
+local session = find(data, messages, true)
 if not session then
   return nil
 end
 local listing = every and touch(session, every)
-return told(session, redis.call('HGET', data, JSON), listing)
+return told(session, session.json, listing)

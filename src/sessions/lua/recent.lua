@@ -6,7 +6,7 @@
 -- Returns them, newest first; none where there is no session.
 local limit = tonumber(ARGV[1])
 
-if not find(data, messages, gone) then
+if not find(data, messages) then
   return {}
 end
 return redis.call('LRANGE', messages, 0, limit - 1)

@@ -6,15 +6,15 @@
 -- ARGV[2]  ms    for how long the mark of the old one stays, unless the session would have lasted longer
 --
 -- Returns the same as load.lua; nil: there is none.
-local next_data, next_messages, next_gone = KEYS[5], KEYS[6], KEYS[7]
+local next_data, next_messages = KEYS[5], KEYS[6]
 local token, stays = ARGV[1], tonumber(ARGV[2])
 
 local mark = redis.call('GET', gone)
 if mark then
-  local session = string.sub(mark, 1, 22) == token and find(next_data, next_messages, next_gone)
-  return session and told(session, redis.call('HGET', next_data, JSON), false) or nil
+  local session = string.sub(mark, 1, 22) == token and find(next_data, next_messages, true)
+  return session and told(session, session.json, false) or nil
 end
-local session = find(data, messages, gone)
+local session = find(data, messages, true)
 if not session then
   return nil
 end
@@ -25,4 +25,4 @@ if redis.call('EXISTS', messages) == 1 then
   redis.call('RENAME', messages, next_messages)
 end
 redis.call('SET', gone, token .. ' 1 ' .. (session.user or ''), 'PX', whole(math.max(stays, session.ttl)))
-return told(session, redis.call('HGET', next_data, JSON), false)
+return told(session, session.json, false)

@@ -12,7 +12,7 @@
 -- expired or was lost.
 local version, created, json, ttl, every = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local session = find(data, messages, gone)
+local session = find(data, messages)
 if not session or session.created ~= created then
   return { redis.call('EXISTS', gone) == 1 and 'destroyed' or 'gone' }
 end

@@ -8,7 +8,7 @@
 -- Returns the same as load.lua, with '' for the JSON, and the user of a session that was only looked at; nil: there is none.
 local ttl, every, always = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 
-local session = find(data, messages, gone)
+local session = find(data, messages)
 if not session then
   return nil
 end

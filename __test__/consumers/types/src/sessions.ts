@@ -39,7 +39,14 @@ class Table implements SessionBackend {
 
 export async function sessions(redis: RedisConnectionManager, container: Container): Promise<void> {
   const whenAway: WhenAway = { fallback: new Table(), afterMs: 200, onReturn: 'newest', timeoutMs: 1_000 };
-  const options: SessionStoreOptions = { namespace: 'web', ttlSec: 60, absoluteTtlSec: 3_600, touchEverySec: 10, maxBytes: 1_024, whenAway };
+  const options: SessionStoreOptions = {
+    namespace: 'web',
+    ttlSec: 60,
+    absoluteTtlSec: 3_600,
+    touchEverySec: 10,
+    maxBytes: 1_024,
+    whenAway,
+  };
   const store = new SessionStore<Cart>(redis, options);
   new SessionStore(redis);
   new SessionStore(redis, { whenAway: { fallback: memorySessions({ max: 5 }), onReturn: 'discard' } });
@@ -63,8 +70,17 @@ export async function sessions(redis: RedisConnectionManager, container: Contain
   const infos: SessionInfo[] = await store.ofUser('ann');
   const destroyed: number = await store.destroyOfUser('ann', { except: 'a' });
   const wasThere: boolean = await store.destroy('a');
-  const told = ({ saved, conflicts, discarded, destroyed }: { saved: number; conflicts: number; discarded: number; destroyed: number }): number =>
-    saved + conflicts + discarded + destroyed;
+  const told = ({
+    saved,
+    conflicts,
+    discarded,
+    destroyed,
+  }: {
+    saved: number;
+    conflicts: number;
+    discarded: number;
+    destroyed: number;
+  }): number => saved + conflicts + discarded + destroyed;
   store
     .on('degraded', (error: RedisError) => error.redisErrorKind)
     .on('restored', told)

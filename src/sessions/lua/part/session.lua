@@ -27,12 +27,10 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- The session at these keys, or nil. One that is over is deleted, though its keys have not expired yet.
-local function find(data, messages, gone)
-  if redis.call('EXISTS', gone) == 1 then
-    return nil
-  end
-  local found = redis.call('HMGET', data, VERSION, CREATED, EXPIRES, ENDS, TTL, USER, LISTED)
+-- The session at these keys, or nil. One that is over is deleted, though its keys have not expired yet. One that was destroyed has no
+-- data: that went in the same script in which its mark came. `json`: also what is kept in it.
+local function find(data, messages, json)
+  local found = redis.call('HMGET', data, VERSION, CREATED, EXPIRES, ENDS, TTL, USER, LISTED, json and JSON or VERSION)
   local session = {
     version = tonumber(found[1] or nil),
     created = tonumber(found[2] or nil),
@@ -41,6 +39,7 @@ local function find(data, messages, gone)
     ttl = tonumber(found[5] or nil),
     user = found[6] or nil,
     listed = tonumber(found[7] or 0),
+    json = json and found[8] or '',
   }
   if not (session.version and session.created and session.expires and session.ttl) then
     return nil
