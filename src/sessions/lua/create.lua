@@ -27,7 +27,7 @@ if taking ~= '' then
 end
 session = { version = 1, created = now, ttl = ttl, ends = ends and now + ends, listed = now }
 session.expires = now + span(session)
-redis.call('DEL', data, messages)
+redis.call('UNLINK', data, messages)
 redis.call('HSET', data, JSON, json, VERSION, '1', CREATED, whole(now), EXPIRES, whole(session.expires))
 redis.call('HSET', data, TTL, whole(ttl), TOKEN, token, LISTED, whole(now))
 if ends then

@@ -22,6 +22,6 @@ if session and user ~= '' and session.user ~= user then
 end
 local owner = session and session.user or ''
 local was_there = session and 1 or 0
-redis.call('DEL', data, messages)
+redis.call('UNLINK', data, messages)
 redis.call('SET', gone, token .. ' ' .. was_there .. ' ' .. owner, 'PX', whole(math.max(stays, session and session.ttl or 0)))
 return { was_there, owner }

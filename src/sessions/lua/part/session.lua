@@ -45,7 +45,7 @@ local function find(data, messages, json)
     return nil
   end
   if session.expires <= now then
-    redis.call('DEL', data, messages)
+    redis.call('UNLINK', data, messages)
     return nil
   end
   return session
