@@ -230,6 +230,8 @@ export type RedisErrorKind =
   | 'serialization'
   /** A lock, job or registration belongs to someone else now. */
   | 'lease-lost'
+  /** Somebody else was faster: what the caller has seen is not the latest any more. */
+  | 'conflict'
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
 /**
@@ -919,6 +921,10 @@ export interface MetricsSnapshot {
   redis_queue_damaged_total: number;
   /** Jobs whose lease was lost while they were in hand. */
   redis_queue_leases_lost_total: number;
+  /** Calls of a `SessionStore` that were answered without Redis: see `whenAway`. */
+  redis_session_degraded_total: number;
+  /** Writes of a `SessionStore` that Redis refused, because the session had changed, was destroyed, or was lost. */
+  redis_session_conflicts_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; a message that two of them got counts twice. */
@@ -2113,6 +2119,259 @@ export declare class WorkerRegistry {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** A session as a {@link SessionBackend} keeps it. It is plain JSON. */
+export interface StoredSession {
+  readonly id: string;
+  /** The version in Redis that it is based on; 0: it was created without Redis. */
+  readonly version: number;
+  readonly data: object;
+  /** Milliseconds since 1970. Of one with a version: by the server's clock. */
+  readonly createdAt: number;
+  /** Milliseconds since 1970, by the clock of this process. */
+  readonly expiresAt: number;
+  readonly user?: string | undefined;
+}
+/**
+ * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each
+ * method may return a promise, and has `timeoutMs`.
+ */
+export interface SessionBackend {
+  /** The session with this id, or `null` or `undefined`. */
+  load(id: string): StoredSession | null | undefined | Promise<StoredSession | null | undefined>;
+  /** Keeps a session; an earlier one with the same id is replaced. */
+  save(session: StoredSession): void | Promise<void>;
+  /** Deletes a session. Says whether there was one. */
+  destroy(id: string): boolean | Promise<boolean>;
+  /** All that it keeps. Each may be destroyed while it goes on. */
+  entries(): AsyncIterable<StoredSession> | Iterable<StoredSession>;
+}
+/** Options of {@link memorySessions}. Unknown names are refused. */
+export interface MemorySessionsOptions {
+  /** The most sessions that are kept; the one that was saved longest ago goes first. A whole number from 1. Default 10 000. */
+  max?: number | undefined;
+}
+/**
+ * A {@link SessionBackend} in the memory of this process. Other processes do not see its sessions.
+ *
+ * @throws RedisError of kind `config`, naming the option.
+ */
+export declare function memorySessions(options?: MemorySessionsOptions): SessionBackend;
+
+/** A session as it was when it was loaded or written. */
+export interface Session<T extends object = Record<string, unknown>> {
+  readonly id: string;
+  /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
+  readonly version: number;
+  readonly data: T;
+  /** Milliseconds since 1970, by the server's clock. */
+  readonly createdAt: number;
+  /** Milliseconds since 1970, by the server's clock: when it ends unless it is loaded, saved or touched. */
+  readonly expiresAt: number;
+  /** Where it came from: see `whenAway`. */
+  readonly from: 'redis' | 'fallback';
+}
+/** A session without its data. */
+export interface SessionInfo {
+  readonly id: string;
+  readonly version: number;
+  /** Milliseconds since 1970, by the server's clock. */
+  readonly createdAt: number;
+  /** Milliseconds since 1970, by the server's clock. */
+  readonly expiresAt: number;
+}
+/**
+ * Why a write was refused. `changed`: somebody else saved the session since it was loaded. `destroyed`: it was destroyed. `gone`: it has expired, or
+ * Redis lost it. `exists`: there is a session with the id that was to be created.
+ */
+export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
+/** The error of a write that came too late; kind `conflict`. Nothing was changed. */
+export declare class SessionConflictError extends RedisError {
+  readonly sessionId: string;
+  readonly reason: SessionConflict;
+  constructor(method: string, sessionId: string, reason: SessionConflict);
+  /** True for an error of any copy of this package, in any VM context. */
+  static [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/**
+ * What a store does while Redis is away.
+ *
+ * - `'fail'`: calls reject, as those of every other class, once `commandTimeoutMs` has passed.
+ * - `'none'`: there are no sessions. `load` and `update` give `null`, `touch`, `destroy` and `append` give `false` or 0, `recent` and `ofUser` an empty array; `create`
+ *   and `save` give a session that is kept nowhere. What is destroyed is destroyed when Redis is back.
+ * - A fallback: sessions are read from and written to it.
+ */
+export type WhenAway =
+  | 'fail'
+  | 'none'
+  | {
+      fallback: SessionBackend;
+      /** Milliseconds without a usable connection after which calls go without Redis. A whole number from 0. Default 200. */
+      afterMs?: number | undefined;
+      /**
+       * What becomes of the sessions of the fallback when Redis is back. `newest`: each is saved at the version that it is based on; where somebody else was
+       * faster, theirs stays, and `conflict` is emitted. `discard`: they are dropped, and `restored` says how many.
+       */
+      onReturn: 'discard' | 'newest';
+      /** Milliseconds that a method of the fallback may take. A whole number from 1. Default 5 000. */
+      timeoutMs?: number | undefined;
+    };
+/** Options of a {@link SessionStore}. Unknown names are refused. */
+export interface SessionStoreOptions {
+  /** As that of a `KVStore`: a prefix of every key, inside the manager's namespace. Default: none. */
+  namespace?: string | undefined;
+  /** Seconds that a session lasts after it was loaded, saved or touched; fractions allowed, from 0.001 to 315 360 000. Default 86 400, a day. */
+  ttlSec?: number | undefined;
+  /** Seconds after its creation at which a session ends whatever happens. As `ttlSec`. Default: none. */
+  absoluteTtlSec?: number | undefined;
+  /**
+   * Seconds after which reading a session extends it again, so that not every read writes. Sooner if a quarter of `ttlSec` has passed. From 0 to
+   * 315 360 000. Default 60.
+   */
+  touchEverySec?: number | undefined;
+  /** The most bytes of JSON of a session's data, and of a message; more is refused before anything is sent. 1 to 67 108 864. Default 262 144. */
+  maxBytes?: number | undefined;
+  /** What to do while Redis is away. Default `'fail'`. */
+  whenAway?: WhenAway | undefined;
+}
+/** Options of {@link SessionStore.create}. Unknown names are refused. */
+export interface CreateSessionOptions {
+  /** 1 to 512 bytes. Default: a new one, with 122 random bits. */
+  id?: string | undefined;
+  /** Whose it is, for {@link SessionStore.ofUser}. 1 to 512 bytes. Default: nobody's. */
+  user?: string | undefined;
+  /** Seconds that this session lasts after it was loaded, saved or touched. Default: the store's. */
+  ttlSec?: number | undefined;
+}
+/** What the listeners of a {@link SessionStore} are given. */
+export interface SessionStoreEvents {
+  /** Redis is away, and a call was answered without it. Once until `restored`. */
+  degraded: [error: RedisError];
+  /** Redis is back: how many sessions of the fallback were saved there, were refused as conflicts, and were dropped; how many were destroyed. */
+  restored: [
+    summary: {
+      saved: number;
+      conflicts: number;
+      discarded: number;
+      destroyed: number;
+    },
+  ];
+  /** A write that no caller waits for any more was refused; what Redis has stays. */
+  conflict: [
+    conflict: {
+      id: string;
+      reason: SessionConflict;
+    },
+  ];
+  /** The fallback failed, or Redis refused what was to be brought back. */
+  error: [error: RedisError];
+}
+
+/** The store of sessions. */
+
+type Data = Record<string, unknown>;
+/**
+ * State of a user or a dialogue by id, with versions: a save that comes too late changes nothing and is told, and nothing brings a destroyed session
+ * back. What is kept is JSON.
+ *
+ * Of every method:
+ *
+ * - An id or a user is a string of 1 to 512 bytes. The server's clock judges what has expired.
+ * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
+ * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
+ *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
+ */
+export declare class SessionStore<T extends object = Data> {
+  /**
+   * Opens nothing: one manager serves any number of stores, and they need no closing.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: IRedisConnection, options?: SessionStoreOptions);
+  /**
+   * Creates a session.
+   *
+   * @throws SessionConflictError with `exists` if there is one with `options.id`, and with `destroyed` if there was one not long ago.
+   */
+  create(data: T, options?: CreateSessionOptions): Promise<Session<T>>;
+  /**
+   * The session with this id, or `null` if there is none: it was never created, has expired, was destroyed, or Redis lost it.
+   *
+   * @param options `touch`: does the read extend the session? It does once in `touchEverySec`. Default true.
+   */
+  load(
+    id: string,
+    options?: {
+      touch?: boolean | undefined;
+    },
+  ): Promise<Session<T> | null>;
+  /**
+   * Replaces the data of a session, and extends it.
+   *
+   * @param session What was loaded, or came of the last save: its version is compared.
+   * @throws SessionConflictError, with its reason: `changed`, `destroyed` or `gone`. Nothing was changed, and nothing was brought back.
+   */
+  save(session: Session<T>, data: T): Promise<Session<T>>;
+  /**
+   * Changes the data of a session by a function; no concurrent update is lost.
+   *
+   * @param change Gets the present data; returns the next, or `null` to destroy the session. It may be called several times and must have no side
+   * effects. It is synchronous: a promise is refused.
+   * @returns The session, or `null` if there is none, or none any more.
+   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when others were faster ten times.
+   */
+  update(id: string, change: (data: T) => T | null): Promise<Session<T> | null>;
+  /**
+   * Extends a session, up to its absolute end.
+   *
+   * @param ttlSec Seconds that it lasts from now on, and after each later use. Default: as before.
+   * @returns `false`: there is none.
+   */
+  touch(id: string, ttlSec?: number): Promise<boolean>;
+  /** Destroys a session with its messages. A save that comes later is refused. `false`: there was none. */
+  destroy(id: string): Promise<boolean>;
+  /**
+   * Gives a session a new id, and destroys the old one: so that an id which somebody else may know is worth nothing after a login. Data, messages,
+   * user and absolute end stay. `null`: there is none.
+   */
+  regenerate(id: string): Promise<Session<T> | null>;
+  /**
+   * Puts a message in front of a session's messages, drops those past the newest `limit`, and extends the session once in `touchEverySec`. The data
+   * and its version stay.
+   *
+   * @param options `limit`: a whole number from 1 to 10 000. Default 100.
+   * @returns How many messages there are; 0: there is no session, and nothing was kept.
+   */
+  append<M>(
+    id: string,
+    message: M,
+    options?: {
+      limit?: number | undefined;
+    },
+  ): Promise<number>;
+  /** The newest messages, newest first; none if there is no session. `limit` is a whole number from 1 to 10 000. */
+  recent<M = unknown>(id: string, limit: number): Promise<M[]>;
+  /** The sessions that were created with this user, in no order. It costs a look at each of them. */
+  ofUser(user: string): Promise<SessionInfo[]>;
+  /**
+   * Destroys the sessions of a user, also those that are being created meanwhile. While Redis is away it rejects, whatever `whenAway` says: nobody
+   * but Redis knows them all.
+   *
+   * @param options `except`: the id of one that stays.
+   * @returns How many there were.
+   */
+  destroyOfUser(
+    user: string,
+    options?: {
+      except?: string | undefined;
+    },
+  ): Promise<number>;
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
+  on<E extends keyof SessionStoreEvents>(event: E, listener: (...args: SessionStoreEvents[E]) => unknown): this;
+  /** Removes a listener. */
+  off<E extends keyof SessionStoreEvents>(event: E, listener: (...args: SessionStoreEvents[E]) => unknown): this;
+}
+
 /** The names of the members of `T` that do not give `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 /** Adding and removing listeners; each method returns the object itself. */
@@ -2136,6 +2395,10 @@ export interface IMessageBus extends Pick<MessageBus, MembersOf<MessageBus>> {
 }
 /** The members of a {@link KVStore}. */
 export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
+/** The members of a {@link SessionStore}. */
+export interface ISessionStore<T extends object = Record<string, unknown>>
+  extends Pick<SessionStore<T>, MembersOf<SessionStore<T>>>,
+    Emitting<SessionStoreEvents> {}
 /** The members of a {@link TaskQueue}. */
 export interface ITaskQueue<T = unknown, R = unknown>
   extends Pick<TaskQueue<T, R>, MembersOf<TaskQueue<T, R>>>,
@@ -2501,6 +2764,8 @@ export interface ContainerOptions {
   registry?: WorkerRegistryOptions | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
+  /** Options of the sessions. */
+  sessions?: SessionStoreOptions | undefined;
   /**
    * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
    * crashed workers even if this process has no workers and no listeners.
@@ -2514,7 +2779,7 @@ export interface ContainerOptions {
 }
 /**
  * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name.
+ * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
  */
 export interface ContainerHealth {
   /** Do all parts answer? */
@@ -2540,6 +2805,8 @@ export interface Container {
   getKV(): IKVStore;
   /** The worker registry, the same object each time. */
   getRegistry(): IWorkerRegistry;
+  /** The sessions, the same object each time. */
+  getSessions<T extends object = Record<string, unknown>>(): ISessionStore<T>;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */

@@ -13,6 +13,7 @@ import {
   once,
   RedisConnectionManager,
   RedisError,
+  SessionStore,
   TaskQueue,
   WorkerRegistry,
 } from 'redis-backplane';
@@ -43,6 +44,21 @@ chapter('Once, whoever calls');
 const charge = (caller) => once(kv, 'charge:7', async () => `charged by ${caller}`, 60);
 show('two callers race: one runs, the other gets null', await Promise.all([charge('A'), charge('B')]));
 show('an event comes twice', [await deduplicateEvent(kv, 'evt-1', 60), await deduplicateEvent(kv, 'evt-1', 60)]);
+
+chapter('Sessions');
+const sessions = new SessionStore(redis, { namespace: 'web' });
+const visit = await sessions.create({ cart: [] }, { user: 'ann' });
+const attempts = await Promise.allSettled([sessions.save(visit, { cart: ['tea'] }), sessions.save(visit, { cart: ['cup'] })]);
+show(
+  'a session saved by two requests at once',
+  attempts.map(({ status, reason }) => (status === 'fulfilled' ? 'saved' : reason.reason)),
+);
+await sessions.update(visit.id, ({ cart }) => ({ cart: [...cart, 'pot'] }));
+const inside = await sessions.regenerate(visit.id);
+show('after a login it has another id', [inside?.data, await sessions.load(visit.id)]);
+const slow = await sessions.load(inside?.id ?? '');
+show('logged out everywhere', await sessions.destroyOfUser('ann'));
+show('a request that was slower', await sessions.save(slow, { cart: [] }).catch((error) => error.reason));
 
 chapter('A lock with a fencing token');
 const first = await kv.lock('invoice-run', { leaseMs: 5_000 });

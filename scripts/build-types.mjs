@@ -1,43 +1,59 @@
 /**
- * Writes the one `index.d.ts` at the root from the declarations tsc emits to target/types.
+ * Writes the one `index.d.ts` at the root, and those of the subpaths in `types/`, from the declarations tsc emits to target/types.
  *
  * Users read this file on hover, so it keeps every doc comment and says `export` where a thing is
- * declared. It may import from `node:` only: anything else would have to be installed by the user.
+ * declared. `index.d.ts` may import from `node:` only: anything else would have to be installed by the user.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { root, tool } from './root.mjs';
+import { subpaths } from './subpaths.mjs';
 
-const entry = process.argv[2] ?? join(root, 'target/types/index.d.ts');
-const output = process.argv[3] ?? join(root, 'index.d.ts');
+const [entry, output] = process.argv.slice(2);
 
-if (!process.argv[2])
+if (entry && output) {
+  await write(entry, [output], []);
+} else {
   execFileSync(process.execPath, [tool('tsc'), '-p', 'tsconfig.json', '--emitDeclarationOnly'], { cwd: root, stdio: 'inherit' });
+  await write(join(root, 'target/types/index.d.ts'), [join(root, 'index.d.ts')], []);
+  mkdirSync(join(root, 'types'), { recursive: true });
+  for (const { name, peers } of subpaths) {
+    // One text for both: what differs is how its name has TypeScript read it.
+    const files = ['d.ts', 'd.mts'].map((ending) => join(root, 'types', `${name}.${ending}`));
+    await write(join(root, `target/types/${name}/index.d.ts`), files, ['redis-backplane', ...peers]);
+  }
+}
 
-const bundle = await rollup({
-  input: entry,
-  plugins: [dts()],
-  external: /^node:/,
-  onwarn: (warning) => {
-    // Node's own types refer to each other in circles; everything else deserves a look.
-    throw new Error(`rollup: ${warning.message}`);
-  },
-});
-const {
-  output: [chunk],
-} = await bundle.generate({ format: 'es' });
-await bundle.close();
+/**
+ * @param {string} input
+ * @param {string[]} files
+ * @param {string[]} external what it may import from beside `node:`
+ */
+async function write(input, files, external) {
+  const bundle = await rollup({
+    input,
+    plugins: [dts()],
+    external: [/^node:/, ...external],
+    onwarn: (warning) => {
+      // Node's own types refer to each other in circles; everything else deserves a look.
+      throw new Error(`rollup: ${warning.message}`);
+    },
+  });
+  const {
+    output: [chunk],
+  } = await bundle.generate({ format: 'es' });
+  await bundle.close();
 
-const foreign = [...chunk.imports, ...chunk.dynamicImports].filter((name) => !name.startsWith('node:'));
-if (foreign.length > 0) throw new Error(`index.d.ts may import from node: only, not from ${foreign.join(', ')}`);
-
-const code = withoutHeaders(chunk.code.replace(/^\/\/\/ <reference.*\n/gm, ''));
-writeFileSync(output, `/// <reference types="node" />\n${exportInPlace(code)}`);
-
-execFileSync(process.execPath, [tool('biome'), 'format', '--write', output], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  const foreign = [...chunk.imports, ...chunk.dynamicImports].filter((name) => !name.startsWith('node:') && !external.includes(name));
+  if (foreign.length > 0)
+    throw new Error(`${files.join(', ')} may import from ${['node:', ...external].join(', ')} only, not from ${foreign.join(', ')}`);
+  const text = `/// <reference types="node" />\n${exportInPlace(withoutHeaders(chunk.code.replace(/^\/\/\/ <reference.*\n/gm, '')))}`;
+  for (const file of files) writeFileSync(file, text);
+  execFileSync(process.execPath, [tool('biome'), 'format', '--write', ...files], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+}
 
 /**
  * Leaves out the comment that heads a module: here it would come before the doc comment of the module's first declaration.

@@ -19,7 +19,11 @@ export async function build({ release = false, faceOnly = false, coverage = fals
   const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));
   await refresh(
     'face',
-    hash(['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'src/js'], /\.(m?js|ts|json)$/, coverage ? 'coverage' : ''),
+    hash(
+      ['tsconfig.json', 'package-lock.json', 'scripts/face.mjs', 'scripts/subpaths.mjs', 'src/js'],
+      /\.(m?js|ts|json)$/,
+      coverage ? 'coverage' : '',
+    ),
     face,
     () => {
       run('tsc', ['-p', 'tsconfig.json']);

@@ -42,9 +42,9 @@ below.connection = [...leaves, 'embedded'];
 below.verb = [...leaves, 'connection'];
 below.lease = [...leaves, 'connection'];
 const shared = [...leaves, 'connection', 'verb', 'lease'];
-for (const feature of ['bullmq', 'kv', 'bus', 'registry']) below[feature] = shared;
+for (const feature of ['bullmq', 'kv', 'bus', 'registry', 'sessions']) below[feature] = shared;
 below.queue = [...shared, 'registry'];
-below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'queue'];
+below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'sessions', 'queue'];
 
 /** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
 const closing = [

@@ -1,7 +1,7 @@
 /**
  * The packed tarballs in projects outside the repository (`__test__/consumers`, `examples`).
  *
- *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,examples/cache,…] [--tarballs=folder]
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,sessions,examples/cache,…] [--tarballs=folder]
  *
  * Each project is copied to a temporary folder and gets the tarballs with `npm install`: those of a folder that scripts/pack.mjs
  * made, or new ones. A command that does not end by itself is killed and counts as a failure.
@@ -59,7 +59,7 @@ const BUNDLERS = [
  */
 export async function runConsumers(only, tarballs) {
   /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
-  const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6 };
+  const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6, sessions };
   const examples = readdirSync(join(root, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   for (const { name } of examples) projects[`examples/${name}`] = example;
   const work = mkdtempSync(join(tmpdir(), 'consumers-'));
@@ -231,6 +231,24 @@ async function bullmq5(dir, env) {
 async function bullmq6(dir, env) {
   writeExamples(dir, (example) => example.includes("'bullmq'"));
   return check('BullMQ 6 and ioredis 6, tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.']);
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function sessions(dir, env) {
+  const tsc = [script(dir, 'typescript', 'tsc'), '-p', '.'];
+  const installed = join(dir, 'node_modules/redis-backplane');
+  return sum(
+    await check('tsc --strict, CommonJS', dir, env, process.execPath, [...tsc, '--module', 'Node16', '--moduleDetection', 'auto']),
+    await check('tsc --strict, bundler', dir, env, process.execPath, [...tsc, '--module', 'Preserve']),
+    await check('publint', dir, env, process.execPath, [script(dir, 'publint', 'publint'), installed, '--strict', '--pack=false']),
+    // The resolution of TypeScript before 4.7 knows no `exports`.
+    await check('attw', dir, env, process.execPath, [
+      ...[script(dir, '@arethetypeswrong/cli', 'attw'), '--pack', installed, '--profile', 'node16'],
+    ]),
+    await check('without the peer', dir, env, process.execPath, ['bare.cjs']),
+    await check('Express', dir, env, process.execPath, ['express.cjs']),
+    await check('Fastify', dir, env, process.execPath, ['fastify.mjs']),
+  );
 }
 
 function availableRuntimes() {

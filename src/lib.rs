@@ -7,6 +7,7 @@
 //!    │
 //!  queue ──► registry    features: what users ask for, in terms of commands and scripts
 //!  bus    kv    bullmq   strangers to each other, but for that one arrow
+//!  sessions
 //!    │
 //!  verb   lease  what can be called: one row per verb, one trait per class; what a token holds for a time
 //!    │
@@ -49,6 +50,7 @@ pub mod queue;
 pub mod redis_commands;
 pub mod registry;
 pub mod resp;
+pub mod sessions;
 pub mod sync;
 pub mod telemetry;
 pub mod verb;

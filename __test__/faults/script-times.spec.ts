@@ -10,6 +10,7 @@ import {
   MessageBus,
   once,
   type RedisConnectionManager,
+  SessionStore,
   TaskQueue,
   type TaskWorker,
   WorkerRegistry,
@@ -460,6 +461,28 @@ describe('scripts that hold a server up', () => {
     await measure('unsubscribe', () => subscription(), 1);
     await measure('removeGroup', () => bus.removeGroup('topic', 'g'), 1);
     await bus.close();
+  });
+
+  measured('of sessions: many of one user, one with the most messages', async ({ manager, measure }) => {
+    const sessions = new SessionStore<{ n: number; text?: string }>(manager, { touchEverySec: 0 });
+    let session = await sessions.create({ n: 0, text: 'x'.repeat(250_000) }, { user: 'ann' });
+    await many(SIZE, (n) => sessions.create({ n }, { user: 'ann' }));
+    await many(10_000, () => sessions.append(session.id, { text: 'a message' }, { limit: 10_000 }));
+    await measure('create', (n) => sessions.create({ n }, { user: 'ann' }));
+    await measure('load', () => sessions.load(session.id));
+    await measure('save', async (n) => {
+      session = await sessions.save(session, { n, text: 'y'.repeat(250_000) });
+    });
+    await measure('update', (n) => sessions.update(session.id, (data) => ({ ...data, n: -n - 1 })));
+    await measure('touch', () => sessions.touch(session.id));
+    await measure('append', () => sessions.append(session.id, { text: 'a message' }, { limit: 10_000 }));
+    await measure('recent', () => sessions.recent(session.id, 10_000));
+    await measure('regenerate', async () => {
+      session = (await sessions.regenerate(session.id)) ?? session;
+    });
+    await measure('ofUser', () => sessions.ofUser('ann'));
+    await measure('destroy', () => sessions.destroy(session.id), 1);
+    await measure('destroyOfUser', () => sessions.destroyOfUser('ann'), 1);
   });
 
   test('are none, and every script was tried', () => {

@@ -6,7 +6,7 @@ import type { RedisConnectionManager } from 'redis-backplane';
 import type { RedisServer } from './redis-server.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url);
-const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable'];
+const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable', 'sessions'];
 
 /** Every script of the package, as `scripts.rs` puts it together: its name by the digest that servers know it by. */
 export function scriptNames(): Map<string, string> {

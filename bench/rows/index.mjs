@@ -24,10 +24,12 @@ import { rows as memoryEngine } from "./memory-engine.mjs";
 import { rows as queue } from "./queue.mjs";
 import { rows as raw } from "./raw.mjs";
 import { rows as registry } from "./registry.mjs";
+import { rows as sessions } from "./sessions.mjs";
 
 export const rows = [
   ...raw,
   ...kv,
+  ...sessions,
   ...latency,
   ...memory,
   ...memoryEngine,

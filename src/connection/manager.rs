@@ -145,6 +145,12 @@ impl Manager {
         self.shared.core.status.state()
     }
 
+    /// Resolves when the connection is not, or no longer, usable.
+    pub fn unready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let core = Arc::clone(&self.shared.core);
+        async move { core.status.unready().await }
+    }
+
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.shared.core.config

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::watch;
+
 use super::event::{Event, Observer};
 use super::server_info::ServerInfo;
 use super::state::State;
@@ -12,6 +14,8 @@ use crate::sync::Mutex;
 pub(super) struct Status {
     observer: Arc<dyn Observer>,
     state: AtomicU8,
+    /// The state once more, for those who wait for another one.
+    entered: watch::Sender<State>,
     server: Mutex<Option<ServerInfo>>,
     last_error: Mutex<Option<Error>>,
 }
@@ -19,17 +23,30 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn new(observer: Arc<dyn Observer>) -> Self {
         let state = AtomicU8::new(State::Idle as u8);
-        Self { observer, state, server: Mutex::new(None), last_error: Mutex::new(None) }
+        Self {
+            observer,
+            state,
+            entered: watch::Sender::new(State::Idle),
+            server: Mutex::new(None),
+            last_error: Mutex::new(None),
+        }
     }
 
     pub(super) fn state(&self) -> State {
         State::from_u8(self.state.load(Ordering::Acquire))
     }
 
+    /// Resolves when the state is no longer `ready`.
+    pub(super) async fn unready(&self) {
+        // The sender is this status' own.
+        let _ = self.entered.subscribe().wait_for(|state| *state != State::Ready).await;
+    }
+
     /// Is in the state `to` from now on, and tells the observer.
     pub(super) fn enter(&self, to: State) {
         let from = self.state();
         self.state.store(to as u8, Ordering::Release);
+        self.entered.send_replace(to);
         self.tell(Event::State { from, to });
     }
 

@@ -5,12 +5,15 @@ import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
 import { disabledError, isUrl, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError, RedisError } from './errors.js';
+import { internals } from './internals.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
-import type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
+import type { IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
 import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
+import type { SessionStoreOptions } from './sessions/options.js';
+import { SessionStore } from './sessions/store.js';
 
 /** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
@@ -33,6 +36,8 @@ export interface ContainerOptions {
   registry?: WorkerRegistryOptions | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
+  /** Options of the sessions. */
+  sessions?: SessionStoreOptions | undefined;
   /**
    * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
    * crashed workers even if this process has no workers and no listeners.
@@ -47,7 +52,7 @@ export interface ContainerOptions {
 
 /**
  * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name.
+ * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
  */
 export interface ContainerHealth {
   /** Do all parts answer? */
@@ -74,6 +79,8 @@ export interface Container {
   getKV(): IKVStore;
   /** The worker registry, the same object each time. */
   getRegistry(): IWorkerRegistry;
+  /** The sessions, the same object each time. */
+  getSessions<T extends object = Record<string, unknown>>(): ISessionStore<T>;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
@@ -100,6 +107,7 @@ const OPTIONS: readonly string[] = [
   'bus',
   'registry',
   'queue',
+  'sessions',
   'coordinators',
   'shutdownTimeoutMs',
 ];
@@ -128,6 +136,8 @@ class ContainerInternals {
   readonly registry: WorkerRegistry;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
+  readonly #sessionOptions: SessionStoreOptions | undefined;
+  #sessions: SessionStore | undefined;
   readonly #timeoutMs: number;
   /** What resolves if a part answers. */
   readonly #asked = new Map<string, () => Promise<unknown>>();
@@ -141,6 +151,7 @@ class ContainerInternals {
     this.registry = new WorkerRegistry(manager, options.registry);
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
+    this.#sessionOptions = options.sessions;
     this.#asked.set('redis', () => askRedis(manager));
     this.#asked.set('kv', () => this.kv.has('health'));
     this.#asked.set('registry', () => this.registry.count());
@@ -157,6 +168,16 @@ class ContainerInternals {
     }
     // What is in a queue of that name is the caller's word, as with `new TaskQueue<T, R>(name)`.
     return queue as TaskQueue<T, R>;
+  }
+
+  sessions<T extends object>(): ISessionStore<T> {
+    if (this.#sessions === undefined) {
+      const made = new SessionStore(this.manager, this.#sessionOptions);
+      this.#sessions = made;
+      this.#asked.set('sessions', () => made[internals].sessions.load('health', false));
+    }
+    // What is in a session is the caller's word, as with `new SessionStore<T>()`.
+    return this.#sessions as unknown as ISessionStore<T>;
   }
 
   async start(container: Container, coordinators: [string, Coordinator][]): Promise<void> {
@@ -211,6 +232,7 @@ function containerOf(parts: ContainerInternals): Container {
     getKV: () => parts.kv,
     getRegistry: () => parts.registry,
     getQueue: (name) => parts.queue(name),
+    getSessions: () => parts.sessions(),
     health: () => parts.health(),
     shutdown: () => parts.shutdown(),
     [Symbol.asyncDispose]: () => parts.shutdown(),
@@ -287,7 +309,7 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions | string | URL): Promise<Container> {
-  const { url, redisUrl, redis, namespace, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } =
+  const { url, redisUrl, redis, namespace, redisNamespace, bus, registry, queue, sessions, coordinators, shutdownTimeoutMs, ...rest } =
     containerOptions(options);
   refuseUnknown('createContainer', rest, OPTIONS);
   const timeoutMs = shutdownTimeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -298,7 +320,7 @@ export async function createContainer(options?: ContainerOptions | string | URL)
   const manager = new RedisConnectionManager(configOf({ url, redisUrl, redis, namespace, redisNamespace }));
   let parts: ContainerInternals | undefined;
   try {
-    parts = new ContainerInternals(manager, { bus, registry, queue }, timeoutMs);
+    parts = new ContainerInternals(manager, { bus, registry, queue, sessions }, timeoutMs);
     const container = containerOf(parts);
     await manager.connect();
     await parts.start(container, starting);

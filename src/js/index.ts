@@ -53,7 +53,7 @@ export {
 } from './manager.js';
 export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
-export type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
+export type { IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
 export type { JobContext, Processor } from './queue/attempt.js';
 export { DelayError, JobFailedError, UnrecoverableError } from './queue/errors.js';
 export type { TaskQueueEvents } from './queue/events.js';
@@ -95,6 +95,10 @@ export type {
 } from './registry-worker.js';
 export { type RetryOptions, retry } from './retry.js';
 export { type Correlation, correlation, withCorrelation } from './scope.js';
+export { type MemorySessionsOptions, memorySessions, type SessionBackend, type StoredSession } from './sessions/backend.js';
+export type { CreateSessionOptions, SessionStoreEvents, SessionStoreOptions, WhenAway } from './sessions/options.js';
+export { type Session, type SessionConflict, SessionConflictError, type SessionInfo } from './sessions/session.js';
+export { SessionStore } from './sessions/store.js';
 export { type ShutdownSignals, shutdownOnSignals } from './signals.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
 export type { UpdateOptions } from './update.js';

@@ -71,6 +71,8 @@ const V = verbs(
   'getRecent',
   'cacheGet',
   'cacheSet',
+  'read',
+  'casRaw',
 );
 /** By verb the method that has its name. */
 const METHODS = new Map(Object.entries(V).map(([name, verb]) => [verb, name]));
@@ -85,7 +87,7 @@ class StoreInternals implements NumberingTarget {
   readonly handle: number;
   readonly endpoint: Endpoint;
   readonly manager: IRedisConnection;
-  readonly updates: Updates;
+  readonly updates: Updates<{ text: string | null }, true>;
   readonly cache: Cache;
   readonly #namespace: string;
   #lastId = 0;
@@ -96,7 +98,12 @@ class StoreInternals implements NumberingTarget {
     this.handle = port.open('kv', handle, options, this);
     this.endpoint = endpoint;
     this.manager = manager;
-    this.updates = new Updates(port, this.handle);
+    this.updates = new Updates({
+      method: 'KVStore.update',
+      makes: true,
+      read: async (key, attempt) => ({ text: (await port.call(this.handle, V.read, key, attempt)) as string | null }),
+      write: (key, { text }, next, expiry) => port.call(this.handle, V.casRaw, key, text, next, expiry) as Promise<true | false>,
+    });
     this.#namespace = options.namespace ?? '';
     this.cache = new Cache(this, manager);
   }
@@ -257,7 +264,8 @@ export class KVStore {
   async update<T>(key: string, change: (current: T | null) => T | null, options?: UpdateOptions): Promise<T | null> {
     const refused = badKey('update', key);
     if (refused) throw refused;
-    return (await this[internals].updates.update(key, change as (current: unknown) => unknown, options)) as T | null;
+    const { value } = await this[internals].updates.update(key, change as (current: unknown) => unknown, options);
+    return value as T | null;
   }
 
   /** Deletes `key` and returns its value. Atomic. Needs Redis 6.2. */

@@ -50,6 +50,10 @@ export interface MetricsSnapshot {
   redis_queue_damaged_total: number;
   /** Jobs whose lease was lost while they were in hand. */
   redis_queue_leases_lost_total: number;
+  /** Calls of a `SessionStore` that were answered without Redis: see `whenAway`. */
+  redis_session_degraded_total: number;
+  /** Writes of a `SessionStore` that Redis refused, because the session had changed, was destroyed, or was lost. */
+  redis_session_conflicts_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
   /** Messages given to handlers and iterators; a message that two of them got counts twice. */

@@ -11,6 +11,8 @@ import type { TaskQueueEvents } from './queue/events.js';
 import type { TaskQueue } from './queue/queue.js';
 import type { WorkerRegistry } from './registry.js';
 import type { RegistryEvents } from './registry-worker.js';
+import type { SessionStoreEvents } from './sessions/options.js';
+import type { SessionStore } from './sessions/store.js';
 
 /** The names of the members of `T` that do not give `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
@@ -39,6 +41,11 @@ export interface IMessageBus extends Pick<MessageBus, MembersOf<MessageBus>> {
 
 /** The members of a {@link KVStore}. */
 export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
+
+/** The members of a {@link SessionStore}. */
+export interface ISessionStore<T extends object = Record<string, unknown>>
+  extends Pick<SessionStore<T>, MembersOf<SessionStore<T>>>,
+    Emitting<SessionStoreEvents> {}
 
 /** The members of a {@link TaskQueue}. */
 export interface ITaskQueue<T = unknown, R = unknown>

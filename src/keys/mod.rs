@@ -29,16 +29,20 @@
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
+//! | `<ns>~session:{<ns><share>}:…` | see [`SessionKeys`] | a session |
+//! | `<ns>~sessions-of:<user>` | sorted set | the ids of a user's sessions, by when they were last known to be there |
 
 pub(crate) mod parts;
 pub mod queue;
 pub mod registry;
+pub mod sessions;
 mod topic;
 
 use bytes::{Bytes, BytesMut};
 
 pub use queue::QueueKeys;
 pub use registry::RegistryKeys;
+pub use sessions::SessionKeys;
 pub use topic::{GroupKeys, TopicKeys};
 
 /// The channel on which connection `client` of the server is given signs of life; `random` keeps apart the servers that
@@ -102,11 +106,15 @@ impl Namespace {
     #[must_use]
     pub fn lock(&self, key: &[u8]) -> (Bytes, Bytes) {
         let share = [b'0' + share_of(key)];
-        // A brace of the namespace opens the tag before, or closes it too early.
-        let has_brace = self.0.iter().any(|byte| matches!(byte, b'{' | b'}'));
-        let inner = if has_brace { &b""[..] } else { &self.0 };
-        let last = self.with(&[b"~lock:{", inner, &share, b"}"]);
+        let last = self.with(&[b"~lock:{", self.in_tag(), &share, b"}"]);
         (Bytes::from([&last[..], b":", key].concat()), last)
+    }
+
+    /// What of the namespace is part of a hash tag that follows it: nothing where a brace of the namespace opens the tag before, or
+    /// closes it too early.
+    fn in_tag(&self) -> &[u8] {
+        let has_brace = self.0.iter().any(|byte| matches!(byte, b'{' | b'}'));
+        if has_brace { b"" } else { &self.0 }
     }
 
     /// The mark of a load of the value of `key`; in the slot of the value itself.
@@ -181,6 +189,30 @@ impl Namespace {
         QueueKeys::of(self, name)
     }
 
+    /// The keys of the session with this id.
+    #[must_use]
+    pub fn session(&self, id: &[u8]) -> SessionKeys {
+        SessionKeys::of(self, id)
+    }
+
+    /// The ids of the sessions of a user.
+    #[must_use]
+    pub fn sessions_of(&self, user: &[u8]) -> Bytes {
+        self.with(&[b"~sessions-of:", user])
+    }
+
+    /// A glob pattern that matches the data of every session, and perhaps more.
+    #[must_use]
+    pub fn sessions(&self) -> Bytes {
+        self.pattern(b"~session:{*}:data:*")
+    }
+
+    /// The id of the session whose data `full` is, if it is that of one.
+    #[must_use]
+    pub fn session_id<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
+        sessions::id_of(self, full)
+    }
+
     /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
     #[must_use]
     pub fn is_of_kv(&self, full: &[u8]) -> bool {
@@ -243,9 +275,12 @@ fn own_part(key: &[u8]) -> Option<&[u8]> {
 fn share_of(key: &[u8]) -> u8 {
     /// Few, since each has a key that stays for a day; several, since a share's locks are of one slot of a cluster.
     const SHARES: u8 = 8;
-    // FNV-1a.
-    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    hash.to_be_bytes()[0] % SHARES
+    fnv(key).to_be_bytes()[0] % SHARES
+}
+
+/// 32-bit FNV-1a.
+fn fnv(key: &[u8]) -> u32 {
+    key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// What Redis hashes of a key: what stands in the first braces, else all of it.
@@ -290,6 +325,25 @@ mod tests {
             }
         }
         assert!(shares.len() > 2 * 7 && shares.len() <= 8 * 7, "{shares:?}");
+    }
+
+    #[test]
+    fn the_keys_of_a_session_share_a_tag_and_lead_back_to_its_id() {
+        for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
+            let namespace = Namespace::NONE.join(namespace);
+            for id in ["s", "a b", "{x}{y}", "}{", "data:x", "é"] {
+                let keys = namespace.session(id.as_bytes());
+                let tag = hash_tag(&keys.all()[0]).to_vec();
+                for key in keys.all() {
+                    assert_eq!(hash_tag(key), tag, "{key:?}");
+                    assert!(is_ours(key) && namespace.strip(key).is_none() && !namespace.is_of_kv(key), "{key:?}");
+                }
+                assert_eq!(namespace.session_id(&keys.all()[0]), Some(id.as_bytes()));
+                assert_eq!(namespace.session_id(&keys.all()[1]), None);
+                assert_eq!(namespace.join("inner").session_id(&keys.all()[0]), None);
+                assert!(is_ours(&namespace.sessions_of(id.as_bytes())));
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
 use crate::queue::{Queue, Worker};
 use crate::registry::Registry;
+use crate::sessions::Sessions;
 use crate::verb::{Class, Parent, Target};
 
 /// Opens a target on the parent with that handle.
@@ -30,6 +31,7 @@ static CLASSES: &[Known] = &[
     known::<Queue>(),
     known::<Worker>(),
     known::<Bridge>(),
+    known::<Sessions>(),
 ];
 
 const fn known<T: Class>() -> Known {

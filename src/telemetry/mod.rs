@@ -126,6 +126,10 @@ pub struct Metrics {
     pub queue_damaged: Counter,
     /// Jobs whose lease was lost while they were in hand.
     pub queue_leases_lost: Counter,
+    /// Calls about sessions that were answered without Redis.
+    pub session_degraded: Counter,
+    /// Writes of sessions that somebody was faster than.
+    pub session_conflicts: Counter,
     operations: operation::Table,
 }
 
@@ -179,6 +183,8 @@ impl Metrics {
             queue_given_away: self.queue_given_away.get(),
             queue_damaged: self.queue_damaged.get(),
             queue_leases_lost: self.queue_leases_lost.get(),
+            session_degraded: self.session_degraded.get(),
+            session_conflicts: self.session_conflicts.get(),
             operations: self
                 .operations
                 .recorded()
@@ -272,6 +278,10 @@ pub struct Snapshot {
     pub queue_damaged: u64,
     #[serde(rename = "redis_queue_leases_lost_total")]
     pub queue_leases_lost: u64,
+    #[serde(rename = "redis_session_degraded_total")]
+    pub session_degraded: u64,
+    #[serde(rename = "redis_session_conflicts_total")]
+    pub session_conflicts: u64,
     /// By operation.
     #[serde(rename = "redis_operation_duration_ms")]
     pub operations: BTreeMap<&'static str, HistogramSnapshot>,

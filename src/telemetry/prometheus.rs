@@ -23,6 +23,7 @@ impl Snapshot {
         self.connection(&mut page);
         self.bus(&mut page);
         self.queue(&mut page);
+        self.sessions(&mut page);
         page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
         page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
@@ -165,6 +166,19 @@ impl Snapshot {
         );
         page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
         page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
+    }
+
+    fn sessions(&self, page: &mut Page) {
+        page.counter(
+            "redis_session_degraded_total",
+            "calls about sessions that were answered without Redis",
+            self.session_degraded as f64,
+        );
+        page.counter(
+            "redis_session_conflicts_total",
+            "writes of sessions that were refused because somebody was faster",
+            self.session_conflicts as f64,
+        );
     }
 
     /// The task queue's part.

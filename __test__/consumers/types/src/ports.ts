@@ -14,6 +14,7 @@ import {
   type IKVStore,
   type IMessageBus,
   type IRedisConnection,
+  type ISessionStore,
   type ITaskQueue,
   type IWorkerRegistry,
   type Job,
@@ -32,6 +33,8 @@ import {
   type RegistryEvents,
   type RequestOptions,
   type Schedule,
+  type Session,
+  type SessionInfo,
   type SubscribeOptions,
   shutdownOnSignals,
   TaskQueue,
@@ -338,6 +341,48 @@ export class Registry implements IWorkerRegistry {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+export class Sessions<T extends object> implements ISessionStore<T> {
+  async create(data: T): Promise<Session<T>> {
+    return { id: 's', version: 1, data, createdAt: 0, expiresAt: 1, from: 'redis' };
+  }
+  async load(_id: string): Promise<Session<T> | null> {
+    return null;
+  }
+  async save(session: Session<T>, data: T): Promise<Session<T>> {
+    return { ...session, data };
+  }
+  async update(_id: string, _change: (data: T) => T | null): Promise<Session<T> | null> {
+    return null;
+  }
+  async touch(_id: string): Promise<boolean> {
+    return false;
+  }
+  async destroy(_id: string): Promise<boolean> {
+    return false;
+  }
+  async regenerate(_id: string): Promise<Session<T> | null> {
+    return null;
+  }
+  async append<M>(_id: string, _message: M): Promise<number> {
+    return 0;
+  }
+  async recent<M>(_id: string, _limit: number): Promise<M[]> {
+    return [];
+  }
+  async ofUser(_user: string): Promise<SessionInfo[]> {
+    return [];
+  }
+  async destroyOfUser(_user: string): Promise<number> {
+    return 0;
+  }
+  on(): this {
+    return this;
+  }
+  off(): this {
+    return this;
+  }
+}
+
 export class Parts implements Container {
   readonly manager = new Connection();
   getBus(): Bus {
@@ -348,6 +393,9 @@ export class Parts implements Container {
   }
   getRegistry(): Registry {
     return new Registry();
+  }
+  getSessions<T extends object>(): Sessions<T> {
+    return new Sessions<T>();
   }
   getQueue<T, R>(_name: string): Queue<T, R> {
     return new Queue<T, R>();

@@ -1,0 +1,337 @@
+/** A store for express-session and @fastify/session on a `SessionStore`. */
+
+import session from 'express-session';
+import {
+  type IRedisConnection,
+  RedisError,
+  type SessionConflict,
+  SessionConflictError,
+  SessionStore,
+  type SessionStoreOptions,
+} from 'redis-backplane';
+import { hide, internals } from '../internals.js';
+import type { RawSession, Seen, Written } from '../sessions/redis.js';
+import { merge } from './merge.js';
+
+/** Options of a {@link BackplaneStore}: those of a `SessionStore` too. Unknown names are refused. */
+export interface BackplaneStoreOptions extends SessionStoreOptions {
+  /**
+   * What becomes of a save when another request has saved the session since this one loaded it. `merge`: each keeps what it changed, by top-level
+   * name; where both changed one, the later save counts. `reject`: the save fails with a `SessionConflictError`. `overwrite`: the later save counts for
+   * everything, as with connect-redis. Default `merge`.
+   */
+  onConflict?: 'merge' | 'reject' | 'overwrite' | undefined;
+  /**
+   * The prefix of another store's keys in the same database, such as `sess:` of connect-redis, without regard to namespaces: a session that is not here
+   * is read there, once, and taken over. The other key stays until it expires, so that processes which still use the other store find it;
+   * `destroy` deletes it. Default: none.
+   */
+  importFrom?: string | undefined;
+}
+
+/** What a request has seen of a session. */
+interface Base extends Seen {
+  /** What the request had, as JSON text. */
+  readonly mine: string;
+  /** What Redis has with that version. Another text, if what others did was merged. */
+  readonly stored: string;
+}
+
+/** Under this name the data that `get` gives carries what leads to its {@link Base}, to frameworks that copy it. It is not part of its JSON. */
+const MARK = '__backplane';
+/** The most attempts of one save, while others are faster. */
+const MOST_ATTEMPTS = 50;
+const POLICIES: readonly unknown[] = ['merge', 'reject', 'overwrite'];
+
+type Callback<T = never> = (error?: unknown, value?: T) => void;
+
+/** What a {@link BackplaneStore} keeps to itself. */
+class Inside {
+  readonly #sessions: SessionStore;
+  readonly #onConflict: 'merge' | 'reject' | 'overwrite';
+  readonly #importFrom: string | undefined;
+  readonly #tell: (conflict: { id: string; reason: SessionConflict }) => void;
+  /** By a session of express-session, or the mark of one of @fastify/session. */
+  readonly #bases = new WeakMap<object, Base>();
+  /** The saves of this process, by session: one after another. */
+  readonly #saving = new Map<string, Promise<void>>();
+
+  constructor(
+    sessions: SessionStore,
+    { onConflict = 'merge', importFrom }: BackplaneStoreOptions,
+    tell: (conflict: { id: string; reason: SessionConflict }) => void,
+  ) {
+    if (!POLICIES.includes(onConflict)) {
+      throw new RedisError('config', "BackplaneStore.onConflict: expected 'merge', 'reject' or 'overwrite', got another value");
+    }
+    if (importFrom !== undefined && (typeof importFrom !== 'string' || importFrom === '')) {
+      throw new RedisError('config', 'BackplaneStore.importFrom: expected a prefix of keys, got none');
+    }
+    this.#sessions = sessions;
+    this.#onConflict = onConflict;
+    this.#importFrom = importFrom;
+    this.#tell = tell;
+  }
+
+  async get(sid: string): Promise<session.SessionData | null> {
+    const { sessions } = this.#sessions[internals];
+    const prefix = this.#importFrom;
+    const found = await this.#sessions[internals].ask<RawSession | null>(
+      'read',
+      async () => (await sessions.load(sid, true)) ?? (prefix === undefined ? null : await sessions.takeOver(sid, prefix)),
+      async (away) => {
+        const kept = await away.load(sid);
+        return kept === null ? null : { ...kept, text: JSON.stringify(kept.data) };
+      },
+    );
+    if (found === null) return null;
+    const data = JSON.parse(found.text) as session.SessionData & { [MARK]?: unknown };
+    // Not part of its JSON, and the same object in each copy.
+    const mark = { toJSON: () => undefined };
+    this.#bases.set(mark, { ...seenOf(found), mine: found.text, stored: found.text });
+    data[MARK] = mark;
+    return data;
+  }
+
+  async set(sid: string, data: session.SessionData): Promise<void> {
+    const before = this.#saving.get(sid);
+    const mine = (before ?? Promise.resolve()).catch(() => {}).then(() => this.#save(sid, data));
+    this.#saving.set(sid, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#saving.get(sid) === mine) this.#saving.delete(sid);
+    }
+  }
+
+  async #save(sid: string, data: session.SessionData): Promise<void> {
+    const mine = JSON.stringify(data);
+    const ttlSec = ttlOf(data);
+    if (ttlSec !== undefined && ttlSec <= 0) return this.destroy(sid);
+    let base = this.#baseOf(data);
+    if (base === undefined) {
+      const written = await this.#create(sid, mine, ttlSec);
+      if (written.word === 'created') return this.#keep(data, written.session, mine, mine);
+      if (written.session === null) return this.#drop(sid, written.word === 'taken' ? 'gone' : written.word);
+      if (this.#onConflict === 'reject') throw new SessionConflictError('BackplaneStore.set', sid, 'exists');
+      base = { ...seenOf(written.session), mine: '{}', stored: written.session.text };
+    }
+    let seen: Seen & { stored: string } = base;
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const text = this.#onConflict === 'merge' ? merge(base.mine, mine, seen.stored) : mine;
+      const written = await this.#write(seen, text, ttlSec);
+      if (written.word === 'saved') return this.#keep(data, written.session, mine, text);
+      if (written.session === null) return this.#drop(sid, written.word === 'destroyed' ? 'destroyed' : 'gone');
+      if (this.#onConflict === 'reject') throw new SessionConflictError('BackplaneStore.set', sid, 'changed');
+      // Others go on being faster: read again, after a delay.
+      const latest = attempt < 3 ? written.session : await this.#sessions[internals].sessions.read(sid, attempt);
+      if (latest === null) return this.#drop(sid, 'gone');
+      seen = { ...seenOf(latest), stored: latest.text };
+    }
+    throw new RedisError('timeout', `BackplaneStore.set: others were faster ${MOST_ATTEMPTS} times`, {
+      retryable: true,
+      delivery: 'rejected',
+    });
+  }
+
+  #create(id: string, text: string, ttlSec: number | undefined): Promise<Written> {
+    const inside = this.#sessions[internals];
+    return inside.ask<Written>(
+      'write',
+      () => inside.sessions.create(text, { id, ttlSec }),
+      async (away) => {
+        const now = Date.now();
+        const kept = { id, version: 0, createdAt: now, expiresAt: now + (ttlSec ?? inside.ttlSec) * 1000 };
+        await away.save({ ...kept, data: JSON.parse(text) as object });
+        return { word: 'created', session: { ...kept, text } };
+      },
+    );
+  }
+
+  #write(seen: Seen, text: string, ttlSec: number | undefined): Promise<Written> {
+    const inside = this.#sessions[internals];
+    return inside.ask<Written>(
+      'write',
+      async () => {
+        if (seen.version > 0) return inside.sessions.save(seen, text, ttlSec);
+        // One that only the fallback had: what was brought back of it is another one.
+        const there = await inside.sessions.load(seen.id, false);
+        return there === null ? { word: 'gone', session: null } : { word: 'changed', session: there };
+      },
+      async (away) => {
+        const kept = { ...seenOf(seen), expiresAt: Date.now() + (ttlSec ?? inside.ttlSec) * 1000 };
+        await away.save({ ...kept, data: JSON.parse(text) as object });
+        return { word: 'saved', session: { ...kept, text } };
+      },
+    );
+  }
+
+  async touch(sid: string, data: session.SessionData): Promise<void> {
+    const inside = this.#sessions[internals];
+    const ttlSec = ttlOf(data);
+    if (ttlSec !== undefined && ttlSec <= 0) return this.destroy(sid);
+    await inside.ask<unknown>(
+      'write',
+      () => inside.sessions.touch(sid, ttlSec, false),
+      () => this.#sessions.touch(sid, ttlSec),
+    );
+  }
+
+  async destroy(sid: string): Promise<void> {
+    await this.#sessions.destroy(sid);
+    const prefix = this.#importFrom;
+    // First of all it must not be taken over any more.
+    if (prefix === undefined) return;
+    const inside = this.#sessions[internals];
+    await inside.ask<void>(
+      'write',
+      () => inside.sessions.forget(sid, prefix),
+      async () => {},
+    );
+  }
+
+  async ids(): Promise<string[]> {
+    const ids = new Set<string>();
+    for await (const id of this.#sessions[internals].sessions.ids()) ids.add(id);
+    return [...ids];
+  }
+
+  async all(): Promise<Record<string, session.SessionData>> {
+    const found: Record<string, session.SessionData> = {};
+    for (const id of await this.ids()) {
+      const raw = await this.#sessions[internals].sessions.load(id, false);
+      if (raw !== null) found[id] = JSON.parse(raw.text);
+    }
+    return found;
+  }
+
+  async clear(): Promise<void> {
+    for (const id of await this.ids()) await this.destroy(id);
+  }
+
+  /** Takes the mark off the data. Whoever makes a session of it gives that to what this gives. */
+  unmark(data: session.SessionData): (made: object) => void {
+    const base = this.#baseOf(data);
+    delete (data as { [MARK]?: unknown })[MARK];
+    return (made) => {
+      if (base !== undefined) this.#bases.set(made, base);
+    };
+  }
+
+  #baseOf(data: session.SessionData): Base | undefined {
+    const mark = (data as { [MARK]?: unknown })[MARK];
+    return this.#bases.get(data) ?? (typeof mark === 'object' && mark !== null ? this.#bases.get(mark) : undefined);
+  }
+
+  #keep(data: session.SessionData, written: RawSession, mine: string, stored: string): void {
+    this.#bases.set(data, { ...seenOf(written), mine, stored });
+  }
+
+  /** A save that came too late for the session: whoever destroyed it is right, and nobody waits to be told so. */
+  #drop(id: string, reason: SessionConflict): void {
+    if (this.#onConflict === 'reject') throw new SessionConflictError('BackplaneStore.set', id, reason);
+    this.#tell({ id, reason });
+  }
+}
+
+/**
+ * A session store for express-session; the same object serves @fastify/session. Sessions of requests that run at once are merged, not overwritten;
+ * a session that was destroyed is not brought back by a request that is slower.
+ *
+ * It emits `conflict` (`{ id, reason }`) where a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
+ * `connect` only with `whenAway: 'none'`: express-session then goes on without sessions, and leaves cookies alone.
+ */
+export class BackplaneStore extends session.Store {
+  /** @internal */
+  declare readonly [internals]: Inside;
+  /** The sessions behind it. */
+  readonly sessions: SessionStore;
+
+  /** @throws RedisError of kind `config`, naming the option. */
+  constructor(manager: IRedisConnection, options: BackplaneStoreOptions = {}) {
+    super();
+    const { onConflict, importFrom, ...rest } = options;
+    this.sessions = new SessionStore(manager, rest);
+    const tell = (conflict: { id: string; reason: SessionConflict }): void => {
+      this.emit('conflict', conflict);
+    };
+    hide(this, new Inside(this.sessions, { onConflict, importFrom }, tell));
+    this.sessions.on('conflict', tell);
+    if (rest.whenAway === 'none') {
+      this.sessions.on('degraded', () => this.emit('disconnect'));
+      this.sessions.on('restored', () => this.emit('connect'));
+    }
+  }
+
+  override get(sid: string, callback: (error: unknown, session?: session.SessionData | null) => void): void {
+    answer(this[internals].get(sid), callback);
+  }
+
+  override set(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void {
+    answer(this[internals].set(sid, data), callback);
+  }
+
+  override touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void {
+    answer(this[internals].touch(sid, data), callback);
+  }
+
+  override destroy(sid: string, callback?: (error?: unknown) => void): void {
+    answer(this[internals].destroy(sid), callback);
+  }
+
+  /** Every session, by its id. It costs a walk over the whole database. */
+  override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {
+    answer(this[internals].all(), callback);
+  }
+
+  /** How many sessions there are. It costs a walk over the whole database. */
+  override length(callback: (error: unknown, length?: number) => void): void {
+    const ids = this[internals].ids();
+    answer(
+      ids.then(({ length }) => length),
+      callback,
+    );
+  }
+
+  /** Destroys every session. It costs a walk over the whole database. */
+  override clear(callback?: (error?: unknown) => void): void {
+    answer(this[internals].clear(), callback);
+  }
+
+  /** The ids of all sessions. It costs a walk over the whole database. */
+  ids(callback: (error: unknown, ids?: string[]) => void): void {
+    answer(this[internals].ids(), callback);
+  }
+
+  /** As that of express-session; the session it makes is known by itself, and its data is what the application has put in. */
+  override createSession(
+    req: Parameters<session.Store['createSession']>[0],
+    data: session.SessionData,
+  ): session.Session & session.SessionData {
+    const known = this[internals].unmark(data);
+    const made = super.createSession(req, data);
+    known(made);
+    return made;
+  }
+}
+
+function seenOf({ id, version, createdAt }: Seen): Seen {
+  return { id, version, createdAt };
+}
+
+/** The seconds until the cookie expires; `undefined` where it does not. */
+function ttlOf({ cookie }: session.SessionData): number | undefined {
+  const expires: unknown = cookie?.expires;
+  if (expires === undefined || expires === null || typeof expires === 'boolean') return undefined;
+  const at = new Date(expires as string | Date).getTime();
+  // To the second, so that each request asks for the same span.
+  return Number.isNaN(at) ? undefined : Math.ceil((at - Date.now()) / 1000);
+}
+
+/** Calls back with what `work` gives, outside of it: what the callback throws is its own. */
+function answer<T>(work: Promise<T>, callback: Callback<T> | undefined): void {
+  work.then(
+    (value) => callback !== undefined && process.nextTick(callback, null, value),
+    (error: unknown) => callback !== undefined && process.nextTick(callback, error),
+  );
+}

@@ -1,0 +1,19 @@
+-- Writes a session into the list of its user, and says which entries are to be looked at.
+--
+-- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which it was last known to be there
+-- ARGV[1]  text   the session's id
+-- ARGV[2]  ms     for how long the list stays at least
+-- ARGV[3]  ms     the age from which an entry is looked at
+-- ARGV[4]  count  how many are looked at
+--
+-- Returns the ids of the entries that were known to be there longest ago, if they are that old.
+local list = KEYS[1]
+local id, ttl, age, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('ZADD', list, now, id)
+if redis.call('PTTL', list) < ttl then
+  redis.call('PEXPIRE', list, string.format('%.0f', ttl))
+end
+return redis.call('ZRANGEBYSCORE', list, '-inf', string.format('%.0f', now - age), 'LIMIT', 0, count)

@@ -1,0 +1,12 @@
+-- Reads the newest messages of a session.
+--
+-- KEYS     as in part/session.lua
+-- ARGV[1]  count  how many
+--
+-- Returns them, newest first; none where there is no session.
+local limit = tonumber(ARGV[1])
+
+if not find(data, messages) then
+  return {}
+end
+return redis.call('LRANGE', messages, 0, limit - 1)

@@ -1,0 +1,135 @@
+//! Sessions: state of a user or a dialogue, by id, that no late request spoils.
+//!
+//! # Promises
+//!
+//! - A session's data, messages and marks are of one hash slot, and what is done with it is one script, so all of it happens or nothing.
+//!   What a call costs does not grow with what is stored.
+//! - The server's clock judges what has expired. Data and messages expire together, and nothing outlives the absolute end.
+//! - A save is of a version, and of one incarnation: it changes nothing if somebody else saved, destroyed, or lost the session since.
+//!   It never brings a session back.
+//! - Each call that writes may be sent twice: a version and its content, or a token, give the same answer. So a call whose answer was lost
+//!   is sent again within its deadline.
+//! - Bad arguments are refused before anything is sent, with kind `config` naming them.
+//!
+//! # The list of a user's sessions
+//!
+//! It is of another slot, so two writes make a session of a user, and one of them may be lost. The list is written first: a session
+//! that is there was in it. An entry without a session is noticed where it is read, and leaves the list once it is too old to be about
+//! to be created. Each entry has the time at which its session was last known to be there; whoever writes an entry looks at the two that were
+//! known longest ago, so a list holds few that are over. A session writes its entry anew once in `touchEverySec`: a list that was
+//! lost fills again. Destroying all sessions of a user marks those that are about to be created as well.
+//!
+//! | file | what |
+//! |---|---|
+//! | `calls` | what is done with one session: one script each |
+//! | `users` | the list of a user's sessions |
+//! | `takeover` | sessions of another store, taken over |
+//! | `listing` | a walk over all sessions |
+//! | `reach` | whether Redis can be reached, for stores that go on without it |
+//! | `settings`, `ids`, `record`, `scripts` | options, ids, replies as outcomes, and the scripts |
+
+mod calls;
+mod ids;
+mod listing;
+mod reach;
+mod record;
+mod scripts;
+mod settings;
+mod takeover;
+mod users;
+
+use crate::connection::{Command, Decode, Manager};
+use crate::crossing::{Outcome, Outlet};
+use crate::error::Result;
+use crate::keys::{Namespace, SessionKeys};
+use crate::options::Options;
+use crate::resp::Reply;
+use crate::verb::{Call, Class, Verb, verbs};
+
+use reach::Reach;
+use settings::Settings;
+
+/// A store of sessions on a manager. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    manager: Manager,
+    namespace: Namespace,
+    settings: Settings,
+    /// Where the store goes on without Redis.
+    reach: Option<Reach>,
+}
+
+impl Class for Sessions {
+    const NAME: &'static str = "sessions";
+    const VERBS: &'static [Verb<Self>] = verbs! { "sessions" "SessionStore" {
+        "create" => calls::create;
+        "load" => calls::load;
+        "save" => calls::save;
+        "read" as "SessionStore.update" in "sessions.update" => calls::read;
+        "touch" => calls::touch;
+        "destroy" => users::destroy;
+        "regenerate" => users::regenerate;
+        "append" => calls::append;
+        "recent" => calls::recent;
+        "ofUser" => users::of_user;
+        "destroyOfUser" => users::destroy_of_user;
+        "enlist" => users::enlist;
+        "takeOver" as "BackplaneStore.get" => takeover::take_over;
+        "forget" as "BackplaneStore.destroy" => takeover::forget;
+        "page" as "BackplaneStore.all" in "sessions.all" => listing::page;
+        "degraded" => calls::degraded;
+        "back" => calls::back;
+        "resume" => calls::resume;
+    } };
+    type Parent = Manager;
+
+    fn open(manager: &Manager, options: &str, outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("SessionStore", options)?, outlet)
+    }
+}
+
+impl Sessions {
+    /// A store on `manager`, in the namespace that the options name inside the manager's. `outlet` is told when Redis is back.
+    ///
+    /// # Errors
+    ///
+    /// `config`, naming the option.
+    pub fn new(manager: Manager, options: Options, outlet: Outlet) -> Result<Self> {
+        let settings = Settings::read(options)?;
+        let namespace = manager.namespace().containing(&settings.namespace);
+        let reach = settings.away_after.map(|after| Reach::new(manager.clone(), after, outlet));
+        Ok(Self { manager, namespace, settings, reach })
+    }
+
+    fn keys(&self, id: &[u8]) -> SessionKeys {
+        self.namespace.session(id)
+    }
+
+    /// The answer to a command that may be sent twice.
+    async fn ask(&self, command: Command, writes: bool) -> Result<Reply> {
+        match &self.reach {
+            Some(reach) => reach.call(command, writes).await,
+            None => self.manager.call(command).await,
+        }
+    }
+
+    /// Sends a command that may be sent twice; its reply becomes the answer.
+    fn send(&self, call: Call<'_>, writes: bool, decode: Decode, pack: impl FnOnce(&Call<'_>) -> Result<Command>) {
+        if self.reach.is_none() {
+            return call.send(&self.manager, decode, pack);
+        }
+        let sessions = self.clone();
+        call.run(|call| {
+            let command = pack(call)?;
+            Ok(async move {
+                let reply = sessions.ask(command, writes).await?;
+                decode(reply, sessions.manager.metrics())
+            })
+        });
+    }
+
+    /// The same, of a command that makes several steps.
+    async fn run(&self, command: Command, decode: Decode) -> Result<Outcome> {
+        decode(self.ask(command, true).await?, self.manager.metrics())
+    }
+}
