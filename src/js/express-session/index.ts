@@ -46,7 +46,7 @@ const POLICIES: readonly unknown[] = ['merge', 'reject', 'overwrite'];
 type Callback<T = never> = (error?: unknown, value?: T) => void;
 
 /** What a {@link BackplaneStore} keeps to itself. */
-class Inside {
+class StoreInternals {
   readonly #sessions: SessionStore;
   readonly #onConflict: 'merge' | 'reject' | 'overwrite';
   readonly #importFrom: string | undefined;
@@ -135,13 +135,13 @@ class Inside {
   }
 
   #create(id: string, text: string, ttlSec: number | undefined): Promise<Written> {
-    const inside = this.#sessions[internals];
-    return inside.ask<Written>(
+    const own = this.#sessions[internals];
+    return own.ask<Written>(
       'write',
-      () => inside.sessions.create(text, { id, ttlSec }),
+      () => own.sessions.create(text, { id, ttlSec }),
       async (away) => {
         const now = Date.now();
-        const kept = { id, version: 0, createdAt: now, expiresAt: now + (ttlSec ?? inside.ttlSec) * 1000 };
+        const kept = { id, version: 0, createdAt: now, expiresAt: now + (ttlSec ?? own.ttlSec) * 1000 };
         await away.save({ ...kept, data: JSON.parse(text) as object });
         return { word: 'created', session: { ...kept, text } };
       },
@@ -149,17 +149,17 @@ class Inside {
   }
 
   #write(seen: Seen, text: string, ttlSec: number | undefined): Promise<Written> {
-    const inside = this.#sessions[internals];
-    return inside.ask<Written>(
+    const own = this.#sessions[internals];
+    return own.ask<Written>(
       'write',
       async () => {
-        if (seen.version > 0) return inside.sessions.save(seen, text, ttlSec);
+        if (seen.version > 0) return own.sessions.save(seen, text, ttlSec);
         // One that only the fallback had: what was brought back of it is another one.
-        const there = await inside.sessions.load(seen.id, false);
+        const there = await own.sessions.load(seen.id, false);
         return there === null ? { word: 'gone', session: null } : { word: 'changed', session: there };
       },
       async (away) => {
-        const kept = { ...seenOf(seen), expiresAt: Date.now() + (ttlSec ?? inside.ttlSec) * 1000 };
+        const kept = { ...seenOf(seen), expiresAt: Date.now() + (ttlSec ?? own.ttlSec) * 1000 };
         await away.save({ ...kept, data: JSON.parse(text) as object });
         return { word: 'saved', session: { ...kept, text } };
       },
@@ -167,12 +167,12 @@ class Inside {
   }
 
   async touch(sid: string, data: session.SessionData): Promise<void> {
-    const inside = this.#sessions[internals];
+    const own = this.#sessions[internals];
     const ttlSec = ttlOf(data);
     if (ttlSec !== undefined && ttlSec <= 0) return this.destroy(sid);
-    await inside.ask<unknown>(
+    await own.ask<unknown>(
       'write',
-      () => inside.sessions.touch(sid, ttlSec, false),
+      () => own.sessions.touch(sid, ttlSec, false),
       () => this.#sessions.touch(sid, ttlSec),
     );
   }
@@ -182,10 +182,10 @@ class Inside {
     const prefix = this.#importFrom;
     // First of all it must not be taken over any more.
     if (prefix === undefined) return;
-    const inside = this.#sessions[internals];
-    await inside.ask<void>(
+    const own = this.#sessions[internals];
+    await own.ask<void>(
       'write',
-      () => inside.sessions.forget(sid, prefix),
+      () => own.sessions.forget(sid, prefix),
       async () => {},
     );
   }
@@ -243,7 +243,7 @@ class Inside {
  */
 export class BackplaneStore extends session.Store {
   /** @internal */
-  declare readonly [internals]: Inside;
+  declare readonly [internals]: StoreInternals;
   /** The sessions behind it. */
   readonly sessions: SessionStore;
 
@@ -255,7 +255,7 @@ export class BackplaneStore extends session.Store {
     const tell = (conflict: { id: string; reason: SessionConflict }): void => {
       this.emit('conflict', conflict);
     };
-    hide(this, new Inside(this.sessions, { onConflict, importFrom }, tell));
+    hide(this, new StoreInternals(this.sessions, { onConflict, importFrom }, tell));
     this.sessions.on('conflict', tell);
     if (rest.whenAway === 'none') {
       this.sessions.on('degraded', () => this.emit('disconnect'));
