@@ -159,8 +159,8 @@ describeBackends('task queue', (backend) => {
       expect(await job.logs()).toEqual(['one', 'two\nlines']);
       const read = await queue.getJob(job.id);
       expect([read?.data, read?.progress]).toEqual([{ step: 2 }, { percent: 50 }]);
-      expect((await failureOf(job.updateProgress(undefined))).redisErrorKind).toBe('config');
-      expect((await failureOf(job.updateData(1n))).redisErrorKind).toBe('config');
+      expect((await failureOf(job.updateProgress(undefined))).redisErrorKind).toBe('serialization');
+      expect((await failureOf(job.updateData(1n))).redisErrorKind).toBe('serialization');
       for (let n = 3; n <= 1_005; n++) void job.log(`line ${n}`);
       expect(await job.log('last')).toBe(1_000);
       const lines = await job.logs();

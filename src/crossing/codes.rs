@@ -97,6 +97,8 @@ codes! {
             Failed = 2,
             FailedForGood = 3,
             Delayed = 4,
+            /// Given back without an attempt: the job is the first of those that wait.
+            HandedBack = 5,
         }
     }
     constants {
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn a_number_that_is_none_is_no_code() {
         assert_eq!(ArgumentKind::of(7), Some(ArgumentKind::Other));
-        assert_eq!(OutcomeKind::of(4), Some(OutcomeKind::Delayed));
-        assert_eq!((OutcomeKind::of(0), OutcomeKind::of(5)), (None, None));
+        assert_eq!(OutcomeKind::of(5), Some(OutcomeKind::HandedBack));
+        assert_eq!((OutcomeKind::of(0), OutcomeKind::of(6)), (None, None));
     }
 }

@@ -51,6 +51,8 @@ export const enum OutcomeKind {
   Failed = 2,
   FailedForGood = 3,
   Delayed = 4,
+  /** Given back without an attempt: the job is the first of those that wait. */
+  HandedBack = 5,
 }
 
 /** The number of a call whose outcome nobody waits for. */

@@ -116,7 +116,8 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
                 for_good: false,
             },
         },
-        _ => Ending::Failed {
+        Some(OutcomeKind::HandedBack) => Ending::HandedBack,
+        Some(OutcomeKind::Failed | OutcomeKind::FailedForGood) | None => Ending::Failed {
             reason: text(first).unwrap_or_else(|| "the processor failed".to_owned()),
             stack: text(second),
             for_good: kind != Some(OutcomeKind::Failed),
