@@ -240,7 +240,7 @@ describeBackends('children', (backend) => {
     for (const [children, message] of bad) {
       const error = await failureOf(queue.add('parent', 1, { children: children as never }));
       expect(error.message).toMatch(message);
-      expect(error.redisErrorKind).toBe('config');
+      expect(error.redisErrorKind).toBe(/data/.test(message.source) ? 'serialization' : 'config');
     }
     const cyclic: { children: unknown[] } = { children: [] };
     cyclic.children.push({ name: 'x', data: 1, options: cyclic });

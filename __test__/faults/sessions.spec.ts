@@ -163,8 +163,10 @@ describe('while Redis is away', () => {
 
   it("'discard' says how many it dropped", async () => {
     const fallback = memorySessions();
-    const { server, store, restored } = await storeOn({ whenAway: { fallback, onReturn: 'discard', afterMs: 0 } });
+    const { server, store, manager, restored } = await storeOn({ whenAway: { fallback, onReturn: 'discard', afterMs: 0 } });
     await server.kill9();
+    // A write on a connection whose end is not known yet may have been executed, and waits for Redis.
+    await until(() => manager.state !== 'ready', { what: 'the loss of the connection' });
     const [one] = [await store.create({ n: 1 }), await store.create({ n: 2 })];
     await server.restart();
     expect(await restored()).toEqual({ saved: 0, conflicts: 0, discarded: 2, destroyed: 0 });
