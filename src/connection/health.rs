@@ -26,8 +26,8 @@ use crate::telemetry::Operation;
 const TAGS: u32 = 230_000;
 /// Codes by which a server says that it takes no writes now.
 const NO_WRITES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
-/// Of these, those by which it says that it serves no keys at all.
-const NO_KEYS: [&str; 3] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+/// Codes by which a server says that it serves no keys at all; they are among those above.
+pub const NO_KEYS: [&str; 3] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
 /// What [`Manager::health`] found.
 #[derive(Clone, Debug)]

@@ -80,7 +80,7 @@ pub use command::Command;
 pub use config::{AskPassword, Config};
 pub use cursor::{Cursor, Origin};
 pub use event::{Event, Observer, Unobserved};
-pub use health::{ClusterHealth, Health};
+pub use health::{ClusterHealth, Health, NO_KEYS};
 pub use manager::Manager;
 pub use packed::Packed;
 pub use pages::ScanOptions;

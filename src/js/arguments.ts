@@ -10,7 +10,8 @@ const MAX_TTL_SEC = 9_007_199_254_740;
 
 /** Refuses names of options that nobody asked for, so that a misspelt one is never ignored. */
 export function refuseUnknown(owner: string, rest: object, known: readonly string[]): void {
-  for (const name of Object.keys(rest)) throw new RedisError('config', native.unknownOption(owner, name, known));
+  const [name] = Object.keys(rest);
+  if (name !== undefined) throw new RedisError('config', native.unknownOption(owner, name, known));
 }
 
 /** Options must be an object that has members, or not given; see {@link membersOf}. */

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::connection::{Command, Manager, State};
+use crate::connection::{Command, Manager, NO_KEYS, State};
 use crate::crossing::Outlet;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -25,8 +25,6 @@ use crate::resp::Reply;
 
 /// The delays between the questions whether Redis is back.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(500) };
-/// What a server says that serves nobody for a time.
-const NOBODY: [&str; 3] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN"];
 
 /// A time without Redis.
 #[derive(Clone, Copy, Debug)]
@@ -187,7 +185,7 @@ impl Reach {
 fn is_away(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Connection | ErrorKind::Timeout => true,
-        ErrorKind::Server => error.server_code().is_some_and(|code| NOBODY.contains(&code)),
+        ErrorKind::Server => error.server_code().is_some_and(|code| NO_KEYS.contains(&code)),
         _ => false,
     }
 }
