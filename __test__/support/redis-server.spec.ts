@@ -119,8 +119,9 @@ describe('a redis-server of the test', () => {
     await using client = await RawClient.connect(server);
     await server.cli('SET', 'mine', '1');
     await client.call('SET', 'a "quoted"\n ä', '2');
-    await until(() => monitor.commands.length > 0, { what: 'a command' });
-    expect(monitor.commands).toEqual([{ from: `127.0.0.1:${client.localPort}`, db: 0, name: 'SET', args: ['a "quoted"\n ä', '2'] }]);
+    expect(await monitor.commands()).toEqual([
+      { from: `127.0.0.1:${client.localPort}`, db: 0, name: 'SET', args: ['a "quoted"\n ä', '2'] },
+    ]);
   });
 
   it('becomes a replica, and a sentinel knows its master', async () => {

@@ -5,7 +5,7 @@
  * that passwords, ACL rules and CLIENT LIST of the test stay as the test made them.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { installHint } from '../../scripts/install-hints.mjs';
@@ -225,13 +225,23 @@ export class RedisServer implements AsyncDisposable {
   async monitor(): Promise<Monitor> {
     const client = await this.connect();
     const commands: MonitoredCommand[] = [];
+    const reached = new Map<string, () => void>();
     client.onPush = (line) => {
       const command = parseMonitorLine(String(line));
-      if (command && !this.#harnessPorts.has(command.from)) commands.push(command);
+      if (!command) return;
+      if (!this.#harnessPorts.has(command.from)) commands.push(command);
+      else if (command.name === 'ECHO') reached.get(command.args[0] ?? '')?.();
     };
     await client.call('MONITOR');
     return {
-      commands,
+      commands: async () => {
+        const mark = randomUUID();
+        const seen = new Promise<void>((resolve) => reached.set(mark, resolve));
+        await this.cli('ECHO', mark);
+        await within(PATIENCE_MS, seen, 'the monitor to report what was answered');
+        reached.delete(mark);
+        return [...commands];
+      },
       stop: () => client.destroy(),
       [Symbol.asyncDispose]: async () => client.destroy(),
     };
@@ -389,8 +399,8 @@ export interface MonitoredCommand {
 }
 
 export interface Monitor extends AsyncDisposable {
-  /** What has been seen so far, in the server's order; it grows. */
-  readonly commands: MonitoredCommand[];
+  /** Each command that the server has answered by now, in the server's order. */
+  commands(): Promise<MonitoredCommand[]>;
   stop(): void;
 }
 
