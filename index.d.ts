@@ -233,6 +233,8 @@ export type RedisErrorKind =
   | 'serialization'
   /** A lock, job or registration belongs to someone else now. */
   | 'lease-lost'
+  /** Somebody else was faster: what the caller has seen is not the latest any more. */
+  | 'conflict'
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
 /**

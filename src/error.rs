@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Serialization,
     /// A lock, job or registration belongs to someone else now.
     LeaseLost,
+    /// Somebody else was faster: what the caller has seen is not the latest any more.
+    Conflict,
     /// The caller's signal was aborted.
     Cancelled,
 }
@@ -63,6 +65,7 @@ impl ErrorKind {
             Self::Server => "server",
             Self::Serialization => "serialization",
             Self::LeaseLost => "lease-lost",
+            Self::Conflict => "conflict",
             Self::Cancelled => "cancelled",
         }
     }
@@ -82,6 +85,7 @@ impl ErrorKind {
             Self::Server => "ERR_REDIS_SERVER",
             Self::Serialization => "ERR_REDIS_SERIALIZATION",
             Self::LeaseLost => "ERR_REDIS_LEASE_LOST",
+            Self::Conflict => "ERR_REDIS_CONFLICT",
             Self::Cancelled => "ERR_REDIS_CANCELLED",
         }
     }
@@ -294,6 +298,7 @@ impl Error {
             | ErrorKind::Closed
             | ErrorKind::Serialization
             | ErrorKind::LeaseLost
+            | ErrorKind::Conflict
             | ErrorKind::Cancelled => false,
         }
     }

@@ -22,6 +22,7 @@ const codes: Record<RedisErrorKind, string> = {
   server: 'ERR_REDIS_SERVER',
   serialization: 'ERR_REDIS_SERIALIZATION',
   'lease-lost': 'ERR_REDIS_LEASE_LOST',
+  conflict: 'ERR_REDIS_CONFLICT',
   cancelled: 'ERR_REDIS_CANCELLED',
 };
 

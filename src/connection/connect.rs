@@ -50,6 +50,7 @@ pub(super) fn is_final(error: &Error, was_up: bool) -> bool {
         | ErrorKind::Overloaded
         | ErrorKind::Serialization
         | ErrorKind::LeaseLost
+        | ErrorKind::Conflict
         | ErrorKind::Cancelled => false,
     }
 }

@@ -128,6 +128,7 @@ export function advice(error: unknown): string {
     case 'server':
     case 'serialization':
     case 'lease-lost':
+    case 'conflict':
     case 'cancelled':
       return kind;
     default:
