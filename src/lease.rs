@@ -46,8 +46,8 @@ pub struct Held {
     pub manager: Manager,
     pub means: &'static Means,
     pub key: Bytes,
-    /// Another key that its renewal looks at.
-    pub beside: Option<Bytes>,
+    /// Other keys that its renewal takes.
+    pub beside: Vec<Bytes>,
     pub token: String,
 }
 

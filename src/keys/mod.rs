@@ -27,9 +27,11 @@
 //! | `<ns>~unread:{<ns><topic>}` | hash, for a second | how much each of its groups has not read |
 //! | `<ns>~rests:{<ns><topic>}` | string, for seconds | the topic need not be looked at for what may be trimmed |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
+//! | `<ns>~checkpoints:{<ns><share>}:…` | see [`checkpoints::Part`] | threads of checkpoints |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
 
+pub mod checkpoints;
 pub(crate) mod parts;
 pub mod queue;
 pub mod registry;
@@ -37,6 +39,7 @@ mod topic;
 
 use bytes::{Bytes, BytesMut};
 
+pub use checkpoints::{ShareKeys, ThreadKeys};
 pub use queue::QueueKeys;
 pub use registry::RegistryKeys;
 pub use topic::{GroupKeys, TopicKeys};
@@ -175,6 +178,18 @@ impl Namespace {
         self.with(&[b"seen:", &escaped])
     }
 
+    /// The keys of a thread of checkpoints.
+    #[must_use]
+    pub fn thread(&self, thread: &[u8]) -> ThreadKeys {
+        ThreadKeys::of(self, thread)
+    }
+
+    /// The keys of a share of all threads of checkpoints.
+    #[must_use]
+    pub fn threads(&self, share: u32) -> ShareKeys {
+        ShareKeys::of(self, share)
+    }
+
     /// The keys of the task queue called `name`, which has no braces.
     #[must_use]
     pub fn queue(&self, name: &str) -> QueueKeys {
@@ -243,9 +258,17 @@ fn own_part(key: &[u8]) -> Option<&[u8]> {
 fn share_of(key: &[u8]) -> u8 {
     /// Few, since each has a key that stays for a day; several, since a share's locks are of one slot of a cluster.
     const SHARES: u8 = 8;
-    // FNV-1a.
-    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    hash.to_be_bytes()[0] % SHARES
+    hash(key).to_be_bytes()[0] % SHARES
+}
+
+/// Which of so many shares `key` is in.
+fn share(key: &[u8], shares: u32) -> u32 {
+    (hash(key) >> 16) % shares
+}
+
+/// FNV-1a.
+fn hash(key: &[u8]) -> u32 {
+    key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// What Redis hashes of a key: what stands in the first braces, else all of it.

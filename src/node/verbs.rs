@@ -4,6 +4,7 @@ use super::manager::ManagerTarget;
 use super::port::{Opened, Port};
 use crate::bullmq::Bridge;
 use crate::bus::Bus;
+use crate::checkpoints::Checkpoints;
 use crate::crossing::{Answer, Arg, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
@@ -30,6 +31,7 @@ static CLASSES: &[Known] = &[
     known::<Queue>(),
     known::<Worker>(),
     known::<Bridge>(),
+    known::<Checkpoints>(),
 ];
 
 const fn known<T: Class>() -> Known {

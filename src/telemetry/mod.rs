@@ -127,6 +127,16 @@ pub struct Metrics {
     pub queue_damaged: Counter,
     /// Jobs whose lease was lost while they were in hand.
     pub queue_leases_lost: Counter,
+    /// Checkpoints that were saved.
+    pub checkpoint_saves: Counter,
+    /// Saves that somebody else was faster with.
+    pub checkpoint_conflicts: Counter,
+    /// Writes that were refused because the thread is somebody else's.
+    pub checkpoint_fenced: Counter,
+    /// Interrupted threads that this process took over.
+    pub checkpoint_resumed: Counter,
+    /// Bytes of states and metadata that were saved.
+    pub checkpoint_bytes: Counter,
     operations: operation::Table,
 }
 
@@ -180,6 +190,11 @@ impl Metrics {
             queue_given_away: self.queue_given_away.get(),
             queue_damaged: self.queue_damaged.get(),
             queue_leases_lost: self.queue_leases_lost.get(),
+            checkpoint_saves: self.checkpoint_saves.get(),
+            checkpoint_conflicts: self.checkpoint_conflicts.get(),
+            checkpoint_fenced: self.checkpoint_fenced.get(),
+            checkpoint_resumed: self.checkpoint_resumed.get(),
+            checkpoint_bytes: self.checkpoint_bytes.get(),
             operations: self
                 .operations
                 .recorded()
@@ -273,6 +288,16 @@ pub struct Snapshot {
     pub queue_damaged: u64,
     #[serde(rename = "redis_queue_leases_lost_total")]
     pub queue_leases_lost: u64,
+    #[serde(rename = "redis_checkpoint_saves_total")]
+    pub checkpoint_saves: u64,
+    #[serde(rename = "redis_checkpoint_conflicts_total")]
+    pub checkpoint_conflicts: u64,
+    #[serde(rename = "redis_checkpoint_fenced_total")]
+    pub checkpoint_fenced: u64,
+    #[serde(rename = "redis_checkpoint_resumed_total")]
+    pub checkpoint_resumed: u64,
+    #[serde(rename = "redis_checkpoint_bytes_total")]
+    pub checkpoint_bytes: u64,
     /// By operation.
     #[serde(rename = "redis_operation_duration_ms")]
     pub operations: BTreeMap<&'static str, HistogramSnapshot>,
