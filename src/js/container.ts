@@ -3,11 +3,13 @@
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
+import type { CheckpointStoreOptions } from './checkpoints/options.js';
+import { CheckpointStore } from './checkpoints/store.js';
 import { disabledError, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError } from './errors.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
-import type { IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
+import type { ICheckpointStore, IKVStore, IMessageBus, IRedisConnection, ITaskQueue, IWorkerRegistry } from './ports.js';
 import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
@@ -26,6 +28,8 @@ export interface ContainerOptions {
   bus?: MessageBusOptions | undefined;
   /** Options of the registry. */
   registry?: WorkerRegistryOptions | undefined;
+  /** Options of the store of checkpoints; its `registry` is the container's. */
+  checkpoints?: Omit<CheckpointStoreOptions, 'registry'> | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
   /**
@@ -50,6 +54,7 @@ export interface ContainerHealth {
   bus: boolean;
   kv: boolean;
   registry: boolean;
+  checkpoints: boolean;
   [part: string]: boolean;
 }
 
@@ -60,6 +65,7 @@ export interface Container {
   getBus(): IMessageBus;
   getKV(): IKVStore;
   getRegistry(): IWorkerRegistry;
+  getCheckpoints(): ICheckpointStore;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
@@ -77,7 +83,17 @@ export interface Container {
 // Taken before anyone can replace it by one that stands still.
 const { setTimeout, clearTimeout } = globalThis;
 
-const OPTIONS: readonly string[] = ['redisUrl', 'redis', 'redisNamespace', 'bus', 'registry', 'queue', 'coordinators', 'shutdownTimeoutMs'];
+const OPTIONS: readonly string[] = [
+  'redisUrl',
+  'redis',
+  'redisNamespace',
+  'bus',
+  'registry',
+  'checkpoints',
+  'queue',
+  'coordinators',
+  'shutdownTimeoutMs',
+];
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** For handing back the jobs that are left, and for the bus and the registry after that: a part of the time of all parts, and milliseconds. */
 const LAST_PART = 0.2;
@@ -101,6 +117,7 @@ class Parts {
   readonly bus: MessageBus;
   readonly kv: KVStore;
   readonly registry: WorkerRegistry;
+  readonly checkpoints: CheckpointStore;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
   readonly #timeoutMs: number;
@@ -114,11 +131,13 @@ class Parts {
     this.#timeoutMs = timeoutMs;
     this.kv = new KVStore(manager);
     this.registry = new WorkerRegistry(manager, options.registry);
+    this.checkpoints = new CheckpointStore(manager, { ...options.checkpoints, registry: this.registry });
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
     this.#asked.set('redis', () => askRedis(manager));
     this.#asked.set('kv', () => this.kv.has('health'));
     this.#asked.set('registry', () => this.registry.count());
+    this.#asked.set('checkpoints', () => this.checkpoints.latest('health'));
     this.#asked.set('bus', () => Promise.all([this.bus.ready(), manager.ping()]));
   }
 
@@ -185,6 +204,7 @@ function containerOf(parts: Parts): Container {
     getBus: () => parts.bus,
     getKV: () => parts.kv,
     getRegistry: () => parts.registry,
+    getCheckpoints: () => parts.checkpoints,
     getQueue: (name) => parts.queue(name),
     health: () => parts.health(),
     shutdown: () => parts.shutdown(),
@@ -237,7 +257,7 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions): Promise<Container> {
-  const { redisUrl, redis, redisNamespace, bus, registry, queue, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
+  const { redisUrl, redis, redisNamespace, bus, registry, queue, checkpoints, coordinators, shutdownTimeoutMs, ...rest } = optionsOf(
     'createContainer: options',
     options,
   );
@@ -250,7 +270,7 @@ export async function createContainer(options?: ContainerOptions): Promise<Conta
   const manager = new RedisConnectionManager(configOf({ redisUrl, redis, redisNamespace }));
   let parts: Parts | undefined;
   try {
-    parts = new Parts(manager, { bus, registry, queue }, timeoutMs);
+    parts = new Parts(manager, { bus, registry, queue, checkpoints }, timeoutMs);
     const container = containerOf(parts);
     await manager.connect();
     await parts.start(container, starting);

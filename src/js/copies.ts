@@ -11,7 +11,7 @@ import { verbNames } from './native.js';
 const made: unique symbol = Symbol.for('redis-backplane.made') as never;
 
 /** What is given to other objects. */
-type Kind = 'RedisConnectionManager' | 'KVStore' | 'WorkerRegistry';
+type Kind = 'RedisConnectionManager' | 'KVStore' | 'WorkerRegistry' | 'CheckpointStore';
 
 interface Made {
   readonly version: string;

@@ -5,6 +5,7 @@
 
 import type { MessageBus } from './bus/bus.js';
 import type { BusEvents } from './bus/events.js';
+import type { CheckpointStore } from './checkpoints/store.js';
 import type { KVStore } from './kv.js';
 import type { ConnectionEvents, RedisConnectionManager } from './manager.js';
 import type { TaskQueueEvents } from './queue/events.js';
@@ -39,6 +40,9 @@ export interface IMessageBus extends Pick<MessageBus, MembersOf<MessageBus>> {
 
 /** The members of a {@link KVStore}. */
 export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
+
+/** The members of a {@link CheckpointStore}. */
+export interface ICheckpointStore extends Pick<CheckpointStore, keyof CheckpointStore> {}
 
 /** The members of a {@link TaskQueue}. */
 export interface ITaskQueue<T = unknown, R = unknown>
