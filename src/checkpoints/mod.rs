@@ -5,7 +5,7 @@
 //! - A save is one script: fence, owner, parent, size, then all that it writes. Asked again by the same id, or by an owner for the same save,
 //!   it gives the same answer.
 //! - A thread has two keys, and what is in one is of use only with the other: where one is lost (evicted, deleted) the thread has no
-//!   checkpoints, and begins anew with the next save. Nobody is given a checkpoint that cannot be loaded.
+//!   checkpoints, and starts again with the next save. Nobody is given a checkpoint that cannot be loaded.
 //! - Time is the server's, in every script. The largest id of a scope, by its bytes, is its latest; ids that the server makes grow.
 //! - A fencing token only grows, and is checked where the thread is.
 //! - What a script costs does not depend on how many checkpoints or threads there are, but for logarithms; it trims 64 checkpoints at most.
@@ -23,6 +23,7 @@
 //! |---|---|
 //! | `settings`, `scripts` | what a store is told, and what it has executed |
 //! | `call` | one script call, its answer and its refusal |
+//! | `part` | a part of a state: its name, version and value |
 //! | `save`, `read`, `change` | checkpoints are saved and copied; found; pinned, pruned and removed |
 //! | `runs` | a thread in the hands of its owner |
 //! | `sight`, `deaths` | whether this process may judge others; crashes that a registry declares |
@@ -35,6 +36,7 @@ mod change;
 mod deaths;
 mod news;
 mod overdue;
+mod part;
 mod read;
 mod resume;
 mod runs;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::call::{self, ScriptCall};
-use super::save::Part;
+use super::part::Part;
 use super::{Checkpoints, scripts};
 use crate::connection::Packed;
 use crate::crossing::{Arg, Outcome};

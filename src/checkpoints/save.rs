@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::call::{self, ScriptCall};
+use super::part::Part;
 use super::{Checkpoints, Inner, read, scripts};
 use crate::arguments::Arguments;
 use crate::crossing::{Arg, Outcome};
@@ -25,15 +26,6 @@ enum Parent {
     Is(String),
     /// It is noted as given, whether it is there or not.
     As(String),
-}
-
-/// A value, or its version alone.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) name: Bytes,
-    /// Empty: the id of the checkpoint.
-    pub(super) version: Bytes,
-    pub(super) value: Option<Bytes>,
 }
 
 /// A checkpoint to be saved.

@@ -2,7 +2,7 @@
 --
 -- KEYS[1..6], ARGV[1]: see part/base.lua
 -- ARGV[2]  text   the thread's beginning as it was told before, or ''
--- ARGV[3]  number of the save after which; where the thread has begun anew, all. '-': none, only how far it is
+-- ARGV[3]  number of the save after which; where the thread has started again, all. '-': none, only how far it is
 -- ARGV[4]  text   or after the save of this id in the scope ''. Where that is not there, all; '' for ARGV[3]
 -- ARGV[5]  count  at most
 --

@@ -85,7 +85,7 @@ export interface Checkpoint<S = unknown> extends CheckpointInfo {
 export interface HistoryOptions extends ScopeOption {
   /** Only checkpoints with a smaller id. */
   before?: string | undefined;
-  /** At most so many, a whole number from 1. Default: all. */
+  /** The most that are given, a whole number from 1. Default: all. */
   limit?: number | undefined;
   /** Only checkpoints whose metadata have these members, with equal values. */
   where?: Record<string, unknown> | undefined;
