@@ -504,6 +504,690 @@ export declare function makeRedisBus(
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
 
+/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
+export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
+/**
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
+ * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
+ * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
+ * restart of Redis, in a storm, or in a process that was cut off itself).
+ */
+export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
+/** The description of a worker at its registration. Unknown names are refused. */
+export interface WorkerRegistration {
+  /** 1 to 1 024 bytes of any characters. Default: a random UUID. A second registration of an id ends the first. */
+  id?: string | undefined;
+  /** 1 to 512 bytes. Default `worker`. */
+  type?: string | undefined;
+  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
+  capabilities?: string[] | undefined;
+  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
+  metadata?: Record<string, unknown> | undefined;
+  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
+  capacity?: number | undefined;
+}
+/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+export interface WorkerInfo {
+  /** The id of the worker, unique in the registry. */
+  id: string;
+  /** What kind of worker it is, as it said at `register`. */
+  type: string;
+  /** What it can do, as it said at `register`. */
+  capabilities: string[];
+  /** What else it said of itself, at `register` or since. */
+  metadata: Record<string, unknown>;
+  /** Slots that can be claimed at once. */
+  capacity: number;
+  /** What the worker declared last. */
+  status: WorkerStatus;
+  /** What the registry observes; see {@link WorkerHealth}. */
+  health: WorkerHealth;
+  /**
+   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
+   * answered for `stalledAfterMs`. `reported`: the worker said so.
+   */
+  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
+  /** As the worker reported it: from 0, in millionths; 1 means full. */
+  load: number;
+  /** Slots that are claimed now. */
+  claimed: number;
+  /** The fencing token of this registration: every later registration in this registry has a larger one. */
+  epoch: number;
+  /** When it was registered, in milliseconds of the server's time since 1970. */
+  registeredAt: number;
+  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
+  lastHeartbeatAt: number;
+  /** The name of its machine. */
+  hostname: string;
+  /** The id of its process. */
+  pid: number;
+  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
+  eventLoopLagMs?: number | undefined;
+  /** Milliseconds since its event loop last answered, at its last heartbeat. */
+  lastTickAgeMs?: number | undefined;
+  /** The resident memory of its process when its event loop last answered. */
+  memoryBytes?: number | undefined;
+}
+/** The changes that a heartbeat reports; fields that are left out stay as they were. */
+export interface HeartbeatUpdate {
+  /** What the worker declares from now on. */
+  status?: WorkerStatus | undefined;
+  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  load?: number | undefined;
+  /** Replaces all of it. */
+  metadata?: Record<string, unknown> | undefined;
+  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  degraded?: boolean | undefined;
+}
+/** A filter of workers: those that match every field. */
+export interface WorkerFilter {
+  /** The worker has this type. */
+  type?: string | undefined;
+  /** The worker has every one of them. */
+  capabilities?: string[] | undefined;
+  /** The worker declared this status. */
+  status?: WorkerStatus | undefined;
+  /** The registry observes this health. */
+  health?: WorkerHealth | undefined;
+  /** The most to return, an arbitrary choice. Default: all. */
+  limit?: number | undefined;
+}
+/** How many workers there are. Workers of unknown health are in `total` only. */
+export interface WorkerCount {
+  /** All that are not forgotten, those of unknown health too. */
+  total: number;
+  /** Workers whose heartbeats come in time and whose event loops answer. */
+  healthy: number;
+  /** Workers that live, but are late, stalled, or said that they are degraded. */
+  degraded: number;
+  /** Workers that crashed and are not forgotten yet. */
+  crashed: number;
+}
+/** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
+export interface WorkerCommand {
+  /** What the worker is asked to do. */
+  name: 'pause' | 'resume' | 'drain' | 'shutdown';
+  /** Anything that JSON can express; with the name at most 64 KiB. */
+  data?: unknown;
+}
+/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
+export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
+/** An event of the fleet. */
+export interface WorkerEvent {
+  /** What happened. */
+  event: WorkerEventName;
+  /** Its position in the stream of events. */
+  position: string;
+  /** When; milliseconds of the server's clock. */
+  at: number;
+  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
+  worker: WorkerInfo;
+}
+/** A damaged record of a registry. */
+export interface MalformedRecord {
+  /**
+   * The part that could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in
+   * the wrong place. `command`: a command that waits for a worker. `claim`, `crash`: an entry of the claims, or of the crashes to be reaped. `event`:
+   * a past event. `counter`: a number. `key`: a whole key, of another type.
+   */
+  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
+  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
+  of: string;
+}
+/** The events of a registry, with the arguments of their listeners. */
+export interface RegistryEvents {
+  /** A worker was registered, for the first time or again. */
+  joined: [worker: WorkerInfo];
+  /** A registration ended: its holder ended it, or its id was registered again. */
+  left: [worker: WorkerInfo];
+  /** A worker declared another status. */
+  status: [worker: WorkerInfo];
+  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
+  degraded: [worker: WorkerInfo];
+  /** A degraded worker is healthy again. */
+  recovered: [worker: WorkerInfo];
+  /** A worker was declared crashed. */
+  crashed: [worker: WorkerInfo];
+  /**
+   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
+   * id, heartbeats are not automatic, or the manager was disconnected.
+   */
+  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
+  /** A worker of this process was sent a command. */
+  command: [command: WorkerCommand, worker: WorkerInfo];
+  /**
+   * This process found a record that this package has not written, and removed it; all other records are unchanged. If it was a worker's record, its
+   * holder registers the worker again with the next heartbeat.
+   */
+  malformed: [record: MalformedRecord];
+  /** Events were trimmed before this process had read them; `list()` gives the present state. */
+  gap: [
+    info: {
+      missed: number;
+    },
+  ];
+  /** Events cannot be read yet; the registry tries again. Without a listener nothing is thrown. */
+  error: [error: RedisError];
+}
+
+/** What a worker must have to be claimed. */
+export interface ClaimRequest {
+  /** The worker has every one of them. */
+  capabilities?: string[] | undefined;
+  /** The worker has this type. Default: any. */
+  type?: string | undefined;
+  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
+  leaseMs?: number | undefined;
+}
+/** A claimed slot of a worker. */
+export interface WorkerClaim {
+  /** The id of the worker whose slot is claimed. */
+  readonly workerId: string;
+  /** The worker when it was claimed. */
+  readonly worker: WorkerInfo;
+  /** The fencing token: every later claim in this registry has a larger one. */
+  readonly token: number;
+  /**
+   * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
+   *
+   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
+   * @returns `false` if the claim had lapsed, or its
+   * worker crashed, left or was registered again.
+   */
+  renew(leaseMs?: number): Promise<boolean>;
+  /** Gives the slot back; `false` if the claim was over already. */
+  release(): Promise<boolean>;
+  /** The same as {@link release}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Options of {@link WorkerRegistry.elect}. */
+export interface ElectOptions {
+  /**
+   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While the process lives, Rust renews
+   * the lease every third of that time. Default 15 000.
+   */
+  leaseMs?: number | undefined;
+  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
+  waitMs?: number | undefined;
+  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
+  signal?: AbortSignal | undefined;
+}
+/** A role that this process leads. */
+export interface Leadership {
+  /** The role that was given to `elect`. */
+  readonly role: string;
+  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
+  readonly token: number;
+  /**
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
+   */
+  readonly signal: AbortSignal;
+  /** Gives the role up and wakes waiting candidates. Idempotent. */
+  resign(): Promise<void>;
+  /** The same as {@link resign}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
+export interface WorkerRegistryOptions {
+  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
+  namespace?: string | undefined;
+  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
+  heartbeatIntervalMs?: number | undefined;
+  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
+  degradedAfterMs?: number | undefined;
+  /**
+   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
+   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   */
+  crashedAfterMs?: number | undefined;
+  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
+  forgetAfterMs?: number | undefined;
+  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
+  stalledAfterMs?: number | undefined;
+  /**
+   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
+   * sends one. Default true.
+   */
+  autoHeartbeat?: boolean | undefined;
+  /**
+   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
+   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
+   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   */
+  stormShare?: number | undefined;
+  /** A whole number from 1. Default 5. */
+  stormMinimum?: number | undefined;
+}
+/**
+ * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
+ *
+ * - Time is the server's; clocks of workers and observers may differ by hours.
+ * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
+ *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
+ * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
+ * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
+ *   time is up.
+ * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ */
+export declare class WorkerRegistry {
+  /**
+   * Opens and starts nothing before the first worker or listener.
+   *
+   * @throws RedisError of kind `config`, naming the option, or both options that contradict each other.
+   */
+  constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
+  /**
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
+   * lost and the server is asked again.
+   *
+   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
+   * under a new epoch if the server had ended it (`fenced`).
+   *
+   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
+   */
+  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
+  /**
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
+   *
+   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
+   */
+  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
+  /**
+   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
+   */
+  report(
+    id: string,
+    now: {
+      load?: number | undefined;
+      degraded?: boolean | undefined;
+    },
+  ): void;
+  /**
+   * Declares the status of a worker of this registry, or of any worker of the fleet that this registry never held.
+   *
+   * @returns `false` if the worker is not registered, has crashed, or its registration by this registry is over. A registry changes an id that it
+   * once held only under its own epoch.
+   */
+  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
+  /** A worker, or `null` if it is not registered. A crashed worker stays registered until it is forgotten. */
+  get(id: string): Promise<WorkerInfo | null>;
+  /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
+  health(id: string): Promise<WorkerHealth>;
+  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
+  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
+  /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
+  snapshot(filter?: WorkerFilter): Promise<{
+    workers: WorkerInfo[];
+    position: string;
+  }>;
+  /**
+   * The events after `position`; about the last 10 000 events are kept.
+   *
+   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
+   * @param options `limit`:
+   * the most to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`:
+   * no event in between was trimmed.
+   */
+  readEvents(
+    position: string,
+    options?: {
+      limit?: number | undefined;
+    },
+  ): Promise<{
+    events: WorkerEvent[];
+    position: string;
+    complete: boolean;
+  }>;
+  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
+  count(): Promise<WorkerCount>;
+  /**
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
+   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
+   *
+   * @returns `null` if there is no such worker now.
+   */
+  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
+  /**
+   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
+   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
+   * ids are remembered.
+   *
+   * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
+   */
+  unregister(id: string): Promise<boolean>;
+  /**
+   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
+   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
+   * may have been lost.
+   */
+  reap(): Promise<WorkerInfo[]>;
+  /**
+   * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
+   * each once while the worker's process lives.
+   *
+   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
+   * @throws RedisError of kind `overloaded` if 100 commands wait for the worker.
+   */
+  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
+  /**
+   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
+   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   *
+   * @param role 1 to 1 024 bytes of any characters.
+   */
+  elect(role: string, options?: ElectOptions): Promise<Leadership>;
+  /**
+   * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
+   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
+   */
+  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
+  /** Removes a listener. */
+  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
+  /** Adds a listener for the next time only. */
+  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
+  /**
+   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * registry tries again by itself, and another call waits for the next attempt.
+   */
+  ready(): Promise<void>;
+  /**
+   * Unregisters this registry's workers, resigns its roles, removes its listeners and stops its tasks. Its claims run out with their leases.
+   * Idempotent; afterwards the registry can be used again.
+   */
+  cleanup(): Promise<void>;
+  /** The same as {@link cleanup}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Which checkpoints of a thread are kept. */
+export interface CheckpointKeep {
+  /** The newest so many, a whole number from 1. Default: all. */
+  last?: number | undefined;
+  /** Those that are younger than so many seconds, fractions allowed, above 0. Default: of any age. */
+  ageSec?: number | undefined;
+}
+/** Options of a {@link CheckpointStore}. Unknown names are refused. */
+export interface CheckpointStoreOptions {
+  /**
+   * A prefix of every key of this store, inside the manager's namespace. At most 512 bytes without control characters, not beginning with `~`.
+   * Default: none.
+   */
+  namespace?: string | undefined;
+  /** Seconds, above 0, after which a thread is gone that nobody saves or owns. Default: never. */
+  ttlSec?: number | undefined;
+  /** Bytes of one save, metadata included, from 1 to 512 MiB; more is refused with kind `config` and nothing is sent. Default 8 MiB. */
+  maxBytes?: number | undefined;
+  /** Bytes of a thread, from 1; a save with which it would have more is refused with kind `overloaded`, delivery `rejected`. Default 256 MiB. */
+  maxThreadBytes?: number | undefined;
+  /** Which checkpoints are kept when others are saved. Default `{ last: 1000 }`. */
+  keep?: CheckpointKeep | undefined;
+  /** The registry whose crashes count for threads that its workers own. Default: the registry in the manager's namespace. */
+  registry?: WorkerRegistry | undefined;
+}
+/** Where a checkpoint is, within its thread. */
+export interface ScopeOption {
+  /** A part of a thread with a history of its own: at most 1 024 bytes. Default: the empty one. */
+  scope?: string | undefined;
+}
+/** Options of {@link CheckpointStore.save}. */
+export interface SaveOptions extends ScopeOption {
+  /**
+   * 1 to 1 024 bytes, greater than the ids of the scope (by their bytes in UTF-8). An id that is there with the same content gives the same answer, so
+   * that a save whose answer was lost can be repeated. Default: the server makes one.
+   */
+  id?: string | undefined;
+  /** The id that must be the latest of its scope; `null`: there must be none; `any`, the default: whatever is the latest. */
+  parent?: string | null | undefined;
+  /** Allows a `parent` that is not the latest, and an `id` that is not the greatest. Default false. */
+  branch?: boolean | undefined;
+  /** A fencing token: that of a run, a lock, a leadership or a registration. A smaller one than the thread has seen is refused. */
+  fence?: number | undefined;
+  /** An object that JSON can express; by its members {@link CheckpointStore.history} finds checkpoints. Default `{}`. */
+  meta?: Record<string, unknown> | undefined;
+}
+/** What is told of a checkpoint. */
+export interface CheckpointInfo {
+  thread: string;
+  scope: string;
+  id: string;
+  /** The id that it follows; `null` for the first. It may have been trimmed. */
+  parent: string | null;
+  /** When it was saved, in milliseconds of the server's time since 1970. */
+  at: number;
+  /** What its values added to the thread. */
+  bytes: number;
+  meta: Record<string, unknown>;
+  pinned: boolean;
+}
+/** An intermediate result of a step. */
+export interface PendingWrite {
+  task: string;
+  name: string;
+  value: unknown;
+}
+/** A checkpoint with all that it has. */
+export interface Checkpoint<S = unknown> extends CheckpointInfo {
+  state: S;
+  /** By task, and in the order in which each task gave them. */
+  pending: PendingWrite[];
+}
+/** Options of {@link CheckpointStore.history}. */
+export interface HistoryOptions extends ScopeOption {
+  /** Only checkpoints with a smaller id. */
+  before?: string | undefined;
+  /** The most that are given, a whole number from 1. Default: all. */
+  limit?: number | undefined;
+  /** Only checkpoints whose metadata have these members, with equal values. */
+  where?: Record<string, unknown> | undefined;
+}
+/** Options of {@link CheckpointStore.addPending}. */
+export interface PendingOptions extends ScopeOption {
+  /** As of {@link SaveOptions}. */
+  fence?: number | undefined;
+}
+/** Who owns a thread. */
+export interface OwnerOptions {
+  /**
+   * Milliseconds, from 100 to 2 147 483 647, after which the thread of a process that is gone is interrupted. Rust renews it every third of that time
+   * while the process lives. Default 30 000.
+   */
+  leaseMs?: number | undefined;
+  /** The owner's registration in a {@link WorkerRegistry}: when that declares it crashed, its threads are interrupted at once. */
+  worker?:
+    | {
+        readonly id: string;
+        readonly epoch: number;
+      }
+    | undefined;
+}
+/** Options of {@link CheckpointStore.acquire}. */
+export interface AcquireOptions extends OwnerOptions {
+  /** Milliseconds, from 0, to wait for a thread that another one owns. Default 0: try once. */
+  waitMs?: number | undefined;
+  /** Ends the wait, with kind `cancelled`. It does not touch a thread that is owned. */
+  signal?: AbortSignal | undefined;
+}
+/** Who was interrupted. */
+export interface Interruption {
+  worker?: string | undefined;
+  epoch?: number | undefined;
+  /** When its lease ended, in milliseconds of the server's time since 1970. */
+  at: number;
+  /** How often the thread was interrupted since it was given back last. */
+  times: number;
+}
+/** A thread whose owner is gone. */
+export interface InterruptedThread extends Interruption {
+  thread: string;
+}
+/** A thread that this process owns. */
+export interface CheckpointRun<S = unknown> {
+  readonly thread: string;
+  /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
+  readonly fence: number;
+  /** Aborted when the thread is lost, with a `RedisError` of kind `lease-lost`: stop the work, somebody else may have begun it. */
+  readonly signal: AbortSignal;
+  /** Where to go on from: the latest of the scope `''` when the thread was taken. */
+  readonly checkpoint: Checkpoint<S> | null;
+  /** Who was interrupted before, if anybody was. */
+  readonly interrupted: Interruption | null;
+  /**
+   * Saves a state behind the one before. Where the answer is lost it asks again, for as long as the lease, and the state is saved once.
+   *
+   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   */
+  save(
+    state: S,
+    options?: {
+      meta?: Record<string, unknown> | undefined;
+    },
+  ): Promise<CheckpointInfo>;
+  /**
+   * The work is over, and the thread is not to be resumed.
+   *
+   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   */
+  finish(outcome?: 'done' | 'failed'): Promise<void>;
+  /** Gives the thread back: it is nobody's, and not interrupted. */
+  pause(): Promise<void>;
+  /** The same as {@link pause}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/** Options of {@link CheckpointStore.resume}. */
+export interface ResumeOptions extends OwnerOptions {
+  /** How many threads this process takes at once: a whole number from 1 to 10 000. Default 1. */
+  concurrency?: number | undefined;
+  /** Interruptions of a thread, from 1, after which it has failed instead of being taken again. Default 5. */
+  maxResumes?: number | undefined;
+  /** A glob pattern of Redis for the threads that are taken. Default: every thread. */
+  match?: string | undefined;
+}
+/** What a handler of {@link CheckpointStore.resume} is told beside the run. */
+export interface ResumeContext {
+  /** How often the thread was interrupted: 1 for the first time. */
+  readonly attempt: number;
+  /** That of the run. */
+  readonly signal: AbortSignal;
+}
+/** Events of a {@link Resumer}, and what listeners are given. */
+export interface ResumerEvents {
+  /** A thread was taken, and its handler begins. */
+  resumed: [thread: string];
+  /** A thread was interrupted more often than `maxResumes`, and is not taken again. */
+  failed: [thread: string, times: number];
+  /** A handler threw, and its thread is interrupted again; or the server refused something. Without a listener it is a process warning. */
+  error: [error: unknown, thread: string | undefined];
+}
+
+/** What takes a thread over. */
+export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
+/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+export declare class Resumer {
+  /** Takes no more threads, and resolves when the handlers in hand have ended. Do not await it in a handler. */
+  close(): Promise<void>;
+  /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
+  on<E extends keyof ResumerEvents>(event: E, listener: (...args: ResumerEvents[E]) => unknown): this;
+  /** Removes a listener. */
+  off<E extends keyof ResumerEvents>(event: E, listener: (...args: ResumerEvents[E]) => unknown): this;
+  /** The same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * States of long work (an import, a conversation, an agent's run), by *thread*: saved in order, never half, owned by at most one process at a time,
+ * and taken over by exactly one other when that process is gone.
+ *
+ * Of every method:
+ *
+ * - A thread, an id and a task are strings of 1 to 1 024 bytes without the character U+0000.
+ * - A state, metadata and pending writes are stored as `JSON.stringify` writes them; what JSON cannot express is refused with kind `serialization`
+ *   before anything is sent.
+ * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
+ *   says whether the server may have acted.
+ */
+export declare class CheckpointStore {
+  /**
+   * Opens nothing: one manager serves any number of stores, and they need no closing.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: IRedisConnection, options?: CheckpointStoreOptions);
+  /**
+   * Saves a state, all of it or nothing.
+   *
+   * @throws RedisError of kind `conflict`, naming the latest id, if `parent` is not the latest, or the id is there with another content; `lease-lost`
+   * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
+   */
+  save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo>;
+  /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
+  latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null>;
+  /** The checkpoint of that id, or `null`. */
+  get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null>;
+  /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
+  history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined>;
+  /**
+   * Copies a checkpoint into another thread, under its id; its pending writes stay behind. Repeating it changes nothing.
+   *
+   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has gone on from another one.
+   */
+  fork(thread: string, id: string, into: string, options?: ScopeOption): Promise<CheckpointInfo>;
+  /**
+   * Adds what a task of a step has written, to be found as `pending` of the checkpoint, which need not be there yet. A write that is there, by its task
+   * and place, stays, so that the call can be repeated.
+   */
+  addPending(thread: string, id: string, task: string, writes: [name: string, value: unknown][], options?: PendingOptions): Promise<void>;
+  /** Keeps a checkpoint from being trimmed, or takes that back with `on` false. `false`: there is no such checkpoint. */
+  pin(thread: string, id: string, on?: boolean, options?: ScopeOption): Promise<boolean>;
+  /**
+   * Takes away the oldest checkpoints that `keep` does not name, but never the latest of a scope or a pinned one. In steps of at most 64, so that no
+   * other caller waits long.
+   *
+   * @returns How many are gone.
+   */
+  prune(thread: string, keep: CheckpointKeep): Promise<number>;
+  /** Removes a thread with all that it has; its owner, if any, loses it. `false`: there was none. */
+  remove(thread: string): Promise<boolean>;
+  /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
+  threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined>;
+  /**
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   *
+   * @returns `null` if another one owns it, for longer than `waitMs`.
+   * @throws RedisError of kind `cancelled` when the signal is aborted.
+   */
+  acquire<S = unknown>(thread: string, options?: AcquireOptions): Promise<CheckpointRun<S> | null>;
+  /** Threads whose owners' leases are over by the server's clock, those first that have waited longest. Costs what is overdue. */
+  interrupted(options?: { limit?: number | undefined }): Promise<InterruptedThread[]>;
+  /**
+   * Has `handler` take over threads that were interrupted; each goes to one handler of the fleet. A handler that returns without `finish()` gives its
+   * thread back; one that throws leaves it interrupted, and it is taken again after a pause that grows to 30 seconds.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  resume<S = unknown>(handler: ResumeHandler<S>, options?: ResumeOptions): Resumer;
+  /**
+   * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
+   * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
+   *
+   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
+   */
+  watch(
+    thread: string,
+    handler: (info: CheckpointInfo) => void | Promise<void>,
+    options?: {
+      after?: string | undefined;
+      signal?: AbortSignal | undefined;
+    },
+  ): Promise<Unsubscribe>;
+}
+
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
@@ -966,6 +1650,16 @@ export interface MetricsSnapshot {
   redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
+  /** Checkpoints that were saved. */
+  redis_checkpoint_saves_total: number;
+  /** Saves of checkpoints that somebody else was faster with (kind `conflict`). */
+  redis_checkpoint_conflicts_total: number;
+  /** Writes to threads of checkpoints that were refused because the thread is somebody else's (kind `lease-lost`). */
+  redis_checkpoint_fenced_total: number;
+  /** Interrupted threads that this process took over. */
+  redis_checkpoint_resumed_total: number;
+  /** Bytes of states and metadata of the checkpoints that were saved. */
+  redis_checkpoint_bytes_total: number;
   /** From a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the start of an attempt until the connection was usable, or the attempt had failed. */
@@ -1180,173 +1874,6 @@ export interface TaskQueueEvents<R = unknown> {
     },
   ];
   /** Redis could not be reached, or an event could not be read. Without a listener nothing is thrown. */
-  error: [error: RedisError];
-}
-
-/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
-export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
-/**
- * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
- * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
- * restart of Redis, in a storm, or in a process that was cut off itself).
- */
-export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
-/** The description of a worker at its registration. Unknown names are refused. */
-export interface WorkerRegistration {
-  /** 1 to 1 024 bytes of any characters. Default: a random UUID. A second registration of an id ends the first. */
-  id?: string | undefined;
-  /** 1 to 512 bytes. Default `worker`. */
-  type?: string | undefined;
-  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
-  capabilities?: string[] | undefined;
-  /** An object that JSON can express in at most 64 KiB. Default `{}`. */
-  metadata?: Record<string, unknown> | undefined;
-  /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
-  capacity?: number | undefined;
-}
-/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
-export interface WorkerInfo {
-  /** The id of the worker, unique in the registry. */
-  id: string;
-  /** What kind of worker it is, as it said at `register`. */
-  type: string;
-  /** What it can do, as it said at `register`. */
-  capabilities: string[];
-  /** What else it said of itself, at `register` or since. */
-  metadata: Record<string, unknown>;
-  /** Slots that can be claimed at once. */
-  capacity: number;
-  /** What the worker declared last. */
-  status: WorkerStatus;
-  /** What the registry observes; see {@link WorkerHealth}. */
-  health: WorkerHealth;
-  /**
-   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
-   * answered for `stalledAfterMs`. `reported`: the worker said so.
-   */
-  degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As the worker reported it: from 0, in millionths; 1 means full. */
-  load: number;
-  /** Slots that are claimed now. */
-  claimed: number;
-  /** The fencing token of this registration: every later registration in this registry has a larger one. */
-  epoch: number;
-  /** When it was registered, in milliseconds of the server's time since 1970. */
-  registeredAt: number;
-  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
-  lastHeartbeatAt: number;
-  /** The name of its machine. */
-  hostname: string;
-  /** The id of its process. */
-  pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
-  eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop last answered, at its last heartbeat. */
-  lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process when its event loop last answered. */
-  memoryBytes?: number | undefined;
-}
-/** The changes that a heartbeat reports; fields that are left out stay as they were. */
-export interface HeartbeatUpdate {
-  /** What the worker declares from now on. */
-  status?: WorkerStatus | undefined;
-  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
-  load?: number | undefined;
-  /** Replaces all of it. */
-  metadata?: Record<string, unknown> | undefined;
-  /** `true`: the worker is degraded (`reported`), until it says `false`. */
-  degraded?: boolean | undefined;
-}
-/** A filter of workers: those that match every field. */
-export interface WorkerFilter {
-  /** The worker has this type. */
-  type?: string | undefined;
-  /** The worker has every one of them. */
-  capabilities?: string[] | undefined;
-  /** The worker declared this status. */
-  status?: WorkerStatus | undefined;
-  /** The registry observes this health. */
-  health?: WorkerHealth | undefined;
-  /** The most to return, an arbitrary choice. Default: all. */
-  limit?: number | undefined;
-}
-/** How many workers there are. Workers of unknown health are in `total` only. */
-export interface WorkerCount {
-  /** All that are not forgotten, those of unknown health too. */
-  total: number;
-  /** Workers whose heartbeats come in time and whose event loops answer. */
-  healthy: number;
-  /** Workers that live, but are late, stalled, or said that they are degraded. */
-  degraded: number;
-  /** Workers that crashed and are not forgotten yet. */
-  crashed: number;
-}
-/** A command for a worker, delivered with its next heartbeat. Your code decides what to do about it. */
-export interface WorkerCommand {
-  /** What the worker is asked to do. */
-  name: 'pause' | 'resume' | 'drain' | 'shutdown';
-  /** Anything that JSON can express; with the name at most 64 KiB. */
-  data?: unknown;
-}
-/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
-export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
-/** An event of the fleet. */
-export interface WorkerEvent {
-  /** What happened. */
-  event: WorkerEventName;
-  /** Its position in the stream of events. */
-  position: string;
-  /** When; milliseconds of the server's clock. */
-  at: number;
-  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
-  worker: WorkerInfo;
-}
-/** A damaged record of a registry. */
-export interface MalformedRecord {
-  /**
-   * The part that could not be read. Of a worker: `id`, `state`, `definition`, `metadata`, `labels`, and `index` for an entry without a worker or in
-   * the wrong place. `command`: a command that waits for a worker. `claim`, `crash`: an entry of the claims, or of the crashes to be reaped. `event`:
-   * a past event. `counter`: a number. `key`: a whole key, of another type.
-   */
-  part: 'id' | 'state' | 'definition' | 'metadata' | 'labels' | 'index' | 'command' | 'claim' | 'crash' | 'event' | 'counter' | 'key';
-  /** The worker's id, the claim, the event's position, the counter, the key; up to 1 024 bytes. */
-  of: string;
-}
-/** The events of a registry, with the arguments of their listeners. */
-export interface RegistryEvents {
-  /** A worker was registered, for the first time or again. */
-  joined: [worker: WorkerInfo];
-  /** A registration ended: its holder ended it, or its id was registered again. */
-  left: [worker: WorkerInfo];
-  /** A worker declared another status. */
-  status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
-  degraded: [worker: WorkerInfo];
-  /** A degraded worker is healthy again. */
-  recovered: [worker: WorkerInfo];
-  /** A worker was declared crashed. */
-  crashed: [worker: WorkerInfo];
-  /**
-   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
-   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
-   * id, heartbeats are not automatic, or the manager was disconnected.
-   */
-  fenced: [worker: WorkerInfo, next: WorkerInfo | null];
-  /** A worker of this process was sent a command. */
-  command: [command: WorkerCommand, worker: WorkerInfo];
-  /**
-   * This process found a record that this package has not written, and removed it; all other records are unchanged. If it was a worker's record, its
-   * holder registers the worker again with the next heartbeat.
-   */
-  malformed: [record: MalformedRecord];
-  /** Events were trimmed before this process had read them; `list()` gives the present state. */
-  gap: [
-    info: {
-      missed: number;
-    },
-  ];
-  /** Events cannot be read yet; the registry tries again. Without a listener nothing is thrown. */
   error: [error: RedisError];
 }
 
@@ -1884,241 +2411,6 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What a worker must have to be claimed. */
-export interface ClaimRequest {
-  /** The worker has every one of them. */
-  capabilities?: string[] | undefined;
-  /** The worker has this type. Default: any. */
-  type?: string | undefined;
-  /** Milliseconds from 10 to 2 147 483 647 until the claim lapses, unless it is renewed. Default 30 000. */
-  leaseMs?: number | undefined;
-}
-/** A claimed slot of a worker. */
-export interface WorkerClaim {
-  /** The id of the worker whose slot is claimed. */
-  readonly workerId: string;
-  /** The worker when it was claimed. */
-  readonly worker: WorkerInfo;
-  /** The fencing token: every later claim in this registry has a larger one. */
-  readonly token: number;
-  /**
-   * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
-   *
-   * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
-   * @returns `false` if the claim had lapsed, or its
-   * worker crashed, left or was registered again.
-   */
-  renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if the claim was over already. */
-  release(): Promise<boolean>;
-  /** The same as {@link release}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Options of {@link WorkerRegistry.elect}. */
-export interface ElectOptions {
-  /**
-   * Milliseconds from 100 to 2 147 483 647: how long the role stays without a leader after this process is gone. While the process lives, Rust renews
-   * the lease every third of that time. Default 15 000.
-   */
-  leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
-  waitMs?: number | undefined;
-  /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
-  signal?: AbortSignal | undefined;
-}
-/** A role that this process leads. */
-export interface Leadership {
-  /** The role that was given to `elect`. */
-  readonly role: string;
-  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
-  readonly token: number;
-  /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
-   * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
-   */
-  readonly signal: AbortSignal;
-  /** Gives the role up and wakes waiting candidates. Idempotent. */
-  resign(): Promise<void>;
-  /** The same as {@link resign}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
-export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
-  namespace?: string | undefined;
-  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
-  heartbeatIntervalMs?: number | undefined;
-  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
-  degradedAfterMs?: number | undefined;
-  /**
-   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
-   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
-   */
-  crashedAfterMs?: number | undefined;
-  /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
-  forgetAfterMs?: number | undefined;
-  /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
-  stalledAfterMs?: number | undefined;
-  /**
-   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
-   * sends one. Default true.
-   */
-  autoHeartbeat?: boolean | undefined;
-  /**
-   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
-   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
-   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
-   */
-  stormShare?: number | undefined;
-  /** A whole number from 1. Default 5. */
-  stormMinimum?: number | undefined;
-}
-/**
- * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
- *
- * - Time is the server's; clocks of workers and observers may differ by hours.
- * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
- *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
- * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
- * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
- *   time is up.
- * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
- */
-export declare class WorkerRegistry {
-  /**
-   * Opens and starts nothing before the first worker or listener.
-   *
-   * @throws RedisError of kind `config`, naming the option, or both options that contradict each other.
-   */
-  constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
-  /**
-   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
-   * lost and the server is asked again.
-   *
-   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
-   * under a new epoch if the server had ended it (`fenced`).
-   *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
-   */
-  register(worker?: WorkerRegistration): Promise<WorkerInfo>;
-  /**
-   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
-   *
-   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
-   */
-  heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
-  /**
-   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
-   */
-  report(
-    id: string,
-    now: {
-      load?: number | undefined;
-      degraded?: boolean | undefined;
-    },
-  ): void;
-  /**
-   * Declares the status of a worker of this registry, or of any worker of the fleet that this registry never held.
-   *
-   * @returns `false` if the worker is not registered, has crashed, or its registration by this registry is over. A registry changes an id that it
-   * once held only under its own epoch.
-   */
-  setStatus(id: string, status: WorkerStatus): Promise<boolean>;
-  /** A worker, or `null` if it is not registered. A crashed worker stays registered until it is forgotten. */
-  get(id: string): Promise<WorkerInfo | null>;
-  /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
-  health(id: string): Promise<WorkerHealth>;
-  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
-  list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
-  /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
-  snapshot(filter?: WorkerFilter): Promise<{
-    workers: WorkerInfo[];
-    position: string;
-  }>;
-  /**
-   * The events after `position`; about the last 10 000 events are kept.
-   *
-   * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
-   * @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and `complete`:
-   * no event in between was trimmed.
-   */
-  readEvents(
-    position: string,
-    options?: {
-      limit?: number | undefined;
-    },
-  ): Promise<{
-    events: WorkerEvent[];
-    position: string;
-    complete: boolean;
-  }>;
-  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
-  count(): Promise<WorkerCount>;
-  /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
-   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
-   *
-   * @returns `null` if there is no such worker now.
-   */
-  claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
-  /**
-   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
-   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
-   * ids are remembered.
-   *
-   * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
-   */
-  unregister(id: string): Promise<boolean>;
-  /**
-   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
-   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
-   * may have been lost.
-   */
-  reap(): Promise<WorkerInfo[]>;
-  /**
-   * Sends a command to a worker anywhere in the fleet; its registry emits `command` with the worker's next heartbeat. Commands arrive in order, and
-   * each once while the worker's process lives.
-   *
-   * @returns `false` if no such worker is registered, or this registry once held it and its registration is over.
-   * @throws RedisError of kind `overloaded` if 100 commands wait for the worker.
-   */
-  send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
-  /**
-   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
-   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
-   *
-   * @param role 1 to 1 024 bytes of any characters.
-   */
-  elect(role: string, options?: ElectOptions): Promise<Leadership>;
-  /**
-   * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
-   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
-   * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
-   */
-  on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
-  /** Removes a listener. */
-  off<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
-  /** Adds a listener for the next time only. */
-  once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
-  /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
-   * registry tries again by itself, and another call waits for the next attempt.
-   */
-  ready(): Promise<void>;
-  /**
-   * Unregisters this registry's workers, resigns its roles, removes its listeners and stops its tasks. Its claims run out with their leases.
-   * Idempotent; afterwards the registry can be used again.
-   */
-  cleanup(): Promise<void>;
-  /** The same as {@link cleanup}. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
 /** A session as a {@link SessionBackend} keeps it. It is plain JSON. */
 export interface StoredSession {
   readonly id: string;
@@ -2399,6 +2691,8 @@ export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
 export interface ISessionStore<T extends object = Record<string, unknown>>
   extends Pick<SessionStore<T>, MembersOf<SessionStore<T>>>,
     Emitting<SessionStoreEvents> {}
+/** The members of a {@link CheckpointStore}. */
+export interface ICheckpointStore extends Pick<CheckpointStore, keyof CheckpointStore> {}
 /** The members of a {@link TaskQueue}. */
 export interface ITaskQueue<T = unknown, R = unknown>
   extends Pick<TaskQueue<T, R>, MembersOf<TaskQueue<T, R>>>,
@@ -2762,6 +3056,8 @@ export interface ContainerOptions {
   bus?: MessageBusOptions | undefined;
   /** Options of the registry. */
   registry?: WorkerRegistryOptions | undefined;
+  /** Options of the store of checkpoints; its `registry` is the container's. */
+  checkpoints?: Omit<CheckpointStoreOptions, 'registry'> | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
   /** Options of the sessions. */
@@ -2792,6 +3088,8 @@ export interface ContainerHealth {
   kv: boolean;
   /** Does the worker registry answer? */
   registry: boolean;
+  /** Does the store of checkpoints answer? */
+  checkpoints: boolean;
   /** Does this part answer? `queue:` and its name for a queue. */
   [part: string]: boolean;
 }
@@ -2807,6 +3105,8 @@ export interface Container {
   getRegistry(): IWorkerRegistry;
   /** The sessions, the same object each time. */
   getSessions<T extends object = Record<string, unknown>>(): ISessionStore<T>;
+  /** The store of checkpoints, the same object each time. */
+  getCheckpoints(): ICheckpointStore;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */

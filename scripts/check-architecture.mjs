@@ -44,7 +44,8 @@ below.lease = [...leaves, 'connection'];
 const shared = [...leaves, 'connection', 'verb', 'lease'];
 for (const feature of ['bullmq', 'kv', 'bus', 'registry', 'sessions']) below[feature] = shared;
 below.queue = [...shared, 'registry'];
-below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'sessions', 'queue'];
+below.checkpoints = [...shared, 'registry'];
+below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'sessions', 'queue', 'checkpoints'];
 
 /** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
 const closing = [

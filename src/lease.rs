@@ -46,8 +46,8 @@ pub struct Held {
     pub manager: Manager,
     pub scripts: &'static LeaseScripts,
     pub key: Bytes,
-    /// Another key that the renewal reads.
-    pub beside: Option<Bytes>,
+    /// Other keys that the renewal reads.
+    pub beside: Vec<Bytes>,
     pub token: String,
 }
 

@@ -35,6 +35,7 @@ pub mod arguments;
 pub mod backoff;
 pub mod bullmq;
 pub mod bus;
+pub mod checkpoints;
 pub mod connection;
 pub mod crossing;
 pub mod embedded;

@@ -75,7 +75,7 @@ mod upstream;
 mod wait;
 mod walk;
 
-pub use crate::embedded::{Control as MemoryControl, Silent};
+pub use crate::embedded::{Control as MemoryControl, Silent, glob_matches};
 pub use command::Command;
 pub use config::{AskPassword, Config};
 pub use cursor::{Cursor, Origin};

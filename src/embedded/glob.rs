@@ -2,7 +2,8 @@
 
 /// Whether the whole of `text` matches. Never recurses deeper than the pattern has stars, and gives up early enough
 /// that a pattern of many stars does not take exponential time.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where the last star was and what it has swallowed so far: only the last one ever needs to grow.
     let mut star: Option<(usize, usize)> = None;

@@ -64,3 +64,4 @@ mod tests;
 pub use control::{Control, Silent, time_added};
 pub use duplex::ClientStream;
 pub use engine::{Hold, connect, hold};
+pub use glob::matches as glob_matches;

@@ -3,12 +3,14 @@
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
 import type { MessageBusOptions } from './bus/options.js';
+import type { CheckpointStoreOptions } from './checkpoints/options.js';
+import { CheckpointStore } from './checkpoints/store.js';
 import { disabledError, isUrl, type RedisConfig, redisConfigFromEnv } from './config.js';
 import { configError, RedisError } from './errors.js';
 import { internals } from './internals.js';
 import { KVStore } from './kv.js';
 import { RedisConnectionManager } from './manager.js';
-import type { IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
+import type { ICheckpointStore, IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
 import type { TaskQueueOptions } from './queue/options.js';
 import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
@@ -34,6 +36,8 @@ export interface ContainerOptions {
   bus?: MessageBusOptions | undefined;
   /** Options of the registry. */
   registry?: WorkerRegistryOptions | undefined;
+  /** Options of the store of checkpoints; its `registry` is the container's. */
+  checkpoints?: Omit<CheckpointStoreOptions, 'registry'> | undefined;
   /** Options of every queue. */
   queue?: TaskQueueOptions | undefined;
   /** Options of the sessions. */
@@ -65,6 +69,8 @@ export interface ContainerHealth {
   kv: boolean;
   /** Does the worker registry answer? */
   registry: boolean;
+  /** Does the store of checkpoints answer? */
+  checkpoints: boolean;
   /** Does this part answer? `queue:` and its name for a queue. */
   [part: string]: boolean;
 }
@@ -81,6 +87,8 @@ export interface Container {
   getRegistry(): IWorkerRegistry;
   /** The sessions, the same object each time. */
   getSessions<T extends object = Record<string, unknown>>(): ISessionStore<T>;
+  /** The store of checkpoints, the same object each time. */
+  getCheckpoints(): ICheckpointStore;
   /** The queue with this name, the same object each time. */
   getQueue<T = unknown, R = unknown>(name: string): ITaskQueue<T, R>;
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
@@ -107,6 +115,7 @@ const OPTIONS: readonly string[] = [
   'bus',
   'registry',
   'queue',
+  'checkpoints',
   'sessions',
   'coordinators',
   'shutdownTimeoutMs',
@@ -134,6 +143,7 @@ class ContainerInternals {
   readonly bus: MessageBus;
   readonly kv: KVStore;
   readonly registry: WorkerRegistry;
+  readonly checkpoints: CheckpointStore;
   readonly #queues = new Map<string, TaskQueue>();
   readonly #queueOptions: TaskQueueOptions | undefined;
   readonly #sessionOptions: SessionStoreOptions | undefined;
@@ -149,12 +159,14 @@ class ContainerInternals {
     this.#timeoutMs = timeoutMs;
     this.kv = new KVStore(manager);
     this.registry = new WorkerRegistry(manager, options.registry);
+    this.checkpoints = new CheckpointStore(manager, { ...options.checkpoints, registry: this.registry });
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
     this.#sessionOptions = options.sessions;
     this.#asked.set('redis', () => askRedis(manager));
     this.#asked.set('kv', () => this.kv.has('health'));
     this.#asked.set('registry', () => this.registry.count());
+    this.#asked.set('checkpoints', () => this.checkpoints.latest('health'));
     this.#asked.set('bus', () => Promise.all([this.bus.ready(), manager.ping()]));
   }
 
@@ -231,6 +243,7 @@ function containerOf(parts: ContainerInternals): Container {
     getBus: () => parts.bus,
     getKV: () => parts.kv,
     getRegistry: () => parts.registry,
+    getCheckpoints: () => parts.checkpoints,
     getQueue: (name) => parts.queue(name),
     getSessions: () => parts.sessions(),
     health: () => parts.health(),
@@ -309,8 +322,21 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export async function createContainer(options?: ContainerOptions | string | URL): Promise<Container> {
-  const { url, redisUrl, redis, namespace, redisNamespace, bus, registry, queue, sessions, coordinators, shutdownTimeoutMs, ...rest } =
-    containerOptions(options);
+  const {
+    url,
+    redisUrl,
+    redis,
+    namespace,
+    redisNamespace,
+    bus,
+    registry,
+    queue,
+    sessions,
+    checkpoints,
+    coordinators,
+    shutdownTimeoutMs,
+    ...rest
+  } = containerOptions(options);
   refuseUnknown('createContainer', rest, OPTIONS);
   const timeoutMs = shutdownTimeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0 && timeoutMs <= 2_147_483_647)) {
@@ -320,7 +346,7 @@ export async function createContainer(options?: ContainerOptions | string | URL)
   const manager = new RedisConnectionManager(configOf({ url, redisUrl, redis, namespace, redisNamespace }));
   let parts: ContainerInternals | undefined;
   try {
-    parts = new ContainerInternals(manager, { bus, registry, queue, sessions }, timeoutMs);
+    parts = new ContainerInternals(manager, { bus, registry, queue, sessions, checkpoints }, timeoutMs);
     const container = containerOf(parts);
     await manager.connect();
     await parts.start(container, starting);

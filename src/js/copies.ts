@@ -11,7 +11,7 @@ import { verbNames } from './native.js';
 const made: unique symbol = Symbol.for('redis-backplane.made') as never;
 
 /** What is given to other objects. */
-type Kind = 'RedisConnectionManager' | 'KVStore' | 'WorkerRegistry' | 'SessionStore';
+type Kind = 'RedisConnectionManager' | 'KVStore' | 'WorkerRegistry' | 'SessionStore' | 'CheckpointStore';
 
 interface Made {
   readonly version: string;

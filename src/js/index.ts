@@ -27,6 +27,27 @@ export type {
   Unsubscribe,
 } from './bus/options.js';
 export { ResponderError } from './bus/requests.js';
+export type {
+  AcquireOptions,
+  Checkpoint,
+  CheckpointInfo,
+  CheckpointKeep,
+  CheckpointRun,
+  CheckpointStoreOptions,
+  HistoryOptions,
+  InterruptedThread,
+  Interruption,
+  OwnerOptions,
+  PendingOptions,
+  PendingWrite,
+  ResumeContext,
+  ResumeOptions,
+  ResumerEvents,
+  SaveOptions,
+  ScopeOption,
+} from './checkpoints/options.js';
+export { type ResumeHandler, Resumer } from './checkpoints/resumer.js';
+export { CheckpointStore } from './checkpoints/store.js';
 export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,
@@ -53,7 +74,7 @@ export {
 } from './manager.js';
 export { type MemoryControl, type MemoryEntry, memoryControl } from './memory.js';
 export type { HistogramSnapshot, MetricsSnapshot } from './metrics.js';
-export type { IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
+export type { ICheckpointStore, IKVStore, IMessageBus, IRedisConnection, ISessionStore, ITaskQueue, IWorkerRegistry } from './ports.js';
 export type { JobContext, Processor } from './queue/attempt.js';
 export { DelayError, JobFailedError, UnrecoverableError } from './queue/errors.js';
 export type { TaskQueueEvents } from './queue/events.js';

@@ -95,6 +95,16 @@ export interface MetricsSnapshot {
   redis_registry_malformed_total: number;
   /** How often the event loop was found to be stalled. */
   redis_registry_event_loop_stalled_total: number;
+  /** Checkpoints that were saved. */
+  redis_checkpoint_saves_total: number;
+  /** Saves of checkpoints that somebody else was faster with (kind `conflict`). */
+  redis_checkpoint_conflicts_total: number;
+  /** Writes to threads of checkpoints that were refused because the thread is somebody else's (kind `lease-lost`). */
+  redis_checkpoint_fenced_total: number;
+  /** Interrupted threads that this process took over. */
+  redis_checkpoint_resumed_total: number;
+  /** Bytes of states and metadata of the checkpoints that were saved. */
+  redis_checkpoint_bytes_total: number;
   /** From a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
   /** From the start of an attempt until the connection was usable, or the attempt had failed. */

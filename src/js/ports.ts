@@ -5,6 +5,7 @@
 
 import type { MessageBus } from './bus/bus.js';
 import type { BusEvents } from './bus/events.js';
+import type { CheckpointStore } from './checkpoints/store.js';
 import type { KVStore } from './kv.js';
 import type { ConnectionEvents, RedisConnectionManager } from './manager.js';
 import type { TaskQueueEvents } from './queue/events.js';
@@ -46,6 +47,8 @@ export interface IKVStore extends Pick<KVStore, keyof KVStore> {}
 export interface ISessionStore<T extends object = Record<string, unknown>>
   extends Pick<SessionStore<T>, MembersOf<SessionStore<T>>>,
     Emitting<SessionStoreEvents> {}
+/** The members of a {@link CheckpointStore}. */
+export interface ICheckpointStore extends Pick<CheckpointStore, keyof CheckpointStore> {}
 
 /** The members of a {@link TaskQueue}. */
 export interface ITaskQueue<T = unknown, R = unknown>

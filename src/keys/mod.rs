@@ -27,11 +27,13 @@
 //! | `<ns>~unread:{<ns><topic>}` | hash, for a second | how much each of its groups has not read |
 //! | `<ns>~rests:{<ns><topic>}` | string, for seconds | the topic need not be looked at for what may be trimmed |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
+//! | `<ns>~checkpoints:{<ns><share>}:…` | see [`checkpoints::Part`] | threads of checkpoints |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
 //! | `<ns>~session:{<ns><share>}:…` | see [`SessionKeys`] | a session |
 //! | `<ns>~sessions-of:<user>` | sorted set | the ids of a user's sessions, by when they were last known to be there |
 
+pub mod checkpoints;
 pub(crate) mod parts;
 pub mod queue;
 pub mod registry;
@@ -40,6 +42,7 @@ mod topic;
 
 use bytes::{Bytes, BytesMut};
 
+pub use checkpoints::{ShareKeys, ThreadKeys};
 pub use queue::QueueKeys;
 pub use registry::RegistryKeys;
 pub use sessions::SessionKeys;
@@ -183,6 +186,18 @@ impl Namespace {
         self.with(&[b"seen:", &escaped])
     }
 
+    /// The keys of a thread of checkpoints.
+    #[must_use]
+    pub fn thread(&self, thread: &[u8]) -> ThreadKeys {
+        ThreadKeys::of(self, thread)
+    }
+
+    /// The keys of a share of all threads of checkpoints.
+    #[must_use]
+    pub fn threads(&self, share: u32) -> ShareKeys {
+        ShareKeys::of(self, share)
+    }
+
     /// The keys of the task queue called `name`, which has no braces.
     #[must_use]
     pub fn queue(&self, name: &str) -> QueueKeys {
@@ -276,6 +291,11 @@ fn share_of(key: &[u8]) -> u8 {
     /// Few, since each has a key that stays for a day; several, since a share's locks are of one slot of a cluster.
     const SHARES: u8 = 8;
     fnv(key).to_be_bytes()[0] % SHARES
+}
+
+/// Which of so many shares `key` is in.
+fn share(key: &[u8], shares: u32) -> u32 {
+    (fnv(key) >> 16) % shares
 }
 
 /// 32-bit FNV-1a.

@@ -107,7 +107,7 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
             manager: kv.manager.clone(),
             scripts: &held::LOAD,
             key: kv.namespace.loader(key),
-            beside: Some(value_key.clone()),
+            beside: vec![value_key.clone()],
             token: kv.leases.token(id),
         };
         let operation = call.operation();

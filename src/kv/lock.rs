@@ -39,7 +39,7 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
             manager: kv.manager.clone(),
             scripts: &held::LOCK,
             key: lock_key,
-            beside: None,
+            beside: Vec::new(),
             token: kv.leases.token(id),
         };
         let cancelled = kv.waits.start(id);

@@ -27,7 +27,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
             manager: kv.manager.clone(),
             scripts: &held::TOKEN,
             key: kv.namespace.key(key),
-            beside: None,
+            beside: Vec::new(),
             token: kv.leases.token(id),
         };
         let packed = Packed::sized(held.key.len() + 128)

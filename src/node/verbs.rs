@@ -4,6 +4,7 @@ use super::manager::ManagerTarget;
 use super::port::{Opened, Port};
 use crate::bullmq::Bridge;
 use crate::bus::Bus;
+use crate::checkpoints::Checkpoints;
 use crate::crossing::{Answer, Arg, Outlet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::Kv;
@@ -32,6 +33,7 @@ static CLASSES: &[Known] = &[
     known::<Worker>(),
     known::<Bridge>(),
     known::<Sessions>(),
+    known::<Checkpoints>(),
 ];
 
 const fn known<T: Class>() -> Known {

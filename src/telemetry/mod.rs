@@ -130,6 +130,16 @@ pub struct Metrics {
     pub session_degraded: Counter,
     /// Writes of sessions that somebody was faster than.
     pub session_conflicts: Counter,
+    /// Checkpoints that were saved.
+    pub checkpoint_saves: Counter,
+    /// Saves that somebody else was faster with.
+    pub checkpoint_conflicts: Counter,
+    /// Writes that were refused because the thread is somebody else's.
+    pub checkpoint_fenced: Counter,
+    /// Interrupted threads that this process took over.
+    pub checkpoint_resumed: Counter,
+    /// Bytes of states and metadata that were saved.
+    pub checkpoint_bytes: Counter,
     operations: operation::Table,
 }
 
@@ -185,6 +195,11 @@ impl Metrics {
             queue_leases_lost: self.queue_leases_lost.get(),
             session_degraded: self.session_degraded.get(),
             session_conflicts: self.session_conflicts.get(),
+            checkpoint_saves: self.checkpoint_saves.get(),
+            checkpoint_conflicts: self.checkpoint_conflicts.get(),
+            checkpoint_fenced: self.checkpoint_fenced.get(),
+            checkpoint_resumed: self.checkpoint_resumed.get(),
+            checkpoint_bytes: self.checkpoint_bytes.get(),
             operations: self
                 .operations
                 .recorded()
@@ -282,6 +297,16 @@ pub struct Snapshot {
     pub session_degraded: u64,
     #[serde(rename = "redis_session_conflicts_total")]
     pub session_conflicts: u64,
+    #[serde(rename = "redis_checkpoint_saves_total")]
+    pub checkpoint_saves: u64,
+    #[serde(rename = "redis_checkpoint_conflicts_total")]
+    pub checkpoint_conflicts: u64,
+    #[serde(rename = "redis_checkpoint_fenced_total")]
+    pub checkpoint_fenced: u64,
+    #[serde(rename = "redis_checkpoint_resumed_total")]
+    pub checkpoint_resumed: u64,
+    #[serde(rename = "redis_checkpoint_bytes_total")]
+    pub checkpoint_bytes: u64,
     /// By operation.
     #[serde(rename = "redis_operation_duration_ms")]
     pub operations: BTreeMap<&'static str, HistogramSnapshot>,

@@ -24,6 +24,7 @@ impl Snapshot {
         self.bus(&mut page);
         self.queue(&mut page);
         self.sessions(&mut page);
+        self.checkpoints(&mut page);
         page.gauge("redis_connection_pool_size", "open connections", self.connections as f64);
         page.gauge("redis_commands_pending", "commands accepted and not yet settled", self.pending_commands as f64);
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
@@ -199,6 +200,22 @@ impl Snapshot {
                 "jobs whose lease was lost while they were in hand",
                 self.queue_leases_lost,
             ),
+        ] {
+            page.counter(name, help, value as f64);
+        }
+    }
+
+    fn checkpoints(&self, page: &mut Page) {
+        for (name, help, value) in [
+            ("redis_checkpoint_saves_total", "checkpoints that were saved", self.checkpoint_saves),
+            ("redis_checkpoint_conflicts_total", "saves that somebody else was faster with", self.checkpoint_conflicts),
+            (
+                "redis_checkpoint_fenced_total",
+                "writes that were refused because the thread is somebody else's",
+                self.checkpoint_fenced,
+            ),
+            ("redis_checkpoint_resumed_total", "interrupted threads that were taken over", self.checkpoint_resumed),
+            ("redis_checkpoint_bytes_total", "bytes of states and metadata that were saved", self.checkpoint_bytes),
         ] {
             page.counter(name, help, value as f64);
         }

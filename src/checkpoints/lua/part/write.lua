@@ -1,0 +1,130 @@
+-- How a thread is changed: it begins, grows, is trimmed, and lives on.
+
+-- Has the thread begin where it has not, or where one of its keys was lost. Who owns it stays.
+local function begin()
+  if intact then
+    return
+  end
+  if gen or call('EXISTS', ORDER) == 1 then
+    local names = { 'fence', 'own', 'owner', 'ends', 'lease', 'run', 'worker', 'epoch', 'was', 'times', 'crashed', 'status' }
+    local kept = call('HMGET', STATE, unpack(names))
+    call('UNLINK', STATE, ORDER)
+    for at, name in ipairs(names) do
+      if kept[at] then
+        call('HSET', STATE, name, kept[at])
+      end
+    end
+  end
+  gen = whole(now_us)
+  call('HSET', STATE, 'gen', gen)
+  call('ZADD', ORDER, 0, 'g' .. gen)
+  intact = true
+end
+
+-- The share's list of threads lasts as long as the last of them.
+local function settle_threads()
+  local last = call('ZREVRANGE', THREADS, 0, 0, 'WITHSCORES')[2]
+  if last == 'inf' then
+    call('PERSIST', THREADS)
+  elseif last then
+    call('PEXPIREAT', THREADS, last)
+  end
+end
+
+-- Renews the expiry of all that the thread has, `ttl` ms from now; 0 is none. Some of the share's threads that expired leave its list.
+local function live_on(ttl)
+  if ttl > 0 then
+    call('PEXPIRE', STATE, whole(ttl))
+    call('PEXPIRE', ORDER, whole(ttl))
+    call('ZADD', THREADS, whole(now + ttl), thread)
+    call('HSET', STATE, 'ttl', whole(ttl))
+  else
+    call('PERSIST', STATE)
+    call('PERSIST', ORDER)
+    call('ZADD', THREADS, 'inf', thread)
+    call('HDEL', STATE, 'ttl')
+  end
+  local states = sub(STATE, 1, #STATE - #thread)
+  for _, other in ipairs(call('ZRANGEBYSCORE', THREADS, '-inf', now, 'LIMIT', 0, 8)) do
+    if call('EXISTS', states .. other) == 0 then
+      call('ZREM', THREADS, other)
+    end
+  end
+  settle_threads()
+end
+
+local function place(letter, scope, id, seq)
+  return letter .. format('%016.0f', seq) .. '\0' .. scope .. '\0' .. id
+end
+
+-- Notes that a checkpoint may be trimmed, unless it is pinned.
+local function may_go(scope, id, record)
+  if record[7] == 0 then
+    call('ZADD', ORDER, 0, place('t', scope, id, record[6]))
+  end
+end
+
+-- Takes a checkpoint away, with the values that no other one has.
+local function drop(scope, id)
+  local name = field('c', scope, id)
+  local text = call('HGET', STATE, name)
+  if not text then
+    return
+  end
+  local record = cmsgpack.unpack(text)
+  local freed = #text
+  for at = 1, #record[9], 2 do
+    local value = scope .. '\0' .. record[9][at] .. '\0' .. record[9][at + 1]
+    local more = call('HGET', STATE, 'r\0' .. value)
+    if not more then
+      freed = freed + call('HSTRLEN', STATE, 'v\0' .. value)
+      call('HDEL', STATE, 'v\0' .. value)
+    elseif call('HINCRBY', STATE, 'r\0' .. value, -1) == 0 then
+      call('HDEL', STATE, 'r\0' .. value)
+    end
+  end
+  local writes = field('w', scope, id)
+  for _, write in ipairs(call('ZRANGEBYLEX', ORDER, '[' .. writes .. '\0', '(' .. writes .. '\1')) do
+    freed = freed + call('HSTRLEN', STATE, write)
+    call('HDEL', STATE, write)
+    call('ZREM', ORDER, write)
+  end
+  if record[8] == 1 and record[1] ~= '' then
+    local needed = field('n', scope, record[1])
+    if call('HINCRBY', STATE, needed, -1) <= 0 then
+      call('HDEL', STATE, needed)
+      local parent = call('HGET', STATE, field('c', scope, record[1]))
+      if parent and record[1] ~= latest_of(scope) then
+        may_go(scope, record[1], cmsgpack.unpack(parent))
+      end
+    end
+  end
+  call('HDEL', STATE, name)
+  call('ZREM', ORDER, name, place('s', scope, id, record[6]), place('t', scope, id, record[6]))
+  call('HINCRBY', STATE, 'count', -1)
+  call('HINCRBY', STATE, 'bytes', -freed)
+end
+
+-- Takes away the oldest checkpoints that are more than `last`, or older than `age` ms (0: of any age), 64 at most. Returns how many, and
+-- whether there may be more.
+local function trim(last, age)
+  local count, gone = number(call('HGET', STATE, 'count')), 0
+  local oldest = call('ZRANGEBYLEX', ORDER, '[t', '(u', 'LIMIT', 0, 64)
+  for _, member in ipairs(oldest) do
+    local scope, id = match(member, '^t%d+%z([^%z]*)%z(.*)$')
+    if count <= last then
+      local text = age > 0 and call('HGET', STATE, field('c', scope, id))
+      if not text or cmsgpack.unpack(text)[2] >= now - age then
+        return gone, false
+      end
+    end
+    if call('HEXISTS', STATE, field('n', scope, id)) == 1 then
+      -- It is noted again when nothing needs it any more.
+      call('ZREM', ORDER, member)
+    else
+      drop(scope, id)
+      gone, count = gone + 1, count - 1
+    end
+  end
+  return gone, #oldest == 64
+end

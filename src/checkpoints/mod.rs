@@ -1,0 +1,134 @@
+//! Checkpoints: the states of threads of long work, saved in order, owned by one process at a time, taken over when that is gone.
+//!
+//! # Promises
+//!
+//! - A save is one script: fence, owner, parent, size, then all that it writes. Asked again by the same id, or by an owner for the same save,
+//!   it gives the same answer.
+//! - A thread has two keys, and what is in one is of use only with the other: where one is lost (evicted, deleted) the thread has no
+//!   checkpoints, and starts again with the next save. Nobody is given a checkpoint that cannot be loaded.
+//! - Time is the server's, in every script. The largest id of a scope, by its bytes, is its latest; ids that the server makes grow.
+//! - A fencing token only grows, and is checked where the thread is.
+//! - What a script costs does not depend on how many checkpoints or threads there are, but for logarithms; it trims 64 checkpoints at most.
+//!
+//! # Lists of all threads
+//!
+//! The threads of a namespace are in [`SHARES`](crate::keys::checkpoints::SHARES) shares, each of one hash slot, and each share has a list of its
+//! threads, of its owned threads by the end of their leases, and of threads by their owner's registration. As a list is in the slot of the
+//! threads that it names, the script that changes a thread changes the list: no second write can be lost between them. A thread whose keys
+//! were evicted or have expired leaves an entry behind, which the next look at the list takes out; each list expires with the last of its
+//! threads. A list that was evicted is written again by the next save or renewal of each thread that is at work; a thread whose owner died
+//! meanwhile is found by `acquire`, not by `resume`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `settings`, `scripts` | what a store is told, and what it has executed |
+//! | `call` | one script call, its answer and its refusal |
+//! | `part` | a part of a state: its name, version and value |
+//! | `save`, `read`, `change` | checkpoints are saved and copied; found; pinned, pruned and removed |
+//! | `runs` | a thread in the hands of its owner |
+//! | `authority`, `crashes` | whether this process may take over threads; crashes that a registry declares |
+//! | `overdue`, `resume` | threads whose owners are gone; taking them over, one after another |
+//! | `news` | new checkpoints of a thread, in order |
+//! | `waits` | waits that the face may end |
+
+mod authority;
+mod call;
+mod change;
+mod crashes;
+mod news;
+mod overdue;
+mod part;
+mod read;
+mod resume;
+mod runs;
+mod save;
+mod scripts;
+mod settings;
+mod waits;
+
+use std::sync::Arc;
+
+use crate::connection::Manager;
+use crate::crossing::Outlet;
+use crate::error::Result;
+use crate::keys::Namespace;
+use crate::lease::Leases;
+use crate::options::Options;
+use crate::verb::{Class, Verb, verbs};
+use authority::Authority;
+use crashes::Crashes;
+use news::Readers;
+use runs::Runs;
+use settings::Settings;
+use waits::Waits;
+
+/// A store of checkpoints on a manager. What it owns is interrupted when it is dropped.
+#[derive(Debug)]
+pub struct Checkpoints(Arc<Inner>);
+
+/// What the tasks of a store share.
+#[derive(Debug)]
+struct Inner {
+    manager: Manager,
+    namespace: Namespace,
+    settings: Settings,
+    leases: Arc<Leases>,
+    runs: Runs,
+    waits: Waits,
+    readers: Readers,
+    authority: Authority,
+    crashes: Crashes,
+}
+
+impl Class for Checkpoints {
+    const NAME: &'static str = "checkpoints";
+    const VERBS: &'static [Verb<Self>] = verbs! { "checkpoints" "CheckpointStore" {
+        "save" => save::save;
+        "load" as "CheckpointStore.get" in "checkpoints.get" => read::load;
+        "history" => read::history;
+        "fork" => save::fork;
+        "addPending" => save::add_pending;
+        "pin" => change::pin;
+        "prune" => change::prune;
+        "remove" => change::remove;
+        "threads" => read::threads;
+        "acquire" => runs::acquire;
+        "lost" as "CheckpointRun.signal" => runs::lost;
+        "runSave" as "CheckpointRun.save" => runs::save;
+        "release" as "CheckpointRun.finish" => runs::release;
+        "interrupted" => overdue::interrupted;
+        "next" as "CheckpointStore.resume" in "checkpoints.resume" => resume::next;
+        "watch" => news::watch;
+        "news" as "CheckpointStore.watch" in "checkpoints.watch" => news::news;
+        "unwatch" as "CheckpointStore.watch" in "checkpoints.watch" => news::unwatch;
+        "cancel" as "CheckpointStore.acquire" in "checkpoints.acquire" => waits::cancel;
+    } };
+    type Parent = Manager;
+
+    fn open(manager: &Manager, options: &str, _outlet: Outlet) -> Result<Self> {
+        Self::new(manager.clone(), Options::parse("CheckpointStore", options)?)
+    }
+}
+
+impl Checkpoints {
+    /// A store on `manager`, in the namespace that the options name inside the manager's.
+    ///
+    /// # Errors
+    ///
+    /// `config`, naming the option.
+    pub fn new(manager: Manager, options: Options) -> Result<Self> {
+        let settings = Settings::read(options)?;
+        let namespace = manager.namespace().containing(&settings.namespace);
+        Ok(Self(Arc::new(Inner {
+            namespace,
+            settings,
+            leases: Arc::default(),
+            runs: Runs::default(),
+            waits: Waits::default(),
+            readers: Readers::default(),
+            authority: Authority::default(),
+            crashes: Crashes::default(),
+            manager,
+        })))
+    }
+}

@@ -1,0 +1,17 @@
+/** Metadata of checkpoints. */
+
+import { json } from '../arguments.js';
+import { configError } from '../errors.js';
+
+/**
+ * Metadata as JSON text.
+ *
+ * @throws RedisError of kind `config` for what is no object; `serialization` for what JSON cannot express.
+ */
+export function metaText(owner: string, meta: Record<string, unknown> | undefined): string {
+  if (meta === undefined) return '{}';
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw configError(`${owner}: meta`, 'an object', meta);
+  const text = json(`${owner}: meta`, meta);
+  if (typeof text !== 'string') throw text;
+  return text;
+}

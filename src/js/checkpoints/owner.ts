@@ -1,0 +1,23 @@
+/** What is said of an owner. */
+
+import { checkNumber, checkWhole, MAX_MS } from '../arguments.js';
+import { configError } from '../errors.js';
+import type { OwnerOptions } from './options.js';
+
+/** The least lease in milliseconds. */
+const LEAST_LEASE_MS = 100;
+
+/**
+ * The options of an owner, checked. Of a worker, which may be a registry's whole record, its id and epoch.
+ *
+ * @throws RedisError of kind `config`.
+ */
+export function ownerOptions(call: string, { leaseMs, worker }: OwnerOptions): OwnerOptions {
+  if (leaseMs !== undefined) checkNumber(`${call}: leaseMs`, ' of milliseconds', leaseMs, LEAST_LEASE_MS, MAX_MS);
+  if (worker === undefined) return { leaseMs };
+  if (typeof worker !== 'object' || worker === null) throw configError(`${call}: worker`, 'an object with id and epoch', worker);
+  const { id, epoch } = worker;
+  if (typeof id !== 'string') throw configError(`${call}: worker.id`, 'a string', id);
+  checkWhole(`${call}: worker.epoch`, epoch, 0);
+  return { leaseMs, worker: { id, epoch } };
+}

@@ -1,0 +1,339 @@
+/** The store of checkpoints. */
+
+import { onAbort } from '../aborts.js';
+import { cancelled, checkFunction, checkSignal, checkWhole, json, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
+import type { Unsubscribe } from '../bus/options.js';
+import { checkMade, keep } from '../copies.js';
+import type { Endpoint } from '../diagnostics.js';
+import { configError, RedisError, warnOfListener } from '../errors.js';
+import type { NumberingTarget } from '../internals.js';
+import { internals } from '../internals.js';
+import { verbs } from '../native.js';
+import { optionsJson, type Port } from '../port.js';
+import type { IRedisConnection } from '../ports.js';
+import { metaText } from './meta.js';
+import type {
+  AcquireOptions,
+  Checkpoint,
+  CheckpointInfo,
+  CheckpointKeep,
+  CheckpointRun,
+  CheckpointStoreOptions,
+  HistoryOptions,
+  InterruptedThread,
+  PendingOptions,
+  ResumeOptions,
+  SaveOptions,
+  ScopeOption,
+} from './options.js';
+import { ownerOptions } from './owner.js';
+import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
+import { openRun } from './run.js';
+import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
+
+const V = verbs(
+  'checkpoints',
+  'save',
+  'load',
+  'history',
+  'fork',
+  'addPending',
+  'pin',
+  'prune',
+  'remove',
+  'threads',
+  'acquire',
+  'interrupted',
+  'watch',
+  'news',
+  'unwatch',
+  'cancel',
+);
+/** What one answer tells of at most. */
+const PAGE = 100;
+
+/** What a store keeps to itself; reached by {@link internals}. */
+class CheckpointInternals implements NumberingTarget {
+  readonly port: Port;
+  readonly handle: number;
+  readonly endpoint: Endpoint;
+  #lastId = 0;
+
+  constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
+    const { port, handle, endpoint } = manager[internals];
+    const { registry, ...rest } = options;
+    if (registry !== undefined) checkMade('CheckpointStore: registry', 'WorkerRegistry', registry);
+    this.port = port;
+    this.handle = port.open('checkpoints', handle, { ...rest, registry: registry?.[internals].namespace }, this);
+    this.endpoint = endpoint;
+  }
+
+  nextId(): number {
+    this.#lastId++;
+    return this.#lastId;
+  }
+}
+
+/**
+ * States of long work (an import, a conversation, an agent's run), by *thread*: saved in order, never half, owned by at most one process at a time,
+ * and taken over by exactly one other when that process is gone.
+ *
+ * Of every method:
+ *
+ * - A thread, an id and a task are strings of 1 to 1 024 bytes without the character U+0000.
+ * - A state, metadata and pending writes are stored as `JSON.stringify` writes them; what JSON cannot express is refused with kind `serialization`
+ *   before anything is sent.
+ * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
+ *   says whether the server may have acted.
+ */
+export class CheckpointStore {
+  /** @internal */
+  declare readonly [internals]: CheckpointInternals;
+
+  /**
+   * Opens nothing: one manager serves any number of stores, and they need no closing.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  constructor(manager: IRedisConnection, options?: CheckpointStoreOptions) {
+    checkMade('CheckpointStore: manager', 'RedisConnectionManager', manager);
+    keep(this, 'CheckpointStore', new CheckpointInternals(manager, optionsOf('CheckpointStore: options', options)));
+  }
+
+  /**
+   * Saves a state, all of it or nothing.
+   *
+   * @throws RedisError of kind `conflict`, naming the latest id, if `parent` is not the latest, or the id is there with another content; `lease-lost`
+   * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
+   */
+  async save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo> {
+    const text = json('CheckpointStore.save: state', state);
+    if (typeof text !== 'string') throw text;
+    const { meta, ...rest } = optionsOf('CheckpointStore.save: options', options);
+    const metadata = metaText('CheckpointStore.save', meta);
+    const { port, handle } = this[internals];
+    const given = options === undefined ? undefined : optionsJson(rest);
+    return infoOf(thread, (await port.call(handle, V.save, thread, given, metadata, '', '', text)) as Told);
+  }
+
+  /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
+  async latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
+    return load<S>(this[internals], thread, null, options);
+  }
+
+  /** The checkpoint of that id, or `null`. */
+  async get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
+    return load<S>(this[internals], thread, id, options);
+  }
+
+  /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
+  async *history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined> {
+    const { limit, ...given } = optionsOf('CheckpointStore.history: options', options);
+    if (limit !== undefined) checkWhole('CheckpointStore.history: limit', limit, 1);
+    const { port, handle } = this[internals];
+    let left = limit ?? Number.POSITIVE_INFINITY;
+    let before: string | null | undefined = given.before;
+    do {
+      const page = optionsJson({ ...given, before, limit: given.where === undefined ? Math.min(PAGE, left) : PAGE });
+      const [next, found]: [string | null, Told[]] = (await port.call(handle, V.history, thread, page)) as [string | null, Told[]];
+      for (const told of found) {
+        yield infoOf(thread, told);
+        left--;
+        if (left === 0) return;
+      }
+      before = next;
+    } while (before !== null);
+  }
+
+  /**
+   * Copies a checkpoint into another thread, under its id; its pending writes stay behind. Repeating it changes nothing.
+   *
+   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has gone on from another one.
+   */
+  async fork(thread: string, id: string, into: string, options?: ScopeOption): Promise<CheckpointInfo> {
+    const { port, handle } = this[internals];
+    return infoOf(into, (await port.call(handle, V.fork, thread, id, into, scopeText('fork', options))) as Told);
+  }
+
+  /**
+   * Adds what a task of a step has written, to be found as `pending` of the checkpoint, which need not be there yet. A write that is there, by its task
+   * and place, stays, so that the call can be repeated.
+   */
+  async addPending(
+    thread: string,
+    id: string,
+    task: string,
+    writes: [name: string, value: unknown][],
+    options?: PendingOptions,
+  ): Promise<void> {
+    if (!Array.isArray(writes)) throw configError('CheckpointStore.addPending: writes', 'an array of pairs of name and value', writes);
+    const args: unknown[] = [thread, id, task, scopeText('addPending', options)];
+    for (const [at, write] of writes.entries()) {
+      if (!Array.isArray(write) || write.length !== 2 || typeof write[0] !== 'string') {
+        throw configError(`CheckpointStore.addPending: writes[${at}]`, 'a pair of name and value', write);
+      }
+      const text = json(`CheckpointStore.addPending: writes[${at}]`, write[1]);
+      if (typeof text !== 'string') throw text;
+      args.push(at, false, write[0], text);
+    }
+    const { port, handle } = this[internals];
+    await port.callWith(handle, V.addPending, args);
+  }
+
+  /** Keeps a checkpoint from being trimmed, or takes that back with `on` false. `false`: there is no such checkpoint. */
+  async pin(thread: string, id: string, on?: boolean, options?: ScopeOption): Promise<boolean> {
+    const { port, handle } = this[internals];
+    return (await port.call(handle, V.pin, thread, id, on, scopeText('pin', options))) as boolean;
+  }
+
+  /**
+   * Takes away the oldest checkpoints that `keep` does not name, but never the latest of a scope or a pinned one. In steps of at most 64, so that no
+   * other caller waits long.
+   *
+   * @returns How many are gone.
+   */
+  async prune(thread: string, keep: CheckpointKeep): Promise<number> {
+    const { port, handle } = this[internals];
+    return (await port.call(handle, V.prune, thread, optionsJson(objectOf('CheckpointStore.prune: keep', keep)))) as number;
+  }
+
+  /** Removes a thread with all that it has; its owner, if any, loses it. `false`: there was none. */
+  async remove(thread: string): Promise<boolean> {
+    const { port, handle } = this[internals];
+    return (await port.call(handle, V.remove, thread)) as boolean;
+  }
+
+  /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
+  async *threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined> {
+    const { prefix, ...rest } = optionsOf('CheckpointStore.threads: options', options);
+    refuseUnknown('CheckpointStore.threads', rest, ['prefix']);
+    const { port, handle } = this[internals];
+    let cursor: string | null | undefined;
+    do {
+      const [next, found]: [string | null, string[]] = (await port.call(handle, V.threads, cursor, prefix)) as [string | null, string[]];
+      yield* found;
+      cursor = next;
+    } while (cursor !== null);
+  }
+
+  /**
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   *
+   * @returns `null` if another one owns it, for longer than `waitMs`.
+   * @throws RedisError of kind `cancelled` when the signal is aborted.
+   */
+  async acquire<S = unknown>(thread: string, options?: AcquireOptions): Promise<CheckpointRun<S> | null> {
+    const call = 'CheckpointStore.acquire';
+    const { signal, waitMs, leaseMs, worker, ...rest } = optionsOf(`${call}: options`, options);
+    refuseUnknown(call, rest, ['leaseMs', 'waitMs', 'worker', 'signal']);
+    checkSignal(`${call}: signal`, signal);
+    const text = optionsJson({ waitMs, ...ownerOptions(call, { leaseMs, worker }) });
+    if (signal?.aborted) throw cancelled(call, signal);
+    const own = this[internals];
+    const id = own.nextId();
+    const forget = onAbort(signal, () => {
+      // A wait that has just ended has nothing to cancel.
+      own.port.callQuietly(own.handle, V.cancel, id).catch(() => {});
+    });
+    let taken: Taken | null;
+    try {
+      taken = (await own.port.call(own.handle, V.acquire, id, thread, text)) as Taken | null;
+    } catch (error) {
+      if (signal?.aborted && error instanceof RedisError && error.redisErrorKind === 'cancelled') throw cancelled(call, signal);
+      throw error;
+    } finally {
+      forget();
+    }
+    if (taken === null) return null;
+    const { run } = openRun<S>(own, id, thread, taken);
+    if (signal?.aborted) {
+      // If it cannot be given back now its lease runs out.
+      await run.pause().catch(() => {});
+      throw cancelled(call, signal);
+    }
+    return run;
+  }
+
+  /** Threads whose owners' leases are over by the server's clock, those first that have waited longest. Costs what is overdue. */
+  async interrupted(options?: { limit?: number | undefined }): Promise<InterruptedThread[]> {
+    const { port, handle } = this[internals];
+    const text = optionsJson(optionsOf('CheckpointStore.interrupted: options', options));
+    const found = (await port.call(handle, V.interrupted, text)) as [string, ...Was][];
+    return found.map(([thread, ...was]) => ({ thread, ...interruptionOf(was) }));
+  }
+
+  /**
+   * Has `handler` take over threads that were interrupted; each goes to one handler of the fleet. A handler that returns without `finish()` gives its
+   * thread back; one that throws leaves it interrupted, and it is taken again after a pause that grows to 30 seconds.
+   *
+   * @throws RedisError of kind `config`, naming the option.
+   */
+  resume<S = unknown>(handler: ResumeHandler<S>, options?: ResumeOptions): Resumer {
+    return startResumer<S>(this[internals], handler, options);
+  }
+
+  /**
+   * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
+   * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
+   *
+   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
+   */
+  async watch(
+    thread: string,
+    handler: (info: CheckpointInfo) => void | Promise<void>,
+    options?: { after?: string | undefined; signal?: AbortSignal | undefined },
+  ): Promise<Unsubscribe> {
+    const call = 'CheckpointStore.watch';
+    checkFunction(`${call}: handler`, handler);
+    const { after, signal, ...rest } = optionsOf(`${call}: options`, options);
+    refuseUnknown(call, rest, ['after', 'signal']);
+    checkSignal(`${call}: signal`, signal);
+    if (signal?.aborted) throw cancelled(call, signal);
+    const own = this[internals];
+    const { port, handle } = own;
+    const id = own.nextId();
+    await port.call(handle, V.watch, id, thread, after);
+    let isOver = false;
+    const hear = async (): Promise<void> => {
+      for (;;) {
+        const news = (await port.call(handle, V.news, id)) as Told[] | null;
+        if (news === null) return;
+        for (const told of news) {
+          if (isOver) return;
+          try {
+            await handler(infoOf(thread, told));
+          } catch (error) {
+            warnOfListener(error);
+          }
+        }
+      }
+    };
+    const end = async (): Promise<void> => {
+      isOver = true;
+      await port.call(handle, V.unwatch, id);
+    };
+    const forget = onAbort(signal, () => void end().catch(warnOfListener));
+    hear().catch((error: unknown) => {
+      if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) warnOfListener(error);
+    });
+    const unsubscribe = async (): Promise<void> => {
+      forget();
+      if (!isOver) await end();
+    };
+    return Object.assign(unsubscribe, { [Symbol.asyncDispose]: unsubscribe });
+  }
+}
+
+function scopeText(method: string, options: object | undefined): string | undefined {
+  return options === undefined ? undefined : optionsJson(optionsOf(`CheckpointStore.${method}: options`, options));
+}
+
+async function load<S>(
+  { port, handle }: CheckpointInternals,
+  thread: string,
+  id: string | null,
+  options: ScopeOption | undefined,
+): Promise<Checkpoint<S> | null> {
+  const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
+  return found === null ? null : checkpointOf<S>(thread, found);
+}
