@@ -87,7 +87,7 @@ struct Wait {
 }
 
 impl Wait {
-    fn tell(&self, number: i64, change: JobChange) {
+    fn notify(&self, number: i64, change: JobChange) {
         // Whoever waited may have given up.
         let _ = self.change.send(JobEvent { number, change });
     }
@@ -196,7 +196,7 @@ impl EventReader {
         subscribers.running = false;
         subscribers.waits.clear();
         if closing.is_cancelled() && std::mem::take(&mut subscribers.listening) {
-            self.outlet.tell(json!({ "event": "closed" }).to_string());
+            self.outlet.emit(json!({ "event": "closed" }).to_string());
         }
     }
 
@@ -258,7 +258,7 @@ impl EventReader {
 
     /// Reports the failure, and waits before the next attempt.
     async fn back_off(&self, error: &Error, failures: &mut u32) {
-        self.tell_error(error);
+        self.emit_error(error);
         tokio::time::sleep(BACKOFF.delay(*failures)).await;
         *failures = failures.saturating_add(1);
     }
@@ -338,7 +338,7 @@ impl EventReader {
                     b'f' => JobChange::Failed(reason_of(&payload)),
                     _ => JobChange::Removed,
                 };
-                wait.tell(number, change);
+                wait.notify(number, change);
             }
         }
         if subscribers.listening {
@@ -355,19 +355,19 @@ impl EventReader {
         let listening = {
             let subscribers = self.subscribers();
             for wait in subscribers.waits.values() {
-                wait.tell(i64::MAX, JobChange::Unknown);
+                wait.notify(i64::MAX, JobChange::Unknown);
             }
             subscribers.listening
         };
         if listening {
             let missed = (entries > 0).then_some(entries);
-            self.outlet.tell(json!({ "event": "gap", "missed": missed }).to_string());
+            self.outlet.emit(json!({ "event": "gap", "missed": missed }).to_string());
         }
     }
 
-    fn tell_error(&self, error: &Error) {
+    fn emit_error(&self, error: &Error) {
         if self.subscribers().listening {
-            self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
+            self.outlet.emit(json!({ "event": "error", "error": failure(error) }).to_string());
         }
     }
 }

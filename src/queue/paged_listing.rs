@@ -88,7 +88,7 @@ async fn pick(core: &Core, letter: &str, backwards: bool, words: &[Bytes]) -> Re
     let mut args: Vec<&[u8]> =
         vec![letter.as_bytes(), core.keys.prefix(Prefix::Group), if backwards { b"1" } else { b"0" }];
     args.extend(words.iter().map(|word| &word[..]));
-    let command = plain(&scripts::LIST_JOBS, &keys, &args).runs_reading(*operation::READ, &scripts::LIST_JOBS);
+    let command = plain(&scripts::LIST_JOBS, &keys, &args).runs_repeatable(*operation::READ, &scripts::LIST_JOBS);
     snapshots(core.call(command).await?)
 }
 
@@ -184,7 +184,7 @@ async fn walk(core: &Core, key: &Bytes, what: &str, prefix: &[u8]) -> Result<Vec
 fn names(core: &Core, key: &Bytes, what: &str, cursor: &[u8], prefix: &[u8]) -> crate::connection::Command {
     let [jobs, run, more] = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
     let packed = plain(&scripts::LIST_NAMES, &[key, jobs, run, more], &[what.as_bytes(), cursor, prefix]);
-    packed.runs_reading(*operation::READ, &scripts::LIST_NAMES)
+    packed.runs_repeatable(*operation::READ, &scripts::LIST_NAMES)
 }
 
 fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {

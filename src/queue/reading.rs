@@ -32,7 +32,7 @@ pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> 
 /// One job, if it is there.
 pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
     let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
-    let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
+    let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_repeatable(*operation::READ, &scripts::GET);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
         reply => Snapshot::read(&mut array(reply).ok_or_else(Error::unexpected_reply)?.into_iter()).map(Some),
@@ -53,7 +53,7 @@ pub(super) async fn wait_status(core: &Core, id: &str) -> Result<WaitStatus> {
     let [jobs, run, meta] = core.keys.keys([Part::Jobs, Part::Run, Part::Meta]);
     let keys = [jobs, run, meta, &core.keys.result(id.as_bytes())];
     let command =
-        plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::WAIT_STATUS);
+        plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_repeatable(*operation::READ, &scripts::WAIT_STATUS);
     let reply = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
     let [newest, exists, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
     let newest = integer(&newest).ok_or_else(Error::unexpected_reply)?;
@@ -165,7 +165,7 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         &core.keys.held_prefix(),
         core.keys.prefix(Prefix::Group),
     ];
-    let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
+    let command = plain(&scripts::LIST, &keys, &args).runs_repeatable(*operation::READ, &scripts::LIST);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
         reply => snapshots(reply).map(Some),
@@ -182,7 +182,7 @@ async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let mut cursor = Cursor::default();
     loop {
         let command = plain(&scripts::COUNTS, &keys, &[&prefix, cursor.word()]);
-        let (reply, origin) = core.call_located(command.runs_reading(*operation::READ, &scripts::COUNTS)).await?;
+        let (reply, origin) = core.call_located(command.runs_repeatable(*operation::READ, &scripts::COUNTS)).await?;
         let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
         let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(Error::unexpected_reply));
         let mut counts = counts.collect::<Result<Vec<_>>>()?;

@@ -201,7 +201,7 @@ pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
     loop {
         let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
         let command =
-            plain(&scripts::DUE_SCHEDULES, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE_SCHEDULES);
+            plain(&scripts::DUE_SCHEDULES, &keys, &[]).runs_repeatable(*operation::SCHEDULE, &scripts::DUE_SCHEDULES);
         let [now, first, due] =
             <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;

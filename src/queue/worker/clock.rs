@@ -83,7 +83,7 @@ impl Inner {
                 ended.push((number, "timeout", None));
             }
         }
-        self.tell_ended(ended);
+        self.emit_ended(ended);
     }
 
     /// Has schedules tick that are due.
@@ -96,7 +96,7 @@ impl Inner {
                 Ok(next) => state.alarms.ticked(next),
                 Err(error) => {
                     state.alarms.ticked(Some(Instant::now() + Duration::from_secs(1)));
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             }
             worker.rearm(&state);
@@ -119,7 +119,7 @@ impl Inner {
             self.after_step(&mut state);
             ended
         };
-        self.tell_ended(ended);
-        self.tell("closed");
+        self.emit_ended(ended);
+        self.emit("closed");
     }
 }

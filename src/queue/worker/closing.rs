@@ -143,7 +143,7 @@ impl Inner {
                 .collect()
         };
         let left = !ended.is_empty();
-        self.tell_ended(ended);
+        self.emit_ended(ended);
         left
     }
 }

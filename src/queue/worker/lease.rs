@@ -188,7 +188,7 @@ impl Inner {
         if starts_watch {
             watch::begin(self);
         }
-        self.tell_ended(cancelled);
+        self.emit_ended(cancelled);
         self.maintain_queue(&renewed);
         self.pump();
     }
@@ -217,14 +217,14 @@ impl Inner {
             let worker = Arc::downgrade(self);
             outbox::spawn_delivery_reporting(Arc::clone(&self.core), move |error| {
                 if let Some(worker) = worker.upgrade() {
-                    worker.tell_error(error);
+                    worker.emit_error(error);
                 }
             });
         }
         if renewed.damaged > 0 {
             self.core.manager.metrics().queue_damaged.add(renewed.damaged);
             let said = format!("the queue had {} damaged records or keys, which count as none now", renewed.damaged);
-            self.tell_error(&Error::new(ErrorKind::Serialization, said));
+            self.emit_error(&Error::new(ErrorKind::Serialization, said));
         }
         if renewed.looks {
             self.check_parents();
@@ -240,7 +240,7 @@ impl Inner {
             state.lease.renewal_failed(Instant::now() + RETRY);
             self.rearm(&state);
         }
-        self.tell_error(error);
+        self.emit_error(error);
         if begins {
             let worker = Arc::downgrade(self);
             lifecycle::spawn(async move {
@@ -271,8 +271,8 @@ impl Inner {
             (ended, refused, !state.mode.is_ending())
         };
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
-        self.tell_ended(ended);
-        self.tell_refused(refused);
+        self.emit_ended(ended);
+        self.emit_refused(refused);
         if goes_on {
             self.begin();
         }

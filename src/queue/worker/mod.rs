@@ -138,7 +138,7 @@ impl Inner {
     }
 
     /// Tells JavaScript that slots have ended.
-    fn tell_ended(&self, ended: impl IntoIterator<Item = (u64, &'static str, Option<Bytes>)>) {
+    fn emit_ended(&self, ended: impl IntoIterator<Item = (u64, &'static str, Option<Bytes>)>) {
         let mut values = delivery_of(WorkerDelivery::Ended);
         for (slot, why, text) in ended {
             let ended: [Outcome; ENDED_VALUES as usize] = [
@@ -154,7 +154,7 @@ impl Inner {
     }
 
     /// Tells JavaScript of jobs whose outcome was refused.
-    fn tell_refused(&self, refused: Vec<Bytes>) {
+    fn emit_refused(&self, refused: Vec<Bytes>) {
         if refused.is_empty() {
             return;
         }
@@ -167,12 +167,12 @@ impl Inner {
         self.outlet.deliver(values);
     }
 
-    fn tell(&self, event: &str) {
-        self.outlet.tell(json!({ "event": event }).to_string());
+    fn emit(&self, event: &str) {
+        self.outlet.emit(json!({ "event": event }).to_string());
     }
 
-    fn tell_error(&self, error: &Error) {
-        self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
+    fn emit_error(&self, error: &Error) {
+        self.outlet.emit(json!({ "event": "error", "error": failure(error) }).to_string());
     }
 
     /// Has the clock look again if something is due before it would.

@@ -32,7 +32,7 @@ impl Inner {
         lifecycle::spawn(async move {
             // Where this fails, the next walk asks again.
             if let Err(error) = worker.check_next_page().await {
-                worker.tell_error(&error);
+                worker.emit_error(&error);
             }
         });
     }

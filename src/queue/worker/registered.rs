@@ -76,7 +76,7 @@ impl DeathListener for CrashListener {
             lifecycle::spawn(async move {
                 // Where this fails, the sweep recovers the jobs when the lease has ended.
                 if let Err(error) = worker.recover_crashed(&death).await {
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             });
         }

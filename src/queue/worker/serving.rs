@@ -111,8 +111,8 @@ impl Inner {
             let lease = Bytes::from(sent.lease);
             self.start_jobs(&mut state, claimed, &lease, server_now);
             state.compare_with(held);
-            if state.claiming.is_idle() && state.is_quiet() && state.in_flight.tells_idle() {
-                self.tell("idle");
+            if state.claiming.is_idle() && state.is_quiet() && state.in_flight.emits_idle() {
+                self.emit("idle");
             }
             self.after_step(&mut state);
             wakes && state.registration.is_some()
@@ -121,7 +121,7 @@ impl Inner {
             // The server must know whose lease it is.
             self.renew(false);
         }
-        self.tell_refused(refused);
+        self.emit_refused(refused);
         deliver_left(&self.core, messages);
         self.pump();
     }
@@ -146,7 +146,7 @@ impl Inner {
                     state
                         .in_flight
                         .settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: true }));
-                    self.tell_error(&error);
+                    self.emit_error(&error);
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Inner {
             state.claiming.failed();
             self.rearm(&state);
         }
-        self.tell_error(error);
+        self.emit_error(error);
     }
 
     /// After a step whose outcome is unknown: the server is asked which jobs this worker holds.
@@ -208,7 +208,7 @@ impl Inner {
         loop {
             let command = plain(&scripts::HELD, &keys, &[cursor.word()]);
             let (reply, origin) =
-                self.core.call_located(command.runs_reading(*operation::STEP, &scripts::HELD)).await?;
+                self.core.call_located(command.runs_repeatable(*operation::STEP, &scripts::HELD)).await?;
             let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
             let next_page = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
             let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
@@ -263,7 +263,7 @@ impl Inner {
             self.after_step(&mut state);
         }
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
-        self.tell_ended(ended);
+        self.emit_ended(ended);
         self.pump();
     }
 

@@ -32,7 +32,7 @@ impl Inner {
             lifecycle::spawn(async move {
                 // Where this fails, the next renewal of any worker reports the lease again.
                 if let Err(error) = worker.recover(&owner, false).await {
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             });
         }

@@ -1,4 +1,4 @@
-//! Requests of a worker, and whether there may be jobs to claim.
+//! Steps of a worker: whether one is on its way, and whether there may be jobs to claim.
 
 use std::time::{Duration, Instant};
 

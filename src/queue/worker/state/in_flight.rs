@@ -13,7 +13,7 @@ pub(in crate::queue::worker) struct InFlight {
     deadlines: BTreeSet<(Instant, u64)>,
     outgoing: Vec<Outgoing>,
     /// JavaScript was told that there is nothing to do, and no job has come since.
-    idle_told: bool,
+    idle_emitted: bool,
 }
 
 impl InFlight {
@@ -47,7 +47,7 @@ impl InFlight {
             self.deadlines.insert((deadline, self.last_slot));
         }
         self.slots.insert(self.last_slot, slot);
-        self.idle_told = false;
+        self.idle_emitted = false;
         self.last_slot
     }
 
@@ -111,7 +111,7 @@ impl InFlight {
     }
 
     /// There is nothing to do. False where JavaScript was told so already.
-    pub(in crate::queue::worker) fn tells_idle(&mut self) -> bool {
-        !std::mem::replace(&mut self.idle_told, true)
+    pub(in crate::queue::worker) fn emits_idle(&mut self) -> bool {
+        !std::mem::replace(&mut self.idle_emitted, true)
     }
 }
