@@ -1,4 +1,5 @@
 /** Sessions on a real server that goes away, is slow, or forgets. */
+import { setTimeout as pause } from 'node:timers/promises';
 import session from 'express-session';
 import {
   memorySessions,
@@ -173,6 +174,58 @@ describe('while Redis is away', () => {
     expect(await store.load(one.id)).toBeNull();
     expect([...(fallback.entries() as Iterable<unknown>)]).toEqual([]);
   });
+
+  const POLICIES: [policy: string, whenAway: SessionStoreOptions['whenAway']][] = [
+    ['fail', 'fail'],
+    ['none', 'none'],
+    ['discard', { fallback: memorySessions(), onReturn: 'discard' }],
+    ['newest', { fallback: memorySessions(), onReturn: 'newest' }],
+  ];
+
+  it.each(POLICIES)(
+    'for 10 s of traffic, %s: no call waits for the server, and what was accepted is where the policy says',
+    async (policy, whenAway) => {
+      process.on('warning', warned);
+      const { server, store, manager, told, restored } = await storeOn({ whenAway }, policy === 'fail' ? 500 : COMMAND_TIMEOUT_MS);
+      const sessions = await Promise.all(Array.from({ length: 8 }, () => store.create({ n: 0 })));
+      await server.kill9();
+      await until(() => manager.state !== 'ready', { what: 'the loss of the connection' });
+      const end = performance.now() + 10_000;
+      let [slowest, refused] = [0, 0];
+      const users = sessions.map(async (session) => {
+        let current = session;
+        while (performance.now() < end) {
+          const asked = performance.now();
+          try {
+            current = await store.save(current, { n: Number(current.data.n) + 1 });
+          } catch (error) {
+            expect(error).toMatchObject({ name: 'RedisError', delivery: 'not-sent' });
+            refused++;
+          }
+          slowest = Math.max(slowest, performance.now() - asked);
+          await pause(20);
+        }
+        return current;
+      });
+      const last = await Promise.all(users);
+      expect(slowest).toBeLessThan(stretched(5_000));
+      expect(refused > 0).toBe(policy === 'fail');
+      await server.restart();
+      if (policy === 'fail') await until(() => manager.state === 'ready', { what: 'the connection', timeoutMs: 15_000 });
+      else {
+        const [saved, discarded] = [policy === 'newest' ? 8 : 0, policy === 'discard' ? 8 : 0];
+        expect(await restored()).toEqual({ saved, conflicts: 0, discarded, destroyed: 0 });
+      }
+      for (const { id, data } of last) {
+        expect(data.n).toBeGreaterThan(policy === 'fail' ? -1 : 10);
+        expect(await store.load(id)).toMatchObject({ from: 'redis', data: { n: policy === 'newest' ? data.n : 0 } });
+      }
+      expect(told.filter(([event]) => event !== 'restored')).toEqual([]);
+      // Without a listener of `degraded` one warning tells of the outage.
+      expect(warnings.map(({ name }) => name)).toEqual(policy === 'fail' ? [] : ['RedisSessionWarning']);
+    },
+    60_000,
+  );
 
   it('a frozen server that may have executed a save is no reason to save elsewhere', async () => {
     const { server, store } = await storeOn({ whenAway: { fallback: memorySessions(), onReturn: 'newest' } }, 300);
