@@ -301,4 +301,36 @@ describe('the store for express-session while Redis is away', () => {
     expect(await ask((callback) => store.get('before', callback))).toMatchObject({ n: 2 });
     expect(told).toEqual([]);
   });
+
+  it('takes sessions over from another store in the middle of traffic: nobody is logged out, nothing is lost, no logout is undone', async () => {
+    const server = await rig.server();
+    const ids = Array.from({ length: 200 }, (_, at) => `user-${at}`);
+    // As connect-redis writes them; programs that still use it read these keys.
+    const old = new Map(ids.map((id) => [id, JSON.stringify({ cookie: cookie(), id })]));
+    for (const [id, text] of old) await server.cli('SET', `sess:${id}`, text, 'EX', 3_600);
+    const stores = Array.from({ length: 3 }, () => new BackplaneStore(rig.manager({ url: server.url }), { importFrom: 'sess:' }));
+    const get = (id: string, at: number) => ask<Record<string, unknown> | null>((callback) => stores[at % 3]?.get(id, callback as never));
+    await Promise.all(
+      ids.flatMap((id) =>
+        Array.from({ length: 6 }, async (_, at) => {
+          const found = await get(id, at);
+          expect(found, id).toMatchObject({ id });
+          await ask((callback) => stores[at % 3]?.set(id, { ...found, [`k${at}`]: at } as never, callback));
+        }),
+      ),
+    );
+    for (const [at, id] of ids.entries()) {
+      expect(await get(id, at)).toMatchObject({ id, k0: 0, k1: 1, k2: 2, k3: 3, k4: 4, k5: 5 });
+      expect(await server.cli('GET', `sess:${id}`)).toBe(old.get(id));
+    }
+    const slow = await Promise.all(ids.map((id) => get(id, 0)));
+    await Promise.all(
+      ids.flatMap((id, at) => [
+        ask((callback) => stores[1]?.destroy(id, callback)),
+        ask((callback) => stores[0]?.set(id, slow[at] as never, callback)),
+        get(id, 2),
+      ]),
+    );
+    for (const [at, id] of ids.entries()) expect(await get(id, at)).toBeNull();
+  });
 });
