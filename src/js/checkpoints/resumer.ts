@@ -1,4 +1,4 @@
-/** Taking over threads whose owners are gone. */
+/** Threads whose owners are gone are taken over. */
 
 import { checkFunction, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError, RedisError, warnOfListener } from '../errors.js';
@@ -12,12 +12,12 @@ import { ownerOptions } from './owner.js';
 import { openRun } from './run.js';
 import type { Loaded, Was } from './shapes.js';
 
-/** What takes a thread over. */
+/** The work on a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
 
 const V = verbs('checkpoints', 'next', 'cancel');
 const OPTIONS = ['concurrency', 'maxResumes', 'match', 'leaseMs', 'worker'] as const satisfies (keyof ResumeOptions)[];
-/** After the server has refused to be asked. */
+/** Before the next look, after one that failed. */
 const PAUSE_MS = 2_000;
 
 type Answer = ['taken', string, number, Loaded | null, Was] | ['failed', string, number] | null;
@@ -46,7 +46,7 @@ class ResumerInternals<S> {
     if (!this.#isClosed) {
       this.#isClosed = true;
       const { port, handle } = this.#own;
-      // A wait that has just ended has nothing to cancel.
+      // A wait that has just ended needs no cancelling.
       await port.callQuietly(handle, V.cancel, this.#waiting).catch(() => {});
     }
     await this.#ended;
@@ -95,7 +95,7 @@ class ResumerInternals<S> {
       await run.pause();
     } catch (error) {
       this.#fail(error, thread);
-      // If that cannot be said now, the lease runs out.
+      // If the server cannot be told now, the lease runs out.
       await again(attempt).catch((cause: unknown) => this.#fail(cause, thread));
     }
   }
