@@ -143,11 +143,10 @@ export class Resumer {
 export function startResumer<S>(own: NumberingTarget, handler: ResumeHandler<S>, options: ResumeOptions | undefined): Resumer {
   const call = 'CheckpointStore.resume';
   checkFunction(`${call}: handler`, handler);
-  const given = optionsOf(`${call}: options`, options);
-  refuseUnknown(call, given, OPTIONS);
-  const { concurrency, maxResumes, match } = given;
+  const { concurrency, maxResumes, match, leaseMs, worker, ...rest } = optionsOf(`${call}: options`, options);
+  refuseUnknown(call, rest, OPTIONS);
   if (concurrency !== undefined) checkWhole(`${call}: concurrency`, concurrency, 1, 10_000);
   if (maxResumes !== undefined) checkWhole(`${call}: maxResumes`, maxResumes, 1, 1_000_000);
   if (match !== undefined && typeof match !== 'string') throw configError(`${call}: match`, 'a string', match);
-  return new Resumer(new ResumerInternals<S>(own, handler, { concurrency, maxResumes, match, ...ownerOptions(call, given) }));
+  return new Resumer(new ResumerInternals<S>(own, handler, { concurrency, maxResumes, match, ...ownerOptions(call, { leaseMs, worker }) }));
 }
