@@ -213,7 +213,7 @@ const importer = start('doomed-import.mjs', { config });
 const [killedAt] = await onceEmitted(importer, 'message');
 show('another one asks for it meanwhile', await imports.acquire('orders.csv'));
 await kill(importer);
-show('killed behind row', killedAt.rows);
+show('rows it had saved when it was killed', killedAt.rows);
 await new Promise((resolve, reject) => {
   const resumer = imports.resume(async (run, { attempt }) => {
     let { rows } = run.checkpoint.state;
