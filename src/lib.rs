@@ -5,9 +5,9 @@
 //! ```text
 //!  node          the only folder that names napi: calls in, outcomes and events out, in batches
 //!    │
-//!  queue ──► registry    features: what users ask for, in terms of commands and scripts
-//!  bus    kv    bullmq   strangers to each other, but for that one arrow
-//!  sessions
+//!  queue, checkpoints    features: what users ask for, in terms of commands and scripts
+//!     └──► registry      strangers to each other, but for these two arrows
+//!  bus  kv  bullmq  sessions
 //!    │
 //!  verb   lease  what can be called: one row per verb, one trait per class; what a token holds for a time
 //!    │
