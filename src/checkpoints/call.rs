@@ -15,7 +15,7 @@ use crate::resp::Reply;
 const MAX_NAME: usize = 1_024;
 const NAME: &str = "a string of 1 to 1024 bytes without the character U+0000";
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0')
 }
 
