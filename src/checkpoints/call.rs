@@ -192,6 +192,10 @@ pub(super) fn refused(inner: &Inner, owner: &str, word: &[u8], mut rest: impl It
             metrics.checkpoint_conflicts.add(1);
             (ErrorKind::Conflict, format!("{owner}: the id is not greater than the latest, {told}"))
         }
+        b"other" => {
+            metrics.checkpoint_conflicts.add(1);
+            (ErrorKind::Conflict, format!("{owner}: versions of these parts are there with other values: {told}"))
+        }
         b"full" => (
             ErrorKind::Overloaded,
             format!(

@@ -32,7 +32,7 @@ export interface RedisSaverOptions extends CheckpointStoreOptions {
 }
 
 /** What of a run a saver needs to write as its owner. */
-export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence' | 'signal'>;
+export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence'>;
 
 /** How many checkpoints are read at once. */
 const AT_ONCE = 16;
@@ -152,7 +152,8 @@ export class RedisSaver extends BaseCheckpointSaver {
   /**
    * Saves a checkpoint, all of it or nothing. Of its channels those in `newVersions` are stored; the others are there already, by their versions.
    *
-   * @throws RedisError of kind `conflict` if that id is there with another content; `lease-lost` if somebody else owns the thread.
+   * @throws RedisError of kind `conflict` if that id, or the version of a channel, is there with another content; `lease-lost` if somebody else owns
+   * the thread.
    */
   override async put(
     config: RunnableConfig,
