@@ -146,7 +146,7 @@ async function jest(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function types(dir, env) {
-  writeExamples(dir, (example) => !example.includes("'bullmq'"));
+  writeExamples(dir, (example) => !/'bullmq'|'@langchain\//.test(example));
   const counts = [];
   for (const compiler of ['typescript', 'typescript5']) {
     const tsc = [script(dir, compiler, 'tsc'), '-p', '.'];
@@ -252,6 +252,7 @@ async function sessions(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function langgraph(dir, env) {
+  writeExamples(dir, (example) => example.includes("'@langchain/"));
   const tsc = [script(dir, 'typescript', 'tsc'), '-p', '.'];
   const { REDIS_TEST_URL: _, ...without } = env;
   return sum(
