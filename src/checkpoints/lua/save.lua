@@ -141,7 +141,6 @@ for at = 19, #ARGV, 4 do
   end
 end
 call('HSET', STATE, field('c', scope, id), text, 'seq', whole(seq))
-call('HINCRBY', STATE, 'count', 1)
 call('HINCRBY', STATE, 'bytes', size)
 call('ZADD', ORDER, 0, field('c', scope, id), 0, place('s', scope, id, seq))
 if ask ~= '' then
