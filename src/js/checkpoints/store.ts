@@ -27,6 +27,7 @@ import type {
   ScopeOption,
 } from './options.js';
 import { ownerOptions } from './owner.js';
+import { RawCheckpoints } from './raw.js';
 import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
 import { openRun } from './run.js';
 import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
@@ -57,6 +58,8 @@ class CheckpointInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
+  /** For adapters. */
+  readonly raw: RawCheckpoints;
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
@@ -66,6 +69,7 @@ class CheckpointInternals implements NumberingTarget {
     this.port = port;
     this.handle = port.open('checkpoints', handle, { ...rest, registry: registry?.[internals].namespace }, this);
     this.endpoint = endpoint;
+    this.raw = new RawCheckpoints(port, this.handle);
   }
 
   nextId(): number {

@@ -12,7 +12,7 @@
 --
 -- Fields of the state, where NUL is a byte 0:
 --   gen                             when the thread began; `order` has the member g<gen> if the two belong together
---   seq, count, bytes, ttl          number of the last save; checkpoints and bytes that are there; its expiry in ms
+--   seq, bytes, ttl                 number of the last save; bytes that are there; its expiry in ms
 --   asked, answer                   the last save of an owner: what it asked by, and the scope and id that it got
 --   fence, own                      the largest fencing token seen; 1 where `acquire` made it
 --   owner, ends, lease, run         who owns it; until when, ms of server time; for how long each time; of which mastership that is

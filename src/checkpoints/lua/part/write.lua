@@ -111,30 +111,38 @@ local function drop(scope, id)
   end
   call('HDEL', STATE, name)
   call('ZREM', ORDER, name, place('s', scope, id, record[6]), place('t', scope, id, record[6]))
-  call('HINCRBY', STATE, 'count', -1)
   call('HINCRBY', STATE, 'bytes', -freed)
 end
 
--- Takes away the oldest checkpoints that are more than `last`, or older than `age` ms (0: of any age), 64 at most. Returns how many, and
--- whether there may be more.
+-- The number of the oldest save among the newest `last`; 0 where there are not more.
+local function first_kept(last)
+  local at = call('ZLEXCOUNT', ORDER, '-', '(t') - last
+  local member = at >= 0 and call('ZRANGE', ORDER, whole(at), whole(at))[1] or ''
+  return number(match(member, '^s(%d+)'))
+end
+
+-- Takes away the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most. Returns how many,
+-- and whether there may be more. One that nothing needs any more is noted again, and is the oldest then.
 local function trim(last, age)
-  local count, gone = number(call('HGET', STATE, 'count')), 0
-  local oldest = call('ZRANGEBYLEX', ORDER, '[t', '(u', 'LIMIT', 0, 64)
-  for _, member in ipairs(oldest) do
-    local scope, id = match(member, '^t%d+%z([^%z]*)%z(.*)$')
-    if count <= last then
+  local kept, gone = first_kept(last), 0
+  for _ = 1, 64 do
+    local member = call('ZRANGEBYLEX', ORDER, '[t', '(u', 'LIMIT', 0, 1)[1]
+    if not member then
+      return gone, false
+    end
+    local seq, scope, id = match(member, '^t(%d+)%z([^%z]*)%z(.*)$')
+    if tonumber(seq) >= kept then
       local text = age > 0 and call('HGET', STATE, field('c', scope, id))
       if not text or cmsgpack.unpack(text)[2] >= now - age then
         return gone, false
       end
     end
     if call('HEXISTS', STATE, field('n', scope, id)) == 1 then
-      -- It is noted again when nothing needs it any more.
       call('ZREM', ORDER, member)
     else
       drop(scope, id)
-      gone, count = gone + 1, count - 1
+      gone = gone + 1
     end
   end
-  return gone, #oldest == 64
+  return gone, true
 end
