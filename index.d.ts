@@ -253,6 +253,14 @@ export interface RedisErrorFields {
 /**
  * Every failure of this package. `instanceof RedisError` holds across copies of the package and across VM contexts.
  * No message contains a password, the credentials of a URL or a payload.
+ *
+ * @example
+ * try {
+ *   await kv.set('k', 1);
+ * } catch (error) {
+ *   if (error instanceof RedisError && error.delivery === 'not-sent') await kv.set('k', 1);
+ *   else throw error;
+ * }
  */
 export declare class RedisError extends Error {
   /** What kind of failure it is. */
@@ -400,6 +408,11 @@ export interface TopicGroup {
  *
  * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
  * handler that throws, rejects or never ends affects nobody else.
+ *
+ * @example
+ * const bus = new MessageBus(manager);
+ * await bus.subscribe<Order>('orders', ({ payload }) => ship(payload));
+ * await bus.publish('orders', { id: 7 });
  */
 export declare class MessageBus {
   /**
@@ -773,6 +786,11 @@ export interface WorkerRegistryOptions {
  * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
  *   time is up.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ *
+ * @example
+ * const registry = new WorkerRegistry(manager);
+ * const worker = await registry.register({ type: 'mailer', capabilities: ['mail'] });
+ * registry.on('crashed', ({ id }) => console.log(`${id} crashed`));
  */
 export declare class WorkerRegistry {
   /**
@@ -954,8 +972,11 @@ export interface SaveOptions extends ScopeOption {
 }
 /** What is told of a checkpoint. */
 export interface CheckpointInfo {
+  /** The name of the thread. */
   thread: string;
+  /** The scope in the thread; `''` unless another one was named. */
   scope: string;
+  /** The id, unique in its scope. */
   id: string;
   /** The id that it follows; `null` for the first. It may have been trimmed. */
   parent: string | null;
@@ -963,17 +984,23 @@ export interface CheckpointInfo {
   at: number;
   /** What its values added to the thread. */
   bytes: number;
+  /** The metadata that it was saved with. */
   meta: Record<string, unknown>;
+  /** Is it kept from being trimmed? */
   pinned: boolean;
 }
 /** An intermediate result of a step. */
 export interface PendingWrite {
+  /** The task that wrote it. */
   task: string;
+  /** The name that the task gave it. */
   name: string;
+  /** The value, as it came out of JSON. */
   value: unknown;
 }
 /** A checkpoint with all that it has. */
 export interface Checkpoint<S = unknown> extends CheckpointInfo {
+  /** The state, as it came out of JSON. */
   state: S;
   /** By task, and in the order in which each task gave them. */
   pending: PendingWrite[];
@@ -1016,7 +1043,9 @@ export interface AcquireOptions extends OwnerOptions {
 }
 /** Who was interrupted. */
 export interface Interruption {
+  /** The id of its owner's worker in a registry, if the owner named one. */
   worker?: string | undefined;
+  /** The epoch of that worker. */
   epoch?: number | undefined;
   /** When its lease ended, in milliseconds of the server's time since 1970. */
   at: number;
@@ -1025,10 +1054,12 @@ export interface Interruption {
 }
 /** A thread whose owner is gone. */
 export interface InterruptedThread extends Interruption {
+  /** The name of the thread. */
   thread: string;
 }
 /** A thread that this process owns. */
 export interface CheckpointRun<S = unknown> {
+  /** The name of the thread. */
   readonly thread: string;
   /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
   readonly fence: number;
@@ -1086,9 +1117,15 @@ export interface ResumerEvents {
   error: [error: unknown, thread: string | undefined];
 }
 
-/** What takes a thread over. */
+/** The work on a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
-/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+/**
+ * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
+ *
+ * @example
+ * const resumer = checkpoints.resume(async (run) => importFrom(run.checkpoint, run), { match: 'import:*' });
+ * resumer.on('failed', (thread) => console.log(`${thread} was interrupted too often`));
+ */
 export declare class Resumer {
   /** Takes no more threads, and resolves when the handlers in hand have ended. Do not await it in a handler. */
   close(): Promise<void>;
@@ -1111,6 +1148,14 @@ export declare class Resumer {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export declare class CheckpointStore {
   /**
@@ -1157,7 +1202,8 @@ export declare class CheckpointStore {
   /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
   threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined>;
   /**
-   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
+   * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
    * @returns `null` if another one owns it, for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
@@ -1290,6 +1336,11 @@ export interface GetOrSetOptions {
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
  *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ *
+ * @example
+ * const kv = new KVStore(manager);
+ * await kv.set('user:7', { name: 'Ann' }, 3_600);
+ * const user = await kv.get<{ name: string }>('user:7');
  */
 export declare class KVStore {
   /**
@@ -1528,6 +1579,7 @@ export interface RedisConfig {
   /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
   namespace?: string | undefined;
 }
+/** Environment variables, such as `process.env`. */
 type Environment = Record<string, string | undefined>;
 /**
  * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
@@ -1736,6 +1788,11 @@ export interface ConnectionEvents {
  *
  * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
  * can be collected, with its listeners, even if they reference it.
+ *
+ * @example
+ * const manager = new RedisConnectionManager('redis://localhost');
+ * await manager.command('SET', 'greeting', 'Welcome');
+ * await manager.disconnect();
  */
 export declare class RedisConnectionManager {
   /**
@@ -2240,6 +2297,11 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
  * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
  * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
  * keeps the process alive.
+ *
+ * @example
+ * const worker = queue.process(async (job) => send(job.data), { concurrency: 10 });
+ * worker.on('failed', (job, error) => console.error(job.id, error));
+ * await worker.close();
  */
 export declare class TaskWorker<T = unknown, R = unknown> {
   /**
@@ -2283,6 +2345,11 @@ export declare class TaskWorker<T = unknown, R = unknown> {
  * Of every method: a bad argument rejects with kind `config`, naming it, as do data of more than 16 MiB; data that JSON cannot express and damaged
  * stored text reject with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server
  * may have acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ *
+ * @example
+ * const queue = new TaskQueue<Mail>('mails', manager);
+ * await queue.add('send', { to: 'ann@example.org' }, { attempts: 5 });
+ * queue.process(async (job) => send(job.data));
  */
 export declare class TaskQueue<T = unknown, R = unknown> {
   /**
@@ -2413,14 +2480,17 @@ export declare class TaskQueue<T = unknown, R = unknown> {
 
 /** A session as a {@link SessionBackend} keeps it. It is plain JSON. */
 export interface StoredSession {
+  /** The id of the session. */
   readonly id: string;
   /** The version in Redis that it is based on; 0: it was created without Redis. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: object;
   /** Milliseconds since 1970. Of one with a version: by the server's clock. */
   readonly createdAt: number;
   /** Milliseconds since 1970, by the clock of this process. */
   readonly expiresAt: number;
+  /** The user that it was created for. */
   readonly user?: string | undefined;
 }
 /**
@@ -2451,9 +2521,11 @@ export declare function memorySessions(options?: MemorySessionsOptions): Session
 
 /** A session as it was when it was loaded or written. */
 export interface Session<T extends object = Record<string, unknown>> {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
   /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: T;
   /** Milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
@@ -2464,7 +2536,9 @@ export interface Session<T extends object = Record<string, unknown>> {
 }
 /** A session without its data. */
 export interface SessionInfo {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
+  /** Grows by one with each save, from 1. */
   readonly version: number;
   /** Milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
@@ -2476,9 +2550,21 @@ export interface SessionInfo {
  * Redis lost it. `exists`: there is a session with the id that was to be created.
  */
 export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
-/** The error of a write that came too late; kind `conflict`. Nothing was changed. */
+/**
+ * The error of a write that came too late; kind `conflict`. Nothing was changed.
+ *
+ * @example
+ * try {
+ *   await sessions.save(session, { ...session.data, cart });
+ * } catch (error) {
+ *   if (error instanceof SessionConflictError && error.reason === 'changed') return retry();
+ *   throw error;
+ * }
+ */
 export declare class SessionConflictError extends RedisError {
+  /** The id of the session. */
   readonly sessionId: string;
+  /** Why the write was refused. */
   readonly reason: SessionConflict;
   constructor(method: string, sessionId: string, reason: SessionConflict);
   /** True for an error of any copy of this package, in any VM context. */
@@ -2572,6 +2658,11 @@ type Data = Record<string, unknown>;
  * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
  * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
  *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
+ *
+ * @example
+ * const sessions = new SessionStore<{ cart: string[] }>(manager, { ttlSec: 3_600 });
+ * const session = await sessions.create({ cart: [] }, { user: 'ann' });
+ * await sessions.save(session, { cart: ['book'] });
  */
 export declare class SessionStore<T extends object = Data> {
   /**
@@ -2792,6 +2883,7 @@ export interface BullMQClient {
   /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
+  /** `SET`, with `PX` or `EX` where they are given. */
   set(
     key: string,
     value: string | number,
@@ -2869,6 +2961,7 @@ export interface BullMQClient {
     },
   ): Promise<number>;
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  /** `BZPOPMIN`; the timeout is in seconds. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
    * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:
@@ -3027,7 +3120,16 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
-/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
+/**
+ * The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code.
+ *
+ * @example
+ * try {
+ *   await bus.request('price', { sku: 'book' });
+ * } catch (error) {
+ *   if (error instanceof ResponderError) console.log(error.name, error.message);
+ * }
+ */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
@@ -3036,6 +3138,132 @@ export declare class ResponderError extends RedisError {
   constructor(message: string, remoteName: string, remoteCode?: string);
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/**
+ * What a service names. A part that is left out stays untyped.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   requests: { price: { payload: { sku: string }; reply: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ * await redis.getQueue('mails').add('welcome', { to: 'ann@example.org' });
+ */
+export interface ServiceTypes {
+  /** The payload of each topic. */
+  topics?: object;
+  /** The payload of each request and of its reply, as `{ payload; reply }` by topic. */
+  requests?: object;
+  /** The jobs of each queue: by the name of a job its `{ data; result }`. */
+  queues?: object;
+}
+/** The names of the members of `T`. */
+type NameOf<T> = keyof T & string;
+/** The payload of a request. */
+type PayloadOf<R> = R extends {
+  payload: infer P;
+}
+  ? P
+  : unknown;
+/** The payload of its reply. */
+type ReplyOf<R> = R extends {
+  reply: infer P;
+}
+  ? P
+  : unknown;
+/** The data of a job. */
+type DataOf<J> = J extends {
+  data: infer D;
+}
+  ? D
+  : unknown;
+/** The result of a job. */
+type ResultOf<J> = J extends {
+  result: infer R;
+}
+  ? R
+  : unknown;
+/** The methods of a bus that take the names of topics with payloads. */
+export interface TopicsOf<T extends object> {
+  /** As of {@link MessageBus}, for the topics that are named. */
+  publish<K extends NameOf<T>>(topic: K, message: Envelope<T[K]> | T[K], options?: PublishOptions): Promise<number>;
+  /** As of {@link MessageBus}, for the topics that are named. */
+  subscribe<K extends NameOf<T>>(
+    topic: K,
+    handler: (message: Envelope<T[K]>, context: MessageContext) => unknown,
+    options?: SubscribeOptions,
+  ): Promise<Unsubscribe>;
+  /** As of {@link MessageBus}, for the topics that are named. */
+  messages<K extends NameOf<T>>(topic: K, options?: MessagesOptions): AsyncIterable<Envelope<T[K]>>;
+}
+/** The methods of a bus that take the names of requests. */
+export interface RequestsOf<R extends object> {
+  /** As of {@link MessageBus}, for the requests that are named. */
+  request<K extends NameOf<R>>(topic: K, payload: PayloadOf<R[K]>, options?: RequestOptions): Promise<ReplyOf<R[K]>>;
+  /** As of {@link MessageBus}, for the requests that are named. */
+  respond<K extends NameOf<R>>(
+    topic: K,
+    handler: (payload: PayloadOf<R[K]>, envelope: Envelope<PayloadOf<R[K]>>) => ReplyOf<R[K]> | Promise<ReplyOf<R[K]>>,
+  ): Promise<Unsubscribe>;
+}
+/** A bus that knows the topics and requests of a service. */
+export type TypedBus<S extends ServiceTypes> = Omit<IMessageBus, 'publish' | 'subscribe' | 'messages' | 'request' | 'respond'> &
+  (S extends {
+    topics: infer T extends object;
+  }
+    ? TopicsOf<T>
+    : Pick<IMessageBus, 'publish' | 'subscribe' | 'messages'>) &
+  (S extends {
+    requests: infer R extends object;
+  }
+    ? RequestsOf<R>
+    : Pick<IMessageBus, 'request' | 'respond'>);
+/** A job of a queue whose jobs `J` are known: its name says what its data is. */
+export type NamedJob<J extends object> = {
+  [K in NameOf<J>]: Job<DataOf<J[K]>, ResultOf<J[K]>> & {
+    readonly name: K;
+  };
+}[NameOf<J>];
+/** A job to add to a queue whose jobs `J` are known. */
+export type NamedJobToAdd<J extends object> = {
+  [K in NameOf<J>]: {
+    name: K;
+    data: DataOf<J[K]>;
+    options?: JobOptions | undefined;
+  };
+}[NameOf<J>];
+/** The data of any job of `J`. */
+type AnyData<J extends object> = DataOf<J[NameOf<J>]>;
+/** The result of any job of `J`. */
+type AnyResult<J extends object> = ResultOf<J[NameOf<J>]>;
+/** The methods of a queue that take the names of jobs. */
+export interface JobsOf<J extends object> {
+  /** As of {@link TaskQueue}, for the jobs that are named. */
+  add<K extends NameOf<J>>(name: K, data: DataOf<J[K]>, options?: JobOptions): Promise<Job<DataOf<J[K]>, ResultOf<J[K]>>>;
+  /** As of {@link TaskQueue}, for the jobs that are named. */
+  addBulk(jobs: NamedJobToAdd<J>[]): Promise<Job<AnyData<J>, AnyResult<J>>[]>;
+  /** As of {@link TaskQueue}. The name of the job says what its data is: `if (job.name === 'welcome') …`. */
+  process(
+    processor: (job: NamedJob<J>, context: JobContext) => AnyResult<J> | Promise<AnyResult<J>>,
+    options?: WorkerOptions,
+  ): TaskWorker<AnyData<J>, AnyResult<J>>;
+}
+/** A queue that knows its jobs. */
+export type TypedQueue<J extends object> = Omit<ITaskQueue<AnyData<J>, AnyResult<J>>, 'add' | 'addBulk' | 'process'> & JobsOf<J>;
+/** A {@link Container} that knows the names of a service. */
+export interface TypedContainer<S extends ServiceTypes> extends Omit<Container, 'getBus' | 'getQueue'> {
+  /** The message bus, the same object each time. */
+  getBus(): TypedBus<S>;
+  /** The queue with this name, the same object each time. */
+  getQueue: S extends {
+    queues: infer Q extends object;
+  }
+    ? <K extends NameOf<Q>>(name: K) => Q[K] extends object ? TypedQueue<Q[K]> : never
+    : Container['getQueue'];
 }
 
 /** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
@@ -3132,6 +3360,18 @@ export interface Container {
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export declare function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
+/**
+ * As above, for a service that names its topics, requests, queues and jobs: another name, payload, data or result does not compile.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ */
+export declare function createContainer<S extends ServiceTypes>(options?: ContainerOptions | string | URL): Promise<TypedContainer<S>>;
 
 /** Options of {@link once}. */
 export interface OnceOptions {
@@ -3222,7 +3462,14 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
-/** Thrown by a processor, it fails the job at once, even if attempts are left. */
+/**
+ * Thrown by a processor, it fails the job at once, even if attempts are left.
+ *
+ * @example
+ * queue.process(async ({ data }) => {
+ *   if (!data.to) throw new UnrecoverableError('no address');
+ * });
+ */
 export declare class UnrecoverableError extends Error {
   constructor(
     message?: string,
@@ -3233,7 +3480,14 @@ export declare class UnrecoverableError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+/**
+ * Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt.
+ *
+ * @example
+ * queue.process(async () => {
+ *   if (await isBusy()) throw new DelayError(30_000);
+ * });
+ */
 export declare class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
@@ -3245,7 +3499,17 @@ export declare class DelayError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
+/**
+ * The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`.
+ *
+ * @example
+ * const job = await queue.add('send', mail);
+ * try {
+ *   await job.waitUntilFinished({ timeoutMs: 60_000 });
+ * } catch (error) {
+ *   if (error instanceof JobFailedError) console.log(error.message);
+ * }
+ */
 export declare class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;

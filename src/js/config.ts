@@ -119,6 +119,7 @@ export function isUrl(value: unknown): value is URL {
   return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
 
+/** Environment variables, such as `process.env`. */
 type Environment = Record<string, string | undefined>;
 
 /**

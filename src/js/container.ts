@@ -16,6 +16,7 @@ import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 import type { SessionStoreOptions } from './sessions/options.js';
 import { SessionStore } from './sessions/store.js';
+import type { ServiceTypes, TypedContainer } from './typed.js';
 
 /** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
@@ -321,6 +322,19 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `url` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
+export function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
+/**
+ * As above, for a service that names its topics, requests, queues and jobs: another name, payload, data or result does not compile.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ */
+export function createContainer<S extends ServiceTypes>(options?: ContainerOptions | string | URL): Promise<TypedContainer<S>>;
 export async function createContainer(options?: ContainerOptions | string | URL): Promise<Container> {
   const {
     url,

@@ -52,6 +52,14 @@ const brand = Symbol.for('redis-backplane.RedisError');
 /**
  * Every failure of this package. `instanceof RedisError` holds across copies of the package and across VM contexts.
  * No message contains a password, the credentials of a URL or a payload.
+ *
+ * @example
+ * try {
+ *   await kv.set('k', 1);
+ * } catch (error) {
+ *   if (error instanceof RedisError && error.delivery === 'not-sent') await kv.set('k', 1);
+ *   else throw error;
+ * }
  */
 export class RedisError extends Error {
   /** What kind of failure it is. */

@@ -134,6 +134,11 @@ class StoreInternals implements NumberingTarget {
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
  *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ *
+ * @example
+ * const kv = new KVStore(manager);
+ * await kv.set('user:7', { name: 'Ann' }, 3_600);
+ * const user = await kv.get<{ name: string }>('user:7');
  */
 export class KVStore {
   /** @internal */

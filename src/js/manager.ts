@@ -191,6 +191,11 @@ const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>((
  *
  * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
  * can be collected, with its listeners, even if they reference it.
+ *
+ * @example
+ * const manager = new RedisConnectionManager('redis://localhost');
+ * await manager.command('SET', 'greeting', 'Welcome');
+ * await manager.disconnect();
  */
 export class RedisConnectionManager {
   /** @internal */

@@ -233,6 +233,11 @@ class RegistryInternals implements LeadershipTarget {
  * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
  *   time is up.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ *
+ * @example
+ * const registry = new WorkerRegistry(manager);
+ * const worker = await registry.register({ type: 'mailer', capabilities: ['mail'] });
+ * registry.on('crashed', ({ id }) => console.log(`${id} crashed`));
  */
 export class WorkerRegistry {
   /** @internal */

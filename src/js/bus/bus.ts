@@ -63,6 +63,11 @@ class PublicInternals extends BusInternals {
  *
  * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
  * handler that throws, rejects or never ends affects nobody else.
+ *
+ * @example
+ * const bus = new MessageBus(manager);
+ * await bus.subscribe<Order>('orders', ({ payload }) => ship(payload));
+ * await bus.publish('orders', { id: 7 });
  */
 export class MessageBus {
   /** @internal */

@@ -21,7 +21,16 @@ interface RemoteFailure {
   code?: unknown;
 }
 
-/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
+/**
+ * The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code.
+ *
+ * @example
+ * try {
+ *   await bus.request('price', { sku: 'book' });
+ * } catch (error) {
+ *   if (error instanceof ResponderError) console.log(error.name, error.message);
+ * }
+ */
 export class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;

@@ -63,6 +63,11 @@ const DEFAULT_LIMIT = 100;
  * Of every method: a bad argument rejects with kind `config`, naming it, as do data of more than 16 MiB; data that JSON cannot express and damaged
  * stored text reject with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server
  * may have acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ *
+ * @example
+ * const queue = new TaskQueue<Mail>('mails', manager);
+ * await queue.add('send', { to: 'ann@example.org' }, { attempts: 5 });
+ * queue.process(async (job) => send(job.data));
  */
 export class TaskQueue<T = unknown, R = unknown> {
   /** @internal */

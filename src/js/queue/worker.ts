@@ -11,6 +11,11 @@ import { type TaskWorkerEvents, WorkerInternals, type WorkerQueue } from './work
  * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
  * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
  * keeps the process alive.
+ *
+ * @example
+ * const worker = queue.process(async (job) => send(job.data), { concurrency: 10 });
+ * worker.on('failed', (job, error) => console.error(job.id, error));
+ * await worker.close();
  */
 export class TaskWorker<T = unknown, R = unknown> {
   /** @internal */
