@@ -24,7 +24,7 @@ end
 local head = call('HMGET', STATE, 'owner', 'ends', 'lease', 'worker', 'epoch', 'times', 'fence', 'was', 'crashed')
 local before, ends = head[1], number(head[2])
 if before == owner then
-  -- Its lease begins anew: the caller counts from this attempt.
+  -- Its lease starts again: the caller counts from this attempt.
   call('HSET', STATE, 'ends', whole(now + lease), 'run', mastership())
   list_owned(now + lease, worker)
   live_on(ttl)
