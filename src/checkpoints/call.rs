@@ -106,7 +106,7 @@ impl ScriptCall {
 
     /// The call, which only reads.
     pub(super) fn reads(&self, operation: crate::telemetry::Operation) -> Command {
-        self.packed().runs_reading(operation, self.script)
+        self.packed().runs_repeatable(operation, self.script)
     }
 }
 

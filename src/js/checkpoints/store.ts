@@ -221,7 +221,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
+   * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
    * @returns `null` if another one owns it, for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
@@ -249,10 +250,10 @@ export class CheckpointStore {
       forget();
     }
     if (taken === null) return null;
-    const { run } = openRun<S>(own, id, thread, taken);
+    const { run, undo } = openRun<S>(own, id, thread, taken);
     if (signal?.aborted) {
-      // If it cannot be given back now its lease runs out.
-      await run.pause().catch(() => {});
+      // If the thread cannot be given back now, its lease runs out.
+      await undo().catch(() => {});
       throw cancelled(call, signal);
     }
     return run;

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  hash        state: see below
 -- KEYS[2]  sorted set  order: every score is 0, so its members are ordered by their bytes
--- KEYS[3]  sorted set  due: owned threads of the share, by the end of their lease
+-- KEYS[3]  sorted set  due: owned threads of the share, by the end of their lease; '' without an end, where none is missing
 -- KEYS[4]  sorted set  threads: threads of the share, by when they expire, or inf
 -- KEYS[5]  sorted set  workers: worker, NUL, thread, for threads whose owner is a registered worker; every score is 0
 -- KEYS[6]  channel     news: says that the thread has a new checkpoint, or is free

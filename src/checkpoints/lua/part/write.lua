@@ -21,28 +21,38 @@ local function begin()
   intact = true
 end
 
--- The share's list of threads lasts as long as the last of them.
-local function settle_threads()
+-- The share's lists last as long as the last of its threads.
+local function settle_lists()
   local last = call('ZREVRANGE', THREADS, 0, 0, 'WITHSCORES')[2]
-  if last == 'inf' then
-    call('PERSIST', THREADS)
-  elseif last then
-    call('PEXPIREAT', THREADS, last)
+  if not last then
+    call('ZREM', DUE, '')
+  end
+  for _, list in ipairs(last and { THREADS, DUE, WORKERS } or {}) do
+    if last == 'inf' then
+      call('PERSIST', list)
+    else
+      call('PEXPIREAT', list, last)
+    end
   end
 end
 
--- Renews the expiry of all that the thread has, `ttl` ms from now; 0 is none. Some of the share's threads that expired leave its list.
+-- Renews the expiry of all that the thread has, `ttl` ms from now, or from the end of its owner's lease; 0 is none. Some of the share's
+-- threads that expired leave its list.
 local function live_on(ttl)
+  local score = 'inf'
   if ttl > 0 then
-    call('PEXPIRE', STATE, whole(ttl))
-    call('PEXPIRE', ORDER, whole(ttl))
-    call('ZADD', THREADS, whole(now + ttl), thread)
+    score = whole(math.max(now, number(call('HGET', STATE, 'ends'))) + ttl)
+    call('PEXPIREAT', STATE, score)
+    call('PEXPIREAT', ORDER, score)
     call('HSET', STATE, 'ttl', whole(ttl))
   else
     call('PERSIST', STATE)
     call('PERSIST', ORDER)
-    call('ZADD', THREADS, 'inf', thread)
     call('HDEL', STATE, 'ttl')
+  end
+  if call('ZADD', THREADS, score, thread) == 1 and call('ZCARD', THREADS) == 1 then
+    -- No thread of the share can be missing from the list of owned ones.
+    call('ZADD', DUE, 'inf', '')
   end
   local states = sub(STATE, 1, #STATE - #thread)
   for _, other in ipairs(call('ZRANGEBYSCORE', THREADS, '-inf', now, 'LIMIT', 0, 8)) do
@@ -50,7 +60,7 @@ local function live_on(ttl)
       call('ZREM', THREADS, other)
     end
   end
-  settle_threads()
+  settle_lists()
 end
 
 local function place(letter, scope, id, seq)
