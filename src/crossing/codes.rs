@@ -15,7 +15,7 @@ macro_rules! codes {
             }
 
             impl $name {
-                /// The one of that number.
+                /// The code with this number.
                 #[must_use]
                 pub fn of(number: u32) -> Option<Self> {
                     match number {
@@ -27,7 +27,7 @@ macro_rules! codes {
         )*
         $($(#[doc = $of])* pub const $constant: u32 = $value;)*
 
-        /// The same in TypeScript.
+        /// The text of `src/js/codes.ts`.
         #[cfg(test)]
         fn in_typescript() -> String {
             let mut text = String::from(
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_no_code() {
+    fn an_unknown_number_is_no_code() {
         assert_eq!(ArgumentKind::of(7), Some(ArgumentKind::Other));
         assert_eq!(OutcomeKind::of(5), Some(OutcomeKind::HandedBack));
         assert_eq!((OutcomeKind::of(0), OutcomeKind::of(6)), (None, None));
