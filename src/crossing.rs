@@ -58,7 +58,7 @@ pub enum Outcome {
     /// A `Buffer`.
     Bytes(Bytes),
     List(Vec<Outcome>),
-    /// A reply as the server gave it: bulk strings are strings where they are UTF-8 and `Buffer`s where not.
+    /// A server's reply. A bulk string becomes a string if it is UTF-8, and a `Buffer` otherwise.
     Reply(Reply),
 }
 

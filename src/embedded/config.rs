@@ -63,7 +63,7 @@ impl Config {
         self.changed.get("requirepass").map(String::as_str).filter(|password| !password.is_empty())
     }
 
-    /// How long a script may run before other clients are served, who may then kill it.
+    /// How long a script may run before other clients are answered and may kill it.
     pub(super) fn script_limit(&self) -> Duration {
         let set = self.changed.get("lua-time-limit").or(self.changed.get("busy-reply-threshold"));
         Duration::from_millis(set.and_then(|ms| ms.parse().ok()).unwrap_or(5000))
