@@ -15,7 +15,7 @@ macro_rules! codes {
             }
 
             impl $name {
-                /// The one of that number.
+                /// The code with this number.
                 #[must_use]
                 pub fn of(number: u32) -> Option<Self> {
                     match number {
@@ -27,7 +27,7 @@ macro_rules! codes {
         )*
         $($(#[doc = $of])* pub const $constant: u32 = $value;)*
 
-        /// The same in TypeScript.
+        /// The text of `src/js/codes.ts`.
         #[cfg(test)]
         fn in_typescript() -> String {
             let mut text = String::from(
@@ -49,7 +49,7 @@ macro_rules! codes {
 
 codes! {
     enums {
-        /// What an argument of a call is.
+        /// The kind of an argument of a call.
         ArgumentKind {
             /// Not given, or `undefined`.
             Absent = 0,
@@ -60,10 +60,10 @@ codes! {
             Number = 4,
             Text = 5,
             Bytes = 6,
-            /// Anything else; its bytes are what it is called in an error.
+            /// Anything else; its bytes are the text that describes it in errors.
             Other = 7,
         }
-        /// What a value that is taken out is.
+        /// The kind of a value that JavaScript takes.
         Tag {
             /// The value itself.
             Value = 0,
@@ -77,50 +77,50 @@ codes! {
             List = 4,
             /// A flat array, as for a list, for the object behind a handle; the number is the handle.
             Delivery = 5,
-            /// The string `OK`, which is most of what commands that write give; no value comes with it.
+            /// The string `OK`, the most frequent outcome of commands that write; no value comes with it.
             Ok = 6,
-            /// As a delivery, but an array of the values themselves: most deliveries have none that must be told what it is.
+            /// As a delivery, but an array of the values alone: most deliveries have only values without a tag of their own.
             Plain = 7,
         }
-        /// What a delivery to a worker is of: its first value.
+        /// The kind of a delivery to a worker, which is its first value.
         WorkerDelivery {
-            /// Jobs that were claimed, of `CLAIMED_VALUES` each.
+            /// Claimed jobs, with `CLAIMED_VALUES` values each.
             Jobs = 1,
-            /// Attempts that are over, of `ENDED_VALUES` each.
+            /// Attempts that have ended, with `ENDED_VALUES` values each.
             Ended = 2,
-            /// Jobs whose outcome was refused, of `REFUSED_VALUES` each.
+            /// Jobs whose outcome was refused, with `REFUSED_VALUES` values each.
             Refused = 3,
         }
-        /// What came of an attempt.
+        /// The outcome of an attempt.
         OutcomeKind {
             Completed = 1,
             Failed = 2,
             FailedForGood = 3,
             Delayed = 4,
-            /// Given back without an attempt: the job is the first of those that wait.
+            /// The job is handed back without an attempt, and waits before all other jobs.
             HandedBack = 5,
         }
     }
     constants {
-        /// The number of a call whose outcome nobody waits for.
+        /// The number of a call without a waiting caller.
         NOBODY = 0xffff_ffff,
-        /// The word of an argument is its kind, shifted by so many bits, and its length.
+        /// The word of an argument is its kind, shifted by this many bits, and its length.
         KIND_SHIFT = 29,
         /// The longest argument, in bytes; Redis' own limit is the same.
         MAX_BYTES = 0x1fff_ffff,
         /// Values per job in a delivery: slot, id, name, data, options, attempts made, added at, started at, stalled count, progress.
         CLAIMED_VALUES = 10,
-        /// Values per attempt that is over: slot, why, and what is said of it.
+        /// Values per attempt that has ended: slot, cause, and a text about it.
         ENDED_VALUES = 3,
-        /// Values per job whose outcome was refused: id and why.
+        /// Values per job whose outcome was refused: id and reason.
         REFUSED_VALUES = 2,
-        /// Values per outcome that is told: slot, kind and two more.
+        /// Values per outcome that JavaScript reports: slot, kind and two more.
         OUTCOME_VALUES = 4,
         /// Values per event of a queue: type, job id, payload.
         EVENT_VALUES = 3,
         /// Values per durable message: number, id, attempts before, last error, key, text.
         MESSAGE_VALUES = 6,
-        /// Values per consumer group of a topic: name, lag, pending, consumers, when one was last active.
+        /// Values per consumer group of a topic: name, lag, pending, consumers, time of the last activity of a consumer.
         GROUP_VALUES = 5,
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_no_code() {
+    fn an_unknown_number_is_no_code() {
         assert_eq!(ArgumentKind::of(7), Some(ArgumentKind::Other));
         assert_eq!(OutcomeKind::of(5), Some(OutcomeKind::HandedBack));
         assert_eq!((OutcomeKind::of(0), OutcomeKind::of(6)), (None, None));
