@@ -1888,7 +1888,7 @@ export interface Backoff {
   type: 'fixed' | 'exponential';
   /** Milliseconds, from 0. */
   delayMs: number;
-  /** Milliseconds: no delay is longer. Default: no bound. */
+  /** The longest delay, in milliseconds. Default: no bound. */
   maxDelayMs?: number | undefined;
   /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
   jitter?: number | undefined;
@@ -1933,17 +1933,21 @@ export interface JobOptions {
    * attempt has failed. Default: no bound.
    */
   timeoutMs?: number | undefined;
-  /** Is the job kept when it has completed? `true`: for ever. `false`: no; its result is only in events. Default: the 1 000 newest are. */
+  /**
+   * Is a completed job kept? `true`: for ever. `false`: it is removed, and only events have its result. Default: the 1 000 newest completed jobs are
+   * kept.
+   */
   keepCompleted?: boolean | KeepRule | undefined;
-  /** Is the job kept when it has failed for good? Default: the 10 000 newest are. */
+  /** Is a job kept that has failed for good? The values are those of `keepCompleted`. Default: the 10 000 newest failed jobs are kept. */
   keepFailed?: boolean | KeepRule | undefined;
   /**
-   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another one returns the existing job. If that is over
-   * and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
+   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another job with the id returns the existing job. If
+   * the existing job is over and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
    *
-   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. An active job, or one that waits for
-   * children, goes on, and the new job follows it: it is `waiting-children` until the first is over, in any way. Of several new jobs the last
-   * follows. If the job is over and `ttlMs` has not passed, the existing job is returned even so.
+   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. A job that is active, or waits for
+   * children, goes on. The new job then follows the existing job: it is `waiting-children` until the existing job has completed, failed or been
+   * removed. If several new jobs are added meanwhile, only the last follows. If the existing job is over and `ttlMs` has not passed, it is returned
+   * even with `replace`.
    */
   dedupe?:
     | {
@@ -1958,8 +1962,8 @@ export interface JobOptions {
    */
   group?: string | undefined;
   /**
-   * Jobs, in this or other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10
-   * 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, is waited for as it is. A removed child is no longer
+   * Jobs, in this or other queues, that must complete before this job waits for a worker. They are added with this job, all or none per queue; at
+   * most 10 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, stays as it is. A removed child is no longer
    * waited for. A child that fails also fails this job; a retried parent waits until the failed child is retried and completes. Excludes `delayMs`
    * and `lifo`.
    */
@@ -1970,7 +1974,10 @@ export interface JobOptions {
    */
   corrId?: string | undefined;
 }
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
+/**
+ * When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: milliseconds, counted from the
+ * time when the schedule was first made.
+ */
 export type ScheduleTimes =
   | {
       everyMs: number;
@@ -1996,11 +2003,11 @@ export interface Schedule<T = unknown> {
   readonly when: ScheduleTimes;
   /** As it was given to {@link TaskQueue.schedule}. */
   readonly job: ScheduledJob<T>;
-  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  /** The next tick, in milliseconds since the epoch, by the server's clock. */
   readonly nextAt: number;
-  /** Its last tick. */
+  /** The last tick, in the same unit; `undefined` before the first tick. */
   readonly lastAt?: number | undefined;
-  /** How often it has ticked. */
+  /** The number of ticks so far. */
   readonly ticks: number;
 }
 /** Options of a {@link TaskQueue}. Unknown names are refused. */
@@ -2012,9 +2019,9 @@ export interface TaskQueueOptions {
 }
 /** Options of {@link TaskQueue.list}. */
 export interface ListOptions {
-  /** How many to skip, from 0. Default 0. */
+  /** The number of jobs to skip, from 0. Default 0. */
   start?: number | undefined;
-  /** The most to return, from 0. Default 100. */
+  /** The most jobs to return, from 0. Default 100. */
   limit?: number | undefined;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean | undefined;
@@ -2034,19 +2041,19 @@ export interface AddAndWaitOptions extends WaitOptions {
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
   /**
-   * Milliseconds, from 0, for the jobs in hand to finish. After that the rest is handed back at once and its signal aborted, which takes at
-   * most 2 s more. Default 30 000.
+   * Milliseconds, from 0, for the running jobs to finish. After that the signals of the other jobs are aborted, and the jobs are handed back to the
+   * queue, which takes at most 2 s more. Default 30 000.
    */
   graceMs?: number | undefined;
 }
-/** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
+/** The methods of a registry that a worker uses; a {@link WorkerRegistry} has them. */
 export interface TaskWorkerRegistry {
   /** Called when the worker starts. */
   register(worker: { type?: string | undefined; capacity?: number | undefined; metadata?: Record<string, unknown> | undefined }): Promise<{
     id: string;
     epoch: number;
   }>;
-  /** Called when its status changes, and with its load. */
+  /** Called with the new status and the load when the worker's status changes. */
   heartbeat(
     id: string,
     update?: {
@@ -2097,7 +2104,7 @@ export interface WorkerOptions {
   /** How many jobs the worker holds at once, from 1 to 10 000. Default 1. */
   concurrency?: number | undefined;
   /**
-   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of jobs in hand, even while the event loop is blocked. When this process is
+   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of running jobs, even while the event loop is blocked. When this process is
    * gone, its jobs go to other workers within this time plus one sweep. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -2115,9 +2122,10 @@ export interface WorkerOptions {
   /** `false`: the worker starts with {@link TaskWorker.run}. Default true. */
   autorun?: boolean | undefined;
   /**
-   * The worker registers itself there: its type is the queue's name, its capacity is its concurrency. It keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs go to others at
-   * once, not when its lease ends. If the registry cannot be reached, the worker goes on, emits `error` and tries again.
+   * The registry in which the worker registers itself: its type is the queue's name, its capacity is its concurrency. The worker keeps its load
+   * (running jobs / concurrency) and status current, and unregisters when it is closed. When a registry on the same manager declares the worker
+   * crashed, its jobs go to other workers at once, instead of at the end of its lease. If the registry cannot be reached, the worker goes on, emits
+   * `error` and tries again.
    */
   registry?: TaskWorkerRegistry | undefined;
 }
@@ -2150,21 +2158,21 @@ export interface Job<T = unknown, R = unknown> {
   readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock, as the other two times. */
+  /** When the job was added. All times of a job are milliseconds since the epoch, by the server's clock. */
   readonly addedAt: number;
-  /** When its last attempt started. */
+  /** When the last attempt started. */
   readonly startedAt?: number | undefined;
-  /** When it completed or failed for good. */
+  /** When the job completed or failed for good. */
   readonly finishedAt?: number | undefined;
-  /** How often it lost its worker. */
+  /** How often the job lost its worker. */
   readonly stalledCount: number;
   /** Replaces the data. */
   updateData(data: T): Promise<void>;
-  /** Stores the progress, any value that JSON can express, and calls the fleet's `progress` listeners. The next attempt sees it. */
+  /** Stores the progress, any value that JSON can express, and emits `progress` on every listening queue object. The next attempt sees the progress. */
   updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000. Returns how many there are. */
+  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000 lines. Returns the number of lines in the log. */
   log(line: string): Promise<number>;
-  /** The lines of its log. */
+  /** The lines of the job's log. */
   logs(): Promise<string[]>;
   /** Reads the job again into this object, and returns this object; `null` if the job is gone. */
   refresh(): Promise<Job<T, R> | null>;
@@ -2191,20 +2199,20 @@ export interface Job<T = unknown, R = unknown> {
    * good with `reason` if the processor throws. A job that is not active fails at once.
    *
    * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: the job is over already, or gone.
+   * @returns `false` if the job is already over, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }
 
-/** What a {@link Processor} gets beside the job. */
+/** The second argument of a {@link Processor}. */
 export interface JobContext {
   /**
-   * Aborted when the attempt is over for the fleet, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
+   * Aborted when Redis has ended the attempt, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
    * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
-   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   * disconnected). After `cancelled` the processor's outcome still counts; after the other kinds it is ignored.
    */
   readonly signal: AbortSignal;
-  /** 1 for the first. */
+  /** The number of this attempt: 1 for the first. */
   readonly attempt: number;
   /** The results of the job's children, by id; children of another queue by `queue:id`. */
   readonly children: () => Promise<Record<string, unknown>>;
@@ -2215,7 +2223,7 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** The events of a {@link TaskWorker}: of this worker only, in this process. */
+/** The events of a {@link TaskWorker}. They report only what this worker does. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** A job's processor starts. */
   active: [job: Job<T, R>];
@@ -2223,7 +2231,7 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   completed: [job: Job<T, R>, result: R];
   /** A processor has thrown `error`. The queue's events say whether the job is retried (`retrying`, `failed`). */
   failed: [job: Job<T, R>, error: unknown];
-  /** Nothing waits and nothing is in hand; once per idle period. */
+  /** No job waits and no job runs. Emitted once per idle period. */
   idle: [];
   /**
    * Redis could not be reached; a job's lease was lost or its outcome refused (kind `lease-lost`); a queue refused a message; or records were damaged
@@ -2248,7 +2256,7 @@ export declare class TaskWorker<T = unknown, R = unknown> {
    * @throws RedisError of kind `closed`.
    */
   run(): void;
-  /** Takes no more jobs; resolves when none is in hand. {@link resume} takes jobs again. Rejects with kind `closed`. */
+  /** Takes no more jobs; resolves when no job runs any more. {@link resume} takes jobs again. Rejects with kind `closed`. */
   pause(): Promise<void>;
   /**
    * Takes jobs again.
@@ -2259,11 +2267,11 @@ export declare class TaskWorker<T = unknown, R = unknown> {
   /** Does the worker take jobs, if there are any? */
   isRunning(): boolean;
   /**
-   * Takes no more jobs and waits for those in hand, at most `graceMs`. After that the signals of the rest are aborted, and they go back to the head
-   * of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its `graceMs`. Do not await it in a
-   * processor: the processor would wait for itself.
+   * Takes no more jobs and waits for the running jobs, at most `graceMs`. After that the signals of the jobs that still run are aborted, and these
+   * jobs go back to the head of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its
+   * `graceMs`. Do not await `close()` in a processor: the processor would wait for itself.
    *
-   * @returns `true`: every job in hand finished.
+   * @returns `true` if every running job finished.
    */
   close(options?: CloseOptions): Promise<boolean>;
   /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
@@ -2300,19 +2308,17 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    *
    * @param name The kind of job, for the processor: 1 to 512 bytes.
    * @param data Anything that JSON can express, at most 16 MiB of it.
-   * @returns The job; the existing job, unchanged, if the id or
-   * the dedupe id exists.
+   * @returns The job; the existing job, unchanged, if the id or the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>>;
   /**
-   * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
-   * dedupe id exists, it waits for the existing job.
+   * Adds a job and waits until the job has finished. The call never misses the end, even of a job that is not kept (`keepCompleted: false`). If the
+   * id or the dedupe id exists, the call waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and was not kept.
-   * @throws JobFailedError when the job failed for good. RedisError
-   * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
-   * delivery `rejected` says that it was added.
+   * @returns The result; `undefined` also for a job that was already over and not kept.
+   * @throws JobFailedError when the job failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or
+   * `cancelled` when `signal` was aborted: an added job goes on; delivery `rejected` says that the job was added.
    */
   addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R>;
   /**
@@ -2335,7 +2341,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]>;
   /** How many jobs are in each state, at one moment. */
   counts(): Promise<Record<JobState, number>>;
-  /** No worker of the fleet takes a job from now on; jobs in hand go on. */
+  /** From now on no worker, in any process, takes a job; running jobs go on. */
   pause(): Promise<void>;
   /** Ends {@link pause}. */
   resume(): Promise<void>;
@@ -2346,7 +2352,8 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   /**
    * Removes finished jobs, oldest first. Returns how many.
    *
-   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most to remove, default all.
+   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most jobs to remove, default
+   * all.
    */
   clean(
     state: 'completed' | 'failed',
@@ -2369,14 +2376,14 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    */
   obliterate(options?: { force?: boolean | undefined }): Promise<void>;
   /**
-   * Adds a job at each tick, exactly once in the whole fleet, while any worker of the queue runs. One tick makes up for all that were missed. A
-   * schedule with the same id is replaced; an unchanged one keeps its next tick.
+   * Adds a job at each tick, exactly once among all processes, while any worker of the queue runs. One tick makes up for all missed ticks. A schedule
+   * with the same id is replaced; an unchanged schedule keeps its next tick.
    *
    * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the first call. `cron`: `minute hour day month weekday`, with seconds in front if there are six
-   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. A line with named hours ticks once right after the gap for times that summer
-   * time leaves out, and once for repeated times. A line with every hour goes on as an interval. The id of a tick's job is the schedule's id, a
-   * colon, and the tick in milliseconds.
+   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. When summer time skips a tick of a line with named hours, the line ticks right
+   * after the gap; when summer time repeats the hour, the line ticks once. A line with every hour goes on as an interval. The id of a tick's job is
+   * the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void>;
@@ -3222,7 +3229,7 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
-/** Thrown by a processor, it fails the job at once, even if attempts are left. */
+/** A processor throws this error to fail the job at once, even if attempts are left. */
 export declare class UnrecoverableError extends Error {
   constructor(
     message?: string,
@@ -3233,7 +3240,7 @@ export declare class UnrecoverableError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+/** A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt. */
 export declare class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
@@ -3245,7 +3252,7 @@ export declare class DelayError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
+/** The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`. */
 export declare class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;
