@@ -68,7 +68,7 @@ export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
 export interface MessageBusOptions {
   /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
   namespace?: string | undefined;
-  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  /** The manager whose connections subscribe and consume. Default: the bus' `manager`. */
   subscriber?: IRedisConnection | undefined;
   /**
    * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all nodes. Needs
@@ -78,7 +78,8 @@ export interface MessageBusOptions {
   /**
    * How long messages of durable topics are kept after every group has acknowledged them. All three bounds hold: the newest `maxLength` messages
    * (from 0 to 1 000 000 000 000, default 100 000), the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), and
-   * `maxAgeMs` (from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts, roughly.
+   * `maxAgeMs` (milliseconds, from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts; a
+   * few more messages than the bounds allow may be kept.
    */
   retention?:
     | {
@@ -87,11 +88,11 @@ export interface MessageBusOptions {
         maxAgeMs?: number | undefined;
       }
     | undefined;
-  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  /** The most live messages that may wait, per subscription, from 1. Default 100 000. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default 64 MiB. */
   maxPendingBytes?: number | undefined;
-  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  /** How long the end of a subscription waits for running handlers, in milliseconds. Default 5 000. */
   closeTimeoutMs?: number | undefined;
 }
 /** Options of {@link MessageBus.publish}. */
@@ -107,16 +108,16 @@ export interface PublishOptions {
   id?: string | undefined;
   /** Durable: milliseconds for which the id counts once, from 1. Default, if `id` is given: 120 000. */
   dedupeMs?: number | undefined;
-  /** The W3C trace context of the message. Default: the context of the message in hand, or of the envelope. */
+  /** The W3C trace context of the message. Default: the trace context of the envelope, or of the message whose handler publishes. */
   traceparent?: string | undefined;
 }
 /** Options of {@link MessageBus.subscribe}. */
 export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable one. */
+  /** How many handlers of this subscription may run at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable subscription. */
   concurrency?: number | undefined;
-  /** Live: messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** Live: the most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** Live: the most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Durable: the consumer group of the topic's stream. Delivery is at least once. */
   group?: string | undefined;
@@ -138,16 +139,16 @@ export interface SubscribeOptions {
    * not matter: Rust sends the signs. Default 30 000.
    */
   claimAfterMs?: number | undefined;
-  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  /** Durable: how long a handler may run, in milliseconds. After that its signal is aborted, and the attempt has failed. Default 600 000. */
   timeoutMs?: number | undefined;
   /** Ends the subscription. Before the server has confirmed it, the call rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 /** Options of {@link MessageBus.messages}. */
 export interface MessagesOptions {
-  /** Messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** The most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Ends the iteration. */
   signal?: AbortSignal | undefined;
@@ -159,27 +160,27 @@ export interface RequestOptions {
   /** Ends the wait, with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
-/** What a handler gets beside the message. */
+/** The second argument of a handler. */
 export interface MessageContext {
-  /** Where it was published. */
+  /** The topic of the message. */
   readonly topic: string;
-  /** The key it was published with. A key of another program that is not UTF-8 has replacement characters. */
+  /** The key of the message. If another program published a key that is not UTF-8, the key has replacement characters. */
   readonly key?: string | undefined;
-  /** The pattern it was subscribed by. */
+  /** The pattern of the subscription, if it was made by {@link MessageBus.psubscribe}. */
   readonly pattern?: string | undefined;
   /** Durable: the consumer group. */
   readonly group?: string | undefined;
-  /** Durable: its id in the stream. */
+  /** Durable: the message's id in the stream. */
   readonly streamId?: string | undefined;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
   /** Aborted when the subscription ends, or when a durable message belongs to another consumer. */
   readonly signal: AbortSignal;
 }
 /**
- * Ends a subscription. From the call on no handler of it starts. Resolves when its running handlers have ended, or `closeTimeoutMs` has passed. For
- * the last subscription of this bus to a topic the server must confirm too, unless the server is away or the bus or the manager is closed.
- * Idempotent.
+ * Ends a subscription. From the call on its handler is not called again. Resolves when the running handlers have ended, or `closeTimeoutMs` has
+ * passed. For the last subscription of this bus to a topic the server must confirm the end too, unless the server is away or the bus or the manager
+ * is closed. Idempotent.
  *
  * @throws RedisError of kind `timeout` if a connected server does not confirm within `commandTimeoutMs`; no handler gets a message even then.
  */
@@ -278,11 +279,11 @@ export interface BusEvents {
    */
   error: {
     topic: string;
-    /** The message it had. */
+    /** The id of the handler's message. */
     envelopeId?: string;
     corrId?: string;
     pattern?: string;
-    /** Of a durable subscription. */
+    /** The consumer group of a durable subscription. */
     group?: string;
     error: unknown;
   };
@@ -292,9 +293,9 @@ export interface BusEvents {
     pattern?: string;
     group?: string;
     streamId?: string;
-    /** Its id among the dead letters of the group. */
+    /** The entry's id among the dead letters of the group. */
     letterId?: string;
-    /** How long it is. */
+    /** The length of the message. */
     bytes: number;
   };
   /**
@@ -304,11 +305,11 @@ export interface BusEvents {
   'dead-letter': {
     topic: string;
     group: string;
-    /** Its id among the dead letters of the group. */
+    /** The message's id among the dead letters of the group. */
     letterId: string;
-    /** Its id in the topic's stream. */
+    /** The message's id in the topic's stream. */
     streamId: string;
-    /** How often it was tried. */
+    /** How many attempts were made. */
     attempts: number;
     /** Why the last attempt failed. */
     lastError: string;
@@ -316,67 +317,70 @@ export interface BusEvents {
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: {
     topic: string;
-    pattern?: string /** For how long, in milliseconds. */;
+    pattern?: string /** How long the interruption lasted, in milliseconds. */;
     durationMs: number;
   };
-  /** Live messages were dropped: the oldest ones, because more arrived than were handled, or one that was longer than `maxReplyBytes`. */
+  /**
+   * Live messages were dropped: the oldest waiting messages, because more arrived than were handled, or a message that is longer than
+   * `maxReplyBytes`.
+   */
   slow: {
     topic: string;
-    pattern?: string /** How many since the last `slow` event. */;
+    pattern?: string /** The number of messages dropped since the last `slow` event. */;
     dropped: number;
   };
 }
 
 /** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
-  /** Its id among the dead letters. */
+  /** The id among the group's dead letters. */
   readonly id: string;
-  /** Its id in the topic's stream; empty where the entry is damaged. */
+  /** The id in the topic's stream; empty if the entry is damaged. */
   readonly streamId: string;
-  /** When it became a dead letter, in milliseconds of the server's time since 1970. */
+  /** When the message became a dead letter, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
-  /** How often it was tried. */
+  /** How many attempts were made. */
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
   /** The ordering key with which the message was published. */
   readonly key?: string | undefined;
-  /** The message; `undefined` where it is not JSON. */
+  /** The message; `undefined` if the message is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
   /** `true` for an entry that is not a dead letter: `redrive` skips it, `purge` deletes it. */
   readonly damaged?: true | undefined;
 }
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
-  /** The list starts after this `id`. Default: with the oldest. */
+  /** The list starts after this `id`. Default: at the oldest dead letter. */
   after?: string | undefined;
-  /** The most to give, from 1 to 10 000. Default 100. */
+  /** The most dead letters to return, from 1 to 10 000. Default 100. */
   limit?: number | undefined;
 }
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that exist now. */
+  /** The most dead letters to deliver again, oldest first, from 1. Default: all that exist at the time of the call. */
   limit?: number | undefined;
 }
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
-  /** How many there are. */
+  /** The number of dead letters. */
   count(): Promise<number>;
-  /** The oldest first, damaged entries included. */
+  /** The dead letters, oldest first, damaged entries included. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
-   * Gives dead letters to the group again, and to no other group, behind the topic's present messages. Each has all attempts again; `attempts` of the
-   * envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
+   * Delivers dead letters to the group again, and to no other group, behind the topic's present messages. Each message has all its attempts again;
+   * `attempts` of the envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
    *
-   * @param which Their ids, or how many; default all.
-   * @returns How many were put back.
+   * @param which The ids of the dead letters, or the number of dead letters; default all.
+   * @returns The number of dead letters that are delivered again.
    */
   redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
   /**
    * Deletes dead letters.
    *
    * @param ids Default: all.
-   * @returns How many were deleted.
+   * @returns The number of deleted dead letters.
    */
   purge(ids?: readonly string[]): Promise<number>;
 }
@@ -385,21 +389,24 @@ export interface DeadLetters {
 export interface TopicGroup {
   /** The group's name. */
   readonly name: string;
-  /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
+  /**
+   * How many messages of the topic the group has not acknowledged. If the server does not count unread messages, at most 1 000 of the unread messages
+   * are included.
+   */
   readonly lag: number;
-  /** How many of those were read: consumers have them in hand, they wait for a retry, or they wait behind others of their key. */
+  /** How many of the unacknowledged messages were read: a handler works on them, or they wait for a retry, or behind other messages of their key. */
   readonly pending: number;
   /** How many consumers of this package are alive. */
   readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; the current time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
 
 /**
  * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
- * handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable messages (`durable: true`) are also kept in a stream for consumer groups. A handler that
+ * throws, rejects or never ends affects no other handler.
  */
 export declare class MessageBus {
   /**
@@ -419,17 +426,17 @@ export declare class MessageBus {
    *
    * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its start or after a colon.
    * @param message An {@link Envelope}, or a value, which is wrapped in a new envelope with the topic as its type.
-   * @returns How many live subscriptions, in all processes, the server sent it to; in a cluster, those of one node. 0 if its `id` was published
-   * before.
+   * @returns The number of live subscriptions, in all processes, to which the server sent the message; in a cluster only the subscriptions at one
+   * node count. 0 if the message's `id` was published before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
   /**
-   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable ones, as a consumer of that group. Resolves when the server
-   * has confirmed: messages that anyone publishes after that arrive.
+   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable messages, as a consumer of that group. Resolves when the
+   * server has confirmed the subscription. Every message that is published after that arrives.
    *
-   * Live handlers start in order of arrival. The next one starts before the previous one has ended, unless `concurrency` says otherwise. Handlers run
-   * in the AsyncLocalStorage contexts of this call.
+   * The handler is called for live messages in order of arrival. The next call starts before the previous call has ended, unless `concurrency` is
+   * given. Handlers run in the AsyncLocalStorage contexts of this call.
    *
    * @throws RedisError of kind `config`; `timeout` if the server does not confirm within `commandTimeoutMs`; `cancelled`; `closed`.
    */
@@ -494,7 +501,7 @@ export declare class MessageBus {
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ * A bus that publishes on `pub` and subscribes on `sub`. A single manager suffices for both: it opens the connections that each purpose needs.
  *
  * @param sub Default: `pub`.
  */
@@ -3034,7 +3041,7 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
-/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
+/** The error of a responder, thrown by `request()`. It has the kind `server`, and the name, message and code of the responder's error. */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;

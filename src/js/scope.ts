@@ -16,7 +16,7 @@ export interface Correlation {
 
 /** A correlation, with what the bus keeps of the message in hand that it comes from. */
 export interface Scope extends Correlation {
-  readonly hand?: object | undefined;
+  readonly call?: object | undefined;
 }
 
 /** Characters of an id, a `corrId` or a `tenantId` at most. */
@@ -72,7 +72,7 @@ export function inBatch(run: () => void): void {
 }
 
 /** Runs what is no handler's, within a batch: what it begins needs no scope. */
-export function apart(work: () => void): void {
+export function withoutScope(work: () => void): void {
   if (isCarried || !isInBatch) {
     work();
     return;
@@ -128,7 +128,7 @@ export function withCorrelation<T>(given: Correlation, run: () => T): T {
   }
   checkTraceparent('withCorrelation: traceparent', traceparent);
   isCarried = true;
-  return storage.run({ corrId, tenantId, traceparent, hand: storage.getStore()?.hand }, run);
+  return storage.run({ corrId, tenantId, traceparent, call: storage.getStore()?.call }, run);
 }
 
 /** Refuses what is no trace context, where one is given. */
