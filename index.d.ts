@@ -42,7 +42,7 @@ export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown):
 /** Is `value` an envelope? Envelopes of other programs count too. */
 export declare function isEnvelope(value: unknown): value is Envelope;
 
-/** What messages and jobs of one cause have in common. */
+/** The metadata that messages and jobs with the same cause share. */
 export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
@@ -52,13 +52,13 @@ export interface Correlation {
   readonly traceparent?: string | undefined;
 }
 /**
- * The correlation that messages and jobs get when they are published or added here. It comes from the message or job in hand, or from
- * {@link withCorrelation}.
+ * The correlation that messages and jobs get when they are published or added here. It is the correlation of the message or job whose handler or
+ * processor runs, or of {@link withCorrelation}; `undefined` outside of both.
  */
 export declare function correlation(): Correlation | undefined;
 /**
- * Runs `run`. Messages that `run` publishes, however late, get this correlation; jobs that it adds get its `corrId`. For the source of messages: an
- * HTTP request, a timer.
+ * Runs `run`. Messages that `run` publishes, directly or later in its asynchronous work, get this correlation; jobs that it adds get its `corrId`. Use
+ * it where a chain of messages starts: in an HTTP request, in a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
@@ -511,13 +511,14 @@ export declare function makeRedisBus(
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
 
-/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
+/** The status that a worker declares. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
 /**
- * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
- * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
- * restart of Redis, in a storm, or in a process that was cut off itself).
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and the worker's event loop answers.
+ * `degraded`: the worker is alive with a problem, see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more
+ * interval, or the process ended without unregistering; final for that epoch. `unknown`: the worker was never registered, or is forgotten; or its
+ * heartbeat is overdue while no process may declare it crashed (after a restart of Redis, while a large share of the fleet is overdue, or in a
+ * process that was itself cut off).
  */
 export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
 /** The description of a worker at its registration. Unknown names are refused. */
@@ -526,86 +527,86 @@ export interface WorkerRegistration {
   id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
   type?: string | undefined;
-  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
+  /** The worker's capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
   capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
   metadata?: Record<string, unknown> | undefined;
   /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
   capacity?: number | undefined;
 }
-/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+/** A worker's record at one moment. Times are milliseconds of the server's clock since 1970. */
 export interface WorkerInfo {
   /** The id of the worker, unique in the registry. */
   id: string;
-  /** What kind of worker it is, as it said at `register`. */
+  /** The type that was given to `register`. */
   type: string;
-  /** What it can do, as it said at `register`. */
+  /** The capabilities that were given to `register`. */
   capabilities: string[];
-  /** What else it said of itself, at `register` or since. */
+  /** The metadata of `register`, or of the last heartbeat that changed them. */
   metadata: Record<string, unknown>;
   /** Slots that can be claimed at once. */
   capacity: number;
-  /** What the worker declared last. */
+  /** The status that the worker declared last. */
   status: WorkerStatus;
-  /** What the registry observes; see {@link WorkerHealth}. */
+  /** The health that the registry observes; see {@link WorkerHealth}. */
   health: WorkerHealth;
   /**
-   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
-   * answered for `stalledAfterMs`. `reported`: the worker said so.
+   * Why the worker is degraded. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: heartbeats come, but the event loop has not answered
+   * for `stalledAfterMs`. `reported`: the worker declared itself degraded. `undefined`: the worker is not degraded.
    */
   degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As the worker reported it: from 0, in millionths; 1 means full. */
+  /** The load that the worker reported: from 0, where 1 means full, rounded to millionths. */
   load: number;
-  /** Slots that are claimed now. */
+  /** The number of slots that are claimed. */
   claimed: number;
   /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
-  /** When it was registered, in milliseconds of the server's time since 1970. */
+  /** When the worker was registered, in milliseconds of the server's time since 1970. */
   registeredAt: number;
-  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
+  /** When the last heartbeat came, in milliseconds of the server's time since 1970. */
   lastHeartbeatAt: number;
-  /** The name of its machine. */
+  /** The name of the worker's machine. */
   hostname: string;
-  /** The id of its process. */
+  /** The id of the worker's process. */
   pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
+  /** How long the event loop took to answer, in milliseconds, at the last heartbeat. Absent when the process has been gone for long. */
   eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop last answered, at its last heartbeat. */
+  /** How long ago the event loop had last answered, in milliseconds, at the last heartbeat. */
   lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process when its event loop last answered. */
+  /** The resident memory of the process, in bytes, when the event loop last answered. */
   memoryBytes?: number | undefined;
 }
 /** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
-  /** What the worker declares from now on. */
+  /** The status that the worker declares from now on. */
   status?: WorkerStatus | undefined;
-  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  /** From 0 to 1 000 000 000, where 1 means full. Rounded to millionths. */
   load?: number | undefined;
-  /** Replaces all of it. */
+  /** New metadata, which replace the old metadata completely. */
   metadata?: Record<string, unknown> | undefined;
-  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  /** `true`: the worker is degraded (`reported`) until it reports `false`. */
   degraded?: boolean | undefined;
 }
-/** A filter of workers: those that match every field. */
+/** A filter of workers. A worker must match every field. */
 export interface WorkerFilter {
   /** The worker has this type. */
   type?: string | undefined;
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. */
   capabilities?: string[] | undefined;
   /** The worker declared this status. */
   status?: WorkerStatus | undefined;
   /** The registry observes this health. */
   health?: WorkerHealth | undefined;
-  /** The most to return, an arbitrary choice. Default: all. */
+  /** The most workers to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
-/** How many workers there are. Workers of unknown health are in `total` only. */
+/** The numbers of workers by health. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
-  /** All that are not forgotten, those of unknown health too. */
+  /** All workers that are not forgotten, including workers of unknown health. */
   total: number;
   /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
-  /** Workers that live, but are late, stalled, or said that they are degraded. */
+  /** Workers that are alive, but late, stalled, or degraded by their own report. */
   degraded: number;
   /** Workers that crashed and are not forgotten yet. */
   crashed: number;
@@ -617,17 +618,17 @@ export interface WorkerCommand {
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
 }
-/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
+/** What happened to a worker. `status`: the worker declared another status. A repeated `degraded`: the reason has changed. */
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 /** An event of the fleet. */
 export interface WorkerEvent {
   /** What happened. */
   event: WorkerEventName;
-  /** Its position in the stream of events. */
+  /** The position in the stream of events. */
   position: string;
-  /** When; milliseconds of the server's clock. */
+  /** When it happened, in milliseconds of the server's time since 1970. */
   at: number;
-  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
+  /** The worker as it was then. Metadata above 4 KiB are replaced by the present metadata, or by `{}` if the registration is over. */
   worker: WorkerInfo;
 }
 /** A damaged record of a registry. */
@@ -649,16 +650,16 @@ export interface RegistryEvents {
   left: [worker: WorkerInfo];
   /** A worker declared another status. */
   status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
+  /** A worker is alive with a problem, which `degradedBecause` names. Emitted again when the problem changes. */
   degraded: [worker: WorkerInfo];
   /** A degraded worker is healthy again. */
   recovered: [worker: WorkerInfo];
   /** A worker was declared crashed. */
   crashed: [worker: WorkerInfo];
   /**
-   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
-   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
-   * id, heartbeats are not automatic, or the manager was disconnected.
+   * Another process ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again. It is `null` if another process has the id, heartbeats
+   * are not automatic, or the manager was disconnected.
    */
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
@@ -716,7 +717,10 @@ export interface ElectOptions {
    * the lease every third of that time. Default 15 000.
    */
   leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
+  /**
+   * Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no
+   * bound.
+   */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal | undefined;
@@ -725,10 +729,10 @@ export interface ElectOptions {
 export interface Leadership {
   /** The role that was given to `elect`. */
   readonly role: string;
-  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
+  /** The fencing token: every later leader has a larger token. Send the token along with writes, and let the receiver refuse smaller tokens. */
   readonly token: number;
   /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another process leads, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
    */
   readonly signal: AbortSignal;
@@ -1248,7 +1252,7 @@ export interface Lock {
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
   ttlSec?: number | undefined;
-  /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
+  /** The most attempts while other processes keep changing the value: a whole number from 1. After that kind `timeout`. Default 10. */
   maxAttempts?: number | undefined;
 }
 
@@ -1272,13 +1276,14 @@ export interface GetOrSetOptions {
   /** Further seconds, from 0, for which the old value is still returned while a new one is loaded in the background. Default 0. */
   staleSec?: number | undefined;
   /**
-   * Milliseconds, from 0, to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at
-   * least 250, at most `commandTimeoutMs` for each answer). Default 30 000, then kind `timeout`. 0: do not wait for another caller's load.
+   * How long to wait, in milliseconds from 0, for a value that another caller loads, in this process or another, or for a server that does not answer
+   * (but at least 250 ms, at most `commandTimeoutMs` for each answer). After that kind `timeout`. Default 30 000. 0: do not wait for another caller's
+   * load.
    */
   waitMs?: number | undefined;
   /**
-   * Milliseconds that `load` may take, from 1. After that its callers get kind `timeout`, its result is dropped, and others may load. Default:
-   * `waitMs`, the time that others wait for it, but at least 3 000.
+   * How long `load` may take, in milliseconds from 1. After that its callers get kind `timeout`, its result is dropped, and other callers may load.
+   * Default: `waitMs`, but at least 3 000.
    */
   loadTimeoutMs?: number | undefined;
 }
@@ -1354,8 +1359,8 @@ export declare class KVStore {
   /**
    * Changes a value by a function. No concurrent update is lost: the written value is `change` of exactly the value that it replaces.
    *
-   * Concurrent updates of one key by one process are made together, in the order of the calls. With other processes they compete: each further
-   * attempt comes after a longer random delay (up to 100 ms).
+   * Concurrent updates of one key by one process are made together, in the order of the calls. If another process changes the value meanwhile, the
+   * update is tried again after a random delay, which grows with each attempt (up to 100 ms).
    *
    * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
    * have no side effects. It is synchronous: a promise is refused.
@@ -1377,18 +1382,19 @@ export declare class KVStore {
   /**
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
-   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that comes or goes meanwhile may be, and a key may come twice. That
-   * holds over failovers, restarts and moving slots too: their part of the walk starts again. This package's own keys (`~`) and keys that are not
-   * UTF-8 are left out.
+   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that is created or deleted meanwhile may be returned, and a key may
+   * be returned twice. That holds over failovers, restarts and moving slots too: the affected part of the scan starts again. This package's own keys
+   * (`~`) and keys that are not UTF-8 are left out.
    *
    * @throws RedisError of kind `server` with `CLUSTERDOWN` when no node serves a part of a cluster for `commandTimeoutMs`.
    */
   scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
   /**
-   * Deletes every key of this store's namespace, of any type, and its locks (their holders lose them). The keys of other features in the manager's
-   * namespace (`~`) stay. Not atomic: a key that is set meanwhile may stay. No other key stays, even over a failover.
+   * Deletes every key of this store's namespace, of any type, and its locks, which their holders lose. The keys of other features in the manager's
+   * namespace (`~`) stay. The call is not atomic: a key that is set meanwhile may stay. All other keys are deleted, even if a failover comes in
+   * between.
    *
-   * @returns How many keys there were, locks not counted; an approximate number if a connection was lost on the way.
+   * @returns The number of deleted keys, without locks; an approximate number if a connection was lost meanwhile.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number>;
@@ -1441,7 +1447,7 @@ export declare class KVStore {
    */
   lock(key: string, options?: LockOptions): Promise<Lock>;
 }
-/** A {@link KVStore} on `base`. */
+/** Makes a {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore;
 
 /** Returns the password for one connection. */
@@ -1457,18 +1463,18 @@ export interface RedisTlsConfig {
   cert?: string | Buffer | undefined;
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer | undefined;
-  /** The passphrase of `key`, where `key` is encrypted. */
+  /** The passphrase of `key`, if `key` is encrypted. */
   passphrase?: string | Uint8Array | undefined;
-  /** The name to expect in the server's certificate. Default: the host. */
+  /** The name that the server's certificate must have. Default: the host. */
   servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between this process and the server can read and change everything. Default true. */
   rejectUnauthorized?: boolean | undefined;
 }
 /** How a lost connection is restored: exponential backoff with full jitter. */
 export interface RedisReconnectConfig {
-  /** Milliseconds, at least 1. Default 50. */
+  /** The bound of the first delay, in milliseconds, at least 1. Default 50. */
   minDelayMs?: number | undefined;
-  /** Milliseconds, at least `minDelayMs`. Default 2 000. */
+  /** The bound of every delay, in milliseconds, at least `minDelayMs`. Default 2 000. */
   maxDelayMs?: number | undefined;
   /** Attempts before the state becomes `failed`. Default: endless. */
   maxAttempts?: number | undefined;
@@ -1492,34 +1498,34 @@ export interface RedisConfig {
   username?: string | undefined;
   /** Bytes are UTF-8. A function is called at every new connection, so a rotated password needs no restart. */
   password?: string | Uint8Array | PasswordFunction | undefined;
-  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the Redis servers themselves. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
   sentinelPassword?: string | Uint8Array | undefined;
   /**
-   * The reachable addresses for those that a cluster or sentinels announce, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000'
-   * }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and sentinels, those of the
-   * URL too. An address that is not in the map is used as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is
-   * given.
+   * Replacements for addresses that a cluster or sentinels announce but this process cannot reach, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000':
+   * 'redis.example:17000' }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and
+   * sentinels, and to the addresses of the URL too. An address that is not in the map is used as announced. TLS expects the replacement host in the
+   * certificate, unless `tls.servername` is given.
    */
   addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
   lazyConnect?: boolean | undefined;
-  /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
+  /** Milliseconds for one attempt to connect: name lookup, TCP, TLS, password and handshake together. Default 10 000. */
   connectTimeoutMs?: number | undefined;
-  /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
+  /** Further attempts of the first connect. Default 0: the first failure rejects. A connection that was up is restored endlessly; see `reconnect`. */
   connectRetries?: number | undefined;
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
   commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
   reconnect?: RedisReconnectConfig | undefined;
-  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this time. Default 10 000. */
   keepAliveMs?: number | undefined;
-  /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
+  /** The most commands that may wait. A further command is refused with kind `overloaded`. Default 100 000. */
   maxPendingCommands?: number | undefined;
-  /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
+  /** The most bytes of waiting commands, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number | undefined;
   /**
    * The bound of one reply, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer reply is skipped: its
@@ -1532,7 +1538,7 @@ export interface RedisConfig {
   closeTimeoutMs?: number | undefined;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
   clientName?: string | undefined;
-  /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
+  /** The prefix of every key and topic of everything that is built on this manager; a colon follows it. Default: none. */
   namespace?: string | undefined;
 }
 type Environment = Record<string, string | undefined>;
@@ -1553,8 +1559,8 @@ export declare function redisConfigFromEnv(env?: Environment): RedisConfig | nul
 /** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
 export declare const REDIS_TEST_CONFIG: RedisConfig;
 /**
- * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server comes from `REDIS_TEST_URL`,
- * else it is the engine inside this process, `memory://redis-backplane-tests`.
+ * A configuration for a test. Each call gives another namespace, so that tests can run side by side. The server is that of `REDIS_TEST_URL`; if this
+ * variable is not set, the engine inside this process, `memory://redis-backplane-tests`.
  *
  * @param overrides Options that win over this function's own.
  */
@@ -1676,8 +1682,8 @@ export interface MetricsSnapshot {
 }
 
 /**
- * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
- * restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use starts again.
+ * `idle`: no attempt was made yet. `connecting`: the first attempts run. `ready`: the connection is usable. `reconnecting`: a connection was lost and
+ * is being restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use connects again.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
 /** The result of {@link RedisConnectionManager.health}. */
@@ -1689,11 +1695,11 @@ export interface ConnectionHealth {
    * rights of this manager's user are not checked.
    */
   writable: boolean;
-  /** The state of the connection when the question was asked. */
+  /** The state of the connection when `health()` was called. */
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
-  /** The server that answered now, or last. */
+  /** The server that answered, or the server that answered last. */
   server?:
     | {
         kind: string;
@@ -3190,8 +3196,8 @@ export declare function once<T>(
 export declare function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean>;
 
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
- * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. Every call throws a `RedisError` of
+ * kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
@@ -3270,13 +3276,13 @@ export declare class JobFailedError extends Error {
 
 /** Options of {@link retry}. */
 export interface RetryOptions {
-  /** Attempts in all, the first included: a whole number from 1. Default 3. */
+  /** The most attempts, the first included: a whole number from 1. Default 3. */
   maxAttempts?: number | undefined;
-  /** Milliseconds before the second attempt, from 0. Default 100. */
+  /** The delay before the second attempt, in milliseconds, from 0. Default 100. */
   minDelayMs?: number | undefined;
-  /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
+  /** The longest delay, in milliseconds, from `minDelayMs`. Default 10 000. */
   maxDelayMs?: number | undefined;
-  /** The growth of each delay over the one before, from 1 to 100. Default 2. */
+  /** The factor by which each delay is longer than the previous delay, from 1 to 100. Default 2. */
   factor?: number | undefined;
   /** `true`: each delay is random between `minDelayMs` and its computed value, so that many callers spread out. Default true. */
   jitter?: boolean | undefined;
@@ -3288,13 +3294,13 @@ export interface RetryOptions {
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
  *
- * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
- * return false from `shouldRetry`.
+ * An attempt may have had an effect before it failed: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat,
+ * or return false from `shouldRetry`.
  *
  * @param fn Gets the number of the attempt, from 1.
  * @returns The result of `fn`.
- * @throws The error of the last attempt, unchanged;
- * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
+ * @throws The error of the last attempt, unchanged. RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for
+ * a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
 
