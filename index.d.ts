@@ -3,37 +3,36 @@ import { Readable } from 'node:stream';
 
 /** A message with its metadata. */
 export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt: 1 to 512 characters. */
+  /** The unique id, which is the same at each attempt: 1 to 512 characters. */
   id: string;
   /** What kind of message it is: at most 1 024 characters. */
   type: string;
-  /** When it was made: ISO 8601, UTC. */
+  /** When the message was made: ISO 8601, UTC. */
   ts: string;
-  /** The same for all messages that one thing has led to: 1 to 512 characters. */
+  /** The correlation id, which is the same for all messages with the same cause: 1 to 512 characters. */
   corrId: string;
   /** At most 512 characters. */
   tenantId?: string | undefined;
-  /** What the message says: anything that JSON can express. */
+  /** The content of the message: anything that JSON can express. */
   payload: T;
-  /** Earlier attempts, from 0. */
+  /** The number of earlier attempts, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string | undefined;
-  /** The W3C trace context it belongs to. */
+  /** The W3C trace context of the message. */
   traceparent?: string | undefined;
 }
 /**
- * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
+ * A new envelope. In a handler of a bus it inherits the `corrId`, the `tenantId` and the trace context of the handler's message.
  *
  * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: the message's in
- * hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
+ * @param corrId 1 to 512 characters. Default: that of the handler's message; outside of a handler the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the handler's message; outside of a handler none.
  * @throws RedisError of kind `config`.
  */
 export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
 /**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and the message of `error` as `lastError`, in at most 1 024
  * characters.
  *
  * @throws RedisError of kind `config` if `envelope` is not an envelope.
@@ -196,7 +195,7 @@ export interface Endpoint {
   serverAddress: string;
   /** The port; `undefined` for a Unix socket. */
   serverPort: number | undefined;
-  /** The name of the client, and a number that tells the managers of a process apart. */
+  /** The name of the client, and a number that is different for each manager of a process. */
   clientId: string;
 }
 /** The context of a `redis-backplane:command` trace. */
@@ -229,9 +228,9 @@ export type RedisErrorKind =
   | 'server'
   /** A value cannot become JSON, or stored bytes are not what was expected. */
   | 'serialization'
-  /** A lock, job or registration belongs to someone else now. */
+  /** A lock, job, registration or thread now belongs to another holder. */
   | 'lease-lost'
-  /** Somebody else was faster: what the caller has seen is not the latest any more. */
+  /** Another writer was faster: the data that the caller has read are no longer the latest. */
   | 'conflict'
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
@@ -240,7 +239,7 @@ export type RedisErrorKind =
  * server refused the call.
  */
 export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
-/** The fields of a {@link RedisError} beside its kind and message. */
+/** Further fields of a {@link RedisError}. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
   serverCode?: string | undefined;
@@ -248,7 +247,7 @@ export interface RedisErrorFields {
   retryable?: boolean | undefined;
   /** Default `not-sent`. */
   delivery?: RedisErrorDelivery | undefined;
-  /** What led to it. */
+  /** The error that caused this error. */
   cause?: unknown;
 }
 /**
@@ -264,7 +263,7 @@ export declare class RedisError extends Error {
   readonly serverCode?: string | undefined;
   /** May a retry of the same call succeed? `delivery` says whether a retry is safe. */
   readonly retryable: boolean;
-  /** Did the server possibly act on it? */
+  /** Did the server possibly act on the call? */
   readonly delivery: RedisErrorDelivery;
   constructor(kind: RedisErrorKind, message: string, fields?: RedisErrorFields);
   /** True for an error of any copy of this package, in any VM context. */
@@ -679,9 +678,9 @@ export interface RegistryEvents {
   error: [error: RedisError];
 }
 
-/** What a worker must have to be claimed. */
+/** The requirements on the worker. */
 export interface ClaimRequest {
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. Default: none are required. */
   capabilities?: string[] | undefined;
   /** The worker has this type. Default: any. */
   type?: string | undefined;
@@ -694,17 +693,16 @@ export interface WorkerClaim {
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
-  /** The fencing token: every later claim in this registry has a larger one. */
+  /** The fencing token: every later claim in this registry has a larger token. */
   readonly token: number;
   /**
    * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
    * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
-   * @returns `false` if the claim had lapsed, or its
-   * worker crashed, left or was registered again.
+   * @returns `false` if the claim had lapsed, or its worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if the claim was over already. */
+  /** Gives the slot back. `false`: the claim was already over. */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -744,15 +742,19 @@ export interface Leadership {
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
+  /**
+   * A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none.
+   */
   namespace?: string | undefined;
-  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
+  /** The time between two heartbeats of a worker, from 10. Default 5 000. */
   heartbeatIntervalMs?: number | undefined;
-  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
+  /**
+   * Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`.
+   */
   degradedAfterMs?: number | undefined;
   /**
-   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
-   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   * Time without a heartbeat after which a worker is overdue. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its way
+   * still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
   crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
@@ -760,29 +762,30 @@ export interface WorkerRegistryOptions {
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
   stalledAfterMs?: number | undefined;
   /**
-   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
-   * sends one. Default true.
+   * `true`: a Rust thread sends heartbeats, and registers workers again after another process ended their registration. `false`: only calls of
+   * `heartbeat()` send heartbeats. Default true.
    */
   autoHeartbeat?: boolean | undefined;
   /**
-   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
-   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
-   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   * If more than this share of the fleet, and at least `stormMinimum` workers, become overdue together, a fault of the network or the server is
+   * assumed. The health of these workers is `unknown` for one `crashedAfterMs` and an interval. Then they are declared crashed a few at a time: per
+   * interval the larger of `stormMinimum` and a hundredth of the fleet. Above 0, up to 1 (never). Default 0.3.
    */
   stormShare?: number | undefined;
-  /** A whole number from 1. Default 5. */
+  /** The smallest number of overdue workers for `stormShare`: a whole number from 1. Default 5. */
   stormMinimum?: number | undefined;
 }
 /**
- * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
+ * The workers of a fleet, which is all processes with the same registry. Workers register with their capabilities and send heartbeats; other processes
+ * find them, claim them, and learn of their crashes.
  *
  * - Time is the server's; clocks of workers and observers may differ by hours.
  * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
  *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
  * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
  * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
- *   time is up.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report the end, else when
+ *   their heartbeats are overdue.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
  */
 export declare class WorkerRegistry {
@@ -793,23 +796,23 @@ export declare class WorkerRegistry {
    */
   constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
   /**
-   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
-   * lost and the server is asked again.
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, even if the connection is
+   * lost and the call is sent again.
    *
-   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
-   * under a new epoch if the server had ended it (`fenced`).
+   * If the call rejects, the worker is not registered, or its registration ends as overdue. An earlier worker of this registry with the same id goes
+   * on, under a new epoch if the server had ended its registration (`fenced`).
    *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
+   * @throws RedisError of kind `cancelled` if {@link unregister} of the id or {@link cleanup} was called before the worker was registered.
    */
   register(worker?: WorkerRegistration): Promise<WorkerInfo>;
   /**
-   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made at once go to the server together.
    *
-   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
+   * @returns `false` if the worker's registration is over (see the event `fenced`), or if this registry never registered the worker.
    */
   heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
   /**
-   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
+   * Sets values for the next automatic heartbeat of a worker, and sends nothing itself. A worker that this registry did not register is ignored.
    */
   report(
     id: string,
@@ -829,7 +832,7 @@ export declare class WorkerRegistry {
   get(id: string): Promise<WorkerInfo | null>;
   /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
   health(id: string): Promise<WorkerHealth>;
-  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
+  /** Workers, in no particular order. Every worker that matches all the time is included; a worker that changes meanwhile may be included or not. */
   list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
   /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
   snapshot(filter?: WorkerFilter): Promise<{
@@ -840,10 +843,8 @@ export declare class WorkerRegistry {
    * The events after `position`; about the last 10 000 events are kept.
    *
    * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
-   * @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and `complete`:
-   * no event in between was trimmed.
+   * @param options `limit`: the most events to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`: `true` if no event in between was trimmed.
    */
   readEvents(
     position: string,
@@ -855,27 +856,30 @@ export declare class WorkerRegistry {
     position: string;
     complete: boolean;
   }>;
-  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
+  /**
+   * The numbers of workers, by health. The cost does not depend on the number of workers, but on how many are overdue while no process may declare
+   * them crashed.
+   */
   count(): Promise<WorkerCount>;
   /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
-   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. The load is the claimed slots
+   * divided by the capacity, plus the reported load. Among workers with equal load, the worker that was claimed longest ago is chosen.
    *
    * @returns `null` if there is no such worker now.
    */
   claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
   /**
-   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
-   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
-   * ids are remembered.
+   * Ends a registration, or takes a crashed worker off the list. The worker's claims become void. Any worker that this registry never held can be
+   * ended. For an id that this registry holds or once held, only its own registration is ended, never a later registration by another process. The
+   * newest 10 000 ids are remembered.
    *
    * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
    */
   unregister(id: string): Promise<boolean>;
   /**
-   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
-   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
-   * may have been lost.
+   * Returns the crashes that no caller has received yet. Each crash goes to exactly one caller in the fleet, no matter which process noticed it and
+   * whether the worker is still listed. The newest 10 000 crashes are kept for a caller. If the call rejects, this registry's next call, within an
+   * hour, returns the crashes that may have been lost.
    */
   reap(): Promise<WorkerInfo[]>;
   /**
@@ -887,15 +891,15 @@ export declare class WorkerRegistry {
    */
   send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
   /**
-   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
-   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   * Waits until this process leads `role`. At most one candidate in this registry's namespace leads a role. Rust renews the lease until the leader
+   * resigns, its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
    *
    * @param role 1 to 1 024 bytes of any characters.
    */
   elect(role: string, options?: ElectOptions): Promise<Leadership>;
   /**
    * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
-   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * fleet, in order, including the workers of this process. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
    * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
@@ -904,7 +908,7 @@ export declare class WorkerRegistry {
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * Resolves when the listeners of fleet events miss no further event; at once without such listeners. Rejects if events cannot be read yet: the
    * registry tries again by itself, and another call waits for the next attempt.
    */
   ready(): Promise<void>;
@@ -1202,7 +1206,7 @@ export declare class CheckpointStore {
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While the process lives, the lease is renewed
+   * Milliseconds, from 100 to 2 147 483 647: how long the lock stays taken after this process is gone. While the process lives, the lease is renewed
    * every third of that time. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -1216,31 +1220,31 @@ export interface LockOptions {
 }
 /** A lock that is held. */
 export interface Lock {
-  /** The key it was taken by. */
+  /** The key that was given to `lock`. */
   readonly key: string;
   /**
-   * The fencing token: every later holder has a larger one, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
-   * go back). Send it along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder that was
-   * stopped for longer than its lease can do no harm.
+   * The fencing token: every later holder has a larger token, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
+   * go back). Send the token along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder
+   * that was stopped for longer than its lease can do no harm.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, somebody else holds the lock, or the manager was disconnected. Its reason is a
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another caller holds the lock, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link release} does not abort it.
    */
   readonly signal: AbortSignal;
   /**
    * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if the lock is no longer
-   * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
+   * @param leaseMs Milliseconds, from 100. Default: the `leaseMs` of `lock`.
+   * @throws RedisError of kind `lease-lost` if the lock is no longer held; `connection`, `timeout`, … if the server could not be asked (the lock is
+   * held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
   /**
    * Gives the lock back.
    *
-   * @returns `false` if it was not held any more.
+   * @returns `false` if the lock was no longer held.
    * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; the lock is no longer renewed and runs out.
    */
   release(): Promise<boolean>;
@@ -1568,11 +1572,11 @@ export declare function createTestRedisConfig(overrides?: RedisConfig): RedisCon
 
 /** A histogram of durations in milliseconds. */
 export interface HistogramSnapshot {
-  /** How many durations were recorded. */
+  /** The number of recorded durations. */
   count: number;
-  /** Their sum in milliseconds. */
+  /** The sum of the durations, in milliseconds. */
   sum: number;
-  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  /** The number of durations of at most `le` milliseconds (`null`: no bound). Cumulative: a bucket includes the smaller buckets. */
   buckets: {
     le: number | null;
     count: number;
@@ -1582,23 +1586,23 @@ export interface HistogramSnapshot {
 export interface MetricsSnapshot {
   /** `cacheGet` and `getOrSet` calls that found a value. */
   redis_cache_hit_total: number;
-  /** `cacheGet` and `getOrSet` calls that found none. */
+  /** `cacheGet` and `getOrSet` calls that found no value. */
   redis_cache_miss_total: number;
   /** Failed attempts to connect, and lost connections. */
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
-  /** Sentinel and Cluster: answers of sentinels and nodes about the topology. 0 on a single server. */
+  /** Answers of sentinels and cluster nodes about the topology. 0 on a single server. */
   redis_topology_refreshes_total: number;
-  /** Sentinel and Cluster: changes of masters, slots or replicas. */
+  /** Changes of masters, slots or replicas of a cluster or under sentinels. 0 on a single server. */
   redis_topology_changes_total: number;
-  /** Commands refused because too much was waiting (kind `overloaded`). */
+  /** Commands refused because too many commands or bytes were waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
   /** Commands whose deadline passed. */
   redis_commands_timed_out_total: number;
   /** Commands answered with an error reply. */
   redis_commands_failed_total: number;
-  /** Commands that were sent again, because that was safe. */
+  /** Commands that were sent again because it was safe. */
   redis_commands_resent_total: number;
   /** Bytes written to the server. */
   redis_sent_bytes_total: number;
@@ -1612,25 +1616,25 @@ export interface MetricsSnapshot {
   redis_queue_jobs_completed_total: number;
   /** Attempts of this process' workers that failed. */
   redis_queue_attempts_failed_total: number;
-  /** Jobs of dead workers that this process gave to others. */
+  /** Jobs of dead workers that this process' workers gave to other workers. */
   redis_queue_jobs_given_away_total: number;
-  /** Records and keys of queues that were found damaged, by this process' workers. */
+  /** Damaged records and keys of queues that this process' workers found. */
   redis_queue_damaged_total: number;
-  /** Jobs whose lease was lost while they were in hand. */
+  /** Jobs whose lease was lost while this process' workers ran them. */
   redis_queue_leases_lost_total: number;
-  /** Calls of a `SessionStore` that were answered without Redis: see `whenAway`. */
+  /** Calls of a `SessionStore` that were answered without Redis (option `whenAway`). */
   redis_session_degraded_total: number;
-  /** Writes of a `SessionStore` that Redis refused, because the session had changed, was destroyed, or was lost. */
+  /** Writes of a `SessionStore` that were refused because the session had changed, was destroyed, or was lost. */
   redis_session_conflicts_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
-  /** Messages given to handlers and iterators; a message that two of them got counts twice. */
+  /** Messages given to handlers and iterators. A message that two handlers got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that were dropped, because more waited than `maxPending` allows, or because they were longer than `maxReplyBytes`. */
+  /** Live messages dropped because too many messages or bytes waited, or because the message was longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
   /** Messages that are not JSON, and damaged records of consumer groups in Redis. */
   redis_bus_malformed_total: number;
-  /** Durable messages whose records in Redis were lost, and that were put back. */
+  /** Durable messages that were delivered again after their records in Redis were lost. */
   redis_bus_restored_total: number;
   /** Durable messages that became dead letters with consumers of this process. */
   redis_bus_dead_letters_total: number;
@@ -1641,8 +1645,8 @@ export interface MetricsSnapshot {
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
   /**
-   * By durable topic and group, for the groups that this process consumes: messages that the group has not acknowledged, those in hand included.
-   * Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
+   * Messages that a consumer group has not acknowledged, by durable topic and group, for the groups that this process consumes. Messages whose
+   * handlers run are included. Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
    */
   redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
@@ -1657,27 +1661,27 @@ export interface MetricsSnapshot {
   redis_registry_workers: number;
   /** Heartbeats of workers that the server has answered. */
   redis_registry_heartbeats_total: number;
-  /** Registrations of this process that somebody else ended: crashed, forgotten, or taken over. */
+  /** Registrations of this process that another process ended: the worker was declared crashed, forgotten, or registered elsewhere. */
   redis_registry_fenced_total: number;
-  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  /** Damaged records of a registry that this process found (event `malformed`). */
   redis_registry_malformed_total: number;
-  /** How often the event loop was found to be stalled. */
+  /** Times that the event loop was found stalled. */
   redis_registry_event_loop_stalled_total: number;
   /** Checkpoints that were saved. */
   redis_checkpoint_saves_total: number;
-  /** Saves of checkpoints that somebody else was faster with (kind `conflict`). */
+  /** Saves of checkpoints that were refused because another writer had saved first (kind `conflict`). */
   redis_checkpoint_conflicts_total: number;
-  /** Writes to threads of checkpoints that were refused because the thread is somebody else's (kind `lease-lost`). */
+  /** Writes to threads that were refused because another owner holds the thread (kind `lease-lost`). */
   redis_checkpoint_fenced_total: number;
   /** Interrupted threads that this process took over. */
   redis_checkpoint_resumed_total: number;
   /** Bytes of states and metadata of the checkpoints that were saved. */
   redis_checkpoint_bytes_total: number;
-  /** From a ping to the event loop until its answer, while heartbeats are automatic. */
+  /** The time from a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
-  /** From the start of an attempt until the connection was usable, or the attempt had failed. */
+  /** The time from the start of an attempt to connect until the connection was usable or the attempt failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
-  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  /** The time from the call until its answer, by operation: a command's name, or a name such as `kv.get`. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;
 }
 
@@ -2684,7 +2688,7 @@ export declare class SessionStore<T extends object = Data> {
   off<E extends keyof SessionStoreEvents>(event: E, listener: (...args: SessionStoreEvents[E]) => unknown): this;
 }
 
-/** The names of the members of `T` that do not give `this`. */
+/** The names of the members of `T` that do not return `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 /** Adding and removing listeners; each method returns the object itself. */
 interface Emitting<E extends Record<keyof E, unknown[]>> {
@@ -3058,19 +3062,19 @@ export declare class ResponderError extends RedisError {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
-/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
+/** Starts a task of the user's on a container, and returns a function that ends the task. If that function returns a promise, it is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
   url?: string | URL | undefined;
-  /** The same as `url`, which excludes it. */
+  /** The same as `url`. Give only one of the two. */
   redisUrl?: string | URL | undefined;
   /** The configuration of the manager. */
   redis?: RedisConfig | undefined;
   /** The prefix of every key and topic; wins over `redis.namespace`. */
   namespace?: string | undefined;
-  /** The same as `namespace`, which excludes it. */
+  /** The same as `namespace`. Give only one of the two. */
   redisNamespace?: string | undefined;
   /** Options of the bus. */
   bus?: MessageBusOptions | undefined;
@@ -3083,19 +3087,20 @@ export interface ContainerOptions {
   /** Options of the sessions. */
   sessions?: SessionStoreOptions | undefined;
   /**
-   * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
-   * crashed workers even if this process has no workers and no listeners.
+   * Tasks by name. They are started last, one after another, and stopped first, in the opposite order. `false` leaves a task out. `true` starts a
+   * built-in task: `sweeper` notices crashed workers even if this process has no workers and no listeners.
    */
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and again for all parts; then it goes on without them. Jobs in hand may use
-   * the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. From 0. Default 10 000.
+   * How long `shutdown()` waits for all coordinators together, and then again for all parts together, in milliseconds from 0. After that it goes on
+   * without them. Running jobs may use the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. Default
+   * 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
 /**
- * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
+ * Whether each part answers. `ok`: all parts answer. `redis`: the manager's `health()` is `ok` and `writable`, so the whole key space is served and
+ * writes are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is also `sessions`.
  */
 export interface ContainerHealth {
   /** Do all parts answer? */
@@ -3141,7 +3146,7 @@ export interface Container {
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
+ * Connects, and makes the parts. If anything fails, everything that was started is ended again.
  *
  * @param options Options, or the URL of Redis alone.
  * @example
@@ -3155,26 +3160,26 @@ export declare function createContainer(options?: ContainerOptions | string | UR
 
 /** Options of {@link once}. */
 export interface OnceOptions {
-  /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
+  /** How long `fn` may take, in milliseconds from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
   timeoutMs?: number | undefined;
 }
 /**
  * Runs `fn` unless a caller runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of processes,
- * exactly one runs it; the others get `null` at once.
+ * exactly one runs `fn`; the other callers get `null` at once.
  *
  * The key holds an opaque token from the start of `fn` until `ttlSec` after its success. While `fn` runs, a Rust thread renews the token, so an `fn`
  * that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails, the key is free again. If its process dies, the key is
  * free after at most `ttlSec` (or a second, if that is longer): `fn` may have done its work or not. The result is not stored.
  *
- * An `fn` that takes longer than `timeoutMs` counts like one with a dead process: the caller gets kind `timeout`, the result of `fn` is dropped, and
- * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
+ * If `fn` takes longer than `timeoutMs`, the caller gets kind `timeout`, the result of `fn` is dropped, and the key is free after at most `ttlSec`
+ * (or a second). A call of `once` with the same key within `fn` returns `null`, as for other callers.
  *
- * @param key As for every method of the store.
+ * @param key A key of the store, as for {@link KVStore.get}.
  * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
- * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal.
- * @throws The error of `fn`; RedisError of kind `config`,
- * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
+ * @returns The result of `fn`, or `null` if this caller did not run `fn`. If the server is away when `fn` succeeds, the call still succeeds: the key
+ * is free `ttlSec` after the last renewal.
+ * @throws The error of `fn`. RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`,
+ * delivery `maybe-executed`, if `fn` took too long.
  */
 export declare function once<T>(
   kv: IKVStore,
@@ -3187,7 +3192,7 @@ export declare function once<T>(
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly one
  * gets `true`. The key is `seen:${eventId}`, in the store's namespace; a `~` at the start of the id or after a colon is written `%7E`.
  *
- * If a process dies after it has seen an event, no other process handles that event: use {@link once} if one must.
+ * If a process dies after it has seen an event, no other process handles that event. Use {@link once} if another process must.
  *
  * @param eventId Not empty, at most 1 MiB.
  * @param ttlSec Seconds, fractions allowed, above 0.
@@ -3327,7 +3332,7 @@ export declare function shutdownOnSignals(
   options?: ShutdownSignals,
 ): () => void;
 
-/** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
+/** The result of {@link makeRedisSuite}. All three names are the same manager, which opens the connections that each purpose needs. */
 export interface RedisSuite {
   /** For commands. */
   base: RedisConnectionManager;
@@ -3335,14 +3340,13 @@ export interface RedisSuite {
   pub: RedisConnectionManager;
   /** For subscribing. */
   sub: RedisConnectionManager;
-  /** Ends all of them. Idempotent. */
+  /** Disconnects the manager. Idempotent. */
   disconnect(): Promise<void>;
-  /** Disconnects all of them. */
+  /** The same as {@link disconnect}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Managers for all purposes, connected and pinged. One manager serves them all, with the separate connections that Redis demands, so there is one
- * configuration and one thing to end.
+ * Makes a manager, connects it and pings the server. The one manager serves all purposes, with the separate connections that Redis demands.
  *
  * @throws RedisError The errors of `connect()` and `ping()`; then nothing stays open.
  */
