@@ -1,4 +1,4 @@
-/** The public entry: everything a user may name, and nothing else. */
+/** The public exports of the package. */
 
 export {
   type BullMQClient,

@@ -1,4 +1,4 @@
-/** Errors that a processor throws for a special outcome, and the error of a waiting producer. */
+/** The errors that a processor throws for a special outcome, and the error of `waitUntilFinished`. */
 
 import { checkWhole } from '../arguments.js';
 
@@ -13,13 +13,13 @@ function has(value: unknown, brand: symbol): boolean {
   try {
     return typeof value === 'object' && value !== null && brand in value;
   } catch {
-    // A proxy may throw at anything.
+    // A proxy may throw from its `has` trap.
     return false;
   }
 }
 
 /**
- * Thrown by a processor, it fails the job at once, even if attempts are left.
+ * A processor throws this error to fail the job at once, even if attempts are left.
  *
  * @example
  * queue.process(async ({ data }) => {
@@ -40,7 +40,7 @@ export class UnrecoverableError extends Error {
 }
 
 /**
- * Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt.
+ * A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt.
  *
  * @example
  * queue.process(async () => {
@@ -70,7 +70,7 @@ export class DelayError extends Error {
 }
 
 /**
- * The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`.
+ * The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`.
  *
  * @example
  * const job = await queue.add('send', mail);

@@ -52,7 +52,7 @@ class SessionInternals implements NumberingTarget {
     }
     this.updates = new Updates<Found, RawSession | null>({
       method: 'SessionStore.update',
-      makes: false,
+      createsMissing: false,
       read: async (id, attempt) => {
         const session = await this.sessions.read(id, attempt);
         return session === null ? { text: null } : { text: session.text, session };
