@@ -75,7 +75,7 @@ pub trait Completions: Send + Sync {
     /// Takes values for the object behind `handle` that belong to no call. Returns the same as [`Completions::complete`].
     fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool;
     /// Takes an event, JSON, for the object behind `handle`. Returns the same as [`Completions::complete`].
-    fn tell(&self, handle: u32, event: String) -> bool;
+    fn emit(&self, handle: u32, event: String) -> bool;
     /// Announces that there are outcomes to take out.
     fn wake(&self);
 }
@@ -109,8 +109,8 @@ impl Outlet {
     }
 
     /// Sends an event: a JSON object whose `event` names it. For rare events: each is parsed on its own.
-    pub fn tell(&self, event: String) {
-        if self.completions.tell(self.handle, event) {
+    pub fn emit(&self, event: String) {
+        if self.completions.emit(self.handle, event) {
             self.wake();
         }
     }
@@ -235,7 +235,7 @@ impl Completions for HandedOn {
         false
     }
 
-    fn tell(&self, _handle: u32, _event: String) -> bool {
+    fn emit(&self, _handle: u32, _event: String) -> bool {
         false
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::connection::{Command, Manager, Packed, Script, Sink};
@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct LeaseScripts {
     /// Called with the keys, the token and milliseconds. Says whether the token still holds it.
     pub renew: &'static LazyLock<Script>,
-    /// Called with the first key and the token. Says whether the token still held it.
+    /// Called with the keys and the token. Says whether the token still held it.
     pub end: &'static LazyLock<Script>,
     pub operation: &'static LazyLock<Operation>,
 }
@@ -46,7 +46,7 @@ pub struct Held {
     pub manager: Manager,
     pub scripts: &'static LeaseScripts,
     pub key: Bytes,
-    /// Other keys that the renewal reads.
+    /// Other keys that its scripts are called with.
     pub beside: Vec<Bytes>,
     pub token: String,
 }
@@ -55,19 +55,21 @@ impl Held {
     /// Renews it for `length` from now. False if the token no longer holds it.
     async fn renew(&self, length: Duration) -> Result<bool> {
         let script: &Script = self.scripts.renew;
-        let keys = || std::iter::once(&self.key).chain(&self.beside);
-        let size = keys().map(|key| key.len() + 16).sum::<usize>() + 128;
-        let packed = Packed::sized(size).script(script, keys().count(), 2);
-        let packed = keys().fold(packed, |packed, key| packed.word(key));
-        let packed = packed.word(self.token.as_bytes()).number(millis(length));
+        let packed = self.packed(script, 2).number(millis(length));
         yes(&self.manager.call(packed.runs(**self.scripts.operation, script)).await?)
     }
 
     fn end_command(&self) -> Command {
         let script: &Script = self.scripts.end;
-        let packed =
-            Packed::sized(self.key.len() + 128).script(script, 1, 1).word(&self.key).word(self.token.as_bytes());
-        packed.runs(**self.scripts.operation, script)
+        self.packed(script, 1).runs(**self.scripts.operation, script)
+    }
+
+    /// A call of `script` with the keys and the token, the first of so many arguments.
+    fn packed(&self, script: &Script, arguments: usize) -> Packed {
+        let keys = || std::iter::once(&self.key).chain(&self.beside);
+        let size = keys().map(|key| key.len() + 16).sum::<usize>() + 128;
+        let packed = Packed::sized(size).script(script, keys().count(), arguments);
+        keys().fold(packed, |packed, key| packed.word(key)).word(self.token.as_bytes())
     }
 
     /// Gives it up. False if the token no longer held it.
@@ -135,7 +137,15 @@ pub enum Limit {
 pub struct Leases {
     /// Makes the tokens of this owner unlike those of any other.
     instance: String,
-    tasks: Mutex<HashMap<u64, mpsc::UnboundedSender<Ask>>>,
+    tasks: Mutex<HashMap<u64, Kept>>,
+}
+
+/// What others know of a task that holds a lease.
+#[derive(Debug)]
+struct Kept {
+    asks: mpsc::UnboundedSender<Ask>,
+    /// Until when the lease is certainly held.
+    ends: watch::Receiver<Instant>,
 }
 
 impl Default for Leases {
@@ -150,14 +160,30 @@ impl Leases {
         format!("{}-{id}", self.instance)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Ask>>> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<u64, Kept>> {
         self.tasks.lock()
+    }
+
+    /// Is lease `id` certainly held at this moment? A process that was stopped may ask before the task has noticed the end of the lease.
+    pub fn is_held(&self, id: u64) -> bool {
+        self.tasks().get(&id).is_some_and(|kept| Instant::now() < *kept.ends.borrow())
+    }
+
+    /// Resolves when lease `id` has ended; at once if there is none.
+    pub fn ended(&self, id: u64) -> impl Future<Output = ()> + Send + use<> {
+        let ends = self.tasks().get(&id).map(|kept| kept.ends.clone());
+        async move {
+            if let Some(mut ends) = ends {
+                // Each renewal changes the end; the task that renews drops its side when the lease is over.
+                while ends.changed().await.is_ok() {}
+            }
+        }
     }
 
     /// Asks the task of lease `id`.
     pub fn ask(&self, id: u64, ask: Ask) {
         let unheard = match self.tasks().get(&id) {
-            Some(task) => task.send(ask).err().map(|unheard| unheard.0),
+            Some(kept) => kept.asks.send(ask).err().map(|unheard| unheard.0),
             None => Some(ask),
         };
         if let Some(ask) = unheard {
@@ -168,10 +194,11 @@ impl Leases {
     /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
     pub fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
-        self.tasks().insert(id, sender);
+        let (ends, known) = watch::channel(later(since, length));
+        self.tasks().insert(id, Kept { asks: sender, ends: known });
         // The task must not keep the owner alive: without an owner nobody can ask for anything.
         let leases = Arc::downgrade(self);
-        let (ends, next) = (later(since, length), third(since, length));
+        let next = third(since, length);
         let longest = match limit {
             Limit::None => Duration::MAX,
             Limit::GiveUp(longest) | Limit::RunOut(longest) => longest,
@@ -200,7 +227,7 @@ enum End {
 struct Task {
     held: Held,
     /// Until when it is certainly held: by the last renewal that the server confirmed, or by a shorter one that it may have made.
-    ends: Instant,
+    ends: watch::Sender<Instant>,
     length: Duration,
     /// When to renew next.
     next: Instant,
@@ -214,7 +241,7 @@ impl Task {
     async fn run(mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
         let closing = self.held.manager.closing();
         let end = loop {
-            let ends = self.ends;
+            let ends = *self.ends.borrow();
             tokio::select! {
                 biased;
                 () = closing.cancelled() => {
@@ -259,10 +286,10 @@ impl Task {
     async fn renew(&mut self, length: Duration) -> Result<(), Renewal> {
         let sent = Instant::now();
         let renewed_until = later(sent, length);
-        let surely_until = self.ends.min(renewed_until);
+        let surely_until = renewed_until.min(*self.ends.borrow());
         match timeout_at(surely_until.into(), self.held.renew(length)).await {
             Ok(Ok(true)) => {
-                self.ends = renewed_until;
+                self.ends.send_replace(renewed_until);
                 self.length = length;
                 self.next = third(sent, length);
                 Ok(())
@@ -270,7 +297,7 @@ impl Task {
             Ok(Ok(false)) => Err(Renewal::Over(End::Lost(lost("the server says that another one may hold it")))),
             Ok(Err(error)) => {
                 if error.delivery() == Delivery::MaybeExecuted {
-                    self.ends = surely_until;
+                    self.ends.send_replace(surely_until);
                 }
                 self.next = Instant::now() + RETRY.min(length / 10);
                 Err(Renewal::Unknown(error))

@@ -1,6 +1,7 @@
 /** Leader election: one leader per role in the whole fleet. */
 
 import { acquire } from './acquire.js';
+import { debugEvent, isDebugging } from './debug.js';
 import type { NumberingTarget } from './internals.js';
 import { verbs } from './native.js';
 
@@ -62,7 +63,10 @@ class HeldLeadership implements Leadership {
     // Leading does not keep the process alive.
     port
       .callQuietly(handle, V.led, id)
-      .catch((error: unknown) => controller.abort(error))
+      .catch((error: unknown) => {
+        if (isDebugging) debugEvent('Leadership', 'lost', [error]);
+        controller.abort(error);
+      })
       .finally(() => target.lead(-1));
   }
 

@@ -1,6 +1,7 @@
 /** Listeners of events: one that fails harms neither the others nor the process. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { debugEvent, isDebugging } from './debug.js';
 import { configError, warnOfListener } from './errors.js';
 
 type Listener = (...args: never) => unknown;
@@ -63,7 +64,8 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
     return (this.#sets.get(event)?.size ?? 0) > 0;
   }
 
-  emit<K extends keyof E>(event: K, ...args: E[K]): void {
+  emit<K extends keyof E & string>(event: K, ...args: E[K]): void {
+    if (isDebugging) debugEvent(this.#owner, event, args);
     const set = this.#sets.get(event);
     if (set === undefined || set.size === 0) return;
     for (const run of [...set.values()]) {

@@ -1,6 +1,7 @@
 /** Locks with fencing tokens: how a lock is held and lost. */
 
 import { acquire } from './acquire.js';
+import { debugEvent, isDebugging } from './debug.js';
 import type { Internals, NumberingTarget } from './internals.js';
 import { verbs } from './native.js';
 
@@ -74,7 +75,10 @@ class HeldLock implements Lock {
     };
     this.release = async () => (await port.call(handle, V.lockRelease, id)) as boolean;
     // Holding a lock does not keep the process alive.
-    port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => controller.abort(error));
+    port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => {
+      if (isDebugging) debugEvent('Lock', 'lost', [error]);
+      controller.abort(error);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

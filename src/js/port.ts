@@ -7,6 +7,7 @@
 
 import { bytesOf } from './bytes.js';
 import { ArgumentKind, KIND_SHIFT, MAX_BYTES, NOBODY, Tag } from './codes.js';
+import { debugCall, isDebugging } from './debug.js';
 import { commandsAreTraced, type Endpoint, traceCommand } from './diagnostics.js';
 import { configError, describe, type Failure, messageOf, RedisError, toError, warnOfListener } from './errors.js';
 import { membersOf } from './members.js';
@@ -74,14 +75,14 @@ class Port {
 
   /** Calls `verb` on `target`. The promise settles exactly once and keeps the process alive until then. */
   call(target: number, verb: number, ...args: unknown[]): Promise<unknown> {
-    if (commandsAreTraced()) return this.#traced(target, verb, args);
+    if (isDebugging || commandsAreTraced()) return this.#observed(target, verb, args);
     return this.#call(target, verb, args, true);
   }
 
   /** As {@link call}, for any number of arguments: in an array that may be a user's, and is looked at once. */
   callWith(target: number, verb: number, given: readonly unknown[]): Promise<unknown> {
     const args = [...given];
-    if (commandsAreTraced()) return this.#traced(target, verb, args);
+    if (isDebugging || commandsAreTraced()) return this.#observed(target, verb, args);
     return this.#call(target, verb, args, true);
   }
 
@@ -251,9 +252,14 @@ class Port {
     }
   }
 
-  #traced(target: number, verb: number, args: unknown[]): Promise<unknown> {
+  #observed(target: number, verb: number, args: unknown[]): Promise<unknown> {
+    const call = (): Promise<unknown> => this.#call(target, verb, args, true);
+    const run = isDebugging ? () => debugCall(verbName(verb), call) : call;
+    return commandsAreTraced() ? this.#traced(target, verb, args, run) : run();
+  }
+
+  #traced(target: number, verb: number, args: unknown[], run: () => Promise<unknown>): Promise<unknown> {
     const endpoint = this.#endpoints.get(target);
-    const run = (): Promise<unknown> => this.#call(target, verb, args, true);
     if (endpoint === undefined) return run();
     const name = verbName(verb);
     const [command] = args;

@@ -61,7 +61,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
                 .number(stale)
                 .word(call.text(2, "token")?),
         };
-        Ok(packed.runs_reading(call.operation(), &scripts::PEEK))
+        Ok(packed.runs_repeatable(call.operation(), &scripts::PEEK))
     };
     let wait = match call.millis(3, "waitMs", 0.0) {
         Ok(wait) => wait.unwrap_or(DEFAULT_WAIT),

@@ -21,7 +21,8 @@
 -- ARGV[19…]         for each part: name, version ('': the id), 1 where the value follows and 0 where not, value
 --
 -- Returns {'saved', info}; {'fenced', the largest fencing token}; {'conflict', the latest id or ''}; {'order', the latest id}: the id is not
--- greater; {'full', bytes that it would have}; {'missing', parts}: their versions are not there.
+-- greater; {'full', bytes that it would have}; {'missing', parts}: their versions are not there; {'other', parts}: their versions are there with
+-- other values.
 local scope, id, ask, mode, given, branch = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local fence, right, lease, meta, digest = ARGV[8], ARGV[9], tonumber(ARGV[10]), ARGV[11], ARGV[12]
 local ttl, most, last, age = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
@@ -107,20 +108,25 @@ if not is_latest and not (branch and ARGV[3] ~= '') then
   return { 'order', latest }
 end
 
-local parts, missing, size = {}, {}, 0
+local parts, missing, other, size = {}, {}, {}, 0
 for at = 19, #ARGV, 4 do
   local name, version = ARGV[at], ARGV[at + 1] == '' and id or ARGV[at + 1]
+  local value, is_given = 'v\0' .. scope .. '\0' .. name .. '\0' .. version, ARGV[at + 2] == '1'
   parts[#parts + 1], parts[#parts + 2] = name, version
-  if not intact or call('HEXISTS', STATE, 'v\0' .. scope .. '\0' .. name .. '\0' .. version) == 0 then
-    if ARGV[at + 2] == '1' then
+  if not intact or call('HEXISTS', STATE, value) == 0 then
+    if is_given then
       size = size + #ARGV[at + 3]
     elseif not lenient then
       missing[#missing + 1] = name
     end
+  elseif is_given and call('HGET', STATE, value) ~= ARGV[at + 3] then
+    other[#other + 1] = name
   end
 end
 if missing[1] then
   return { 'missing', missing }
+elseif other[1] then
+  return { 'other', other }
 end
 local seq = intact and number(call('HGET', STATE, 'seq')) + 1 or 1
 local record = { parent, now, size, meta, digest, seq, 0, tonumber(needs), parts }
@@ -147,7 +153,6 @@ for at = 19, #ARGV, 4 do
   end
 end
 call('HSET', STATE, field('c', scope, id), text, 'seq', whole(seq))
-call('HINCRBY', STATE, 'count', 1)
 call('HINCRBY', STATE, 'bytes', size)
 call('ZADD', ORDER, 0, field('c', scope, id), 0, place('s', scope, id, seq))
 if ask ~= '' then

@@ -13,9 +13,8 @@ local page = redis.call('ZSCAN', THREADS, cursor, 'COUNT', 200)
 local found = {}
 for at = 1, #page[2], 2 do
   local thread = page[2][at]
-  local count = redis.call('HGET', STATES .. thread, 'count')
-  if count then
-    if tonumber(count) > 0 and string.sub(thread, 1, #prefix) == prefix then
+  if redis.call('HEXISTS', STATES .. thread, 'seq') == 1 then
+    if string.sub(thread, 1, #prefix) == prefix then
       found[#found + 1] = thread
     end
   elseif redis.call('EXISTS', STATES .. thread) == 0 then

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// By the names of the table of commands; a random sequence for the comparison with a server is in
-/// `tests/embedded_differential/templates`, a word for the fuzzer in `fuzz/engine.dict`.
+/// `tests/embedded_differential/templates`, a word for the fuzzer in `fuzz/dict/engine.dict`.
 pub(super) static HANDLERS: &[(&str, Handler)] = &[
     // strings
     ("append", string::append),

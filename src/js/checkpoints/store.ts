@@ -1,7 +1,7 @@
 /** The store of checkpoints. */
 
 import { onAbort } from '../aborts.js';
-import { cancelled, checkFunction, checkSignal, checkWhole, json, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
+import { cancelled, checkFunction, checkSignal, checkWhole, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Unsubscribe } from '../bus/options.js';
 import { checkMade, keep } from '../copies.js';
 import type { Endpoint } from '../diagnostics.js';
@@ -27,6 +27,7 @@ import type {
   ScopeOption,
 } from './options.js';
 import { ownerOptions } from './owner.js';
+import { RawCheckpoints } from './raw.js';
 import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
 import { openRun } from './run.js';
 import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
@@ -50,6 +51,7 @@ const V = verbs(
   'unwatch',
   'cancel',
 );
+const SAVE_OPTIONS = ['id', 'scope', 'parent', 'branch', 'fence', 'meta'] as const satisfies (keyof SaveOptions)[];
 /** What one answer tells of at most. */
 const PAGE = 100;
 
@@ -58,6 +60,8 @@ class CheckpointInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
+  /** For adapters. */
+  readonly raw: RawCheckpoints;
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
@@ -67,6 +71,7 @@ class CheckpointInternals implements NumberingTarget {
     this.port = port;
     this.handle = port.open('checkpoints', handle, { ...rest, registry: registry?.[internals].namespace }, this);
     this.endpoint = endpoint;
+    this.raw = new RawCheckpoints(port, this.handle);
   }
 
   nextId(): number {
@@ -108,12 +113,12 @@ export class CheckpointStore {
    * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
    */
   async save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo> {
-    const text = json('CheckpointStore.save: state', state);
-    if (typeof text !== 'string') throw text;
-    const { meta, ...rest } = optionsOf('CheckpointStore.save: options', options);
+    const text = jsonArgument('CheckpointStore.save: state', state);
+    const { id, scope, parent, branch, fence, meta, ...rest } = optionsOf('CheckpointStore.save: options', options);
+    refuseUnknown('CheckpointStore.save', rest, SAVE_OPTIONS);
     const metadata = metaText('CheckpointStore.save', meta);
     const { port, handle } = this[internals];
-    const given = options === undefined ? undefined : optionsJson(rest);
+    const given = options === undefined ? undefined : optionsJson({ id, scope, parent, branch, fence });
     return infoOf(thread, (await port.call(handle, V.save, thread, given, metadata, '', '', text)) as Told);
   }
 
@@ -133,21 +138,22 @@ export class CheckpointStore {
 
   /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
   async *history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined> {
-    const { limit, ...given } = optionsOf('CheckpointStore.history: options', options);
+    const { limit, scope, before, where, ...rest } = optionsOf('CheckpointStore.history: options', options);
+    refuseUnknown('CheckpointStore.history', rest, ['scope', 'before', 'limit', 'where']);
     if (limit !== undefined) checkWhole('CheckpointStore.history: limit', limit, 1);
     const { port, handle } = this[internals];
     let left = limit ?? Number.POSITIVE_INFINITY;
-    let before: string | null | undefined = given.before;
+    let next: string | null | undefined = before;
     do {
-      const page = optionsJson({ ...given, before, limit: given.where === undefined ? Math.min(PAGE, left) : PAGE });
-      const [next, found]: [string | null, Told[]] = (await port.call(handle, V.history, thread, page)) as [string | null, Told[]];
+      const page = optionsJson({ scope, where, before: next, limit: where === undefined ? Math.min(PAGE, left) : PAGE });
+      const [following, found]: [string | null, Told[]] = (await port.call(handle, V.history, thread, page)) as [string | null, Told[]];
       for (const told of found) {
         yield infoOf(thread, told);
         left--;
         if (left === 0) return;
       }
-      before = next;
-    } while (before !== null);
+      next = following;
+    } while (next !== null);
   }
 
   /**
@@ -172,14 +178,14 @@ export class CheckpointStore {
     options?: PendingOptions,
   ): Promise<void> {
     if (!Array.isArray(writes)) throw configError('CheckpointStore.addPending: writes', 'an array of pairs of name and value', writes);
-    const args: unknown[] = [thread, id, task, scopeText('addPending', options)];
+    const { scope, fence, ...rest } = optionsOf('CheckpointStore.addPending: options', options);
+    refuseUnknown('CheckpointStore.addPending', rest, ['scope', 'fence']);
+    const args: unknown[] = [thread, id, task, optionsJson({ scope, fence })];
     for (const [at, write] of writes.entries()) {
       if (!Array.isArray(write) || write.length !== 2 || typeof write[0] !== 'string') {
         throw configError(`CheckpointStore.addPending: writes[${at}]`, 'a pair of name and value', write);
       }
-      const text = json(`CheckpointStore.addPending: writes[${at}]`, write[1]);
-      if (typeof text !== 'string') throw text;
-      args.push(at, false, write[0], text);
+      args.push(at, false, write[0], jsonArgument(`CheckpointStore.addPending: writes[${at}]`, write[1]));
     }
     const { port, handle } = this[internals];
     await port.callWith(handle, V.addPending, args);
@@ -222,7 +228,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
+   * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
    * @returns `null` if another one owns it, for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
@@ -250,10 +257,10 @@ export class CheckpointStore {
       forget();
     }
     if (taken === null) return null;
-    const { run } = openRun<S>(own, id, thread, taken);
+    const { run, undo } = openRun<S>(own, id, thread, taken);
     if (signal?.aborted) {
-      // If it cannot be given back now its lease runs out.
-      await run.pause().catch(() => {});
+      // If the thread cannot be given back now, its lease runs out.
+      await undo().catch(() => {});
       throw cancelled(call, signal);
     }
     return run;
@@ -329,14 +336,10 @@ export class CheckpointStore {
   }
 }
 
-/** Options that the native side reads; of those that it takes from this package alone users can name none. */
-function optionsText<T extends object>(method: string, given: T | undefined, known: readonly (keyof T & string)[]): string | undefined {
-  if (given === undefined) return undefined;
-  const options = optionsOf(`CheckpointStore.${method}: options`, given);
-  refuseOthers(`CheckpointStore.${method}`, options, known);
-  return optionsJson(options);
-}
-
 function scopeText(method: string, options: ScopeOption | undefined): string | undefined {
-  return optionsText(method, options, ['scope']);
+  if (options === undefined) return undefined;
+  const call = `CheckpointStore.${method}`;
+  const { scope, ...rest } = optionsOf(`${call}: options`, options);
+  refuseUnknown(call, rest, ['scope']);
+  return optionsJson({ scope });
 }

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  hash        state: see below
 -- KEYS[2]  sorted set  order: every score is 0, so its members are ordered by their bytes
--- KEYS[3]  sorted set  due: owned threads of the share, by the end of their lease
+-- KEYS[3]  sorted set  due: owned threads of the share, by the end of their lease; '' without an end, where none is missing
 -- KEYS[4]  sorted set  threads: threads of the share, by when they expire, or inf
 -- KEYS[5]  sorted set  workers: worker, NUL, thread, for threads whose owner is a registered worker; every score is 0
 -- KEYS[6]  channel     news: says that the thread has a new checkpoint, or is free
@@ -12,7 +12,7 @@
 --
 -- Fields of the state, where NUL is a byte 0:
 --   gen                             when the thread began; `order` has the member g<gen> if the two belong together
---   seq, count, bytes, ttl          number of the last save; checkpoints and bytes that are there; its expiry in ms
+--   seq, bytes, ttl                 number of the last save; bytes that are there; its expiry in ms
 --   asked, answer                   the last save of an owner: what it asked by, and the scope and id that it got
 --   fence, own                      the largest fencing token seen; 1 where `acquire` made it
 --   owner, ends, lease, run         who owns it; until when, ms of server time; for how long each time; of which mastership that is
