@@ -1,12 +1,11 @@
 /** The store of checkpoints. */
 
 import { onAbort } from '../aborts.js';
-import { cancelled, checkFunction, checkSignal, checkWhole, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
+import { cancelled, checkSignal, checkWhole, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Unsubscribe } from '../bus/options.js';
 import { checkMade, keep } from '../copies.js';
 import type { Endpoint } from '../diagnostics.js';
-import { configError, RedisError, warnOfListener } from '../errors.js';
-import type { NumberingTarget } from '../internals.js';
+import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
 import { optionsJson, type Port } from '../port.js';
@@ -25,12 +24,14 @@ import type {
   ResumeOptions,
   SaveOptions,
   ScopeOption,
+  WatchOptions,
 } from './options.js';
-import { ownerOptions } from './owner.js';
+import { type Opening, ownerOptions } from './owner.js';
 import { RawCheckpoints } from './raw.js';
 import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
 import { openRun } from './run.js';
 import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
+import { startWatch, type WatchHandler } from './watcher.js';
 
 const V = verbs(
   'checkpoints',
@@ -46,9 +47,6 @@ const V = verbs(
   'threads',
   'acquire',
   'interrupted',
-  'watch',
-  'news',
-  'unwatch',
   'cancel',
 );
 const SAVE_OPTIONS = ['id', 'scope', 'parent', 'branch', 'fence', 'meta'] as const satisfies (keyof SaveOptions)[];
@@ -56,12 +54,13 @@ const SAVE_OPTIONS = ['id', 'scope', 'parent', 'branch', 'fence', 'meta'] as con
 const PAGE = 100;
 
 /** What a store keeps to itself; reached by {@link internals}. */
-class CheckpointInternals implements NumberingTarget {
+class CheckpointInternals implements Opening {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
   /** For adapters. */
   readonly raw: RawCheckpoints;
+  readonly open = new Set<() => Promise<void>>();
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
@@ -77,6 +76,11 @@ class CheckpointInternals implements NumberingTarget {
   nextId(): number {
     this.#lastId++;
     return this.#lastId;
+  }
+
+  /** Ends every resumer and watcher that is open, and resolves when the handlers of the resumers have ended. */
+  async close(): Promise<void> {
+    await Promise.all([...this.open].map((end) => end()));
   }
 }
 
@@ -287,52 +291,9 @@ export class CheckpointStore {
   /**
    * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
    * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
-   *
-   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
    */
-  async watch(
-    thread: string,
-    handler: (info: CheckpointInfo) => void | Promise<void>,
-    options?: { after?: string | undefined; signal?: AbortSignal | undefined },
-  ): Promise<Unsubscribe> {
-    const call = 'CheckpointStore.watch';
-    checkFunction(`${call}: handler`, handler);
-    const { after, signal, ...rest } = optionsOf(`${call}: options`, options);
-    refuseUnknown(call, rest, ['after', 'signal']);
-    checkSignal(`${call}: signal`, signal);
-    if (signal?.aborted) throw cancelled(call, signal);
-    const own = this[internals];
-    const { port, handle } = own;
-    const id = own.nextId();
-    await port.call(handle, V.watch, id, thread, after);
-    let isOver = false;
-    const hear = async (): Promise<void> => {
-      for (;;) {
-        const news = (await port.call(handle, V.news, id)) as Told[] | null;
-        if (news === null) return;
-        for (const told of news) {
-          if (isOver) return;
-          try {
-            await handler(infoOf(thread, told));
-          } catch (error) {
-            warnOfListener(error);
-          }
-        }
-      }
-    };
-    const end = async (): Promise<void> => {
-      isOver = true;
-      await port.call(handle, V.unwatch, id);
-    };
-    const forget = onAbort(signal, () => void end().catch(warnOfListener));
-    hear().catch((error: unknown) => {
-      if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) warnOfListener(error);
-    });
-    const unsubscribe = async (): Promise<void> => {
-      forget();
-      if (!isOver) await end();
-    };
-    return Object.assign(unsubscribe, { [Symbol.asyncDispose]: unsubscribe });
+  async watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe> {
+    return startWatch(this[internals], thread, handler, options);
   }
 }
 
