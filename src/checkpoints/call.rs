@@ -15,7 +15,7 @@ use crate::resp::Reply;
 const MAX_NAME: usize = 1_024;
 const NAME: &str = "a string of 1 to 1024 bytes without the character U+0000";
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0')
 }
 
@@ -106,7 +106,7 @@ impl ScriptCall {
 
     /// The call, which only reads.
     pub(super) fn reads(&self, operation: crate::telemetry::Operation) -> Command {
-        self.packed().runs_reading(operation, self.script)
+        self.packed().runs_repeatable(operation, self.script)
     }
 }
 
@@ -191,6 +191,10 @@ pub(super) fn refused(inner: &Inner, owner: &str, word: &[u8], mut rest: impl It
         b"order" => {
             metrics.checkpoint_conflicts.add(1);
             (ErrorKind::Conflict, format!("{owner}: the id is not greater than the latest, {told}"))
+        }
+        b"other" => {
+            metrics.checkpoint_conflicts.add(1);
+            (ErrorKind::Conflict, format!("{owner}: versions of these parts are there with other values: {told}"))
         }
         b"full" => (
             ErrorKind::Overloaded,

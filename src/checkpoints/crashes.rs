@@ -1,7 +1,7 @@
-//! Crashes that a worker registry declares: what a crashed worker owned is interrupted at once, not when its lease ends.
+//! Crashes that a worker registry declares. What a crashed worker owned is interrupted at once, not when its lease ends.
 //!
-//! Each process that takes threads hears of them, and asks the server in each share; of those who ask, one script interrupts.
-//! The subscription tells too when this process was cut off.
+//! Each process that takes threads hears of a crash and calls a script in each share. The first call of a share interrupts the threads; the
+//! calls of other processes find nothing left to do.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,25 +10,39 @@ use tokio::sync::Notify;
 
 use super::call;
 use super::{Inner, scripts};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
-use crate::error::Result;
+use crate::backoff::Backoff;
+use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Subscription};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::SHARES;
 use crate::lifecycle;
 use crate::registry::{DeathCause, DeathListener, DeathNotice, listen_for_deaths};
+use crate::resp::Reply;
 use crate::sync::Mutex;
 use crate::telemetry::Operation;
+
+/// Between the attempts to interrupt what a crashed worker owned.
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// What a store hears of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Crashes {
-    /// Nothing before anybody asked; then what is subscriptions, once that is confirmed.
+    /// `None` before the first subscription and after one that failed; empty until the server has confirmed.
     subscriptions: Mutex<Option<Vec<Subscription>>>,
-    /// There may be threads to take.
+    /// There may be threads to take, or a failure to tell.
     pub(super) interrupted: Arc<Notify>,
+    /// Why the threads of a crashed worker could not be interrupted.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Crashes {
+    /// Why the threads of a crashed worker could not be interrupted. Each failure is told once.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().take()
+    }
 }
 
 impl Inner {
-    /// Hears of crashes from now on. Where the server refuses the subscription, threads are found when their leases have ended.
+    /// Subscribes to crashes, unless it has. Where the server refuses, threads are found when their leases have ended.
     pub(super) fn listen_for_crashes(self: &Arc<Self>, operation: Operation) {
         {
             let mut subscriptions = self.crashes.subscriptions.lock();
@@ -39,46 +53,71 @@ impl Inner {
         }
         let listener = Arc::new(CrashListener { inner: Arc::downgrade(self), operation });
         let namespace = self.manager.namespace().containing(&self.settings.registry);
-        let crashes = listen_for_deaths(&self.manager, &namespace, Arc::clone(&listener) as _);
+        let crashes = listen_for_deaths(&self.manager, &namespace, listener);
         let gaps = self.manager.subscribe(
             Channel { kind: ChannelKind::Exact, name: self.namespace.threads(0).due },
             Arc::new(GapListener(Arc::downgrade(self))),
         );
         let inner = Arc::downgrade(self);
         lifecycle::spawn(async move {
-            for subscribed in [crashes.await, gaps.await] {
-                match (subscribed, inner.upgrade()) {
-                    (Ok(subscription), Some(inner)) => {
-                        if let Some(subscriptions) = &mut *inner.crashes.subscriptions.lock() {
-                            subscriptions.push(subscription);
-                        }
-                    }
-                    // The next who takes a thread tries again.
-                    (Err(_), Some(inner)) => *inner.crashes.subscriptions.lock() = None,
-                    (_, None) => return,
-                }
+            let confirmed = async { Ok::<_, Error>(vec![crashes.await?, gaps.await?]) }.await;
+            if let Some(inner) = inner.upgrade() {
+                // After a failure the next look subscribes again.
+                *inner.crashes.subscriptions.lock() = confirmed.ok();
             }
         });
     }
 
-    /// Interrupts what the registration owned that is over.
+    /// Interrupts what the registration owned that is over, in every share.
     async fn interrupt_owned(&self, death: &DeathNotice, operation: Operation) -> Result<()> {
-        /// As many as one script interrupts.
-        const MOST: i64 = 64;
-        for share in 0..SHARES {
-            let keys = self.namespace.threads(share);
-            let packed = Packed::sized(keys.states.len() * 3 + death.worker.len() + 128)
-                .script(&scripts::INTERRUPT_OWNED, 3, 2)
-                .word(&keys.states)
-                .word(&keys.due)
-                .word(&keys.workers)
-                .word(&death.worker)
-                .number(death.epoch);
-            let command = packed.runs(operation, &scripts::INTERRUPT_OWNED);
-            while call::integer(&self.manager.call(command.clone()).await?)? == MOST {}
+        let call = |share, after: &[u8]| self.manager.call(self.interruption(share, death, after, operation));
+        // All calls are made before the first answer is awaited, so that they take one round trip.
+        let first: Vec<_> = (0..SHARES).map(|share| call(share, b"")).collect();
+        for (share, reply) in (0..).zip(first) {
+            let mut reply = reply.await?;
+            loop {
+                let [count, after] =
+                    <[Reply; 2]>::try_from(call::array(reply)?).map_err(|_| Error::unexpected_reply())?;
+                if call::integer(&count)? > 0 {
+                    self.crashes.interrupted.notify_waiters();
+                }
+                let Reply::Bulk(after) = after else { break };
+                reply = call(share, &after).await?;
+            }
         }
-        self.crashes.interrupted.notify_waiters();
         Ok(())
+    }
+
+    fn interruption(&self, share: u32, death: &DeathNotice, after: &[u8], operation: Operation) -> Command {
+        let keys = self.namespace.threads(share);
+        Packed::sized(keys.states.len() * 3 + death.worker.len() + after.len() + 128)
+            .script(&scripts::INTERRUPT_OWNED, 3, 3)
+            .word(&keys.states)
+            .word(&keys.due)
+            .word(&keys.workers)
+            .word(&death.worker)
+            .number(death.epoch)
+            .word(after)
+            .runs(operation, &scripts::INTERRUPT_OWNED)
+    }
+}
+
+/// Asks until the server has answered, the manager is disconnected or the store is gone.
+async fn interrupt(inner: Weak<Inner>, death: DeathNotice, operation: Operation) {
+    let mut failures = 0;
+    while let Some(inner) = inner.upgrade() {
+        match inner.interrupt_owned(&death, operation).await {
+            Err(error) if error.retryable() => failures += 1,
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => {
+                *inner.crashes.failure.lock() = Some(error);
+                return inner.crashes.interrupted.notify_waiters();
+            }
+            // Another process may have been faster, so that this one counted nothing.
+            Ok(()) => return inner.crashes.interrupted.notify_waiters(),
+        }
+        drop(inner);
+        tokio::time::sleep(BACKOFF.delay(failures)).await;
     }
 }
 
@@ -89,21 +128,14 @@ struct CrashListener {
 
 impl DeathListener for CrashListener {
     fn died(&self, death: &DeathNotice) {
-        // A worker that registered again goes on; what it owns is its own.
-        if death.how != DeathCause::Crashed {
-            return;
+        // A worker that registered again goes on, and keeps what it owns.
+        if death.how == DeathCause::Crashed {
+            lifecycle::spawn(interrupt(self.inner.clone(), death.clone(), self.operation));
         }
-        let (inner, death, operation) = (self.inner.clone(), death.clone(), self.operation);
-        lifecycle::spawn(async move {
-            if let Some(inner) = inner.upgrade() {
-                // What cannot be interrupted now is when its lease has ended.
-                let _ = inner.interrupt_owned(&death, operation).await;
-            }
-        });
     }
 }
 
-/// Sees for how long this process was cut off. Nothing is published where it listens.
+/// Measures for how long this process was cut off. Nothing is published on its channel.
 struct GapListener(Weak<Inner>);
 
 impl Listener for GapListener {

@@ -12,12 +12,15 @@
 //!
 //! # Lists of all threads
 //!
-//! The threads of a namespace are in [`SHARES`](crate::keys::checkpoints::SHARES) shares, each of one hash slot, and each share has a list of its
-//! threads, of its owned threads by the end of their leases, and of threads by their owner's registration. As a list is in the slot of the
-//! threads that it names, the script that changes a thread changes the list: no second write can be lost between them. A thread whose keys
-//! were evicted or have expired leaves an entry behind, which the next look at the list takes out; each list expires with the last of its
-//! threads. A list that was evicted is written again by the next save or renewal of each thread that is at work; a thread whose owner died
-//! meanwhile is found by `acquire`, not by `resume`.
+//! The threads of a namespace are in [`SHARES`](crate::keys::checkpoints::SHARES) shares, each of one hash slot. Each share has three lists: its
+//! threads, its owned threads by the end of their leases, and its threads by their owner's registration. A list is in the slot of the threads
+//! that it names, so the script that changes a thread changes the list too, and no second write can be lost between them. A thread whose keys
+//! were evicted or have expired leaves an entry behind, and the next look at the list takes the entry out. The lists of a share expire with the
+//! last of its threads.
+//!
+//! Redis may evict a list. The next save or renewal of each thread writes its entry again. The list of owned threads has a mark that goes with
+//! it; where a look finds no mark, it makes the list again from the list of threads. If Redis has lost both, a thread whose owner died meanwhile
+//! is found by `acquire`, not by `resume`.
 //!
 //! | file | what |
 //! |---|---|
@@ -84,6 +87,7 @@ impl Class for Checkpoints {
     const NAME: &'static str = "checkpoints";
     const VERBS: &'static [Verb<Self>] = verbs! { "checkpoints" "CheckpointStore" {
         "save" => save::save;
+        "latest" => read::load;
         "load" as "CheckpointStore.get" in "checkpoints.get" => read::load;
         "history" => read::history;
         "fork" => save::fork;

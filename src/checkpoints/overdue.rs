@@ -1,4 +1,4 @@
-//! Threads whose owners' leases are over: what is asked of each share, and costs what is overdue.
+//! Threads whose owners' leases are over. A look asks each share once, and costs what is overdue.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::call;
 use super::{Checkpoints, Inner, scripts};
-use crate::connection::Packed;
+use crate::connection::{Command, Packed};
 use crate::crossing::Outcome;
 use crate::error::{Error, Result};
 use crate::keys::checkpoints::SHARES;
@@ -15,7 +15,7 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// Overdue threads that one script tells of.
+/// How many overdue threads one script call gives.
 const PAGE: u64 = 64;
 const DEFAULT_LIMIT: u64 = 1_000;
 const MOST: u64 = 100_000;
@@ -40,52 +40,98 @@ pub(super) struct Overdue {
     pub(super) next: Option<Duration>,
 }
 
+/// What one script call gives of a share.
+struct Page {
+    found: Vec<InterruptedThread>,
+    /// How many of those it looked at stay in the list.
+    kept: u64,
+    is_last: bool,
+    next: Option<Duration>,
+    /// Redis has lost the share's list.
+    is_lost: bool,
+}
+
 impl Inner {
-    /// Looks into every share, up to `limit` threads. Leaves out threads that this process may not take over.
-    pub(super) async fn look(&self, operation: Operation, limit: u64) -> Result<Overdue> {
-        let asked = Instant::now();
-        // All at once, so that they take one round trip.
-        let first: Vec<_> = (0..SHARES).map(|share| self.manager.call(self.overdue(operation, share, 0))).collect();
+    /// Looks into every share for up to `limit` threads that `wants` accepts and that this process may take over.
+    pub(super) async fn look(
+        &self,
+        operation: Operation,
+        limit: u64,
+        wants: impl Fn(&[u8]) -> bool,
+    ) -> Result<Overdue> {
+        let replies = self.first_pages(operation).await?;
         let mut look = Overdue::default();
-        for (share, reply) in (0..).zip(first) {
-            let mut reply = reply.await;
+        for (share, reply) in (0..).zip(replies) {
+            let mut page = self.read(reply)?;
+            if page.is_lost {
+                self.relist(operation, share).await?;
+                page = self.page(operation, share, 0).await?;
+            }
             let mut passed = 0;
             loop {
-                let (found, is_last) = self.read(reply?, &mut look)?;
-                passed += found;
-                if is_last || look.overdue.len() as u64 >= limit {
+                look.next = [look.next, page.next].into_iter().flatten().min();
+                look.overdue.extend(page.found.into_iter().filter(|found| wants(&found.thread)));
+                passed += page.kept;
+                if page.is_last || look.overdue.len() as u64 >= limit {
                     break;
                 }
-                reply = self.manager.call(self.overdue(operation, share, passed)).await;
+                page = self.page(operation, share, passed).await?;
             }
         }
-        self.authority.was_cut_off_for(asked.elapsed());
         look.overdue.sort_by_key(|overdue| overdue.at);
         look.overdue.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(look)
     }
 
-    fn overdue(&self, operation: Operation, share: u32, passed: u64) -> crate::connection::Command {
+    /// The first answer of each share.
+    async fn first_pages(&self, operation: Operation) -> Result<Vec<Reply>> {
+        let asked = Instant::now();
+        // All calls are made before the first answer is awaited, so that they take one round trip.
+        let calls: Vec<_> = (0..SHARES).map(|share| self.manager.call(self.overdue(operation, share, 0))).collect();
+        let mut replies = Vec::with_capacity(calls.len());
+        for reply in calls {
+            match reply.await {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    if error.retryable() {
+                        self.authority.was_refused(asked);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.authority.was_answered(asked);
+        Ok(replies)
+    }
+
+    async fn page(&self, operation: Operation, share: u32, passed: u64) -> Result<Page> {
+        self.read(self.manager.call(self.overdue(operation, share, passed)).await?)
+    }
+
+    fn overdue(&self, operation: Operation, share: u32, passed: u64) -> Command {
         let keys = self.namespace.threads(share);
-        Packed::sized(keys.states.len() * 2 + 128)
-            .script(&scripts::OVERDUE, 2, 2)
+        Packed::sized(keys.states.len() * 3 + 128)
+            .script(&scripts::OVERDUE, 3, 2)
             .word(&keys.states)
             .word(&keys.due)
+            .word(&keys.threads)
             .number(PAGE)
             .number(passed)
             .runs(operation, &scripts::OVERDUE)
     }
 
-    /// Gives how many the share has told of, and whether these were the last.
-    fn read(&self, reply: Reply, look: &mut Overdue) -> Result<(u64, bool)> {
-        let [next, looked, found] =
-            <[Reply; 3]>::try_from(call::array(reply)?).map_err(|_| Error::unexpected_reply())?;
-        if let Ok(ms) = u64::try_from(call::integer(&next)?) {
-            let next = Duration::from_millis(ms);
-            look.next = Some(look.next.map_or(next, |before| before.min(next)));
-        }
+    fn read(&self, reply: Reply) -> Result<Page> {
+        let [next, looked, found, is_lost] =
+            <[Reply; 4]>::try_from(call::array(reply)?).map_err(|_| Error::unexpected_reply())?;
         let found = call::array(found)?;
-        let count = found.len() / 7;
+        let mut page = Page {
+            found: Vec::new(),
+            kept: (found.len() / 7) as u64,
+            is_last: call::integer(&looked)?.cast_unsigned() < PAGE,
+            // -1: no lease is left.
+            next: u64::try_from(call::integer(&next)?).ok().map(Duration::from_millis),
+            is_lost: call::yes(&is_lost)?,
+        };
         for parts in found.chunks_exact(7) {
             let overdue = InterruptedThread {
                 thread: call::bytes(parts[0].clone())?,
@@ -97,10 +143,26 @@ impl Inner {
             let lease = u64::try_from(call::integer(&parts[5])?).unwrap_or(0);
             let is_certain = call::yes(&parts[6])?;
             if is_certain || self.authority.may_take_over(lease) {
-                look.overdue.push(overdue);
+                page.found.push(overdue);
             }
         }
-        Ok((count as u64, call::integer(&looked)?.cast_unsigned() < PAGE))
+        Ok(page)
+    }
+
+    /// Makes the lists of a share's owned threads again, which Redis has lost. Costs as much as the share has threads.
+    async fn relist(&self, operation: Operation, share: u32) -> Result<()> {
+        let keys = self.namespace.threads(share);
+        let mut cursor = Bytes::from_static(b"0");
+        loop {
+            let packed = Packed::sized(keys.states.len() * 4 + 128)
+                .script(&scripts::RELIST, 4, 1)
+                .words([&keys.states, &keys.due, &keys.threads, &keys.workers].map(|key| &key[..]))
+                .word(&cursor);
+            cursor = call::bytes(self.manager.call(packed.runs(operation, &scripts::RELIST)).await?)?;
+            if &cursor[..] == b"0" {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -114,7 +176,7 @@ pub(super) fn interrupted(store: &Checkpoints, call: Call<'_>) {
         let operation = call.operation();
         inner.listen_for_crashes(operation);
         Ok(async move {
-            let look = inner.look(operation, limit).await?;
+            let look = inner.look(operation, limit, |_| true).await?;
             let told = |overdue: InterruptedThread| {
                 Outcome::List(vec![
                     Outcome::Text(overdue.thread),

@@ -1,6 +1,6 @@
-//! Taking over what was interrupted, one thread after another, as the face has room for them.
+//! Interrupted threads are taken over one after another, as JavaScript has room for them.
 //!
-//! Who waits looks when the next lease of the fleet that it knows of ends, when a registry declares a crash, and every few seconds.
+//! A resumer that waits looks for interrupted threads when the next known lease ends, when a registry declares a crash, and every two seconds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::verb::Call;
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_secs(2);
-/// Those who take over do not all look at once.
+/// A random delay of up to this keeps resumers of several processes from looking all at once.
 const SPREAD_MS: u64 = 50;
-/// How many threads one look brings: of several processes that look at once each begins with another.
+/// How many threads one look brings. Several processes that look at once each begin with another one of them.
 const MOST: u64 = 64;
 const MAX_RESUMES: u64 = 1_000_000;
 
@@ -28,12 +28,12 @@ struct Wanted {
     pattern: Option<String>,
     max_resumes: u64,
     claimant: Claimant,
-    /// Before the first look: something went wrong just now.
+    /// Before the first look, after a failure.
     pause: Duration,
 }
 
-/// Arguments: id of the wait, id of the run, options as JSON. Gives `['taken', thread, fence, checkpoint, interruption]` of a thread that this
-/// process owns from now on, `['failed', thread, times]` of one that it has given up, or null when the wait is ended.
+/// Arguments: id of the wait, id of the run, options as JSON. Gives `['taken', thread, fence, checkpoint, interruption]` for a thread that this
+/// process owns from now on, `['failed', thread, times]` for a thread that nobody takes any more, or null when the wait is ended.
 pub(super) fn next(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -47,7 +47,6 @@ pub(super) fn next(store: &Checkpoints, call: Call<'_>) {
         options.finish()?;
         let wanted = Wanted { pattern, max_resumes, claimant, pause };
         let (operation, ended) = (call.operation(), inner.waits.start(id));
-        inner.listen_for_crashes(operation);
         let closing = inner.manager.closing();
         Ok(async move {
             let outcome = tokio::select! {
@@ -64,67 +63,61 @@ pub(super) fn next(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
+impl Wanted {
+    fn accepts(&self, thread: &[u8]) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| glob_matches(pattern.as_bytes(), thread))
+    }
+}
+
 async fn find(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Result<Outcome> {
-    let mut cut_off_since = None;
     tokio::time::sleep(wanted.pause).await;
     loop {
+        inner.listen_for_crashes(operation);
         let interrupted = inner.crashes.interrupted.notified();
-        let asked = Instant::now();
-        let pause = match inner.look(operation, MOST).await {
-            Ok(look) => {
-                if let Some(since) = cut_off_since.take() {
-                    inner.authority.was_cut_off_for(Instant::now().duration_since(since));
-                }
-                let pause = look.next.map_or(LOOK, |next| next.min(LOOK));
-                if let Some(found) = take_one(inner, operation, wanted, look).await? {
-                    return Ok(found);
-                }
-                pause
-            }
-            Err(error) if error.retryable() => {
-                cut_off_since.get_or_insert(asked);
-                LOOK
-            }
+        if let Some(failure) = inner.crashes.failure() {
+            return Err(failure);
+        }
+        let pause = match find_once(inner, operation, wanted).await {
+            Ok(Look::Found(found)) => return Ok(found),
+            Ok(Look::Nothing { next }) => next.map_or(LOOK, |next| next.min(LOOK)),
+            Err(error) if error.retryable() => LOOK,
             Err(error) => return Err(error),
         };
         let pause = pause + Duration::from_millis(fastrand::u64(1..=SPREAD_MS));
         let slept = Instant::now();
-        // Told, or not: it looks again.
+        // The next look follows a crash as well as the end of the pause.
         let _ = tokio::time::timeout(pause, interrupted).await;
         // A process that was stopped wakes late.
         inner.authority.was_cut_off_for(slept.elapsed().saturating_sub(pause));
     }
 }
 
-/// Takes one of the threads, of several processes that try each another one first.
-async fn take_one(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted, look: Overdue) -> Result<Option<Outcome>> {
-    let mut overdue = look.overdue;
+/// What one look has brought.
+enum Look {
+    Found(Outcome),
+    Nothing { next: Option<Duration> },
+}
+
+/// Looks once, and takes one of the threads. Several processes that look at once try the threads in different orders.
+async fn find_once(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Result<Look> {
+    let Overdue { mut overdue, next } = inner.look(operation, MOST, |thread| wanted.accepts(thread)).await?;
     fastrand::shuffle(&mut overdue);
     for found in overdue {
+        // Names cross as text, so the bytes of another program's thread are passed over.
         let Ok(thread) = std::str::from_utf8(&found.thread) else { continue };
-        if wanted.pattern.as_ref().is_some_and(|pattern| !glob_matches(pattern.as_bytes(), thread.as_bytes())) {
-            continue;
-        }
         let name = || Outcome::Text(found.thread.clone());
-        match inner.take(operation, thread, &wanted.claimant, Which::Interrupted(wanted.max_resumes)).await {
-            Ok(Attempt::Taken(Outcome::List(run))) => {
+        match inner.take(operation, thread, &wanted.claimant, Which::Interrupted(wanted.max_resumes)).await? {
+            Attempt::Taken(Outcome::List(run)) => {
                 let told = [Outcome::Text("taken".into()), name()].into_iter().chain(run).collect();
-                return Ok(Some(Outcome::List(told)));
+                return Ok(Look::Found(Outcome::List(told)));
             }
-            Ok(Attempt::Failed(times)) => {
+            Attempt::Failed(times) => {
                 let told = vec![Outcome::Text("failed".into()), name(), Outcome::Number(times as f64)];
-                return Ok(Some(Outcome::List(told)));
+                return Ok(Look::Found(Outcome::List(told)));
             }
-            // Somebody was faster.
-            Ok(_) => {}
-            Err(error) => {
-                // It may have been taken: asked again by the same name it is, and it is given back.
-                inner.give_up(operation, thread, wanted.claimant.id());
-                if !error.retryable() {
-                    return Err(error);
-                }
-            }
+            // Another process was faster.
+            Attempt::Taken(_) | Attempt::HeldFor(_) | Attempt::Free => {}
         }
     }
-    Ok(None)
+    Ok(Look::Nothing { next })
 }

@@ -20,6 +20,7 @@ use crate::crossing::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::Part as Key;
 use crate::lease::{Ask, Held, LeaseScripts, Limit, millis};
+use crate::lifecycle;
 use crate::options::Options;
 use crate::resp::Reply;
 use crate::sync::Mutex;
@@ -29,11 +30,11 @@ use crate::verb::Call;
 /// A shorter lease would be renewed more often than a loaded machine can promise.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// Between two attempts of one who waits for a thread, and is told when it is free.
+/// The longest time between two attempts of a caller that waits for a thread. A message tells the caller when the thread is free.
 const LOOK: Duration = Duration::from_secs(5);
-/// Between the attempts of a save whose answer was lost, or of one who waits and cannot ask.
+/// Between the attempts of a save whose answer was lost, or of a caller that waits and got no answer.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_secs(1) };
-/// What an interrupted thread is kept back after each attempt that failed.
+/// For how long nobody takes a thread again after a handler failed, by how often it was interrupted.
 const AGAIN: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(30) };
 
 static RENEW_OPERATION: LazyLock<Operation> = LazyLock::new(|| Operation::named("checkpoints.renew"));
@@ -43,7 +44,7 @@ static OWNED: LeaseScripts = LeaseScripts { renew: &scripts::RENEW, end: &script
 #[derive(Debug, Default)]
 pub(super) struct Runs(Mutex<HashMap<u64, Arc<Run>>>);
 
-/// One thread, and by what it is owned.
+/// A thread that this process owns, and how the server knows its owner.
 #[derive(Debug)]
 struct Run {
     thread: String,
@@ -54,12 +55,12 @@ struct Run {
     saves: AtomicU64,
 }
 
-/// Who wants a thread, and for how long.
+/// The caller that wants a thread, and the length of its lease.
 #[derive(Clone, Debug)]
 pub(super) struct Claimant {
     id: u64,
     lease: Duration,
-    /// Of a registry; empty for none.
+    /// Its worker in a registry; empty for none.
     worker: String,
     epoch: u64,
 }
@@ -76,19 +77,15 @@ impl Claimant {
         }
         Ok(Self { id, lease, worker, epoch })
     }
-
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
 }
 
 /// What became of an attempt to take a thread.
 pub(super) enum Attempt {
     Taken(Outcome),
     HeldFor(Duration),
-    /// It was not interrupted.
+    /// The thread was not interrupted, and only interrupted ones were wanted.
     Free,
-    /// It was interrupted so often that nobody is to try again.
+    /// The thread was interrupted more often than allowed, and is not taken again.
     Failed(i64),
 }
 
@@ -96,13 +93,35 @@ pub(super) enum Attempt {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which {
     Any,
-    /// Those that were interrupted, up to so many times.
+    /// Threads that were interrupted, up to so many times.
     Interrupted(u64),
 }
 
 impl Inner {
-    /// Tries once to take a thread, and keeps it where it does.
+    /// Tries once to take a thread, and renews its lease from then on. If no answer comes, or nobody waits for it any more, the server is
+    /// told to leave the thread as it was before.
     pub(super) async fn take(
+        self: &Arc<Self>,
+        operation: Operation,
+        thread: &str,
+        claimant: &Claimant,
+        which: Which,
+    ) -> Result<Attempt> {
+        let mut unanswered = Unanswered { inner: self, operation, thread, id: claimant.id, is_answered: false };
+        let asked = Instant::now();
+        let attempt = self.attempt(operation, thread, claimant, which).await;
+        match &attempt {
+            Ok(_) => {
+                unanswered.is_answered = true;
+                self.authority.was_answered(asked);
+            }
+            Err(error) if error.retryable() => self.authority.was_refused(asked),
+            Err(_) => {}
+        }
+        attempt
+    }
+
+    async fn attempt(
         self: &Arc<Self>,
         operation: Operation,
         thread: &str,
@@ -150,7 +169,7 @@ impl Inner {
         }
     }
 
-    fn keep(&self, thread: &str, claimant: &Claimant, owner: String, fence: i64, since: Instant) {
+    fn keep(self: &Arc<Self>, thread: &str, claimant: &Claimant, owner: String, fence: i64, since: Instant) {
         let Claimant { id, lease, worker, epoch } = claimant;
         let right = format!("{owner} {fence} {} {epoch} {} {worker}{thread}", self.settings.ttl, worker.len());
         let keys = self.namespace.thread(thread.as_bytes());
@@ -164,16 +183,36 @@ impl Inner {
         let run = Run { thread: thread.to_owned(), owner, right, fence, lease: *lease, saves: AtomicU64::new(0) };
         self.runs.0.lock().insert(*id, Arc::new(run));
         self.leases.keep(*id, held, since, *lease, Limit::None);
-    }
-
-    /// What gives a thread back that may have been taken, and that nobody wants.
-    pub(super) fn give_up(&self, operation: Operation, thread: &str, id: u64) {
-        let script = released(self, thread, &self.leases.token(id), "pause", Duration::ZERO);
-        self.manager.submit(script.writes(operation), Sink::Ignored);
+        let (inner, id, ended) = (Arc::downgrade(self), *id, self.leases.ended(*id));
+        lifecycle::spawn(async move {
+            ended.await;
+            if let Some(inner) = inner.upgrade() {
+                inner.runs.0.lock().remove(&id);
+            }
+        });
     }
 }
 
-/// `{worker, epoch, at, times}` or nothing, as the face reads it.
+/// An attempt to take a thread whose answer has not come.
+struct Unanswered<'a> {
+    inner: &'a Inner,
+    operation: Operation,
+    thread: &'a str,
+    id: u64,
+    is_answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let script = released(self.inner, self.thread, &self.inner.leases.token(self.id), "undo", Duration::ZERO);
+            // If this is lost too, the thread is interrupted when its lease ends.
+            self.inner.manager.submit(script.writes(self.operation), Sink::Ignored);
+        }
+    }
+}
+
+/// An interruption as JavaScript reads it: `{worker, epoch, at, times}`, or nothing.
 fn interruption(reply: Reply) -> Result<Outcome> {
     if reply == Reply::Nil {
         return Ok(Outcome::Null);
@@ -191,7 +230,7 @@ fn released(inner: &Inner, thread: &str, owner: &str, how: &str, delay: Duration
         .number(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Notices that a thread may be free.
+/// Hears that a thread may be free.
 struct Ears(Notify);
 
 impl Listener for Ears {
@@ -206,7 +245,8 @@ impl Listener for Ears {
     }
 }
 
-/// Arguments: id, thread, options as JSON. Gives `[fence, checkpoint or null, interruption or null]`, or null where another one has it.
+/// Arguments: id, thread, options as JSON. Gives `[fence, checkpoint or null, interruption or null]`, or null if another owner has the
+/// thread.
 pub(super) fn acquire(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -225,16 +265,12 @@ pub(super) fn acquire(store: &Checkpoints, call: Call<'_>) {
                 outcome = obtain(&inner, operation, &thread, &claimant, wait) => outcome,
             };
             inner.waits.end(id);
-            if outcome.is_err() {
-                // An attempt may be on its way to succeed; what follows it on the connection takes it back.
-                inner.give_up(operation, &thread, id);
-            }
             outcome
         })
     });
 }
 
-/// Tries until it has the thread or `wait` has passed.
+/// Tries until the thread is taken or `wait` has passed.
 async fn obtain(
     inner: &Arc<Inner>,
     operation: Operation,
@@ -252,7 +288,7 @@ async fn obtain(
         let pause = match attempt {
             Ok(Attempt::Taken(run)) => return Ok(run),
             Ok(_) if now >= gives_up => return Ok(Outcome::Null),
-            // The lease of its owner ends then, unless it is renewed.
+            // Then the lease of its owner ends, unless it is renewed.
             Ok(Attempt::HeldFor(time)) => time.clamp(BACKOFF.min, LOOK),
             Ok(_) => BACKOFF.min,
             Err(error) if error.retryable() && now < gives_up => {
@@ -264,14 +300,14 @@ async fn obtain(
         if subscription.is_none() && !wait.is_zero() {
             let name = inner.namespace.thread(thread.as_bytes()).key(Key::News).clone();
             let listens = inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, Arc::clone(&ears) as _);
-            // Without it the end of the owner's lease is what it goes by.
+            // Without a subscription the next attempt is made when the owner's lease ends.
             subscription = timeout(gives_up - now, listens).await.ok().and_then(Result::ok);
-            // It may have been given back before it was confirmed.
+            // The thread may have been given back before the subscription was confirmed.
             if subscription.is_some() {
                 continue;
             }
         }
-        // Told, or not: it tries again.
+        // The next attempt follows a message as well as the end of the pause.
         let _ = timeout(pause.min(gives_up.saturating_duration_since(Instant::now())), ears.0.notified()).await;
     }
 }
@@ -291,11 +327,16 @@ fn run_of(inner: &Inner, call: &Arguments<'_>) -> Result<(u64, Arc<Run>)> {
     run.map(|run| (id, run)).ok_or_else(over)
 }
 
-/// Arguments: id, metadata as JSON, then name, version and value of each part. Where the answer is lost it is asked for again.
+/// Arguments: id, metadata as JSON, then name, version and value of each part. If the answer is lost, the same save is asked for again, as long
+/// as the lease is held.
 pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
-        let (_, run) = run_of(&inner, call)?;
+        let (id, run) = run_of(&inner, call)?;
+        if !inner.leases.is_held(id) {
+            // Where Redis has lost the thread, the server could not tell that another owner had it meanwhile.
+            return Err(Error::new(ErrorKind::LeaseLost, format!("{}: the lease is over", call.owner())));
+        }
         let meta = Bytes::copy_from_slice(call.text(1, "meta")?);
         let draft = Draft::of_owner(run.fence, meta, save::parts(call, 2)?);
         let (owner, operation) = (call.owner(), call.operation());
@@ -303,15 +344,14 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
         let ask = format!("{} {}", run.owner, run.saves.fetch_add(1, Ordering::Relaxed));
         let right = Right { ask, text: run.right.clone(), lease: millis(run.lease) };
         let command = draft.script(&inner, &run.thread, Some(&right)).writes(operation);
-        let began = Instant::now();
-        // Accepted here and now, so that saves are made in the order of the calls.
+        // The manager accepts the command in this call, so that saves are made in the order of the calls.
         let first = inner.manager.call(command.clone());
         Ok(async move {
             let mut reply = first.await;
             let mut failures = 0;
             while let Err(error) = &reply
                 && error.retryable()
-                && began.elapsed() < run.lease
+                && inner.leases.is_held(id)
             {
                 failures += 1;
                 tokio::time::sleep(BACKOFF.delay(failures)).await;
@@ -322,7 +362,8 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, 'pause', 'done', 'failed' or 'again', how often it was interrupted. Gives false where the thread was somebody else's.
+/// Arguments: id; 'pause', 'done', 'failed', 'again' or 'undo'; how often the thread was interrupted. Gives false if the caller did not own
+/// the thread any more.
 pub(super) fn release(store: &Checkpoints, call: Call<'_>) {
     let inner = &store.0;
     let read = || -> Result<_> {
@@ -334,7 +375,6 @@ pub(super) fn release(store: &Checkpoints, call: Call<'_>) {
     };
     match read() {
         Ok((id, command)) => {
-            inner.runs.0.lock().remove(&id);
             inner.leases.ask(id, Ask::Finish(command, call.answer));
         }
         // It is over already.

@@ -24,7 +24,7 @@ enum Parent {
     None,
     /// The latest of its scope is this.
     Is(String),
-    /// It is noted as given, whether it is there or not.
+    /// It is noted as given, whether it is there or not; empty: none.
     As(String),
 }
 
@@ -82,8 +82,11 @@ impl Draft {
             Some(Value::String(id)) if !id.is_empty() => Parent::Is(id),
             Some(other) => return Err(options.wrong("parent", "an id, null or 'any'", &other)),
         };
-        if let Some(id) = call::name_option(&mut options, "parentAs")? {
-            draft.parent = Parent::As(id);
+        match options.take("parentAs") {
+            None => {}
+            Some(Value::Null) => draft.parent = Parent::As(String::new()),
+            Some(Value::String(id)) if call::is_name(&id) => draft.parent = Parent::As(id),
+            Some(other) => return Err(options.wrong("parentAs", "an id or null", &other)),
         }
         draft.branch = options.flag("branch")?.unwrap_or(false);
         draft.fence = call::fence_option(&mut options)?;

@@ -3,20 +3,21 @@
 use crate::connection::{Script, scripts};
 
 scripts! {
-    ACQUIRE = "part/base.lua" "part/write.lua" "part/own.lua" "part/load.lua" "acquire.lua";
+    ACQUIRE = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "part/load.lua" "acquire.lua";
     INTERRUPT_OWNED = "interrupt_owned.lua";
     HISTORY = "part/base.lua" "history.lua";
-    LAPSE = "lapse.lua";
+    LAPSE = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "lapse.lua";
     LOAD = "part/base.lua" "part/load.lua" "load.lua";
     NEWS = "part/base.lua" "news.lua";
-    OVERDUE = "overdue.lua";
-    PENDING = "part/base.lua" "part/write.lua" "part/own.lua" "pending.lua";
+    OVERDUE = "part/mastership.lua" "overdue.lua";
+    PENDING = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "pending.lua";
     PIN = "part/base.lua" "part/write.lua" "pin.lua";
     PRUNE = "part/base.lua" "part/write.lua" "prune.lua";
-    RELEASE = "part/base.lua" "part/write.lua" "part/own.lua" "release.lua";
-    REMOVE = "part/base.lua" "part/write.lua" "part/own.lua" "remove.lua";
-    RENEW = "part/base.lua" "part/write.lua" "part/own.lua" "renew.lua";
-    SAVE = "part/base.lua" "part/write.lua" "part/own.lua" "save.lua";
+    RELIST = "relist.lua";
+    RELEASE = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "release.lua";
+    REMOVE = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "remove.lua";
+    RENEW = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "renew.lua";
+    SAVE = "part/base.lua" "part/write.lua" "part/mastership.lua" "part/own.lua" "save.lua";
     THREADS = "threads.lua";
 }
 

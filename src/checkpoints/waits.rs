@@ -1,4 +1,4 @@
-//! Waits that the face may end before their time.
+//! Waits that JavaScript may end before their time.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::crossing::Outcome;
 use crate::sync::Mutex;
 use crate::verb::Call;
 
-/// The waits of one store, by the number that the face gave them.
+/// The waits of one store, by the number that JavaScript gave them.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Mutex<HashMap<u64, CancellationToken>>);
 

@@ -24,6 +24,10 @@ end
 local head = call('HMGET', STATE, 'owner', 'ends', 'lease', 'worker', 'epoch', 'times', 'fence', 'was', 'crashed')
 local before, ends = head[1], number(head[2])
 if before == owner then
+  -- Its lease starts again: the caller counts from this attempt.
+  call('HSET', STATE, 'ends', whole(now + lease), 'run', mastership())
+  list_owned(now + lease, worker)
+  live_on(ttl)
   return taken(head[7], head[8])
 end
 local was
@@ -39,7 +43,12 @@ if before then
   unlist_owned(head[4])
   call('HDEL', STATE, 'owner', 'ends', 'worker', 'epoch', 'crashed', 'was')
   if most > 0 and times > most then
-    call('HSET', STATE, 'status', 'failed')
+    if gen then
+      call('HSET', STATE, 'status', 'failed')
+      live_on(ttl)
+    else
+      forget(head[7], number(head[3]) + 1000)
+    end
     redis.pcall('PUBLISH', NEWS, 'free')
     return { 'failed', times }
   end
@@ -59,6 +68,6 @@ call('HDEL', STATE, 'status')
 if worker ~= '' then
   call('HSET', STATE, 'worker', worker, 'epoch', epoch)
 end
-list_owned(now + lease, ttl, worker)
+list_owned(now + lease, worker)
 live_on(ttl)
 return taken(token, was)

@@ -16,8 +16,6 @@ if owner ~= right.owner then
   return 0
 end
 call('HSET', STATE, 'ends', whole(now + lease), 'lease', whole(lease), 'run', mastership())
-list_owned(now + lease, right.ttl, right.worker)
-if right.ttl > 0 then
-  live_on(right.ttl)
-end
+list_owned(now + lease, right.worker)
+live_on(right.ttl)
 return 1

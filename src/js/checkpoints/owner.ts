@@ -1,4 +1,4 @@
-/** What is said of an owner. */
+/** The options that describe an owner. */
 
 import { checkNumber, checkWhole, MAX_MS } from '../arguments.js';
 import { configError } from '../errors.js';
@@ -8,7 +8,7 @@ import type { OwnerOptions } from './options.js';
 const LEAST_LEASE_MS = 100;
 
 /**
- * The options of an owner, checked. Of a worker, which may be a registry's whole record, its id and epoch.
+ * The options of an owner, checked. A worker may be a registry's whole record, of which only id and epoch are kept.
  *
  * @throws RedisError of kind `config`.
  */

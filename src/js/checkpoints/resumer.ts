@@ -1,4 +1,4 @@
-/** Taking over threads whose owners are gone. */
+/** Threads whose owners are gone are taken over. */
 
 import { checkFunction, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError, RedisError, warnOfListener } from '../errors.js';
@@ -12,12 +12,12 @@ import { ownerOptions } from './owner.js';
 import { openRun } from './run.js';
 import type { Loaded, Was } from './shapes.js';
 
-/** What takes a thread over. */
+/** The work on a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
 
 const V = verbs('checkpoints', 'next', 'cancel');
 const OPTIONS = ['concurrency', 'maxResumes', 'match', 'leaseMs', 'worker'] as const satisfies (keyof ResumeOptions)[];
-/** After the server has refused to be asked. */
+/** Before the next look, after one that failed. */
 const PAUSE_MS = 2_000;
 
 type Answer = ['taken', string, number, Loaded | null, Was] | ['failed', string, number] | null;
@@ -46,7 +46,7 @@ class ResumerInternals<S> {
     if (!this.#isClosed) {
       this.#isClosed = true;
       const { port, handle } = this.#own;
-      // A wait that has just ended has nothing to cancel.
+      // A wait that has just ended needs no cancelling.
       await port.callQuietly(handle, V.cancel, this.#waiting).catch(() => {});
     }
     await this.#ended;
@@ -95,7 +95,7 @@ class ResumerInternals<S> {
       await run.pause();
     } catch (error) {
       this.#fail(error, thread);
-      // If that cannot be said now, the lease runs out.
+      // If the server cannot be told now, the lease runs out.
       await again(attempt).catch((cause: unknown) => this.#fail(cause, thread));
     }
   }
@@ -106,7 +106,13 @@ class ResumerInternals<S> {
   }
 }
 
-/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+/**
+ * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
+ *
+ * @example
+ * const resumer = checkpoints.resume(async (run) => importFrom(run.checkpoint, run), { match: 'import:*' });
+ * resumer.on('failed', (thread) => console.log(`${thread} was interrupted too often`));
+ */
 export class Resumer {
   /** @internal */
   declare readonly [internals]: { readonly listeners: Listeners<ResumerEvents>; close(): Promise<void> };
@@ -143,11 +149,10 @@ export class Resumer {
 export function startResumer<S>(own: NumberingTarget, handler: ResumeHandler<S>, options: ResumeOptions | undefined): Resumer {
   const call = 'CheckpointStore.resume';
   checkFunction(`${call}: handler`, handler);
-  const given = optionsOf(`${call}: options`, options);
-  refuseUnknown(call, given, OPTIONS);
-  const { concurrency, maxResumes, match } = given;
+  const { concurrency, maxResumes, match, leaseMs, worker, ...rest } = optionsOf(`${call}: options`, options);
+  refuseUnknown(call, rest, OPTIONS);
   if (concurrency !== undefined) checkWhole(`${call}: concurrency`, concurrency, 1, 10_000);
   if (maxResumes !== undefined) checkWhole(`${call}: maxResumes`, maxResumes, 1, 1_000_000);
   if (match !== undefined && typeof match !== 'string') throw configError(`${call}: match`, 'a string', match);
-  return new Resumer(new ResumerInternals<S>(own, handler, { concurrency, maxResumes, match, ...ownerOptions(call, given) }));
+  return new Resumer(new ResumerInternals<S>(own, handler, { concurrency, maxResumes, match, ...ownerOptions(call, { leaseMs, worker }) }));
 }

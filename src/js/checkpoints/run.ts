@@ -15,9 +15,11 @@ export interface OpenRun<S> {
   readonly run: CheckpointRun<S>;
   /** The work failed: the thread is interrupted once more, after a pause that grows. */
   again(times: number): Promise<void>;
+  /** Nobody was given the run: the thread is as it was before it was taken. */
+  undo(): Promise<void>;
 }
 
-/** Its methods are bound: they work where they were taken out of it. */
+/** Its methods are bound: a caller may take them out of the object. */
 class Run<S> implements CheckpointRun<S> {
   readonly thread: string;
   readonly fence: number;
@@ -49,29 +51,39 @@ class Run<S> implements CheckpointRun<S> {
   }
 }
 
-/** What the user is given of a thread that was taken under number `id`. */
-export function openRun<S>({ port, handle }: Internals, id: number, thread: string, taken: Taken): OpenRun<S> {
+/** A signal that is aborted when the thread is lost. What waits for the loss must not keep the store alive, so it is a function of its own. */
+function lossOf({ port, handle }: Internals, id: number): AbortSignal {
   const controller = new AbortController();
-  let isOver = false;
-  let last: Promise<unknown> = Promise.resolve();
-  const release = async (outcome: string, times = 0): Promise<boolean> => {
-    if (isOver) return true;
-    isOver = true;
-    // What is being saved was meant to be saved.
-    await last;
-    return (await port.call(handle, V.release, id, outcome, times)) as boolean;
-  };
   // Owning a thread does not keep the process alive.
   port.callQuietly(handle, V.lost, id).catch((error: unknown) => controller.abort(error));
+  return controller.signal;
+}
 
+/**
+ * Opens the run of a thread that was taken under number `id`.
+ *
+ * @param own The store, which the run keeps alive: the native store gives its threads up when it is collected.
+ */
+export function openRun<S>(own: Internals, id: number, thread: string, taken: Taken): OpenRun<S> {
+  const { port } = own;
+  const signal = lossOf(own, id);
+  let ending: { readonly how: string; readonly isOwn: Promise<boolean> } | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+  /** Ends the run, unless it was ended. Says whether the thread was still its own. */
+  const release = (how: string, times = 0): Promise<boolean> => {
+    // Saves that were called before the end come before it.
+    ending ??= { how, isOwn: last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean) };
+    return ending.isOwn;
+  };
   const save = async (state: S, options?: { meta?: Record<string, unknown> | undefined }): Promise<CheckpointInfo> => {
     const text = json('CheckpointRun.save: state', state);
     if (typeof text !== 'string') throw text;
     const meta = metaText('CheckpointRun.save', options?.meta);
-    if (isOver) throw new RedisError('lease-lost', 'CheckpointRun.save: the run is over');
+    if (signal.aborted) throw signal.reason;
+    if (ending !== undefined) throw new RedisError('lease-lost', 'CheckpointRun.save: the run is over');
     const saving = last.then(() => {
-      if (controller.signal.aborted) throw controller.signal.reason;
-      return port.call(handle, V.runSave, id, meta, '', '', text);
+      if (signal.aborted) throw signal.reason;
+      return port.call(own.handle, V.runSave, id, meta, '', '', text);
     });
     last = saving.catch(() => {});
     return infoOf(thread, (await saving) as Told);
@@ -80,16 +92,23 @@ export function openRun<S>({ port, handle }: Internals, id: number, thread: stri
     if (outcome !== 'done' && outcome !== 'failed') {
       throw new RedisError('config', "CheckpointRun.finish: outcome: expected 'done' or 'failed', got something else");
     }
-    if (await release(outcome)) return;
-    throw new RedisError('lease-lost', 'CheckpointRun.finish: the thread belongs to somebody else', { delivery: 'rejected' });
+    const isOwn = await release(outcome);
+    if (isOwn && ending?.how === outcome) return;
+    const why = isOwn ? 'the run is over' : 'the thread belongs to somebody else';
+    throw new RedisError('lease-lost', `CheckpointRun.finish: ${why}`, { delivery: 'rejected' });
   };
   const pause = async (): Promise<void> => {
-    await release('pause');
+    // Whoever ended the run before was told how that went.
+    if (ending === undefined) await release('pause');
+    else await ending.isOwn.catch(() => {});
   };
   return {
-    run: new Run<S>(thread, taken, controller.signal, { save, finish, pause }),
+    run: new Run<S>(thread, taken, signal, { save, finish, pause }),
     again: async (times) => {
-      await release('again', times);
+      if (ending === undefined) await release('again', times);
+    },
+    undo: async () => {
+      await release('undo');
     },
   };
 }

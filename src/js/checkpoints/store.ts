@@ -27,6 +27,7 @@ import type {
   ScopeOption,
 } from './options.js';
 import { ownerOptions } from './owner.js';
+import { RawCheckpoints } from './raw.js';
 import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
 import { openRun } from './run.js';
 import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
@@ -34,6 +35,7 @@ import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Tol
 const V = verbs(
   'checkpoints',
   'save',
+  'latest',
   'load',
   'history',
   'fork',
@@ -57,6 +59,8 @@ class CheckpointInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
+  /** For adapters. */
+  readonly raw: RawCheckpoints;
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
@@ -66,6 +70,7 @@ class CheckpointInternals implements NumberingTarget {
     this.port = port;
     this.handle = port.open('checkpoints', handle, { ...rest, registry: registry?.[internals].namespace }, this);
     this.endpoint = endpoint;
+    this.raw = new RawCheckpoints(port, this.handle);
   }
 
   nextId(): number {
@@ -85,6 +90,14 @@ class CheckpointInternals implements NumberingTarget {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export class CheckpointStore {
   /** @internal */
@@ -118,12 +131,16 @@ export class CheckpointStore {
 
   /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
   async latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, null, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.latest, thread, null, scopeText('latest', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** The checkpoint of that id, or `null`. */
   async get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, id, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
@@ -217,7 +234,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
+   * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
    * @returns `null` if another one owns it, for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
@@ -245,10 +263,10 @@ export class CheckpointStore {
       forget();
     }
     if (taken === null) return null;
-    const { run } = openRun<S>(own, id, thread, taken);
+    const { run, undo } = openRun<S>(own, id, thread, taken);
     if (signal?.aborted) {
-      // If it cannot be given back now its lease runs out.
-      await run.pause().catch(() => {});
+      // If the thread cannot be given back now, its lease runs out.
+      await undo().catch(() => {});
       throw cancelled(call, signal);
     }
     return run;
@@ -324,16 +342,14 @@ export class CheckpointStore {
   }
 }
 
-function scopeText(method: string, options: object | undefined): string | undefined {
-  return options === undefined ? undefined : optionsJson(optionsOf(`CheckpointStore.${method}: options`, options));
+/** Options that the native side reads; of those that it takes from this package alone users can name none. */
+function optionsText<T extends object>(method: string, given: T | undefined, known: readonly (keyof T & string)[]): string | undefined {
+  if (given === undefined) return undefined;
+  const options = optionsOf(`CheckpointStore.${method}: options`, given);
+  refuseOthers(`CheckpointStore.${method}`, options, known);
+  return optionsJson(options);
 }
 
-async function load<S>(
-  { port, handle }: CheckpointInternals,
-  thread: string,
-  id: string | null,
-  options: ScopeOption | undefined,
-): Promise<Checkpoint<S> | null> {
-  const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
-  return found === null ? null : checkpointOf<S>(thread, found);
+function scopeText(method: string, options: ScopeOption | undefined): string | undefined {
+  return optionsText(method, options, ['scope']);
 }

@@ -1,26 +1,10 @@
 -- Who owns a thread, and who may write it.
 
--- What names the time for which this server has been the master: a restart gives another name, and so does each promotion.
-local function mastership()
-  local told = redis.pcall('INFO', 'replication')
-  return type(told) == 'string' and match(told, 'master_replid:(%w+)') or 'unknown'
-end
-
--- Notes in the share's lists that the thread is owned until `ends`. They last as long as the threads in them.
-local function list_owned(ends, ttl, worker)
+-- Notes in the share's lists that the thread is owned until `ends`.
+local function list_owned(ends, worker)
   call('ZADD', DUE, whole(ends), thread)
-  local lists = { DUE }
   if worker ~= '' then
     call('ZADD', WORKERS, 0, worker .. '\0' .. thread)
-    lists[2] = WORKERS
-  end
-  for _, list in ipairs(lists) do
-    local left = call('PTTL', list)
-    if ttl == 0 then
-      call('PERSIST', list)
-    elseif left >= 0 or call('ZCARD', list) == 1 then
-      call('PEXPIRE', list, whole(math.max(left, ttl + ends - now)))
-    end
   end
 end
 
@@ -45,10 +29,8 @@ local function own_again(right, lease)
   if right.worker ~= '' then
     call('HSET', STATE, 'worker', right.worker, 'epoch', right.epoch)
   end
-  if right.ttl > 0 then
-    call('PEXPIRE', STATE, whole(right.ttl))
-  end
-  list_owned(now + lease, right.ttl, right.worker)
+  list_owned(now + lease, right.worker)
+  live_on(right.ttl)
 end
 
 -- Why a write with this fencing token, or '' for none, is refused; nil where it is not.
@@ -78,16 +60,22 @@ local function note_fence(fence)
 end
 
 -- For how many ms nobody may take the thread from its owner, whose lease is over. `gap` is for how long the caller was cut off, `back` since
--- when it is not. Under another master than the one that heard of the owner last, the owner has a lease of its own first.
+-- when it is not.
 local function spared(lease, gap, back)
   if gap > lease / 2 and back < lease then
     return lease - back
   end
-  local name = mastership()
-  if call('HGET', STATE, 'run') == name then
-    return 0
+  return renewed_by_mastership(STATE, DUE, thread, call('HGET', STATE, 'run'), lease, now) and lease or 0
+end
+
+-- Removes a thread that has no checkpoints and belongs to nobody. For `ms`, if above 0, the fencing token stays, so that an owner who does not
+-- know yet that the thread was taken from it is told.
+local function forget(fence, ms)
+  call('UNLINK', STATE, ORDER)
+  call('ZREM', THREADS, thread)
+  settle_lists()
+  if ms > 0 then
+    call('HSET', STATE, 'fence', fence, 'own', '1')
+    call('PEXPIRE', STATE, whole(ms))
   end
-  call('HSET', STATE, 'run', name, 'ends', whole(now + lease))
-  call('ZADD', DUE, whole(now + lease), thread)
-  return lease
 end
