@@ -38,6 +38,8 @@ pub(super) struct Draft {
     fence: String,
     needs: bool,
     lenient: bool,
+    /// It is sent again where its answer is lost.
+    repeatable: bool,
     pub(super) meta: Bytes,
     pub(super) parts: Vec<Part>,
 }
@@ -66,6 +68,7 @@ impl Draft {
             fence: String::new(),
             needs: false,
             lenient: false,
+            repeatable: false,
             meta: Bytes::from_static(b"{}"),
             parts: Vec::new(),
         }
@@ -92,6 +95,7 @@ impl Draft {
         draft.fence = call::fence_option(&mut options)?;
         draft.needs = options.flag("needsParent")?.unwrap_or(false);
         draft.lenient = options.flag("lenient")?.unwrap_or(false);
+        draft.repeatable = options.flag("repeatable")?.unwrap_or(false);
         options.stays("meta");
         options.finish()?;
         draft.meta = Bytes::copy_from_slice(call.text(2, "meta")?);
@@ -212,7 +216,8 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
         let (owner, operation) = (call.owner(), call.operation());
         draft.check(&inner, owner)?;
         // Accepted here and now, so that saves are made in the order of the calls.
-        let reply = inner.manager.call(draft.script(&inner, &thread, None).writes(operation));
+        let command = draft.script(&inner, &thread, None).command(operation, draft.repeatable);
+        let reply = inner.manager.call(command);
         Ok(async move { draft.saved(&inner, owner, reply.await?) })
     });
 }
@@ -252,6 +257,7 @@ pub(super) fn add_pending(store: &Checkpoints, call: Call<'_>) {
         let mut options = call::options(call, 3)?;
         let scope = call::scope_option(&mut options)?;
         let fence = call::fence_option(&mut options)?;
+        let repeatable = options.flag("repeatable")?.unwrap_or(false);
         options.finish()?;
         let script = ScriptCall::of(&scripts::PENDING, &inner, thread)
             .arg(&scope)
@@ -266,7 +272,7 @@ pub(super) fn add_pending(store: &Checkpoints, call: Call<'_>) {
             let message = format!("{owner}: writes: expected at most maxBytes, {most} bytes, got {size} bytes");
             return Err(Error::config(message));
         }
-        let reply = inner.manager.call(script.writes(call.operation()));
+        let reply = inner.manager.call(script.command(call.operation(), repeatable));
         Ok(async move {
             let (word, rest) = call::tagged(reply.await?)?;
             match &word[..] {
