@@ -23,15 +23,22 @@ export interface BackplaneStoreOptions extends SessionStoreOptions {
  *
  * It emits `conflict` (`{ id, reason }`) where a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
  * `connect` only with `whenAway: 'none'`: express-session then goes on without sessions, and leaves cookies alone.
+ *
+ * @example
+ * app.use(session({ store: new BackplaneStore(manager), secret, resave: false, saveUninitialized: false }));
  */
 export declare class BackplaneStore extends session.Store {
   /** The sessions behind it. */
   readonly sessions: SessionStore;
   /** @throws RedisError of kind `config`, naming the option. */
   constructor(manager: IRedisConnection, options?: BackplaneStoreOptions);
+  /** The session with this id, or `null`. */
   get(sid: string, callback: (error: unknown, session?: session.SessionData | null) => void): void;
+  /** Saves a session; see `onConflict` for what others have changed meanwhile. */
   set(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void;
+  /** Renews the expiry of a session, by its cookie. */
   touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void;
+  /** Destroys a session. A slower request does not bring it back. */
   destroy(sid: string, callback?: (error?: unknown) => void): void;
   /** Every session, by its id. It costs a walk over the whole database. */
   all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void;

@@ -108,8 +108,16 @@ impl Inner {
         which: Which,
     ) -> Result<Attempt> {
         let mut unanswered = Unanswered { inner: self, operation, thread, id: claimant.id, is_answered: false };
+        let asked = Instant::now();
         let attempt = self.attempt(operation, thread, claimant, which).await;
-        unanswered.is_answered = attempt.is_ok();
+        match &attempt {
+            Ok(_) => {
+                unanswered.is_answered = true;
+                self.authority.was_answered(asked);
+            }
+            Err(error) if error.retryable() => self.authority.was_refused(asked),
+            Err(_) => {}
+        }
         attempt
     }
 

@@ -31,7 +31,7 @@ use crate::verb::Call;
 /// For how long after a read the server records events, and how often a reader reads.
 const RECORD_FOR: Duration = Duration::from_mins(1);
 const READ_EVERY: Duration = Duration::from_secs(20);
-/// How long a reader without subscribers goes on, so that consecutive waits share one reader.
+/// How long a reader without subscribers continues, so that consecutive waits share one reader.
 const LINGER: Duration = Duration::from_secs(10);
 const ENTRIES: &[u8] = b"200";
 /// The payload that replaces a result too large for an event.

@@ -39,17 +39,21 @@ local function is_greater(one, other)
   return #one > #other
 end
 
--- An id that is greater than all that were made in the scope, also when the clock goes back.
+-- An id that is greater than all of the scope, also when the clock goes back, and behind an id of the caller that no time is greater than.
 local function next_id(latest)
   local ms, count = now, 0
-  local last_ms, last_count = match(latest or '', '^(%d%d%d%d%d%d%d%d%d%d%d%d%d)%-(%d%d%d%d%d%d)$')
+  local start, last_ms, last_count = match(latest or '', '^(.-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)%-(%d%d%d%d%d%d)$')
   if last_ms and tonumber(last_ms) >= ms then
     ms, count = tonumber(last_ms), tonumber(last_count) + 1
     if count > 999999 then
       ms, count = ms + 1, 0
     end
   end
-  return format('%013.0f-%06d', ms, count)
+  local made = format('%s%013.0f-%06d', start or '', ms, count)
+  if latest and not is_greater(made, latest) then
+    return format('%s+%013.0f-%06d', latest, now, 0)
+  end
+  return made
 end
 
 local is_lost = right ~= '' and not intact
@@ -78,6 +82,10 @@ if id ~= '' then
   local record = found(id)
   if record then
     return record[5] == digest and { 'saved', info(scope, id, record) } or { 'conflict', latest }
+  end
+  -- It was there, and is not taken away completely.
+  if intact and call('ZSCORE', ORDER, place('t', scope, id, 0)) then
+    return { 'conflict', latest or '' }
   end
 end
 
@@ -134,10 +142,14 @@ note_fence(fence)
 for at = 19, #ARGV, 4 do
   local name, version = ARGV[at], ARGV[at + 1] == '' and id or ARGV[at + 1]
   local value = scope .. '\0' .. name .. '\0' .. version
-  if call('HEXISTS', STATE, 'v\0' .. value) == 1 then
+  local is_named = call('HEXISTS', STATE, 'v\0' .. value) == 1 or call('HEXISTS', STATE, 'r\0' .. value) == 1
+  if is_named then
     call('HINCRBY', STATE, 'r\0' .. value, 1)
-  elseif ARGV[at + 2] == '1' then
-    call('HSET', STATE, 'v\0' .. value, ARGV[at + 3])
+  end
+  if ARGV[at + 2] == '1' then
+    call('HSETNX', STATE, 'v\0' .. value, ARGV[at + 3])
+  elseif not is_named then
+    call('HSET', STATE, 'r\0' .. value, '0')
   end
 end
 call('HSET', STATE, field('c', scope, id), text, 'seq', whole(seq))

@@ -101,6 +101,7 @@ export interface BullMQClient {
   /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
   /** @param options `PX` in milliseconds or `EX` in seconds. */
+  /** `SET`, with `PX` or `EX` where they are given. */
   set(key: string, value: string | number, options?: { PX?: number | undefined; EX?: number | undefined }): Promise<string | null>;
   /** Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
@@ -141,6 +142,7 @@ export interface BullMQClient {
   /** Trims a stream. Returns how many entries were deleted. */
   xtrim(key: string, strategy: 'MAXLEN', threshold: number, options?: { approximate?: boolean | undefined }): Promise<number>;
   /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  /** `BZPOPMIN`; the timeout is in seconds. */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
    * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:

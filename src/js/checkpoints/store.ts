@@ -35,6 +35,7 @@ import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Tol
 const V = verbs(
   'checkpoints',
   'save',
+  'latest',
   'load',
   'history',
   'fork',
@@ -89,6 +90,14 @@ class CheckpointInternals implements NumberingTarget {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export class CheckpointStore {
   /** @internal */
@@ -122,12 +131,16 @@ export class CheckpointStore {
 
   /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
   async latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, null, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.latest, thread, null, scopeText('latest', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** The checkpoint of that id, or `null`. */
   async get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, id, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
@@ -329,16 +342,14 @@ export class CheckpointStore {
   }
 }
 
-function scopeText(method: string, options: object | undefined): string | undefined {
-  return options === undefined ? undefined : optionsJson(optionsOf(`CheckpointStore.${method}: options`, options));
+/** Options that the native side reads; of those that it takes from this package alone users can name none. */
+function optionsText<T extends object>(method: string, given: T | undefined, known: readonly (keyof T & string)[]): string | undefined {
+  if (given === undefined) return undefined;
+  const options = optionsOf(`CheckpointStore.${method}: options`, given);
+  refuseOthers(`CheckpointStore.${method}`, options, known);
+  return optionsJson(options);
 }
 
-async function load<S>(
-  { port, handle }: CheckpointInternals,
-  thread: string,
-  id: string | null,
-  options: ScopeOption | undefined,
-): Promise<Checkpoint<S> | null> {
-  const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
-  return found === null ? null : checkpointOf<S>(thread, found);
+function scopeText(method: string, options: ScopeOption | undefined): string | undefined {
+  return optionsText(method, options, ['scope']);
 }

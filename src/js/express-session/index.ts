@@ -240,6 +240,9 @@ class StoreInternals {
  *
  * It emits `conflict` (`{ id, reason }`) where a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
  * `connect` only with `whenAway: 'none'`: express-session then goes on without sessions, and leaves cookies alone.
+ *
+ * @example
+ * app.use(session({ store: new BackplaneStore(manager), secret, resave: false, saveUninitialized: false }));
  */
 export class BackplaneStore extends session.Store {
   /** @internal */
@@ -263,18 +266,22 @@ export class BackplaneStore extends session.Store {
     }
   }
 
+  /** The session with this id, or `null`. */
   override get(sid: string, callback: (error: unknown, session?: session.SessionData | null) => void): void {
     answer(this[internals].get(sid), callback);
   }
 
+  /** Saves a session; see `onConflict` for what others have changed meanwhile. */
   override set(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void {
     answer(this[internals].set(sid, data), callback);
   }
 
+  /** Renews the expiry of a session, by its cookie. */
   override touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void {
     answer(this[internals].touch(sid, data), callback);
   }
 
+  /** Destroys a session. A slower request does not bring it back. */
   override destroy(sid: string, callback?: (error?: unknown) => void): void {
     answer(this[internals].destroy(sid), callback);
   }

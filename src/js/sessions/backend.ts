@@ -4,14 +4,17 @@ import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 
 /** A session as a {@link SessionBackend} keeps it. It is plain JSON. */
 export interface StoredSession {
+  /** The id of the session. */
   readonly id: string;
   /** The version in Redis that it is based on; 0: it was created without Redis. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: object;
   /** Milliseconds since 1970. Of one with a version: by the server's clock. */
   readonly createdAt: number;
   /** Milliseconds since 1970, by the clock of this process. */
   readonly expiresAt: number;
+  /** The user that it was created for. */
   readonly user?: string | undefined;
 }
 

@@ -4,9 +4,11 @@ import { RedisError } from '../errors.js';
 
 /** A session as it was when it was loaded or written. */
 export interface Session<T extends object = Record<string, unknown>> {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
   /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: T;
   /** Milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
@@ -18,7 +20,9 @@ export interface Session<T extends object = Record<string, unknown>> {
 
 /** A session without its data. */
 export interface SessionInfo {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
+  /** Grows by one with each save, from 1. */
   readonly version: number;
   /** Milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
@@ -34,9 +38,21 @@ export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
 
 const brand = Symbol.for('redis-backplane.SessionConflictError');
 
-/** The error of a write that came too late; kind `conflict`. Nothing was changed. */
+/**
+ * The error of a write that came too late; kind `conflict`. Nothing was changed.
+ *
+ * @example
+ * try {
+ *   await sessions.save(session, { ...session.data, cart });
+ * } catch (error) {
+ *   if (error instanceof SessionConflictError && error.reason === 'changed') return retry();
+ *   throw error;
+ * }
+ */
 export class SessionConflictError extends RedisError {
+  /** The id of the session. */
   readonly sessionId: string;
+  /** Why the write was refused. */
   readonly reason: SessionConflict;
 
   constructor(method: string, sessionId: string, reason: SessionConflict) {

@@ -52,7 +52,7 @@ class SessionInternals implements NumberingTarget {
     }
     this.updates = new Updates<Found, RawSession | null>({
       method: 'SessionStore.update',
-      makes: false,
+      createsMissing: false,
       read: async (id, attempt) => {
         const session = await this.sessions.read(id, attempt);
         return session === null ? { text: null } : { text: session.text, session };
@@ -98,6 +98,11 @@ interface Found {
  * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
  * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
  *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
+ *
+ * @example
+ * const sessions = new SessionStore<{ cart: string[] }>(manager, { ttlSec: 3_600 });
+ * const session = await sessions.create({ cart: [] }, { user: 'ann' });
+ * await sessions.save(session, { cart: ['book'] });
  */
 export class SessionStore<T extends object = Data> {
   /** @internal */
