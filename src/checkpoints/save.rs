@@ -38,8 +38,6 @@ pub(super) struct Draft {
     fence: String,
     needs: bool,
     lenient: bool,
-    /// It is sent again where its answer is lost.
-    repeatable: bool,
     pub(super) meta: Bytes,
     pub(super) parts: Vec<Part>,
 }
@@ -68,13 +66,13 @@ impl Draft {
             fence: String::new(),
             needs: false,
             lenient: false,
-            repeatable: false,
             meta: Bytes::from_static(b"{}"),
             parts: Vec::new(),
         }
     }
 
-    fn read(call: &Arguments<'_>) -> Result<Self> {
+    /// And whether it is sent again where its answer is lost.
+    fn read(call: &Arguments<'_>) -> Result<(Self, bool)> {
         let mut options = call::options(call, 1)?;
         let mut draft = Self::copy(call::scope_option(&mut options)?, String::new());
         draft.id = call::name_option(&mut options, "id")?.unwrap_or_default();
@@ -95,12 +93,12 @@ impl Draft {
         draft.fence = call::fence_option(&mut options)?;
         draft.needs = options.flag("needsParent")?.unwrap_or(false);
         draft.lenient = options.flag("lenient")?.unwrap_or(false);
-        draft.repeatable = options.flag("repeatable")?.unwrap_or(false);
+        let repeatable = options.flag("repeatable")?.unwrap_or(false);
         options.stays("meta");
         options.finish()?;
         draft.meta = Bytes::copy_from_slice(call.text(2, "meta")?);
         draft.parts = parts(call, 3)?;
-        Ok(draft)
+        Ok((draft, repeatable))
     }
 
     /// The bytes of what is saved.
@@ -212,11 +210,11 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
         let thread = call::name(call, 0, "thread")?.to_owned();
-        let draft = Draft::read(call)?;
+        let (draft, repeatable) = Draft::read(call)?;
         let (owner, operation) = (call.owner(), call.operation());
         draft.check(&inner, owner)?;
         // Accepted here and now, so that saves are made in the order of the calls.
-        let command = draft.script(&inner, &thread, None).command(operation, draft.repeatable);
+        let command = draft.script(&inner, &thread, None).command(operation, repeatable);
         let reply = inner.manager.call(command);
         Ok(async move { draft.saved(&inner, owner, reply.await?) })
     });
