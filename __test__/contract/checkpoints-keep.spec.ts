@@ -72,7 +72,8 @@ describeBackends('what is kept of checkpoints', (backend) => {
 
     test('leaves nothing of them', async () => {
       const [first = ''] = await saved(1);
-      const size = async () => (await manager.command<string[]>('HKEYS', (await keys()).find((key) => key.includes('state:')) ?? '')).length;
+      const size = async () =>
+        (await manager.command<string[]>('HKEYS', (await keys()).find((key) => key.includes('state:')) ?? '')).length;
       const before = await size();
       const ids = await saved(20);
       for (const id of ids) await store.addPending('t', id, 'task', [['x', 1]]);
@@ -86,7 +87,12 @@ describeBackends('what is kept of checkpoints', (backend) => {
     test('takes away a checkpoint with very many pending writes, of which nothing is left', async () => {
       const { id } = await store.save('t', 0);
       for (let task = 0; task < 30; task++) {
-        await store.addPending('t', id, `task-${task}`, Array.from({ length: 100 }, (_, at): [string, number] => [`w${at}`, at]));
+        await store.addPending(
+          't',
+          id,
+          `task-${task}`,
+          Array.from({ length: 100 }, (_, at): [string, number] => [`w${at}`, at]),
+        );
       }
       expect((await store.get('t', id))?.pending).toHaveLength(3_000);
       await store.save('t', 1);
@@ -192,10 +198,7 @@ describeBackends('what is kept of checkpoints', (backend) => {
       const shorten = async () => {
         for (const key of await keys()) if (!/due|workers/.test(key)) await manager.command('PEXPIRE', key, '30000');
       };
-      for (const renewal of [
-        () => run?.save(2),
-        () => lasting.addPending('t', id, 'task', [['x', 1]], { fence: run?.fence }),
-      ]) {
+      for (const renewal of [() => run?.save(2), () => lasting.addPending('t', id, 'task', [['x', 1]], { fence: run?.fence })]) {
         await shorten();
         expect(await least()).toBeLessThan(31_000);
         await renewal();
@@ -235,13 +238,19 @@ describeBackends('what is kept of checkpoints', (backend) => {
       const found: string[] = [];
       for await (const thread of store.threads()) found.push(thread);
       expect(found.sort()).toEqual(Array.from({ length: 100 }, (_, n) => `u${n}`).sort());
-      const listed = await Promise.all((await keys()).filter((key) => key.endsWith(':threads')).map((key) => manager.command<number>('ZCARD', key)));
+      const listed = await Promise.all(
+        (await keys()).filter((key) => key.endsWith(':threads')).map((key) => manager.command<number>('ZCARD', key)),
+      );
       expect(listed.reduce((sum, count) => sum + count, 0)).toBe(100);
     });
   });
 
   test('prune needs to be told what to keep', async () => {
-    await refusalOf(store.prune('t', undefined as unknown as CheckpointKeep), 'config', /^CheckpointStore\.prune: keep: expected an object/);
+    await refusalOf(
+      store.prune('t', undefined as unknown as CheckpointKeep),
+      'config',
+      /^CheckpointStore\.prune: keep: expected an object/,
+    );
     await refusalOf(store.prune('t', { last: 0 }), 'config', /^CheckpointStore\.prune\.last: expected a whole number from 1/);
     await refusalOf(store.prune('t', { ageSec: -1 }), 'config', /^CheckpointStore\.prune\.ageSec: /);
     await refusalOf(store.prune('t', { first: 1 } as CheckpointKeep), 'config', /^CheckpointStore\.prune\.first: /);

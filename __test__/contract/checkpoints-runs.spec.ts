@@ -20,7 +20,11 @@ describeBackends('owners of threads', (backend) => {
     resumers = [];
   });
 
-  const taken = async <S = unknown>(thread: string, options?: Parameters<CheckpointStore['acquire']>[1], of = store): Promise<CheckpointRun<S>> => {
+  const taken = async <S = unknown>(
+    thread: string,
+    options?: Parameters<CheckpointStore['acquire']>[1],
+    of = store,
+  ): Promise<CheckpointRun<S>> => {
     const run = await of.acquire<S>(thread, options);
     if (run === null) throw new Error(`${thread} belongs to somebody else`);
     return run;

@@ -11,7 +11,8 @@ describeBackends('watching a thread', (backend) => {
   let store: CheckpointStore;
   let told: CheckpointInfo[];
   const note = (info: CheckpointInfo): void => void told.push(info);
-  const allOf = (count: number) => until(() => told.length >= count, { what: () => `${told.length} of ${count} checkpoints`, timeoutMs: 15_000 });
+  const allOf = (count: number) =>
+    until(() => told.length >= count, { what: () => `${told.length} of ${count} checkpoints`, timeoutMs: 15_000 });
 
   beforeEach(() => {
     manager = backend.manager();
@@ -95,10 +96,14 @@ describeBackends('watching a thread', (backend) => {
     const other: string[] = [];
     await using _ = await store.watch('t', ({ id }) => void other.push(id));
     const ending = new AbortController();
-    await store.watch('t', (info) => {
-      note(info);
-      if (told.length === 2) ending.abort();
-    }, { signal: ending.signal });
+    await store.watch(
+      't',
+      (info) => {
+        note(info);
+        if (told.length === 2) ending.abort();
+      },
+      { signal: ending.signal },
+    );
     const second: string[] = [];
     const unsubscribe = await store.watch('t', ({ id }) => void second.push(id));
     for (let n = 0; n < 5; n++) await store.save('t', n);

@@ -99,7 +99,12 @@ describeBackends('checkpoints', (backend) => {
       const made = await ids();
       expect(new Set(made).size).toBe(300);
       expect(made.every((id) => MADE_BY_SERVER.test(id))).toBe(true);
-      expect(made).toEqual(saved.map(({ id }) => id).sort().reverse());
+      expect(made).toEqual(
+        saved
+          .map(({ id }) => id)
+          .sort()
+          .reverse(),
+      );
       const chain = new Map(saved.map(({ id, parent }) => [id, parent]));
       expect(made.map((id) => chain.get(id))).toEqual([...made.slice(1), null]);
     });
@@ -131,7 +136,8 @@ describeBackends('checkpoints', (backend) => {
     test('ids of the caller are ordered by code points, and must grow', async () => {
       // As UTF-16 the last would be before the one before it; a locale would have 'a' before 'B'.
       const growing = ['10', '9', 'B', 'Z', 'a', 'a ', 'ab', 'b', 'é', '～', '😀'];
-      for (const [at, id] of growing.entries()) expect(await store.save('t', at, { id })).toMatchObject({ id, parent: growing[at - 1] ?? null });
+      for (const [at, id] of growing.entries())
+        expect(await store.save('t', at, { id })).toMatchObject({ id, parent: growing[at - 1] ?? null });
       expect(await ids()).toEqual([...growing].reverse());
       await conflict(store.save('t', 0, { id: 'Y' }), '😀');
       await conflict(store.save('t', 0, { id: '～x' }), '😀');
@@ -179,7 +185,8 @@ describeBackends('checkpoints', (backend) => {
   describe('history', () => {
     test('tells of all, greatest id first, from any id, up to a limit', async () => {
       const all: CheckpointInfo[] = [];
-      for (let n = 0; n < 250; n++) all.unshift(await store.save('t', { n }, { meta: { n, tens: Math.floor(n / 10), deep: { odd: n % 2 === 1 } } }));
+      for (let n = 0; n < 250; n++)
+        all.unshift(await store.save('t', { n }, { meta: { n, tens: Math.floor(n / 10), deep: { odd: n % 2 === 1 } } }));
       expect(await collected(store.history('t'))).toEqual(all);
       expect(await ids({ limit: 3 })).toEqual(all.slice(0, 3).map(({ id }) => id));
       expect(await ids({ limit: 200 })).toHaveLength(200);

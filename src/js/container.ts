@@ -96,8 +96,8 @@ export interface Container {
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the connections.
-   * Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
+   * Stops the coordinators, closes the queues with their workers and what takes over or watches threads of checkpoints, then the bus, unregisters the
+   * workers of the registry, ends the connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
    * several. Jobs that were handed back are not an error.
    */
   shutdown(): Promise<void>;
@@ -220,9 +220,9 @@ class ContainerInternals {
   async #end(): Promise<void> {
     const failures: unknown[] = [];
     let until = performance.now() + this.#timeoutMs;
-    const step = async (what: string, run: () => unknown): Promise<void> => {
+    const step = async (what: string, run: () => unknown, ms = until - performance.now()): Promise<void> => {
       try {
-        await within(until - performance.now(), run, what);
+        await within(ms, run, what);
       } catch (error) {
         failures.push(error);
       }
@@ -231,7 +231,10 @@ class ContainerInternals {
     until = performance.now() + this.#timeoutMs;
     const graceMs = this.#timeoutMs - Math.min(this.#timeoutMs * HAND_BACK_SHARE, HAND_BACK_MAX_MS);
     // All at once, so that the jobs of one queue do not use up the time of another queue's jobs.
-    await Promise.all([...this.#queues].map(([name, queue]) => step(`queue:${name}`, () => queue.close({ graceMs }))));
+    await Promise.all([
+      ...[...this.#queues].map(([name, queue]) => step(`queue:${name}`, () => queue.close({ graceMs }))),
+      step('checkpoints', () => this.checkpoints[internals].close(), graceMs),
+    ]);
     await step('bus', () => this.bus.close());
     await step('registry', () => this.registry.cleanup());
     // `disconnect()` has its own bound, `closeTimeoutMs`.

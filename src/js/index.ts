@@ -45,9 +45,11 @@ export type {
   ResumerEvents,
   SaveOptions,
   ScopeOption,
+  WatchOptions,
 } from './checkpoints/options.js';
 export { type ResumeHandler, Resumer } from './checkpoints/resumer.js';
 export { CheckpointStore } from './checkpoints/store.js';
+export type { WatchHandler } from './checkpoints/watcher.js';
 export type { ClaimRequest, WorkerClaim } from './claim.js';
 export {
   createTestRedisConfig,

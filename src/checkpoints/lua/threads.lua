@@ -13,10 +13,9 @@ local page = redis.call('ZSCAN', THREADS, cursor, 'COUNT', 200)
 local found = {}
 for at = 1, #page[2], 2 do
   local thread = page[2][at]
-  local state = redis.call('HMGET', STATES .. thread, 'gen', 'seq')
-  if state[1] then
-    -- A thread with pending writes alone has not saved anything.
-    if state[2] and string.sub(thread, 1, #prefix) == prefix then
+  -- A thread with pending writes alone has not saved anything.
+  if redis.call('HEXISTS', STATES .. thread, 'seq') == 1 then
+    if string.sub(thread, 1, #prefix) == prefix then
       found[#found + 1] = thread
     end
   elseif redis.call('EXISTS', STATES .. thread) == 0 then

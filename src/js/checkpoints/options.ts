@@ -125,6 +125,14 @@ export interface AcquireOptions extends OwnerOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link CheckpointStore.watch}. */
+export interface WatchOptions {
+  /** Begins behind this checkpoint of the scope `''`, or with all there are if it is not there. Default: with the next. */
+  after?: string | undefined;
+  /** Ends it. A watch that has not begun yet rejects with kind `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+
 /** Who was interrupted. */
 export interface Interruption {
   /** The id of its owner's worker in a registry, if the owner named one. */
