@@ -297,7 +297,7 @@ pub(super) fn change_delay(queue: &Queue, call: Call<'_>) {
 pub(super) fn change_priority(queue: &Queue, call: Call<'_>) {
     match whole(&call, 1, "priority", MAX_PRIORITY) {
         Ok(priority) => {
-            change_or_fail(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string())
+            change_or_fail(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string());
         }
         Err(error) => call.give(Err(error)),
     }
