@@ -1,18 +1,18 @@
-/** What a session is to its user, and the error of a write that came too late. */
+/** A session, and the error of a write that came too late. */
 
 import { RedisError } from '../errors.js';
 
 /** A session as it was when it was loaded or written. */
 export interface Session<T extends object = Record<string, unknown>> {
   readonly id: string;
-  /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
+  /** Starts at 1 and grows by one with each save. For a session of the fallback: the version in Redis on which it is based; 0 if there was none. */
   readonly version: number;
   readonly data: T;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock: when it ends unless it is loaded, saved or touched. */
+  /** When the session ends unless it is loaded, saved or touched, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
-  /** Where it came from: see `whenAway`. */
+  /** Where the session was read or written: in Redis, or in the fallback of `whenAway`. */
   readonly from: 'redis' | 'fallback';
 }
 
@@ -20,15 +20,15 @@ export interface Session<T extends object = Record<string, unknown>> {
 export interface SessionInfo {
   readonly id: string;
   readonly version: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session ends unless it is used, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
 }
 
 /**
- * Why a write was refused. `changed`: somebody else saved the session since it was loaded. `destroyed`: it was destroyed. `gone`: it has expired, or
- * Redis lost it. `exists`: there is a session with the id that was to be created.
+ * Why a write was refused. `changed`: another writer has saved the session since it was loaded. `destroyed`: the session was destroyed. `gone`: the
+ * session has expired, or Redis lost it. `exists`: there is already a session with the id that was to be created.
  */
 export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
 
