@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::call;
 use super::{Inner, scripts};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Packed, Subscription};
 use crate::error::Result;
 use crate::keys::checkpoints::SHARES;
 use crate::lifecycle;
@@ -107,7 +107,7 @@ impl DeathListener for CrashListener {
 struct GapListener(Weak<Inner>);
 
 impl Listener for GapListener {
-    fn message(&self, _message: &Message) {}
+    fn message(&self, _message: &ChannelMessage) {}
 
     fn restored(&self, gap: Duration) {
         if let Some(inner) = self.0.upgrade() {

@@ -87,7 +87,7 @@ impl Actor {
 
     /// Runs until every handle is dropped. Then settles all open requests with kind `closed`.
     pub(super) async fn run(mut self) {
-        while lifecycle::caught(self.lives()).await.is_none() {
+        while lifecycle::caught(self.run_sessions()).await.is_none() {
             self.recover();
         }
         self.shared.core.interrupt_exclusive();
@@ -96,12 +96,12 @@ impl Actor {
     }
 
     /// Connects and serves, again after each end, until every handle is dropped.
-    async fn lives(&mut self) {
+    async fn run_sessions(&mut self) {
         loop {
-            let stop = match self.rest().await {
+            let stop = match self.wait_for_use().await {
                 Some(trigger) => {
                     self.shared.step(trigger);
-                    self.live().await
+                    self.run_session().await
                 }
                 None => return,
             };
@@ -132,7 +132,7 @@ impl Actor {
     }
 
     /// Waits in state `idle`, `failed` or `closed` for a reason to connect.
-    async fn rest(&mut self) -> Option<state::Trigger> {
+    async fn wait_for_use(&mut self) -> Option<state::Trigger> {
         if !self.reopening.is_empty() {
             self.connecting.append(&mut self.reopening);
             return Some(state::Trigger::Connect);
@@ -166,7 +166,7 @@ impl Actor {
     }
 
     /// Connects and serves until the actor gives up (`None`) or is stopped.
-    async fn live(&mut self) -> Option<Stop> {
+    async fn run_session(&mut self) -> Option<Stop> {
         let mut attempt = 0;
         let mut failures: u32 = 0;
         let mut was_up = false;
@@ -574,8 +574,8 @@ fn answer_left(left: Leftovers, error: &Error) {
 
 /// Ends when something was read, or with an error when the connection is lost.
 async fn progress(shared: &Shared) -> Result<()> {
-    let is_sated = shared.lane().upstream.as_mut().is_some_and(Upstream::take_sated);
-    if is_sated {
+    let is_budget_spent = shared.lane().upstream.as_mut().is_some_and(Upstream::take_budget_spent);
+    if is_budget_spent {
         yield_now().await;
     }
     poll_fn(|cx| poll(shared, cx)).await

@@ -117,7 +117,7 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
             None => opening.await,
         };
         let error = match opened {
-            Err(error) if is_passing(&shared.core, wait, &error) => error,
+            Err(error) if is_transient(&shared.core, wait, &error) => error,
             outcome => return outcome,
         };
         missing.get_or_insert_with(|| shared.core.topology.missing());
@@ -135,7 +135,7 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
 }
 
 /// May the next attempt succeed? A manager in state `ready` may not have noticed yet that its connection is lost.
-fn is_passing(core: &Core, wait: &Wait, error: &Error) -> bool {
+fn is_transient(core: &Core, wait: &Wait, error: &Error) -> bool {
     let restores = matches!(core.status.state(), State::Ready | State::Reconnecting)
         || core.topology.is_known()
         || wait.why.is_some();

@@ -44,15 +44,15 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
     let mut wire = Wire::new(stream, Reader::new(config.max_reply_bytes).hiding(hidden));
 
     let server = introduce(config, password, &mut wire).await?;
-    wire.mention(&["CLIENT", "SETNAME", &config.client_name]).await?;
+    wire.ask_optional(&["CLIENT", "SETNAME", &config.client_name]).await?;
     if config.db != 0 {
         wire.ask(&["SELECT", &config.db.to_string()]).await?;
     }
     for (what, value) in [("LIB-NAME", "redis-backplane"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-        wire.mention(&["CLIENT", "SETINFO", what, value]).await?;
+        wire.ask_optional(&["CLIENT", "SETINFO", what, value]).await?;
     }
     // Any answer but `LOADING` means that the server is ready.
-    while wire.mention(&["PING"]).await? == Said::IsLoading {
+    while wire.ask_optional(&["PING"]).await? == Said::IsLoading {
         tokio::time::sleep(LOADING_PAUSE).await;
     }
     wire.into_greeted(server, None)
@@ -159,7 +159,7 @@ impl Wire {
     }
 
     /// Sends an optional command. Fails only where the server demands credentials, or the connection is lost.
-    async fn mention(&mut self, words: &[&str]) -> Result<Said> {
+    async fn ask_optional(&mut self, words: &[&str]) -> Result<Said> {
         match self.ask(words).await {
             Ok(_) => Ok(Said::Other),
             Err(error) if !error.is_reply() || error.server_code() == Some("NOAUTH") => Err(error),

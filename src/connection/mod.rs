@@ -90,6 +90,6 @@ pub use script::Script;
 pub(crate) use script::scripts;
 pub use server_info::ServerInfo;
 pub use state::State;
-pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
+pub use subscriber::{Channel, ChannelKind, ChannelMessage, Listener, Subscription};
 pub use target::{Address, Target};
 pub use walk::{Page, Walk};

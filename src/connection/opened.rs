@@ -31,7 +31,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The time between two attempts to unblock a command that the server has not received yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a server may still answer after another server has taken its place.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LATE_ANSWER: Duration = Duration::from_millis(500);
 
 /// A connection that is ready for a blocking command.
 pub(super) struct Opened {
@@ -96,8 +96,8 @@ impl Opened {
             () = shared.core.topology.left(seat.as_ref()) => {
                 *is_left = true;
                 let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"ERROR"));
-                let last_words = timeout(LAST_WORDS, unblocked).await;
-                last_words.unwrap_or_else(|_| Err(lost("another server has taken its place")))
+                let late_answer = timeout(LATE_ANSWER, unblocked).await;
+                late_answer.unwrap_or_else(|_| Err(lost("another server has taken its place")))
             }
             () = interrupted => {
                 let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"TIMEOUT"));

@@ -96,7 +96,7 @@ pub(super) struct Pipeline {
     silence: Silence,
     demands: Vec<Demand>,
     /// Were as many bytes read as one turn may read?
-    sated: bool,
+    budget_spent: bool,
     /// Is this a connection to a node of a cluster? Then a refused request may be for another node.
     in_cluster: bool,
     metrics: Arc<Metrics>,
@@ -114,7 +114,7 @@ impl Pipeline {
             loading: Loading::default(),
             silence: Silence::since(now),
             demands: Vec::new(),
-            sated: false,
+            budget_spent: false,
             in_cluster: false,
             metrics,
         }
@@ -164,8 +164,8 @@ impl Pipeline {
 
     /// Did the last turn read as many bytes as it may? Then the caller yields, because a server that sends without pause must not
     /// occupy the thread.
-    pub(super) fn take_sated(&mut self) -> bool {
-        std::mem::take(&mut self.sated)
+    pub(super) fn take_budget_spent(&mut self) -> bool {
+        std::mem::take(&mut self.budget_spent)
     }
 
     /// Writes and reads as much as the stream allows. Ready when something was read, with an error when the connection is lost.
@@ -194,7 +194,7 @@ impl Pipeline {
                 }
             }
         }
-        self.sated = true;
+        self.budget_spent = true;
         Poll::Ready(Ok(()))
     }
 

@@ -371,14 +371,14 @@ fn shared(entry: &mut Entry) -> Listeners {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Message;
+    use super::super::ChannelMessage;
     use super::*;
     use crate::error::ErrorKind;
 
     struct Silent;
 
     impl Listener for Silent {
-        fn message(&self, _message: &Message) {}
+        fn message(&self, _message: &ChannelMessage) {}
     }
 
     fn channel(name: &'static str) -> Channel {

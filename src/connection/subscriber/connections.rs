@@ -68,7 +68,12 @@ impl Subscriptions {
 
 impl Subscriber {
     pub(in crate::connection) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, connections: Mutex::default(), next_number: AtomicU64::new(0), settled: watch::Sender::new(true) }
+        Self {
+            shared,
+            connections: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            settled: watch::Sender::new(true),
+        }
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {

@@ -37,7 +37,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 
 /// A Pub/Sub message on a channel.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct ChannelMessage {
     pub channel: Bytes,
     /// The pattern of the subscription that got the message, if it is a subscription to a pattern.
     pub pattern: Option<Bytes>,
@@ -46,7 +46,7 @@ pub struct Message {
 
 /// Gets the messages of a channel. Called on the I/O thread, within a [`crate::crossing::batch`]; must not block.
 pub trait Listener: Send + Sync {
-    fn message(&self, message: &Message);
+    fn message(&self, message: &ChannelMessage);
 
     /// A message was longer than `maxReplyBytes`, and was discarded.
     fn missed(&self) {}

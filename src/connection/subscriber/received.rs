@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::Message;
+use super::ChannelMessage;
 use super::book::{Channel, ChannelKind};
 use crate::resp::Reply;
 
 /// One received answer or message.
 #[derive(Debug)]
 pub(in crate::connection) enum Received {
-    Message(ChannelKind, Message),
+    Message(ChannelKind, ChannelMessage),
     /// The server confirmed a subscription (`true`) or the end of one (`false`).
     Confirmed(Channel, bool),
     Pong,
@@ -70,7 +70,7 @@ impl Received {
 }
 
 fn message(kind: ChannelKind, pattern: Option<Bytes>, (channel, payload): (Bytes, Bytes)) -> Received {
-    Received::Message(kind, Message { channel, pattern, payload })
+    Received::Message(kind, ChannelMessage { channel, pattern, payload })
 }
 
 fn confirmed(kind: ChannelKind, name: Bytes, on: bool) -> Received {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::Message;
+use super::ChannelMessage;
 use super::book::{Change, Channel, ChannelKind, Question};
 use super::connections::{Endpoint, Subscriber, Subscriptions};
 use super::received::Received;
@@ -381,7 +381,7 @@ impl<'a> Connection<'a> {
         redirect.is_some_and(|redirect| self.subscriber.moves(self.subscriptions, redirect.address))
     }
 
-    fn give(&self, kind: ChannelKind, message: &Message) {
+    fn give(&self, kind: ChannelKind, message: &ChannelMessage) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
         let listeners = self.subscriptions.inner().book.listeners(&Channel { kind, name });
         for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {

@@ -85,9 +85,9 @@ impl Drop for Missing {
 
 /// Gives each new slot map once.
 #[derive(Debug)]
-pub(in crate::connection) struct News(watch::Receiver<KnownTopology>);
+pub(in crate::connection) struct MapUpdates(watch::Receiver<KnownTopology>);
 
-impl News {
+impl MapUpdates {
     pub(in crate::connection) fn map(&mut self) -> Option<Arc<SlotMap>> {
         if !self.0.has_changed().unwrap_or(false) {
             return None;
@@ -110,8 +110,8 @@ impl Topology {
     }
 
     /// The slot maps that become known from now on.
-    pub(in crate::connection) fn news(&self) -> News {
-        News(self.known.subscribe())
+    pub(in crate::connection) fn map_updates(&self) -> MapUpdates {
+        MapUpdates(self.known.subscribe())
     }
 
     /// The slot map of the cluster.
@@ -132,18 +132,18 @@ impl Topology {
 
     /// Takes the map that a node gave. False where it is the known map.
     pub(in crate::connection) fn learn(&self, map: &Arc<SlotMap>) -> bool {
-        self.take_in(|known| {
-            let news = known.map.as_ref() != Some(map);
-            if news {
+        self.update(|known| {
+            let is_new = known.map.as_ref() != Some(map);
+            if is_new {
                 known.map = Some(Arc::clone(map));
             }
-            news
+            is_new
         })
     }
 
     /// A node says that `slot` has moved to `address`: changes the map, and has the whole map asked for.
     pub(in crate::connection) fn moved(&self, slot: u16, address: &Address) {
-        self.take_in(|known| match &mut known.map {
+        self.update(|known| match &mut known.map {
             Some(map) if map.owner(slot) != Some(address) => {
                 Arc::make_mut(map).moved(slot, address);
                 true
@@ -161,7 +161,7 @@ impl Topology {
         allows: impl FnOnce(Option<&Named>) -> bool,
     ) -> Settled {
         let mut settled = Settled::Known;
-        self.take_in(|known| {
+        self.update(|known| {
             if !allows(known.master.as_ref()) {
                 settled = Settled::Refused;
                 return false;
@@ -180,19 +180,19 @@ impl Topology {
     }
 
     /// Applies `change`, which returns whether the topology is a new one. Counts changes.
-    fn take_in(&self, change: impl FnOnce(&mut KnownTopology) -> bool) -> bool {
+    fn update(&self, change: impl FnOnce(&mut KnownTopology) -> bool) -> bool {
         let mut heard = self.heard.lock();
         let mut is_first = false;
-        let news = self.known.send_if_modified(|known| {
+        let is_new = self.known.send_if_modified(|known| {
             is_first = known.map.is_none() && known.master.is_none();
             change(known)
         });
         let last = std::mem::replace(&mut heard.last, Instant::now());
-        if news {
+        if is_new {
             heard.before_change = last;
             self.metrics.topology_changes.add(u64::from(!is_first));
         }
-        news
+        is_new
     }
 
     /// When the topology before the last change was confirmed last.

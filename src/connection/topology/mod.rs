@@ -20,7 +20,7 @@ mod sentinel;
 
 use std::sync::Arc;
 
-pub(super) use known::{Missing, Named, News, Seat, Settled, Topology};
+pub(super) use known::{MapUpdates, Missing, Named, Seat, Settled, Topology};
 
 use super::core::Core;
 use super::shared::Shared;
