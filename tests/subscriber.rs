@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis_backplane::connection::{
-    Channel, ChannelKind, Config, Listener, Manager, MemoryControl, Message, Unobserved,
+    Channel, ChannelKind, ChannelMessage, Config, Listener, Manager, MemoryControl, Unobserved,
 };
 use redis_backplane::error::{Error, ErrorKind};
 use redis_backplane::lifecycle;
@@ -37,7 +37,7 @@ impl Ear {
 }
 
 impl Listener for Ear {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         self.note(String::from_utf8_lossy(&message.payload).into_owned());
     }
 

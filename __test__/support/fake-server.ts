@@ -31,7 +31,7 @@ export class FakeServer implements AsyncDisposable {
         received = Buffer.concat([received, chunk]);
         for (let command = take(received); command !== undefined; command = take(received)) {
           received = received.subarray(command.size);
-          const reply = respond(command.words, socket) ?? courtesy(command.words);
+          const reply = respond(command.words, socket) ?? handshakeAnswer(command.words);
           if (reply !== undefined) socket.write(reply);
         }
       });
@@ -51,7 +51,7 @@ export class FakeServer implements AsyncDisposable {
   }
 }
 
-function courtesy([name]: string[]): string | undefined {
+function handshakeAnswer([name]: string[]): string | undefined {
   if (name === 'HELLO') return '%3\r\n+server\r\n+redis\r\n+version\r\n+7.4.0\r\n+role\r\n+master\r\n';
   if (name === 'PING') return '+PONG\r\n';
   return name === 'CLIENT' || name === 'SELECT' ? '+OK\r\n' : undefined;

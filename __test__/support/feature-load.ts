@@ -212,14 +212,14 @@ export class FeatureLoad {
       if ('value' in set) {
         const got = await this.#attempt(manager.command<string | null>('GET', key));
         if ('value' in got && got.value !== id)
-          this.#later.push({ key, slot: slotOf(key), from: set.entry.to, to: got.entry.to, got: got.value });
+          this.#wrongReads.push({ key, slot: slotOf(key), from: set.entry.to, to: got.entry.to, got: got.value });
       }
       await pause(5);
     }
   }
 
   /** Reads that gave something else than what was written: judged when every window is known. */
-  readonly #later: { key: string; slot: number; from: number; to: number; got: unknown }[] = [];
+  readonly #wrongReads: { key: string; slot: number; from: number; to: number; got: unknown }[] = [];
 
   async #locks(key: string, kv: KVStore): Promise<void> {
     const holds = this.#holds.get(key) ?? [];
@@ -304,7 +304,7 @@ export class FeatureLoad {
   }
 
   async #compareEntries(): Promise<void> {
-    for (const { key, slot, from, to, got } of this.#later) {
+    for (const { key, slot, from, to, got } of this.#wrongReads) {
       if (got !== null || !this.#mayBeGone(slot, from, to)) this.wrong.push(`GET ${key} gave ${got}`);
     }
     const keys = [...this.#entries.keys()];

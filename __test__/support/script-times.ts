@@ -51,7 +51,10 @@ export function kept(server: RedisServer): number | undefined {
   return waited + stolen;
 }
 
-/** The longest call of each script since the last look. Where a script was called very often one call in a hundred may have been interrupted, and is left out. */
+/**
+ * The longest call of each script since the last look. Where a script was called very often one call in a hundred may have been interrupted, and is
+ * left out.
+ */
 export async function longestCalls(reader: RedisConnectionManager, names: Map<string, string>): Promise<Times> {
   const log = (await reader.command('SLOWLOG', 'GET', '-1')) as [number, number, number, string[]][];
   await reader.command('SLOWLOG', 'RESET');

@@ -3,7 +3,7 @@
 /** Processor time that a measurement takes. */
 const SPIN_MS = 20;
 /** Beyond this the machine is no place for tests with deadlines. */
-const MOST = 12;
+const MAX_FACTOR = 12;
 
 /**
  * How many times slower than alone this process runs at the moment: 1 on a machine with a processor to spare, 4 where four processes share
@@ -18,7 +18,7 @@ export function starvation(): number {
     used = (user + system) / 1_000;
   }
   const tookMs = Number(process.hrtime.bigint() - began) / 1e6;
-  return Math.min(MOST, Math.max(1, tookMs / used));
+  return Math.min(MAX_FACTOR, Math.max(1, tookMs / used));
 }
 
 /** `ms` of a machine that has nothing else to do, in the time of this one as it is now: for upper bounds of what a test has measured. */

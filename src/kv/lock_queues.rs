@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::error::Error;
 use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
@@ -172,7 +172,7 @@ impl ReleaseListener {
 }
 
 impl Listener for ReleaseListener {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         self.set_subscribed(true);
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Subscription};
 use crate::crossing::codes::EVENT_VALUES;
 use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -381,7 +381,7 @@ fn reason_of(payload: &[u8]) -> Bytes {
 struct WakeUps(std::sync::Weak<EventReader>);
 
 impl Listener for WakeUps {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         if let Some(reader) = self.0.upgrade() {
             reader.nudge.notify_one();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::keys::registry::Part;
@@ -56,7 +56,7 @@ pub fn listen_for_deaths(
 struct NoticeReader(Arc<dyn DeathListener>);
 
 impl Listener for NoticeReader {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         // Anything else was not published by this package.
         if let Some(notice) = parse(&message.payload) {
             self.0.died(&notice);

@@ -17,7 +17,7 @@ use super::scripts;
 use super::worker::bool_reply;
 use super::{Inner, Registry};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Command, Listener, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -175,7 +175,7 @@ struct Vacancy {
 }
 
 impl Listener for Vacancy {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if message.payload == self.role {
             self.free.notify_one();
         }

@@ -17,7 +17,7 @@ use super::scripts;
 use super::watch::WatchSession;
 use super::worker::Row;
 use super::{Inner, Registry, sweeper};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Packed, Subscription};
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::keys::registry::Part;
@@ -37,7 +37,7 @@ const MAX_LIMIT: u64 = 10_000;
 struct WakeUp(Notify);
 
 impl Listener for WakeUp {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         self.0.notify_one();
     }
 

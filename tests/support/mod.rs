@@ -16,7 +16,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_backplane::connection::{Config, Listener, Manager, Message, Unobserved};
+use redis_backplane::connection::{ChannelMessage, Config, Listener, Manager, Unobserved};
 use redis_backplane::error::{Error, Result};
 use redis_backplane::resp::Reply;
 
@@ -224,7 +224,7 @@ pub fn causes(error: &Error) -> Vec<String> {
 pub struct Ear(std::sync::Mutex<Vec<String>>);
 
 impl Listener for Ear {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         self.0.lock().unwrap().push(String::from_utf8_lossy(&message.payload).into_owned());
     }
 

@@ -1,8 +1,7 @@
 //! When to ask for the topology next.
 //!
-//! While all is well: once in a period, which its user chooses. While a connection is missing: every 50 to 100 ms for
-//! half a minute, then ten times as seldom. After a doubt: once, soon. Every time is jittered, so that a thousand
-//! processes do not ask at once.
+//! While all is well: once in a period that the caller chooses. While a connection is missing: every 50 to 100 ms for half a minute,
+//! then ten times as seldom. After a doubt: once, soon. All times are jittered, so that many processes do not ask at the same moment.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,9 @@ use tokio::time::sleep_until;
 
 use super::known::{Topology, Trouble};
 
-/// The least time between two questions, and the mean time while something is missing is one and a half of it.
+/// The least time between two questions. While a connection is missing, the mean time is one and a half times as long.
 const QUICK: Duration = Duration::from_millis(50);
-/// How long something may be missing before it is asked for ten times as seldom.
+/// How long a connection may be missing before the questions become ten times as seldom.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The times of one asker.
@@ -21,7 +20,7 @@ pub(super) struct Pace {
     trouble: watch::Receiver<Trouble>,
     /// The mean time between two questions while all is well.
     calm: Duration,
-    /// So many askers share the work: each asks that much more seldom while something is missing.
+    /// The number of askers that share the work. While a connection is missing, each asks this many times more seldom.
     askers: u32,
     last: Instant,
     jitter: f64,
@@ -37,7 +36,7 @@ impl Pace {
         Self { trouble, calm, askers, last, jitter, doubts, missing_since: None }
     }
 
-    /// Ends when it is time to ask. Dropped early, it changes nothing.
+    /// Ends when it is time to ask. An early drop of the future changes nothing.
     pub(super) async fn next(&mut self) {
         loop {
             let trouble = *self.trouble.borrow_and_update();
@@ -51,7 +50,7 @@ impl Pace {
         }
     }
 
-    /// It was asked now.
+    /// Records that the topology was asked for now.
     pub(super) fn asked(&mut self) {
         self.last = Instant::now();
         self.jitter = fastrand::f64();
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_often_while_something_is_missing_but_not_for_ever() {
+    fn questions_are_frequent_while_a_connection_is_missing_but_not_forever() {
         let topology = Topology::new(Arc::default());
         let mut pace = Pace::new(&topology, CALM, 1);
         let now = pace.last;

@@ -15,7 +15,7 @@ use super::slot::{Outgoing, id_text};
 use super::state::{Mode, WorkerState};
 use super::step::milliseconds;
 use super::{Inner, watch};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
@@ -316,7 +316,7 @@ fn apply_cancellations(state: &mut WorkerState, cancelled: Vec<[Bytes; 3]>) -> V
 struct WakeUps(Weak<Inner>);
 
 impl Listener for WakeUps {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if let Some(worker) = self.0.upgrade() {
             worker.woken(&message.payload);
         }
