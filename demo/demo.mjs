@@ -4,6 +4,7 @@ import { once as onceEmitted } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import {
+  CheckpointStore,
   createEnvelope,
   createTestRedisConfig,
   deduplicateEvent,
@@ -21,10 +22,18 @@ import {
 const url = process.env.REDIS_URL ?? 'memory://demo';
 const show = (what, value) => console.log(`  ${what.padEnd(58)} ${JSON.stringify(value)}`);
 const chapter = (title) => console.log(`\n${title}`);
+// What dies in the middle of its work is a process of its own. On memory://, which no other process can reach, it is a thread.
+const inThread = url.startsWith('memory:');
+const start = (script, data) => {
+  const file = fileURLToPath(new URL(script, import.meta.url));
+  return inThread ? new Worker(file, { workerData: data }) : fork(file, [JSON.stringify(data)]);
+};
+const kill = (child) => (inThread ? child.terminate() : child.kill('SIGKILL'));
 
 chapter(`Connect to ${url.startsWith('memory:') ? url : 'the server of REDIS_URL'}`);
 const { namespace } = createTestRedisConfig();
-const redis = new RedisConnectionManager({ url, namespace });
+const config = { url, namespace };
+const redis = new RedisConnectionManager(config);
 await Promise.all([redis.connect(), redis.connect(), redis.connect()]);
 const { server } = await redis.health();
 show('three connect() at once share one attempt', redis.state);
@@ -185,13 +194,10 @@ show('a schedule of every 100 ms has ticked', (await mails.schedules())[0].ticks
 await mails.unschedule('digest');
 
 const reports = new TaskQueue('reports', redis);
-const config = { url, namespace };
-const script = fileURLToPath(new URL('doomed-worker.mjs', import.meta.url));
-const inThread = url.startsWith('memory:');
-const doomed = inThread ? new Worker(script, { workerData: config }) : fork(script, [JSON.stringify(config)]);
+const doomed = start('doomed-worker.mjs', { config });
 const report = await reports.add('yearly', { year: 2026 });
 await onceEmitted(doomed, 'message');
-await (inThread ? doomed.terminate() : doomed.kill('SIGKILL'));
+await kill(doomed);
 show('its worker has died in the middle of the job', (await report.refresh()).state);
 reports.process((job) => `done by another one, which found: ${job.progress}`);
 show('and the job', await report.waitUntilFinished());
@@ -201,6 +207,33 @@ for (const queue of [mails, reports]) {
   await new TaskQueue(queue.name, redis).obliterate();
 }
 
+chapter('A long import, killed in the middle');
+const imports = new CheckpointStore(redis, { namespace: 'imports' });
+const importer = start('doomed-import.mjs', { config });
+const [killedAt] = await onceEmitted(importer, 'message');
+show('another one asks for it meanwhile', await imports.acquire('orders.csv'));
+await kill(importer);
+show('rows it had saved when it was killed', killedAt.rows);
+await new Promise((resolve, reject) => {
+  const resumer = imports.resume(async (run, { attempt }) => {
+    let { rows } = run.checkpoint.state;
+    show('another one goes on', { behindRow: rows, attempt, hasGreaterToken: run.fence > killedAt.fence });
+    for (; rows < 5_000; await run.save({ rows }, { meta: { by: 'the second' } })) rows += 1_000;
+    await run.finish();
+    resumer.close().then(resolve, reject);
+  });
+  resumer.on('error', reject);
+});
+const saved = {};
+for await (const { meta } of imports.history('orders.csv')) saved[meta.by] = (saved[meta.by] ?? 0) + 1;
+show('rows at the end, and who saved how many checkpoints', [(await imports.latest('orders.csv')).state.rows, saved]);
+const tip = await imports.latest('orders.csv');
+const writers = [1, 2].map((n) => imports.save('orders.csv', { rows: 5_000 + n }, { parent: tip.id }));
+show(
+  'two save behind the same checkpoint',
+  (await Promise.allSettled(writers)).map(({ status, reason }) => (status === 'fulfilled' ? 'saved' : reason.redisErrorKind)),
+);
+
 chapter('A fleet of workers');
 const pace = { heartbeatIntervalMs: 100, degradedAfterMs: 300, crashedAfterMs: 500 };
 const fleet = new WorkerRegistry(redis, pace);
@@ -209,10 +242,7 @@ await fleet.ready();
 await fleet.register({ id: 'render-1', type: 'render', capabilities: ['gpu', 'cpu'], capacity: 2 });
 await fleet.register({ id: 'render-2', type: 'render', capabilities: ['gpu'], capacity: 2 });
 await fleet.register({ id: 'mail-1', type: 'mail', metadata: { zone: 'b' } });
-const third = fileURLToPath(new URL('fleet-worker.mjs', import.meta.url));
-const mortal = inThread
-  ? new Worker(third, { workerData: { ...config, options: pace } })
-  : fork(third, [JSON.stringify({ ...config, options: pace })]);
+const mortal = start('fleet-worker.mjs', { config, options: pace });
 await onceEmitted(mortal, 'message');
 show('who has a gpu', (await fleet.list({ capabilities: ['gpu'] })).map(({ id }) => id).sort());
 const claims = await Promise.all(Array.from({ length: 7 }, () => fleet.claim({ type: 'render', capabilities: ['gpu'] })));
@@ -221,7 +251,7 @@ for (const claim of claims) slots[claim?.workerId ?? 'nobody'] = (slots[claim?.w
 show('7 claim a slot of 3 workers with 2 each', slots);
 await Promise.all(claims.map((claim) => claim?.release()));
 show('the fleet', await fleet.count());
-await (inThread ? mortal.terminate() : mortal.kill('SIGKILL'));
+await kill(mortal);
 const { id, health } = await crash;
 show('one of them dies, and everyone is told', { id, health });
 const reapers = await Promise.all(Array.from({ length: 5 }, () => fleet.reap()));

@@ -1,7 +1,7 @@
 /**
  * The packed tarballs in projects outside the repository (`__test__/consumers`, `examples`).
  *
- *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,sessions,examples/cache,…] [--tarballs=folder]
+ *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,sessions,langgraph,examples/cache,…] [--tarballs=folder]
  *
  * Each project is copied to a temporary folder and gets the tarballs with `npm install`: those of a folder that scripts/pack.mjs
  * made, or new ones. A command that does not end by itself is killed and counts as a failure.
@@ -59,7 +59,7 @@ const BUNDLERS = [
  */
 export async function runConsumers(only, tarballs) {
   /** @type {Record<string, (dir: string, env: NodeJS.ProcessEnv) => Promise<Count>>} */
-  const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6, sessions };
+  const projects = { vitest, jest, types, runtimes, bundlers, bullmq, bullmq5, bullmq6, sessions, langgraph };
   const examples = readdirSync(join(root, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   for (const { name } of examples) projects[`examples/${name}`] = example;
   const work = mkdtempSync(join(tmpdir(), 'consumers-'));
@@ -117,15 +117,19 @@ async function vitest(dir, env) {
   const counts = [await check('tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.'])];
   // The same files on the server that is named and, where none is, on `memory://`.
   const { REDIS_TEST_URL: _, ...without } = env;
-  for (const each of [without, env]) {
-    const report = join(dir, 'report.json');
-    rmSync(report, { force: true });
-    const args = [script(dir, 'vitest', 'vitest'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-    const run = reported(await command(process.execPath, args, dir, each), report);
-    console.log(`  Vitest ${each === env ? 'with' : 'without'} REDIS_TEST_URL: ${run.passed} passed, ${run.failed} failed`);
-    counts.push(run);
-  }
+  for (const each of [without, env])
+    counts.push(await vitestOf(dir, each, [], `Vitest ${each === env ? 'with' : 'without'} REDIS_TEST_URL`));
   return sum(...counts);
+}
+
+/** The tests of a project. @param {string} dir @param {NodeJS.ProcessEnv} env @param {string[]} options @param {string} name */
+async function vitestOf(dir, env, options, name) {
+  const report = join(dir, 'report.json');
+  rmSync(report, { force: true });
+  const args = [script(dir, 'vitest', 'vitest'), 'run', ...options, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const run = reported(await command(process.execPath, args, dir, env), report);
+  console.log(`  ${name}: ${run.passed} passed, ${run.failed} failed`);
+  return run;
 }
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
@@ -142,7 +146,7 @@ async function jest(dir, env) {
 
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function types(dir, env) {
-  writeExamples(dir, (example) => !example.includes("'bullmq'"));
+  writeExamples(dir, (example) => !/'bullmq'|'@langchain\//.test(example));
   const counts = [];
   for (const compiler of ['typescript', 'typescript5']) {
     const tsc = [script(dir, compiler, 'tsc'), '-p', '.'];
@@ -236,18 +240,46 @@ async function bullmq6(dir, env) {
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function sessions(dir, env) {
   const tsc = [script(dir, 'typescript', 'tsc'), '-p', '.'];
-  const installed = join(dir, 'node_modules/redis-backplane');
   return sum(
     await check('tsc --strict, CommonJS', dir, env, process.execPath, [...tsc, '--module', 'Node16', '--moduleDetection', 'auto']),
     await check('tsc --strict, bundler', dir, env, process.execPath, [...tsc, '--module', 'Preserve']),
+    await entries(dir, env),
+    await check('without the peer', dir, env, process.execPath, ['bare.cjs']),
+    await check('Express', dir, env, process.execPath, ['express.cjs']),
+    await check('Fastify', dir, env, process.execPath, ['fastify.mjs']),
+  );
+}
+
+/** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
+async function langgraph(dir, env) {
+  writeExamples(dir, (example) => example.includes("'@langchain/"));
+  const tsc = [script(dir, 'typescript', 'tsc'), '-p', '.'];
+  const { REDIS_TEST_URL: _, ...without } = env;
+  return sum(
+    // As CommonJS the declarations of @langchain/core itself are wrong.
+    await check('tsc --strict, CommonJS', dir, env, process.execPath, [
+      ...[...tsc, '--module', 'Node16', '--moduleDetection', 'auto', '--skipLibCheck'],
+    ]),
+    await check('tsc --strict, bundler', dir, env, process.execPath, [...tsc, '--module', 'Preserve']),
+    await entries(dir, env),
+    await check('without the peers', dir, env, process.execPath, ['bare.cjs']),
+    await vitestOf(dir, without, ['--globals'], "LangGraph's validation on memory://"),
+    await vitestOf(dir, env, ['--globals'], "LangGraph's validation on a server"),
+    await check('a graph that is killed', dir, env, process.execPath, ['killed.mjs']),
+    await check('whoever lost a thread', dir, env, process.execPath, ['owner.mjs']),
+    await check('histories as in memory', dir, env, process.execPath, ['travel.mjs']),
+  );
+}
+
+/** What package.json offers: that it is there, and that its types are those of what is there. @param {string} dir @param {NodeJS.ProcessEnv} env */
+async function entries(dir, env) {
+  const installed = join(dir, 'node_modules/redis-backplane');
+  return sum(
     await check('publint', dir, env, process.execPath, [script(dir, 'publint', 'publint'), installed, '--strict', '--pack=false']),
     // The resolution of TypeScript before 4.7 knows no `exports`.
     await check('attw', dir, env, process.execPath, [
       ...[script(dir, '@arethetypeswrong/cli', 'attw'), '--pack', installed, '--profile', 'node16'],
     ]),
-    await check('without the peer', dir, env, process.execPath, ['bare.cjs']),
-    await check('Express', dir, env, process.execPath, ['express.cjs']),
-    await check('Fastify', dir, env, process.execPath, ['fastify.mjs']),
   );
 }
 

@@ -1,4 +1,4 @@
-/** The TypeScript face, bundled: one file costs a fraction of what 63 cost to find, read and compile in every process that loads them. And what stands on it. */
+/** The TypeScript face, bundled: every process finds, reads and compiles one file faster than the many files of `src/js`. And the subpaths that import it. */
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';

@@ -5,17 +5,17 @@
 //! ```text
 //!  node          the only folder that names napi: calls in, outcomes and events out, in batches
 //!    │
-//!  queue ──► registry    features: what users ask for, in terms of commands and scripts
-//!  bus    kv    bullmq   strangers to each other, but for that one arrow
-//!  sessions
+//!  queue ──► registry        features: what users ask for, in terms of commands and scripts
+//!  checkpoints ──► registry  strangers to each other, but for these two arrows
+//!  bus  kv  sessions  bullmq
 //!    │
-//!  verb   lease  what can be called: one row per verb, one trait per class; what a token holds for a time
+//!  verb   lease  verb: the calls of each class of targets; lease: a key that a token holds for a time
 //!    │
 //!  connection    the only folder that opens a stream ──► embedded    a Redis engine inside the process: one of the streams
 //!    │
-//!  arguments     reads what crosses
+//!  arguments     reads the arguments of a call, and refuses bad ones by name
 //!    │
-//!  keys  backoff  lifecycle  telemetry  options  resp  crossing  redis_commands   leaves: know nothing of each other
+//!  keys  backoff  sync  lifecycle  telemetry  options  resp  crossing  redis_commands   leaves
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
 //! ```
 //!
@@ -26,7 +26,8 @@
 //!
 //! - One I/O thread per process ([`lifecycle`]); every connection, timer and renewal is a task of it.
 //! - Every request is settled exactly once ([`connection::Sink`]), within its deadline.
-//! - Nothing is sent twice unless it only reads, or the server said that it executed nothing.
+//! - A command is sent twice only if it only reads, if the server refused it unexecuted, or if its feature declares that a
+//!   repetition gives the same answer ([`connection::Packed::runs_repeatable`]).
 //! - Answers are matched by order; a settled request keeps its place until its answer came.
 //! - Secrets never leave Rust: no error, event, metric or `Debug` holds one. The one call that hands them out is
 //!   [`bullmq::ioredis_options`].

@@ -128,7 +128,7 @@ describeBackends('children in other queues', (backend) => {
     await until(async () => (await removed.refresh())?.state === 'waiting', { what: 'the parent of the removed one' });
   });
 
-  test('may be in many queues after one another, and not in any number', async () => {
+  test('may be nested in up to 16 other queues', async () => {
     const nest = (depth: number): JobOptions => ({
       children: [{ queue: `level-${depth}`, name: 'x', data: depth, options: depth > 1 ? nest(depth - 1) : {} }],
     });
@@ -138,7 +138,7 @@ describeBackends('children in other queues', (backend) => {
     const parent = await queue.add('parent', 1, nest(16));
     expect(Object.values((await parent.waitUntilFinished()) as object)).toEqual([16]);
     const error = await failureOf(queue.add('parent', 1, nest(17)));
-    expect(error).toMatchObject({ redisErrorKind: 'config', message: expect.stringContaining('at most 16 queues after one another') });
+    expect(error).toMatchObject({ redisErrorKind: 'config', message: expect.stringContaining('at most 16 other queues') });
   });
 
   /** What is stored of one queue, besides what is written in the test. */

@@ -1,4 +1,5 @@
 /** Sessions on a real server that goes away, is slow, or forgets. */
+import { setTimeout as pause } from 'node:timers/promises';
 import session from 'express-session';
 import {
   memorySessions,
@@ -174,6 +175,58 @@ describe('while Redis is away', () => {
     expect([...(fallback.entries() as Iterable<unknown>)]).toEqual([]);
   });
 
+  const POLICIES: [policy: string, whenAway: SessionStoreOptions['whenAway']][] = [
+    ['fail', 'fail'],
+    ['none', 'none'],
+    ['discard', { fallback: memorySessions(), onReturn: 'discard' }],
+    ['newest', { fallback: memorySessions(), onReturn: 'newest' }],
+  ];
+
+  it.each(POLICIES)(
+    'for 10 s of traffic, %s: no call waits for the server, and what was accepted is where the policy says',
+    async (policy, whenAway) => {
+      process.on('warning', warned);
+      const { server, store, manager, told, restored } = await storeOn({ whenAway }, policy === 'fail' ? 500 : COMMAND_TIMEOUT_MS);
+      const sessions = await Promise.all(Array.from({ length: 8 }, () => store.create({ n: 0 })));
+      await server.kill9();
+      await until(() => manager.state !== 'ready', { what: 'the loss of the connection' });
+      const end = performance.now() + 10_000;
+      let [slowest, refused] = [0, 0];
+      const users = sessions.map(async (session) => {
+        let current = session;
+        while (performance.now() < end) {
+          const asked = performance.now();
+          try {
+            current = await store.save(current, { n: Number(current.data.n) + 1 });
+          } catch (error) {
+            expect(error).toMatchObject({ name: 'RedisError', delivery: 'not-sent' });
+            refused++;
+          }
+          slowest = Math.max(slowest, performance.now() - asked);
+          await pause(20);
+        }
+        return current;
+      });
+      const last = await Promise.all(users);
+      expect(slowest).toBeLessThan(stretched(5_000));
+      expect(refused > 0).toBe(policy === 'fail');
+      await server.restart();
+      if (policy === 'fail') await until(() => manager.state === 'ready', { what: 'the connection', timeoutMs: 15_000 });
+      else {
+        const [saved, discarded] = [policy === 'newest' ? 8 : 0, policy === 'discard' ? 8 : 0];
+        expect(await restored()).toEqual({ saved, conflicts: 0, discarded, destroyed: 0 });
+      }
+      for (const { id, data } of last) {
+        expect(data.n).toBeGreaterThan(policy === 'fail' ? -1 : 10);
+        expect(await store.load(id)).toMatchObject({ from: 'redis', data: { n: policy === 'newest' ? data.n : 0 } });
+      }
+      expect(told.filter(([event]) => event !== 'restored')).toEqual([]);
+      // Without a listener of `degraded` one warning tells of the outage.
+      expect(warnings.map(({ name }) => name)).toEqual(policy === 'fail' ? [] : ['RedisSessionWarning']);
+    },
+    60_000,
+  );
+
   it('a frozen server that may have executed a save is no reason to save elsewhere', async () => {
     const { server, store } = await storeOn({ whenAway: { fallback: memorySessions(), onReturn: 'newest' } }, 300);
     const session = await store.create({ n: 0 });
@@ -247,5 +300,37 @@ describe('the store for express-session while Redis is away', () => {
     expect(await ask((callback) => store.get('fresh', callback))).toMatchObject({ n: 6 });
     expect(await ask((callback) => store.get('before', callback))).toMatchObject({ n: 2 });
     expect(told).toEqual([]);
+  });
+
+  it('takes sessions over from another store in the middle of traffic: nobody is logged out, nothing is lost, no logout is undone', async () => {
+    const server = await rig.server();
+    const ids = Array.from({ length: 200 }, (_, at) => `user-${at}`);
+    // As connect-redis writes them; programs that still use it read these keys.
+    const old = new Map(ids.map((id) => [id, JSON.stringify({ cookie: cookie(), id })]));
+    for (const [id, text] of old) await server.cli('SET', `sess:${id}`, text, 'EX', 3_600);
+    const stores = Array.from({ length: 3 }, () => new BackplaneStore(rig.manager({ url: server.url }), { importFrom: 'sess:' }));
+    const get = (id: string, at: number) => ask<Record<string, unknown> | null>((callback) => stores[at % 3]?.get(id, callback as never));
+    await Promise.all(
+      ids.flatMap((id) =>
+        Array.from({ length: 6 }, async (_, at) => {
+          const found = await get(id, at);
+          expect(found, id).toMatchObject({ id });
+          await ask((callback) => stores[at % 3]?.set(id, { ...found, [`k${at}`]: at } as never, callback));
+        }),
+      ),
+    );
+    for (const [at, id] of ids.entries()) {
+      expect(await get(id, at)).toMatchObject({ id, k0: 0, k1: 1, k2: 2, k3: 3, k4: 4, k5: 5 });
+      expect(await server.cli('GET', `sess:${id}`)).toBe(old.get(id));
+    }
+    const slow = await Promise.all(ids.map((id) => get(id, 0)));
+    await Promise.all(
+      ids.flatMap((id, at) => [
+        ask((callback) => stores[1]?.destroy(id, callback)),
+        ask((callback) => stores[0]?.set(id, slow[at] as never, callback)),
+        get(id, 2),
+      ]),
+    );
+    for (const [at, id] of ids.entries()) expect(await get(id, at)).toBeNull();
   });
 });

@@ -14,7 +14,7 @@ const TOOLS = ["auto", "perf", "cpu"];
 export const USAGE = `npm run bench -- [options]
 
   --rows a,b       rows by name or by the first words of their names (raw, kv-get, memory); default: all
-  --clients a,b    ours, ioredis, node-redis, glide, bullmq; default: all, each in every configuration
+  --clients a,b    ours, ioredis, node-redis, glide, bullmq, langgraph; default: all, each in every configuration
   --rounds n       rounds of each row; default ${PACES.full.rounds}
   --window ms      length of one sample; default ${PACES.full.windowMs}
   --quick          ${PACES.quick.rounds} rounds of ${PACES.quick.windowMs} ms: shows that it runs, not how fast

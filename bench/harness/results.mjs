@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const BENCH = fileURLToPath(new URL("..", import.meta.url));
-const PEERS = ["ioredis", "redis", "@valkey/valkey-glide", "bullmq"];
+const PEERS = ["ioredis", "redis", "@valkey/valkey-glide", "bullmq", "@langchain/langgraph-checkpoint"];
 
 /** Taken before the first row, so that the load average is that of the others. */
 export function describeRun(settings, redisVersion) {

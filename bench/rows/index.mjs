@@ -16,6 +16,7 @@
  */
 import { rows as live } from "./bus.mjs";
 import { rows as durable } from "./bus-durable.mjs";
+import { rows as checkpoints } from "./checkpoints.mjs";
 import { rows as footprint } from "./footprint.mjs";
 import { rows as kv } from "./kv.mjs";
 import { rows as latency } from "./latency.mjs";
@@ -30,6 +31,7 @@ export const rows = [
   ...raw,
   ...kv,
   ...sessions,
+  ...checkpoints,
   ...latency,
   ...memory,
   ...memoryEngine,

@@ -73,7 +73,7 @@ impl Bridge {
         let blocking = options.flag("blocking")?.unwrap_or(false);
         let name = options.text("connectionName")?.filter(|name| !name.is_empty());
         options.finish()?;
-        let reserved = blocking.then(|| Reserved::on(&manager, name, move |notice| outlet.tell(event(&notice))));
+        let reserved = blocking.then(|| Reserved::on(&manager, name, move |notice| outlet.emit(event(&notice))));
         Ok(Self { manager, scripts: RwLock::default(), reserved })
     }
 

@@ -359,18 +359,18 @@ impl Listener for Feed {
 
     fn missed(&self) {
         self.metrics.bus_dropped.add(1);
-        self.outlet.tell(json!({ "event": "missed", "id": self.id }).to_string());
+        self.outlet.emit(json!({ "event": "missed", "id": self.id }).to_string());
     }
 
     fn restored(&self, gap: Duration) {
         self.metrics.bus_gaps.add(1);
-        self.outlet.tell(json!({ "event": "gap", "id": self.id, "durationMs": gap.as_millis() }).to_string());
+        self.outlet.emit(json!({ "event": "gap", "id": self.id, "durationMs": gap.as_millis() }).to_string());
     }
 
     fn ended(&self, error: &Error) {
         self.end();
         let event = json!({ "event": "ended", "id": self.id, "kind": error.kind().name(), "message": error.message() });
-        self.outlet.tell(event.to_string());
+        self.outlet.emit(event.to_string());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::resp::Reply;
 const MAX_NAME: usize = 1_024;
 const NAME: &str = "a string of 1 to 1024 bytes without the character U+0000";
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0')
 }
 
@@ -99,14 +99,19 @@ impl ScriptCall {
         packed.words(keys.iter().chain(&self.args).map(|word| &word[..]))
     }
 
+    /// The call, which may write; it is sent again where its answer is lost, if a repetition gives the same answer.
+    pub(super) fn command(&self, operation: crate::telemetry::Operation, repeatable: bool) -> Command {
+        if repeatable { self.reads(operation) } else { self.writes(operation) }
+    }
+
     /// The call, which may write.
     pub(super) fn writes(&self, operation: crate::telemetry::Operation) -> Command {
         self.packed().runs(operation, self.script)
     }
 
-    /// The call, which only reads.
+    /// The call, which only reads: it is sent again where its answer is lost.
     pub(super) fn reads(&self, operation: crate::telemetry::Operation) -> Command {
-        self.packed().runs_reading(operation, self.script)
+        self.packed().runs_repeatable(operation, self.script)
     }
 }
 
@@ -191,6 +196,10 @@ pub(super) fn refused(inner: &Inner, owner: &str, word: &[u8], mut rest: impl It
         b"order" => {
             metrics.checkpoint_conflicts.add(1);
             (ErrorKind::Conflict, format!("{owner}: the id is not greater than the latest, {told}"))
+        }
+        b"other" => {
+            metrics.checkpoint_conflicts.add(1);
+            (ErrorKind::Conflict, format!("{owner}: versions of these parts are there with other values: {told}"))
         }
         b"full" => (
             ErrorKind::Overloaded,

@@ -87,6 +87,7 @@ impl Class for Checkpoints {
     const NAME: &'static str = "checkpoints";
     const VERBS: &'static [Verb<Self>] = verbs! { "checkpoints" "CheckpointStore" {
         "save" => save::save;
+        "latest" => read::load;
         "load" as "CheckpointStore.get" in "checkpoints.get" => read::load;
         "history" => read::history;
         "fork" => save::fork;

@@ -226,7 +226,7 @@ impl Actor {
     async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
         let delay = self.shared.core.config.reconnect.delay(attempt);
         self.shared.core.metrics.reconnection_attempts.add(1);
-        self.shared.core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+        self.shared.core.status.emit(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
         let news = self.shared.core.topology.changed();
         let over = async {
             tokio::select! {
@@ -300,7 +300,7 @@ impl Actor {
         self.shared.core.status.met(server);
         self.shared.core.metrics.concurrent_initialization_attempts.at_least(1);
         self.shared.step(state::Trigger::Up);
-        self.shared.core.status.tell(Event::Ready);
+        self.shared.core.status.emit(Event::Ready);
         self.answer_connecting(&Ok(()));
     }
 
@@ -321,7 +321,7 @@ impl Actor {
         self.answer_connecting(&Err(error.clone()));
         self.intake();
         self.refuse_queue(error);
-        self.shared.core.status.tell(Event::End);
+        self.shared.core.status.emit(Event::End);
         stop
     }
 
@@ -541,7 +541,7 @@ impl Actor {
         self.intake();
         self.refuse_queue(&error);
         if self.shared.step(state::Trigger::Ended) {
-            self.shared.core.status.tell(Event::End);
+            self.shared.core.status.emit(Event::End);
         }
         self.shared.has_closed(self.closing.len());
         for done in self.closing.drain(..) {

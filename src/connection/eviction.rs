@@ -38,7 +38,7 @@ impl Manager {
                     }
                     reply => {
                         if let Some(policy) = policy_of(reply) {
-                            core.status.tell(Event::Evicts { policy });
+                            core.status.emit(Event::Evicts { policy });
                         }
                     }
                 }

@@ -181,8 +181,8 @@ impl Wire {
         self.answer().await
     }
 
-    /// Asks several things at once; each has an [`answer`](Self::answer) to come.
-    pub(super) async fn tell(&mut self, commands: &[&[&str]]) -> Result<()> {
+    /// Sends several commands at once; each is followed by an [`answer`](Self::answer).
+    pub(super) async fn send_all(&mut self, commands: &[&[&str]]) -> Result<()> {
         let mut out = BytesMut::new();
         for words in commands {
             resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());

@@ -3,11 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `manager` | the handle that everyone else holds |
-//! | `health` | whether it is reached, served whole, and writable |
+//! | `health` | checks that the servers are reachable, serve all keys and take writes |
 //! | `state` | the life of a manager, a pure state machine |
 //! | `status` | the state that a manager is in, its server, its last failure |
 //! | `core` | what every connection uses: configuration, metrics, state, what is known of the servers |
-//! | `shared` | what is to be sent, and what it is sent on |
+//! | `shared` | the inbox and the lane |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: requests are written on it, and its replies are given to them |
 //! | `outgoing`, `incoming`, `awaited`, `loading` | its parts: what is to be written, what has come, what is still to come, which scripts are loaded |
@@ -27,7 +27,7 @@
 //! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
 //! | `candidates` | servers that are tried side by side |
 //! | `eviction` | whether a server deletes keys by itself |
-//! | `event` | what is told |
+//! | `event` | the events of a manager |
 
 mod actor;
 mod awaited;

@@ -72,7 +72,7 @@ impl Opened {
         let ends = blocks_for.map(|time| time + GRACE.max(shared.core.config.command_timeout));
         let answer = async {
             let answer = async {
-                framed.tell(payload).await?;
+                framed.send(payload).await?;
                 framed.named(naming).await?;
                 framed.next().await
             };
@@ -117,7 +117,7 @@ impl Opened {
 
     /// As [`Opened::rename`], but what is asked next does not wait for the answer, which goes to `done`.
     pub(super) async fn rename_ahead(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> Result<()> {
-        self.framed.tell(&naming(name)).await?;
+        self.framed.send(&naming(name)).await?;
         self.naming.push(done);
         Ok(())
     }
@@ -253,11 +253,11 @@ impl Framed {
     }
 
     async fn ask(&mut self, payload: &[u8]) -> Result<Reply> {
-        self.tell(payload).await?;
+        self.send(payload).await?;
         self.next().await
     }
 
-    async fn tell(&mut self, payload: &[u8]) -> Result<()> {
+    async fn send(&mut self, payload: &[u8]) -> Result<()> {
         self.stream.write_all(payload).await.map_err(|e| lost(&e.to_string()))?;
         self.stream.flush().await.map_err(|e| lost(&e.to_string()))
     }

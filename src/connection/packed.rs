@@ -97,9 +97,9 @@ impl Packed {
         self.command(operation, false, Some(script.clone()))
     }
 
-    /// A call of `script` that only reads.
+    /// A call of `script` that may be sent twice: it only reads, or a repetition gives the same answer.
     #[must_use]
-    pub fn runs_reading(self, operation: Operation, script: &Script) -> Command {
+    pub fn runs_repeatable(self, operation: Operation, script: &Script) -> Command {
         self.command(operation, true, Some(script.clone()))
     }
 

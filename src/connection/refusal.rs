@@ -1,9 +1,9 @@
 //! The error replies by which a server says that it executed nothing of a request, so that the request may go again.
 //!
-//! Of a command the first word of its error says so. A script answers with whatever its author made up, also after it has
-//! written: of a script only the server's own words say so, and no command that a script calls gives them after one that
-//! wrote. A script of a user may say the very words of the server: then the server is asked ([`question`]) whether it refuses a command
-//! that changes nothing too ([`confirms`]). Scripts of this package are believed.
+//! For a command, the first word of the error decides. A script may answer with any error of its author, also after it has
+//! written. So for a script only the texts that the server itself writes decide, and no command of a script fails with these texts after
+//! a command that wrote. A user's script may answer with the server's text. Then the server is asked ([`question`]) whether it also refuses
+//! a command that changes nothing ([`confirms`]). Scripts of this package are trusted.
 
 use bytes::{Bytes, BytesMut};
 

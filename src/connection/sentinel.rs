@@ -191,7 +191,7 @@ impl Sentinels {
         }
         let subscribe: Vec<&str> = ["SUBSCRIBE"].iter().chain(channels).copied().collect();
         // Subscriptions are confirmed by pushes; the answer to the PING says that they were not refused.
-        wire.tell(&[&subscribe, &["PING"]]).await?;
+        wire.send_all(&[&subscribe, &["PING"]]).await?;
         match wire.answer().await {
             Ok(_) => Ok((wire, true)),
             Err(error) if error.server_code().is_some() => {
@@ -207,7 +207,7 @@ impl Sentinels {
     pub(super) async fn ask(&self, wire: &mut Wire) -> Result<Named> {
         let (address, details) =
             (["SENTINEL", "get-master-addr-by-name", &self.master], ["SENTINEL", "MASTER", &self.master]);
-        wire.tell(&[&address, &details]).await?;
+        wire.send_all(&[&address, &details]).await?;
         let named = wire.answer().await;
         // A user that may only ask for the address is told no epoch.
         let epoch = match wire.answer().await {

@@ -47,17 +47,17 @@ impl Status {
         let from = self.state();
         self.state.store(to as u8, Ordering::Release);
         self.entered.send_replace(to);
-        self.tell(Event::State { from, to });
+        self.emit(Event::State { from, to });
     }
 
-    pub(super) fn tell(&self, event: Event) {
+    pub(super) fn emit(&self, event: Event) {
         self.observer.event(event);
     }
 
     /// Remembers and tells a failure of a connection.
     pub(super) fn failed(&self, error: &Error) {
         *self.last_error.lock() = Some(error.clone());
-        self.tell(Event::Error(error.clone()));
+        self.emit(Event::Error(error.clone()));
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {

@@ -1,11 +1,11 @@
-/** A test's control of an embedded engine. */
+/** The control that tests have over an embedded engine. */
 
 import { configError, type Failure, toError } from './errors.js';
 import { native } from './native.js';
 
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
- * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. Every call throws a `RedisError` of
+ * kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */

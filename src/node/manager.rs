@@ -61,7 +61,7 @@ impl Observer for Events {
             Event::Evicts { policy } => json!({ "event": "evicts", "policy": policy }),
             Event::End => json!({ "event": "end" }),
         };
-        self.0.tell(json.to_string());
+        self.0.emit(json.to_string());
     }
 }
 
@@ -82,7 +82,7 @@ impl PasswordSource for Passwords {
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
         }
-        self.outlet.tell(json!({ "event": "password", "number": number }).to_string());
+        self.outlet.emit(json!({ "event": "password", "number": number }).to_string());
         Box::pin(async move {
             get.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Auth, "RedisConfig.password gave no answer")))
         })

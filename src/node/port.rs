@@ -61,7 +61,7 @@ impl Completions for Outbox {
         self.push(Item::Delivery(handle, values))
     }
 
-    fn tell(&self, handle: u32, event: String) -> bool {
+    fn emit(&self, handle: u32, event: String) -> bool {
         self.push(Item::Event(handle, event))
     }
 

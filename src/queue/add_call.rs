@@ -1,4 +1,4 @@
-//! What the scripts that add jobs are asked.
+//! The calls of the scripts that add jobs.
 
 use super::Core;
 use super::flows::NewJob;
@@ -7,7 +7,7 @@ use crate::connection::{Command, Packed};
 use crate::error::{Error, Result};
 use crate::keys::queue::{Part, Prefix};
 
-/// Packs the call that adds `jobs`; those without options need less of the queue.
+/// Packs the call that adds `jobs`. Jobs without options take a script with fewer keys.
 pub(super) fn pack(core: &Core, jobs: &[NewJob]) -> Command {
     if jobs.iter().all(NewJob::is_plain) {
         return append(core, jobs);
@@ -36,7 +36,7 @@ fn append(core: &Core, jobs: &[NewJob]) -> Command {
     packed.runs(*operation::ADD, &scripts::APPEND)
 }
 
-/// Adds jobs that came with messages of other queues. Gives how many messages that left in the outbox.
+/// Adds jobs that came in messages of other queues. Gives how many messages the script wrote to the outbox.
 pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
     let command = with_options(ScriptCall::of(core, &scripts::ADD).part(Part::Inbox), jobs);
     let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;

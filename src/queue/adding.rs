@@ -1,4 +1,4 @@
-//! Adding jobs: the calls of one turn become one script for up to 100 of them.
+//! Adding jobs. The calls of `add` in one turn of the event loop are collected, and one script adds up to 100 jobs.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::add_call::pack;
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
 use super::outbox::deliver_left;
-use super::record::Progressed;
+use super::record::RunRecord;
 use super::scripts::{array, integer};
 use super::snapshot::Snapshot;
 use super::{Core, Queue};
@@ -18,14 +18,14 @@ use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// Jobs of single calls in one script, and their bytes.
+/// A batch of calls of `add` is sent when it has this many jobs or this many bytes of them.
 const MOST_JOBS: usize = 100;
 const MOST_BYTES: usize = 256 * 1024;
-/// Jobs of `addBulk` in one script; one that has options counts as eight, and so do so many bytes of it.
+/// Jobs of `addBulk` in one script. A job with options counts as eight jobs, and so does each `BULK_BYTES` of a job.
 const BULK_JOBS: usize = 1_000;
 const BULK_BYTES: usize = 4 * 1024;
 
-/// Calls of `add` that wait for the end of the present turn.
+/// Calls of `add` that are sent at the end of the current turn of the event loop.
 #[derive(Debug, Default)]
 pub(super) struct Collector(Mutex<Pending>);
 
@@ -40,7 +40,7 @@ struct Pending {
 struct Batch {
     jobs: Vec<NewJob>,
     bytes: usize,
-    /// The answer, and the place of the job that it is about.
+    /// Each answer, and the index of its job.
     answers: Vec<(Answer, usize)>,
 }
 
@@ -56,7 +56,7 @@ impl Collector {
             let at = batch.jobs.len();
             batch.answers.push((answer, at));
             batch.bytes += jobs.iter().map(|job| job.body.len()).sum::<usize>();
-            // Places of parents are counted within the script.
+            // The index of a parent counts from the start of the script.
             batch.jobs.extend(jobs.into_iter().map(|job| job.moved(at)));
             let full = batch.jobs.len() >= MOST_JOBS || batch.bytes >= MOST_BYTES;
             (full.then(|| std::mem::take(batch)), !std::mem::replace(&mut waiting.announced, true))
@@ -73,7 +73,7 @@ impl Collector {
         }
     }
 
-    /// Sends what has been collected, so that what is asked for next sees it.
+    /// Sends the collected jobs, so that the next call sees them.
     pub(super) fn flush(&self, core: &Arc<Core>) {
         let batch = std::mem::take(&mut self.waiting().batch);
         if !batch.jobs.is_empty() {
@@ -106,15 +106,15 @@ impl Batch {
     }
 }
 
-/// What adding came to.
+/// The result of a script that adds jobs.
 struct Added {
     now: i64,
     jobs: Vec<NewJob>,
-    /// Jobs that the server showed: those that were there, and those that follow another one.
+    /// The jobs that the script returned, by index: existing jobs, and jobs that got another state than their options say.
     existing: Vec<Option<Outcome>>,
-    /// Of those that were there the places, the ids and how far they are.
-    there: Vec<(usize, String, Result<Progressed>)>,
-    /// Messages left in the outbox.
+    /// The index, the id and the run record of each job that existed already.
+    there: Vec<(usize, String, Result<RunRecord>)>,
+    /// How many messages the script wrote to the outbox.
     left: i64,
 }
 
@@ -130,7 +130,7 @@ impl Added {
                 integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(Error::unexpected_reply)?;
             let snapshot = Snapshot::read(&mut parts)?;
             *existing.get_mut(place).ok_or_else(Error::unexpected_reply)? = Some(snapshot.outcome_or_damaged());
-            there.push((place, flows::text_of(&snapshot.id), Progressed::read(snapshot.record.as_ref())));
+            there.push((place, flows::text_of(&snapshot.id), RunRecord::read(snapshot.record.as_ref())));
         }
         let added = existing.iter().filter(|there| there.is_none()).count();
         core.manager.metrics().queue_added.add(added as u64);
@@ -146,8 +146,8 @@ impl Added {
         Ok(Self { now, jobs, existing, there, left })
     }
 
-    /// What a caller of `add` gets: when and under which id it was added, or 0 and the job that was there, or that is not in the state that its
-    /// options say.
+    /// The answer to a caller of `add`: the time and the id of the added job, or 0 and a whole job. The whole job is one that existed
+    /// already, or one that got another state than its options say.
     fn pair(&mut self, at: usize) -> [Outcome; 2] {
         match self.existing.get_mut(at).and_then(Option::take) {
             Some(snapshot) => [Outcome::Number(0.0), snapshot],
@@ -164,7 +164,7 @@ pub(super) fn add(queue: &Queue, call: Call<'_>) {
     }
 }
 
-/// Reads the job whose arguments begin at `place`, with its children.
+/// Reads the job whose arguments start at `place`, with its children.
 pub(super) fn read(core: &Core, args: &Arguments<'_>, place: usize) -> Result<Vec<NewJob>> {
     let name = read_name(args, place, "name")?;
     let data = args.text(place + 1, "data")?;
@@ -204,7 +204,7 @@ pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
                 present.extend(jobs.into_iter().map(|job| job.moved(place)));
             }
         }
-        // Sent here and now, in one go; the answers are waited for together.
+        // All scripts are sent before this call returns, so that later calls come after them. The answers are awaited together.
         let sent: Vec<_> = scripts
             .into_iter()
             .map(|(jobs, places)| {
@@ -224,7 +224,7 @@ pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
                             outcomes.extend(added.pair(place));
                         }
                     }
-                    // The other scripts are waited for, so that nothing is in progress when the caller gets the error.
+                    // The other scripts are awaited too, so that no script still runs when the caller gets the error.
                     Err(error) => {
                         core.failed(&error);
                         failed = failed.or(Some(error));
@@ -241,10 +241,10 @@ fn weight_of(job: &NewJob) -> usize {
     least + job.body.len() / BULK_BYTES * 8
 }
 
-/// Adds a job with its children. Gives the id of the job that was there instead, and how far that is.
-pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Option<(String, Result<Progressed>)>> {
+/// Adds a job with its children. If the job exists already, gives its id and its run record.
+pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Option<(String, Result<RunRecord>)>> {
     let reply = core.call(pack(core, &jobs)).await?;
     let added = Added::read(core, reply, jobs)?;
     deliver_left(core, added.left);
-    Ok(added.there.into_iter().find_map(|(at, id, progressed)| (at == 0).then_some((id, progressed))))
+    Ok(added.there.into_iter().find_map(|(at, id, run)| (at == 0).then_some((id, run))))
 }

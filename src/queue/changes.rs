@@ -1,4 +1,4 @@
-//! What may be changed of a job, and of many.
+//! Changes of one job, and of many jobs at once.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
 use super::outbox::deliver_left;
-use super::reading::{self, Known, job_id, no_such_job};
+use super::reading::{self, StoredOptions, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
 use super::{Core, Queue, outbox, paged_listing};
@@ -18,10 +18,10 @@ use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// The longest line of a job's log, in bytes, and how many of the newest are kept.
+/// The longest line of a job's log, in bytes, and how many lines are kept.
 const MAX_LINE: usize = 64 * 1024;
 const MAX_LINES: u64 = 1_000;
-/// Jobs that one script removes at most.
+/// The most jobs that one script removes.
 const BATCH: u64 = 150;
 
 pub(super) fn pause(queue: &Queue, call: Call<'_>) {
@@ -34,17 +34,17 @@ pub(super) fn resume(queue: &Queue, call: Call<'_>) {
 
 fn set_paused(queue: &Queue, paused: bool, call: Call<'_>) {
     let core = queue.flushed();
-    call.run(|_| Ok(async move { pausing(&core, paused).await.map(|()| Outcome::Nothing) }));
+    call.run(|_| Ok(async move { set_paused_on_server(&core, paused).await.map(|()| Outcome::Nothing) }));
 }
 
-async fn pausing(core: &Core, paused: bool) -> Result<()> {
+async fn set_paused_on_server(core: &Core, paused: bool) -> Result<()> {
     let channel = core.keys.wake_all();
     let args: [&[u8]; 2] = [if paused { b"1" } else { b"0" }, &channel];
     let packed = plain(&scripts::PAUSE, &[core.key(Part::Meta)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::PAUSE)).await.map(drop)
 }
 
-/// Argument: whether delayed jobs go too.
+/// Argument: whether delayed jobs are removed too.
 pub(super) fn drain(queue: &Queue, call: Call<'_>) {
     let delayed = call.at(0) == Arg::Bool(true);
     let core = queue.flushed();
@@ -80,14 +80,14 @@ pub(super) fn retry_failed(queue: &Queue, call: Call<'_>) {
     call.run(|call| {
         let limit = reading::count_or(call, 0, "limit", u64::MAX)?;
         Ok(async move {
-            // Those that fail again meanwhile are not retried again.
+            // Jobs that fail again meanwhile are not retried a second time.
             let limit = limit.min(reading::total(&core, State::Failed).await?);
             bulk_change(&core, "retry", limit, 0).await.map(|n| Outcome::Number(n as f64))
         })
     });
 }
 
-/// Removes up to `limit` jobs of a kind that are `older` ms, or has them wait again. Gives how many.
+/// Removes or retries up to `limit` jobs of a kind that finished at least `older` ms ago. Gives how many.
 async fn bulk_change(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Result<u64> {
     let mut done = 0;
     while done < limit {
@@ -108,17 +108,17 @@ async fn bulk_change(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Re
     Ok(done)
 }
 
-/// Argument: whether active jobs do not matter.
+/// Argument: whether the queue is obliterated although jobs are active.
 pub(super) fn obliterate(queue: &Queue, call: Call<'_>) {
     let force = call.at(0) == Arg::Bool(true);
     let core = queue.flushed();
     call.run(move |_| {
         Ok(async move {
             let was_paused = reading::paused(&core).await?;
-            pausing(&core, true).await?;
+            set_paused_on_server(&core, true).await?;
             if !force && reading::total(&core, State::Active).await? > 0 {
                 if !was_paused {
-                    pausing(&core, false).await?;
+                    set_paused_on_server(&core, false).await?;
                 }
                 return Err(Error::config(
                     "TaskQueue.obliterate: force: expected true, because jobs of the queue are active, got false",
@@ -129,7 +129,7 @@ pub(super) fn obliterate(queue: &Queue, call: Call<'_>) {
     });
 }
 
-/// Again where it fails on the way: what is left of the queue is removed then.
+/// Removes the whole queue. After a failure the caller can call it again, and the rest of the queue is removed.
 async fn remove_everything(core: &Core) -> Result<()> {
     let mut cursor = Cursor::default();
     loop {
@@ -142,15 +142,15 @@ async fn remove_everything(core: &Core) -> Result<()> {
             break;
         }
     }
-    // Parents in other queues hear that their children are gone, before what says so is.
+    // The outbox tells parents in other queues that their children are removed. It is delivered before it is removed itself.
     let mut before = i64::MAX;
     loop {
         match outbox::deliver(core).await {
-            // What a queue refuses it refuses for good.
+            // A queue that refuses a message would refuse it again.
             Err(error) if error.kind() != ErrorKind::Server => return Err(error),
             _ => {}
         }
-        // Delivering may leave more: where many waited for one job.
+        // A delivery may write further messages: many jobs may have waited for one job.
         let key = core.key(Part::Outbox);
         let length = Packed::sized(key.len()).begin(2, b"HLEN").word(key).reads(*operation::ADMIN);
         let left = integer(&core.call(length).await?).unwrap_or_default();
@@ -163,18 +163,18 @@ async fn remove_everything(core: &Core) -> Result<()> {
     let mut many: Vec<_> = owners.keys().map(|owner| core.keys.held(&String::from_utf8_lossy(owner))).collect();
     many.extend(paged_listing::pairs(core, b"ZSCAN", core.key(Part::Holding)).await?.into_keys());
     for page in many.chunks(1000) {
-        several(core, b"UNLINK", None, page).await?;
+        send_words(core, b"UNLINK", None, page).await?;
     }
-    // Without their leases workers know that they hold nothing; without the events' token listeners know that they have missed some.
+    // A worker without its lease notices that it holds no jobs. A listener notices by the missing token that it missed events.
     let whole = || Part::ALL.iter().map(|part| core.key(*part));
     let left: Vec<_> = whole().cloned().chain(whole().map(|key| core.keys.aside(key))).collect();
-    several(core, b"UNLINK", None, &left).await?;
-    several(core, b"PUBLISH", Some(core.keys.prefix(Prefix::EventChannel)), &[Bytes::new()]).await?;
-    several(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
+    send_words(core, b"UNLINK", None, &left).await?;
+    send_words(core, b"PUBLISH", Some(core.keys.prefix(Prefix::EventChannel)), &[Bytes::new()]).await?;
+    send_words(core, b"PUBLISH", Some(&core.keys.wake_all()), &[Bytes::from_static(b"c")]).await
 }
 
-/// One command on many words.
-async fn several(core: &Core, name: &[u8], key: Option<&Bytes>, words: &[Bytes]) -> Result<()> {
+/// Sends one command with many words.
+async fn send_words(core: &Core, name: &[u8], key: Option<&Bytes>, words: &[Bytes]) -> Result<()> {
     if words.is_empty() {
         return Ok(());
     }
@@ -229,12 +229,12 @@ pub(super) fn read_line(args: &Arguments<'_>) -> Result<Bytes> {
     }
 }
 
-/// Writes what is progress of a job; under a lease, where `fence` is not empty.
+/// Writes data, progress or a log line of a job. A `fence` that is not empty names the lease that the job must still have.
 ///
 /// # Errors
 ///
-/// `config` where there is no such job, `lease-lost` where the lease is not its own any more.
-pub(super) async fn update(core: &Core, said: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
+/// `config` if there is no such job, `lease-lost` if the job no longer has the lease.
+pub(super) async fn update(core: &Core, caller: &str, verb: &str, id: &str, fence: &str, value: Bytes) -> Result<i64> {
     let call = ScriptCall::of(core, &scripts::UPDATE)
         .arg(verb.to_owned())
         .arg(id.to_owned())
@@ -242,15 +242,15 @@ pub(super) async fn update(core: &Core, said: &str, verb: &str, id: &str, fence:
         .arg(value)
         .number(MAX_LINES);
     match integer(&core.call(call.writes(*operation::CHANGE)).await.map_err(damage)?) {
-        Some(-1) => Err(no_such_job(said)),
-        Some(-2) => Err(Error::new(ErrorKind::LeaseLost, format!("{said}: the job's lease was lost"))
+        Some(-1) => Err(no_such_job(caller)),
+        Some(-2) => Err(Error::new(ErrorKind::LeaseLost, format!("{caller}: the job's lease was lost"))
             .with_delivery(Delivery::Rejected)),
         Some(count) => Ok(count),
         None => Err(Error::unexpected_reply()),
     }
 }
 
-/// What a script says of a damaged job.
+/// The error of a script about a damaged job becomes `serialization`.
 fn damage(error: Error) -> Error {
     if error.server_code() == Some("DAMAGED") {
         return Error::new(ErrorKind::Serialization, "the stored job is damaged").with_delivery(Delivery::Rejected);
@@ -258,7 +258,7 @@ fn damage(error: Error) -> Error {
     error
 }
 
-/// Argument: id. False where there is no such job.
+/// Argument: id. False if there is no such job.
 pub(super) fn remove(queue: &Queue, call: Call<'_>) {
     let core = queue.flushed();
     call.run(|call| {
@@ -267,7 +267,7 @@ pub(super) fn remove(queue: &Queue, call: Call<'_>) {
             match change(&core, "remove", &id, "").await? {
                 Changed::Done => Ok(Outcome::Bool(true)),
                 Changed::Missing => Ok(Outcome::Bool(false)),
-                Changed::Not(state) => Err(wrong_state("Job.remove", "a job that is not active", state)),
+                Changed::WrongState(state) => Err(wrong_state("Job.remove", "a job that is not active", state)),
             }
         })
     });
@@ -275,19 +275,19 @@ pub(super) fn remove(queue: &Queue, call: Call<'_>) {
 
 /// Argument: id.
 pub(super) fn retry(queue: &Queue, call: Call<'_>) {
-    must(queue, call, ("retry", "a failed job"), String::new());
+    change_or_fail(queue, call, ("retry", "a failed job"), String::new());
 }
 
 /// Argument: id.
 pub(super) fn promote(queue: &Queue, call: Call<'_>) {
-    must(queue, call, ("promote", "a delayed job"), String::new());
+    change_or_fail(queue, call, ("promote", "a delayed job"), String::new());
 }
 
 /// Arguments: id, ms.
 pub(super) fn change_delay(queue: &Queue, call: Call<'_>) {
     match whole(&call, 1, "ms", MAX_DELAY_MS) {
         Ok(ms) => {
-            must(queue, call, ("delay", "a delayed or waiting job"), ms.to_string());
+            change_or_fail(queue, call, ("delay", "a delayed or waiting job"), ms.to_string());
         }
         Err(error) => call.give(Err(error)),
     }
@@ -296,7 +296,9 @@ pub(super) fn change_delay(queue: &Queue, call: Call<'_>) {
 /// Arguments: id, priority.
 pub(super) fn change_priority(queue: &Queue, call: Call<'_>) {
     match whole(&call, 1, "priority", MAX_PRIORITY) {
-        Ok(priority) => must(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string()),
+        Ok(priority) => {
+            change_or_fail(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string());
+        }
         Err(error) => call.give(Err(error)),
     }
 }
@@ -309,7 +311,7 @@ fn whole(args: &Arguments<'_>, place: usize, name: &str, most: u64) -> Result<u6
     }
 }
 
-/// Arguments: id, reason. False where there was nothing to cancel.
+/// Arguments: id, reason. False if there was nothing to cancel.
 pub(super) fn cancel(queue: &Queue, call: Call<'_>) {
     let core = queue.flushed();
     call.run(|call| {
@@ -323,8 +325,8 @@ pub(super) fn cancel(queue: &Queue, call: Call<'_>) {
     });
 }
 
-/// A change that a job must be in the right state for: the script's verb, what is expected.
-fn must(queue: &Queue, call: Call<'_>, (verb, expected): (&'static str, &'static str), value: String) {
+/// A change that fails unless the job is in the right state. `verb` is the script's; `expected` is for the error.
+fn change_or_fail(queue: &Queue, call: Call<'_>, (verb, expected): (&'static str, &'static str), value: String) {
     let core = queue.flushed();
     call.run(|call| {
         let (id, owner) = (job_id(call, 0)?.to_owned(), call.owner());
@@ -332,28 +334,28 @@ fn must(queue: &Queue, call: Call<'_>, (verb, expected): (&'static str, &'static
             match change(&core, verb, &id, &value).await? {
                 Changed::Done => Ok(Outcome::Nothing),
                 Changed::Missing => Err(no_such_job(owner)),
-                Changed::Not(state) => Err(wrong_state(owner, expected, state)),
+                Changed::WrongState(state) => Err(wrong_state(owner, expected, state)),
             }
         })
     });
 }
 
-fn wrong_state(said: &str, expected: &str, state: State) -> Error {
-    Error::new(ErrorKind::Config, format!("{said}: expected {expected}, got one that is {}", state.name()))
+fn wrong_state(caller: &str, expected: &str, state: State) -> Error {
+    Error::new(ErrorKind::Config, format!("{caller}: expected {expected}, got one that is {}", state.name()))
         .with_delivery(Delivery::Rejected)
 }
 
 enum Changed {
     Done,
     Missing,
-    /// It is in a state that does not allow it.
-    Not(State),
+    /// The job's state does not allow the change.
+    WrongState(State),
 }
 
 async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<Changed> {
-    // What it was added with does not change, so it can be read before.
+    // The options of a job never change, so they can be read before the script runs.
     let Some(found) = reading::find(core, id).await? else { return Ok(Changed::Missing) };
-    let known = Known::of(core, &found.body);
+    let known = StoredOptions::of(core, &found.body);
     let call = ScriptCall::of(core, &scripts::CHANGE)
         .part(Part::Cancels)
         .arg(verb.to_owned())
@@ -370,12 +372,12 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
     Ok(match &letter[..] {
         b"" => Changed::Done,
         b"-" => Changed::Missing,
-        b"w" => Changed::Not(State::Waiting),
-        b"a" => Changed::Not(State::Active),
-        b"d" => Changed::Not(State::Delayed),
-        b"c" => Changed::Not(State::Completed),
-        b"f" => Changed::Not(State::Failed),
-        b"k" => Changed::Not(State::WaitingChildren),
+        b"w" => Changed::WrongState(State::Waiting),
+        b"a" => Changed::WrongState(State::Active),
+        b"d" => Changed::WrongState(State::Delayed),
+        b"c" => Changed::WrongState(State::Completed),
+        b"f" => Changed::WrongState(State::Failed),
+        b"k" => Changed::WrongState(State::WaitingChildren),
         _ => return Err(Error::unexpected_reply()),
     })
 }

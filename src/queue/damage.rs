@@ -1,7 +1,7 @@
-//! Damage: records and keys of a queue that a stranger has overwritten.
+//! Damage: records and keys of a queue that another program has overwritten.
 //!
-//! A script that meets a damaged record treats it as missing. A key of another type makes every script fail that needs it, so it is renamed as
-//! soon as one script has failed. Both are counted in `meta`; the next worker that renews reports them.
+//! A script treats a damaged record as missing. A key of the wrong type makes every script fail that uses the key, so the key is
+//! renamed as soon as one script has failed. Both kinds of damage are counted in `meta`. The next worker that renews reports them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::keys::queue::Part;
 use crate::lifecycle;
 
 impl Core {
-    /// A script has failed. Where a key has another type than this queue's, a task of its own renames such keys.
+    /// Called when a script has failed. If a key has the wrong type, a new task renames all such keys.
     pub(super) fn failed(&self, error: &Error) {
         if error.kind() != ErrorKind::Server
             || !error.message().contains("WRONGTYPE")
@@ -21,7 +21,7 @@ impl Core {
         {
             return;
         }
-        // The script itself touches these two.
+        // The script itself writes to these two keys, so they are checked first.
         let mut parts = vec![Part::Meta, Part::Leases];
         let others: Vec<_> = Part::ALL.iter().copied().filter(|part| !parts.contains(part)).collect();
         parts.extend(others);
@@ -32,7 +32,7 @@ impl Core {
         let command = plain(&scripts::SET_ASIDE, &keys, &args).runs(*operation::ADMIN, &scripts::SET_ASIDE);
         let (manager, repairing) = (self.manager.clone(), Arc::clone(&self.repairing));
         lifecycle::spawn(async move {
-            // Where this fails, the next script that fails starts it again.
+            // If this fails, the next failure of a script starts it again.
             let _ = manager.call(command).await;
             repairing.store(false, Ordering::Relaxed);
         });

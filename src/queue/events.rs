@@ -1,8 +1,9 @@
 //! Events of the whole fleet, for listeners and for callers that wait until a job has finished.
 //!
-//! Scripts write events to a bounded stream while there are subscribers. Entries are numbered one after another. A reader reads from its last
-//! position. Where there is nothing new, the same script marks it as waiting, and the next script that writes an event publishes a wake-up. So
-//! no event is missed, nothing polls, and a queue without subscribers writes no events. A reader that finds a number missing reports a gap.
+//! Scripts write events to a bounded stream while there are subscribers. Entries have consecutive numbers. A reader reads from its
+//! last position. If there is nothing new, the same script marks the reader as waiting. The next script that writes an event then
+//! publishes a wake-up. So no event is missed, no reader polls, and a queue without subscribers writes no events. A reader that
+//! finds a number missing reports a gap.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -27,25 +28,25 @@ use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// For how long events are written after a reader has read, and how often it reads.
+/// For how long after a read the server records events, and how often a reader reads.
 const RECORD_FOR: Duration = Duration::from_mins(1);
 const READ_EVERY: Duration = Duration::from_secs(20);
-/// How long a reader without subscribers goes on, so that waits one after another share it.
+/// How long a reader without subscribers continues, so that consecutive waits share one reader.
 const LINGER: Duration = Duration::from_secs(10);
 const ENTRIES: &[u8] = b"200";
-/// In place of a result that is too large for an event.
+/// The payload that replaces a result too large for an event.
 const LARGE: &[u8] = b">";
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
-/// The one reader of the events of a queue's handle.
+/// Reads the events of one queue handle.
 #[derive(Debug)]
 pub(super) struct EventReader {
     core: Arc<Core>,
     outlet: Outlet,
     subscribers: Mutex<Subscribers>,
-    /// Is the queue closed?
+    /// Cancelled when the queue is closed.
     closed: CancellationToken,
-    /// Wakes the task.
+    /// Wakes the reading task.
     nudge: Notify,
     stage: watch::Sender<Stage>,
     /// The number of the last event that was read.
@@ -56,16 +57,16 @@ pub(super) struct EventReader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Stopped,
-    /// Events are written: the reader will see what happens from now on.
+    /// The server records events: the reader will see every event from now on.
     Recorded,
-    /// Events are read as soon as they are written.
+    /// The reader also gets wake-ups: it reads an event as soon as it is written.
     Live,
 }
 
 /// Why a reader has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    /// It has no subscribers, and is marked as stopped.
+enum StopReason {
+    /// The reader has no subscribers, and is marked as stopped.
     Unneeded,
     /// The queue is closed or the manager disconnected.
     Closed,
@@ -87,8 +88,8 @@ struct Wait {
 }
 
 impl Wait {
-    fn tell(&self, number: i64, change: JobChange) {
-        // Whoever waited may have given up.
+    fn notify(&self, number: i64, change: JobChange) {
+        // The caller may have stopped waiting.
         let _ = self.change.send(JobEvent { number, change });
     }
 }
@@ -96,9 +97,9 @@ impl Wait {
 /// The position of a reader in the events.
 #[derive(Debug)]
 struct Position {
-    /// The number of the last event that was read; -1: none yet.
+    /// The number of the last event that was read; -1 before the first read.
     last: i64,
-    /// The token of the events that the number counts: an obliterated queue counts from the start, with another token.
+    /// The token of the stream in which `last` counts. An obliterated queue counts from the start again, with a new token.
     born: Bytes,
 }
 
@@ -121,7 +122,7 @@ pub(super) enum JobChange {
     Completed(Bytes),
     Failed(Bytes),
     Removed,
-    /// An event may have been missed, or does not say enough: the job must be read.
+    /// An event was missed, or does not contain the result: the job must be read.
     Unknown,
 }
 
@@ -143,12 +144,12 @@ impl EventReader {
         self.subscribers.lock()
     }
 
-    /// Starts the task unless it runs. The future resolves when events are written from now on.
+    /// Starts the reading task unless it runs. The future resolves when the server records events.
     pub(super) fn written(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
         self.reach(Stage::Recorded)
     }
 
-    /// Starts the task unless it runs. The future resolves when events are read as soon as they are written.
+    /// Starts the reading task unless it runs. The future resolves when events are read as soon as they are written.
     pub(super) fn live(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
         self.reach(Stage::Live)
     }
@@ -166,7 +167,7 @@ impl EventReader {
         let limit = self.core.manager.config().command_timeout;
         let (closed, closing) = (self.closed.clone(), self.core.manager.closing());
         async move {
-            // A caller must not wait for a reader that never comes.
+            // The caller must not wait for ever for a server that does not answer.
             tokio::select! {
                 biased;
                 () = closed.cancelled() => Err(Error::new(ErrorKind::Closed, "the queue is closed")),
@@ -182,13 +183,13 @@ impl EventReader {
     async fn run(self: Arc<Self>) {
         let closing = self.core.manager.closing();
         let mut position = Position::default();
-        // The first read need not wait for the subscription. Where it fails, `follow` reads again.
+        // The first read need not wait for the subscription. If it fails, `follow` reads again.
         if self.read(&mut position).await.is_ok() {
             self.stage.send_replace(Stage::Recorded);
         }
         let mut troubled = false;
         let subscription = self.subscribed(&closing, &mut troubled).await;
-        if subscription.is_some() && self.follow(&closing, &mut position, troubled).await == Ended::Unneeded {
+        if subscription.is_some() && self.follow(&closing, &mut position, troubled).await == StopReason::Unneeded {
             return;
         }
         self.stage.send_replace(Stage::Stopped);
@@ -196,11 +197,11 @@ impl EventReader {
         subscribers.running = false;
         subscribers.waits.clear();
         if closing.is_cancelled() && std::mem::take(&mut subscribers.listening) {
-            self.outlet.tell(json!({ "event": "closed" }).to_string());
+            self.outlet.emit(json!({ "event": "closed" }).to_string());
         }
     }
 
-    /// Subscribes to wake-ups, and retries until it succeeds. `None` where the queue was closed meanwhile, or the manager disconnected.
+    /// Subscribes to wake-ups, and retries until it succeeds. `None` if the queue was closed or the manager disconnected meanwhile.
     async fn subscribed(self: &Arc<Self>, closing: &CancellationToken, troubled: &mut bool) -> Option<Subscription> {
         let mut failures = 0;
         loop {
@@ -218,7 +219,7 @@ impl EventReader {
     }
 
     /// Reads whenever there may be new events.
-    async fn follow(&self, closing: &CancellationToken, position: &mut Position, mut troubled: bool) -> Ended {
+    async fn follow(&self, closing: &CancellationToken, position: &mut Position, mut troubled: bool) -> StopReason {
         let mut failures = 0;
         loop {
             match self.read(position).await {
@@ -228,12 +229,12 @@ impl EventReader {
                         continue;
                     }
                     if std::mem::take(&mut troubled) {
-                        // The listener got an error; events until now were not read.
+                        // The listener got an error before the first read, so the number of missed events is unknown.
                         self.missed(-1);
                     }
                     self.stage.send_replace(Stage::Live);
                 }
-                Err(_) if closing.is_cancelled() => return Ended::Closed,
+                Err(_) if closing.is_cancelled() => return StopReason::Closed,
                 Err(error) => {
                     troubled = troubled || position.last < 0;
                     self.back_off(&error, &mut failures).await;
@@ -245,20 +246,20 @@ impl EventReader {
                 () = self.nudge.notified() => {}
                 () = tokio::time::sleep(if needed { READ_EVERY } else { LINGER }) => {
                     if !needed && self.stop_unless_needed() {
-                        return Ended::Unneeded;
+                        return StopReason::Unneeded;
                     }
                 }
-                () = closing.cancelled() => return Ended::Closed,
+                () = closing.cancelled() => return StopReason::Closed,
             }
             if self.closed.is_cancelled() {
-                return Ended::Closed;
+                return StopReason::Closed;
             }
         }
     }
 
     /// Reports the failure, and waits before the next attempt.
     async fn back_off(&self, error: &Error, failures: &mut u32) {
-        self.tell_error(error);
+        self.emit_error(error);
         tokio::time::sleep(BACKOFF.delay(*failures)).await;
         *failures = failures.saturating_add(1);
     }
@@ -278,7 +279,7 @@ impl EventReader {
         stops
     }
 
-    /// Reads on from `place`. True where there may be more.
+    /// Reads the events after `position`. True if there may be more.
     async fn read(&self, position: &mut Position) -> Result<bool> {
         let (from, keep) = (position.last.to_string(), RECORD_FOR.as_millis().to_string());
         let (born, fresh) = (position.born.clone(), fresh_owner());
@@ -312,7 +313,7 @@ impl EventReader {
         Ok(more)
     }
 
-    /// Passes on one event: the number of its entry, its letter and the id of the job, its payload.
+    /// Passes on one event. `field` is a letter for the kind of event, followed by the id of the job.
     fn on_event(&self, number: i64, field: &Bytes, payload: Bytes, values: &mut Vec<Outcome>) {
         let Some((letter, _)) = field.split_first() else { return };
         let id = field.slice(1..);
@@ -338,7 +339,7 @@ impl EventReader {
                     b'f' => JobChange::Failed(reason_of(&payload)),
                     _ => JobChange::Removed,
                 };
-                wait.tell(number, change);
+                wait.notify(number, change);
             }
         }
         if subscribers.listening {
@@ -355,19 +356,19 @@ impl EventReader {
         let listening = {
             let subscribers = self.subscribers();
             for wait in subscribers.waits.values() {
-                wait.tell(i64::MAX, JobChange::Unknown);
+                wait.notify(i64::MAX, JobChange::Unknown);
             }
             subscribers.listening
         };
         if listening {
             let missed = (entries > 0).then_some(entries);
-            self.outlet.tell(json!({ "event": "gap", "missed": missed }).to_string());
+            self.outlet.emit(json!({ "event": "gap", "missed": missed }).to_string());
         }
     }
 
-    fn tell_error(&self, error: &Error) {
+    fn emit_error(&self, error: &Error) {
         if self.subscribers().listening {
-            self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
+            self.outlet.emit(json!({ "event": "error", "error": failure(error) }).to_string());
         }
     }
 }
@@ -411,7 +412,7 @@ pub(super) fn close(queue: &Queue, call: Call<'_>) {
     {
         let mut subscribers = queue.events.subscribers();
         subscribers.listening = false;
-        // Dropping its sender ends each wait.
+        // A wait ends when its sender is dropped.
         subscribers.waits.clear();
     }
     queue.events.nudge.notify_one();
@@ -437,20 +438,20 @@ impl EventReader {
         Ok(change)
     }
 
-    /// Reads on, and resolves when the event of that number has been passed on.
+    /// Reads further events, and resolves when the event `number` has been passed on.
     pub(super) async fn read_until(&self, number: i64) {
         let mut read_to = self.read_to.subscribe();
         self.nudge.notify_one();
-        // The sender is ours: it is never gone.
+        // The reader owns the sender, so the channel cannot be closed.
         let _ = read_to.wait_for(|read_to| *read_to >= number).await;
     }
 
-    /// The wait of that number is over.
+    /// Removes the wait `number`.
     pub(super) fn forget(&self, number: u64) {
         self.subscribers().waits.remove(&number);
     }
 
-    /// Ends the wait of that number.
+    /// Cancels the wait `number`.
     pub(super) fn cancel(&self, number: u64) {
         if let Some(wait) = self.subscribers().waits.get(&number) {
             wait.cancel.notify_one();

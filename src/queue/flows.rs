@@ -1,7 +1,7 @@
-//! Jobs as they are sent to be added, and jobs with children: a tree becomes a row, parents first.
+//! Jobs in the form in which scripts add them. A job with children is a tree, which becomes a flat list with parents first.
 //!
-//! Children in the same queue are added in the same script. Those of another queue may be of another slot, so they
-//! are left in the outbox together with their parent and delivered from there, once: see [`super::outbox`].
+//! One script adds a job and its children in the same queue. Children in other queues may be in other cluster slots. The script
+//! writes them to the outbox, in the same step as their parent. The outbox delivers each of them once: see [`super::outbox`].
 
 use std::collections::HashSet;
 
@@ -10,42 +10,42 @@ use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::options::{Child, Dedupe, JobOptions};
-use super::record::Stored;
+use super::record::JobRecord;
 use crate::error::{Error, Result};
 
-/// Queues after one another that the children of a job may be in: a message lies within the message before it.
+/// How many times a path from a job down to a descendant may enter another queue: each message contains the next one.
 const MAX_QUEUES: usize = 16;
 
-/// A job on its way to `add.lua`.
+/// A job as `add.lua` takes it.
 #[derive(Clone, Debug)]
 pub(super) struct NewJob {
     pub(super) id: Bytes,
-    /// See [`Stored::body`].
+    /// See [`JobRecord::body`].
     pub(super) body: Bytes,
-    /// What `add.lua` must know of it; empty for a job without options.
+    /// The options that `add.lua` reads; empty for a job without options.
     extra: Map<String, Value>,
 }
 
-/// Who waits for a job: a job of the same queue, or of another one.
+/// A job that waits for a child, in the child's queue or in another queue.
 struct Parent<'a> {
     queue: &'a str,
     id: &'a str,
     dedupe: Option<&'a str>,
-    /// What the parent calls this child.
+    /// The child's name in the parent's record.
     name: String,
-    /// How many queues there are above the child.
+    /// How many times the path from the root to the child enters another queue.
     depth: usize,
     above: Option<&'a Parent<'a>>,
 }
 
 impl Parent<'_> {
-    /// Would a child of that queue, id and dedupe id be this job, or one that waits for it? It would wait for itself.
+    /// True if a child with this queue, id and dedupe id is this job or one of its ancestors. Such a job would wait for itself.
     fn is(&self, queue: &str, id: &str, dedupe: Option<&str>) -> bool {
         self.queue == queue && (self.id == id || dedupe.is_some() && self.dedupe == dedupe)
             || self.above.is_some_and(|above| above.is(queue, id, dedupe))
     }
 
-    /// As a child of the queue of `core` keeps it: the queue is named where it is another one.
+    /// The text in the record of a child in the queue of `core`. It names the parent's queue only if that is another queue.
     fn text(&self, core: &Core) -> String {
         if self.queue == core.name {
             json!([self.id, self.name]).to_string()
@@ -58,11 +58,11 @@ impl Parent<'_> {
 impl NewJob {
     /// A job without options.
     pub(super) fn plain(core: &Core, name: &[u8], data: &[u8]) -> Self {
-        let body = Stored::body(name, b"", b"", data, b"");
+        let body = JobRecord::body(name, b"", b"", data, b"");
         Self { id: core.fresh_id().into(), body: body.into(), extra: Map::new() }
     }
 
-    /// The same job in a script where `by` others come first.
+    /// The same job in a script in which `by` other jobs come before the list.
     pub(super) fn moved(mut self, by: usize) -> Self {
         if let Some(parent) = self.extra.get_mut("i") {
             *parent = json!(parent.as_u64().unwrap_or(0).saturating_add(by as u64));
@@ -70,7 +70,7 @@ impl NewJob {
         self
     }
 
-    /// Has it no options?
+    /// True if the job has no options.
     pub(super) fn is_plain(&self) -> bool {
         self.extra.is_empty()
     }
@@ -80,74 +80,73 @@ impl NewJob {
     }
 }
 
-/// The job, and after it its children in this queue, their children and so on.
+/// The job, followed by its descendants in this queue.
 pub(super) fn flatten(core: &Core, name: &str, data: &[u8], options: JobOptions) -> Result<Vec<NewJob>> {
-    let mut row = Vec::new();
+    let mut list = Vec::new();
     let id = options.id.clone().unwrap_or_else(|| core.fresh_id());
-    Node::root(&id, name, data, options).put(core, &mut row)?;
-    Ok(row)
+    Node::root(&id, name, data, options).put(core, &mut list)?;
+    Ok(list)
 }
 
-/// One job of a schedule, under the id of its tick.
+/// The job of one tick of a schedule; `id` is the id of the tick.
 pub(super) fn of_schedule(core: &Core, id: &str, name: &str, data: &[u8], options: JobOptions) -> Result<NewJob> {
-    let mut row = Vec::new();
-    Node::root(id, name, data, options).put(core, &mut row)?;
-    row.into_iter().next().ok_or_else(|| Error::config("TaskQueue.schedule: job: expected a job, got none"))
+    let mut list = Vec::new();
+    Node::root(id, name, data, options).put(core, &mut list)?;
+    list.into_iter().next().ok_or_else(|| Error::config("TaskQueue.schedule: job: expected a job, got none"))
 }
 
-/// A node of the tree, of the queue that the row is of.
+/// A node of the tree. Its job is in the queue of the list.
 struct Node<'a> {
     id: String,
     name: &'a str,
     data: &'a [u8],
     options: JobOptions,
-    /// Who waits for it.
     parent: Option<&'a Parent<'a>>,
-    /// Where the parent is in the same row.
-    place: Option<usize>,
+    /// The parent's index in the same list.
+    parent_index: Option<usize>,
 }
 
 impl<'a> Node<'a> {
     fn root(id: &str, name: &'a str, data: &'a [u8], options: JobOptions) -> Self {
-        Self { id: id.to_owned(), name, data, options, parent: None, place: None }
+        Self { id: id.to_owned(), name, data, options, parent: None, parent_index: None }
     }
 
-    /// Puts the job into the row, and all its children after it.
-    fn put(self, core: &Core, row: &mut Vec<NewJob>) -> Result<()> {
-        let Self { id, name, data, mut options, parent, place } = self;
+    /// Appends the job to the list, and then all its children.
+    fn put(self, core: &Core, list: &mut Vec<NewJob>) -> Result<()> {
+        let Self { id, name, data, mut options, parent, parent_index } = self;
         let children = std::mem::take(&mut options.children);
         let mut extra = extra_of(core, &options);
         let parent_text = parent.map_or_else(String::new, |parent| parent.text(core));
-        if let Some(place) = place {
-            extra.insert("i".into(), json!(place));
+        if let Some(parent_index) = parent_index {
+            extra.insert("i".into(), json!(parent_index));
         }
         if !children.is_empty() {
             extra.insert("a".into(), Value::Object(ending(core, options.dedupe.as_ref(), None, &parent_text)));
         }
         let group = options.group.unwrap_or_default();
         let body =
-            Stored::body(name.as_bytes(), options.text.as_bytes(), parent_text.as_bytes(), data, group.as_bytes());
-        let own = row.len();
-        row.push(NewJob { id: id.clone().into(), body: body.into(), extra });
+            JobRecord::body(name.as_bytes(), options.text.as_bytes(), parent_text.as_bytes(), data, group.as_bytes());
+        let index = list.len();
+        list.push(NewJob { id: id.clone().into(), body: body.into(), extra });
         let dedupe = options.dedupe.map(|dedupe| dedupe.id);
-        Family { core, id: &id, dedupe: dedupe.as_deref(), above: parent, own }.put(row, children)
+        PlacedJob { core, id: &id, dedupe: dedupe.as_deref(), above: parent, index }.put(list, children)
     }
 }
 
-/// A job that is in a row, whose children follow.
-struct Family<'a> {
+/// A job that is in the list and whose children are appended next.
+struct PlacedJob<'a> {
     core: &'a Core,
     id: &'a str,
     dedupe: Option<&'a str>,
-    /// Who waits for the job itself.
+    /// The parent of the job itself.
     above: Option<&'a Parent<'a>>,
-    /// Where the job is in the row.
-    own: usize,
+    /// The job's index in the list.
+    index: usize,
 }
 
-impl Family<'_> {
-    /// Puts the children into the row, or into messages where they are of other queues.
-    fn put(&self, row: &mut Vec<NewJob>, children: Vec<Child>) -> Result<()> {
+impl PlacedJob<'_> {
+    /// Appends children in this queue to the list. Children in other queues become messages.
+    fn put(&self, list: &mut Vec<NewJob>, children: Vec<Child>) -> Result<()> {
         let mut names = HashSet::with_capacity(children.len());
         let mut messages = Map::new();
         for child in children {
@@ -156,15 +155,16 @@ impl Family<'_> {
             let queue = queue.filter(|queue| *queue != self.core.name);
             let parent = self.parent_of(queue.as_deref(), &id, options.dedupe.as_ref())?;
             names.insert(parent.name.clone());
-            let node = Node { id, name: &name, data: data.as_bytes(), options, parent: Some(&parent), place: None };
+            let node =
+                Node { id, name: &name, data: data.as_bytes(), options, parent: Some(&parent), parent_index: None };
             match queue {
-                None => Node { place: Some(self.own), ..node }.put(self.core, row)?,
+                None => Node { parent_index: Some(self.index), ..node }.put(self.core, list)?,
                 Some(queue) => {
                     messages.insert(format!("a{}", self.core.fresh_id()), message_to(self.core, &queue, node)?);
                 }
             }
         }
-        let extra = &mut row[self.own].extra;
+        let extra = &mut list[self.index].extra;
         if !names.is_empty() {
             extra.insert("c".into(), json!(names));
         }
@@ -174,7 +174,7 @@ impl Family<'_> {
         Ok(())
     }
 
-    /// This job as the parent of a child of that other queue, or of its own.
+    /// This job as the parent of a child. `queue` is the child's queue, or `None` for the job's own queue.
     fn parent_of(&self, queue: Option<&str>, id: &str, dedupe: Option<&Dedupe>) -> Result<Parent<'_>> {
         let depth = self.above.map_or(0, |above| above.depth);
         let parent = Parent {
@@ -187,19 +187,19 @@ impl Family<'_> {
         };
         if parent.is(queue.unwrap_or(&self.core.name), id, dedupe.map(|dedupe| &dedupe.id[..])) {
             return Err(Error::config(
-                "JobOptions.children: options: expected another id and dedupe.id than those of the jobs that wait for the child, got the same",
+                "JobOptions.children: options: expected an id and a dedupe.id that differ from those of the jobs that wait for the child, got the same",
             ));
         }
         if parent.depth > MAX_QUEUES {
             return Err(Error::config(format!(
-                "JobOptions.children: queue: expected children in at most {MAX_QUEUES} queues after one another, got more"
+                "JobOptions.children: queue: expected children nested in at most {MAX_QUEUES} other queues, got more"
             )));
         }
         Ok(parent)
     }
 }
 
-/// What has the job and all its children added to another queue.
+/// The message by which another queue gets the job and all its children.
 fn message_to(core: &Core, queue: &str, node: Node<'_>) -> Result<Value> {
     let mut there = Vec::new();
     node.put(&core.beside(queue), &mut there)?;
@@ -208,12 +208,12 @@ fn message_to(core: &Core, queue: &str, node: Node<'_>) -> Result<Value> {
 }
 
 impl NewJob {
-    /// As it lies in an outbox.
+    /// The form of the job in a message.
     fn into_message(self) -> Value {
         json!([text_of(&self.id), text_of(&self.body), self.extra])
     }
 
-    /// Out of an outbox; `None` where it is none.
+    /// Reads the form that [`NewJob::into_message`] writes; `None` for anything else.
     pub(super) fn from_message(message: Value) -> Option<Self> {
         let Value::Array(parts) = message else { return None };
         match <[Value; 3]>::try_from(parts).ok()? {
@@ -224,7 +224,7 @@ impl NewJob {
         }
     }
 
-    /// As the first of those that came with a message.
+    /// Marks the job as the first of a message. The script remembers the message with this job.
     pub(super) fn of_message(mut self, message: &str) -> Self {
         self.extra.insert("s".into(), json!(message));
         self
@@ -260,7 +260,8 @@ fn extra_of(core: &Core, options: &JobOptions) -> Map<String, Value> {
     extra
 }
 
-/// What the end of a job means beyond itself, for `part/parents.lua`; `added`: when it was added, where that is known.
+/// What `part/parents.lua` changes outside the job when the job ends: its dedupe key and its parent. `added` is when the job was
+/// added, if known.
 pub(super) fn ending(core: &Core, dedupe: Option<&Dedupe>, added: Option<u64>, parent: &str) -> Map<String, Value> {
     let mut end = Map::new();
     if let Some(dedupe) = dedupe {
@@ -277,7 +278,7 @@ pub(super) fn ending(core: &Core, dedupe: Option<&Dedupe>, added: Option<u64>, p
     end
 }
 
-/// Keys are made of texts.
+/// Bytes as text; invalid UTF-8 is replaced.
 pub(super) fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

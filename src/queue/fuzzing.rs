@@ -1,12 +1,12 @@
-//! For fuzzing: what a queue makes of stored records, whoever wrote them, and of options.
+//! Entry points for fuzzing: reading stored records, which other programs may have written, and options.
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::Core;
 use super::options::{JobOptions, WorkerOptions};
-use super::reading::Known;
-use super::record::{Progressed, Stored};
+use super::reading::StoredOptions;
+use super::record::{JobRecord, RunRecord};
 use super::snapshot::{Snapshot, options_of};
 use super::{outbox, worker};
 use crate::connection::Manager;
@@ -18,12 +18,12 @@ use crate::resp::Reply;
 
 pub use super::schedules::fuzzing as schedules;
 
-/// What the records of one queue are read with.
+/// Reads the records of one queue.
 #[derive(Debug)]
 pub struct Reading(Core);
 
 impl Reading {
-    /// Nothing is sent with `manager`.
+    /// `manager` sends nothing.
     #[must_use]
     pub fn with(manager: Manager) -> Self {
         Self(Core::new(manager, Namespace::NONE, "q".to_owned()))
@@ -33,49 +33,46 @@ impl Reading {
         &self.0
     }
 
-    /// A job out of both of its records.
+    /// Reads both records of a job.
     ///
     /// # Panics
     ///
-    /// Where a record means something else than it says.
-    pub fn job(&self, stored: &Bytes, progressed: &Bytes) {
-        let parts = [b"id", &stored[..], progressed, b"", b""].map(|part| Reply::Bulk(Bytes::copy_from_slice(part)));
+    /// If the values for TypeScript contradict the records.
+    pub fn job(&self, stored: &Bytes, run: &Bytes) {
+        let parts = [b"id", &stored[..], run, b"", b""].map(|part| Reply::Bulk(Bytes::copy_from_slice(part)));
         let snapshot = Snapshot::read(&mut Vec::from(parts).into_iter()).expect("five texts are a snapshot");
         let Outcome::List(values) = snapshot.outcome_or_damaged() else { panic!("a job is a list") };
         assert_eq!(values.len(), 14, "a job has as many values as the face reads");
-        Known::of(&self.0, stored);
-        let (stored, progressed) = (Stored::read(stored), Progressed::read(Some(progressed)));
-        if let (Ok(stored), Ok(progressed)) = (&stored, &progressed) {
-            if let Outcome::Text(options) = options_of(&stored.options, progressed.priority)
+        StoredOptions::of(&self.0, stored);
+        let (stored, run) = (JobRecord::read(stored), RunRecord::read(Some(run)));
+        if let (Ok(stored), Ok(run)) = (&stored, &run) {
+            if let Outcome::Text(options) = options_of(&stored.options, run.priority)
                 && options != stored.options
             {
                 let options: Value = serde_json::from_slice(&options).expect("changed options are JSON");
-                assert_eq!(
-                    options["priority"].as_u64(),
-                    progressed.priority,
-                    "a job has the priority that it was given"
-                );
+                assert_eq!(options["priority"].as_u64(), run.priority, "a job has the priority that it was given");
             }
-            worker::end_in_every_way(&self.0, stored, progressed);
+            worker::end_in_every_way(&self.0, stored, run);
         }
     }
 
-    /// A message of an outbox.
+    /// Reads a message of an outbox.
     pub fn message(&self, field: &[u8], message: &[u8]) {
         outbox::read(field, message);
     }
 }
 
-/// A record of these parts, and what it comes apart into.
+/// Writes a job record of these parts, and reads it.
 ///
 /// # Panics
 ///
-/// Where that is something else.
+/// If the parts differ from those that were written.
 pub fn put_together(added: u64, parts: [&str; 5]) {
     let [name, options, parent, data, group] = parts;
-    let body = Stored::body(name.as_bytes(), options.as_bytes(), parent.as_bytes(), data.as_bytes(), group.as_bytes());
+    let body =
+        JobRecord::body(name.as_bytes(), options.as_bytes(), parent.as_bytes(), data.as_bytes(), group.as_bytes());
     let record = Bytes::from([format!("{added} ").as_bytes(), &body].concat());
-    let Ok(stored) = Stored::read(&record) else {
+    let Ok(stored) = JobRecord::read(&record) else {
         assert!(name.is_empty() || data.is_empty() || added > 1 << 53, "what was put together is a record");
         return;
     };
@@ -89,11 +86,11 @@ pub fn put_together(added: u64, parts: [&str; 5]) {
 ///
 /// # Errors
 ///
-/// As everywhere.
+/// `config` for wrong options.
 ///
 /// # Panics
 ///
-/// Where what is stored of them means something else.
+/// If the stored form of the options means something else.
 pub fn job_options(text: &str) -> Result<()> {
     let mut options = JobOptions::parse(text)?;
     options.children.clear();
@@ -107,7 +104,7 @@ pub fn job_options(text: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As everywhere.
+/// `config` for wrong options.
 pub fn worker_options(json: &str) -> Result<()> {
     WorkerOptions::read(Options::parse("TaskQueue.worker", json)?).map(drop)
 }

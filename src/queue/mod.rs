@@ -1,28 +1,28 @@
-//! The task queue: jobs, their states, and the leases of those who work on them.
+//! The task queue: jobs, their states, and the leases of the workers that process them.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! - All times are the server's; every script asks it.
-//! - All keys of a queue are of one slot, and every change of a job is one script.
-//! - A claimed job carries the lease that it was claimed under. Settling, renewing and writing progress name that lease; where the lease is
-//!   no longer the job's, nothing changes and the worker is told.
-//! - A worker has one lease for all its jobs, renewed on the I/O thread whatever JavaScript does. After it has ended and another worker has
-//!   recovered its jobs, it never comes back.
-//! - What a script costs does not depend on how many jobs wait, run or are kept.
+//! - All times are the server's; every script reads the server's clock.
+//! - All keys of a queue are in one cluster slot, and every change of a job is one script.
+//! - A claimed job carries the lease under which it was claimed. Settling, renewing and writing progress name that lease. If the job
+//!   no longer has the lease, nothing changes and the worker gets an error.
+//! - A worker has one lease for all its jobs. The I/O thread renews it even while JavaScript is blocked. A lease that has ended never
+//!   becomes valid again.
+//! - The cost of a script does not depend on how many jobs wait, run or are kept.
 //! - A worker that waits for jobs does not poll: the script that adds jobs wakes as many workers as are needed.
 //!
 //! | file | what |
 //! |---|---|
-//! | `record` | the states of a job, and what is stored of it |
+//! | `record` | the states of a job, and its two records |
 //! | `options` | options of jobs and workers |
 //! | `adding`, `flows` | adding jobs, many calls in one script; jobs with children |
 //! | `add_call` | the calls of the scripts that add jobs |
 //! | `worker/` | claiming, settling, leases, and recovering the jobs of crashed workers |
-//! | `reading`, `paged_listing` | jobs by id and by state; by state where a single script would hold the server up |
-//! | `snapshot` | a job as scripts return it and as the face reads it |
+//! | `reading`, `paged_listing` | jobs by id and by state; by state when a single script would block the server for too long |
+//! | `snapshot` | a job as scripts return it, and its conversion for TypeScript |
 //! | `changes` | changes of one job, and of many |
-//! | `outbox` | messages between queues, which may be of different slots |
-//! | `damage` | keys that a stranger has overwritten |
+//! | `outbox` | messages between queues, which may be in different cluster slots |
+//! | `damage` | records and keys that another program has overwritten |
 //! | `events`, `wait_until_finished` | events, for listeners and for callers that wait for a job's end |
 //! | `schedules` | cron lines, intervals, and one job for each tick in the whole fleet |
 //! | `scripts` | the scripts and how they are called |
@@ -66,7 +66,7 @@ pub use options::MAX_DATA;
 pub use record::State;
 pub use worker::Worker;
 
-/// What every part of one queue needs.
+/// What all parts of one queue share.
 #[derive(Debug)]
 struct Core {
     manager: Manager,
@@ -75,7 +75,7 @@ struct Core {
     keys: QueueKeys,
     /// The size of the keys and prefixes that most scripts are given first.
     base_size: usize,
-    /// Makes the ids of this handle unlike those of any other.
+    /// A random prefix of the ids that this handle makes.
     instance: String,
     last: AtomicU64,
     /// True while overwritten keys are being renamed.
@@ -94,12 +94,12 @@ impl Core {
         self.keys.key(part)
     }
 
-    /// An id that nobody else makes.
+    /// A unique id.
     fn fresh_id(&self) -> String {
         format!("{}-{}", self.instance, base36(self.last.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// The queue called `name` beside this one.
+    /// The queue called `name` on the same manager and in the same namespace.
     fn beside(&self, name: &str) -> Self {
         Self::new(self.manager.clone(), self.namespace.clone(), name.to_owned())
     }
@@ -108,7 +108,7 @@ impl Core {
         self.call_located(command).await.map(|(reply, _)| reply)
     }
 
-    /// The same, and the connection that the reply came on.
+    /// As [`Core::call`]; also gives the connection on which the reply came.
     async fn call_located(&self, command: Command) -> Result<(Reply, Origin)> {
         let reply = self.manager.call_located(command).await;
         if let Err(error) = &reply {
@@ -118,7 +118,7 @@ impl Core {
     }
 }
 
-/// The name of a worker that nobody else makes; it has no dot.
+/// A unique name of a worker. It has no dot.
 fn fresh_owner() -> String {
     format!("{}{}", base36(fastrand::u64(..)), base36(fastrand::u64(..) >> 32))
 }
@@ -190,7 +190,7 @@ impl Parent for Queue {
 }
 
 impl Queue {
-    /// On `manager`, in the namespace that the options name inside the manager's.
+    /// A queue on `manager`. Its namespace is the one in the options, inside the manager's.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl Queue {
         let name = options.text("name")?.unwrap_or_default();
         options::check_queue_name("TaskQueue.name", &name)?;
         if let Some(defaults) = options.take("defaultJobOptions") {
-            // The face merges them into the options of each job; here they are checked, once.
+            // TypeScript merges the defaults into the options of each job. They are checked here, once.
             options::JobOptions::check("TaskQueue.defaultJobOptions", defaults)?;
         }
         options.finish()?;
@@ -216,7 +216,7 @@ impl Queue {
     }
 }
 
-/// An error as the face reads it.
+/// An error as TypeScript reads it.
 fn failure(error: &Error) -> serde_json::Value {
     json!({
         "kind": error.kind().name(),

@@ -1,4 +1,4 @@
-//! The options of jobs and workers: read once, by name.
+//! The options of jobs and workers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::options::{Options, describe};
 
-/// The most data or result of one job, in bytes of JSON.
+/// The most bytes of JSON in the data or the result of one job.
 pub const MAX_DATA: usize = 16 << 20;
 /// The longest id, name, group or dedupe id, in bytes.
 pub(super) const MAX_NAME: usize = 512;
@@ -16,7 +16,7 @@ pub(super) const MAX_PRIORITY: u64 = 2_097_151;
 pub(super) const MAX_DELAY_MS: u64 = 3_155_760_000_000;
 const MAX_CHILDREN: usize = 10_000;
 
-/// What is kept of jobs that have finished.
+/// How many finished jobs are kept, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Keep {
     pub(super) count: Option<u64>,
@@ -42,7 +42,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The delay after so many failed attempts, from 1 on.
+    /// The delay after `failures` failed attempts; the first failure is 1.
     pub(super) fn delay_ms(&self, failures: u64) -> u64 {
         let factor = if self.exponential { 2f64.powf((failures.max(1) - 1).min(1_000) as f64) } else { 1.0 };
         let most = self.max_delay_ms.unwrap_or(MAX_DELAY_MS) as f64;
@@ -69,10 +69,10 @@ pub(super) struct Child {
     pub(super) options: JobOptions,
 }
 
-/// `JobOptions`, as they were given.
+/// `JobOptions` as the caller gave them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct JobOptions {
-    /// Their JSON without children; empty where none were given.
+    /// The JSON of the options without children; empty if no options were given.
     pub(super) text: String,
     pub(super) id: Option<String>,
     pub(super) delay_ms: Option<u64>,
@@ -117,7 +117,7 @@ impl JobOptions {
         Keep::FAILED
     }
 
-    /// Options out of the JSON that the face made; empty text is none.
+    /// Reads the JSON that TypeScript made; an empty text means no options.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl JobOptions {
         Ok(options)
     }
 
-    /// Refuses what no job may be added with.
+    /// Refuses options that no job may be added with.
     pub(super) fn check(owner: &str, value: Value) -> Result<()> {
         Self::read(owner, value).map(drop)
     }
@@ -182,7 +182,7 @@ impl JobOptions {
     }
 }
 
-/// A text that becomes part of a key or of a record.
+/// An option whose text becomes part of a key or of a record.
 fn name(options: &mut Options, name: &'static str) -> Result<Option<String>> {
     match options.text(name)? {
         Some(text) if !is_name(&text) => {
@@ -192,7 +192,7 @@ fn name(options: &mut Options, name: &'static str) -> Result<Option<String>> {
     }
 }
 
-/// Is it one to 512 bytes without control characters?
+/// True for 1 to 512 bytes without control characters.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME && !text.contains(|c: char| c.is_control())
 }
@@ -272,7 +272,7 @@ fn one_child(owner: &str, value: Value) -> Result<Child> {
     Ok(Child { queue, name, data, options: inner })
 }
 
-/// The name of a queue stands in a hash tag.
+/// The name of a queue is part of a hash tag, so braces are refused.
 pub(super) fn check_queue_name(owner: &str, name: &str) -> Result<()> {
     if is_name(name) && !name.contains(['{', '}']) {
         return Ok(());
@@ -290,13 +290,13 @@ pub(super) fn check_data(owner: &str, data: &[u8]) -> Result<()> {
     Err(Error::config(format!("{owner}: expected at most {MAX_DATA} bytes of JSON, got {}", data.len())))
 }
 
-/// `WorkerOptions`, as far as they concern this side.
+/// The `WorkerOptions` that Rust reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WorkerOptions {
     pub(super) concurrency: usize,
     pub(super) lease: Duration,
     pub(super) max_stalls: u64,
-    /// So many starts in so many milliseconds, in the whole fleet.
+    /// The most starts of jobs, and the milliseconds in which they may happen, in the whole fleet.
     pub(super) rate: Option<(u64, u64)>,
     pub(super) group_concurrency: Option<u64>,
 }

@@ -1,11 +1,12 @@
-//! Messages between queues, which may be of different slots: children to be added there, updates of children for their parents.
+//! Messages between queues, which may be in different cluster slots: children to add, and updates about children for their parents.
 //!
-//! A message is written by the script that makes it necessary, and deleted when it has been delivered. The process that wrote a message
-//! delivers it at once; after a crash a worker's renewal finds it. So a message may be delivered twice. An update that is given twice changes
-//! nothing. A child must not be added twice, because the first may be over and gone: the queue that gets it remembers the message, in the script
-//! that adds the child, until the message has been deleted and no copy of it can be on its way.
+//! A script writes a message together with the change that needs it. The process that ran the script delivers the message at once
+//! and then deletes it. After a crash the renewal of a worker finds the message. So a message may be delivered twice. The second
+//! delivery of an update changes nothing. A child must not be added twice, because the first one may have finished and been removed
+//! by then. So the script that adds the child also records the message in the receiving queue. That record lasts until the message
+//! is deleted and no copy of it can still arrive.
 //!
-//! In a process one task delivers the messages of one queue, however many callers have asked for it.
+//! In one process one task delivers the messages of a queue, no matter how many callers ask for a delivery.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,42 +27,42 @@ use crate::lifecycle;
 use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Messages read at once, about.
+/// About how many messages are read at once.
 const PAGE: u64 = 100;
-/// Updates that one script gives, and jobs that it adds, unless one message has more.
+/// The most updates that one script applies, and the most jobs that it adds unless one message has more.
 const BATCH: usize = 100;
-/// How long after it was read a message may be delivered. A process that stood still for longer reads again.
-const FRESH: Duration = Duration::from_secs(30);
-/// How long a deleted message is remembered: far longer than a copy that was read before may be on its way.
-const KEPT: Duration = Duration::from_mins(5);
+/// How long after it was read a message may be delivered. A process that was suspended for longer leaves it to the next read.
+const MAX_READ_AGE: Duration = Duration::from_secs(30);
+/// How long a deleted message is remembered. This is far longer than `MAX_READ_AGE`, after which no copy is delivered.
+const REMEMBER_FOR: Duration = Duration::from_mins(5);
 
-/// A manager, by its address, and an outbox.
-type Which = (usize, Bytes);
+/// The address of a manager, and the key of an outbox.
+type OutboxId = (usize, Bytes);
 
-/// The outboxes that this process is delivering, and whether more messages were left meanwhile.
-static UNDER_WAY: LazyLock<Mutex<HashMap<Which, bool>>> = LazyLock::new(Mutex::default);
+/// The outboxes that this process is delivering, and whether another delivery was requested meanwhile.
+static DELIVERING: LazyLock<Mutex<HashMap<OutboxId, bool>>> = LazyLock::new(Mutex::default);
 
-fn under_way() -> MutexGuard<'static, HashMap<Which, bool>> {
-    UNDER_WAY.lock()
+fn delivering() -> MutexGuard<'static, HashMap<OutboxId, bool>> {
+    DELIVERING.lock()
 }
 
-/// Delivers all messages, in a task of its own.
+/// Delivers all messages in a new task.
 pub(super) fn spawn_delivery(core: Arc<Core>) {
     spawn_delivery_reporting(core, |_| ());
 }
 
-/// Delivers messages in a task of its own, where a script has left some in the outbox.
+/// Delivers messages in a new task, if a script wrote `left` of them to the outbox.
 pub(super) fn deliver_left(core: &Arc<Core>, left: i64) {
     if left > 0 {
         spawn_delivery(Arc::clone(core));
     }
 }
 
-/// As [`spawn_delivery`]; `refused` is told why a server did not take a message.
+/// As [`spawn_delivery`]; `refused` is called with the error of a message that the server refused.
 pub(super) fn spawn_delivery_reporting(core: Arc<Core>, refused: impl Fn(&Error) + Send + 'static) {
-    // While the task runs it has the manager, so that no other one has its address.
+    // The task keeps the manager alive, so no other manager can get the same address while it runs.
     let which = (Arc::as_ptr(core.manager.metrics()) as usize, core.key(Part::Outbox).clone());
-    match under_way().entry(which.clone()) {
+    match delivering().entry(which.clone()) {
         Entry::Occupied(mut again) => {
             again.insert(true);
             return;
@@ -69,9 +70,9 @@ pub(super) fn spawn_delivery_reporting(core: Arc<Core>, refused: impl Fn(&Error)
         Entry::Vacant(first) => first.insert(false),
     };
     lifecycle::spawn(async move {
-        let mut end = Ends(Some(which.clone()));
+        let mut end = RemoveOnDrop(Some(which.clone()));
         loop {
-            // What cannot be delivered now stays, and the next renewal of a worker finds it.
+            // A message that cannot be delivered stays in the outbox. The next renewal of a worker finds it.
             let delivered = match deliver(&core).await {
                 Ok(()) => true,
                 Err(error) => {
@@ -81,10 +82,10 @@ pub(super) fn spawn_delivery_reporting(core: Arc<Core>, refused: impl Fn(&Error)
                     false
                 }
             };
-            let mut under_way = under_way();
-            let again = under_way.get_mut(&which).is_some_and(std::mem::take);
+            let mut delivering = delivering();
+            let again = delivering.get_mut(&which).is_some_and(std::mem::take);
             if !(delivered && again) {
-                under_way.remove(&which);
+                delivering.remove(&which);
                 end.0 = None;
                 return;
             }
@@ -92,22 +93,22 @@ pub(super) fn spawn_delivery_reporting(core: Arc<Core>, refused: impl Fn(&Error)
     });
 }
 
-/// Also where the task is dropped with its runtime.
-struct Ends(Option<Which>);
+/// Removes the outbox from the map, also if the task is dropped with its runtime.
+struct RemoveOnDrop(Option<OutboxId>);
 
-impl Drop for Ends {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         if let Some(which) = &self.0 {
-            under_way().remove(which);
+            delivering().remove(which);
         }
     }
 }
 
-/// Delivers what is there.
+/// Delivers all messages of the outbox.
 ///
 /// # Errors
 ///
-/// What could not be delivered stays.
+/// The last error of a delivery. The messages that could not be delivered stay in the outbox.
 pub(super) async fn deliver(core: &Core) -> Result<()> {
     let key = core.key(Part::Outbox);
     let mut cursor = Cursor::default();
@@ -121,7 +122,7 @@ pub(super) async fn deliver(core: &Core) -> Result<()> {
         let mut words = found.into_iter().filter_map(bytes);
         let mut page = Page::default();
         while let (Some(field), Some(message)) = (words.next(), words.next()) {
-            page.sort(field, &message);
+            page.add(field, &message);
         }
         page.deliver(core).await?;
         if !cursor.advance(origin, next) {
@@ -130,22 +131,22 @@ pub(super) async fn deliver(core: &Core) -> Result<()> {
     }
 }
 
-/// Messages, by the queue they are for.
+/// Messages of one page, grouped by the queue that receives them.
 #[derive(Debug)]
 struct Page {
     read: Instant,
-    by_queue: HashMap<String, ForQueue>,
-    /// Fields of messages to the queue itself: a job has more parents than one script updates.
+    by_queue: HashMap<String, QueueMessages>,
+    /// Fields of messages to the queue itself: jobs with more parents than one script updates.
     remaining: Vec<Bytes>,
-    /// Fields of damaged messages, which are dropped.
+    /// Fields of damaged messages, which are deleted.
     damaged: Vec<Bytes>,
 }
 
 #[derive(Debug, Default)]
-struct ForQueue {
-    /// Fields, and the jobs to be added.
+struct QueueMessages {
+    /// The field of each message, and the jobs to add.
     jobs: Vec<(Bytes, Vec<NewJob>)>,
-    /// Fields, and the updates of parents.
+    /// The field of each message, and the update of a parent.
     updates: Vec<(Bytes, [String; 5])>,
 }
 
@@ -159,17 +160,17 @@ impl Default for Page {
 #[cfg(fuzzing)]
 pub(super) fn read(field: &[u8], message: &[u8]) {
     let mut page = Page::default();
-    page.sort(Bytes::copy_from_slice(field), message);
+    page.add(Bytes::copy_from_slice(field), message);
     let mut read = page.damaged.len();
     for there in page.by_queue.into_values() {
         read += there.jobs.len() + there.updates.len();
         there.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
     }
-    assert_eq!(read, 1, "a message is one thing, or damaged");
+    assert_eq!(read, 1, "a message is of exactly one kind, or damaged");
 }
 
 impl Page {
-    fn sort(&mut self, field: Bytes, message: &[u8]) {
+    fn add(&mut self, field: Bytes, message: &[u8]) {
         let mut message: Value = serde_json::from_str(&String::from_utf8_lossy(message)).unwrap_or_default();
         if message["t"] == "rest" {
             return self.remaining.push(field);
@@ -184,7 +185,7 @@ impl Page {
         }
         let jobs = if let Value::Array(jobs) = message["jobs"].take() { jobs } else { Vec::new() };
         let mut jobs = jobs.into_iter().filter_map(NewJob::from_message);
-        // The others go where the first goes.
+        // The script skips the other jobs of a message if it skips the first.
         match jobs.next() {
             Some(first) => {
                 let first = first.of_message(&String::from_utf8_lossy(&field));
@@ -202,7 +203,7 @@ impl Page {
         }
         let mut outcome = Ok(());
         for (queue, there) in by_queue {
-            // Without a name it is this queue.
+            // An empty name means this queue.
             let queue = if queue.is_empty() { &core.name } else { &queue };
             // A message that one queue refuses does not hold up the others.
             if let Err(error) = there.deliver(core, queue, read).await {
@@ -213,15 +214,16 @@ impl Page {
     }
 }
 
-impl ForQueue {
+impl QueueMessages {
     async fn deliver(self, core: &Core, queue: &str, read: Instant) -> Result<()> {
         let beside = Arc::new(core.beside(queue));
         let mut left = 0;
         let mut outcome = Ok(());
         let mut rest = self.jobs.into_iter().peekable();
         while rest.peek().is_some() {
-            if read.elapsed() > FRESH {
-                // Others may have delivered it, and what they did may be forgotten. Whoever looks next finds the rest.
+            if read.elapsed() > MAX_READ_AGE {
+                // Another process may have delivered the message, and the receiving queue may have forgotten it. The next read
+                // finds the messages that are left.
                 return Ok(());
             }
             let mut size = 0;
@@ -233,7 +235,7 @@ impl ForQueue {
             match add(core, &beside, &batch).await {
                 Ok(messages) => left += messages,
                 Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server => {
-                    // One of them that cannot be added must not hold up the others.
+                    // One message that cannot be added must not hold up the others.
                     for one in batch.chunks(1) {
                         match add(core, &beside, one).await {
                             Ok(messages) => left += messages,
@@ -242,7 +244,7 @@ impl ForQueue {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Server => outcome = Err(error),
-                // The server cannot be reached: the rest is for whoever looks next.
+                // The server cannot be reached. The next read finds the messages that are left.
                 Err(error) => return Err(error),
             }
         }
@@ -256,14 +258,14 @@ impl ForQueue {
             }
         }
         if left > 0 {
-            // Children of children, and updates about parents that failed.
+            // The script may have written messages to add children of children, or updates about parents that failed.
             spawn_delivery(beside);
         }
         outcome
     }
 }
 
-/// Adds jobs that came with messages. Gives how many messages that left there.
+/// Adds the jobs of messages to the queue `there`. Gives how many messages its script wrote to that queue's outbox.
 async fn add(core: &Core, there: &Core, batch: &[(Bytes, Vec<NewJob>)]) -> Result<i64> {
     let mut all = Vec::new();
     for (_, jobs) in batch {
@@ -290,18 +292,18 @@ async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {
     core.call(packed.writes(*operation::ADMIN)).await.map(drop)
 }
 
-/// The queue need not remember these messages for long any more.
+/// Lets the receiving queue forget these messages after `REMEMBER_FOR`.
 async fn remember(core: &Core, messages: &[Bytes]) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
-    let kept = KEPT.as_millis().to_string();
+    let kept = REMEMBER_FOR.as_millis().to_string();
     let args: Vec<&[u8]> = std::iter::once(kept.as_bytes()).chain(messages.iter().map(|field| &field[..])).collect();
     let packed = plain(&scripts::DELIVERED, &[core.key(Part::Inbox)], &args);
     core.call(packed.runs(*operation::ADMIN, &scripts::DELIVERED)).await.map(drop)
 }
 
-/// Gives all remaining parents of a job an update, a page at a time.
+/// Updates all remaining parents of a job, a page at a time.
 async fn update_remaining_parents(core: &Core, field: &Bytes) -> Result<()> {
     loop {
         let call = ScriptCall::of(core, &scripts::REMAINING_PARENTS).arg(field.clone());
@@ -314,7 +316,7 @@ async fn update_remaining_parents(core: &Core, field: &Bytes) -> Result<()> {
     }
 }
 
-/// Gives parents of this queue updates of children in other queues. Returns how many messages that left in its outbox.
+/// Updates parents in this queue about children in other queues. Gives how many messages the script wrote to the outbox.
 async fn give_updates(core: &Core, updates: Vec<[String; 5]>) -> Result<i64> {
     let mut call = ScriptCall::of(core, &scripts::CHILD_UPDATES).number(updates.len() as u64);
     for part in updates.into_iter().flatten() {
@@ -328,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_says_nothing_to_anybody_is_dropped_and_its_neighbours_are_read() {
+    fn damaged_messages_are_set_apart_and_the_others_are_read() {
         let mut page = Page::default();
         for message in [
             "",
@@ -337,13 +339,10 @@ mod tests {
             r#"{"q":"o","jobs":5}"#,
             r#"{"q":"o","jobs":["x",[],["id"],["id","body"],["id","body",5],["id","body",{},1]]}"#,
         ] {
-            page.sort(Bytes::from_static(message.as_bytes()), message.as_bytes());
+            page.add(Bytes::from_static(message.as_bytes()), message.as_bytes());
         }
         assert_eq!(page.damaged.len(), 5);
-        page.sort(
-            Bytes::from_static(b"good"),
-            br#"{"q":"o","jobs":[["id"],["id","body",{"i":18446744073709551615}]]}"#,
-        );
+        page.add(Bytes::from_static(b"good"), br#"{"q":"o","jobs":[["id"],["id","body",{"i":18446744073709551615}]]}"#);
         let jobs = &page.by_queue["o"].jobs[0].1;
         assert_eq!((&jobs[0].id[..], &jobs[0].body[..]), (&b"id"[..], &b"body"[..]));
         assert!(jobs[0].clone().moved(5).extra().contains("18446744073709551615"));

@@ -1,6 +1,6 @@
-//! A page of the jobs in one state, where a single script would hold the server up: names are read page by page, and put in order here.
+//! Lists jobs in one state when a single script would block the server for too long. Ids are read page by page and sorted here.
 //!
-//! What comes or goes meanwhile may be missing, or be given though it has gone on; a job is never given twice.
+//! A job that changes its state meanwhile may be missing, or be listed although it has left the state. No job is listed twice.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,15 +15,16 @@ use crate::error::{Error, Result};
 use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 
-/// Jobs that one script gives at most.
+/// The most jobs that one script returns.
 const PAGE: u64 = 500;
 
-/// Jobs that stand together.
+/// Jobs that are next to each other in the order of the listing.
 enum Span {
-    /// One, by its id.
+    /// The id of one job.
     Job(Bytes),
-    /// So many that are ranked, or of a group.
+    /// How many jobs are in the sorted set of priorities.
     Ranked(u64),
+    /// A group, and how many jobs wait in it.
     Group(Bytes, u64),
 }
 
@@ -36,14 +37,14 @@ impl Span {
     }
 }
 
-/// What `lua/list_names.lua` gives: a name, a number, and whether the name is of a job that waits.
+/// A row that `lua/list_names.lua` returns: a name, a number, and whether the name is the id of a waiting job.
 struct Row {
     name: Bytes,
     number: u64,
     waits: bool,
 }
 
-/// Jobs in `state` that wait or are active: `limit` of them at most, behind the first `start`.
+/// Up to `limit` waiting or active jobs, without the first `start`.
 pub(super) async fn list(core: &Core, state: State, start: u64, limit: u64, backwards: bool) -> Result<Vec<Snapshot>> {
     let places = match state {
         State::Active => active(core, backwards).await?,
@@ -58,22 +59,22 @@ pub(super) async fn list(core: &Core, state: State, start: u64, limit: u64, back
         skip -= first;
         while first < place.size() && left > 0 {
             let count = (place.size() - first).min(left).min(PAGE - together);
-            words.extend(part(place, first, first + count - 1));
+            words.extend(selection(place, first, first + count - 1));
             (first, left, together) = (first + count, left - count, together + count);
             if together == PAGE {
-                jobs.extend(pick(core, letter, backwards, &std::mem::take(&mut words)).await?);
+                jobs.extend(fetch_jobs(core, letter, backwards, &std::mem::take(&mut words)).await?);
                 together = 0;
             }
         }
     }
     if together > 0 {
-        jobs.extend(pick(core, letter, backwards, &words).await?);
+        jobs.extend(fetch_jobs(core, letter, backwards, &words).await?);
     }
     Ok(jobs)
 }
 
-/// Jobs of `place`, as `lua/list_jobs.lua` is asked for them.
-fn part(place: &Span, first: u64, last: u64) -> [Bytes; 4] {
+/// The arguments by which `lua/list_jobs.lua` finds the jobs from `first` to `last` of `place`.
+fn selection(place: &Span, first: u64, last: u64) -> [Bytes; 4] {
     let word = Bytes::from_static;
     let (first, last) = (Bytes::from(first.to_string()), Bytes::from(last.to_string()));
     match place {
@@ -83,16 +84,17 @@ fn part(place: &Span, first: u64, last: u64) -> [Bytes; 4] {
     }
 }
 
-async fn pick(core: &Core, letter: &str, backwards: bool, words: &[Bytes]) -> Result<Vec<Snapshot>> {
+async fn fetch_jobs(core: &Core, letter: &str, backwards: bool, words: &[Bytes]) -> Result<Vec<Snapshot>> {
     let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More, Part::Ranked]);
     let mut args: Vec<&[u8]> =
         vec![letter.as_bytes(), core.keys.prefix(Prefix::Group), if backwards { b"1" } else { b"0" }];
     args.extend(words.iter().map(|word| &word[..]));
-    let command = plain(&scripts::LIST_JOBS, &keys, &args).runs_reading(*operation::READ, &scripts::LIST_JOBS);
+    let command = plain(&scripts::LIST_JOBS, &keys, &args).runs_repeatable(*operation::READ, &scripts::LIST_JOBS);
     snapshots(core.call(command).await?)
 }
 
-/// Where jobs wait: those in the list, the ranked, those of groups. No more of the list than `enough`, where what follows is not wanted then.
+/// The spans of waiting jobs: first the list, then the jobs with a priority, then the groups. If the list alone has `enough` jobs,
+/// only the list is read, unless the order is reversed.
 async fn waiting(core: &Core, enough: u64, backwards: bool) -> Result<Vec<Span>> {
     let listed_ids = listed_ids(core, if backwards { u64::MAX } else { enough }).await?;
     let mut places: Vec<_> = listed_ids.into_iter().map(Span::Job).collect();
@@ -122,7 +124,8 @@ async fn waiting(core: &Core, enough: u64, backwards: bool) -> Result<Vec<Span>>
     Ok(places)
 }
 
-/// The first `enough` jobs of the list. As many of the first names of an id have tombstones as `more` says, see `lua/part/enqueue.lua`.
+/// The first `enough` jobs of the list. The key `more` says how many of the first entries of an id are tombstones, see
+/// `lua/part/enqueue.lua`.
 async fn listed_ids(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
     let (mut ids, mut seen) = (Vec::new(), HashSet::new());
     let mut passed: HashMap<Bytes, u64> = HashMap::new();
@@ -149,7 +152,7 @@ async fn listed_ids(core: &Core, enough: u64) -> Result<Vec<Bytes>> {
     }
 }
 
-/// What workers hold, in the order in which it was started.
+/// The jobs that workers hold, in the order in which they were started.
 async fn active(core: &Core, backwards: bool) -> Result<Vec<Span>> {
     let prefix = core.keys.held_prefix();
     let mut started = HashMap::new();
@@ -184,7 +187,7 @@ async fn walk(core: &Core, key: &Bytes, what: &str, prefix: &[u8]) -> Result<Vec
 fn names(core: &Core, key: &Bytes, what: &str, cursor: &[u8], prefix: &[u8]) -> crate::connection::Command {
     let [jobs, run, more] = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
     let packed = plain(&scripts::LIST_NAMES, &[key, jobs, run, more], &[what.as_bytes(), cursor, prefix]);
-    packed.runs_reading(*operation::READ, &scripts::LIST_NAMES)
+    packed.runs_repeatable(*operation::READ, &scripts::LIST_NAMES)
 }
 
 fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {
@@ -204,7 +207,7 @@ fn read(reply: Reply) -> Result<(Bytes, Vec<Row>)> {
     Ok((next, rows))
 }
 
-/// What is in a hash (`HSCAN`) or a sorted set (`ZSCAN`), page by page.
+/// Reads a hash (`HSCAN`) or a sorted set (`ZSCAN`) page by page.
 pub(super) async fn pairs(core: &Core, scan: &[u8], key: &Bytes) -> Result<HashMap<Bytes, Bytes>> {
     let (mut found, mut cursor) = (HashMap::new(), Cursor::default());
     loop {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::options::{JobOptions, MAX_NAME};
-use super::record::{Progressed, State, Stored};
+use super::record::{JobRecord, RunRecord, State};
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::snapshot::{Snapshot, snapshots};
 use super::{Core, Queue, paged_listing};
@@ -18,10 +18,10 @@ use crate::keys::queue::{Part, Prefix};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// Jobs that one script gives at most.
+/// The most jobs that one script returns.
 const PAGE: u64 = 500;
 
-/// The id of a job.
+/// Reads the argument that is the id of a job.
 pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> {
     match args.at(place) {
         Arg::Text(text) if !text.is_empty() && text.len() <= MAX_NAME => Ok(text),
@@ -29,23 +29,23 @@ pub(super) fn job_id<'a>(args: &Arguments<'a>, place: usize) -> Result<&'a str> 
     }
 }
 
-/// One job, if it is there.
+/// One job, if it exists.
 pub(super) async fn find(core: &Core, id: &str) -> Result<Option<Snapshot>> {
     let keys = core.keys.keys([Part::Jobs, Part::Run, Part::More]);
-    let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::GET);
+    let command = plain(&scripts::GET, &keys, &[id.as_bytes()]).runs_repeatable(*operation::READ, &scripts::GET);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
         reply => Snapshot::read(&mut array(reply).ok_or_else(Error::unexpected_reply)?.into_iter()).map(Some),
     }
 }
 
-/// What a caller that waits for a job's end reads first.
+/// The state that a caller reads before it waits for a job's end.
 pub(super) struct WaitStatus {
-    /// The number of the last event that was written by then.
+    /// The number of the last event that was written before the read.
     pub(super) newest: i64,
-    /// `None` where the job does not exist.
-    pub(super) progressed: Option<Progressed>,
-    /// A large result of a job that was not kept.
+    /// `None` if the job does not exist.
+    pub(super) run: Option<RunRecord>,
+    /// The large result of a job that was removed when it finished.
     pub(super) left: Option<Bytes>,
 }
 
@@ -53,14 +53,14 @@ pub(super) async fn wait_status(core: &Core, id: &str) -> Result<WaitStatus> {
     let [jobs, run, meta] = core.keys.keys([Part::Jobs, Part::Run, Part::Meta]);
     let keys = [jobs, run, meta, &core.keys.result(id.as_bytes())];
     let command =
-        plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_reading(*operation::READ, &scripts::WAIT_STATUS);
+        plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_repeatable(*operation::READ, &scripts::WAIT_STATUS);
     let reply = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
     let [newest, exists, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
     let newest = integer(&newest).ok_or_else(Error::unexpected_reply)?;
     if integer(&exists) == Some(1) {
-        Ok(WaitStatus { newest, progressed: Some(Progressed::read(bytes(record).as_ref())?), left: None })
+        Ok(WaitStatus { newest, run: Some(RunRecord::read(bytes(record).as_ref())?), left: None })
     } else {
-        Ok(WaitStatus { newest, progressed: None, left: bytes(left) })
+        Ok(WaitStatus { newest, run: None, left: bytes(left) })
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) fn list(queue: &Queue, call: Call<'_>) {
                     left -= came.min(left);
                     outcomes.extend(page.iter().map(Snapshot::outcome_or_damaged));
                     if came < wanted {
-                        // Of the next state so many less are left out as this one had.
+                        // This state had fewer jobs than `skip`: the rest of `skip` applies to the next state.
                         skip = match skip {
                             0 => 0,
                             _ if came > 0 => 0,
@@ -142,7 +142,7 @@ pub(super) fn count_or(args: &Arguments<'_>, place: usize, name: &str, default: 
     }
 }
 
-/// `None` where one script would have to look at too much.
+/// One page of jobs by one script. `None` if the script would have to read too many entries.
 async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool) -> Result<Option<Vec<Snapshot>>> {
     let letter = match state {
         State::Waiting => "w",
@@ -165,7 +165,7 @@ async fn page(core: &Core, state: State, start: u64, limit: u64, backwards: bool
         &core.keys.held_prefix(),
         core.keys.prefix(Prefix::Group),
     ];
-    let command = plain(&scripts::LIST, &keys, &args).runs_reading(*operation::READ, &scripts::LIST);
+    let command = plain(&scripts::LIST, &keys, &args).runs_repeatable(*operation::READ, &scripts::LIST);
     match core.call(command).await? {
         Reply::Nil => Ok(None),
         reply => snapshots(reply).map(Some),
@@ -182,7 +182,7 @@ async fn count_all(core: &Core) -> Result<Vec<i64>> {
     let mut cursor = Cursor::default();
     loop {
         let command = plain(&scripts::COUNTS, &keys, &[&prefix, cursor.word()]);
-        let (reply, origin) = core.call_located(command.runs_reading(*operation::READ, &scripts::COUNTS)).await?;
+        let (reply, origin) = core.call_located(command.runs_repeatable(*operation::READ, &scripts::COUNTS)).await?;
         let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
         let counts = parts.by_ref().take(6).map(|count| integer(&count).ok_or_else(Error::unexpected_reply));
         let mut counts = counts.collect::<Result<Vec<_>>>()?;
@@ -242,7 +242,7 @@ pub(super) async fn children_of(core: &Core, id: &str) -> Result<Outcome> {
     let mut outcomes = Vec::new();
     for (name, value) in pairs {
         let (Some(name), Some(value)) = (bytes(name), bytes(value)) else { return Err(Error::unexpected_reply()) };
-        // Fields whose names are control characters are no children, see `part/base.lua`.
+        // Fields whose names are control characters are not children, see `part/base.lua`.
         if name.first().is_some_and(|first| *first >= b' ') && value.first() == Some(&b'c') {
             let result = value.slice(1..);
             outcomes.push(Outcome::Text(name));
@@ -263,18 +263,18 @@ pub(super) async fn paused(core: &Core) -> Result<bool> {
     Ok(matches!(reply, Reply::Int(1) | Reply::Bool(true)))
 }
 
-/// What a job is, for a change that must know its options.
-pub(super) struct Known {
+/// The stored options of a job that the script of a change needs.
+pub(super) struct StoredOptions {
     pub(super) priority: u64,
     pub(super) group: String,
     pub(super) ending: String,
 }
 
-impl Known {
-    /// Of a damaged job as much as can be known.
+impl StoredOptions {
+    /// Defaults if the job is damaged.
     pub(super) fn of(core: &Core, body: &Bytes) -> Self {
         let read = || -> Result<Self> {
-            let stored = Stored::read(body)?;
+            let stored = JobRecord::read(body)?;
             let options = JobOptions::parse(std::str::from_utf8(&stored.options).unwrap_or_default())?;
             let parent = std::str::from_utf8(&stored.parent).unwrap_or_default();
             let ending = super::flows::ending(core, options.dedupe.as_ref(), Some(stored.added), parent);
@@ -285,7 +285,7 @@ impl Known {
     }
 }
 
-/// The error of a verb on a job that is not there.
+/// The error of a verb on a job that does not exist.
 pub(super) fn no_such_job(verb: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{verb}: id: expected the id of an existing job, got an unknown one"))
         .with_delivery(Delivery::Rejected)

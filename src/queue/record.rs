@@ -1,13 +1,13 @@
-//! What is stored of a job, and the states it can be in.
+//! The records of a job, and the states of a job.
 //!
-//! A job has two records. The one it was added with changes only with its data:
+//! A job has two records. The job record is written when the job is added; later only its data changes:
 //!
 //! ```text
 //! <added at, ms> <length of name> <of options> <of parent> <of group>\n<name><options><parent><data><group>
 //! ```
 //!
-//! The other says how far it is, and is missing while the job waits for its first attempt at the place that its options
-//! name:
+//! The run record says how far the job is. It is missing while the job waits for its first attempt at the place that its
+//! options name:
 //!
 //! ```text
 //! <state>|<lease>|<attempts that ended>|<stalls>|<started, ms>|<finished, ms>|<priority>|<group>\n<rest>
@@ -24,14 +24,14 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 /// ```text
 /// added ──► Waiting | Delayed | WaitingChildren
 /// WaitingChildren ──► Waiting            the last child has finished
-/// WaitingChildren ──► Failed             a child has failed, or it was cancelled
-/// Delayed ──► Waiting                    its time has come, or it was promoted
-/// Waiting ──► Delayed                    its delay was changed
-/// Waiting, Delayed ──► Failed            it was cancelled
+/// WaitingChildren ──► Failed             a child has failed, or the job was cancelled
+/// Delayed ──► Waiting                    the delay is over, or the job was promoted
+/// Waiting ──► Delayed                    the delay was changed
+/// Waiting, Delayed ──► Failed            the job was cancelled
 /// Waiting ──► Active                     claimed
 /// Active ──► Completed | Failed
-/// Active ──► Waiting                     to be tried again at once, handed back, or stalled
-/// Active ──► Delayed                     to be tried again later, or put off by its processor
+/// Active ──► Waiting                     retried at once, handed back, or stalled
+/// Active ──► Delayed                     retried later, or delayed by its processor
 /// Failed ──► Waiting                     retried by hand
 /// any but Active ──► removed
 /// ```
@@ -46,7 +46,7 @@ pub enum State {
 }
 
 impl State {
-    /// All of them, in the order in which they are counted.
+    /// All states, in the order in which `counts.lua` returns them.
     pub const ALL: [Self; 6] =
         [Self::Waiting, Self::Active, Self::Delayed, Self::Completed, Self::Failed, Self::WaitingChildren];
 
@@ -82,21 +82,21 @@ impl State {
     }
 }
 
-/// The largest number in a record: what JavaScript holds exactly. One may be added to it.
+/// The largest number in a record: the largest that JavaScript represents exactly. Adding one to it cannot overflow.
 const MAX_NUMBER: u64 = 1 << 53;
 
 fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| *number <= MAX_NUMBER)
 }
 
-/// The record a job was added with, in parts of one buffer.
+/// The job record, whose parts share one buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct JobRecord {
     pub(super) added: u64,
     pub(super) name: Bytes,
-    /// JSON; empty where none were given.
+    /// JSON; empty if none were given.
     pub(super) options: Bytes,
-    /// JSON: the id of the parent and its name for this job, before them its queue if that is another one; or empty.
+    /// JSON: the parent's queue if that is another queue, the parent's id, and the parent's name for this job. Empty without a parent.
     pub(super) parent: Bytes,
     /// JSON.
     pub(super) data: Bytes,
@@ -106,15 +106,15 @@ fn damaged() -> Error {
     Error::new(ErrorKind::Serialization, "the stored job is damaged").with_delivery(Delivery::Rejected)
 }
 
-impl Stored {
+impl JobRecord {
     /// # Errors
     ///
-    /// `serialization` where it is none.
+    /// `serialization` if the record is damaged.
     pub(super) fn read(record: &Bytes) -> Result<Self> {
-        Self::apart(record).ok_or_else(damaged)
+        Self::parse(record).ok_or_else(damaged)
     }
 
-    fn apart(record: &Bytes) -> Option<Self> {
+    fn parse(record: &Bytes) -> Option<Self> {
         let end = record.iter().position(|b| *b == b'\n')?;
         let mut numbers = std::str::from_utf8(&record[..end]).ok()?.split(' ').map(number);
         let mut next = || numbers.next()?;
@@ -137,7 +137,7 @@ impl Stored {
         (!name.is_empty() && !data.is_empty()).then_some(Self { added, name, options, parent, data })
     }
 
-    /// The record without its time, which the server puts before it.
+    /// The record without its time, which the script puts before it.
     pub(super) fn body(name: &[u8], options: &[u8], parent: &[u8], data: &[u8], group: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(name.len() + options.len() + parent.len() + data.len() + group.len() + 24);
         let lengths = format!("{} {} {} {}\n", name.len(), options.len(), parent.len(), group.len());
@@ -149,22 +149,22 @@ impl Stored {
     }
 }
 
-/// How far a job is.
+/// The run record: how far a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Progressed {
+pub(super) struct RunRecord {
     pub(super) state: State,
     pub(super) lease: Bytes,
     pub(super) attempts: u64,
     pub(super) stalls: u64,
     pub(super) started: u64,
     pub(super) finished: u64,
-    /// Where it is not the one that the job was added with.
+    /// The priority, if it differs from the one that the job was added with.
     pub(super) priority: Option<u64>,
     pub(super) rest: Bytes,
 }
 
-impl Progressed {
-    /// Of a job that waits for its first attempt.
+impl RunRecord {
+    /// The record of a job that waits for its first attempt.
     pub(super) const fn new() -> Self {
         Self {
             state: State::Waiting,
@@ -180,12 +180,12 @@ impl Progressed {
 
     /// # Errors
     ///
-    /// `serialization` where it is none.
+    /// `serialization` if the record is damaged.
     pub(super) fn read(record: Option<&Bytes>) -> Result<Self> {
-        record.map_or_else(|| Ok(Self::new()), |record| Self::apart(record).ok_or_else(damaged))
+        record.map_or_else(|| Ok(Self::new()), |record| Self::parse(record).ok_or_else(damaged))
     }
 
-    fn apart(record: &Bytes) -> Option<Self> {
+    fn parse(record: &Bytes) -> Option<Self> {
         let end = record.iter().position(|b| *b == b'\n')?;
         let mut parts = record[..end].splitn(8, |b| *b == b'|');
         let state = match parts.next()? {
@@ -211,23 +211,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_comes_apart_as_it_was_put_together() {
-        let body = Stored::body(b"mail", b"{\"attempts\":3}", b"", b"[1,\"\n|\"]", b"tenant");
+    fn a_job_record_is_read_as_it_was_written() {
+        let body = JobRecord::body(b"mail", b"{\"attempts\":3}", b"", b"[1,\"\n|\"]", b"tenant");
         let record = Bytes::from([b"1700000000000 ".as_slice(), &body].concat());
-        let stored = Stored::read(&record).unwrap();
+        let stored = JobRecord::read(&record).unwrap();
         assert_eq!(
             (stored.added, &stored.name[..], &stored.data[..]),
             (1_700_000_000_000, &b"mail"[..], &b"[1,\"\n|\"]"[..])
         );
         assert_eq!((&stored.options[..], &stored.parent[..]), (&b"{\"attempts\":3}"[..], &b""[..]));
         for length in 0..record.len() {
-            // A cut record is damaged, or its data is shorter; it never panics.
-            let _ = Stored::read(&record.slice(..length));
+            // A truncated record is damaged, or has shorter data. Reading it never panics.
+            let _ = JobRecord::read(&record.slice(..length));
         }
     }
 
     #[test]
-    fn damaged_records_are_told() {
+    fn damaged_records_are_refused() {
         for bad in [
             "",
             "x",
@@ -237,22 +237,22 @@ mod tests {
             "1 18446744073709551615 1 1 1\nx",
             "18446744073709551615 1 0 0 0\nn1",
         ] {
-            let error = Stored::read(&Bytes::from_static(bad.as_bytes())).unwrap_err();
+            let error = JobRecord::read(&Bytes::from_static(bad.as_bytes())).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Serialization, "{bad:?}");
         }
         for bad in
             ["", "w|", "z||0|0|0|0||\n", "w||0|0|0|0|x|\n", "w||0|0|0|-1||\n", "a|l|18446744073709551615|0|0|0||\n"]
         {
-            assert!(Progressed::read(Some(&Bytes::from_static(bad.as_bytes()))).is_err(), "{bad:?}");
+            assert!(RunRecord::read(Some(&Bytes::from_static(bad.as_bytes()))).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn how_far_a_job_is_comes_apart() {
+    fn a_run_record_is_read_into_its_parts() {
         let record = Bytes::from_static(b"f||2|1|5|9|7|a|b\nno\nway|");
-        let read = Progressed::read(Some(&record)).unwrap();
+        let read = RunRecord::read(Some(&record)).unwrap();
         assert_eq!((read.state, read.attempts, read.stalls, read.priority), (State::Failed, 2, 1, Some(7)));
         assert_eq!(&read.rest[..], b"no\nway|");
-        assert_eq!(Progressed::read(None).unwrap(), Progressed::new());
+        assert_eq!(RunRecord::read(None).unwrap(), RunRecord::new());
     }
 }

@@ -1,4 +1,4 @@
-//! The scripts of `lua/`, how they are called, and the names under which durations are recorded.
+//! The scripts of `lua/`, their calls, and the names under which their durations are recorded.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,7 @@ scripts! {
     TICK = "part/base.lua" "part/clock.lua" "part/events.lua" "part/waiting.lua" "part/enqueue.lua" "tick.lua";
 }
 
-/// A call of a script with the keys that every script of a queue begins with.
+/// A call of a script whose first keys and arguments are those of `part/base.lua`.
 pub(super) struct ScriptCall<'a> {
     core: &'a Core,
     script: &'static Script,
@@ -55,7 +55,7 @@ pub(super) struct ScriptCall<'a> {
 }
 
 impl<'a> ScriptCall<'a> {
-    /// With the keys and prefixes of `part/base.lua`.
+    /// A call with the keys and prefixes of `part/base.lua` only.
     pub(super) fn of(core: &'a Core, script: &'static Script) -> Self {
         Self { core, script, keys: Vec::new(), args: Vec::new(), size: core.base_size }
     }
@@ -105,7 +105,7 @@ impl<'a> ScriptCall<'a> {
     }
 }
 
-/// A call of a script with these keys and arguments only.
+/// A call of a script with exactly these keys and arguments.
 pub(super) fn plain(script: &'static Script, keys: &[&Bytes], args: &[&[u8]]) -> Packed {
     let size =
         keys.iter().map(|key| key.len() + 16).sum::<usize>() + args.iter().map(|arg| arg.len() + 16).sum::<usize>();
@@ -127,7 +127,7 @@ pub(super) fn array(reply: Reply) -> Option<Vec<Reply>> {
     }
 }
 
-/// A number that a script gave, as one or as its text.
+/// A number that a script returned, as a number or as text.
 pub(super) fn integer(reply: &Reply) -> Option<i64> {
     match reply {
         Reply::Int(n) => Some(*n),
@@ -148,7 +148,7 @@ pub(super) fn bytes(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// What is measured: by what is done, whoever asks for it.
+/// The operations whose durations are recorded. Different verbs may share an operation.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 
@@ -176,7 +176,7 @@ mod tests {
         parts.iter().map(|part| (kind(part), part.text())).collect()
     }
 
-    /// The prefix `log:` is `log_of` in Lua.
+    /// The names of the prefixes in Lua: the prefix `log:` is called `log_of`.
     fn in_lua(prefixes: &[Prefix]) -> Vec<String> {
         let named = |prefix: &Prefix| match prefix {
             Prefix::EventChannel => "event_channel".to_owned(),

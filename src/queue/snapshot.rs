@@ -1,17 +1,17 @@
-//! A job as scripts show it and as the face reads it.
+//! A job as scripts return it, and its conversion for TypeScript.
 
 use std::vec;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::record::{Progressed, State, Stored};
+use super::record::{JobRecord, RunRecord, State};
 use super::scripts::{array, bytes};
 use crate::crossing::Outcome;
 use crate::error::{Error, Result};
 use crate::resp::Reply;
 
-/// A job as a script gives it: id, the two records, progress, stacks.
+/// A job as a script returns it: the id, the two records, the progress, the stacks of failures.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) id: Bytes,
@@ -29,35 +29,35 @@ impl Snapshot {
         Ok(Self { id, body: body.unwrap_or_default(), record, progress, stacks })
     }
 
-    /// Of a job that was just added: there is no more of it than its records.
+    /// Reads a job that was just added, which has only its records.
     pub(super) fn added(parts: &mut vec::IntoIter<Reply>) -> Result<Self> {
         let mut next = || parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply);
         Ok(Self { id: next()?, body: next()?, record: Some(next()?), progress: None, stacks: None })
     }
 
-    /// The fourteen values that the face reads.
+    /// The fourteen values that TypeScript reads.
     ///
     /// # Errors
     ///
-    /// `serialization` where what is stored is damaged.
+    /// `serialization` if a record is damaged.
     pub(super) fn outcome(&self) -> Result<Outcome> {
-        let stored = Stored::read(&self.body)?;
-        let progressed = Progressed::read(self.record.as_ref())?;
+        let stored = JobRecord::read(&self.body)?;
+        let run = RunRecord::read(self.record.as_ref())?;
         let time = |ms: u64| if ms == 0 { Outcome::Null } else { Outcome::Number(ms as f64) };
         let text = |bytes: Option<&Bytes>| bytes.map_or(Outcome::Null, |bytes| Outcome::Text(bytes.clone()));
-        let rest = Some(&progressed.rest).filter(|rest| !rest.is_empty());
-        let is = |state| progressed.state == state;
+        let rest = Some(&run.rest).filter(|rest| !rest.is_empty());
+        let is = |state| run.state == state;
         Ok(Outcome::List(vec![
             Outcome::Text(self.id.clone()),
             Outcome::Text(stored.name),
             Outcome::Text(stored.data),
-            options_of(&stored.options, progressed.priority),
-            Outcome::Text(Bytes::from_static(progressed.state.name().as_bytes())),
-            Outcome::Number(progressed.attempts as f64),
+            options_of(&stored.options, run.priority),
+            Outcome::Text(Bytes::from_static(run.state.name().as_bytes())),
+            Outcome::Number(run.attempts as f64),
             Outcome::Number(stored.added as f64),
-            time(progressed.started),
-            time(progressed.finished),
-            Outcome::Number(progressed.stalls as f64),
+            time(run.started),
+            time(run.finished),
+            Outcome::Number(run.stalls as f64),
             text(self.progress.as_ref()),
             text(rest.filter(|_| is(State::Completed))),
             text(rest.filter(|_| is(State::Failed))),
@@ -65,10 +65,10 @@ impl Snapshot {
         ]))
     }
 
-    /// As [`Snapshot::outcome`]; a damaged job says that it is.
+    /// As [`Snapshot::outcome`]. A damaged job becomes a failed job whose reason is the error.
     pub(super) fn outcome_or_damaged(&self) -> Outcome {
         self.outcome().unwrap_or_else(|error| {
-            let state = Progressed::read(self.record.as_ref()).map_or(State::Failed, |progressed| progressed.state);
+            let state = RunRecord::read(self.record.as_ref()).map_or(State::Failed, |run| run.state);
             let word = |word: &'static str| Outcome::Text(Bytes::from_static(word.as_bytes()));
             let (none, zero) = (|| Outcome::Null, || Outcome::Number(0.0));
             Outcome::List(vec![
@@ -91,10 +91,10 @@ impl Snapshot {
     }
 }
 
-/// The options a job was added with, and the priority it has now.
+/// The options that a job was added with, with its present priority.
 pub(super) fn options_of(stored: &Bytes, priority: Option<u64>) -> Outcome {
     let changed = priority.and_then(|priority| {
-        // Nothing else than an object is options, whoever wrote it.
+        // JobRecord options that are no object were not written by this package.
         let mut options: Map<String, Value> =
             if stored.is_empty() { Map::new() } else { serde_json::from_slice(stored).ok()? };
         let present = options.get("priority").and_then(Value::as_u64).unwrap_or(0);
@@ -110,7 +110,7 @@ pub(super) fn options_of(stored: &Bytes, priority: Option<u64>) -> Outcome {
     }
 }
 
-/// The jobs that a script gives.
+/// Reads the jobs that a script returned.
 pub(super) fn snapshots(reply: Reply) -> Result<Vec<Snapshot>> {
     let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut jobs = Vec::new();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_priority_is_among_the_options_and_options_that_are_none_are_left_alone() {
+    fn a_changed_priority_replaces_the_stored_one_and_damaged_options_stay_as_they_are() {
         assert_eq!(options("", 3), Outcome::Text(r#"{"priority":3}"#.into()));
         assert_eq!(options(r#"{"priority":1}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));
         assert_eq!(options(r#"{"priority":3}"#, 3), Outcome::Text(r#"{"priority":3}"#.into()));

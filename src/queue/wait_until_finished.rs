@@ -13,7 +13,7 @@ use super::adding;
 use super::events::{EventReader, JobChange, JobEvent};
 use super::flows::text_of;
 use super::reading::{self, WaitStatus, job_id, no_such_job};
-use super::record::{Progressed, State};
+use super::record::{RunRecord, State};
 use super::{Core, Queue};
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ use crate::verb::Call;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
-/// Arguments: number, id, timeoutMs. Gives how the job ended.
+/// Arguments: number of the wait, id, timeoutMs. Gives how the job ended.
 pub(super) fn wait(queue: &Queue, call: Call<'_>) {
     let reader = Arc::clone(&queue.events);
     let core = queue.flushed();
@@ -32,7 +32,7 @@ pub(super) fn wait(queue: &Queue, call: Call<'_>) {
         let written = watch.reader.written();
         Ok(async move {
             let ending = async {
-                // The job is read after that: where it is unfinished, its end is among the events.
+                // The job is read after this point. If it is unfinished then, its end will be among the events.
                 written.await?;
                 watch.ending(&core, &id).await
             };
@@ -42,7 +42,7 @@ pub(super) fn wait(queue: &Queue, call: Call<'_>) {
     });
 }
 
-/// Arguments: number, timeoutMs, then as `queue.add`. Adds a job and gives how it ended, and its id.
+/// Arguments: number of the wait, timeoutMs, then as `queue.add`. Adds a job and gives how it ended, and its id.
 pub(super) fn add_and_wait(queue: &Queue, call: Call<'_>) {
     let reader = Arc::clone(&queue.events);
     let core = queue.flushed();
@@ -56,16 +56,16 @@ pub(super) fn add_and_wait(queue: &Queue, call: Call<'_>) {
         Ok(async move {
             let added = AtomicBool::new(false);
             let ending = async {
-                // Events are written before the job is added, so its end is among them.
+                // The server records events before the job is added, so the job's end will be among the events.
                 written.await?;
                 let there = adding::add_now(&core, jobs).await?;
                 added.store(true, Ordering::Relaxed);
-                let Some((there, progressed)) = there else { return Ok((watch.ending(&core, &id).await?, id)) };
-                if let Some(ended) = end_of(&progressed?) {
+                let Some((there, run)) = there else { return Ok((watch.ending(&core, &id).await?, id)) };
+                if let Some(ended) = end_of(&run?) {
                     return Ok((ended, there));
                 }
                 if there != id {
-                    // Another job has its dedupe id.
+                    // Another job has the same dedupe id.
                     watch.switch_to(&there).await?;
                 }
                 Ok((watch.ending(&core, &there).await?, there))
@@ -96,20 +96,20 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    /// Collects the changes of the job from now on.
+    /// Starts to collect the changes of the job.
     fn begin(owner: &'static str, reader: Arc<EventReader>, number: u64, id: &str) -> Result<Self> {
         let cancel = Arc::new(Notify::new());
         let change = Mutex::new(reader.register(owner, number, id, &cancel)?);
         Ok(Self { owner, reader, number, change, cancel })
     }
 
-    /// Collects the changes of another job from now on.
+    /// Starts to collect the changes of another job instead.
     async fn switch_to(&self, id: &str) -> Result<()> {
         *self.change.lock().await = self.reader.register(self.owner, self.number, id, &self.cancel)?;
         Ok(())
     }
 
-    /// The outcome of `steps`, unless they take too long or are cancelled.
+    /// The outcome of `steps`, or an error if they exceed `limit` or the wait is cancelled.
     async fn within<T>(
         &self,
         limit: Duration,
@@ -128,8 +128,8 @@ impl Watch {
         }
     }
 
-    /// How the job ends. Events must be written by now.
-    async fn ending(&self, core: &Core, id: &str) -> Result<Ended> {
+    /// Waits for the end of the job. The server must record events before this is called.
+    async fn ending(&self, core: &Core, id: &str) -> Result<JobEnd> {
         let mut change = self.change.lock().await;
         let live = self.reader.live();
         let lost = async {
@@ -144,19 +144,19 @@ impl Watch {
             if let Some(ended) = ended(&status) {
                 return Ok(ended);
             }
-            let observed = Observed { is_there: status.progressed.is_some(), newest: status.newest };
+            let observed = Observed { is_there: status.run.is_some(), newest: status.newest };
             let end = tokio::select! {
                 biased;
                 end = self.listen(observed, &mut change) => end?,
                 error = &mut lost => return Err(error),
             };
             if let Some(end) = end {
-                return self.how(end);
+                return self.end_of_change(end);
             }
         }
     }
 
-    /// Waits until a change tells how the observed job ended. `None`: the job must be read again.
+    /// Waits for a change that says how the observed job ended. `None` if the job must be read again.
     async fn listen(
         &self,
         observed: Observed,
@@ -184,42 +184,42 @@ impl Watch {
         }
     }
 
-    fn how(&self, change: JobChange) -> Result<Ended> {
+    fn end_of_change(&self, change: JobChange) -> Result<JobEnd> {
         match change {
-            JobChange::Completed(result) => Ok(Ended::Completed(result)),
-            JobChange::Failed(reason) => Ok(Ended::Failed(reason)),
+            JobChange::Completed(result) => Ok(JobEnd::Completed(result)),
+            JobChange::Failed(reason) => Ok(JobEnd::Failed(reason)),
             JobChange::Removed | JobChange::Unknown => Err(no_such_job(self.owner)),
         }
     }
 }
 
-/// An unfinished job when it was read.
+/// What was read of a job whose end is not known.
 #[derive(Clone, Copy)]
 struct Observed {
     is_there: bool,
-    /// The number of the last event that was written by then.
+    /// The number of the last event that was written before the read.
     newest: i64,
 }
 
-/// What to do about a change of a job.
+/// How a change of a job is handled.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Recheck,
-    /// The change is older than what was read.
+    /// The change is older than the read.
     Ignore,
     Ended(JobChange),
-    /// The job was gone when it was read. The last change until then tells how it ended.
+    /// The job did not exist when it was read. The last change before the read says how the job ended.
     Remember(JobChange),
 }
 
 impl Observed {
     /// | the job | the change | decision |
     /// |---|---|---|
-    /// | exists | is older than what was read | ignored: what was read includes it |
-    /// | exists | is newer and no end | the job is read again |
-    /// | exists | is newer and an end | the job ended so |
-    /// | is gone | is no end | the job is read again: its result may be kept |
-    /// | is gone | is an end | the last such change is the end, once all events up to the read have been seen |
+    /// | exists | is older than the read | ignored: the read includes the change |
+    /// | exists | is newer and not an end | the job is read again |
+    /// | exists | is newer and an end | the change is the job's end |
+    /// | does not exist | is not an end | the job is read again: its result may be kept |
+    /// | does not exist | is an end | the last such change is the job's end, once all events up to the read have been seen |
     fn decide(self, JobEvent { number, change }: JobEvent) -> Decision {
         match change {
             _ if self.is_there && number <= self.newest => Decision::Ignore,
@@ -231,15 +231,15 @@ impl Observed {
 }
 
 /// How a job ended.
-enum Ended {
-    /// With its result; empty for none.
+enum JobEnd {
+    /// The result; empty if there is none.
     Completed(Bytes),
-    /// With the reason.
+    /// The reason.
     Failed(Bytes),
 }
 
-impl Ended {
-    /// As the face reads it.
+impl JobEnd {
+    /// The values that TypeScript reads.
     fn listed(self, id: Option<String>) -> Outcome {
         let (how, text) = match self {
             Self::Completed(result) if result.is_empty() => ("completed", Outcome::Null),
@@ -252,23 +252,23 @@ impl Ended {
     }
 }
 
-/// How a job has ended, where it has and that is known.
-fn ended(status: &WaitStatus) -> Option<Ended> {
-    match &status.progressed {
-        None => status.left.clone().map(Ended::Completed),
-        Some(progressed) => end_of(progressed),
+/// How a job ended; `None` if the job has not ended or its end is not known.
+fn ended(status: &WaitStatus) -> Option<JobEnd> {
+    match &status.run {
+        None => status.left.clone().map(JobEnd::Completed),
+        Some(run) => end_of(run),
     }
 }
 
-fn end_of(progressed: &Progressed) -> Option<Ended> {
-    match progressed.state {
-        State::Completed => Some(Ended::Completed(progressed.rest.clone())),
-        State::Failed => Some(Ended::Failed(progressed.rest.clone())),
+fn end_of(run: &RunRecord) -> Option<JobEnd> {
+    match run.state {
+        State::Completed => Some(JobEnd::Completed(run.rest.clone())),
+        State::Failed => Some(JobEnd::Failed(run.rest.clone())),
         _ => None,
     }
 }
 
-/// Argument: number. Ends the wait of that number.
+/// Argument: number of the wait. Cancels the wait.
 pub(super) fn wait_cancel(queue: &Queue, call: Call<'_>) {
     call.at_once(|call| {
         let number = call.id(0)?;
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_a_job_that_exists_counts_where_it_is_newer_than_what_was_read() {
+    fn a_change_of_an_existing_job_counts_if_it_is_newer_than_the_read() {
         let observed = Observed { is_there: true, newest: 5 };
         let completed = || JobChange::Completed(Bytes::from_static(b"1"));
         for (number, change, step) in [
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_end_of_a_job_that_is_gone_is_remembered_and_a_change_without_an_end_makes_it_be_read_again() {
+    fn an_end_of_a_missing_job_is_remembered_and_another_change_makes_the_job_be_read_again() {
         let observed = Observed { is_there: false, newest: 5 };
         for number in [4, 5, 6] {
             let failed = || JobChange::Failed(Bytes::from_static(b"reason"));

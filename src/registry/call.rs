@@ -127,7 +127,7 @@ pub(super) fn unregistration(inner: &Inner, id: &[u8], who: &str, abnormally: bo
 
 pub(super) fn command(procedure: &Procedure, packed: Packed) -> Command {
     if procedure.repeatable {
-        packed.runs_reading(procedure.operation, &procedure.script)
+        packed.runs_repeatable(procedure.operation, &procedure.script)
     } else {
         packed.runs(procedure.operation, &procedure.script)
     }

@@ -45,7 +45,7 @@ impl Inner {
     pub(super) fn report_damaged(&self, part: &str, of: &[u8]) {
         self.manager.metrics().registry_malformed.add(1);
         let event = json!({ "event": "malformed", "part": part, "of": String::from_utf8_lossy(of) });
-        self.outlet.tell(event.to_string());
+        self.outlet.emit(event.to_string());
     }
 
     /// A worker as the scripts return it. A damaged record gives nothing: it is reported and removed.

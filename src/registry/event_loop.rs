@@ -98,7 +98,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let closing = inner.manager.closing();
     while inner.heartbeat_task.is_running() {
         if let Some(number) = inner.event_loop.next_ping() {
-            inner.outlet.tell(format!(r#"{{"event":"tick","number":{number}}}"#));
+            inner.outlet.emit(format!(r#"{{"event":"tick","number":{number}}}"#));
         }
         let planned = Instant::now() + period;
         tokio::select! {

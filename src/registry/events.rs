@@ -73,7 +73,7 @@ pub(super) fn watch(registry: &Registry, call: Call<'_>) {
             () = session.stop.cancelled() => {}
             () = closing.cancelled() => {
                 inner.watch.current().take_if(|current| Arc::ptr_eq(current, &session));
-                inner.outlet.tell(r#"{"event":"ended"}"#.to_owned());
+                inner.outlet.emit(r#"{"event":"ended"}"#.to_owned());
             }
             () = inner.ended.cancelled() => {}
             () = events => {}
@@ -181,7 +181,7 @@ async fn read_on(inner: &Arc<Inner>, position: &mut Position) -> Result<bool> {
             }
         };
         if let Some(missed) = position.missed_until(&next) {
-            inner.outlet.tell(format!(r#"{{"event":"gap","missed":{missed}}}"#));
+            inner.outlet.emit(format!(r#"{{"event":"gap","missed":{missed}}}"#));
         }
         *position = next;
         events.push(Outcome::Json(json.into()));

@@ -330,7 +330,7 @@ fn deliver_commands(inner: &Inner, id: &Bytes, epoch: u64, commands: &[Bytes]) {
     }
     let id = Value::from(String::from_utf8_lossy(id));
     for json in fresh {
-        inner.outlet.tell(format!(r#"{{"event":"command","id":{id},"command":{json}}}"#));
+        inner.outlet.emit(format!(r#"{{"event":"command","id":{id},"command":{json}}}"#));
     }
     inner.heartbeat_task.run_now();
 }

@@ -265,7 +265,7 @@ pub(super) fn drop_member(inner: &Arc<Inner>, id: &[u8], epoch: u64) {
 pub(super) fn emit_fenced(inner: &Inner, member: &Member, next: &str) {
     inner.manager.metrics().registry_fenced.add(1);
     let id = Value::from(String::from_utf8_lossy(&member.registration.id));
-    inner.outlet.tell(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
+    inner.outlet.emit(format!(r#"{{"event":"fenced","id":{id},"epoch":{},"next":{next}}}"#, member.epoch));
 }
 
 /// Arguments: id, status. Returns false if the worker is not registered, or this registry's registration of it has ended.

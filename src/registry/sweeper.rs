@@ -1,5 +1,5 @@
-//! Sweeping: with the heartbeats of a process that has workers, by itself in a process that only watches, and in calls of `reap`.
-//! Any process may sweep; one of them declares each crash.
+//! Sweeping: nearly every script of the registry declares a few workers late or crashed. A process that has workers also sweeps
+//! with its heartbeats, a process that only watches sweeps by itself, and `reap` sweeps at once. One of them declares each crash.
 
 use std::sync::Arc;
 

@@ -73,7 +73,7 @@ impl Creation<'_> {
         let (token, ttl) = (ids::token(), self.ttl.to_string());
         let (ends, taking) = (digits(sessions.settings.absolute), digits(self.taking));
         let args = [self.json, token.as_bytes(), ttl.as_bytes(), ends.as_bytes(), self.user, taking.as_bytes()];
-        script(sessions, &scripts::CREATE, self.id, args).runs_reading(operation, &scripts::CREATE)
+        script(sessions, &scripts::CREATE, self.id, args).runs_repeatable(operation, &scripts::CREATE)
     }
 }
 
@@ -109,7 +109,7 @@ pub(super) fn load(sessions: &Sessions, call: Call<'_>) {
         };
         let every = digits(touches.then_some(sessions.settings.touch_every));
         let packed = script(sessions, &scripts::LOAD, name(call, 0, "id")?, [every.as_bytes()]);
-        Ok(packed.runs_reading(call.operation(), &scripts::LOAD))
+        Ok(packed.runs_repeatable(call.operation(), &scripts::LOAD))
     });
 }
 
@@ -119,7 +119,7 @@ pub(super) fn read(sessions: &Sessions, call: Call<'_>) {
     call.run(|call| {
         let (id, attempt) = (name(call, 0, "id")?, call.id(1)?);
         let command =
-            script(&sessions, &scripts::LOAD, id, [b"".as_slice()]).runs_reading(call.operation(), &scripts::LOAD);
+            script(&sessions, &scripts::LOAD, id, [b"".as_slice()]).runs_repeatable(call.operation(), &scripts::LOAD);
         Ok(async move {
             if let Some(attempt) = attempt.checked_sub(1) {
                 tokio::time::sleep(UPDATE_BACKOFF.delay(u32::try_from(attempt).unwrap_or(u32::MAX))).await;
@@ -137,7 +137,7 @@ pub(super) fn save(sessions: &Sessions, call: Call<'_>) {
         let created = call.count(2, "session.createdAt")?.to_string();
         let (ttl, every) = (digits(call.ttl(4)?), sessions.settings.touch_every.to_string());
         let args = [version.as_bytes(), created.as_bytes(), json, ttl.as_bytes(), every.as_bytes()];
-        Ok(script(sessions, &scripts::SAVE, id, args).runs_reading(call.operation(), &scripts::SAVE))
+        Ok(script(sessions, &scripts::SAVE, id, args).runs_repeatable(call.operation(), &scripts::SAVE))
     });
 }
 
@@ -148,7 +148,7 @@ pub(super) fn touch(sessions: &Sessions, call: Call<'_>) {
         let every = sessions.settings.touch_every.to_string();
         let always = if call.at(2) == Arg::Bool(true) { b"1" } else { b"0" };
         let args = [ttl.as_bytes(), every.as_bytes(), always.as_slice()];
-        Ok(script(sessions, &scripts::TOUCH, id, args).runs_reading(call.operation(), &scripts::TOUCH))
+        Ok(script(sessions, &scripts::TOUCH, id, args).runs_repeatable(call.operation(), &scripts::TOUCH))
     });
 }
 
@@ -159,7 +159,7 @@ pub(super) fn append(sessions: &Sessions, call: Call<'_>) {
         let (token, limit) = (ids::token(), limit(call, 2)?.to_string());
         let every = sessions.settings.touch_every.to_string();
         let args = [token.as_bytes(), json, limit.as_bytes(), every.as_bytes()];
-        Ok(script(sessions, &scripts::APPEND, id, args).runs_reading(call.operation(), &scripts::APPEND))
+        Ok(script(sessions, &scripts::APPEND, id, args).runs_repeatable(call.operation(), &scripts::APPEND))
     });
 }
 
@@ -168,7 +168,7 @@ pub(super) fn recent(sessions: &Sessions, call: Call<'_>) {
     sessions.send(call, false, record::messages, |call| {
         let (id, limit) = (name(call, 0, "id")?, limit(call, 1)?.to_string());
         let packed = script(sessions, &scripts::RECENT, id, [limit.as_bytes()]);
-        Ok(packed.runs_reading(call.operation(), &scripts::RECENT))
+        Ok(packed.runs_repeatable(call.operation(), &scripts::RECENT))
     });
 }
 

@@ -2,22 +2,23 @@
 //!
 //! # Promises
 //!
-//! - A session's data, messages and marks are of one hash slot, and what is done with it is one script, so all of it happens or nothing.
+//! - A session's data, messages and marks are in one hash slot, and each call is one script. So a call happens as a whole or not at all.
 //!   What a call costs does not grow with what is stored.
 //! - The server's clock judges what has expired. Data and messages expire together, and nothing outlives the absolute end.
-//! - A save is of a version, and of one incarnation: it changes nothing if somebody else saved, destroyed, or lost the session since.
-//!   It never brings a session back.
-//! - Each call that writes may be sent twice: a version and its content, or a token, give the same answer. So a call whose answer was lost
-//!   is sent again within its deadline.
+//! - A save names a version and an incarnation. It changes nothing if the session was saved, destroyed or lost since. It never brings a
+//!   session back.
+//! - Each call that writes may be sent twice: a repetition, known by its version and content or by its token, gets the same answer. So a
+//!   call whose answer was lost is sent again within its deadline.
 //! - Bad arguments are refused before anything is sent, with kind `config` naming them.
 //!
 //! # The list of a user's sessions
 //!
-//! It is of another slot, so two writes make a session of a user, and one of them may be lost. The list is written first: a session
-//! that is there was in it. An entry without a session is noticed where it is read, and leaves the list once it is too old to be about
-//! to be created. Each entry has the time at which its session was last known to be there; whoever writes an entry looks at the two that were
-//! known longest ago, so a list holds few that are over. A session writes its entry anew once in `touchEverySec`: a list that was
-//! lost fills again. Destroying all sessions of a user marks those that are about to be created as well.
+//! A user's list is in another hash slot than the sessions. So a session of a user takes two writes, and one of them may be lost. The list
+//! is written first, so every session that exists was in the list. An entry without a session is noticed when the list is read. It leaves the
+//! list when it is too old to belong to a session that is being created. Each entry has the time at which its session was last known to
+//! exist. Each write of an entry checks the two oldest entries, so a list holds few entries of ended sessions. A session writes its entry
+//! again once in `touchEverySec`, so a list that was lost fills again. Destroying all sessions of a user also marks those that are
+//! being created.
 //!
 //! | file | what |
 //! |---|---|

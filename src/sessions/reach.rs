@@ -139,7 +139,7 @@ impl Reach {
             is_first
         });
         if is_first {
-            self.outlet.tell(r#"{"event":"away"}"#.to_owned());
+            self.outlet.emit(r#"{"event":"away"}"#.to_owned());
             lifecycle::spawn(self.clone().watch());
         }
     }

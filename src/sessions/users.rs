@@ -58,7 +58,7 @@ impl Sessions {
             .word(&list)
             .words([id, stays.as_bytes(), age.as_bytes()])
             .number(LOOKED_AT);
-        let reply = self.ask(packed.runs_reading(operation(), &scripts::ENLIST), true).await?;
+        let reply = self.ask(packed.runs_repeatable(operation(), &scripts::ENLIST), true).await?;
         let Reply::Array(old) = reply else { return Err(Error::unexpected_reply()) };
         let old: Vec<_> =
             old.into_iter().filter_map(|id| if let Reply::Bulk(id) = id { Some(id) } else { None }).collect();
@@ -76,7 +76,7 @@ impl Sessions {
             .iter()
             .map(|id| {
                 let args = [b"0".as_slice(), b"0", b"0"];
-                script(self, &scripts::TOUCH, id, args).runs_reading(operation(), &scripts::TOUCH)
+                script(self, &scripts::TOUCH, id, args).runs_repeatable(operation(), &scripts::TOUCH)
             })
             .collect();
         let mut entries = Vec::with_capacity(ids.len());
@@ -109,7 +109,7 @@ impl Sessions {
         let packed = signs.fold(packed, |packed, (is_there, id)| {
             packed.word(&[if is_there { b"+" } else { b"-" }, &id[..]].concat())
         });
-        self.ask(packed.runs_reading(operation(), &scripts::TIDY), true).await.map(drop)
+        self.ask(packed.runs_repeatable(operation(), &scripts::TIDY), true).await.map(drop)
     }
 
     /// The answers to commands of any number, sent together.
@@ -137,7 +137,7 @@ impl Sessions {
             .script(&scripts::PAGE, 1, 3)
             .words([&list[..], &place.last, &place.at])
             .number(PAGE);
-        let Reply::Array(parts) = self.ask(packed.runs_reading(operation(), &scripts::PAGE), false).await? else {
+        let Reply::Array(parts) = self.ask(packed.runs_repeatable(operation(), &scripts::PAGE), false).await? else {
             return Err(Error::unexpected_reply());
         };
         let mut ids = Vec::with_capacity(parts.len() / 2);
@@ -154,7 +154,7 @@ impl Sessions {
     async fn end(&self, id: &[u8], user: &[u8], operation: Operation) -> Result<bool> {
         let (token, stays) = (ids::token(), self.mark_for().to_string());
         let packed = script(self, &scripts::DESTROY, id, [token.as_bytes(), stays.as_bytes(), user]);
-        let reply = self.ask(packed.runs_reading(operation, &scripts::DESTROY), true).await?;
+        let reply = self.ask(packed.runs_repeatable(operation, &scripts::DESTROY), true).await?;
         let (was_there, owner) = record::count_and_user(reply)?;
         if user.is_empty() && !owner.is_empty() {
             // The session is destroyed; an entry that stays is found to be without one.
@@ -189,7 +189,7 @@ pub(super) fn regenerate(sessions: &Sessions, call: Call<'_>) {
         let (old, operation) = (Bytes::copy_from_slice(name(call, 0, "id")?), call.operation());
         Ok(async move {
             let args = [b"0".as_slice(), b"0", b"0"];
-            let look = script(&sessions, &scripts::TOUCH, &old, args).runs_reading(operation, &scripts::TOUCH);
+            let look = script(&sessions, &scripts::TOUCH, &old, args).runs_repeatable(operation, &scripts::TOUCH);
             let user = match sessions.ask(look, false).await? {
                 Reply::Array(parts) => match parts.into_iter().last() {
                     Some(Reply::Bulk(user)) => user,
@@ -223,7 +223,7 @@ fn renaming(sessions: &Sessions, old: &[u8], new: &[u8], operation: Operation) -
         .words(keys())
         .word(token.as_bytes())
         .number(stays)
-        .runs_reading(operation, &scripts::REGENERATE)
+        .runs_repeatable(operation, &scripts::REGENERATE)
 }
 
 /// Argument: user. Gives `[id, session]` of each of the user's sessions.

@@ -1,7 +1,7 @@
 //! Metrics: counters, gauges and histograms of one manager.
 //!
 //! An update is a relaxed atomic addition. No key, value or payload is ever recorded: operations are labelled by the names in
-//! [`operation`], a closed set. The one exception: lag is labelled by the names of the topics and groups that this process consumes.
+//! [`operation`]: the first 512 names, then `other`. The one exception: lag is labelled by the names of the topics and groups that this process consumes.
 
 mod histogram;
 mod lag;

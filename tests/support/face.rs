@@ -57,7 +57,7 @@ impl Completions for Face {
         false
     }
 
-    fn tell(&self, _handle: u32, event: String) -> bool {
+    fn emit(&self, _handle: u32, event: String) -> bool {
         self.inbox.lock().unwrap().events.push(event);
         self.news.notify_all();
         false

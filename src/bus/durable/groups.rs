@@ -89,7 +89,7 @@ async fn states(
     packed = groups.iter().fold(packed, |packed, info| {
         packed.word(&info.name).word(if info.unread.is_some() { b"" } else { &info.read_to })
     });
-    let Reply::Array(values) = manager.call(packed.runs_reading(operation, &scripts::GROUPS)).await? else {
+    let Reply::Array(values) = manager.call(packed.runs_repeatable(operation, &scripts::GROUPS)).await? else {
         return Err(Error::unexpected_reply());
     };
     let mut found = Vec::with_capacity(groups.len() * GROUP_VALUES as usize);

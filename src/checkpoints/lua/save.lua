@@ -21,7 +21,8 @@
 -- ARGV[19…]         for each part: name, version ('': the id), 1 where the value follows and 0 where not, value
 --
 -- Returns {'saved', info}; {'fenced', the largest fencing token}; {'conflict', the latest id or ''}; {'order', the latest id}: the id is not
--- greater; {'full', bytes that it would have}; {'missing', parts}: their versions are not there.
+-- greater; {'full', bytes that it would have}; {'missing', parts}: their versions are not there; {'other', parts}: their versions are there with
+-- other values.
 local scope, id, ask, mode, given, branch = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local fence, right, lease, meta, digest = ARGV[8], ARGV[9], tonumber(ARGV[10]), ARGV[11], ARGV[12]
 local ttl, most, last, age = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
@@ -38,17 +39,21 @@ local function is_greater(one, other)
   return #one > #other
 end
 
--- An id that is greater than all that were made in the scope, also when the clock goes back.
+-- An id that is greater than all of the scope, also when the clock goes back, and behind an id of the caller that no time is greater than.
 local function next_id(latest)
   local ms, count = now, 0
-  local last_ms, last_count = match(latest or '', '^(%d%d%d%d%d%d%d%d%d%d%d%d%d)%-(%d%d%d%d%d%d)$')
+  local start, last_ms, last_count = match(latest or '', '^(.-)(%d%d%d%d%d%d%d%d%d%d%d%d%d)%-(%d%d%d%d%d%d)$')
   if last_ms and tonumber(last_ms) >= ms then
     ms, count = tonumber(last_ms), tonumber(last_count) + 1
     if count > 999999 then
       ms, count = ms + 1, 0
     end
   end
-  return format('%013.0f-%06d', ms, count)
+  local made = format('%s%013.0f-%06d', start or '', ms, count)
+  if latest and not is_greater(made, latest) then
+    return format('%s+%013.0f-%06d', latest, now, 0)
+  end
+  return made
 end
 
 local is_lost = right ~= '' and not intact
@@ -78,6 +83,10 @@ if id ~= '' then
   if record then
     return record[5] == digest and { 'saved', info(scope, id, record) } or { 'conflict', latest }
   end
+  -- It was there, and is not taken away completely.
+  if intact and call('ZSCORE', ORDER, place('t', scope, id, 0)) then
+    return { 'conflict', latest or '' }
+  end
 end
 
 local parent = latest or ''
@@ -99,20 +108,25 @@ if not is_latest and not (branch and ARGV[3] ~= '') then
   return { 'order', latest }
 end
 
-local parts, missing, size = {}, {}, 0
+local parts, missing, other, size = {}, {}, {}, 0
 for at = 19, #ARGV, 4 do
   local name, version = ARGV[at], ARGV[at + 1] == '' and id or ARGV[at + 1]
+  local value, is_given = 'v\0' .. scope .. '\0' .. name .. '\0' .. version, ARGV[at + 2] == '1'
   parts[#parts + 1], parts[#parts + 2] = name, version
-  if not intact or call('HEXISTS', STATE, 'v\0' .. scope .. '\0' .. name .. '\0' .. version) == 0 then
-    if ARGV[at + 2] == '1' then
+  if not intact or call('HEXISTS', STATE, value) == 0 then
+    if is_given then
       size = size + #ARGV[at + 3]
     elseif not lenient then
       missing[#missing + 1] = name
     end
+  elseif is_given and call('HGET', STATE, value) ~= ARGV[at + 3] then
+    other[#other + 1] = name
   end
 end
 if missing[1] then
   return { 'missing', missing }
+elseif other[1] then
+  return { 'other', other }
 end
 local seq = intact and number(call('HGET', STATE, 'seq')) + 1 or 1
 local record = { parent, now, size, meta, digest, seq, 0, tonumber(needs), parts }
@@ -128,14 +142,17 @@ note_fence(fence)
 for at = 19, #ARGV, 4 do
   local name, version = ARGV[at], ARGV[at + 1] == '' and id or ARGV[at + 1]
   local value = scope .. '\0' .. name .. '\0' .. version
-  if call('HEXISTS', STATE, 'v\0' .. value) == 1 then
+  local is_named = call('HEXISTS', STATE, 'v\0' .. value) == 1 or call('HEXISTS', STATE, 'r\0' .. value) == 1
+  if is_named then
     call('HINCRBY', STATE, 'r\0' .. value, 1)
-  elseif ARGV[at + 2] == '1' then
-    call('HSET', STATE, 'v\0' .. value, ARGV[at + 3])
+  end
+  if ARGV[at + 2] == '1' then
+    call('HSETNX', STATE, 'v\0' .. value, ARGV[at + 3])
+  elseif not is_named then
+    call('HSET', STATE, 'r\0' .. value, '0')
   end
 end
 call('HSET', STATE, field('c', scope, id), text, 'seq', whole(seq))
-call('HINCRBY', STATE, 'count', 1)
 call('HINCRBY', STATE, 'bytes', size)
 call('ZADD', ORDER, 0, field('c', scope, id), 0, place('s', scope, id, seq))
 if ask ~= '' then

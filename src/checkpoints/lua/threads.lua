@@ -1,4 +1,4 @@
--- A part of the threads of one share. Those that are gone leave its list.
+-- A part of the threads of one share that have a checkpoint. Those that are gone leave its list.
 --
 -- KEYS[1]  text        states: how the keys of all states of the share begin
 -- KEYS[2]  sorted set  threads: threads of the share, by when they expire, or inf
@@ -13,7 +13,8 @@ local page = redis.call('ZSCAN', THREADS, cursor, 'COUNT', 200)
 local found = {}
 for at = 1, #page[2], 2 do
   local thread = page[2][at]
-  if redis.call('HEXISTS', STATES .. thread, 'gen') == 1 then
+  -- A thread with pending writes alone has not saved anything.
+  if redis.call('HEXISTS', STATES .. thread, 'seq') == 1 then
     if string.sub(thread, 1, #prefix) == prefix then
       found[#found + 1] = thread
     end

@@ -1,12 +1,12 @@
-//! The connections to a cluster's masters, in destination of the one to a single server.
+//! The connections to the masters of a cluster. They stand in place of the one connection to a single server.
 //!
-//! Each master that something was routed to has a queue and, while there is use for it, a pipeline. A request stands in
-//! one destination at a time: a queue, a pipeline, or the actor's list of what to repeat. A node that is lost says nothing
-//! about the others: its requests are sorted as those of a lost single connection are, and wait for it or its
-//! successor. Only when no node is left is the whole lost, and the actor starts again.
+//! Each master that a request was routed to has a queue and, while it is used, a pipeline. A request is in one place at a time:
+//! a queue, a pipeline, or the actor's list of requests to repeat. The loss of one node does not touch the others. The requests of a
+//! lost node are sorted like those of a lost single connection, and wait for the node or its successor. When no node is left,
+//! the whole connection is lost, and the actor starts again.
 //!
-//! Whoever watches the topology is told of a `MOVED`, a `CLUSTERDOWN`, a node that is lost, cannot be reached or stands still.
-//! What is known by then is taken in at every turn: requests go where their slots are, and nodes without slots are let go.
+//! The topology task is told of a `MOVED`, of a `CLUSTERDOWN`, and of a node that is lost, cannot be reached or does not answer.
+//! At every turn the known topology is applied: requests go to the nodes of their slots, and nodes without slots are closed.
 
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -40,12 +40,12 @@ use crate::telemetry::Metrics;
 const HOPS: u8 = 5;
 /// How long the connection to a node that owns no slot is kept unused.
 const RETIREMENT: Duration = Duration::from_secs(30);
-/// What a node that has lost its slots may take to answer what was sent to it. What it answers later, as one does that stood
-/// still while another node took its destination, is of no worth.
+/// The time that a node without slots has to answer the requests that were sent to it. Later answers are ignored: the node may have
+/// stood still while another node took its place.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// How long a node may leave a request unanswered before it is looked for whoever may take its destination.
+/// How long a node may leave a request unanswered before its successor is looked for.
 const STANDS_STILL: Duration = Duration::from_secs(1);
-/// What the actor waits before it repeats a request.
+/// The actor's pause before it repeats a request.
 const LATER: Duration = Duration::from_millis(50);
 
 pub(in crate::connection) struct Nodes {

@@ -271,7 +271,7 @@ impl Book {
         self.asked.pop_front();
         let entry = self.entries.get_mut(channel)?;
         entry.unanswered -= 1;
-        let mut told = Change::Nothing;
+        let mut change = Change::Nothing;
         // An older answer than the last question says nothing of how it is now.
         if entry.unanswered == 0 {
             Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
@@ -281,12 +281,12 @@ impl Book {
                 // Who waits no longer needs no answer.
                 entry.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
                 if let Some(since) = entry.missing_since.take() {
-                    told = Change::Restored(shared(entry), now.saturating_duration_since(since));
+                    change = Change::Restored(shared(entry), now.saturating_duration_since(since));
                 }
             }
         }
         self.forget(channel);
-        Some(told)
+        Some(change)
     }
 
     /// The server refused the oldest question. `None` where nothing was asked.
@@ -326,18 +326,18 @@ impl Book {
         self.asked.clear();
         self.entries.retain(|_, entry| entry.wanted());
         self.open = self.entries.len();
-        let mut told = Vec::new();
+        let mut confirmed = Vec::new();
         for (channel, entry) in &mut self.entries {
             entry.unanswered = 0;
             entry.asked = false;
             entry.ending.clear();
             if std::mem::take(&mut entry.confirmed) {
                 entry.missing_since.get_or_insert(now);
-                told.push(shared(entry));
+                confirmed.push(shared(entry));
             }
             self.changed.insert(channel.clone());
         }
-        told
+        confirmed
     }
 
     /// Answers those who wait for their first confirmation.

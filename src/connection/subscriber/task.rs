@@ -115,7 +115,7 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscri
 async fn pause(core: &Core, attempt: u32) {
     let delay = core.config.reconnect.delay(attempt);
     core.metrics.reconnection_attempts.add(1);
-    core.status.tell(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
+    core.status.emit(Event::Reconnecting { attempt: attempt.saturating_add(1), delay });
     tokio::select! {
         () = sleep(delay) => {}
         () = core.topology.changed() => {}

@@ -1,6 +1,6 @@
 /** Metadata of checkpoints. */
 
-import { json } from '../arguments.js';
+import { jsonArgument } from '../arguments.js';
 import { configError } from '../errors.js';
 
 /**
@@ -11,7 +11,5 @@ import { configError } from '../errors.js';
 export function metaText(owner: string, meta: Record<string, unknown> | undefined): string {
   if (meta === undefined) return '{}';
   if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw configError(`${owner}: meta`, 'an object', meta);
-  const text = json(`${owner}: meta`, meta);
-  if (typeof text !== 'string') throw text;
-  return text;
+  return jsonArgument(`${owner}: meta`, meta);
 }

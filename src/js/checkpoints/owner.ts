@@ -2,6 +2,7 @@
 
 import { checkNumber, checkWhole, MAX_MS } from '../arguments.js';
 import { configError } from '../errors.js';
+import type { NumberingTarget } from '../internals.js';
 import type { OwnerOptions } from './options.js';
 
 /** The least lease in milliseconds. */
@@ -20,4 +21,10 @@ export function ownerOptions(call: string, { leaseMs, worker }: OwnerOptions): O
   if (typeof id !== 'string') throw configError(`${call}: worker.id`, 'a string', id);
   checkWhole(`${call}: worker.epoch`, epoch, 0);
   return { leaseMs, worker: { id, epoch } };
+}
+
+/** A store that knows what it has opened. */
+export interface Opening extends NumberingTarget {
+  /** What ends each resumer and watcher that is open. */
+  readonly open: Set<() => Promise<void>>;
 }

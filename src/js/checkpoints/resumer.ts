@@ -2,13 +2,12 @@
 
 import { checkFunction, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError, RedisError, warnOfListener } from '../errors.js';
-import type { NumberingTarget } from '../internals.js';
 import { hide, internals } from '../internals.js';
 import { Listeners } from '../listeners.js';
 import { verbs } from '../native.js';
 import { optionsJson } from '../port.js';
 import type { CheckpointRun, ResumeContext, ResumeOptions, ResumerEvents } from './options.js';
-import { ownerOptions } from './owner.js';
+import { type Opening, ownerOptions } from './owner.js';
 import { openRun } from './run.js';
 import type { Loaded, Was } from './shapes.js';
 
@@ -25,7 +24,7 @@ type Answer = ['taken', string, number, Loaded | null, Was] | ['failed', string,
 /** What a resumer keeps to itself; reached by {@link internals}. */
 class ResumerInternals<S> {
   readonly listeners = new Listeners<ResumerEvents>('Resumer', ['resumed', 'failed', 'error']);
-  readonly #own: NumberingTarget;
+  readonly #own: Opening;
   readonly #handler: ResumeHandler<S>;
   readonly #options: ResumeOptions;
   readonly #room: number;
@@ -34,12 +33,15 @@ class ResumerInternals<S> {
   #isClosed = false;
   readonly #ended: Promise<void>;
 
-  constructor(own: NumberingTarget, handler: ResumeHandler<S>, options: ResumeOptions) {
+  constructor(own: Opening, handler: ResumeHandler<S>, options: ResumeOptions) {
     this.#own = own;
     this.#handler = handler;
     this.#options = options;
     this.#room = options.concurrency ?? 1;
     this.#ended = this.#work();
+    const end = (): Promise<void> => this.close();
+    own.open.add(end);
+    void this.#ended.then(() => Promise.all(this.#inHand)).then(() => own.open.delete(end));
   }
 
   async close(): Promise<void> {
@@ -106,7 +108,13 @@ class ResumerInternals<S> {
   }
 }
 
-/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+/**
+ * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
+ *
+ * @example
+ * const resumer = checkpoints.resume(async (run) => importFrom(run.checkpoint, run), { match: 'import:*' });
+ * resumer.on('failed', (thread) => console.log(`${thread} was interrupted too often`));
+ */
 export class Resumer {
   /** @internal */
   declare readonly [internals]: { readonly listeners: Listeners<ResumerEvents>; close(): Promise<void> };
@@ -140,7 +148,7 @@ export class Resumer {
 }
 
 /** Begins to take threads over. */
-export function startResumer<S>(own: NumberingTarget, handler: ResumeHandler<S>, options: ResumeOptions | undefined): Resumer {
+export function startResumer<S>(own: Opening, handler: ResumeHandler<S>, options: ResumeOptions | undefined): Resumer {
   const call = 'CheckpointStore.resume';
   checkFunction(`${call}: handler`, handler);
   const { concurrency, maxResumes, match, leaseMs, worker, ...rest } = optionsOf(`${call}: options`, options);

@@ -1,7 +1,7 @@
 /** A thread in the hands of its owner. */
 
-import { json } from '../arguments.js';
-import { RedisError } from '../errors.js';
+import { jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
+import { configError, RedisError } from '../errors.js';
 import type { Internals } from '../internals.js';
 import { verbs } from '../native.js';
 import { metaText } from './meta.js';
@@ -76,21 +76,22 @@ export function openRun<S>(own: Internals, id: number, thread: string, taken: Ta
     return ending.isOwn;
   };
   const save = async (state: S, options?: { meta?: Record<string, unknown> | undefined }): Promise<CheckpointInfo> => {
-    const text = json('CheckpointRun.save: state', state);
-    if (typeof text !== 'string') throw text;
-    const meta = metaText('CheckpointRun.save', options?.meta);
+    const text = jsonArgument('CheckpointRun.save: state', state);
+    const { meta, ...rest } = optionsOf('CheckpointRun.save: options', options);
+    refuseUnknown('CheckpointRun.save', rest, ['meta']);
+    const metadata = metaText('CheckpointRun.save', meta);
     if (signal.aborted) throw signal.reason;
     if (ending !== undefined) throw new RedisError('lease-lost', 'CheckpointRun.save: the run is over');
     const saving = last.then(() => {
       if (signal.aborted) throw signal.reason;
-      return port.call(own.handle, V.runSave, id, meta, '', '', text);
+      return port.call(own.handle, V.runSave, id, metadata, '', '', text);
     });
     last = saving.catch(() => {});
     return infoOf(thread, (await saving) as Told);
   };
   const finish = async (outcome: 'done' | 'failed' = 'done'): Promise<void> => {
     if (outcome !== 'done' && outcome !== 'failed') {
-      throw new RedisError('config', "CheckpointRun.finish: outcome: expected 'done' or 'failed', got something else");
+      throw configError('CheckpointRun.finish: outcome', "'done' or 'failed'", outcome);
     }
     const isOwn = await release(outcome);
     if (isOwn && ending?.how === outcome) return;

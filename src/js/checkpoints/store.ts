@@ -1,12 +1,11 @@
 /** The store of checkpoints. */
 
 import { onAbort } from '../aborts.js';
-import { cancelled, checkFunction, checkSignal, checkWhole, json, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
+import { cancelled, checkSignal, checkWhole, jsonArgument, objectOf, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Unsubscribe } from '../bus/options.js';
 import { checkMade, keep } from '../copies.js';
 import type { Endpoint } from '../diagnostics.js';
-import { configError, RedisError, warnOfListener } from '../errors.js';
-import type { NumberingTarget } from '../internals.js';
+import { configError, RedisError } from '../errors.js';
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
 import { optionsJson, type Port } from '../port.js';
@@ -25,15 +24,19 @@ import type {
   ResumeOptions,
   SaveOptions,
   ScopeOption,
+  WatchOptions,
 } from './options.js';
-import { ownerOptions } from './owner.js';
+import { type Opening, ownerOptions } from './owner.js';
+import { RawCheckpoints } from './raw.js';
 import { type ResumeHandler, type Resumer, startResumer } from './resumer.js';
 import { openRun } from './run.js';
 import { checkpointOf, infoOf, interruptionOf, type Loaded, type Taken, type Told, type Was } from './shapes.js';
+import { startWatch, type WatchHandler } from './watcher.js';
 
 const V = verbs(
   'checkpoints',
   'save',
+  'latest',
   'load',
   'history',
   'fork',
@@ -44,19 +47,20 @@ const V = verbs(
   'threads',
   'acquire',
   'interrupted',
-  'watch',
-  'news',
-  'unwatch',
   'cancel',
 );
+const SAVE_OPTIONS = ['id', 'scope', 'parent', 'branch', 'fence', 'meta'] as const satisfies (keyof SaveOptions)[];
 /** What one answer tells of at most. */
 const PAGE = 100;
 
 /** What a store keeps to itself; reached by {@link internals}. */
-class CheckpointInternals implements NumberingTarget {
+class CheckpointInternals implements Opening {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
+  /** For adapters. */
+  readonly raw: RawCheckpoints;
+  readonly open = new Set<() => Promise<void>>();
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: CheckpointStoreOptions) {
@@ -66,11 +70,17 @@ class CheckpointInternals implements NumberingTarget {
     this.port = port;
     this.handle = port.open('checkpoints', handle, { ...rest, registry: registry?.[internals].namespace }, this);
     this.endpoint = endpoint;
+    this.raw = new RawCheckpoints(port, this.handle);
   }
 
   nextId(): number {
     this.#lastId++;
     return this.#lastId;
+  }
+
+  /** Ends every resumer and watcher that is open, and resolves when the handlers of the resumers have ended. */
+  async close(): Promise<void> {
+    await Promise.all([...this.open].map((end) => end()));
   }
 }
 
@@ -85,6 +95,14 @@ class CheckpointInternals implements NumberingTarget {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export class CheckpointStore {
   /** @internal */
@@ -107,42 +125,47 @@ export class CheckpointStore {
    * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
    */
   async save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo> {
-    const text = json('CheckpointStore.save: state', state);
-    if (typeof text !== 'string') throw text;
-    const { meta, ...rest } = optionsOf('CheckpointStore.save: options', options);
+    const text = jsonArgument('CheckpointStore.save: state', state);
+    const { id, scope, parent, branch, fence, meta, ...rest } = optionsOf('CheckpointStore.save: options', options);
+    refuseUnknown('CheckpointStore.save', rest, SAVE_OPTIONS);
     const metadata = metaText('CheckpointStore.save', meta);
     const { port, handle } = this[internals];
-    const given = options === undefined ? undefined : optionsJson(rest);
+    const given = options === undefined ? undefined : optionsJson({ id, scope, parent, branch, fence });
     return infoOf(thread, (await port.call(handle, V.save, thread, given, metadata, '', '', text)) as Told);
   }
 
   /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
   async latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, null, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.latest, thread, null, scopeText('latest', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** The checkpoint of that id, or `null`. */
   async get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
-    return load<S>(this[internals], thread, id, options);
+    const { port, handle } = this[internals];
+    const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
+    return found === null ? null : checkpointOf<S>(thread, found);
   }
 
   /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
   async *history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined> {
-    const { limit, ...given } = optionsOf('CheckpointStore.history: options', options);
+    const { limit, scope, before, where, ...rest } = optionsOf('CheckpointStore.history: options', options);
+    refuseUnknown('CheckpointStore.history', rest, ['scope', 'before', 'limit', 'where']);
     if (limit !== undefined) checkWhole('CheckpointStore.history: limit', limit, 1);
     const { port, handle } = this[internals];
     let left = limit ?? Number.POSITIVE_INFINITY;
-    let before: string | null | undefined = given.before;
+    let next: string | null | undefined = before;
     do {
-      const page = optionsJson({ ...given, before, limit: given.where === undefined ? Math.min(PAGE, left) : PAGE });
-      const [next, found]: [string | null, Told[]] = (await port.call(handle, V.history, thread, page)) as [string | null, Told[]];
+      const page = optionsJson({ scope, where, before: next, limit: where === undefined ? Math.min(PAGE, left) : PAGE });
+      const [following, found]: [string | null, Told[]] = (await port.call(handle, V.history, thread, page)) as [string | null, Told[]];
       for (const told of found) {
         yield infoOf(thread, told);
         left--;
         if (left === 0) return;
       }
-      before = next;
-    } while (before !== null);
+      next = following;
+    } while (next !== null);
   }
 
   /**
@@ -167,14 +190,14 @@ export class CheckpointStore {
     options?: PendingOptions,
   ): Promise<void> {
     if (!Array.isArray(writes)) throw configError('CheckpointStore.addPending: writes', 'an array of pairs of name and value', writes);
-    const args: unknown[] = [thread, id, task, scopeText('addPending', options)];
+    const { scope, fence, ...rest } = optionsOf('CheckpointStore.addPending: options', options);
+    refuseUnknown('CheckpointStore.addPending', rest, ['scope', 'fence']);
+    const args: unknown[] = [thread, id, task, optionsJson({ scope, fence })];
     for (const [at, write] of writes.entries()) {
       if (!Array.isArray(write) || write.length !== 2 || typeof write[0] !== 'string') {
         throw configError(`CheckpointStore.addPending: writes[${at}]`, 'a pair of name and value', write);
       }
-      const text = json(`CheckpointStore.addPending: writes[${at}]`, write[1]);
-      if (typeof text !== 'string') throw text;
-      args.push(at, false, write[0], text);
+      args.push(at, false, write[0], jsonArgument(`CheckpointStore.addPending: writes[${at}]`, write[1]));
     }
     const { port, handle } = this[internals];
     await port.callWith(handle, V.addPending, args);
@@ -276,65 +299,16 @@ export class CheckpointStore {
   /**
    * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
    * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
-   *
-   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
    */
-  async watch(
-    thread: string,
-    handler: (info: CheckpointInfo) => void | Promise<void>,
-    options?: { after?: string | undefined; signal?: AbortSignal | undefined },
-  ): Promise<Unsubscribe> {
-    const call = 'CheckpointStore.watch';
-    checkFunction(`${call}: handler`, handler);
-    const { after, signal, ...rest } = optionsOf(`${call}: options`, options);
-    refuseUnknown(call, rest, ['after', 'signal']);
-    checkSignal(`${call}: signal`, signal);
-    if (signal?.aborted) throw cancelled(call, signal);
-    const own = this[internals];
-    const { port, handle } = own;
-    const id = own.nextId();
-    await port.call(handle, V.watch, id, thread, after);
-    let isOver = false;
-    const hear = async (): Promise<void> => {
-      for (;;) {
-        const news = (await port.call(handle, V.news, id)) as Told[] | null;
-        if (news === null) return;
-        for (const told of news) {
-          if (isOver) return;
-          try {
-            await handler(infoOf(thread, told));
-          } catch (error) {
-            warnOfListener(error);
-          }
-        }
-      }
-    };
-    const end = async (): Promise<void> => {
-      isOver = true;
-      await port.call(handle, V.unwatch, id);
-    };
-    const forget = onAbort(signal, () => void end().catch(warnOfListener));
-    hear().catch((error: unknown) => {
-      if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) warnOfListener(error);
-    });
-    const unsubscribe = async (): Promise<void> => {
-      forget();
-      if (!isOver) await end();
-    };
-    return Object.assign(unsubscribe, { [Symbol.asyncDispose]: unsubscribe });
+  async watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe> {
+    return startWatch(this[internals], thread, handler, options);
   }
 }
 
-function scopeText(method: string, options: object | undefined): string | undefined {
-  return options === undefined ? undefined : optionsJson(optionsOf(`CheckpointStore.${method}: options`, options));
-}
-
-async function load<S>(
-  { port, handle }: CheckpointInternals,
-  thread: string,
-  id: string | null,
-  options: ScopeOption | undefined,
-): Promise<Checkpoint<S> | null> {
-  const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
-  return found === null ? null : checkpointOf<S>(thread, found);
+function scopeText(method: string, options: ScopeOption | undefined): string | undefined {
+  if (options === undefined) return undefined;
+  const call = `CheckpointStore.${method}`;
+  const { scope, ...rest } = optionsOf(`${call}: options`, options);
+  refuseUnknown(call, rest, ['scope']);
+  return optionsJson({ scope });
 }

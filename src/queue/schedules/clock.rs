@@ -1,29 +1,30 @@
-//! When the clocks of a time zone show what a cron line names.
+//! When the clocks of a time zone show the times of a cron line.
 //!
-//! Clocks are put forward and back, so a time may be left out, or be shown twice.
+//! Clocks are put forward and back, so a local time may be skipped or happen twice.
 //!
-//! - A line that names hours (`0 2 * * *`, lists, ranges, steps) ticks when clocks show a named time, or pass it, for the
-//!   first time. Times that were left out are one tick, right after the gap; what is shown again is no tick.
-//! - A line of every hour (`0 * * * *`, `*/5 * * * *`) is an interval: it ticks whenever clocks show a named time, also again.
+//! - A line that names hours (`0 2 * * *`, lists, ranges, steps) ticks when clocks first reach or skip a named time. All times that
+//!   are skipped together are one tick, right after the gap. A time that happens twice ticks once.
+//! - A line of every hour (`0 * * * *`, `*/5 * * * *`) is an interval. It ticks whenever clocks show a named time, also the second
+//!   time.
 //!
-//! This is what Vixie cron does, except that there a step of all hours (`*/2`) is an interval.
+//! Vixie cron does the same, except that it treats a step of hours (`*/2`) as an interval.
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::cron::CronLine;
 
-/// More than any zone is from UTC.
-const FARTHEST: TimeDelta = TimeDelta::hours(15);
-/// Clocks are not changed twice within less.
-const STEP: TimeDelta = TimeDelta::days(1);
+/// More than the offset of any zone from UTC.
+const MAX_OFFSET: TimeDelta = TimeDelta::hours(15);
+/// No zone changes its clocks twice in this time.
+const SEARCH_STEP: TimeDelta = TimeDelta::days(1);
 
-/// The first tick of `line` after `now`. `None`: it never ticks.
+/// The first tick of `line` after `now`; `None` if the line never ticks.
 pub(super) fn next(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    if line.is_of_every_hour() { next_shown(line, zone, now) } else { next_reached(line, zone, now) }
+    if line.names_every_hour() { next_shown(line, zone, now) } else { next_reached(line, zone, now) }
 }
 
-/// When clocks next show a time that `line` names.
+/// The next time at which clocks show a time of `line`.
 fn next_shown(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut from = now + TimeDelta::milliseconds(1);
     loop {
@@ -37,12 +38,12 @@ fn next_shown(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<
     }
 }
 
-/// When clocks next show, or pass, a time that `line` names and that they have not shown or passed yet.
+/// The next time at which clocks first reach or skip a time of `line`.
 fn next_reached(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let shown_now = shown(zone, now);
     let from = match zone.from_local_datetime(&shown_now) {
         LocalResult::Ambiguous(first, second) if now >= second => {
-            // Shown again: what comes after is what had been shown when clocks were put back.
+            // Clocks were put back, and show these times again. The first new time is the one at which they were put back.
             let (first, second) = (first.to_utc(), second.to_utc());
             let change = first_change(zone, first, second)?;
             shown_now + (change - first)
@@ -56,11 +57,11 @@ fn next_reached(line: &CronLine, zone: Tz, now: DateTime<Utc>) -> Option<DateTim
     }
 }
 
-/// When clocks were put forward over `time`.
+/// The moment at which clocks were put forward past `time`.
 fn end_of_gap(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Utc>> {
-    let mut from = time.and_utc() - FARTHEST;
+    let mut from = time.and_utc() - MAX_OFFSET;
     loop {
-        from = first_change(zone, from, time.and_utc() + FARTHEST)?;
+        from = first_change(zone, from, time.and_utc() + MAX_OFFSET)?;
         if shown(zone, from) > time {
             return Some(from);
         }
@@ -71,12 +72,12 @@ fn shown(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     at.with_timezone(&zone).naive_local()
 }
 
-/// When clocks are first changed after `from`, up to `to`.
+/// The first change of clocks after `from` and not after `to`.
 fn first_change(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
     let mut before = from;
     while before < to {
-        let mut after = to.min(before + STEP);
+        let mut after = to.min(before + SEARCH_STEP);
         if offset(before) == offset(after) {
             before = after;
             continue;
@@ -104,14 +105,14 @@ mod tests {
     use chrono::{Datelike, Timelike};
     use std::collections::BTreeSet;
 
-    /// A line, and the times of day that it names, on every day.
+    /// A line, and its times of day, which are the same on every day.
     struct Sample {
         text: String,
         hours: BTreeSet<u32>,
         minutes: BTreeSet<u32>,
     }
 
-    /// A field in some form: a star, a number, a list, a range, steps.
+    /// A random field: a star, a number, a list, a range or steps.
     fn field(random: &mut fastrand::Rng, last: u32) -> (String, BTreeSet<u32>) {
         let (a, b) = (random.u32(0..=last), random.u32(0..=last));
         let (low, high, step) = (a.min(b), a.max(b), random.u32(1..=last));
@@ -126,7 +127,7 @@ mod tests {
         }
     }
 
-    /// What ticks from `from` to `to`, by looking at the clock each minute.
+    /// The ticks from `from` to `to`, found by reading the clock each minute.
     fn oracle(sample: &Sample, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let is_named = |time: NaiveDateTime| {
             sample.hours.contains(&time.hour()) && sample.minutes.contains(&time.minute()) && time.second() == 0
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_around_every_change_of_clocks_are_those_of_somebody_who_looks_each_minute() {
+    fn ticks_around_changes_of_clocks_are_those_found_minute_by_minute() {
         let seed = fastrand::u64(..);
         let mut random = fastrand::Rng::with_seed(seed);
         let start = Utc.with_ymd_and_hms(2020, 1, 1, 0, 0, 0).unwrap();
@@ -181,7 +182,7 @@ mod tests {
                     at = tick;
                 }
                 assert_eq!(ticks, oracle(&sample, zone, from, to), "{zone} {} at {change}, seed {seed}", sample.text);
-                // From any time, not only from a tick.
+                // The search also works from a time that is no tick.
                 let any = from + TimeDelta::seconds(random.i64(0..36_000));
                 let following = ticks.iter().copied().find(|tick| *tick > any);
                 let found = next(&line, zone, any).filter(|tick| *tick <= to);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_ranges_and_steps_lose_nothing_in_spring() {
+    fn lists_ranges_and_steps_lose_no_tick_when_clocks_are_put_forward() {
         // 29 March 2026: 02:00 becomes 03:00, at 01:00 UTC.
         let from = "2026-03-28T23:50:00Z";
         for (line, expected) in [
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_ranges_and_steps_tick_once_in_autumn() {
+    fn lists_ranges_and_steps_tick_once_when_clocks_are_put_back() {
         // 25 October 2026: 03:00 becomes 02:00, at 01:00 UTC.
         for (line, from, expected) in [
             ("30 2 * * *", "2026-10-24T23:20:00Z", ["25T00:30", "26T01:30", "27T01:30"]),

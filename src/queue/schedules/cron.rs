@@ -1,7 +1,7 @@
-//! Cron lines: which times of a calendar without time zones they name.
+//! Cron lines, and the local times that they name. Time zones are handled in `clock`.
 //!
-//! `croner` reads a line and says which days it names. Five fields, or six with seconds first; the forms that `BullMQ`'s parser
-//! takes are taken, too, except for those that pick a time by a hash.
+//! `croner` parses a line and decides which days it names. A line has five fields, or six with seconds first. All forms that
+//! `BullMQ`'s parser accepts are accepted, except `H`, which picks a time by a hash.
 
 use chrono::{Datelike, Days, NaiveDateTime, Timelike};
 use croner::parser::{CronParser, Seconds, Year};
@@ -25,10 +25,9 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("@weekends", "0 0 * * 0,6"),
 ];
 
-/// A line that names no day in so many days names none: the 29th of February falls on each weekday within 40 years.
+/// A line that names no day within this many days never names one: within 40 years the 29th of February falls on each weekday.
 const LONGEST_WAIT: usize = 41 * 366;
 
-/// A cron line.
 #[derive(Debug)]
 pub(super) struct CronLine {
     days: CronPattern,
@@ -40,7 +39,7 @@ pub(super) struct CronLine {
 impl CronLine {
     /// # Errors
     ///
-    /// `config`, with the place of what is wrong.
+    /// `config`, with the position of the error in the line.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let nickname = text.trim();
         if nickname.starts_with('@') {
@@ -66,18 +65,18 @@ impl CronLine {
         Ok(Self { days, hours, minutes, seconds })
     }
 
-    /// Does it name times in every hour of the day?
-    pub(super) fn is_of_every_hour(&self) -> bool {
+    /// True if the line names times in every hour of the day.
+    pub(super) fn names_every_hour(&self) -> bool {
         self.hours.len() == 24
     }
 
-    /// The first time it names, from `from` on.
+    /// The first time of the line that is not before `from`.
     pub(super) fn first_from(&self, from: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut day = from.date();
         for _ in 0..LONGEST_WAIT {
             if self.is_on(day) {
                 let earliest = if day == from.date() { from.num_seconds_from_midnight() } else { 0 };
-                // A part of a second that has begun is over.
+                // A second that has started counts as past.
                 let begun = u32::from(day == from.date() && from.nanosecond() > 0);
                 if let Some(second) = self.first_of_day(earliest + begun) {
                     return day.and_hms_opt(second / 3600, second / 60 % 60, second % 60);
@@ -98,7 +97,7 @@ impl CronLine {
             chrono::Weekday::Fri => Weekday::Friday,
             chrono::Weekday::Sat => Weekday::Saturday,
         };
-        // An error is a day that no calendar has.
+        // `croner` gives an error for a day that does not exist.
         let is_month = self.days.month_match(day.month()).unwrap_or(false);
         is_month && self.days.day_match(day.year(), day.month(), day.day(), weekday).unwrap_or(false)
     }
@@ -122,7 +121,7 @@ impl CronLine {
     }
 }
 
-/// The fields of a line, each with its position in characters from 1 on.
+/// The fields of a line, each with its position in characters; the first character is 1.
 fn fields_of(line: &str) -> Vec<(usize, &str)> {
     let mut fields = Vec::new();
     let mut at = 0;
@@ -139,7 +138,7 @@ fn wrong(what: &str) -> Error {
     Error::config(format!("TaskQueue.schedule: when.cron: expected five fields, or six with seconds first, {what}"))
 }
 
-/// Refuses what the parser would take in silence or explain badly.
+/// Refuses lines that the parser would accept although they are wrong, or explain badly.
 fn check_forms(fields: &[(usize, &str)]) -> Result<()> {
     if !(5..=6).contains(&fields.len()) {
         return Err(wrong(&format!("got {} of them", fields.len())));
@@ -162,11 +161,11 @@ fn check_forms(fields: &[(usize, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a line, and where.
+/// The error of a line that the parser refused, with the position of the wrong field.
 fn describe(parser: CronParser, fields: &[(usize, &str)]) -> Error {
     let first = 6 - fields.len();
     for (place, (position, field)) in fields.iter().enumerate() {
-        // The others cannot be what is wrong when they are stars.
+        // The other fields are replaced by stars, so that an error is an error of this field.
         let mut probe = vec!["*"; fields.len()];
         probe[place] = field;
         if let Err(error) = parser.parse(&probe.join(" ")) {
@@ -195,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_that_bullmqs_parser_takes_mean_what_they_mean_there() {
-        // As cron-parser 5.10 has them, asked at the same time.
+    fn the_forms_that_bullmqs_parser_accepts_have_the_same_meaning_here() {
+        // The expected times are those of cron-parser 5.10, from the same start.
         for (line, expected) in [
             ("5/15 * * * *", ["26-01-05T10:05:00", "26-01-05T10:20:00", "26-01-05T10:35:00"]),
             ("*/100 * * * *", ["26-01-05T11:00:00", "26-01-05T12:00:00", "26-01-05T13:00:00"]),
@@ -219,7 +218,7 @@ mod tests {
             ("@weekends", ["26-01-10T00:00:00", "26-01-11T00:00:00", "26-01-17T00:00:00"]),
             ("@yearly", ["27-01-01T00:00:00", "28-01-01T00:00:00", "29-01-01T00:00:00"]),
             ("@secondly", ["26-01-05T10:00:01", "26-01-05T10:00:02", "26-01-05T10:00:03"]),
-            // And what it refuses: the working day nearest to a day, the last working day.
+            // Forms that cron-parser refuses: the working day nearest to a day, the last working day.
             ("0 0 15W * *", ["26-01-15T00:00:00", "26-02-16T00:00:00", "26-03-16T00:00:00"]),
             ("0 0 LW * *", ["26-01-30T00:00:00", "26-02-27T00:00:00", "26-03-31T00:00:00"]),
         ] {
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_line_is_said_with_its_position() {
+    fn the_error_of_a_wrong_line_names_the_position() {
         for (line, said) in [
             ("* * 32 * *", "position 5, in the day of month"),
             ("0 99 * * *", "position 3, in the hours"),
@@ -250,7 +249,7 @@ mod tests {
             let error = CronLine::parse(line).unwrap_err();
             assert!(error.message().contains(said), "{line}: {error}");
         }
-        // Names with an h in them are names.
+        // The names of months and days may contain an H.
         assert!(CronLine::parse("0 0 * MAR THU").is_ok());
     }
 }

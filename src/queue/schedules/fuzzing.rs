@@ -1,23 +1,23 @@
-//! For fuzzing: what is made of a schedule's record, and of its lines.
+//! Entry points for fuzzing: reading schedules and cron lines.
 
 use bytes::Bytes;
 
 use super::when::When;
-use super::{job_of, listed, make, with_scores};
+use super::{job_of, listed, prepare_tick, with_scores};
 use crate::crossing::Outcome;
 use crate::error::Result;
 use crate::queue::fuzzing::Reading;
 use crate::resp::Reply;
 
-/// Reads when a schedule ticks, and has it tick after `now`.
+/// Reads a rule of a schedule, and finds its tick after `now`.
 ///
 /// # Errors
 ///
-/// As everywhere.
+/// `config` for a wrong rule.
 ///
 /// # Panics
 ///
-/// Where it would tick before its time, or what is stored of it means something else.
+/// If the tick is not after `now`, or the stored form of the rule means something else.
 pub fn when(text: &str, now: u64, last: Option<u64>) -> Result<()> {
     let when = When::parse(text)?;
     let again = When::parse(&when.to_json().to_string())?;
@@ -28,11 +28,11 @@ pub fn when(text: &str, now: u64, last: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Reads a schedule that is stored, and has it tick at `at`.
+/// Reads a stored schedule, and prepares its tick at `at`.
 ///
 /// # Panics
 ///
-/// Where what is told of it could not be, or it would tick for ever at once.
+/// If the values for TypeScript are not valid, or the following tick is not after `now`.
 pub fn record(reading: &Reading, id: &[u8], text: &[u8], counted: &[u8], at: u64, now: u64) {
     let next = i64::try_from(at).unwrap_or(i64::MAX);
     if let Some(Outcome::List(values)) = listed(Bytes::copy_from_slice(id), next, text, counted) {
@@ -42,12 +42,12 @@ pub fn record(reading: &Reading, id: &[u8], text: &[u8], counted: &[u8], at: u64
         }
     }
     let id = String::from_utf8_lossy(id);
-    if let Ok(made) = make(reading.core(), &id, at, text, now) {
+    if let Ok(made) = prepare_tick(reading.core(), &id, at, text, now) {
         assert!(made.following > now, "{} follows {now}, as {}", made.following, job_of(&id, at));
     }
 }
 
-/// Members and scores of a sorted set.
+/// Reads members and scores of a sorted set.
 pub fn scores(reply: Reply) {
     let _ = with_scores(reply);
 }

@@ -1,8 +1,8 @@
 //! Schedules: one job for each tick, in the whole fleet.
 //!
-//! A schedule is its text and its next tick. Every worker knows when the next one is due and tries to have it tick then; the
-//! script that does so moves the schedule on from exactly that tick, so of all who try one adds the job. Ticks that
-//! nobody was there for run once, when somebody is again.
+//! A schedule is stored as its text and its next tick. Every worker knows when the next tick is due and runs the script of the tick
+//! then. The script moves the schedule on only from exactly that tick, so one worker adds the job. Ticks that are due while no worker
+//! runs are one tick when a worker runs again.
 
 mod clock;
 mod cron;
@@ -30,7 +30,7 @@ use crate::verb::Call;
 
 use when::When;
 
-/// The longest id of a schedule, in bytes: the ids of its jobs are longer by a colon and the milliseconds of the tick.
+/// The longest id of a schedule, in bytes. The id of its job is longer by a colon and the milliseconds of the tick.
 const MAX_ID: usize = MAX_NAME - 17;
 
 /// Arguments: id, when, name, data, options.
@@ -97,7 +97,7 @@ async fn server_time(core: &Core) -> Result<u64> {
     part(0)?.checked_mul(1_000).and_then(|ms| ms.checked_add(part(1).ok()? / 1_000)).ok_or_else(Error::unexpected_reply)
 }
 
-/// Argument: id. False where there is no such schedule.
+/// Argument: id. False if there is no such schedule.
 pub(super) fn unschedule(queue: &Queue, call: Call<'_>) {
     let core = queue.flushed();
     call.run(|call| {
@@ -112,7 +112,7 @@ pub(super) fn unschedule(queue: &Queue, call: Call<'_>) {
                 .word(schedules)
                 .word(id.as_bytes())
                 .word(counted.as_bytes());
-            // One that is damaged may be in one of the two only.
+            // A damaged schedule may be in only one of the two keys.
             let erased = core.call(text.writes(*operation::SCHEDULE)).await?;
             Ok(Outcome::Bool(removed == Reply::Int(1) || integer(&erased).is_some_and(|fields| fields > 0)))
         })
@@ -137,7 +137,7 @@ pub(super) fn schedules(queue: &Queue, call: Call<'_>) {
                 let mut found = array(core.call(packed.reads(*operation::SCHEDULE)).await?)
                     .ok_or_else(Error::unexpected_reply)?
                     .into_iter();
-                // One that was removed meanwhile is none.
+                // The schedule may have been removed meanwhile.
                 let Some(text) = found.next().and_then(bytes) else { continue };
                 let counted = found.next().and_then(bytes).unwrap_or_default();
                 outcomes.extend(listed(id, next, &text, &counted));
@@ -147,7 +147,7 @@ pub(super) fn schedules(queue: &Queue, call: Call<'_>) {
     });
 }
 
-/// Members and scores, in either protocol.
+/// Members and scores of a sorted set, in RESP2 or RESP3.
 fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
     let mut flat = Vec::new();
     for item in array(reply).ok_or_else(Error::unexpected_reply)? {
@@ -169,7 +169,7 @@ fn with_scores(reply: Reply) -> Result<Vec<(Bytes, i64)>> {
     Ok(pairs)
 }
 
-/// The eight values of a schedule that the face reads; none of a damaged one.
+/// The eight values of a schedule that TypeScript reads; `None` for a damaged schedule.
 fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> {
     std::str::from_utf8(&id).ok()?;
     let schedule: Value = serde_json::from_slice(text).ok()?;
@@ -196,12 +196,12 @@ fn listed(id: Bytes, next: i64, text: &[u8], counted: &[u8]) -> Option<Outcome> 
     ]))
 }
 
-/// Has every schedule tick that is due. Gives when the next one is, if there is one.
+/// Runs all ticks that are due. Gives the time of the next tick, if there is one.
 pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
     loop {
         let keys = [core.key(Part::Schedules), core.key(Part::Ticks)];
         let command =
-            plain(&scripts::DUE_SCHEDULES, &keys, &[]).runs_reading(*operation::SCHEDULE, &scripts::DUE_SCHEDULES);
+            plain(&scripts::DUE_SCHEDULES, &keys, &[]).runs_repeatable(*operation::SCHEDULE, &scripts::DUE_SCHEDULES);
         let [now, first, due] =
             <[Reply; 3]>::try_from(array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;
@@ -212,18 +212,18 @@ pub(super) async fn tick(core: &Core) -> Result<Option<Instant>> {
             return Ok(first.map(|first| after(Instant::now(), first.saturating_sub(now))));
         }
         while let (Some(Reply::Bulk(id)), Some(at), Some(Reply::Bulk(text))) = (due.next(), due.next(), due.next()) {
-            // A tick is a whole number of milliseconds.
+            // A score that is not a whole number of milliseconds is damage.
             let whole = integer(&at).filter(|ms| *ms >= 0 && bytes(at).is_some_and(|text| text == ms.to_string()));
-            one(core, &id, whole.map(i64::unsigned_abs), &text, now).await?;
+            tick_one(core, &id, whole.map(i64::unsigned_abs), &text, now).await?;
         }
     }
 }
 
-async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -> Result<()> {
+async fn tick_one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -> Result<()> {
     let name = String::from_utf8_lossy(id);
-    let made = at.filter(|_| std::str::from_utf8(id).is_ok()).map(|at| (at, make(core, &name, at, text, now)));
-    let Some((at, Ok(Made { body, extra, following, every }))) = made else {
-        // A damaged schedule would hold up the others for ever.
+    let made = at.filter(|_| std::str::from_utf8(id).is_ok()).map(|at| (at, prepare_tick(core, &name, at, text, now)));
+    let Some((at, Ok(PreparedTick { body, extra, following, every }))) = made else {
+        // A damaged schedule is removed: its tick would stay due, and hold up the others for ever.
         let ticks = core.key(Part::Ticks);
         let packed = Packed::sized(ticks.len() + id.len()).begin(3, b"ZREM").word(ticks).word(id);
         core.call(packed.writes(*operation::SCHEDULE)).await?;
@@ -245,28 +245,28 @@ async fn one(core: &Core, id: &Bytes, at: Option<u64>, text: &Bytes, now: u64) -
     core.call(call.writes(*operation::SCHEDULE)).await.map(drop)
 }
 
-/// What a tick needs.
-struct Made {
+/// What the script of a tick needs.
+struct PreparedTick {
     body: Bytes,
     extra: String,
     following: u64,
-    /// Milliseconds between ticks, where they are so many apart; else 0.
+    /// Milliseconds between ticks of an interval; 0 for a cron line.
     every: u64,
 }
 
-fn make(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<Made> {
+fn prepare_tick(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result<PreparedTick> {
     let schedule: Value = serde_json::from_slice(text).map_err(|_| Error::unexpected_reply())?;
     let data = schedule["data"].as_str().filter(|data| is_json(data)).ok_or_else(Error::unexpected_reply)?;
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };
-    // Ahead of the server's time as it will be when the script runs, or it is done again; that of an interval is moved on there.
+    // If this time has passed when the script runs, the next round runs the tick. The script itself moves an interval past its own time.
     let following = when.after(now, Some(at))?;
     let job = of_schedule(core, &job_of(id, at), word("name"), data.as_bytes(), JobOptions::parse(word("options"))?)?;
-    Ok(Made { extra: job.extra(), body: job.body, following, every })
+    Ok(PreparedTick { extra: job.extra(), body: job.body, following, every })
 }
 
-/// The id of the job of a tick.
+/// The id of the job that a tick adds.
 fn job_of(schedule: &str, tick: u64) -> String {
     [schedule, &tick.to_string()].join(":")
 }

@@ -1,4 +1,4 @@
-//! When a schedule ticks: every so many milliseconds, or as a cron line says in a time zone.
+//! When a schedule ticks: at an interval of milliseconds, or at the times of a cron line in a time zone.
 
 use chrono::DateTime;
 use chrono_tz::Tz;
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::queue::options::MAX_DELAY_MS;
 
-/// A time to try a new line from: the start of 2026.
+/// A time from which a new line must have a tick: the start of 2026.
 const ANY_TIME: u64 = 1_767_225_600_000;
 
-/// The last time that a line is looked for after: the end of the year 9999. A clock beyond it is none.
+/// The end of the year 9999. A later server time is refused.
 const LAST_TIME: u64 = 253_402_300_799_999;
 
 /// When a schedule ticks.
@@ -31,7 +31,7 @@ pub(super) enum When {
 impl When {
     /// # Errors
     ///
-    /// `config`, naming the option; for a bad cron line with the place of what is wrong in it.
+    /// `config`, naming the option; for a wrong cron line also the position of the error.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut options = Options::parse("TaskQueue.schedule: when", text)?;
         let every = options.whole("everyMs", 1..=MAX_DELAY_MS)?;
@@ -48,7 +48,7 @@ impl When {
                     ))
                 })?;
                 let when = Self::Cron { line: Box::new(CronLine::parse(&line)?), text: line, zone };
-                // One that never ticks, such as on the 30th of February, is no schedule.
+                // A line that never ticks, such as on the 30th of February, is refused.
                 when.after(ANY_TIME, None)?;
                 Ok(when)
             }
@@ -65,12 +65,12 @@ impl When {
         }
     }
 
-    /// The first tick after `now`, both in milliseconds of server time; intervals are counted from `last`.
+    /// The first tick after `now`, both in milliseconds of server time. An interval counts from the tick `last`.
     pub(super) fn after(&self, now: u64, last: Option<u64>) -> Result<u64> {
         match self {
             Self::Every(every) => {
                 let last = last.unwrap_or(now);
-                // Ticks that were missed run once, as the one that is late.
+                // All missed ticks together are the one tick that runs now.
                 let passed = now.saturating_sub(last) / every;
                 Ok(last + (passed + 1) * every)
             }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_never_ticks_and_times_that_are_none_are_refused() {
+    fn lines_that_never_tick_unknown_zones_and_wrong_intervals_are_refused() {
         for text in [
             r#"{"cron":"0 0 30 2 *"}"#,
             r#"{"cron":"0 0 * * L"}"#,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_beyond_all_calendars_is_refused() {
+    fn a_server_time_after_the_year_9999_is_refused() {
         let minutely = cron("* * * * *", "Europe/Berlin");
         assert_eq!(minutely.after(LAST_TIME, None).unwrap(), LAST_TIME + 1);
         for now in [LAST_TIME + 1, 8_210_266_876_799_999, i64::MAX.unsigned_abs(), u64::MAX] {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_ticks_of_an_interval_are_one() {
+    fn missed_ticks_of_an_interval_count_as_one() {
         let every = When::Every(1_000);
         assert_eq!(every.after(10_500, Some(3_000)).unwrap(), 11_000);
         assert_eq!(every.after(11_000, Some(10_000)).unwrap(), 12_000);

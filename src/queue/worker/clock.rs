@@ -1,4 +1,4 @@
-//! The one task of a worker with timers: renewals, jobs that are due, ends of attempts, ticks.
+//! The one task of a worker that has timers: renewals, due jobs, timeouts of attempts, ticks of schedules.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use super::state::Mode;
 use crate::lifecycle;
 use crate::queue::schedules;
 
-/// Where nothing is due at all.
-const LONG: Duration = Duration::from_hours(1);
+/// How long the clock sleeps when nothing is due.
+const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 impl Inner {
-    /// Starts the clock; it ends when the worker is closed or the manager disconnected.
+    /// Starts the clock. It stops when the worker is closed or the manager is disconnected.
     pub(super) fn start_clock(self: &Arc<Self>) {
         let worker = Arc::clone(self);
         lifecycle::spawn(async move { worker.run_clock().await });
@@ -31,7 +31,7 @@ impl Inner {
                 }
                 let room = self.has_room(&state);
                 let alarm = state.next_alarm(room).into_iter().chain(state.lease.ends(self.options.lease)).min();
-                let next = alarm.unwrap_or_else(|| Instant::now() + LONG);
+                let next = alarm.unwrap_or_else(|| Instant::now() + MAX_SLEEP);
                 state.alarms.arm(next);
                 next
             };
@@ -43,15 +43,15 @@ impl Inner {
         }
     }
 
-    /// Does what is due.
+    /// Handles everything that is due.
     fn on_alarm(self: &Arc<Self>) {
         let now = Instant::now();
         let (renew, tick, lost, term) = {
             let mut state = self.state();
             let lost = state.lease.ends(self.options.lease).is_some_and(|at| at <= now);
             let renew = state.lease.next_renewal().is_some_and(|at| at <= now);
-            let tick = state.alarms.takes_tick(now);
-            if state.alarms.takes_due(now) {
+            let tick = state.alarms.take_tick(now);
+            if state.alarms.take_due(now) {
                 state.claiming.want_jobs();
             }
             (renew, tick, lost, state.lease.term())
@@ -69,12 +69,12 @@ impl Inner {
         self.pump();
     }
 
-    /// Attempts that took longer than their `timeoutMs` have failed.
+    /// Fails the attempts that took longer than their `timeoutMs`.
     fn end_attempts(&self, now: Instant) {
         let mut ended = Vec::new();
         {
             let mut state = self.state();
-            while let Some((number, slot)) = state.in_flight.take_late(now) {
+            while let Some((number, slot)) = state.in_flight.take_overdue(now) {
                 let for_good = slot.cancelled.is_some();
                 let late = || "the attempt took longer than timeoutMs".to_owned();
                 let reason = slot.cancelled.clone().unwrap_or_else(late);
@@ -83,10 +83,10 @@ impl Inner {
                 ended.push((number, "timeout", None));
             }
         }
-        self.tell_ended(ended);
+        self.emit_ended(ended);
     }
 
-    /// Has schedules tick that are due.
+    /// Runs the ticks of schedules that are due.
     fn tick(self: &Arc<Self>) {
         let worker = Arc::clone(self);
         lifecycle::spawn(async move {
@@ -96,14 +96,14 @@ impl Inner {
                 Ok(next) => state.alarms.ticked(next),
                 Err(error) => {
                     state.alarms.ticked(Some(Instant::now() + Duration::from_secs(1)));
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             }
             worker.rearm(&state);
         });
     }
 
-    /// The manager was disconnected: nobody renews, so nothing in flight is ours for long.
+    /// The manager was disconnected. The lease is not renewed any more, so the worker gives up all jobs in flight.
     fn disconnected(self: &Arc<Self>) {
         let ended: Vec<_> = {
             let mut state = self.state();
@@ -119,7 +119,7 @@ impl Inner {
             self.after_step(&mut state);
             ended
         };
-        self.tell_ended(ended);
-        self.tell("closed");
+        self.emit_ended(ended);
+        self.emit("closed");
     }
 }

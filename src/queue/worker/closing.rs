@@ -14,20 +14,20 @@ use crate::crossing::Answer;
 use crate::keys::queue::Part;
 use crate::queue::scripts::{self, operation, plain};
 
-/// For telling the server what has become of the jobs, after the time that they are given: who asks for an end is not held up by a server that is away.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long after the grace period the worker tries to send the outcomes. A server that does not answer must not delay the close.
+const FINAL_CALLS: Duration = Duration::from_secs(2);
 
-/// One closing, which all calls share.
+/// The closing of a worker, which all calls of `close` share.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
-    /// What it came to, once it has.
+    /// True if all jobs finished in time. `None` until the worker is closed.
     outcome: Mutex<Option<bool>>,
-    /// Cancelled when the time of what is in flight is over.
+    /// Cancelled when the grace period for jobs in flight is over.
     over: CancellationToken,
 }
 
 impl Inner {
-    /// Claims nothing any more; the answer is given when nothing is in flight.
+    /// Stops claiming jobs. Gives the answer when no job is in flight.
     pub(super) fn pause(self: &Arc<Self>, answer: Answer) {
         {
             let mut state = self.state();
@@ -37,11 +37,11 @@ impl Inner {
             state.pausing.push(answer);
             self.after_step(&mut state);
         }
-        // Nobody wakes it for a job from then on.
+        // The renewal tells the server that this worker does not wait for jobs.
         self.renew(false);
     }
 
-    /// Claims nothing from now on, ahead of [`Inner::close`].
+    /// Stops claiming jobs at once; [`Inner::close`] follows.
     pub(super) fn stop_claiming(&self) {
         let mut state = self.state();
         if matches!(state.mode, Mode::Running | Mode::Paused) {
@@ -49,8 +49,8 @@ impl Inner {
         }
     }
 
-    /// Claims nothing any more and waits until nothing is in flight, for at most the `grace` of whichever call is over first; what is left
-    /// then is handed back. False where something was.
+    /// Stops claiming jobs and waits until no job is in flight, for at most `grace`. The jobs that are left then are handed back. Of
+    /// several calls the first `grace` that is over counts. False if a job was handed back.
     pub(super) async fn close(self: &Arc<Self>, grace: Duration) -> bool {
         let closed = async {
             let mut outcome = self.closing.outcome.lock().await;
@@ -81,12 +81,12 @@ impl Inner {
             }
             state.mode = Mode::Closing;
         }
-        let finished = self.until_quiet(self.closing.over.cancelled()).await;
+        let finished = self.wait_until_quiet(self.closing.over.cancelled()).await;
         let left = self.hand_back();
-        let end = Instant::now() + LAST_WORDS.min(self.core.manager.config().command_timeout);
+        let end = Instant::now() + FINAL_CALLS.min(self.core.manager.config().command_timeout);
         if left || !finished {
             self.pump();
-            self.until_quiet(sleep_until(end.into())).await;
+            self.wait_until_quiet(sleep_until(end.into())).await;
         }
         let owner = {
             let mut state = self.state();
@@ -103,14 +103,14 @@ impl Inner {
             let keys = [leases, idle, &self.core.keys.held(&owner), owners, meta];
             let command =
                 plain(&scripts::END_LEASE, &keys, &[owner.as_bytes()]).runs(*operation::RENEW, &scripts::END_LEASE);
-            // A lease that cannot be given up now runs out by itself.
+            // If the lease cannot be given up now, it ends by itself.
             let _ = timeout_at(end.into(), self.core.call(command)).await;
         }
         !left
     }
 
-    /// Waits until nothing is in flight or on its way. False when `over` comes first.
-    async fn until_quiet(&self, over: impl Future<Output = ()>) -> bool {
+    /// Waits until no job is in flight and no step is on its way. False if `over` resolves first.
+    async fn wait_until_quiet(&self, over: impl Future<Output = ()>) -> bool {
         tokio::pin!(over);
         loop {
             let quiet = self.quiet.notified();
@@ -129,7 +129,7 @@ impl Inner {
         }
     }
 
-    /// Has everything in flight given back. True where there was something.
+    /// Hands back all jobs in flight. True if there were any.
     fn hand_back(&self) -> bool {
         let ended: Vec<_> = {
             let mut state = self.state();
@@ -143,7 +143,7 @@ impl Inner {
                 .collect()
         };
         let left = !ended.is_empty();
-        self.tell_ended(ended);
+        self.emit_ended(ended);
         left
     }
 }

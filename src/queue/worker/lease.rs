@@ -1,9 +1,9 @@
-//! The lease of a worker, one for all its jobs: started, renewed on the I/O thread, lost.
+//! The lease of a worker, one for all its jobs: its start, its renewal on the I/O thread, its loss.
 //!
-//! Time is counted from before a renewal was sent, while the server counts from when it executed it, so the lease is over here
-//! before it is over there. After a lost lease the worker goes on under another name; the
-//! sweeper recovers the jobs of the old name. A worker that holds no job rests: a renewal ends its lease, and the next step that claims a job
-//! starts one.
+//! The worker counts the time of its lease from when it sent a renewal. The server counts from when it ran the renewal. So the lease
+//! ends for the worker before it ends for the server. After a lost lease the worker continues under another name. The sweeper
+//! recovers the jobs of the old name. A worker without jobs rests: a renewal ends its lease, and the next step that claims a job
+//! starts a new one.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -26,23 +26,29 @@ use crate::resp::Reply;
 
 const RETRY: Duration = Duration::from_millis(250);
 
-/// What a renewal came to.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The answer to a renewal.
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 struct Renewed {
     now: u64,
-    /// Does it go on? Not where it had a lease that has ended.
+    /// False if the worker's lease had ended.
     held: bool,
-    /// Does the worker rest, with nothing else in progress in the queue?
+    /// True if the worker rests and nothing else is in progress in the queue.
     quiet: bool,
-    /// Id, lease and reason of each.
+    /// The id, the lease and the reason of each cancelled job.
     cancelled: Vec<[Bytes; 3]>,
+    /// The workers whose leases have ended.
     overdue: Vec<Bytes>,
+    /// When the next schedule ticks.
     tick: Option<u64>,
+    /// When the next delayed job is due.
     due: Option<u64>,
+    /// True if the outbox has messages.
     messages: bool,
+    /// True if jobs wait.
     waits: bool,
+    /// True if parents with children in other queues are to be checked.
     looks: bool,
-    /// How much damage was found since the last report.
+    /// How many damaged records and keys were found since the last report.
     damaged: u64,
     /// How many jobs the server says this worker holds.
     holds: u64,
@@ -55,7 +61,7 @@ struct Sent {
     term: u64,
     at: Instant,
     begins: bool,
-    /// How many steps had been sent, where none was on its way.
+    /// How many steps had been sent; `None` if a step was on its way.
     claims: Option<u64>,
 }
 
@@ -81,7 +87,7 @@ impl Renewed {
 }
 
 impl Inner {
-    /// Subscribes to wake-ups and begins a lease; then the first step is sent.
+    /// Subscribes to wake-ups and starts a lease. Then the first step is sent.
     pub(super) fn begin(self: &Arc<Self>) {
         let worker = Arc::downgrade(self);
         let (term, owner) = {
@@ -95,7 +101,7 @@ impl Inner {
             for name in channels {
                 let listener = Arc::new(WakeUps(worker.clone()));
                 let channel = Channel { kind: ChannelKind::Exact, name };
-                // Without them the worker still looks from time to time, so a failure is no reason not to begin.
+                // Without wake-ups the worker still notices jobs by its renewals, so it starts although the subscription failed.
                 if let Ok(subscription) = manager.subscribe(channel, listener).await {
                     confirmed.push(subscription);
                 }
@@ -106,14 +112,14 @@ impl Inner {
                 if state.lease.term() != term {
                     return;
                 }
-                // Those of the name before are dropped only now, so that a channel both have stays subscribed.
+                // The subscriptions under the old name are dropped only now, so that the common channel stays subscribed.
                 state.subscriptions = confirmed;
             }
             worker.renew(true);
         });
     }
 
-    /// Renews the lease, or begins it.
+    /// Renews the lease, or starts it.
     pub(super) fn renew(self: &Arc<Self>, begins: bool) {
         let (command, registration, sent) = {
             let mut state = self.state();
@@ -188,12 +194,12 @@ impl Inner {
         if starts_watch {
             watch::begin(self);
         }
-        self.tell_ended(cancelled);
+        self.emit_ended(cancelled);
         self.maintain_queue(&renewed);
         self.pump();
     }
 
-    /// Applies what a renewal says of the lease and of jobs to claim. True where the queue is watched from now on.
+    /// Updates the lease and the alarms after a renewal. True if `watch` checks the queue from now on.
     fn apply_renewal(&self, state: &mut WorkerState, sent: &Sent, renewed: &Renewed) -> bool {
         let now = Instant::now();
         let next = |watched| now + self.next_renewal(watched);
@@ -210,21 +216,21 @@ impl Inner {
         starts_watch
     }
 
-    /// Does the work of the queue that a renewal found and that any worker may do.
+    /// Does the maintenance of the queue that a renewal found necessary. Any worker may do it.
     fn maintain_queue(self: &Arc<Self>, renewed: &Renewed) {
         self.sweep(&renewed.overdue);
         if renewed.messages {
             let worker = Arc::downgrade(self);
             outbox::spawn_delivery_reporting(Arc::clone(&self.core), move |error| {
                 if let Some(worker) = worker.upgrade() {
-                    worker.tell_error(error);
+                    worker.emit_error(error);
                 }
             });
         }
         if renewed.damaged > 0 {
             self.core.manager.metrics().queue_damaged.add(renewed.damaged);
-            let said = format!("the queue had {} damaged records or keys, which count as none now", renewed.damaged);
-            self.tell_error(&Error::new(ErrorKind::Serialization, said));
+            let said = format!("the queue had {} damaged records or keys, which are ignored now", renewed.damaged);
+            self.emit_error(&Error::new(ErrorKind::Serialization, said));
         }
         if renewed.looks {
             self.check_parents();
@@ -240,7 +246,7 @@ impl Inner {
             state.lease.renewal_failed(Instant::now() + RETRY);
             self.rearm(&state);
         }
-        self.tell_error(error);
+        self.emit_error(error);
         if begins {
             let worker = Arc::downgrade(self);
             lifecycle::spawn(async move {
@@ -254,7 +260,7 @@ impl Inner {
         }
     }
 
-    /// The lease of `term` is over: everything in flight is another worker's. Goes on under another name.
+    /// The lease of `term` has ended, and other workers may claim the jobs in flight. The worker continues under another name.
     pub(super) fn lease_is_gone(self: &Arc<Self>, term: u64, sent: Vec<Outgoing>) {
         let (ended, refused, goes_on) = {
             let mut state = self.state();
@@ -271,19 +277,19 @@ impl Inner {
             (ended, refused, !state.mode.is_ending())
         };
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
-        self.tell_ended(ended);
-        self.tell_refused(refused);
+        self.emit_ended(ended);
+        self.emit_refused(refused);
         if goes_on {
             self.begin();
         }
     }
 
-    /// A wake-up.
+    /// Handles a wake-up.
     fn woken(self: &Arc<Self>, payload: &[u8]) {
         let after = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u64>().ok();
         match payload.split_first() {
             Some((b'c', _)) => self.renew(false),
-            // When it is due, or ticks, is server time: a renewal tells how long that is from now.
+            // The payload is a server time. A renewal returns the server's present time too, and so the time that is left.
             Some((b'd' | b't', rest)) if after(rest).is_some() => self.renew(false),
             _ => {
                 self.state().claiming.wake();
@@ -293,7 +299,7 @@ impl Inner {
     }
 }
 
-/// Cancels jobs in flight, each by its id, its lease and a reason, and returns what JavaScript is told of them.
+/// Cancels jobs in flight, given by id, lease and reason. Returns the notices for JavaScript.
 fn apply_cancellations(state: &mut WorkerState, cancelled: Vec<[Bytes; 3]>) -> Vec<(u64, &'static str, Option<Bytes>)> {
     let mut ended = Vec::new();
     for [id, lease, reason] in cancelled {

@@ -1,24 +1,24 @@
-//! A worker: claims jobs for a processor in JavaScript, keeps its lease, and settles the jobs with their outcomes.
+//! A worker: claims jobs for a processor in JavaScript, renews its lease, and settles the jobs with their outcomes.
 //!
-//! All of it is one state under one lock ([`state::WorkerState`]). A caller changes the state and then calls [`Inner::pump`], which sends a step
-//! if there is something to settle or to claim and no step is on its way. JavaScript's thread does so when it settles a job, which saves the job
-//! a change of threads; the I/O thread does so when an answer, a wake-up or a timer comes. While a step is on its way outcomes collect, so the
-//! faster jobs end, the more of them one script settles.
+//! One state under one lock holds everything ([`state::WorkerState`]). A caller changes the state and then calls [`Inner::pump`]. It
+//! sends a step if there is something to settle or to claim and no step is on its way. JavaScript's thread calls it when it settles a
+//! job, which saves a change of threads. The I/O thread calls it after an answer, a wake-up or a timer. While a step is on its way,
+//! outcomes collect. So the faster jobs end, the more of them one script settles.
 //!
 //! | file | what |
 //! |---|---|
-//! | `slot` | a job in flight, and what becomes of it |
+//! | `slot` | a job in flight, and its outcome |
 //! | `state/` | the state of a worker: its lease, its jobs in flight, its next step |
 //! | `step` | the call and the answer of the script of a step |
 //! | `serving` | sending steps, and their answers |
 //! | `lease` | the lease: start, renewal, loss |
 //! | `clock` | the one task with timers |
-//! | `watch` | one check of all quiet queues of a manager |
-//! | `sweeper` | recovering the jobs of workers that are gone |
-//! | `parents` | checking parents whose children are in other queues, and whose updates were lost |
+//! | `watch` | one common check of all quiet queues of a manager |
+//! | `sweeper` | recovering the jobs of workers whose leases have ended |
+//! | `parents` | checking parents with children in other queues, because updates may have been lost |
 //! | `registered` | a worker that is in a registry, and the crashes that the registry reports |
 //! | `closing` | pausing and closing |
-//! | `verbs` | what JavaScript calls |
+//! | `verbs` | the verbs that JavaScript calls |
 
 mod clock;
 mod closing;
@@ -54,24 +54,24 @@ pub(super) use serving::after;
 #[cfg(fuzzing)]
 pub(super) use slot::end_in_every_way;
 
-/// The longest time between renewals, which also notice a wake-up that was missed.
+/// The longest time between renewals. A renewal also makes up for a missed wake-up.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// The same for a worker whose queue is watched, see `watch`.
+/// The longest time between renewals of a worker whose queue `watch` checks.
 const RENEW_WATCHED_EVERY: Duration = Duration::from_mins(2);
-/// How long a worker counts as waiting for jobs, and how long a resting worker does.
+/// How long after a renewal the server counts a worker as waiting for jobs, and how long a resting worker.
 const IDLE_FOR: Duration = Duration::from_secs(16);
 const IDLE_FOR_AT_REST: Duration = Duration::from_mins(5);
-/// Outcomes in one step at most, and jobs that it claims: a script holds up everybody else, and Lua hands some thousands of values to a
-/// command, and no more.
+/// The most outcomes in one step, and the most jobs that it claims. A script blocks the server, and Lua passes at most a few thousand
+/// values to one command.
 const MOST_OUTCOMES: usize = 125;
 const MOST_CLAIMS: usize = 125;
 
-/// A delivery without its values.
+/// The start of a delivery to JavaScript; the values follow.
 fn delivery_of(what: WorkerDelivery) -> Vec<Outcome> {
     vec![Outcome::Number(f64::from(what as u32))]
 }
 
-/// A worker. Dropped, it hands back what it has in flight.
+/// A worker. When it is dropped, it hands back its jobs in flight.
 #[derive(Debug)]
 pub struct Worker(Arc<Inner>);
 
@@ -83,13 +83,13 @@ struct Inner {
     state: Mutex<WorkerState>,
     /// Wakes the clock.
     nudge: Notify,
-    /// Notified whenever nothing is in flight any more.
+    /// Notified when no job is in flight any more.
     quiet: Notify,
     closing: closing::Closing,
 }
 
 impl Worker {
-    /// On `queue`; it does nothing until it is run.
+    /// A worker on `queue`. It claims no jobs before `run`.
     ///
     /// # Errors
     ///
@@ -122,23 +122,23 @@ impl Inner {
         self.state.lock()
     }
 
-    /// How long from one renewal to the next; not the same for all, so that a fleet does not renew at once.
+    /// The time from one renewal to the next. It is random, so that the workers of a fleet do not all renew at the same time.
     fn renewal_interval(&self) -> Duration {
         (self.options.lease / 3).min(RENEW_EVERY).mul_f64(0.8 + 0.2 * fastrand::f64())
     }
 
-    /// How long from now to the next renewal.
+    /// The time from now to the next renewal.
     fn next_renewal(&self, watched: bool) -> Duration {
         if watched { RENEW_WATCHED_EVERY.mul_f64(0.8 + 0.2 * fastrand::f64()) } else { self.renewal_interval() }
     }
 
-    /// How long the worker counts as waiting for jobs.
+    /// How long the server counts the worker as waiting for jobs.
     fn idle_for(state: &WorkerState) -> Duration {
         if state.lease.is_resting() { IDLE_FOR_AT_REST } else { IDLE_FOR }
     }
 
     /// Tells JavaScript that slots have ended.
-    fn tell_ended(&self, ended: impl IntoIterator<Item = (u64, &'static str, Option<Bytes>)>) {
+    fn emit_ended(&self, ended: impl IntoIterator<Item = (u64, &'static str, Option<Bytes>)>) {
         let mut values = delivery_of(WorkerDelivery::Ended);
         for (slot, why, text) in ended {
             let ended: [Outcome; ENDED_VALUES as usize] = [
@@ -153,8 +153,8 @@ impl Inner {
         }
     }
 
-    /// Tells JavaScript of jobs whose outcome was refused.
-    fn tell_refused(&self, refused: Vec<Bytes>) {
+    /// Tells JavaScript which jobs had their outcome refused.
+    fn emit_refused(&self, refused: Vec<Bytes>) {
         if refused.is_empty() {
             return;
         }
@@ -167,15 +167,15 @@ impl Inner {
         self.outlet.deliver(values);
     }
 
-    fn tell(&self, event: &str) {
-        self.outlet.tell(json!({ "event": event }).to_string());
+    fn emit(&self, event: &str) {
+        self.outlet.emit(json!({ "event": event }).to_string());
     }
 
-    fn tell_error(&self, error: &Error) {
-        self.outlet.tell(json!({ "event": "error", "error": failure(error) }).to_string());
+    fn emit_error(&self, error: &Error) {
+        self.outlet.emit(json!({ "event": "error", "error": failure(error) }).to_string());
     }
 
-    /// Has the clock look again if something is due before it would.
+    /// Wakes the clock if something is due before the end of its sleep.
     fn rearm(&self, state: &WorkerState) {
         let next = state.next_alarm(self.has_room(state));
         if next.is_some_and(|next| state.alarms.is_earlier(next)) {

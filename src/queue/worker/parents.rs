@@ -1,8 +1,9 @@
-//! Checks jobs that wait for children in other queues, where an update of a child may have been lost.
+//! Checks jobs that wait for children in other queues, because an update about a child may have been lost.
 //!
-//! An update is a message, deleted after its delivery. A server that fails over may lose its last writes, and with them the update, although the
-//! message was deleted in its outbox. So the workers of a queue walk the waiting parents, slowly, one page at a time for the whole fleet, and ask
-//! the queues of their children. Those queues answer by messages where a parent knows another state.
+//! An update is a message that is deleted after its delivery. A failover can lose the last writes of a server. So an update can be
+//! lost although its message was deleted. The workers of a queue therefore check the waiting parents slowly, one page at a time for
+//! the whole fleet. They ask the queues of the children. If a parent has an outdated state of a child, the child's queue sends a
+//! message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +19,21 @@ use crate::lifecycle;
 use crate::queue::outbox::deliver_left;
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 
-/// From one page to the next.
+/// The pause between two pages.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long a parent must have waited: most have got their updates by then.
+/// How long a parent must have waited before it is checked. Most parents have got their updates by then.
 const WAITED: Duration = Duration::from_secs(5);
 const PARENTS: u64 = 100;
 const CHILDREN: u64 = 1_000;
 
 impl Inner {
-    /// Checks the next page of parents, in a task of its own.
+    /// Checks the next page of parents in a new task.
     pub(super) fn check_parents(self: &Arc<Self>) {
         let worker = Arc::clone(self);
         lifecycle::spawn(async move {
-            // Where this fails, the next walk asks again.
+            // If this fails, the next round checks the page again.
             if let Err(error) = worker.check_next_page().await {
-                worker.tell_error(&error);
+                worker.emit_error(&error);
             }
         });
     }
@@ -50,7 +51,7 @@ impl Inner {
             || Some([words.next()?, words.next()?, words.next()?, words.next()?, words.next()?, words.next()?]);
         let mut by_queue: HashMap<String, Vec<[Bytes; 4]>> = HashMap::new();
         while let Some([parent, name, known, queue, child, once]) = next() {
-            // The text that names its parent in the child's own record, see `flows`.
+            // The text in the child's record that names its parent, see `flows`.
             let wanted = json!([self.core.name, id_text(&parent), id_text(&name)]).to_string();
             by_queue.entry(id_text(&queue)).or_default().push([child, once, wanted.into(), known]);
         }

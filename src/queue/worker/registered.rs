@@ -1,8 +1,8 @@
-//! A worker that is in a registry. When the registry reports a crash, the jobs of the crashed worker are recovered at once, not when its lease
-//! ends.
+//! A worker that is in a registry. When the registry reports a crash, the jobs of the crashed worker are recovered at once, before
+//! its lease ends.
 //!
-//! The server keeps, beside each lease, the registration of its worker. Every registered worker gets reports of crashes and recovers the jobs
-//! of the registration that is over; where several try at once the script lets one of them.
+//! The server stores the registration of a worker next to its lease. Every registered worker gets reports of crashes, and recovers
+//! the jobs of the crashed registration. If several workers try at once, the script lets only one of them do it.
 
 use std::sync::{Arc, Weak};
 
@@ -19,7 +19,7 @@ use crate::queue::paged_listing;
 use crate::registry::{DeathCause, DeathListener, DeathNotice, listen_for_deaths};
 
 impl Inner {
-    /// Notes the worker's registration and listens to the crashes that its registry reports.
+    /// Stores the worker's registration, and listens for crashes that the registry reports.
     pub(super) async fn register(self: &Arc<Self>, id: &str, epoch: u64, namespace: &str) -> Result<()> {
         self.state().registration = Some(Registration { text: format!("{epoch} {id}"), known: false });
         self.renew(false);
@@ -33,7 +33,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The server knows `registration`.
+    /// The server has stored `registration`.
     pub(super) fn registration_is_known(&self, term: u64, registration: &str) {
         let mut state = self.state();
         if state.lease.term() == term
@@ -44,7 +44,7 @@ impl Inner {
         }
     }
 
-    /// Recovers the jobs of a registration that is over.
+    /// Recovers the jobs of a crashed registration.
     async fn recover_crashed(&self, death: &DeathNotice) -> Result<()> {
         let key = self.core.key(Part::Owners);
         for (owner, text) in paged_listing::pairs(&self.core, b"HSCAN", key).await? {
@@ -56,7 +56,7 @@ impl Inner {
     }
 }
 
-/// Is `<epoch> <id>` the registration that is over, or an earlier one of that worker?
+/// True if `text`, `<epoch> <id>`, is the crashed registration or an earlier registration of the same worker.
 fn belongs(text: &Bytes, death: &DeathNotice) -> bool {
     let Some(space) = text.iter().position(|byte| *byte == b' ') else { return false };
     let epoch = std::str::from_utf8(&text[..space]).ok().and_then(|epoch| epoch.parse::<u64>().ok());
@@ -67,16 +67,16 @@ struct CrashListener(Weak<Inner>);
 
 impl DeathListener for CrashListener {
     fn died(&self, death: &DeathNotice) {
-        // A worker that registered again goes on; its lease is its own.
+        // A worker that registered again is alive and keeps its lease.
         if death.how != DeathCause::Crashed {
             return;
         }
         if let Some(worker) = self.0.upgrade() {
             let death = death.clone();
             lifecycle::spawn(async move {
-                // Where this fails, the sweep recovers the jobs when the lease has ended.
+                // If this fails, the sweeper recovers the jobs when the lease has ended.
                 if let Err(error) = worker.recover_crashed(&death).await {
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             });
         }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_of_its_epoch_and_of_earlier_ones() {
+    fn a_death_notice_covers_its_epoch_and_all_earlier_epochs() {
         let death = DeathNotice { worker: Bytes::from_static(b"w 1"), epoch: 5, how: DeathCause::Crashed };
         for (text, expected) in
             [("5 w 1", true), ("4 w 1", true), ("6 w 1", false), ("5 w", false), ("w 1", false), ("", false)]

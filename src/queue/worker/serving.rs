@@ -17,7 +17,7 @@ use crate::error::{Delivery, Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
 use crate::queue::outbox::deliver_left;
-use crate::queue::record::{Progressed, State, Stored};
+use crate::queue::record::{JobRecord, RunRecord, State};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
 use crate::queue::snapshot::options_of;
 use crate::resp::Reply;
@@ -26,7 +26,7 @@ use crate::resp::Reply;
 struct Sent {
     term: u64,
     at: Instant,
-    /// Does a claim start the lease?
+    /// True if a claim starts the lease.
     begins: bool,
     lease: String,
     wanted: usize,
@@ -34,7 +34,7 @@ struct Sent {
 }
 
 impl Inner {
-    /// Sends a step, if there is something to settle or to claim and none is on its way.
+    /// Sends a step, if there is something to settle or to claim and no step is on its way.
     pub(super) fn pump(self: &Arc<Self>) {
         let (command, sent) = {
             let mut state = self.state();
@@ -84,7 +84,7 @@ impl Inner {
         let unknown = {
             let mut state = self.state();
             if state.lease.term() != sent.term {
-                // No worker renews the lease of the jobs that it claimed: they are recovered when that lease ends.
+                // The step claimed jobs under the old lease, which is not renewed. They are recovered when it ends.
                 return;
             }
             let now = Instant::now();
@@ -111,42 +111,42 @@ impl Inner {
             let lease = Bytes::from(sent.lease);
             self.start_jobs(&mut state, claimed, &lease, server_now);
             state.compare_with(held);
-            if state.claiming.is_idle() && state.is_quiet() && state.in_flight.tells_idle() {
-                self.tell("idle");
+            if state.claiming.is_idle() && state.is_quiet() && state.in_flight.emits_idle() {
+                self.emit("idle");
             }
             self.after_step(&mut state);
             wakes && state.registration.is_some()
         };
         if unknown {
-            // The server must know whose lease it is.
+            // The step started a new lease. The renewal stores the registration next to it.
             self.renew(false);
         }
-        self.tell_refused(refused);
+        self.emit_refused(refused);
         deliver_left(&self.core, messages);
         self.pump();
     }
 
-    /// Gives claimed jobs to JavaScript.
+    /// Passes claimed jobs to JavaScript.
     fn start_jobs(&self, state: &mut WorkerState, claimed: Vec<Claimed>, lease: &Bytes, now: u64) {
         let mut values = delivery_of(WorkerDelivery::Jobs);
         values.reserve(claimed.len() * CLAIMED_VALUES as usize);
-        for Claimed { id, stored, progressed, progress } in claimed {
+        for Claimed { id, stored, run, progress } in claimed {
             let made = stored.and_then(|stored| {
-                let slot = Slot::new(id.clone(), lease.clone(), &stored, &progressed)?;
+                let slot = Slot::new(id.clone(), lease.clone(), &stored, &run)?;
                 Ok((slot, stored))
             });
             match made {
                 Ok((slot, stored)) => {
                     let number = state.in_flight.hold(slot);
-                    deliver(&mut values, number, id, stored, &progressed, now, progress);
+                    deliver(&mut values, number, id, stored, &run, now, progress);
                 }
                 Err(error) => {
-                    let slot = Slot::damaged(id, lease.clone(), &progressed);
+                    let slot = Slot::damaged(id, lease.clone(), &run);
                     let reason = format!("{}: {}", error.kind().name(), error.message());
                     state
                         .in_flight
                         .settle(slot.end(&self.core, Ending::Failed { reason, stack: None, for_good: true }));
-                    self.tell_error(&error);
+                    self.emit_error(&error);
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Inner {
         }
     }
 
-    /// Notifies the callers that wait until nothing is in flight.
+    /// Notifies the callers that wait until no job is in flight.
     pub(super) fn after_step(&self, state: &mut WorkerState) {
         if state.is_quiet() {
             for answer in state.pausing.drain(..) {
@@ -176,16 +176,16 @@ impl Inner {
             if sent.begins && error.delivery() == Delivery::MaybeExecuted {
                 state.lease.wake(sent.at, self.renewal_interval());
             }
-            // It may have been executed: the server is asked what it holds before anything else is sent.
+            // The step may have been executed. Before the next step the server is asked which jobs this worker holds.
             state.claiming.mark_unsure();
             state.in_flight.put_back(sent.outgoing);
             state.claiming.failed();
             self.rearm(&state);
         }
-        self.tell_error(error);
+        self.emit_error(error);
     }
 
-    /// After a step whose outcome is unknown: the server is asked which jobs this worker holds.
+    /// Asks the server which jobs this worker holds, after a step whose outcome is unknown.
     fn request_held_jobs(self: &Arc<Self>) {
         let (worker, (term, owner)) = (Arc::clone(self), {
             let state = self.state();
@@ -208,7 +208,7 @@ impl Inner {
         loop {
             let command = plain(&scripts::HELD, &keys, &[cursor.word()]);
             let (reply, origin) =
-                self.core.call_located(command.runs_reading(*operation::STEP, &scripts::HELD)).await?;
+                self.core.call_located(command.runs_repeatable(*operation::STEP, &scripts::HELD)).await?;
             let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
             let next_page = parts.next().and_then(bytes).ok_or_else(Error::unexpected_reply)?;
             let mut next = || Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?));
@@ -217,8 +217,8 @@ impl Inner {
                     held.push(Held {
                         id,
                         progress: bytes(progress).unwrap_or_default(),
-                        stored: Stored::read(&bytes(body).unwrap_or_default()),
-                        progressed: Progressed::read(bytes(record).as_ref()),
+                        stored: JobRecord::read(&bytes(body).unwrap_or_default()),
+                        run: RunRecord::read(bytes(record).as_ref()),
                     });
                 }
             }
@@ -239,11 +239,11 @@ impl Inner {
             if let Ok(held) = held {
                 let count = held.len() as u64;
                 let leases: HashSet<_> = held.iter().map(|held| (held.id.clone(), fence_of(held))).collect();
-                // A job that the server no longer holds for this worker was settled, or is another worker's.
+                // A job that the server no longer lists for this worker was settled, or belongs to another worker.
                 state
                     .in_flight
                     .retain_outcomes(|outcome| leases.contains(&(outcome.id.clone(), outcome.fence.clone())));
-                // A claim that was lost with a master is no claim any more.
+                // A failover can lose a claim. Such a job is no longer this worker's.
                 let is_lost = |slot: &Slot| !leases.contains(&(slot.id.clone(), slot.fence()));
                 let lost: Vec<_> =
                     state.in_flight.slots().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| number).collect();
@@ -263,47 +263,45 @@ impl Inner {
             self.after_step(&mut state);
         }
         self.core.manager.metrics().queue_leases_lost.add(ended.len() as u64);
-        self.tell_ended(ended);
+        self.emit_ended(ended);
         self.pump();
     }
 
-    /// Starts a job that was claimed by a step whose answer was lost.
+    /// Starts a job that was claimed by a step whose answer did not arrive.
     fn adopt(&self, state: &mut WorkerState, owner: &str, held: Held) {
-        let Held { id, stored, progressed, progress } = held;
-        let Ok(progressed) = progressed else { return };
-        let ours = progressed.state == State::Active && progressed.lease.starts_with(owner.as_bytes());
-        let known = state.in_flight.slots().any(|(_, slot)| slot.id == id && slot.lease == progressed.lease)
+        let Held { id, stored, run, progress } = held;
+        let Ok(run) = run else { return };
+        let ours = run.state == State::Active && run.lease.starts_with(owner.as_bytes());
+        let known = state.in_flight.slots().any(|(_, slot)| slot.id == id && slot.lease == run.lease)
             || state.in_flight.outcomes().iter().any(|outcome| outcome.id == id);
         if ours && !known {
-            let (lease, started) = (progressed.lease.clone(), progressed.started);
-            self.start_jobs(state, vec![Claimed { id, stored, progressed, progress }], &lease, started);
+            let (lease, started) = (run.lease.clone(), run.started);
+            self.start_jobs(state, vec![Claimed { id, stored, run, progress }], &lease, started);
         }
     }
 }
 
-/// A job that the server says a worker holds.
+/// A job that a worker holds, according to the server.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: Bytes,
-    pub(super) stored: Result<Stored>,
-    pub(super) progressed: Result<Progressed>,
-    /// Its progress; empty where nothing was progress.
+    pub(super) stored: Result<JobRecord>,
+    pub(super) run: Result<RunRecord>,
+    /// The job's progress; empty if there is none.
     pub(super) progress: Bytes,
 }
 
 fn fence_of(held: &Held) -> String {
-    held.progressed
-        .as_ref()
-        .map_or_else(|_| String::new(), |progressed| format!("a|{}|", String::from_utf8_lossy(&progressed.lease)))
+    held.run.as_ref().map_or_else(|_| String::new(), |run| format!("a|{}|", String::from_utf8_lossy(&run.lease)))
 }
 
-/// The values of a job for JavaScript.
+/// Appends the values of a job for JavaScript.
 fn deliver(
     values: &mut Vec<Outcome>,
     slot: u64,
     id: Bytes,
-    stored: Stored,
-    progressed: &Progressed,
+    stored: JobRecord,
+    run: &RunRecord,
     now: u64,
     progress: Bytes,
 ) {
@@ -312,17 +310,17 @@ fn deliver(
         Outcome::Text(id),
         Outcome::Text(stored.name),
         Outcome::Text(stored.data),
-        options_of(&stored.options, progressed.priority),
-        Outcome::Number(progressed.attempts as f64),
+        options_of(&stored.options, run.priority),
+        Outcome::Number(run.attempts as f64),
         Outcome::Number(stored.added as f64),
         Outcome::Number(now as f64),
-        Outcome::Number(progressed.stalls as f64),
+        Outcome::Number(run.stalls as f64),
         if progress.is_empty() { Outcome::Null } else { Outcome::Text(progress) },
     ];
     values.extend(job);
 }
 
-/// So many milliseconds after `now`, a day at most: then the server is asked again.
+/// The time `ms` after `now`, at most a day later. The server is asked again then.
 pub(in crate::queue) fn after(now: Instant, ms: u64) -> Instant {
     now + Duration::from_millis(ms).min(Duration::from_hours(24))
 }

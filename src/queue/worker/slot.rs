@@ -1,4 +1,4 @@
-//! A job in flight, and what becomes of it.
+//! A job in flight, and its outcome.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::queue::Core;
 use crate::queue::flows::{ending, text_of};
 use crate::queue::options::{JobOptions, Keep, MAX_DATA};
-use crate::queue::record::{Progressed, Stored};
+use crate::queue::record::{JobRecord, RunRecord};
 
-/// The longest reason of a failure and the longest stack that are kept, in bytes.
+/// The longest reason and the longest stack of a failure that are stored, in bytes.
 const MAX_REASON: usize = 64 * 1024;
 const MAX_STACK: usize = 8 * 1024;
 
@@ -19,7 +19,7 @@ const MAX_STACK: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) id: Bytes,
-    /// The lease it was claimed under.
+    /// The lease under which the job was claimed.
     pub(super) lease: Bytes,
     pub(super) attempts: u64,
     stalls: u64,
@@ -27,11 +27,11 @@ pub(super) struct Slot {
     started: u64,
     priority: u64,
     parent: Bytes,
-    /// `None` where none were given.
+    /// `None` if the job was added without options.
     options: Option<Box<JobOptions>>,
-    /// When its attempt fails, if it has not ended.
+    /// When the attempt fails for its timeout.
     pub(super) deadline: Option<Instant>,
-    /// Why it was cancelled, if it was: then its failure is for good.
+    /// The reason of a cancellation. A cancelled job is not retried.
     pub(super) cancelled: Option<String>,
 }
 
@@ -44,14 +44,14 @@ pub(super) enum Ending {
         stack: Option<String>,
         for_good: bool,
     },
-    /// To be tried again after this many milliseconds, without using up an attempt.
+    /// The job is delayed for this many milliseconds. The attempt does not count.
     Delayed(u64),
     HandedBack,
-    /// Its worker is gone; with how often that may happen.
+    /// The worker's lease has ended. The number is how often a job may stall.
     Stalled(u64),
 }
 
-/// An outcome on its way to `part/settle.lua`.
+/// The outcome of a job, as `part/settle.lua` reads it.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) id: Bytes,
@@ -60,32 +60,32 @@ pub(super) struct Outgoing {
     pub(super) before: String,
     pub(super) after: Bytes,
     pub(super) extra: String,
-    /// The rule of the list it goes to.
+    /// The list of finished jobs that the job goes to, and how many of them are kept.
     pub(super) keep: Option<(&'static str, Keep)>,
 }
 
 impl Slot {
-    /// Of a claimed job.
+    /// The slot of a claimed job.
     ///
     /// # Errors
     ///
-    /// `serialization` where what is stored is damaged. The job can still be settled: [`Slot::damaged`].
-    pub(super) fn new(id: Bytes, lease: Bytes, stored: &Stored, progressed: &Progressed) -> Result<Self> {
+    /// `serialization` if the stored options are damaged. The job can still be settled: [`Slot::damaged`].
+    pub(super) fn new(id: Bytes, lease: Bytes, stored: &JobRecord, run: &RunRecord) -> Result<Self> {
         let options = if stored.options.is_empty() {
             None
         } else {
             let text = std::str::from_utf8(&stored.options).unwrap_or_default();
             Some(Box::new(JobOptions::parse(text)?))
         };
-        let priority = progressed.priority.or(options.as_ref().map(|options| options.priority)).unwrap_or(0);
+        let priority = run.priority.or(options.as_ref().map(|options| options.priority)).unwrap_or(0);
         let deadline = options.as_ref().and_then(|options| options.timeout).map(|timeout| Instant::now() + timeout);
         Ok(Self {
             id,
             lease,
-            attempts: progressed.attempts,
-            stalls: progressed.stalls,
+            attempts: run.attempts,
+            stalls: run.stalls,
             added: stored.added,
-            started: progressed.started,
+            started: run.started,
             priority,
             parent: stored.parent.clone(),
             options,
@@ -94,15 +94,15 @@ impl Slot {
         })
     }
 
-    /// Of a job whose stored record says nothing.
-    pub(super) fn damaged(id: Bytes, lease: Bytes, progressed: &Progressed) -> Self {
+    /// The slot of a job with a damaged job record.
+    pub(super) fn damaged(id: Bytes, lease: Bytes, run: &RunRecord) -> Self {
         Self {
             id,
             lease,
-            attempts: progressed.attempts,
-            stalls: progressed.stalls,
+            attempts: run.attempts,
+            stalls: run.stalls,
             added: 0,
-            started: progressed.started,
+            started: run.started,
             priority: 0,
             parent: Bytes::new(),
             options: None,
@@ -111,12 +111,12 @@ impl Slot {
         }
     }
 
-    /// How the job's record begins as long as this worker holds it.
+    /// The start of the job's run record while this worker holds the job.
     pub(super) fn fence(&self) -> String {
         format!("a|{}|", String::from_utf8_lossy(&self.lease))
     }
 
-    /// What is sent when it ends so.
+    /// The outcome to send for this ending.
     pub(super) fn end(&self, core: &Core, ending: Ending) -> Outgoing {
         match ending {
             Ending::Completed(result) if result.len() > MAX_DATA => self.end(
@@ -129,22 +129,22 @@ impl Slot {
             ),
             Ending::Completed(result) => self.completed(core, &result),
             Ending::Failed { reason, stack, for_good } => self.failed(core, &reason, stack.as_deref(), for_good),
-            Ending::Delayed(delay) => self.off(delay, self.attempts, "put off by its processor", None),
-            Ending::HandedBack => self.again("h", self.attempts, self.stalls, Map::new()),
+            Ending::Delayed(delay) => self.delayed(delay, self.attempts, "delayed by its processor", None),
+            Ending::HandedBack => self.waiting_again("h", self.attempts, self.stalls, Map::new()),
             Ending::Stalled(most) if self.stalls >= most => {
                 let reason = format!("the job stalled more often than maxStalls, {most}");
                 core.manager.metrics().queue_failed.add(1);
-                // That attempt did not end: it counts as a stall.
-                Self { stalls: self.stalls + 1, ..self.clone() }.for_good(core, self.attempts, &reason, None)
+                // An attempt that stalled does not count as an attempt, but as a stall.
+                Self { stalls: self.stalls + 1, ..self.clone() }.failed_for_good(core, self.attempts, &reason, None)
             }
-            Ending::Stalled(_) => self.again("s", self.attempts, self.stalls + 1, Map::new()),
+            Ending::Stalled(_) => self.waiting_again("s", self.attempts, self.stalls + 1, Map::new()),
         }
     }
 
     fn completed(&self, core: &Core, result: &[u8]) -> Outgoing {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_completed(), |options| options.keep_completed);
         let what = if keep.is_none() { "C" } else { "c" };
-        self.finished(core, (what, "c"), self.attempts + 1, keep, self.common(), result)
+        self.finished(core, (what, "c"), self.attempts + 1, keep, self.placement(), result)
     }
 
     fn failed(&self, core: &Core, reason: &str, stack: Option<&str>, for_good: bool) -> Outgoing {
@@ -158,14 +158,14 @@ impl Slot {
                 .as_ref()
                 .and_then(|options| options.backoff)
                 .map_or(0, |backoff| backoff.delay_ms(failures));
-            return self.off(delay, failures, reason, stack);
+            return self.delayed(delay, failures, reason, stack);
         }
-        self.for_good(core, failures, reason, stack)
+        self.failed_for_good(core, failures, reason, stack)
     }
 
-    fn for_good(&self, core: &Core, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
+    fn failed_for_good(&self, core: &Core, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_failed(), |options| options.keep_failed);
-        let mut extra = self.common();
+        let mut extra = self.placement();
         extra.insert("e".into(), json!(json!({ "reason": reason }).to_string()));
         let what = if keep.is_none() { "F" } else { "f" };
         if let Some(stack) = stack.filter(|_| what == "f") {
@@ -174,8 +174,8 @@ impl Slot {
         self.finished(core, (what, "f"), attempts, keep, extra, reason.as_bytes())
     }
 
-    /// To be tried again after `delay` ms.
-    fn off(&self, delay: u64, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
+    /// The outcome of a job that is tried again after `delay` ms.
+    fn delayed(&self, delay: u64, attempts: u64, reason: &str, stack: Option<&str>) -> Outgoing {
         let mut extra = Map::new();
         let told = json!({ "reason": reason, "delayMs": delay, "attemptsMade": attempts });
         extra.insert("e".into(), json!(told.to_string()));
@@ -183,10 +183,10 @@ impl Slot {
             extra.insert("k".into(), json!(stack));
         }
         if delay == 0 {
-            return self.again("r", attempts, self.stalls, extra);
+            return self.waiting_again("r", attempts, self.stalls, extra);
         }
         extra.insert("d".into(), json!(delay));
-        self.again("d", attempts, self.stalls, extra)
+        self.waiting_again("d", attempts, self.stalls, extra)
     }
 
     fn finished(
@@ -215,9 +215,9 @@ impl Slot {
         }
     }
 
-    /// To wait again, at once or later.
-    fn again(&self, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
-        extra.extend(self.common());
+    /// The outcome of a job that waits again, or is delayed.
+    fn waiting_again(&self, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
+        extra.extend(self.placement());
         let letter = if what == "d" { "d" } else { "w" };
         Outgoing {
             id: self.id.clone(),
@@ -230,8 +230,8 @@ impl Slot {
         }
     }
 
-    /// What the place of a job needs that has a group or a priority.
-    fn common(&self) -> Map<String, Value> {
+    /// The group and the priority, which decide where the job waits.
+    fn placement(&self) -> Map<String, Value> {
         let mut extra = Map::new();
         if !self.group().is_empty() {
             extra.insert("g".into(), json!(self.group()));
@@ -246,7 +246,7 @@ impl Slot {
         self.options.as_ref().and_then(|options| options.group.as_deref()).unwrap_or_default()
     }
 
-    /// The end of its record, after the time at which it finished.
+    /// The end of the run record, after the time at which the job finished.
     fn after(&self, rest: &[u8]) -> Bytes {
         let group = self.group();
         let mut after = Vec::with_capacity(group.len() + rest.len() + 10);
@@ -256,12 +256,11 @@ impl Slot {
     }
 }
 
-/// For fuzzing: ends a job as every ending there is would.
+/// For fuzzing: ends a job with each kind of ending.
 #[cfg(fuzzing)]
-pub(in crate::queue) fn end_in_every_way(core: &Core, stored: &Stored, progressed: &Progressed) {
-    let (id, lease) = (Bytes::from_static(b"id"), progressed.lease.clone());
-    let slot = Slot::new(id.clone(), lease.clone(), stored, progressed)
-        .unwrap_or_else(|_| Slot::damaged(id, lease, progressed));
+pub(in crate::queue) fn end_in_every_way(core: &Core, stored: &JobRecord, run: &RunRecord) {
+    let (id, lease) = (Bytes::from_static(b"id"), run.lease.clone());
+    let slot = Slot::new(id.clone(), lease.clone(), stored, run).unwrap_or_else(|_| Slot::damaged(id, lease, run));
     let failed = |for_good| Ending::Failed { reason: "no".to_owned(), stack: Some("at".to_owned()), for_good };
     for ending in [
         Ending::Completed(Bytes::from_static(b"1")),
@@ -275,8 +274,8 @@ pub(in crate::queue) fn end_in_every_way(core: &Core, stored: &Stored, progresse
         let Outgoing { before, extra, .. } = slot.end(core, ending);
         assert!(extra.is_empty() || serde_json::from_str::<Map<String, Value>>(&extra).is_ok(), "{extra}");
         let record = Bytes::from([before.as_bytes(), b"1", &slot.after(b"x")[..]].concat());
-        // A job whose numbers are as large as they may be has no further attempt to count.
-        let is_readable = Progressed::read(Some(&record)).is_ok();
+        // A record whose numbers are already the largest allowed cannot count another attempt.
+        let is_readable = RunRecord::read(Some(&record)).is_ok();
         assert!(is_readable || slot.attempts.max(slot.stalls) >= 1 << 53, "{record:?}");
     }
 }

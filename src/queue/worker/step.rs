@@ -1,4 +1,4 @@
-//! What `step.lua` is asked and what it answers.
+//! The call of `step.lua`, and its answer.
 
 use bytes::Bytes;
 
@@ -8,12 +8,13 @@ use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::queue::Core;
 use crate::queue::options::{Keep, WorkerOptions};
-use crate::queue::record::{Progressed, Stored};
+use crate::queue::record::{JobRecord, RunRecord};
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 use crate::resp::Reply;
 
-/// Packs a step: settles `outgoing`, then claims up to `wanted` jobs under `lease`, which starts for `lease_ms` where that is not 0.
-#[expect(clippy::too_many_arguments, reason = "each is a word of the script")]
+/// Packs a step, which settles `outgoing` and then claims up to `wanted` jobs under `lease`. If `lease_ms` is not 0, a claim starts
+/// the lease for that time.
+#[expect(clippy::too_many_arguments, reason = "each is an argument of the script")]
 pub(super) fn pack(
     core: &Core,
     options: &WorkerOptions,
@@ -40,7 +41,7 @@ pub(super) fn pack(
     call.writes(*operation::STEP)
 }
 
-/// The rules and the outcomes, as `step.lua` and `recover.lua` read them.
+/// Adds the rules for keeping finished jobs and the outcomes, as `step.lua` and `recover.lua` read them.
 pub(super) fn add_outcomes(call: &mut ScriptCall<'_>, outgoing: &[Outgoing]) {
     let mut rules: Vec<(&'static str, Keep)> = Vec::new();
     for rule in outgoing.iter().filter_map(|outcome| outcome.keep) {
@@ -70,32 +71,33 @@ pub(super) fn add_outcomes(call: &mut ScriptCall<'_>, outgoing: &[Outgoing]) {
 #[derive(Debug)]
 pub(super) struct Claimed {
     pub(super) id: Bytes,
-    pub(super) stored: Result<Stored>,
-    pub(super) progressed: Progressed,
-    /// What was progress of it in an earlier attempt; empty where nothing was.
+    pub(super) stored: Result<JobRecord>,
+    pub(super) run: RunRecord,
+    /// The progress of an earlier attempt; empty if there is none.
     pub(super) progress: Bytes,
 }
 
-/// What a step came to.
+/// The answer to a step.
 #[derive(Debug)]
 pub(super) struct StepResult {
     /// Milliseconds of server time.
     pub(super) now: u64,
+    /// The indexes of outcomes that were refused.
     pub(super) refused: Vec<usize>,
     pub(super) claimed: Vec<Claimed>,
     /// Milliseconds until the next delayed job is due.
     pub(super) due_in: Option<u64>,
     /// Milliseconds until the rate limit allows a start.
     pub(super) limited_for: Option<u64>,
-    /// How many messages were left in the outbox.
+    /// How many messages the script wrote to the outbox.
     pub(super) messages: i64,
-    /// May jobs wait though fewer came than were wanted?
+    /// True if jobs may wait although fewer jobs than wanted were claimed.
     pub(super) more: bool,
     /// How many jobs the server says this worker holds.
     pub(super) held: u64,
 }
 
-/// Reads the answer; `None` where the worker's lease had ended.
+/// Reads the answer; `None` if the worker's lease had ended.
 pub(super) fn read(reply: Reply) -> Result<Option<StepResult>> {
     let mut parts = array(reply).ok_or_else(Error::unexpected_reply)?.into_iter();
     let mut next = || parts.next().ok_or_else(Error::unexpected_reply);
@@ -109,9 +111,9 @@ pub(super) fn read(reply: Reply) -> Result<Option<StepResult>> {
     let mut claimed = Vec::with_capacity(flat.len() / 4);
     while flat.len() > 0 {
         let mut next = || flat.next().and_then(bytes).ok_or_else(Error::unexpected_reply);
-        let (id, body, how_far, progress) = (next()?, next()?, next()?, next()?);
-        let progressed = how_far_it_is(&how_far, now).ok_or_else(Error::unexpected_reply)?;
-        claimed.push(Claimed { id, stored: Stored::read(&body), progressed, progress });
+        let (id, body, text, progress) = (next()?, next()?, next()?, next()?);
+        let run = parse_run(&text, now).ok_or_else(Error::unexpected_reply)?;
+        claimed.push(Claimed { id, stored: JobRecord::read(&body), run, progress });
     }
     let due = milliseconds(&next()?);
     let limited_for = milliseconds(&next()?).filter(|ms| *ms > 0);
@@ -126,17 +128,17 @@ pub(super) fn milliseconds(reply: &Reply) -> Option<u64> {
     integer(reply).and_then(|ms| u64::try_from(ms).ok())
 }
 
-/// `attempts|stalls|priority`, or nothing for a first attempt.
-fn how_far_it_is(text: &[u8], now: u64) -> Option<Progressed> {
-    let mut progressed = Progressed { started: now, ..Progressed::new() };
+/// Reads `attempts|stalls|priority`, which is empty for a first attempt.
+fn parse_run(text: &[u8], now: u64) -> Option<RunRecord> {
+    let mut run = RunRecord { started: now, ..RunRecord::new() };
     if !text.is_empty() {
         let mut parts = std::str::from_utf8(text).ok()?.split('|');
-        progressed.attempts = parts.next()?.parse().ok()?;
-        progressed.stalls = parts.next()?.parse().ok()?;
-        progressed.priority = match parts.next()? {
+        run.attempts = parts.next()?.parse().ok()?;
+        run.stalls = parts.next()?.parse().ok()?;
+        run.priority = match parts.next()? {
             "" => None,
             digits => Some(digits.parse().ok()?),
         };
     }
-    Some(progressed)
+    Some(run)
 }

@@ -1,8 +1,8 @@
-//! Recovers the jobs of workers whose leases have ended: they go back to the head of the queue, or fail where they stalled too often.
+//! Recovers the jobs of workers whose leases have ended. A job goes back to the head of the queue, or fails if it stalled too often.
 //!
-//! Any worker may do it; each renewal reports which leases have ended. The jobs are read first, and their outcomes decided here, where options
-//! are understood. The script checks again that the lease has ended and that each job is still held under it, so of several workers that try
-//! one succeeds.
+//! Any worker may do it; each renewal reports which leases have ended. The worker first reads the jobs and decides their outcomes,
+//! because the scripts do not read options. The script then checks again that the lease has ended and that each job is still held
+//! under it. So one of several workers that try succeeds.
 
 use std::sync::Arc;
 
@@ -20,25 +20,25 @@ use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
 
-/// Jobs that one script recovers.
+/// The most jobs that one script recovers.
 const BATCH: usize = 125;
 
 impl Inner {
-    /// Recovers the jobs of `owners`, in tasks of their own.
+    /// Recovers the jobs of each of the `owners` in a new task.
     pub(super) fn sweep(self: &Arc<Self>, owners: &[Bytes]) {
         let own = self.state().lease.owner().to_owned();
         for owner in owners.iter().map(id_text).filter(|owner| *owner != own) {
             let worker = Arc::clone(self);
             lifecycle::spawn(async move {
-                // Where this fails, the next renewal of any worker reports the lease again.
+                // If this fails, the next renewal of any worker reports the lease again.
                 if let Err(error) = worker.recover(&owner, false).await {
-                    worker.tell_error(&error);
+                    worker.emit_error(&error);
                 }
             });
         }
     }
 
-    /// Recovers the jobs of `owner`: after its lease has ended, or where it is known to have crashed.
+    /// Recovers the jobs of `owner`, whose lease has ended. The lease need not have ended if the owner is known to have `crashed`.
     pub(super) async fn recover(&self, owner: &str, crashed: bool) -> Result<()> {
         let mut held = self.held_by(owner).await?;
         loop {
@@ -65,16 +65,15 @@ impl Inner {
     }
 
     fn stalled(&self, held: Held) -> Outgoing {
-        let Held { id, stored, progressed, .. } = held;
-        let progressed = progressed.unwrap_or_else(|_| crate::queue::record::Progressed::new());
-        let lease = if progressed.state == State::Active { progressed.lease.clone() } else { Bytes::from_static(b"-") };
-        let made = stored.and_then(|stored| Slot::new(id.clone(), lease.clone(), &stored, &progressed));
+        let Held { id, stored, run, .. } = held;
+        let run = run.unwrap_or_else(|_| crate::queue::record::RunRecord::new());
+        let lease = if run.state == State::Active { run.lease.clone() } else { Bytes::from_static(b"-") };
+        let made = stored.and_then(|stored| Slot::new(id.clone(), lease.clone(), &stored, &run));
         match made {
             Ok(slot) => slot.end(&self.core, Ending::Stalled(self.options.max_stalls)),
             Err(error) => {
                 let reason = format!("{}: {}", error.kind().name(), error.message());
-                Slot::damaged(id, lease, &progressed)
-                    .end(&self.core, Ending::Failed { reason, stack: None, for_good: true })
+                Slot::damaged(id, lease, &run).end(&self.core, Ending::Failed { reason, stack: None, for_good: true })
             }
         }
     }

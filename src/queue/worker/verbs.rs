@@ -1,4 +1,4 @@
-//! What JavaScript calls on a worker.
+//! The verbs of a worker that JavaScript calls.
 
 use std::time::Duration;
 
@@ -81,14 +81,14 @@ fn close(worker: &Worker, call: Call<'_>) {
     }
 }
 
-/// Arguments: slot, kind and two values of each outcome.
+/// Arguments: for each outcome its slot, its kind and two values.
 fn settle(worker: &Worker, call: Call<'_>) {
     let inner = &worker.0;
     {
         let mut state = inner.state();
         for outcome in call.from(0).chunks(OUTCOME_VALUES as usize) {
             let [Arg::Number(slot), Arg::Number(kind), ..] = outcome else { continue };
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number of a slot")]
             let Some(slot) = state.in_flight.take(*slot as u64) else { continue };
             let values = (outcome.get(2).copied(), outcome.get(3).copied());
             state.in_flight.settle(slot.end(&inner.core, ending(*kind, values)));
@@ -99,7 +99,7 @@ fn settle(worker: &Worker, call: Call<'_>) {
     call.give(Ok(Outcome::Nothing));
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers that the face gives")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers that TypeScript passes")]
 fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> Ending {
     let text = |arg: Option<Arg<'_>>| match arg {
         Some(Arg::Text(text)) => Some(text.to_owned()),
@@ -125,7 +125,7 @@ fn ending(kind: f64, (first, second): (Option<Arg<'_>>, Option<Arg<'_>>)) -> End
     }
 }
 
-/// The job in a slot: its id and how its record begins as long as it is held.
+/// The job in a slot: its id, and the start of its run record while this worker holds the job.
 fn held_job(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     let number = args.id(0)?;
     let state = worker.0.state();
@@ -135,7 +135,7 @@ fn held_job(worker: &Worker, args: &Arguments<'_>) -> Result<(String, String)> {
     }
 }
 
-/// Notes something of a job in flight, under its lease: the script's verb, and what is progress.
+/// Writes data, progress or a log line of a job in flight, under the worker's lease. `verb` is the script's.
 fn update_held(
     worker: &Worker,
     call: Call<'_>,

@@ -1,5 +1,5 @@
-//! One check of all quiet queues of a manager. A resting worker would not notice that a message was lost, or that another worker of its queue
-//! crashed. One command for many queues finds that, instead of one command for each queue.
+//! One common check of all quiet queues of a manager. A resting worker renews rarely, so it would notice late that a wake-up was lost
+//! or that another worker of its queue crashed. One command checks many queues, instead of one command for each queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
@@ -16,22 +16,22 @@ use crate::queue::scripts::{integer, operation};
 use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Queues in one command.
+/// The most queues in one command.
 const CHUNK: usize = 64;
 /// The keys of a queue that exist only while something is in progress.
 const ACTIVITY_KEYS: [Part; 6] = [Part::Wait, Part::Ranked, Part::Parked, Part::Leases, Part::Ring, Part::Outbox];
 
-/// Workers by the address of their manager, and by their own.
+/// Workers by the address of their manager and by their own address.
 type Watched = HashMap<usize, HashMap<usize, Weak<Inner>>>;
 
 static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(Mutex::default);
 
-/// No state is locked while this is asked for; the reverse may be.
+/// Locks the map. A worker's state may be locked while the map is locked, but not the other way round.
 fn watched() -> MutexGuard<'static, Watched> {
     WATCHED.lock()
 }
 
-/// Checks the queue of `worker`, as long as the worker is watched.
+/// Starts to check the queue of `worker`. The checks stop when the worker is no longer watched.
 pub(super) fn begin(worker: &Arc<Inner>) {
     let manager = Arc::as_ptr(worker.core.manager.metrics()) as usize;
     let is_first = {
@@ -47,7 +47,7 @@ pub(super) fn begin(worker: &Arc<Inner>) {
 }
 
 async fn run(manager: usize, mut closing: CancellationToken) {
-    let mut end = Ends(Some(manager));
+    let mut end = RemoveOnDrop(Some(manager));
     loop {
         tokio::select! {
             () = tokio::time::sleep(RENEW_EVERY.mul_f64(0.8 + 0.2 * fastrand::f64())) => {}
@@ -62,7 +62,7 @@ async fn run(manager: usize, mut closing: CancellationToken) {
     }
 }
 
-/// The workers that are still watched; `None` where none is.
+/// The workers that are still watched; `None` if there are none.
 fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
     let mut all = watched();
     let present = all.get_mut(&manager)?;
@@ -86,10 +86,10 @@ fn still_watched(manager: usize) -> Option<Vec<Arc<Inner>>> {
     Some(workers)
 }
 
-/// Also where the task is dropped with its runtime.
-struct Ends(Option<usize>);
+/// Removes the manager's workers from the map, also if the task is dropped with its runtime.
+struct RemoveOnDrop(Option<usize>);
 
-impl Drop for Ends {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         if let Some(manager) = self.0 {
             watched().remove(&manager);
@@ -98,11 +98,11 @@ impl Drop for Ends {
 }
 
 async fn check(workers: &[Arc<Inner>]) {
-    // The keys of two queues are of two slots.
+    // In a cluster the keys of two queues are in different slots.
     let is_cluster = matches!(workers[0].core.manager.config().target, Target::Cluster(_));
     let mut asked = ask(workers, if is_cluster { 1 } else { CHUNK });
     while let Some((chunk, reply)) = asked.pop() {
-        // Where the server cannot be asked, the next check asks again.
+        // If the server does not answer, the next check asks again.
         let Ok(reply) = reply.await else { continue };
         match chunk {
             _ if integer(&reply) == Some(0) => {}
@@ -112,7 +112,7 @@ async fn check(workers: &[Arc<Inner>]) {
     }
 }
 
-/// Asks how many of the activity keys exist, `size` queues at once.
+/// Asks how many of the activity keys exist, with one command for each `size` queues.
 fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<Output = Result<Reply>> + Send)> {
     let ask = |chunk: &[Arc<Inner>]| {
         let keys = || chunk.iter().flat_map(|worker| worker.core.keys.keys(ACTIVITY_KEYS));
@@ -125,7 +125,7 @@ fn ask(workers: &[Arc<Inner>], size: usize) -> Vec<(&[Arc<Inner>], impl Future<O
 }
 
 impl Inner {
-    /// Something is in progress in the queue: the worker renews by itself again.
+    /// Something is in progress in the queue, so the worker renews often again.
     fn became_active(self: &Arc<Self>) {
         self.state().lease.unwatch();
         self.renew(false);

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep_until;
 
 use request::{PendingRequest, completion};
-use state::{Intake, Maintenance, Membership, Reading, RetryPause, Settlements};
+use state::{Intake, Maintenance, Membership, Reading, RequestPause, Settlements};
 
 use super::in_flight::{InFlight, Message, Verdict};
 use super::pace::Pace;
@@ -91,7 +91,7 @@ impl Face {
             "message": error.message(),
             "serverCode": code,
         });
-        self.outlet.tell(event.to_string());
+        self.outlet.emit(event.to_string());
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) struct Consumer {
     wake: Arc<Wake>,
     reading: Reading,
     maintenance: Maintenance,
-    retry_pause: RetryPause,
+    request_pause: RequestPause,
     intake: Intake,
 }
 
@@ -124,7 +124,7 @@ impl Consumer {
             wake: Arc::default(),
             reading: Reading::default(),
             maintenance: Maintenance::new(retention, now),
-            retry_pause: RetryPause::default(),
+            request_pause: RequestPause::default(),
             intake: Intake::default(),
         }
     }
@@ -208,7 +208,7 @@ impl Consumer {
             Instant::now() + LOOK_EVERY
         } else {
             let maintenance = self.maintenance.next();
-            self.retry_pause
+            self.request_pause
                 .until()
                 .unwrap_or_else(|| self.reading.next().map_or(maintenance, |due| due.min(maintenance)))
         };
@@ -220,7 +220,7 @@ impl Consumer {
         let overdue = self.in_flight.overdue(now, self.settings.timeout);
         if !overdue.is_empty() {
             let event = serde_json::json!({ "event": "overdue", "id": self.face.id, "numbers": overdue });
-            self.face.outlet.tell(event.to_string());
+            self.face.outlet.emit(event.to_string());
         }
     }
 
@@ -243,7 +243,7 @@ impl Consumer {
                     let untried = self.in_flight.running_except(&begun);
                     self.settle(&untried, &Verdict::Untried, &mut delivery);
                     self.intake.leave(answer);
-                    self.retry_pause.end();
+                    self.request_pause.end();
                 }
             }
             next = asks.try_recv().ok();

@@ -55,7 +55,7 @@ impl Consumer {
 
     /// Sends the next request, if there is one.
     pub(super) fn send_next(&mut self, now: Instant) -> Option<PendingRequest> {
-        if !self.retry_pause.is_over(now) {
+        if !self.request_pause.is_over(now) {
             return None;
         }
         if self.membership.is_lost() {
@@ -160,7 +160,7 @@ impl Consumer {
         };
         match outcome {
             Ok(()) => {
-                self.retry_pause.succeeded();
+                self.request_pause.succeeded();
                 false
             }
             Err(error) => self.failed(&error),
@@ -226,7 +226,7 @@ impl Consumer {
                 "attempts": attempts,
                 "lastError": text(error),
             });
-            self.face.outlet.tell(event.to_string());
+            self.face.outlet.emit(event.to_string());
         }
     }
 
@@ -252,7 +252,7 @@ impl Consumer {
             self.membership.lose();
         }
         let event = serde_json::json!({ "event": "lost", "id": self.face.id, "upto": upto });
-        self.face.outlet.tell(event.to_string());
+        self.face.outlet.emit(event.to_string());
     }
 
     /// A request failed. Returns true if another attempt is useless.
@@ -265,14 +265,14 @@ impl Consumer {
             // Maintenance removes a key of another type.
             self.maintenance.run_soon();
         }
-        if error.kind() == ErrorKind::Server && self.retry_pause.is_first() {
+        if error.kind() == ErrorKind::Server && self.request_pause.is_first() {
             self.face.emit("failed", error.server_code().unwrap_or_default(), error);
         }
         if self.intake.leaving_since().is_some_and(|since| since.elapsed() > LEAVE_WITHIN) {
             self.face.emit("failed", "", error);
             return true;
         }
-        self.retry_pause.failed();
+        self.request_pause.failed();
         false
     }
 }

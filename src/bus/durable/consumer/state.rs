@@ -246,14 +246,14 @@ impl Maintenance {
 
 /// The pause after failed requests.
 #[derive(Default)]
-pub(super) struct RetryPause {
+pub(super) struct RequestPause {
     /// No request before this.
     until: Option<Instant>,
     /// Failures in a row.
     failures: u32,
 }
 
-impl RetryPause {
+impl RequestPause {
     /// May a request be sent?
     pub(super) fn is_over(&mut self, now: Instant) -> bool {
         let over = self.until.is_none_or(|until| until <= now);
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn after_failures_it_rests_longer_each_time_until_one_question_succeeds() {
-        let mut pause = RetryPause::default();
+        let mut pause = RequestPause::default();
         assert!(pause.is_first() && pause.is_over(Instant::now()));
         pause.failed();
         assert!(!pause.is_first());

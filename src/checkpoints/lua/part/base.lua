@@ -12,17 +12,18 @@
 --
 -- Fields of the state, where NUL is a byte 0:
 --   gen                             when the thread began; `order` has the member g<gen> if the two belong together
---   seq, count, bytes, ttl          number of the last save; checkpoints and bytes that are there; its expiry in ms
+--   seq, bytes, ttl                 number of the last save; bytes that are there; its expiry in ms
 --   asked, answer                   the last save of an owner: what it asked by, and the scope and id that it got
 --   fence, own                      the largest fencing token seen; 1 where `acquire` made it
 --   owner, ends, lease, run         who owns it; until when, ms of server time; for how long each time; of which mastership that is
 --   worker, epoch, was, times       the owner's registration; who was interrupted before it; how often that was
 --   crashed, status                 whether its end is certain, so that nobody is spared; done or failed
 --   c NUL scope NUL id              a checkpoint, packed: parent, at, bytes, meta, digest, seq, pinned, needs, {part, version, …}
---   v NUL scope NUL part NUL version    a value; r … how many checkpoints have it besides the first
+--   v NUL scope NUL part NUL version    a value; r … how many checkpoints name it besides the first; 0 where none gave it yet
 --   n NUL scope NUL id              how many checkpoints need this one
 --   w NUL scope NUL id NUL task NUL place   a pending write, packed: name, value
--- Members of the order: c…, w… as above; s<seq>NUL scope NUL id, every checkpoint as it was saved; t… the same, those that may be trimmed.
+-- Members of the order: c…, w… as above; s<seq>NUL scope NUL id, every checkpoint as it was saved; t… the same, those that may be trimmed;
+-- t0…NUL scope NUL id, one that is gone and has pending writes still.
 local STATE, ORDER, DUE, THREADS, WORKERS, NEWS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local thread = ARGV[1]
 

@@ -74,6 +74,49 @@ local function may_go(scope, id, record)
   end
 end
 
+-- How many values and pending writes one call may still take away. A checkpoint is taken away whole; what it has more of pending writes is
+-- taken away by later calls, and belongs to no checkpoint until then.
+local room = 1000
+
+-- Takes away the pending writes of a checkpoint that is gone. What there is no room for is noted to be trimmed next.
+local function drop_pending(scope, id)
+  local writes, most = field('w', scope, id), math.max(room, 0)
+  local found = call('ZRANGEBYLEX', ORDER, '[' .. writes .. '\0', '(' .. writes .. '\1', 'LIMIT', 0, most)
+  local freed = 0
+  for _, write in ipairs(found) do
+    freed = freed + call('HSTRLEN', STATE, write)
+  end
+  if found[1] then
+    call('HDEL', STATE, unpack(found))
+    call('ZREM', ORDER, unpack(found))
+    call('HINCRBY', STATE, 'bytes', -freed)
+  end
+  room = room - #found
+  local rest = place('t', scope, id, 0)
+  if #found == most then
+    call('ZADD', ORDER, 0, rest)
+  else
+    call('ZREM', ORDER, rest)
+  end
+end
+
+-- Takes away a value, unless another checkpoint has it. Returns how many bytes it had.
+local function drop_value(value)
+  local more = call('HGET', STATE, 'r\0' .. value)
+  if not more then
+    local freed = call('HSTRLEN', STATE, 'v\0' .. value)
+    call('HDEL', STATE, 'v\0' .. value)
+    return freed
+  end
+  local left = number(more) - 1
+  if left < 0 or (left == 0 and call('HEXISTS', STATE, 'v\0' .. value) == 1) then
+    call('HDEL', STATE, 'r\0' .. value)
+  else
+    call('HSET', STATE, 'r\0' .. value, whole(left))
+  end
+  return 0
+end
+
 -- Takes a checkpoint away, with the values that no other one has.
 local function drop(scope, id)
   local name = field('c', scope, id)
@@ -84,21 +127,9 @@ local function drop(scope, id)
   local record = cmsgpack.unpack(text)
   local freed = #text
   for at = 1, #record[9], 2 do
-    local value = scope .. '\0' .. record[9][at] .. '\0' .. record[9][at + 1]
-    local more = call('HGET', STATE, 'r\0' .. value)
-    if not more then
-      freed = freed + call('HSTRLEN', STATE, 'v\0' .. value)
-      call('HDEL', STATE, 'v\0' .. value)
-    elseif call('HINCRBY', STATE, 'r\0' .. value, -1) == 0 then
-      call('HDEL', STATE, 'r\0' .. value)
-    end
+    freed = freed + drop_value(scope .. '\0' .. record[9][at] .. '\0' .. record[9][at + 1])
   end
-  local writes = field('w', scope, id)
-  for _, write in ipairs(call('ZRANGEBYLEX', ORDER, '[' .. writes .. '\0', '(' .. writes .. '\1')) do
-    freed = freed + call('HSTRLEN', STATE, write)
-    call('HDEL', STATE, write)
-    call('ZREM', ORDER, write)
-  end
+  room = room - #record[9] / 2
   if record[8] == 1 and record[1] ~= '' then
     local needed = field('n', scope, record[1])
     if call('HINCRBY', STATE, needed, -1) <= 0 then
@@ -111,30 +142,46 @@ local function drop(scope, id)
   end
   call('HDEL', STATE, name)
   call('ZREM', ORDER, name, place('s', scope, id, record[6]), place('t', scope, id, record[6]))
-  call('HINCRBY', STATE, 'count', -1)
   call('HINCRBY', STATE, 'bytes', -freed)
+  drop_pending(scope, id)
 end
 
--- Takes away the oldest checkpoints that are more than `last`, or older than `age` ms (0: of any age), 64 at most. Returns how many, and
--- whether there may be more.
+-- The number of the oldest save among the newest `last`; 0 where there are not more.
+local function first_kept(last)
+  local at = call('ZLEXCOUNT', ORDER, '-', '(t') - last
+  local member = at >= 0 and call('ZRANGE', ORDER, whole(at), whole(at))[1] or ''
+  return number(match(member, '^s(%d+)'))
+end
+
+-- Is a checkpoint older than `age` ms (0: of any age)?
+local function is_older(scope, id, age)
+  local text = age > 0 and call('HGET', STATE, field('c', scope, id))
+  return text and cmsgpack.unpack(text)[2] < now - age
+end
+
+-- Takes away the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most, as long as there
+-- is room. Returns how many, and whether there may be more. A checkpoint that nothing needs any more is noted again, and is the oldest then.
 local function trim(last, age)
-  local count, gone = number(call('HGET', STATE, 'count')), 0
-  local oldest = call('ZRANGEBYLEX', ORDER, '[t', '(u', 'LIMIT', 0, 64)
-  for _, member in ipairs(oldest) do
-    local scope, id = match(member, '^t%d+%z([^%z]*)%z(.*)$')
-    if count <= last then
-      local text = age > 0 and call('HGET', STATE, field('c', scope, id))
-      if not text or cmsgpack.unpack(text)[2] >= now - age then
-        return gone, false
-      end
+  local kept, gone = first_kept(last), 0
+  for _ = 1, 64 do
+    local member = call('ZRANGEBYLEX', ORDER, '[t', '(u', 'LIMIT', 0, 1)[1]
+    if not member then
+      return gone, false
     end
-    if call('HEXISTS', STATE, field('n', scope, id)) == 1 then
-      -- It is noted again when nothing needs it any more.
+    local seq, scope, id = match(member, '^t(%d+)%z([^%z]*)%z(.*)$')
+    if tonumber(seq) == 0 then
+      drop_pending(scope, id)
+    elseif tonumber(seq) >= kept and not is_older(scope, id, age) then
+      return gone, false
+    elseif call('HEXISTS', STATE, field('n', scope, id)) == 1 then
       call('ZREM', ORDER, member)
     else
       drop(scope, id)
-      gone, count = gone + 1, count - 1
+      gone = gone + 1
+    end
+    if room <= 0 then
+      return gone, true
     end
   end
-  return gone, #oldest == 64
+  return gone, true
 end

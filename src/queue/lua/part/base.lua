@@ -40,7 +40,7 @@
 --
 --   states of a job, the start of its record in `run`: 'w' waiting, 'a' active, 'd' delayed, 'k' waiting for children, 'c' completed,
 --   'f' failed
---   fields of the JSON that comes with a job, see src/queue/fields.rs: d ms of delay, n priority, g group, l at the head
+--   fields of the JSON that comes with a job, see src/queue/worker/slot.rs and src/queue/flows.rs: d ms of delay, n priority, g group, l at the head
 local jobs, run, more, wait, ranked, delayed, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local completed, failed, leases, idle, meta, events = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local ring, blocked, busy, outbox = KEYS[14], KEYS[15], KEYS[16], KEYS[17]

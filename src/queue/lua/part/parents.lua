@@ -65,7 +65,7 @@ end
 local function read_parent(parent)
   return ending_of_parent(decode_object(parent))
 end
--- An ending from its fields o: dedupe_key, u: held_until, p: parent, x: other_parent, as `src/queue/fields.rs` writes them.
+-- An ending from its fields o: dedupe_key, u: held_until, p: parent, x: other_parent, as `src/queue/flows.rs` writes them.
 local function ending_of(fields)
   local ending = ending_of_parent(type(fields.p) == 'table' and fields.p or type(fields.x) == 'table' and fields.x or {})
   ending.dedupe_key = type(fields.o) == 'string' and fields.o or nil

@@ -1,12 +1,12 @@
-//! When something is due.
+//! The times at which a worker has something to do.
 
 use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tick {
-    /// The schedules that are due then are to tick, if there are any.
+    /// When the next schedule ticks, if there is one.
     At(Option<Instant>),
-    /// They tick now.
+    /// The due schedules are ticking now.
     Ticking,
 }
 
@@ -17,7 +17,7 @@ pub(in crate::queue::worker) struct Alarms {
     /// Until when the rate limit allows no start.
     limited_until: Option<Instant>,
     tick: Tick,
-    /// Until when the clock sleeps.
+    /// When the clock wakes up.
     armed: Option<Instant>,
 }
 
@@ -40,31 +40,31 @@ impl Alarms {
         self.limited_until = until;
     }
 
-    /// A delayed job is due then; the earliest counts.
+    /// Sets when a delayed job is due. The earliest of these times is kept.
     pub(in crate::queue::worker) fn due(&mut self, at: Option<Instant>) {
         self.due_at = self.due_at.into_iter().chain(at).min();
     }
 
-    /// A step is sent: it finds what is due, and what the rate limit allows.
+    /// A step is sent. It claims due jobs, and its answer has the new state of the rate limit.
     pub(in crate::queue::worker) fn step_sent(&mut self, now: Instant) {
         self.limited_until = None;
         self.due_at = self.due_at.filter(|at| *at > now);
     }
 
-    /// The schedules tick then. While they tick nothing is changed: `ticked` says when they tick next.
+    /// Sets when the next schedule ticks. Has no effect while schedules tick, because `ticked` follows.
     pub(in crate::queue::worker) fn tick(&mut self, at: Option<Instant>) {
         if self.tick != Tick::Ticking {
             self.tick = Tick::At(at);
         }
     }
 
-    /// Schedules have ticked; the next do then.
+    /// The due schedules have ticked. `next` is the time of the next tick.
     pub(in crate::queue::worker) fn ticked(&mut self, next: Option<Instant>) {
         self.tick = Tick::At(next);
     }
 
-    /// Are schedules to tick now? They do from then on.
-    pub(in crate::queue::worker) fn takes_tick(&mut self, now: Instant) -> bool {
+    /// True if schedules are due. They count as ticking from then on.
+    pub(in crate::queue::worker) fn take_tick(&mut self, now: Instant) -> bool {
         let ticks = matches!(self.tick, Tick::At(Some(at)) if at <= now);
         if ticks {
             self.tick = Tick::Ticking;
@@ -72,8 +72,8 @@ impl Alarms {
         ticks
     }
 
-    /// May there be jobs to claim now, that could not be claimed before? It is said once.
-    pub(in crate::queue::worker) fn takes_due(&mut self, now: Instant) -> bool {
+    /// True if a delayed job is due or the rate limit has ended, so that there may be new jobs to claim. True only once.
+    pub(in crate::queue::worker) fn take_due(&mut self, now: Instant) -> bool {
         let passed = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let due = passed(&mut self.due_at);
         passed(&mut self.limited_until) || due
@@ -85,12 +85,12 @@ impl Alarms {
         claims.chain([tick]).flatten().min()
     }
 
-    /// The clock sleeps until then.
+    /// Sets when the clock wakes up.
     pub(in crate::queue::worker) fn arm(&mut self, until: Instant) {
         self.armed = Some(until);
     }
 
-    /// Is that before the clock would look again?
+    /// True if `at` is before the clock wakes up.
     pub(in crate::queue::worker) fn is_earlier(&self, at: Instant) -> bool {
         self.armed.is_none_or(|armed| at < armed)
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_is_said_once_and_only_a_worker_with_room_is_woken_for_it() {
+    fn a_due_job_is_reported_once_and_wakes_only_a_worker_with_room() {
         let now = Instant::now();
         let [soon, later] = [1, 2].map(|seconds| now + Duration::from_secs(seconds));
         let mut alarms = Alarms::default();
@@ -111,15 +111,15 @@ mod tests {
         alarms.due(Some(soon));
         alarms.due(None);
         assert_eq!((alarms.next(true), alarms.next(false)), (Some(soon), None));
-        assert!(!alarms.takes_due(now));
+        assert!(!alarms.take_due(now));
         alarms.limit(Some(soon));
-        assert!(alarms.takes_due(soon));
-        assert!(!alarms.takes_due(later));
+        assert!(alarms.take_due(soon));
+        assert!(!alarms.take_due(later));
         assert_eq!(alarms.next(true), None);
     }
 
     #[test]
-    fn a_step_finds_what_is_due_by_then() {
+    fn sending_a_step_clears_what_is_due_by_then() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut alarms = Alarms::default();
@@ -132,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn while_schedules_tick_no_other_tick_is_due() {
+    fn no_tick_is_due_while_schedules_tick() {
         let now = Instant::now();
         let mut alarms = Alarms::default();
         alarms.tick(Some(now));
-        assert!(alarms.takes_tick(now));
+        assert!(alarms.take_tick(now));
         alarms.tick(Some(now));
-        assert!(!alarms.takes_tick(now));
+        assert!(!alarms.take_tick(now));
         assert_eq!(alarms.next(true), None);
         alarms.ticked(Some(now));
         assert_eq!(alarms.next(false), Some(now));

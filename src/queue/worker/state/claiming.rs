@@ -1,4 +1,4 @@
-//! Requests of a worker, and whether there may be jobs to claim.
+//! Steps of a worker: whether one is on its way, and whether there may be jobs to claim.
 
 use std::time::{Duration, Instant};
 
@@ -9,29 +9,29 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
     Idle,
-    /// A step is on its way, or the question what this worker holds.
+    /// A step or a request for the held jobs is on its way.
     Sent {
-        /// A wake-up has come since. It may have overtaken the answer.
+        /// A wake-up has come since then. It may be newer than the answer.
         woken: bool,
     },
 }
 
 #[derive(Debug)]
 pub(in crate::queue::worker) struct Claiming {
-    /// Counts claims: no lease is named twice.
+    /// The number of claims so far, which makes the name of each lease unique.
     claims: u64,
     request: Request,
-    /// A step failed and may have been executed, or the server holds another number of jobs for this worker than are in flight: what
-    /// the worker holds is to be asked before anything else.
+    /// A failed step may have been executed, or the server counts another number of held jobs than are in flight. The held jobs must
+    /// be read before the next step.
     unsure: bool,
-    /// By how many jobs the server and this worker differed after it was asked last.
+    /// The difference between the server's number of held jobs and the worker's, when the held jobs were last read.
     difference: i64,
     /// Failures in a row.
     failures: u32,
     retry_at: Option<Instant>,
-    /// May jobs wait, as far as is known?
+    /// True if jobs may wait.
     wants_jobs: bool,
-    /// Does the server believe that this worker waits for jobs?
+    /// True if the server counts this worker as waiting for jobs.
     idle: bool,
 }
 
@@ -75,7 +75,7 @@ impl Claiming {
         self.retry_at
     }
 
-    /// May a step be sent now? One that failed is not sent again at once.
+    /// True if a step may be sent now. After a failure there is a pause.
     pub(in crate::queue::worker) fn may_send(&mut self, now: Instant) -> bool {
         let may = !self.is_requesting() && self.retry_at.is_none_or(|at| at <= now);
         if may {
@@ -98,25 +98,25 @@ impl Claiming {
         }
     }
 
-    /// A step is sent, or the question what this worker holds.
+    /// A step or a request for the held jobs is sent.
     pub(in crate::queue::worker) fn request_sent(&mut self) {
         self.request = Request::Sent { woken: false };
     }
 
-    /// A step is sent. Gives the number of its claim.
+    /// A step is sent. Returns the number of its claim.
     pub(in crate::queue::worker) fn claim(&mut self) -> u64 {
         self.request_sent();
         self.claims += 1;
         self.claims
     }
 
-    /// What was sent is on its way no more. True where a wake-up has come meanwhile.
+    /// The request was answered or failed. True if a wake-up has come meanwhile.
     pub(in crate::queue::worker) fn request_done(&mut self) -> bool {
         std::mem::replace(&mut self.request, Request::Idle) == Request::Sent { woken: true }
     }
 
-    /// A step that asked for jobs was answered: did it get fewer than it wanted, may jobs wait all the same, and is that for the rate limit
-    /// alone?
+    /// A step that wanted jobs was answered. `short`: it got fewer jobs than it wanted. `more`: jobs may wait nevertheless. `limited`:
+    /// the rate limit allows no start now.
     pub(in crate::queue::worker) fn claimed(&mut self, short: bool, more: bool, limited: bool) {
         self.wants_jobs = more || limited || !short && self.wants_jobs;
         self.idle = short && !limited && !more;
@@ -126,7 +126,7 @@ impl Claiming {
         self.failures = 0;
     }
 
-    /// What was sent failed; it is tried again after a while.
+    /// The request failed. The next one is sent after a pause.
     pub(in crate::queue::worker) fn failed(&mut self) {
         self.retry_at = Some(Instant::now() + BACKOFF.delay(self.failures));
         self.failures = self.failures.saturating_add(1);
@@ -137,18 +137,18 @@ impl Claiming {
         self.unsure = true;
     }
 
-    /// The server holds `difference` more jobs for this worker than are in flight. Unless that is known, the server is asked which.
+    /// The server counts `difference` more held jobs than are in flight. If that is new, the held jobs must be read.
     pub(super) fn compare(&mut self, difference: i64) {
         self.unsure |= difference != self.difference;
     }
 
-    /// The server has said which jobs it holds: `difference` more than are in flight now.
+    /// The held jobs were read: the server has `difference` more of them than are in flight now.
     pub(in crate::queue::worker) fn is_known(&mut self, difference: i64) {
         self.unsure = false;
         self.difference = difference;
     }
 
-    /// The lease is over: nothing that was sent counts any more.
+    /// The lease has ended, so answers to earlier requests are ignored.
     pub(in crate::queue::worker) fn start_over(&mut self) {
         self.request = Request::Idle;
         self.is_known(0);
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wake_up_counts_for_the_step_that_was_on_its_way_when_it_came() {
+    fn a_wake_up_counts_for_the_step_that_is_on_its_way() {
         let mut claiming = Claiming::default();
         claiming.wake();
         claiming.request_sent();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_step_it_wants_jobs_where_some_may_wait_and_is_idle_where_none_do() {
+    fn after_a_step_a_worker_wants_jobs_if_jobs_may_wait_and_is_idle_otherwise() {
         for (short, more, limited, wants_jobs, idle) in [
             (false, false, false, true, false),
             (true, false, false, false, true),
@@ -186,11 +186,11 @@ mod tests {
         let mut claiming = Claiming::default();
         claiming.claimed(true, false, false);
         claiming.claimed(false, false, false);
-        assert!(!claiming.wants_jobs(), "that it got all it wanted is no news of others");
+        assert!(!claiming.wants_jobs(), "a full claim does not say that more jobs wait");
     }
 
     #[test]
-    fn one_that_failed_is_sent_again_later_and_never_beside_another() {
+    fn a_failed_step_is_repeated_after_a_pause_and_only_one_is_on_its_way() {
         let now = Instant::now();
         let mut claiming = Claiming::default();
         assert_eq!(claiming.claim(), 1);

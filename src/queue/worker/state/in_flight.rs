@@ -1,4 +1,4 @@
-//! Jobs in flight, and outcomes that are to be sent to the server.
+//! Jobs in flight, and outcomes that wait to be sent to the server.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -9,11 +9,11 @@ use super::super::slot::{Outgoing, Slot};
 pub(in crate::queue::worker) struct InFlight {
     slots: HashMap<u64, Slot>,
     last_slot: u64,
-    /// Of those slots that have one.
+    /// The deadlines of slots that have one, with the numbers of the slots.
     deadlines: BTreeSet<(Instant, u64)>,
     outgoing: Vec<Outgoing>,
-    /// JavaScript was told that there is nothing to do, and no job has come since.
-    idle_told: bool,
+    /// JavaScript got the event `idle`, and no job has started since then.
+    idle_emitted: bool,
 }
 
 impl InFlight {
@@ -29,12 +29,12 @@ impl InFlight {
         !self.outgoing.is_empty()
     }
 
-    /// How many jobs may be in flight beside those that are.
+    /// How many more jobs may be in flight.
     pub(in crate::queue::worker) fn room(&self, concurrency: usize) -> usize {
         concurrency.saturating_sub(self.slots.len())
     }
 
-    /// How many jobs more the server holds for this worker than are in flight, where it holds `held`.
+    /// How many more jobs the server counts as held (`held`) than are in flight here.
     pub(in crate::queue::worker) fn difference_from(&self, held: u64) -> i64 {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         i64::try_from(held).unwrap_or(i64::MAX).saturating_sub(count(self.slots.len() + self.outgoing.len()))
@@ -47,7 +47,7 @@ impl InFlight {
             self.deadlines.insert((deadline, self.last_slot));
         }
         self.slots.insert(self.last_slot, slot);
-        self.idle_told = false;
+        self.idle_emitted = false;
         self.last_slot
     }
 
@@ -81,13 +81,13 @@ impl InFlight {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Takes a job whose time is over.
-    pub(in crate::queue::worker) fn take_late(&mut self, now: Instant) -> Option<(u64, Slot)> {
+    /// Takes a job whose deadline has passed.
+    pub(in crate::queue::worker) fn take_overdue(&mut self, now: Instant) -> Option<(u64, Slot)> {
         let (_, number) = self.deadlines.first().copied().filter(|(at, _)| *at <= now)?;
         Some((number, self.take(number)?))
     }
 
-    /// An outcome is to be sent.
+    /// Adds an outcome that is to be sent.
     pub(in crate::queue::worker) fn settle(&mut self, outcome: Outgoing) {
         self.outgoing.push(outcome);
     }
@@ -101,7 +101,7 @@ impl InFlight {
         self.outgoing.drain(..most.min(self.outgoing.len())).collect()
     }
 
-    /// Outcomes that could not be sent are sent before all others.
+    /// Puts outcomes that could not be sent before all others.
     pub(in crate::queue::worker) fn put_back(&mut self, outcomes: Vec<Outgoing>) {
         self.outgoing.splice(0..0, outcomes);
     }
@@ -110,8 +110,8 @@ impl InFlight {
         self.outgoing.retain(keeps);
     }
 
-    /// There is nothing to do. False where JavaScript was told so already.
-    pub(in crate::queue::worker) fn tells_idle(&mut self) -> bool {
-        !std::mem::replace(&mut self.idle_told, true)
+    /// The worker has nothing to do. False if JavaScript got the event already.
+    pub(in crate::queue::worker) fn emits_idle(&mut self) -> bool {
+        !std::mem::replace(&mut self.idle_emitted, true)
     }
 }

@@ -1,25 +1,25 @@
-//! The lease of a worker, as far as the worker knows.
+//! The lease of a worker as the worker knows it.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// The cursor at which a look begins, and ends.
+/// The cursor at which a scan starts and ends.
 pub(super) const START: Bytes = Bytes::from_static(b"0");
 
 /// ```text
-/// Outside ──a renewal begins it──► Held ──nothing in flight──► Resting
-///                                   ◄──a step claims something──┘
-/// any ──lost──► Outside, under another name
+/// Absent ──a renewal starts it──► Held ──no job in flight──► Resting
+///                                   ◄──a step claims a job──┘
+/// any ──lost──► Absent, under another name
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum LeaseState {
     /// The server has no lease of this owner.
-    Outside,
+    Absent,
     Held,
-    /// It holds nothing and has given the lease up. The next step that claims something begins one.
+    /// The worker holds no job and has given up the lease. The next step that claims a job starts a lease.
     Resting {
-        /// Nothing else is under way in the queue: the look at all such queues of the manager is for this one too, see `watch`.
+        /// Nothing else is in progress in the queue, so the common check in `watch` includes the queue.
         watched: bool,
     },
 }
@@ -27,25 +27,25 @@ enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
     Idle,
-    /// One is on its way.
+    /// A renewal is on its way.
     Sent {
-        /// Something has come since, that only another one can tell about.
+        /// Another renewal was requested since then.
         again: bool,
     },
 }
 
-/// A lease that was lost never comes back: the worker goes on under another name.
+/// A lost lease never becomes valid again: the worker continues under another name.
 #[derive(Debug)]
 pub(in crate::queue::worker) struct Lease {
     owner: String,
-    /// Counts owners, so that an answer to an earlier one is known for it.
+    /// Counts the names of the owner. An answer to a request of an earlier term is ignored.
     term: u64,
-    standing: Standing,
-    /// When the last renewal that the server confirmed was sent.
+    state: LeaseState,
+    /// When the last confirmed renewal was sent.
     confirmed: Instant,
     renewal: Renewal,
     renew_at: Instant,
-    /// Where the look through cancellations goes on.
+    /// The cursor of the scan through cancellations.
     cancels_at: Bytes,
 }
 
@@ -54,7 +54,7 @@ impl Lease {
         Self {
             owner,
             term: 0,
-            standing: Standing::Outside,
+            state: LeaseState::Absent,
             confirmed: now,
             renewal: Renewal::Idle,
             renew_at: now,
@@ -74,67 +74,67 @@ impl Lease {
         &self.cancels_at
     }
 
-    /// Has the server this owner's lease, or had it until the worker rested?
+    /// True if the server has this owner's lease, or had it until the worker rested.
     pub(in crate::queue::worker) fn is_begun(&self) -> bool {
-        self.standing != Standing::Outside
+        self.state != LeaseState::Absent
     }
 
-    /// May the server have a lease of this owner?
+    /// True if the server may have a lease of this owner.
     pub(in crate::queue::worker) fn may_be_there(&self) -> bool {
         self.is_begun() || self.renewal != Renewal::Idle
     }
 
     pub(in crate::queue::worker) fn is_resting(&self) -> bool {
-        matches!(self.standing, Standing::Resting { .. })
+        matches!(self.state, LeaseState::Resting { .. })
     }
 
     pub(in crate::queue::worker) fn is_watched(&self) -> bool {
-        self.standing == Standing::Resting { watched: true }
+        self.state == LeaseState::Resting { watched: true }
     }
 
-    /// When it ends unless it is renewed, where there is one that can end.
+    /// When the lease ends unless it is renewed; `None` if the worker holds no lease.
     pub(in crate::queue::worker) fn ends(&self, lasts: Duration) -> Option<Instant> {
-        (self.standing == Standing::Held).then(|| self.confirmed + lasts)
+        (self.state == LeaseState::Held).then(|| self.confirmed + lasts)
     }
 
-    /// When it is to be renewed, unless a renewal is on its way.
+    /// When the lease is to be renewed; `None` while a renewal is on its way.
     pub(in crate::queue::worker) fn next_renewal(&self) -> Option<Instant> {
         (self.is_begun() && self.renewal == Renewal::Idle).then_some(self.renew_at)
     }
 
-    /// A renewal is to be sent. False where one is on its way: then another one follows it.
+    /// A renewal is to be sent. False if one is on its way; another one follows it then.
     pub(in crate::queue::worker) fn send_renewal(&mut self) -> bool {
         let idle = self.renewal == Renewal::Idle;
         self.renewal = Renewal::Sent { again: !idle };
         idle
     }
 
-    /// The worker rests from now on. False where it did already.
+    /// The worker rests from now on. False if it rested already.
     pub(in crate::queue::worker) fn rest(&mut self) -> bool {
         let starts = !self.is_resting();
         if starts {
-            self.standing = Standing::Resting { watched: false };
+            self.state = LeaseState::Resting { watched: false };
         }
         starts
     }
 
-    /// The worker looks after its queue by itself again.
+    /// The common check in `watch` no longer includes the queue.
     pub(in crate::queue::worker) fn unwatch(&mut self) {
         if self.is_resting() {
-            self.standing = Standing::Resting { watched: false };
+            self.state = LeaseState::Resting { watched: false };
         }
     }
 
-    /// A step that was sent at `sent` has begun a lease, or may have.
+    /// A step that was sent at `sent` has started a lease, or may have started one.
     pub(in crate::queue::worker) fn wake(&mut self, sent: Instant, interval: Duration) {
-        self.standing = Standing::Held;
+        self.state = LeaseState::Held;
         self.confirmed = sent;
         self.renew_at = self.renew_at.min(sent + interval);
     }
 
-    /// The server has confirmed the renewal that was sent at `sent`, and says whether nothing else is under way in the queue, and where
-    /// the look through cancellations goes on. `next` says when to renew where all has been told, by whether it is watched. True where it
-    /// is watched from now on.
+    /// The server has confirmed the renewal that was sent at `sent`. `quiet`: nothing else is in progress in the queue. `cancels_at`:
+    /// the cursor of the scan through cancellations. `next` gives the time of the next renewal, depending on whether the queue is
+    /// watched; it is not used if another renewal must follow at once. True if the queue is watched from now on.
     pub(in crate::queue::worker) fn renewed(
         &mut self,
         sent: Instant,
@@ -147,24 +147,24 @@ impl Lease {
         self.renewal = Renewal::Idle;
         self.confirmed = sent;
         self.cancels_at = cancels_at;
-        self.standing = if self.is_resting() { Standing::Resting { watched: quiet } } else { Standing::Held };
+        self.state = if self.is_resting() { LeaseState::Resting { watched: quiet } } else { LeaseState::Held };
         self.renew_at = if again { Instant::now() } else { next(self.is_watched()) };
         self.is_watched() && !was_watched
     }
 
-    /// The renewal that was sent failed.
+    /// The renewal failed.
     pub(in crate::queue::worker) fn renewal_failed(&mut self, retry_at: Instant) {
         self.renewal = Renewal::Idle;
         self.renew_at = retry_at;
     }
 
-    /// It is over; the worker goes on as `owner`.
+    /// The lease has ended. The worker continues as `owner`.
     pub(in crate::queue::worker) fn lose(&mut self, owner: String) {
         let (confirmed, renew_at) = (self.confirmed, self.renew_at);
         *self = Self { term: self.term + 1, confirmed, renew_at, ..Self::new(owner, confirmed) };
     }
 
-    /// Answers to what was sent until now are of no interest any more.
+    /// Answers to earlier requests are ignored from now on.
     pub(in crate::queue::worker) fn end_term(&mut self) {
         self.term += 1;
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_a_lease_after_the_renewal_that_was_confirmed_was_sent() {
+    fn a_lease_is_counted_from_when_the_last_confirmed_renewal_was_sent() {
         let now = Instant::now();
         assert_eq!(Lease::new("a".to_owned(), now).ends(LASTS), None, "there is none yet");
         let mut lease = held(now);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_while_a_renewal_is_on_its_way_is_told_by_the_next() {
+    fn a_renewal_that_is_requested_while_another_is_on_its_way_follows_at_once() {
         let now = Instant::now();
         let later = now + LASTS;
         let mut lease = held(now);
@@ -210,11 +210,11 @@ mod tests {
         assert_eq!(lease.next_renewal(), Some(later), "and no third");
         assert!(lease.send_renewal());
         lease.renewed(now, false, Bytes::from_static(b"17"), |_| later);
-        assert!(lease.next_renewal().is_some_and(|at| at < later), "the look through cancellations goes on");
+        assert!(lease.next_renewal().is_some_and(|at| at < later), "the scan through cancellations goes on");
     }
 
     #[test]
-    fn one_that_rests_has_nothing_to_lose_and_is_watched_while_its_queue_is_quiet() {
+    fn a_resting_worker_has_no_lease_and_is_watched_while_its_queue_is_quiet() {
         let now = Instant::now();
         let mut lease = held(now);
         assert!(lease.rest());
@@ -230,18 +230,18 @@ mod tests {
         lease.wake(now, LASTS);
         assert_eq!((lease.is_resting(), lease.ends(LASTS)), (false, Some(now + LASTS)));
         lease.unwatch();
-        assert!(!lease.is_resting(), "one that is held does not rest for that");
+        assert!(!lease.is_resting(), "a held lease stays held");
     }
 
     #[test]
-    fn one_that_was_lost_begins_anew_under_another_name() {
+    fn after_a_lost_lease_another_name_starts_again() {
         let now = Instant::now();
         let mut lease = held(now);
         assert!(lease.send_renewal());
         lease.lose("b".to_owned());
         assert_eq!((lease.owner(), lease.term()), ("b", 1));
         assert!(!lease.may_be_there());
-        assert!(lease.send_renewal(), "no renewal of it is on its way");
+        assert!(lease.send_renewal(), "no renewal of the new lease is on its way");
         assert!(lease.may_be_there());
     }
 }

@@ -1,11 +1,11 @@
-//! The state of a worker, changed under one lock: its lease, its jobs in flight, its next step.
+//! The state of a worker under one lock: its lease, its jobs in flight, its next step.
 //!
 //! | file | what |
 //! |---|---|
-//! | `lease` | the lease: under which name, how far it is, when it is renewed |
-//! | `claiming` | steps: whether one is on its way, and whether there may be something to claim |
-//! | `in_flight` | jobs in flight, and outcomes that are to be sent |
-//! | `alarms` | when something is due |
+//! | `lease` | the lease: its owner's name, its state, its next renewal |
+//! | `claiming` | steps: whether one is on its way, and whether there may be jobs to claim |
+//! | `in_flight` | jobs in flight, and outcomes that wait to be sent |
+//! | `alarms` | the times at which the worker has something to do |
 
 mod alarms;
 mod claiming;
@@ -22,7 +22,7 @@ use claiming::Claiming;
 use in_flight::InFlight;
 use lease::Lease;
 
-/// What a worker is doing.
+/// The mode of a worker.
 ///
 /// ```text
 /// Off ──run──► Running ◄──resume── Paused
@@ -49,23 +49,22 @@ impl Mode {
 pub(super) struct Registration {
     /// `<epoch> <id>`.
     pub(super) text: String,
-    /// Does the server know it?
+    /// True if the server has stored it.
     pub(super) known: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct WorkerState {
     pub(super) mode: Mode,
-    /// Whose lease all this is under.
     pub(super) lease: Lease,
     pub(super) claiming: Claiming,
     pub(super) in_flight: InFlight,
     pub(super) alarms: Alarms,
-    /// Answers of callers that wait until nothing is in flight.
+    /// The answers to callers that wait until no job is in flight.
     pub(super) pausing: Vec<Answer>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) registration: Option<Registration>,
-    /// To the deaths of that registry.
+    /// The subscription to the death notices of the registry.
     pub(super) deaths: Option<Subscription>,
 }
 
@@ -84,8 +83,8 @@ impl WorkerState {
         }
     }
 
-    /// Asks the server which jobs this worker holds, where the server's number differs from the known one. A failover can lose the
-    /// end of what the old master acknowledged: a completion, so that a job stays active that no worker holds, or a claim.
+    /// Compares the server's number of held jobs with the worker's. If they differ in a new way, the held jobs are read. A failover
+    /// can lose the last acknowledged writes: a completion, so that a job stays active although no worker holds it, or a claim.
     pub(super) fn compare_with(&mut self, held: u64) {
         self.claiming.compare(self.in_flight.difference_from(held));
     }
@@ -96,17 +95,17 @@ impl WorkerState {
         if may { self.in_flight.room(concurrency) } else { 0 }
     }
 
-    /// May it rest? Not where the server may hold something for it.
+    /// True if the worker may rest. It may not while the server may count a held job.
     pub(super) fn may_rest(&self) -> bool {
         self.lease.is_resting() || self.lease.is_begun() && self.is_quiet() && !self.claiming.is_unsure()
     }
 
-    /// Is nothing in flight and nothing on its way?
+    /// True if no job is in flight and no step is on its way.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && !self.claiming.is_requesting()
     }
 
-    /// When there is something to do next.
+    /// The next time at which the worker has something to do.
     pub(super) fn next_alarm(&self, has_room: bool) -> Option<Instant> {
         let renewal = self.lease.next_renewal();
         [self.alarms.next(has_room), renewal, self.claiming.retry_at(), self.in_flight.next_deadline()]
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_are_wanted_only_while_it_runs_and_may_start_some() {
+    fn jobs_are_wanted_only_by_a_running_worker_that_may_start_some() {
         let now = Instant::now();
         let mut state = WorkerState::new("o".to_owned(), now);
         assert_eq!(state.wanted(3, now), 0, "it does not run");
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_may_rest_only_where_the_server_holds_nothing_for_it() {
+    fn a_worker_may_rest_only_if_the_server_counts_no_held_job() {
         let now = Instant::now();
         let mut state = WorkerState::new("o".to_owned(), now);
         assert!(!state.may_rest(), "it has no lease");
@@ -147,9 +146,9 @@ mod tests {
         assert!(!state.may_rest(), "a step is on its way");
         state.claiming.request_done();
         state.compare_with(1);
-        assert!(!state.may_rest(), "the server holds a job of which it does not know");
+        assert!(!state.may_rest(), "the server counts a job that the worker does not know");
         state.claiming.is_known(1);
         state.compare_with(1);
-        assert!(state.may_rest(), "that it holds one more is known");
+        assert!(state.may_rest(), "the difference is known");
     }
 }
