@@ -295,7 +295,15 @@ fn share_of(key: &[u8]) -> u8 {
 
 /// The share of `key` among `shares` shares.
 fn share(key: &[u8], shares: u32) -> u32 {
-    (fnv(key) >> 16) % shares
+    mixed(fnv(key)) % shares
+}
+
+/// A hash of which every bit depends on every bit of `hash`: names that differ in their last digits alone differ in few bits of FNV. The
+/// finaliser of MurmurHash3.
+fn mixed(hash: u32) -> u32 {
+    let hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    let hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
 }
 
 /// 32-bit FNV-1a.
