@@ -2915,8 +2915,6 @@ export interface BullMQClient {
   hexists(key: string, field: string): Promise<number>;
   /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
-  /** @param options `PX` in milliseconds or `EX` in seconds. */
-  /** `SET`, with `PX` or `EX` where they are given. */
   /**
    * Sets the text at a key.
    *
@@ -3001,8 +2999,6 @@ export interface BullMQClient {
       approximate?: boolean | undefined;
     },
   ): Promise<number>;
-  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
-  /** `BZPOPMIN`; the timeout is in seconds. */
   /**
    * Removes the member with the lowest score from a sorted set. Waits for a member; `null` after the timeout.
    *
