@@ -412,15 +412,13 @@ export interface TopicGroup {
 /**
  * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
- * handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable messages (`durable: true`) are also kept in a stream for consumer groups. A handler that
+ * throws, rejects or never ends affects no other handler.
  *
  * @example
  * const bus = new MessageBus(manager);
  * await bus.subscribe<Order>('orders', ({ payload }) => ship(payload));
  * await bus.publish('orders', { id: 7 });
- * Live messages reach the current subscribers; durable messages (`durable: true`) are also kept in a stream for consumer groups. A handler that
- * throws, rejects or never ends affects no other handler.
  */
 export declare class MessageBus {
   /**
@@ -1058,6 +1056,13 @@ export interface AcquireOptions extends OwnerOptions {
   /** Ends the wait, with kind `cancelled`. It does not touch a thread that is owned. */
   signal?: AbortSignal | undefined;
 }
+/** Options of {@link CheckpointStore.watch}. */
+export interface WatchOptions {
+  /** Begins behind this checkpoint of the scope `''`, or with all there are if it is not there. Default: with the next. */
+  after?: string | undefined;
+  /** Ends it. A watch that has not begun yet rejects with kind `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
 /** Who was interrupted. */
 export interface Interruption {
   /** The id of its owner's worker in a registry, if the owner named one. */
@@ -1154,6 +1159,9 @@ export declare class Resumer {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What is given each new checkpoint of a thread. */
+export type WatchHandler = (info: CheckpointInfo) => void | Promise<void>;
+
 /**
  * States of long work (an import, a conversation, an agent's run), by *thread*: saved in order, never half, owned by at most one process at a time,
  * and taken over by exactly one other when that process is gone.
@@ -1238,17 +1246,8 @@ export declare class CheckpointStore {
   /**
    * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
    * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
-   *
-   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
    */
-  watch(
-    thread: string,
-    handler: (info: CheckpointInfo) => void | Promise<void>,
-    options?: {
-      after?: string | undefined;
-      signal?: AbortSignal | undefined;
-    },
-  ): Promise<Unsubscribe>;
+  watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe>;
 }
 
 /** Options of {@link KVStore.lock}. */
@@ -3147,7 +3146,7 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
 /**
- * The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code.
+ * The error of a responder, thrown by `request()`. It has the kind `server`, and the name, message and code of the responder's error.
  *
  * @example
  * try {
@@ -3156,7 +3155,6 @@ export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
  *   if (error instanceof ResponderError) console.log(error.name, error.message);
  * }
  */
-/** The error of a responder, thrown by `request()`. It has the kind `server`, and the name, message and code of the responder's error. */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
@@ -3293,7 +3291,6 @@ export interface TypedContainer<S extends ServiceTypes> extends Omit<Container, 
     : Container['getQueue'];
 }
 
-/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
 /** Starts a task of the user's on a container, and returns a function that ends the task. If that function returns a promise, it is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 /** Options of {@link createContainer}. Unknown names are refused. */
@@ -3369,8 +3366,8 @@ export interface Container {
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the connections.
-   * Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
+   * Stops the coordinators, closes the queues with their workers and what takes over or watches threads of checkpoints, then the bus, unregisters the
+   * workers of the registry, ends the connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
    * several. Jobs that were handed back are not an error.
    */
   shutdown(): Promise<void>;
@@ -3492,14 +3489,13 @@ export interface MemoryEntry {
 export declare function memoryControl(name: string): MemoryControl;
 
 /**
- * Thrown by a processor, it fails the job at once, even if attempts are left.
+ * A processor throws this error to fail the job at once, even if attempts are left.
  *
  * @example
  * queue.process(async ({ data }) => {
  *   if (!data.to) throw new UnrecoverableError('no address');
  * });
  */
-/** A processor throws this error to fail the job at once, even if attempts are left. */
 export declare class UnrecoverableError extends Error {
   constructor(
     message?: string,
@@ -3511,14 +3507,13 @@ export declare class UnrecoverableError extends Error {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 /**
- * Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt.
+ * A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt.
  *
  * @example
  * queue.process(async () => {
  *   if (await isBusy()) throw new DelayError(30_000);
  * });
  */
-/** A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt. */
 export declare class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
@@ -3531,7 +3526,7 @@ export declare class DelayError extends Error {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 /**
- * The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`.
+ * The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`.
  *
  * @example
  * const job = await queue.add('send', mail);
@@ -3541,7 +3536,6 @@ export declare class DelayError extends Error {
  *   if (error instanceof JobFailedError) console.log(error.message);
  * }
  */
-/** The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`. */
 export declare class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;
