@@ -58,7 +58,7 @@ pub(super) fn add_outcomes(call: &mut ScriptCall<'_>, outgoing: &[Outgoing]) {
         call.add(bound(keep.age_ms));
     }
     for outcome in outgoing {
-        call.add(outcome.what);
+        call.add(outcome.kind);
         call.add(outcome.id.clone());
         call.add(outcome.fence.clone());
         call.add(outcome.before.clone());

@@ -15,7 +15,7 @@ use super::step::add_outcomes;
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::outbox::deliver_left;
+use crate::queue::outbox::deliver_messages;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
@@ -53,7 +53,7 @@ impl Inner {
             let given = self.core.call(call.writes(*operation::RENEW)).await?;
             let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;
-            deliver_left(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+            deliver_messages(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
             if given == Reply::Int(1) {
                 self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
             }
