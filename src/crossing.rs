@@ -1,7 +1,7 @@
 //! The boundary between a binding and the features. Calls come in and outcomes go out; nothing here depends on Node.js.
 //!
-//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features decide
-//! what they return; the binding only converts it.
+//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features
+//! decide what they return; the binding only converts it.
 
 pub mod codes;
 

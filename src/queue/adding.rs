@@ -149,8 +149,8 @@ impl Added {
         Ok(Self { now, jobs, existing, existing_runs, messages })
     }
 
-    /// The answer to a caller of `add`: the time and the id of the added job, or 0 and a whole job. The whole job is one that existed
-    /// already, or one that got another state than its options say.
+    /// The answer to a caller of `add`: the time and the id of the added job, or 0 and a whole job. The whole job is one that
+    /// existed already, or one that got another state than its options say.
     fn pair(&mut self, at: usize) -> [Outcome; 2] {
         match self.existing.get_mut(at).and_then(Option::take) {
             Some(snapshot) => [Outcome::Number(0.0), snapshot],

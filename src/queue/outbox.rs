@@ -1,10 +1,11 @@
-//! Messages between queues, which may be in different cluster slots: children to add, and updates about children for their parents.
+//! Messages between queues, which may be in different cluster slots: children to add, and updates about children for their
+//! parents.
 //!
 //! A script writes a message together with the change that needs it. The process that ran the script delivers the message at once
 //! and then deletes it. After a crash the renewal of a worker finds the message. So a message may be delivered twice. The second
-//! delivery of an update changes nothing. A child must not be added twice, because the first one may have finished and been removed
-//! by then. So the script that adds the child also records the message in the receiving queue. That record lasts until the message
-//! is deleted and no copy of it can still arrive.
+//! delivery of an update changes nothing. A child must not be added twice, because the first one may have finished and been
+//! removed by then. So the script that adds the child also records the message in the receiving queue. That record lasts until
+//! the message is deleted and no copy of it can still arrive.
 //!
 //! In one process one task delivers the messages of a queue, no matter how many callers ask for a delivery.
 

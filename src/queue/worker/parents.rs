@@ -1,9 +1,9 @@
 //! Checks jobs that wait for children in other queues, because an update about a child may have been lost.
 //!
-//! An update is a message that is deleted after its delivery. A failover can lose the last writes of a server. So an update can be
-//! lost although its message was deleted. The workers of a queue therefore check the waiting parents slowly, one page at a time for
-//! the whole fleet. They ask the queues of the children. If a parent has an outdated state of a child, the child's queue sends a
-//! message.
+//! An update is a message that is deleted after its delivery. A failover can lose the last writes of a server. So an update can
+//! be lost although its message was deleted. The workers of a queue therefore check the waiting parents slowly, one page at a
+//! time for the whole fleet. They ask the queues of the children. If a parent has an outdated state of a child, the child's queue
+//! sends a message.
 
 use std::collections::HashMap;
 use std::sync::Arc;

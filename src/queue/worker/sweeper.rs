@@ -1,4 +1,5 @@
-//! Recovers the jobs of workers whose leases have ended. A job goes back to the head of the queue, or fails if it stalled too often.
+//! Recovers the jobs of workers whose leases have ended. A job goes back to the head of the queue, or fails if it stalled too
+//! often.
 //!
 //! Any worker may do it; each renewal reports which leases have ended. The worker first reads the jobs and decides their outcomes,
 //! because the scripts do not read options. The script then checks again that the lease has ended and that each job is still held
