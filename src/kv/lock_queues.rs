@@ -1,8 +1,8 @@
 //! The callers of this store that wait for locks: a queue for each lock.
 //!
-//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a message
-//! says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The manager is subscribed
-//! to the channel of these messages while anyone waits.
+//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a
+//! message says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The
+//! manager is subscribed to the channel of these messages while anyone waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};

@@ -201,7 +201,8 @@ impl EventReader {
         }
     }
 
-    /// Subscribes to wake-ups, and retries until it succeeds. `None` if the queue was closed or the manager disconnected meanwhile.
+    /// Subscribes to wake-ups, and retries until it succeeds. `None` if the queue was closed or the manager disconnected
+    /// meanwhile.
     async fn subscribed(self: &Arc<Self>, closing: &CancellationToken, troubled: &mut bool) -> Option<Subscription> {
         let mut failures = 0;
         loop {
