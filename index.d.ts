@@ -1512,7 +1512,7 @@ type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>
 export interface RedisTlsConfig {
   /**
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
-   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   * Default: Mozilla's authorities, and the authorities in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
@@ -1601,13 +1601,13 @@ export interface RedisConfig {
 type Environment = Record<string, string | undefined>;
 /**
  * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
- * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database win over those in the URL.
  * An empty variable counts as not set.
  *
  * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
- * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
- * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is accepted if
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or the value of `REDIS_SERVICE_HOST`.
  *
  * @param env Default `process.env`.
  * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
@@ -3476,7 +3476,7 @@ export interface MemoryControl {
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  /** Cuts every connection. The data are kept for a minute, until a client reconnects. */
   killClients(): void;
   /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
   latency(ms: number): void;
