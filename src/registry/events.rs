@@ -81,7 +81,7 @@ pub(super) fn watch(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Tries until it is subscribed and knows from where to read.
+/// Tries until the channel is subscribed and the position to read from is known.
 async fn start(
     inner: &Arc<Inner>,
     wake_up: &Arc<WakeUp>,
