@@ -136,7 +136,7 @@ fn a_subscription_without_a_server_fails_like_a_command_and_leaves_no_subscripti
         let refused = manager.subscribe(channel(ChannelKind::Exact, "news"), Arc::new(Ear::default())).await;
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
-        assert!(std::error::Error::source(&error).is_some(), "it says why");
+        assert!(std::error::Error::source(&error).is_some(), "the error has a cause");
         manager.disconnect().await;
     });
 }

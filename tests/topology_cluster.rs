@@ -122,7 +122,7 @@ async fn several_commands_in_one_request_are_routed_one_by_one() {
 }
 
 #[tokio::test]
-async fn when_no_node_is_left_it_reconnects_until_one_is_back() {
+async fn without_a_reachable_node_the_manager_reconnects_until_one_is_back() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     let key = cluster.key_at(2, "k");

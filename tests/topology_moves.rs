@@ -110,8 +110,8 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     // UNBLOCKED, or MOVED.
     cluster.nodes[4].ask(&["CLUSTER", "FAILOVER"]);
     until("its master's replica takes over", || is_master(&cluster.nodes[4]));
-    // Where it waits no more the answer says why.
-    until("it waits at the new master", || !waiting.is_empty() || blocks(&cluster.nodes[4]));
+    // Where the command no longer waits, its answer says why.
+    until("the command waits at the new master", || !waiting.is_empty() || blocks(&cluster.nodes[4]));
     cluster.nodes[4].ask(&["RPUSH", &key, "a"]);
     assert_eq!(waiting.await.unwrap().unwrap(), Reply::Array(vec![bulk(&key), bulk("a")]));
     assert!(manager.metrics().resent_commands.get() >= 1);

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_read_whatever_its_workers_id_is() {
+    fn a_death_notice_is_read_for_any_worker_id() {
         let death = parse(&Bytes::from_static(b"c 17 a b\r\n\0c 1 x")).unwrap();
         assert_eq!(
             death,

@@ -231,7 +231,7 @@ pub(super) fn elect(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Stands until the candidate is elected or `wait` has passed; without `wait`, for ever; with a `wait` of zero, once.
+/// Stands until the candidate is elected or `wait` has passed; without `wait`, forever; with a `wait` of zero, once.
 async fn campaign(candidate: &Candidate, wait: Option<Duration>) -> Result<(i64, Instant)> {
     match wait {
         None => stand(candidate, false).await,
