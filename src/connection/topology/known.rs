@@ -83,7 +83,7 @@ impl Drop for Missing {
     }
 }
 
-/// Gives each new slot map once.
+/// Receives each new slot map once.
 #[derive(Debug)]
 pub(in crate::connection) struct MapUpdates(watch::Receiver<KnownTopology>);
 
@@ -150,7 +150,7 @@ impl Topology {
             }
             Some(_) | None => false,
         });
-        self.doubt();
+        self.request_refresh();
     }
 
     /// Takes a master that has confirmed its role, if `allows` accepts it beside the known master. A newer master may have become
