@@ -177,7 +177,7 @@ impl Snapshot {
         );
         page.counter(
             "redis_session_conflicts_total",
-            "writes of sessions that were refused because somebody was faster",
+            "writes of sessions that were refused because another caller had written first",
             self.session_conflicts as f64,
         );
     }
@@ -197,7 +197,7 @@ impl Snapshot {
             ("redis_queue_damaged_total", "damaged records and keys of queues", self.queue_damaged),
             (
                 "redis_queue_leases_lost_total",
-                "jobs whose lease was lost while they were in hand",
+                "jobs whose lease was lost while a worker had them",
                 self.queue_leases_lost,
             ),
         ] {
@@ -208,10 +208,14 @@ impl Snapshot {
     fn checkpoints(&self, page: &mut Page) {
         for (name, help, value) in [
             ("redis_checkpoint_saves_total", "checkpoints that were saved", self.checkpoint_saves),
-            ("redis_checkpoint_conflicts_total", "saves that somebody else was faster with", self.checkpoint_conflicts),
+            (
+                "redis_checkpoint_conflicts_total",
+                "saves that were refused because another caller had saved first",
+                self.checkpoint_conflicts,
+            ),
             (
                 "redis_checkpoint_fenced_total",
-                "writes that were refused because the thread is somebody else's",
+                "writes that were refused because another owner has the thread",
                 self.checkpoint_fenced,
             ),
             ("redis_checkpoint_resumed_total", "interrupted threads that were taken over", self.checkpoint_resumed),

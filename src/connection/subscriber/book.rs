@@ -108,7 +108,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Has no channel a listener or an open question?
+    /// Has no channel a listener or an unanswered question?
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
