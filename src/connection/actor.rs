@@ -473,7 +473,7 @@ impl Actor {
                 Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
                 Demand::Renew(request) => {
                     renew = true;
-                    self.shared.core.topology.doubt();
+                    self.shared.core.topology.request_refresh();
                     self.later.push((now, request));
                 }
             }

@@ -27,7 +27,7 @@ pub(super) struct Core {
     pub(super) exclusive: TaskTracker,
     interrupt: Mutex<CancellationToken>,
     /// Cancelled when no caller is left that could wait for an answer.
-    pub(super) forsaken: CancellationToken,
+    pub(super) callers_gone: CancellationToken,
     /// The known sentinels, where the target has sentinels.
     pub(super) sentinels: Option<Sentinels>,
     /// Was the server asked whether it evicts keys?
@@ -48,7 +48,7 @@ impl Core {
             arrived: Notify::new(),
             exclusive: TaskTracker::new(),
             interrupt: Mutex::new(CancellationToken::new()),
-            forsaken: CancellationToken::new(),
+            callers_gone: CancellationToken::new(),
             asked_for_eviction: AtomicBool::new(false),
         }
     }

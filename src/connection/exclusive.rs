@@ -52,7 +52,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
         let interrupted = || async {
             tokio::select! {
                 () = interruption.cancelled() => {}
-                () = shared.core.forsaken.cancelled() => {}
+                () = shared.core.callers_gone.cancelled() => {}
             }
         };
         let mut opened = match kept.take() {
@@ -93,7 +93,7 @@ pub(super) async fn open_in_time(
     tokio::select! {
         opened = try_in_time(shared, request, watched, wait) => opened,
         () = interruption.cancelled() => Err(shared.core.closed()),
-        () = shared.core.forsaken.cancelled() => Err(shared.core.closed()),
+        () = shared.core.callers_gone.cancelled() => Err(shared.core.closed()),
     }
 }
 

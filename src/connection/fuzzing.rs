@@ -170,7 +170,7 @@ fn check(mut map: SlotMap, asked: &Address) -> Vec<Address> {
     assert_eq!(count, owned, "every slot has at most one master");
     for slot in [0, SLOTS - 1] {
         map.moved(slot, asked);
-        assert_eq!(map.owner(slot), Some(asked), "a slot is where it has moved");
+        assert_eq!(map.owner(slot), Some(asked), "a moved slot has its new owner");
     }
     masters.into_iter().chain(map.replicas().iter().cloned()).collect()
 }

@@ -136,7 +136,7 @@ impl ClusterReport {
         let outcome = if open == 0 {
             Ok(())
         } else {
-            manager.doubt();
+            manager.request_topology_refresh();
             let error = Error::from_reply(&format!("CLUSTERDOWN {open} of {SLOTS} hash slots are not served"));
             Err(match why {
                 Some(why) => error.with_message(|message| format!("{message}: {}", why.message())).caused_by(why),

@@ -183,8 +183,8 @@ impl Manager {
 
     /// No caller is left that could wait for an answer. Blocking commands are ended, because an element that such a command pops
     /// would be lost. All other commands go on to their ends.
-    pub fn forsake(&self) {
-        self.shared.core.forsaken.cancel();
+    pub fn end_blocking_commands(&self) {
+        self.shared.core.callers_gone.cancel();
     }
 
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
@@ -289,8 +289,8 @@ impl Manager {
     }
 
     /// Has the topology asked for again, because a server contradicts the known topology.
-    pub(super) fn doubt(&self) {
-        self.shared.core.topology.doubt();
+    pub(super) fn request_topology_refresh(&self) {
+        self.shared.core.topology.request_refresh();
     }
 
     /// Packs one command given by its words, and says on which connection it is sent.

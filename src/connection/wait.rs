@@ -94,7 +94,7 @@ impl Wait {
             Some(redirect) if !redirect.ask => core.topology.moved(redirect.slot, &redirect.address),
             Some(_) => {}
             None => {
-                core.topology.doubt();
+                core.topology.request_refresh();
                 if self.why.as_ref().is_none_or(|before| before.message() != error.message()) {
                     core.failed(&error);
                 }

@@ -20,7 +20,9 @@ parts! {
 /// | last part | Redis type | what |
 /// |---|---|---|
 /// | `data:<id>` | hash | the session: JSON, version, times, user; expires |
-/// | `messages:<id>` | list | its messages, newest first; expires with the session |
+/// | `messages:<id>` | list | the messages, newest first; expires with the session |
+/// | `gone:<id>` | string | the session was destroyed: by which call, and whose session it was; expires |
+/// | `taken:<id>` | string | the session was taken over from another store, which is done once; expires |
 ///
 /// Sessions have [`SHARES`] shares by their id. All keys of a share are in one slot, so that one script can change the id of a session.
 #[derive(Clone, Debug)]

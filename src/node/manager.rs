@@ -31,7 +31,7 @@ pub(super) struct ManagerTarget {
 
 impl Drop for ManagerTarget {
     fn drop(&mut self) {
-        self.manager.forsake();
+        self.manager.end_blocking_commands();
     }
 }
 

@@ -353,7 +353,7 @@ impl WeakFunction {
             )
         });
         if let Err(error) = added {
-            // SAFETY: not added, so nobody else will free it.
+            // SAFETY: the finalizer was not added, so this is the only owner.
             drop(unsafe { Box::from_raw(notice) });
             return Err(error);
         }
@@ -368,7 +368,7 @@ impl WeakFunction {
         let raw = env.raw();
         let (mut function, mut this, mut result) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: called on the environment's own thread, within the handle scope of the wake-up; a collected function is
-        // null and not called; an exception is taken out of the environment before anyone else can meet it.
+        // null and not called; a pending exception is cleared before the return.
         unsafe {
             let found = sys::napi_get_reference_value(raw, self.0, &raw mut function) == sys::Status::napi_ok;
             if !found || function.is_null() || sys::napi_get_undefined(raw, &raw mut this) != sys::Status::napi_ok {
@@ -396,7 +396,7 @@ pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
 /// Makes the port's wake-up keep the process alive, or not.
 pub(super) fn hold(env: Env, wake: &Wake, hold: bool) -> Result<()> {
     let wake = wake.raw();
-    // SAFETY: called on the environment's own thread, and what owns the thread-safe function is there.
+    // SAFETY: called on the environment's own thread, and the owner of the thread-safe function is alive.
     check_status!(unsafe {
         if hold {
             sys::napi_ref_threadsafe_function(env.raw(), wake)

@@ -1,4 +1,4 @@
-//! Notices of registrations that ended without their holder's doing, for features that gave the holder something.
+//! Notices of registrations that others than their holders ended, for features that have given something to the holder.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct DeathNotice {
 pub enum DeathCause {
     /// No heartbeat came in time, or the process ended without unregistering.
     Crashed,
-    /// Its id was registered again.
+    /// The worker's id was registered again.
     Superseded,
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_read_whatever_its_workers_id_is() {
+    fn a_death_notice_is_read_for_any_worker_id() {
         let death = parse(&Bytes::from_static(b"c 17 a b\r\n\0c 1 x")).unwrap();
         assert_eq!(
             death,

@@ -122,7 +122,7 @@ impl Course {
         if slots.lowest().is_none() {
             // The node has none of the slots that the map says it has.
             if !self.is_over() {
-                manager.doubt();
+                manager.request_topology_refresh();
                 window.pause(not_served(self.owned.lowest())).await?;
             }
             return Ok(Progress::Again);
@@ -149,7 +149,7 @@ impl Course {
         if let Some(owner) = slot.and_then(|slot| map.owner(slot)) {
             return Ok(Some(owner.clone()));
         }
-        manager.doubt();
+        manager.request_topology_refresh();
         window.pause(not_served(self.owned.lowest())).await?;
         Ok(None)
     }
@@ -197,7 +197,7 @@ impl Course {
             None => false,
         };
         if !all_done {
-            manager.doubt();
+            manager.request_topology_refresh();
         }
         Ok(Progress::Page { keys, all_done })
     }

@@ -339,7 +339,7 @@ impl Nodes {
             }
             None => {
                 if let Some(core) = self.core.upgrade() {
-                    core.topology.doubt();
+                    core.topology.request_refresh();
                 }
             }
         }

@@ -4,11 +4,11 @@
 //! A pure unit: it neither sends nor waits. The states of a channel:
 //!
 //! ```text
-//! absent ──want──► wanted ──repairs()──► asked ──confirmed──► confirmed
-//!    ▲                ▲                    │                       │
-//!    │                └──── refused ───────┤                       │
-//!    │                └──── lost ──────────┴───────────────────────┤
-//!    └── confirmed off ◄── asked off ◄── repairs() ◄── last unwant ┘
+//! absent ─ first listener ─► wanted ─ questions() ─► asked ─ confirmed ─► confirmed
+//!   ▲                          ▲                       │                      │
+//!   │                          └─────── refused ───────┤                      │
+//!   │                          └─────── lost ──────────┴──────────────────────┤
+//!   └─ end confirmed ◄─ end asked ◄─ questions() ◄─ last listener removed ◄───┘
 //! ```
 //!
 //! The server answers in the order of the questions, so each answer is for the oldest question. A refusal names no channel, and
@@ -64,13 +64,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn wanted(&self) -> bool {
+    fn has_listeners(&self) -> bool {
         !self.listeners.is_empty()
     }
 
     /// Has the channel listeners, and no confirmation?
     fn is_open(&self) -> bool {
-        self.wanted() && !self.confirmed
+        self.has_listeners() && !self.confirmed
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Has no channel a listener or an open question?
+    /// Has no channel a listener or an unanswered question?
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -139,7 +139,7 @@ impl Book {
     }
 
     /// Adds the listener with this number. Returns the receiver of the confirmation, unless the channel is confirmed already.
-    pub(super) fn want(
+    pub(super) fn add_listener(
         &mut self,
         channel: &Channel,
         number: u64,
@@ -198,7 +198,7 @@ impl Book {
     /// Removes a listener and returns it, because dropping a listener may end other subscriptions. Where the server must end the
     /// subscription, also returns a receiver that is closed when the server has confirmed the end.
     #[expect(clippy::type_complexity, reason = "used once; the parts are named above")]
-    pub(super) fn unwant(
+    pub(super) fn remove_listener(
         &mut self,
         channel: &Channel,
         number: u64,
@@ -207,7 +207,7 @@ impl Book {
         let at = entry.listeners.iter().position(|(own, _)| *own == number)?;
         let (_, listener) = Self::change(&mut self.open, entry, |entry| entry.listeners.remove(at));
         entry.shared = None;
-        if entry.wanted() {
+        if entry.has_listeners() {
             return Some((listener, None));
         }
         let (end, ended) = oneshot::channel();
@@ -220,7 +220,7 @@ impl Book {
     /// Removes the entry of a channel that has no listeners and that the server does not know.
     fn forget(&mut self, channel: &Channel) {
         if let Some(entry) = self.entries.get(channel)
-            && !entry.wanted()
+            && !entry.has_listeners()
             && !entry.asked
             && entry.unanswered == 0
         {
@@ -229,20 +229,20 @@ impl Book {
     }
 
     /// The questions that bring the server's subscriptions in line with the listeners. The questions count as sent from this call on.
-    pub(super) fn repairs(&mut self) -> Vec<Question> {
-        let mut repairs = Vec::new();
+    pub(super) fn questions(&mut self) -> Vec<Question> {
+        let mut questions = Vec::new();
         for channel in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&channel) else {
                 continue;
             };
-            if entry.wanted() != entry.asked {
+            if entry.has_listeners() != entry.asked {
                 entry.asked = !entry.asked;
                 entry.unanswered += 1;
-                repairs.push(Question::Subscription(channel, entry.asked));
+                questions.push(Question::Subscription(channel, entry.asked));
             }
         }
-        self.asked.extend(repairs.iter().cloned());
-        repairs
+        self.asked.extend(questions.iter().cloned());
+        questions
     }
 
     /// Records that a `PING` was sent.
@@ -320,14 +320,17 @@ impl Book {
     /// Asks again for the subscriptions that the server refused.
     pub(super) fn retry(&mut self) {
         self.changed.extend(
-            self.entries.iter().filter(|(_, entry)| entry.wanted() && !entry.asked).map(|(channel, _)| channel.clone()),
+            self.entries
+                .iter()
+                .filter(|(_, entry)| entry.has_listeners() && !entry.asked)
+                .map(|(channel, _)| channel.clone()),
         );
     }
 
     /// The connection is lost. Returns the listeners of the subscriptions that were confirmed.
     pub(super) fn lost(&mut self, now: Instant) -> Vec<Listeners> {
         self.asked.clear();
-        self.entries.retain(|_, entry| entry.wanted());
+        self.entries.retain(|_, entry| entry.has_listeners());
         self.open = self.entries.len();
         let mut confirmed = Vec::new();
         for (channel, entry) in &mut self.entries {
@@ -385,8 +388,8 @@ mod tests {
         Channel { kind: ChannelKind::Exact, name: Bytes::from_static(name.as_bytes()) }
     }
 
-    fn want(book: &mut Book, name: &'static str, number: u64) -> Option<oneshot::Receiver<Result<()>>> {
-        book.want(&channel(name), number, Arc::new(Silent))
+    fn add_listener(book: &mut Book, name: &'static str, number: u64) -> Option<oneshot::Receiver<Result<()>>> {
+        book.add_listener(&channel(name), number, Arc::new(Silent))
     }
 
     fn on(name: &'static str) -> Question {
@@ -400,25 +403,25 @@ mod tests {
     #[test]
     fn a_hundred_listeners_are_one_question() {
         let mut book = Book::default();
-        let mut waits: Vec<_> = (0..100).map(|number| want(&mut book, "a", number).unwrap()).collect();
-        assert_eq!(book.repairs(), [on("a")]);
-        assert_eq!(book.repairs(), []);
+        let mut waits: Vec<_> = (0..100).map(|number| add_listener(&mut book, "a", number).unwrap()).collect();
+        assert_eq!(book.questions(), [on("a")]);
+        assert_eq!(book.questions(), []);
         assert!(waits.iter_mut().all(|wait| wait.try_recv().is_err()));
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(waits.iter_mut().all(|wait| wait.try_recv().unwrap().is_ok()));
-        assert!(want(&mut book, "a", 100).is_none());
+        assert!(add_listener(&mut book, "a", 100).is_none());
         assert_eq!(book.listeners(&channel("a")).unwrap().len(), 101);
     }
 
     #[test]
     fn a_channel_that_is_ended_and_wanted_again_before_any_answer_is_subscribed() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        assert_eq!(book.repairs(), [on("a")]);
-        book.unwant(&channel("a"), 1);
-        assert_eq!(book.repairs(), [off("a")]);
-        let wait = want(&mut book, "a", 2);
-        assert_eq!(book.repairs(), [on("a")]);
+        add_listener(&mut book, "a", 1);
+        assert_eq!(book.questions(), [on("a")]);
+        book.remove_listener(&channel("a"), 1);
+        assert_eq!(book.questions(), [off("a")]);
+        let wait = add_listener(&mut book, "a", 2);
+        assert_eq!(book.questions(), [on("a")]);
         let mut wait = wait.unwrap();
         let now = Instant::now();
         for answer in [true, false] {
@@ -432,14 +435,14 @@ mod tests {
     #[test]
     fn a_channel_without_listeners_is_ended_and_forgotten() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.unwant(&channel("a"), 1);
+        add_listener(&mut book, "a", 1);
+        book.remove_listener(&channel("a"), 1);
         assert!(book.is_empty(), "the subscription was never sent");
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        book.unwant(&channel("a"), 1);
-        assert_eq!(book.repairs(), [off("a")]);
+        book.remove_listener(&channel("a"), 1);
+        assert_eq!(book.questions(), [off("a")]);
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(book.is_empty());
     }
@@ -449,39 +452,39 @@ mod tests {
         let is_over =
             |ended: &mut oneshot::Receiver<()>| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        let mut never_asked = book.unwant(&channel("a"), 1).unwrap().1.unwrap();
+        add_listener(&mut book, "a", 1);
+        let mut never_asked = book.remove_listener(&channel("a"), 1).unwrap().1.unwrap();
         assert!(is_over(&mut never_asked));
 
-        want(&mut book, "a", 2);
-        want(&mut book, "a", 3);
-        book.repairs();
+        add_listener(&mut book, "a", 2);
+        add_listener(&mut book, "a", 3);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        assert!(book.unwant(&channel("a"), 2).unwrap().1.is_none(), "listener 3 remains");
-        let mut ended = book.unwant(&channel("a"), 3).unwrap().1.unwrap();
-        assert_eq!(book.repairs(), [off("a")]);
+        assert!(book.remove_listener(&channel("a"), 2).unwrap().1.is_none(), "listener 3 remains");
+        let mut ended = book.remove_listener(&channel("a"), 3).unwrap().1.unwrap();
+        assert_eq!(book.questions(), [off("a")]);
         assert!(!is_over(&mut ended));
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(is_over(&mut ended));
 
-        want(&mut book, "a", 4);
-        book.repairs();
+        add_listener(&mut book, "a", 4);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        let mut taken_back = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
+        let mut taken_back = book.remove_listener(&channel("a"), 4).unwrap().1.unwrap();
         assert!(!is_over(&mut taken_back));
-        assert!(want(&mut book, "a", 5).is_none());
+        assert!(add_listener(&mut book, "a", 5).is_none());
         assert!(is_over(&mut taken_back));
-        assert_eq!(book.repairs(), []);
+        assert_eq!(book.questions(), []);
         book.lost(Instant::now());
-        book.repairs();
-        book.unwant(&channel("a"), 5);
+        book.questions();
+        book.remove_listener(&channel("a"), 5);
         book.lost(Instant::now());
         assert!(book.is_empty());
 
-        want(&mut book, "a", 4);
-        book.repairs();
-        let mut ended = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
-        book.repairs();
+        add_listener(&mut book, "a", 4);
+        book.questions();
+        let mut ended = book.remove_listener(&channel("a"), 4).unwrap().1.unwrap();
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(!is_over(&mut ended), "the answer was for the question before");
         book.lost(Instant::now());
@@ -491,14 +494,14 @@ mod tests {
     #[test]
     fn after_a_loss_every_subscription_is_asked_for_again_and_the_gap_is_known() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.questions();
         let then = Instant::now();
         book.confirmed(&channel("a"), true, then);
-        want(&mut book, "b", 2);
-        book.repairs();
+        add_listener(&mut book, "b", 2);
+        book.questions();
         assert_eq!(book.lost(then).len(), 1, "b was not confirmed");
-        let mut again = book.repairs();
+        let mut again = book.questions();
         again.sort_by_key(|asked| format!("{asked:?}"));
         assert_eq!(again, [on("a"), on("b")]);
         let later = then + Duration::from_secs(3);
@@ -520,8 +523,8 @@ mod tests {
     #[test]
     fn a_refusal_is_for_the_oldest_question_only() {
         let mut book = Book::default();
-        let mut waits = ["a", "b"].map(|name| want(&mut book, name, 1).unwrap());
-        let asked = book.repairs();
+        let mut waits = ["a", "b"].map(|name| add_listener(&mut book, name, 1).unwrap());
+        let asked = book.questions();
         let error = Error::new(ErrorKind::Server, "NOPERM");
         book.refused(&error);
         let refused = usize::from(asked[0] == on("b"));
@@ -532,27 +535,27 @@ mod tests {
     #[test]
     fn a_channel_that_the_server_ended_by_itself_is_asked_for_again() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(book.confirmed(&channel("a"), false, Instant::now()).is_some());
-        assert_eq!(book.repairs(), [on("a")]);
+        assert_eq!(book.questions(), [on("a")]);
     }
 
     #[test]
     fn a_sharded_channel_moves_to_another_book_with_its_waiting_callers() {
         let sharded = Channel { kind: ChannelKind::Sharded, name: Bytes::from_static(b"a") };
         let (mut here, mut there) = (Book::default(), Book::default());
-        let mut wait = here.want(&sharded, 1, Arc::new(Silent)).unwrap();
-        want(&mut here, "b", 2);
-        here.repairs();
+        let mut wait = here.add_listener(&sharded, 1, Arc::new(Silent)).unwrap();
+        add_listener(&mut here, "b", 2);
+        here.questions();
         while here.asked.front() != Some(&Question::Subscription(sharded.clone(), true)) {
             assert!(here.take_refused().is_none(), "only a sharded channel moves");
             here.confirmed(&channel("b"), true, Instant::now());
         }
         there.put(here.take_refused().unwrap());
         assert!(!here.has(&sharded));
-        assert_eq!(there.repairs(), [Question::Subscription(sharded.clone(), true)]);
+        assert_eq!(there.questions(), [Question::Subscription(sharded.clone(), true)]);
         there.confirmed(&sharded, true, Instant::now());
         assert!(wait.try_recv().unwrap().is_ok());
     }

@@ -91,7 +91,7 @@ impl Subscriber {
     }
 
     /// Registers `listener`. Returns its number and, unless the channel is confirmed already, the receiver of the confirmation.
-    pub(super) fn want(
+    pub(super) fn add_listener(
         self: &Arc<Self>,
         channel: &Channel,
         listener: Arc<dyn Listener>,
@@ -106,7 +106,7 @@ impl Subscriber {
                 .iter()
                 .find(|(_, other)| Arc::ptr_eq(other, &subscriptions))
                 .and_then(|(endpoint, _)| endpoint.clone());
-            let confirmed = subscriptions.inner().book.want(channel, number, listener);
+            let confirmed = subscriptions.inner().book.add_listener(channel, number, listener);
             self.wake(endpoint, &subscriptions);
             confirmed
         };
@@ -116,11 +116,11 @@ impl Subscriber {
 
     /// Removes a listener. Where the server must end the subscription, returns a receiver that is closed when the server has
     /// confirmed the end.
-    pub(super) fn unwant(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn remove_listener(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
         let removed = {
             let connections = self.connections();
             connections.values().find_map(|subscriptions| {
-                let removed = subscriptions.inner().book.unwant(channel, number)?;
+                let removed = subscriptions.inner().book.remove_listener(channel, number)?;
                 subscriptions.changed.notify_one();
                 Some(removed)
             })
@@ -132,12 +132,12 @@ impl Subscriber {
     }
 
     /// Moves the channel that the node of `from` refused to a connection to `to`. False where the channel is not sharded.
-    pub(super) fn moves(self: &Arc<Self>, from: &Subscriptions, to: Address) -> bool {
+    pub(super) fn move_refused(self: &Arc<Self>, from: &Subscriptions, to: Address) -> bool {
         let mut connections = self.connections();
         let Some(moved) = from.inner().book.take_refused() else {
             return false;
         };
-        self.give(&mut connections, Some(to), vec![moved]);
+        self.add_moved(&mut connections, Some(to), vec![moved]);
         true
     }
 
@@ -147,7 +147,7 @@ impl Subscriber {
         if let Some(subscriptions) = connections.remove(endpoint) {
             let moved = subscriptions.inner().book.take_all();
             subscriptions.stop();
-            self.give(&mut connections, None, moved);
+            self.add_moved(&mut connections, None, moved);
         }
     }
 
@@ -166,7 +166,7 @@ impl Subscriber {
         self.connections.lock()
     }
 
-    fn give(
+    fn add_moved(
         self: &Arc<Self>,
         connections: &mut HashMap<Endpoint, Arc<Subscriptions>>,
         to: Endpoint,

@@ -85,7 +85,7 @@ impl Subscription {
     /// `timeout` when the server does not confirm within `commandTimeoutMs`.
     pub fn end(self) -> impl Future<Output = Result<()>> + Send + use<> {
         let subscriber = self.subscriber.upgrade();
-        let ended = subscriber.as_ref().and_then(|subscriber| subscriber.unwant(&self.channel, self.number));
+        let ended = subscriber.as_ref().and_then(|subscriber| subscriber.remove_listener(&self.channel, self.number));
         async move {
             let (Some(subscriber), Some(ended)) = (subscriber, ended) else { return Ok(()) };
             let limit = subscriber.core().config.command_timeout;
@@ -108,7 +108,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(subscriber) = self.subscriber.upgrade() {
-            drop(subscriber.unwant(&self.channel, self.number));
+            drop(subscriber.remove_listener(&self.channel, self.number));
         }
     }
 }
@@ -144,7 +144,7 @@ impl Subscriber {
         if self.is_shut() {
             return Err(self.core().closed());
         }
-        let (number, confirmed) = self.want(&channel, listener);
+        let (number, confirmed) = self.add_listener(&channel, listener);
         Ok((Subscription { subscriber: Arc::downgrade(self), channel, number }, confirmed))
     }
 

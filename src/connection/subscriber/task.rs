@@ -215,7 +215,7 @@ impl<'a> Connection<'a> {
         let (core, seat) = (self.core(), self.seat.clone());
         let mut left = pin!(core.topology.left(seat.as_ref()));
         loop {
-            self.repair();
+            self.send_questions();
             let wake = match self.due(Instant::now()) {
                 Ok(wake) => wake,
                 Err(ended) => return ended,
@@ -232,7 +232,7 @@ impl<'a> Connection<'a> {
                                 // A server that sends without pause must not occupy the thread.
                                 yield_now().await;
                             }
-                            self.took(count)
+                            self.received(count)
                         }
                         Err(e) => Err(gone(&e.to_string()).caused_by(e)),
                     };
@@ -273,14 +273,14 @@ impl<'a> Connection<'a> {
     }
 
     /// Sends the questions of the book: new subscriptions, and ends of subscriptions.
-    fn repair(&mut self) {
-        let repairs = {
+    fn send_questions(&mut self) {
+        let questions = {
             let mut inner = self.subscriptions.inner();
-            let repairs = inner.book.repairs();
+            let questions = inner.book.questions();
             self.idle = inner.book.is_empty().then(|| self.idle.unwrap_or_else(Instant::now));
-            repairs
+            questions
         };
-        for asked in repairs {
+        for asked in questions {
             let Question::Subscription(Channel { kind, name }, on) = asked else { continue };
             let verb: &[u8] = match (kind, on) {
                 (ChannelKind::Exact, true) => b"SUBSCRIBE",
@@ -313,20 +313,20 @@ impl<'a> Connection<'a> {
         if self.again.is_some_and(|at| now >= at) {
             self.again = None;
             self.subscriptions.inner().book.retry();
-            self.repair();
+            self.send_questions();
         }
         let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
         Ok(next.into_iter().flatten().min().unwrap_or(silence))
     }
 
-    fn took(&mut self, count: usize) -> Result<()> {
+    fn received(&mut self, count: usize) -> Result<()> {
         self.core().metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
         self.silence.end(self.heard);
         batch(|| {
             while let Some(read) = self.incoming.next().map_err(|e| gone(&e.to_string()))? {
                 match read {
-                    Read::Reply(reply) => self.hear(Received::of(reply))?,
+                    Read::Reply(reply) => self.handle(Received::of(reply))?,
                     Read::Passed(passed) => self.missed(&passed.head),
                 }
             }
@@ -341,10 +341,10 @@ impl<'a> Connection<'a> {
         listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.missed());
     }
 
-    fn hear(&mut self, heard: Received) -> Result<()> {
+    fn handle(&mut self, heard: Received) -> Result<()> {
         let told = match heard {
             Received::Message(kind, message) => {
-                self.give(kind, &message);
+                self.deliver(kind, &message);
                 return Ok(());
             }
             Received::Confirmed(channel, on) => {
@@ -353,7 +353,7 @@ impl<'a> Connection<'a> {
                 told.or((!on).then_some(Change::Nothing))
             }
             Received::Pong => self.subscriptions.inner().book.ponged().then_some(Change::Nothing),
-            Received::Refused(line) if self.moves(&line) => Some(Change::Nothing),
+            Received::Refused(line) if self.move_refused(&line) => Some(Change::Nothing),
             Received::Refused(line) => {
                 let error = Error::from_reply(&String::from_utf8_lossy(&line));
                 self.subscriptions.inner().book.refused(&error)
@@ -376,12 +376,12 @@ impl<'a> Connection<'a> {
     }
 
     /// Moves the channel of the oldest question to the node that `refusal` names. False where `refusal` is no redirection.
-    fn moves(&self, refusal: &[u8]) -> bool {
+    fn move_refused(&self, refusal: &[u8]) -> bool {
         let redirect = self.seat.as_ref().and_then(|seat| Redirect::read(refusal, &seat.address));
-        redirect.is_some_and(|redirect| self.subscriber.moves(self.subscriptions, redirect.address))
+        redirect.is_some_and(|redirect| self.subscriber.move_refused(self.subscriptions, redirect.address))
     }
 
-    fn give(&self, kind: ChannelKind, message: &ChannelMessage) {
+    fn deliver(&self, kind: ChannelKind, message: &ChannelMessage) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
         let listeners = self.subscriptions.inner().book.listeners(&Channel { kind, name });
         for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {

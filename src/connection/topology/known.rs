@@ -59,7 +59,7 @@ pub(super) struct Trouble {
     /// The number of connections that are needed and not open.
     pub(super) missing: usize,
     /// How often a server contradicted the known topology.
-    pub(super) doubts: u64,
+    pub(super) refresh_requests: u64,
 }
 
 /// The known topology, the reasons to ask for it, and the task that asks.
@@ -83,7 +83,7 @@ impl Drop for Missing {
     }
 }
 
-/// Gives each new slot map once.
+/// Receives each new slot map once.
 #[derive(Debug)]
 pub(in crate::connection) struct MapUpdates(watch::Receiver<KnownTopology>);
 
@@ -150,7 +150,7 @@ impl Topology {
             }
             Some(_) | None => false,
         });
-        self.doubt();
+        self.request_refresh();
     }
 
     /// Takes a master that has confirmed its role, if `allows` accepts it beside the known master. A newer master may have become
@@ -234,8 +234,8 @@ impl Topology {
     }
 
     /// Has the topology asked for once, soon, because a server contradicts it.
-    pub(in crate::connection) fn doubt(&self) {
-        self.trouble.send_modify(|trouble| trouble.doubts += 1);
+    pub(in crate::connection) fn request_refresh(&self) {
+        self.trouble.send_modify(|trouble| trouble.refresh_requests += 1);
     }
 
     pub(super) fn trouble(&self) -> watch::Receiver<Trouble> {

@@ -238,7 +238,7 @@ impl Consumer {
         self.manager.metrics().bus_malformed.add(damaged);
         self.manager.metrics().bus_restored.add(restored);
         let message = format!(
-            "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages put back that nobody would have had"
+            "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages restored that no consumer would have received"
         );
         self.face.emit("failed", "", &Error::new(ErrorKind::Server, message));
     }
