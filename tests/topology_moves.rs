@@ -70,7 +70,7 @@ async fn a_process_with_only_blocking_commands_finds_the_promoted_replica() {
     let popped = |value| Reply::Array(vec![bulk(&key), bulk(value)]);
     assert_eq!(blpop(&manager, &key, "5").await.unwrap().unwrap(), popped("a"));
     let waiting = blpop(&manager, &key, "20");
-    until("it waits", || blocks(&cluster.nodes[0]));
+    until("the command waits", || blocks(&cluster.nodes[0]));
     cluster.nodes[0].kill();
     assert!(waiting.await.unwrap().is_err(), "the server may have popped an element");
     let waiting = async {
@@ -99,7 +99,7 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     let manager = cluster.manager_with(r#","commandTimeoutMs":1000"#);
     let key = cluster.key_at(1, "list");
     let waiting = blpop(&manager, &key, "300");
-    until("it waits", || blocks(&cluster.nodes[1]));
+    until("the command waits", || blocks(&cluster.nodes[1]));
     // Until the first master's replica is promoted, no node serves anything: CLUSTERDOWN.
     cluster.nodes[0].kill();
     until("the blocking command was refused", || {

@@ -106,7 +106,7 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_move_to_the_new
     let news = Channel { kind: ChannelKind::Exact, name: "news".into() };
     let subscription = listens.subscribe(news, ear.clone()).await.unwrap();
     let answer = blpop(&waits, "list", "30");
-    until("it waits", || blocked(&watched.master));
+    until("the command waits", || blocked(&watched.master));
     let own = Reserved::on(&reserves, None, |_| {});
     own.open(Tries::Endless).await.unwrap();
     let (command, _) = reserves.prepare(&[b"BLPOP", b"other", b"30"]).unwrap();
@@ -138,7 +138,7 @@ async fn a_blocking_command_that_moved_to_another_server_keeps_its_timeout() {
     let manager = manager(&format!(r#"{{"url":"{}"}}"#, watched.url()));
     let begin = Instant::now();
     let answer = blpop(&manager, "list", "4");
-    until("it waits", || blocked(&watched.master));
+    until("the command waits", || blocked(&watched.master));
     switch(&watched, 0);
     until("the command waits at the new master", || blocked(&watched.replica));
     assert_eq!(answer.await.unwrap().unwrap(), Reply::Nil);
