@@ -250,7 +250,7 @@ fn kept_jobs_are_trimmed_by_count_and_other_jobs_are_deleted() {
         let gone = desk.add("x", r#"{"keepFailed":false}"#);
         let job = worker.job();
         worker.fail(&job, "no");
-        until("it is gone", || desk.get(&gone).is_none());
+        until("the job is gone", || desk.get(&gone).is_none());
         assert_eq!(desk.counts(), [0, 0, 0, 5, 0, 0]);
     });
 }

@@ -143,7 +143,7 @@ async fn a_subscriber_on_a_removed_node_moves_to_another_node_and_gets_the_gap()
     until("the subscription is elsewhere, and it was told so", || ear.has("restored"));
     assert!(!has_it(&cluster.nodes[removed]), "the subscriber left the node by itself");
     cluster.nodes[heir].ask(&["PUBLISH", "news", "hello"]);
-    until("it is heard", || ear.has("hello"));
+    until("the message arrives", || ear.has("hello"));
     drop(subscription);
     manager.disconnect().await;
     assert_eq!(manager.metrics().connections.get(), 0);
