@@ -314,7 +314,7 @@ fn groups_take_turns_and_keep_to_their_limit() {
         }
         // The next job of group a may run only after one of its jobs has ended.
         worker.complete(first.iter().find(|job| job.data == "\"p0\"").unwrap(), "1");
-        until("it is settled", || desk.counts()[3] == 1);
+        until("the job is settled", || desk.counts()[3] == 1);
         assert_eq!(worker.waiting(), 0);
         worker.complete(first.iter().find(|job| job.data == "\"a0\"").unwrap(), "1");
         assert_eq!(worker.job().data, "\"a2\"");

@@ -106,7 +106,7 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
         manager.metrics().resent_commands.get() > 0
             || (is_master(&cluster.nodes[3]) && Cluster::says(&cluster.nodes[1], "cluster_state", "ok"))
     });
-    until("it waits again", || blocks(&cluster.nodes[1]));
+    until("the command waits again", || blocks(&cluster.nodes[1]));
     // UNBLOCKED, or MOVED.
     cluster.nodes[4].ask(&["CLUSTER", "FAILOVER"]);
     until("its master's replica takes over", || is_master(&cluster.nodes[4]));

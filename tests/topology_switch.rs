@@ -116,7 +116,9 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_move_to_the_new
     until("all three listen to a sentinel", || listeners(&watched.sentinels[0]) == 3);
 
     switch(&watched, 0);
-    until("both commands wait at the new master", || watched.replica.info("clients", "blocked_clients").as_deref() == Some("2"));
+    until("both commands wait at the new master", || {
+        watched.replica.info("clients", "blocked_clients").as_deref() == Some("2")
+    });
     until("the subscription is there", || ear.has("restored"));
     assert!(is_master(&watched.master), "nothing would have been shown: the old master has been told");
     watched.replica.ask(&["RPUSH", "list", "a"]);
