@@ -250,7 +250,7 @@ fn kept_jobs_are_trimmed_by_count_and_other_jobs_are_deleted() {
         let gone = desk.add("x", r#"{"keepFailed":false}"#);
         let job = worker.job();
         worker.fail(&job, "no");
-        until("it is gone", || desk.get(&gone).is_none());
+        until("the job is gone", || desk.get(&gone).is_none());
         assert_eq!(desk.counts(), [0, 0, 0, 5, 0, 0]);
     });
 }
@@ -314,7 +314,7 @@ fn groups_take_turns_and_keep_to_their_limit() {
         }
         // The next job of group a may run only after one of its jobs has ended.
         worker.complete(first.iter().find(|job| job.data == "\"p0\"").unwrap(), "1");
-        until("it is settled", || desk.counts()[3] == 1);
+        until("the job is settled", || desk.counts()[3] == 1);
         assert_eq!(worker.waiting(), 0);
         worker.complete(first.iter().find(|job| job.data == "\"a0\"").unwrap(), "1");
         assert_eq!(worker.job().data, "\"a2\"");

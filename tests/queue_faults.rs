@@ -52,7 +52,7 @@ fn a_worker_that_cannot_renew_ends_its_jobs_in_time_and_goes_on_afterwards() {
     // The result of the first attempt does not matter any more.
     worker.settle(&job, 1.0, Arg::Text("\"old\""));
     worker.complete(&again, "\"new\"");
-    until("it has completed", || desk.state(&id) == "completed");
+    until("the job has completed", || desk.state(&id) == "completed");
     assert_eq!(desk.get(&id).unwrap().result.as_deref(), Some("\"new\""));
 }
 

@@ -154,7 +154,7 @@ async fn a_frozen_master_delays_only_the_commands_on_its_own_keys() {
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::MaybeExecuted));
     cluster.nodes[0].thaw();
-    until_async("it is back", || async { run(&manager, &["GET", &frozen]).await.is_ok() }).await;
+    until_async("the server answers again", || async { run(&manager, &["GET", &frozen]).await.is_ok() }).await;
     manager.disconnect().await;
 }
 
@@ -367,7 +367,7 @@ async fn sharded_channels_of_every_node_are_subscribed_and_follow_their_slots() 
     }
     for (name, ear) in names.iter().zip(&ears) {
         assert_eq!(run(&other, &["SPUBLISH", name, "one"]).await.unwrap(), Reply::Int(1));
-        until("it is heard", || ear.has("one"));
+        until("the message arrives", || ear.has("one"));
     }
     let slot = cluster.slot(&names[0]);
     cluster.begin_migration(slot, 0, 1);
@@ -375,7 +375,7 @@ async fn sharded_channels_of_every_node_are_subscribed_and_follow_their_slots() 
     until("the channel is subscribed at its new node", || ears[0].has("restored"));
     manager.subscribed().await.unwrap();
     assert_eq!(run(&other, &["SPUBLISH", &names[0], "two"]).await.unwrap(), Reply::Int(1));
-    until("it is heard there", || ears[0].has("two"));
+    until("the message arrives there", || ears[0].has("two"));
     drop(held);
     manager.disconnect().await;
     other.disconnect().await;

@@ -70,7 +70,7 @@ async fn a_process_with_only_blocking_commands_finds_the_promoted_replica() {
     let popped = |value| Reply::Array(vec![bulk(&key), bulk(value)]);
     assert_eq!(blpop(&manager, &key, "5").await.unwrap().unwrap(), popped("a"));
     let waiting = blpop(&manager, &key, "20");
-    until("it waits", || blocks(&cluster.nodes[0]));
+    until("the command waits", || blocks(&cluster.nodes[0]));
     cluster.nodes[0].kill();
     assert!(waiting.await.unwrap().is_err(), "the server may have popped an element");
     let waiting = async {
@@ -99,14 +99,14 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     let manager = cluster.manager_with(r#","commandTimeoutMs":1000"#);
     let key = cluster.key_at(1, "list");
     let waiting = blpop(&manager, &key, "300");
-    until("it waits", || blocks(&cluster.nodes[1]));
+    until("the command waits", || blocks(&cluster.nodes[1]));
     // Until the first master's replica is promoted, no node serves anything: CLUSTERDOWN.
     cluster.nodes[0].kill();
     until("the blocking command was refused", || {
         manager.metrics().resent_commands.get() > 0
             || (is_master(&cluster.nodes[3]) && Cluster::says(&cluster.nodes[1], "cluster_state", "ok"))
     });
-    until("it waits again", || blocks(&cluster.nodes[1]));
+    until("the command waits again", || blocks(&cluster.nodes[1]));
     // UNBLOCKED, or MOVED.
     cluster.nodes[4].ask(&["CLUSTER", "FAILOVER"]);
     until("its master's replica takes over", || is_master(&cluster.nodes[4]));
@@ -143,7 +143,7 @@ async fn a_subscriber_on_a_removed_node_moves_to_another_node_and_gets_the_gap()
     until("the subscription is elsewhere, and it was told so", || ear.has("restored"));
     assert!(!has_it(&cluster.nodes[removed]), "the subscriber left the node by itself");
     cluster.nodes[heir].ask(&["PUBLISH", "news", "hello"]);
-    until("it is heard", || ear.has("hello"));
+    until("the message arrives", || ear.has("hello"));
     drop(subscription);
     manager.disconnect().await;
     assert_eq!(manager.metrics().connections.get(), 0);

@@ -106,17 +106,19 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_move_to_the_new
     let news = Channel { kind: ChannelKind::Exact, name: "news".into() };
     let subscription = listens.subscribe(news, ear.clone()).await.unwrap();
     let answer = blpop(&waits, "list", "30");
-    until("it waits", || blocked(&watched.master));
+    until("the command waits", || blocked(&watched.master));
     let own = Reserved::on(&reserves, None, |_| {});
     own.open(Tries::Endless).await.unwrap();
     let (command, _) = reserves.prepare(&[b"BLPOP", b"other", b"30"]).unwrap();
     let (send, other) = oneshot::channel();
     own.submit(command, Sink::Waiter(send), Some(Duration::from_secs(30)));
-    until("both wait", || watched.master.info("clients", "blocked_clients").as_deref() == Some("2"));
+    until("both commands wait", || watched.master.info("clients", "blocked_clients").as_deref() == Some("2"));
     until("all three listen to a sentinel", || listeners(&watched.sentinels[0]) == 3);
 
     switch(&watched, 0);
-    until("both wait at the new master", || watched.replica.info("clients", "blocked_clients").as_deref() == Some("2"));
+    until("both commands wait at the new master", || {
+        watched.replica.info("clients", "blocked_clients").as_deref() == Some("2")
+    });
     until("the subscription is there", || ear.has("restored"));
     assert!(is_master(&watched.master), "nothing would have been shown: the old master has been told");
     watched.replica.ask(&["RPUSH", "list", "a"]);
@@ -124,7 +126,7 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_move_to_the_new
     assert_eq!(answer.await.unwrap().unwrap(), Reply::Array(vec![bulk("list"), bulk("a")]));
     assert_eq!(other.await.unwrap().unwrap(), Reply::Array(vec![bulk("other"), bulk("b")]));
     watched.replica.ask(&["PUBLISH", "news", "hello"]);
-    until("it is heard", || ear.has("hello"));
+    until("the message arrives", || ear.has("hello"));
     drop(subscription);
     for manager in [waits, reserves, listens] {
         manager.disconnect().await;
@@ -138,7 +140,7 @@ async fn a_blocking_command_that_moved_to_another_server_keeps_its_timeout() {
     let manager = manager(&format!(r#"{{"url":"{}"}}"#, watched.url()));
     let begin = Instant::now();
     let answer = blpop(&manager, "list", "4");
-    until("it waits", || blocked(&watched.master));
+    until("the command waits", || blocked(&watched.master));
     switch(&watched, 0);
     until("the command waits at the new master", || blocked(&watched.replica));
     assert_eq!(answer.await.unwrap().unwrap(), Reply::Nil);
@@ -202,7 +204,7 @@ async fn a_sentinel_that_was_cut_off_and_names_an_old_master_is_ignored() {
     }
     // It is ignored also after a lost connection.
     new.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
-    until_async("it is back", || async { run(&manager, &["INCR", "n"]).await.is_ok() }).await;
+    until_async("the server answers again", || async { run(&manager, &["INCR", "n"]).await.is_ok() }).await;
     assert_eq!(old.text(&["DBSIZE"]), "0");
     assert_eq!(manager.metrics().topology_changes.get(), 0);
     manager.disconnect().await;

@@ -20,9 +20,9 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
 /// The pause after the first refusal; it ends early when another server is known. The pause after refusal number n is n times as
-/// long, up to [`MAX_PAUSES`] times.
+/// long, but at most [`MAX_FACTOR`] times as long.
 const AGAIN: Duration = Duration::from_millis(50);
-const MAX_PAUSES: u32 = 10;
+const MAX_FACTOR: u32 = 10;
 /// How many redirections are followed at once. After that there is a pause before each.
 const HOPS: u32 = 5;
 
@@ -121,7 +121,7 @@ impl Wait {
     pub(super) async fn pause(&self, core: &Core) {
         if self.redirect.is_none() || self.hops > HOPS {
             tokio::select! {
-                () = sleep(AGAIN * self.hops.clamp(1, MAX_PAUSES)) => {}
+                () = sleep(AGAIN * self.hops.clamp(1, MAX_FACTOR)) => {}
                 () = core.topology.changed() => {}
             }
         }

@@ -51,7 +51,7 @@ parts! {
 /// | `unreaped` | list | crashes that no call of `reap` has returned yet, packed |
 /// | `claims` | sorted set | claims, by the end of their lease |
 /// | `claimed` | hash | claim → token, epoch, lease in ms and worker |
-/// | `meta` | hash | counters; the mastership; when a sweep last ran; until when nobody is declared crashed; how far a repair has come |
+/// | `meta` | hash | counters; the mastership; when a sweep last ran; until when no worker is declared crashed; how far a repair has come |
 /// | `events` | stream | events, bounded |
 /// | `everyone` | sorted set | all workers, by rank: the next worker to claim first, workers that cannot be claimed at +inf |
 /// | `idle`, `busy`, `paused`, `draining` | set | workers by status |

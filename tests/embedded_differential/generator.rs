@@ -216,7 +216,8 @@ fn comparable(args: &Args) -> bool {
         "script" => !matches!(word(1).as_str(), "flush" | "kill" | "debug"),
         "command" | "slowlog" => args.len() == 2 || word(1) == "getkeys" || word(1) == "get",
         "acl" => !CHANGES_USERS.contains(&word(1).as_str()),
-        // Redis writes a sorted set cell by cell, and a count takes the first members that it finds.
+        // Without a sort order the members come in the order of the searched cells. `COUNT … ANY` takes the first members that are
+        // found.
         "geosearch" | "georadius" | "georadius_ro" | "georadiusbymember" | "georadiusbymember_ro" => {
             let words: Vec<String> = (0..args.len()).map(word).collect();
             let has = |w: &str| words.iter().any(|word| word == w);
