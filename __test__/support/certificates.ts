@@ -1,4 +1,4 @@
-/** Certificates for TLS tests: an authority, a server and a client it signed, and a stranger. */
+/** Certificates for TLS tests: an authority, a server's and a client's certificate that it signed, and a second authority. */
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { watchedFolder } from './watched.ts';
 export interface Certificate {
   certFile: string;
   keyFile: string;
-  /** The files' text, as the `tls` option of a client takes it. */
+  /** The texts of the files, for the `tls` option of a client. */
   cert: string;
   key: string;
 }
@@ -19,7 +19,7 @@ export interface Certificates {
   /** Valid for localhost and 127.0.0.1. */
   server: Certificate;
   client: Certificate;
-  /** An authority that signed nothing here: trusting only it must fail. */
+  /** An authority that signed none of these certificates. A client that trusts only this authority must fail. */
   strangerCa: Certificate;
 }
 

@@ -17,7 +17,10 @@ export class FakeServer implements AsyncDisposable {
     this.#end = end;
   }
 
-  /** Starts a server. `respond` is called with each command. If it returns `undefined` for a command of the handshake, or for `PING`, Redis' answer is sent. */
+  /**
+   * Starts a server. `respond` is called with each command. If it returns `undefined` for a command of the handshake, or for `PING`, Redis' answer is
+   * sent.
+   */
   static async start(respond: Respond): Promise<FakeServer> {
     const sockets = new Set<Socket>();
     const server = createServer((socket) => {

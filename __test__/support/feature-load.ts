@@ -1,10 +1,10 @@
 /**
  * A load of every feature on a topology, with a record of every acknowledged operation, which is compared with Redis at the end.
  *
- * Redis replicates asynchronously: writes that a master acknowledged and its replica does not have yet are lost with the master. A fault that promotes
- * a replica without the master's help (killed, frozen, cut off) may lose only such writes: those that were acknowledged after the replica was last seen
- * to have all, and before the old master became a replica of the new master. Such a time is a {@link Window}. A loss outside of every window is a defect
- * of this package.
+ * Redis replicates asynchronously: writes that a master acknowledged and its replica does not have yet are lost with the master. A fault that
+ * promotes a replica without the master's help (killed, frozen, cut off) may lose only such writes: those that were acknowledged after the replica
+ * was last seen to have all, and before the old master became a replica of the new master. Such a time is a {@link Window}. A loss outside of every
+ * window is a defect of this package.
  */
 import {
   KVStore,

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 
 /**
- * A TCP port of 127.0.0.1 that nobody listens on, below the range from which systems take the local
+ * A TCP port of 127.0.0.1 on which no process listens, below the range from which systems take the local
  * ports of outgoing connections: a server that is killed finds its port free when it comes back.
  */
 export async function freePort(): Promise<number> {

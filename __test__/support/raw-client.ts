@@ -29,7 +29,7 @@ interface Waiting {
 }
 
 export class RawClient implements AsyncDisposable {
-  /** Called with each push message (RESP3) and each reply nobody waits for (pub/sub, MONITOR). */
+  /** Called with each push message (RESP3), and with each reply that belongs to no waiting call (pub/sub, MONITOR). */
   onPush: ((reply: RawReply) => void) | undefined;
   readonly #socket: Socket;
   readonly #waiting: Waiting[] = [];
@@ -44,7 +44,9 @@ export class RawClient implements AsyncDisposable {
     socket.on('close', () => this.#lose(new RawError('connection closed')));
   }
 
-  /** Connects, and authenticates when a password is given. Rejects with what the socket or the server said. `onOpen` comes before the first byte. */
+  /**
+   * Connects, and authenticates if a password is given. Rejects with the error of the socket or the server. `onOpen` is called before the first byte.
+   */
   static async connect(address: RawAddress, onOpen?: (localPort: number) => void): Promise<RawClient> {
     const where = address.path ? { path: address.path } : { host: address.host ?? '127.0.0.1', port: address.port ?? 6379 };
     const socket = address.tls ? connectTls({ ...where, ...address.tls }) : connectTcp(where);
@@ -66,7 +68,7 @@ export class RawClient implements AsyncDisposable {
     return client;
   }
 
-  /** The port this end of the connection has; 0 on a Unix socket. */
+  /** The local port of the connection; 0 on a Unix socket. */
   get localPort(): number {
     return this.#socket.localPort ?? 0;
   }
@@ -90,7 +92,7 @@ export class RawClient implements AsyncDisposable {
     this.#socket.write(bytes);
   }
 
-  /** Closes at once; what is still waiting rejects. */
+  /** Closes the connection at once. Waiting calls reject. */
   destroy(): void {
     this.#socket.destroy();
     this.#lose(new RawError('connection closed'));
@@ -122,7 +124,7 @@ export class RawClient implements AsyncDisposable {
   }
 }
 
-/** A request as the server reads it: an array of bulk strings. */
+/** The bytes of a request: an array of bulk strings. */
 export function encode(args: readonly RawArgument[]): Buffer {
   const parts: Buffer[] = [Buffer.from(`*${args.length}\r\n`)];
   for (const arg of args) {
@@ -132,7 +134,7 @@ export function encode(args: readonly RawArgument[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The reply that starts at `at`, or `undefined` when it is not all there yet. */
+/** The reply that starts at `at`; `undefined` if it is not complete yet. */
 export function parse(bytes: Buffer, at = 0): { reply: RawReply; end: number } | undefined {
   const lineEnd = bytes.indexOf('\r\n', at);
   if (lineEnd < 0) return undefined;

@@ -52,8 +52,8 @@ export function kept(server: RedisServer): number | undefined {
 }
 
 /**
- * The longest call of each script since the previous call of this function. The slowest hundredth of a script's calls is left out, because the system may
- * have interrupted them.
+ * The longest call of each script since the previous call of this function. The slowest hundredth of a script's calls is left out, because the system
+ * may have interrupted them.
  */
 export async function longestCalls(reader: RedisConnectionManager, names: Map<string, string>): Promise<Times> {
   const log = (await reader.command('SLOWLOG', 'GET', '-1')) as [number, number, number, string[]][];
